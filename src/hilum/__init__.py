@@ -1,0 +1,44 @@
+"""hilum: from a folder of chest radiographs to trained, tested, explained models and one report.
+
+The public names, in the order of the flow. They load on first use, so `import hilum` needs no torch.
+
+    cases = hilum.open_source("path/to/chest_xray")      # who, what, where
+    model = hilum.load_model("runs/real/etiology")       # weights + card
+    run = hilum.Run("runs/real")                         # everything a study left behind
+    run.task("etiology").metrics()["val"]["accuracy"]
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hilum.data.cases import Cases as Cases
+    from hilum.data.images import Pixels as Pixels
+    from hilum.data.sources import open_source as open_source
+    from hilum.errors import HilumError as HilumError
+    from hilum.evaluation.evaluate import evaluate as evaluate
+    from hilum.models import load_model as load_model
+    from hilum.run import Run as Run
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "HilumError": "hilum.errors",
+    "Cases": "hilum.data.cases",
+    "open_source": "hilum.data.sources",
+    "Pixels": "hilum.data.images",
+    "load_model": "hilum.models",
+    "Run": "hilum.run",
+    "evaluate": "hilum.evaluation.evaluate",
+}
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'hilum' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,121 @@
+"""Cases: the checked table of who, what and where. Everything downstream joins to it by `case_id`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from hilum.errors import DataError
+from hilum.files import digest, read_table, write_table
+
+HEALTHY = "normal"
+"""The one name of the healthy class; sources translate 'Healthy', 'No Finding' and the like to it."""
+
+SPLITS = ("train", "val", "test")
+"""The splits a source may declare. An empty cell means that the source says nothing."""
+
+COLUMNS = ("case_id", "path", "label", "patient", "split", "digest")
+
+_HEALTHY_WORDS = {"normal", "healthy", "no finding", "no_finding", "no-finding", "negative", "control"}
+
+
+def canonical_label(label: str) -> str:
+    """Lower case without outer blanks; every word for healthy becomes 'normal'.
+
+    >>> canonical_label(" No Finding "), canonical_label("VIRUS")
+    ('normal', 'virus')
+    """
+    word = label.strip().lower()
+    return HEALTHY if word in _HEALTHY_WORDS else word
+
+
+@dataclass(frozen=True)
+class Cases:
+    """A table with one row per image.
+
+    Columns (all text): `case_id` unique, safe as a file name; `path` absolute; `label` canonical;
+    `patient` never empty (the case itself where the source knows no patient); `split` as the source
+    declares it, one of train, val, test or empty; `digest` of the file's bytes.
+
+    `source` names the reader, `root` the folder or file it read, `notes` what a reader of the report
+    should know (for example that patients are unknown).
+
+    Build it with `Cases.checked`, which raises DataError with row, value and remedy.
+    """
+
+    table: pd.DataFrame
+    source: str
+    root: Path
+    notes: tuple[str, ...] = field(default=())
+
+    @classmethod
+    def checked(
+        cls, table: pd.DataFrame, source: str, root: Path, notes: Sequence[str] = (), where: str = ""
+    ) -> "Cases":
+        """Checks the rows and sorts them by case_id. `where` names the table in error sentences."""
+        where = where or str(root)
+        missing = [name for name in COLUMNS if name not in table.columns]
+        if missing:
+            raise DataError(f"{where} lacks the column {missing[0]!r}", f"a case needs {', '.join(COLUMNS)}")
+        table = table.loc[:, list(COLUMNS)].astype(str).reset_index(drop=True)
+        if table.empty:
+            raise DataError(f"{where} holds no radiographs", "point to a folder or table with images")
+        _check_cells(table, where)
+        table = table.sort_values("case_id", ignore_index=True)
+        return cls(table, source, Path(root), tuple(notes))
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that occur: healthy first, the others in alphabetical order."""
+        found = sorted(set(self.table["label"]))
+        return tuple(sorted(found, key=lambda label: (label != HEALTHY, label)))
+
+    @property
+    def digest(self) -> str:
+        """Names the contents (ids, labels, patients, splits, image bytes), not the place they lie in."""
+        columns = [name for name in COLUMNS if name != "path"]
+        return digest(*self.table[columns].to_csv(index=False).splitlines())
+
+    def where(self, keep: pd.Series) -> "Cases":
+        """The rows of a boolean mask, as Cases."""
+        return Cases(self.table[keep].reset_index(drop=True), self.source, self.root, self.notes)
+
+    def write(self, path: Path) -> None:
+        """Writes cases.csv."""
+        write_table(path, self.table)
+
+    @classmethod
+    def read(cls, path: Path, source: str, root: Path, notes: Sequence[str] = ()) -> "Cases":
+        """Reads what `write` wrote, without asking whether the images are still there."""
+        table = read_table(path, **{name: str for name in COLUMNS}).fillna("")
+        return cls(table, source, root, tuple(notes))
+
+
+def _check_cells(table: pd.DataFrame, where: str) -> None:
+    """The first wrong cell becomes one sentence; rows are counted as in a spreadsheet (header = row 1)."""
+    for name in ("case_id", "path", "label", "patient", "digest"):
+        empty = table.index[table[name].str.strip() == ""]
+        if len(empty):
+            raise DataError(f"{where} row {empty[0] + 2}: {name} is empty", "fill in the cell")
+    twice = table.index[table["case_id"].duplicated()]
+    if len(twice):
+        name = table["case_id"][twice[0]]
+        raise DataError(f"{where} row {twice[0] + 2}: case_id {name!r} occurs twice", "give each image one id")
+    unknown = table.index[~table["split"].isin([*SPLITS, ""])]
+    if len(unknown):
+        value = table["split"][unknown[0]]
+        raise DataError(
+            f"{where} row {unknown[0] + 2}: split {value!r} is not one of {', '.join(SPLITS)}",
+            "correct the cell or leave it empty",
+        )
+    odd = table.index[table["label"] != table["label"].map(canonical_label)]
+    if len(odd):
+        value = table["label"][odd[0]]
+        raise DataError(
+            f"{where} row {odd[0] + 2}: label {value!r} is not canonical",
+            f"write {canonical_label(value)!r}",
+        )

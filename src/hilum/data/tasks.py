@@ -1,0 +1,78 @@
+"""Tasks: which question a model answers, as a map from a case's label to a class of the model."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hilum.data.cases import HEALTHY
+from hilum.errors import DataError
+
+TASKS = ("binary", "etiology")
+_KINDS_OF_PNEUMONIA = {"bacteria", "bacterial", "virus", "viral", "pneumonia"}
+
+
+@dataclass(frozen=True)
+class Task:
+    """`name`, the ordered `classes` of the model, and the class of each label."""
+
+    name: str
+    classes: tuple[str, ...]
+    class_of: Mapping[str, str]
+
+    def index(self, label: str) -> int:
+        """Position of a label's class in `classes`."""
+        return self.classes.index(self.class_of[label])
+
+
+def task(name: str, labels: Sequence[str]) -> Task:
+    """The task `name` on data with these labels.
+
+    `binary`: normal against everything else. `etiology`: every label its own class; needs three or more.
+
+    >>> task("binary", ["normal", "bacteria", "virus"]).class_of["virus"]
+    'pneumonia'
+    >>> task("etiology", ["virus", "normal", "bacteria"]).classes
+    ('normal', 'bacteria', 'virus')
+    """
+    found = tuple(sorted(set(labels), key=lambda label: (label != HEALTHY, label)))
+    if len(found) < 2:
+        only = found[0] if found else "nothing"
+        raise DataError(f"all cases have the label {only!r}", "a classifier needs at least two classes")
+    if name == "binary":
+        if HEALTHY not in found:
+            raise DataError(
+                f"task 'binary' needs the label {HEALTHY!r}, found {', '.join(found)}",
+                "name the healthy folder or label 'normal'",
+            )
+        sick = _name_of_sick(found)
+        return Task(name, (HEALTHY, sick), {label: HEALTHY if label == HEALTHY else sick for label in found})
+    if name == "etiology":
+        if len(found) < 3:
+            raise DataError(
+                f"task 'etiology' needs three labels or more, found {', '.join(found)}", "use task 'binary'"
+            )
+        return Task(name, found, {label: label for label in found})
+    raise DataError(f"task {name!r} is not known", f"known are {', '.join(TASKS)}")
+
+
+def possible_tasks(labels: Sequence[str]) -> tuple[str, ...]:
+    """The tasks that data with these labels allow.
+
+    >>> possible_tasks(["normal", "pneumonia"])
+    ('binary',)
+    """
+    found = set(labels)
+    return tuple(
+        name
+        for name, allowed in (
+            ("binary", HEALTHY in found and len(found) >= 2),
+            ("etiology", len(found) >= 3),
+        )
+        if allowed
+    )
+
+
+def _name_of_sick(labels: Sequence[str]) -> str:
+    sick = [label for label in labels if label != HEALTHY]
+    if set(sick) <= _KINDS_OF_PNEUMONIA:
+        return "pneumonia"
+    return sick[0] if len(sick) == 1 else "sick"

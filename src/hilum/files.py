@@ -1,0 +1,96 @@
+"""Writing files so that a crash never leaves half of one, and naming contents by digest.
+
+A file is written beside its final name and renamed: a reader sees the old file or the new one.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hilum.errors import DataError, RunError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a temporary path beside `path`; on success it takes the final name, on failure it is removed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    temporary.chmod(0o644)  # mkstemp makes 0600, which would hide the file from colleagues
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8 text, all or nothing."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes readable JSON, all or nothing. NaN is refused: use None for a figure that does not exist."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Reads JSON; RunError with the place when it is missing or damaged."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing", "the stage that writes it has not run") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RunError(f"{path} is damaged ({error})", "delete it and run the stage again") from None
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Writes a CSV without index, all or nothing; numbers keep nine significant digits."""
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.9g")
+
+
+def read_table(path: Path, **types: Any) -> pd.DataFrame:
+    """Reads a CSV that hilum wrote. Ids and names stay text even when they look like numbers."""
+    try:
+        return pd.read_csv(path, dtype=types or None, keep_default_na=False, na_values=[""])
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing", "the stage that writes it has not run") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is no readable CSV ({error})", "write it as comma-separated UTF-8") from None
+
+
+def digest(*parts: str | bytes) -> str:
+    """32 hexadecimal digits that name a content (BLAKE2b); parts are kept apart, so ('ab','c') != ('a','bc').
+
+    >>> digest("ab", "c") == digest("a", "bc")
+    False
+    """
+    state = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        state.update(len(data).to_bytes(8, "little"))
+        state.update(data)
+    return state.hexdigest()
+
+
+def digest_of_file(path: Path) -> str:
+    """The digest of a file's bytes; the same bytes under another name give the same digest."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def cache_folder() -> Path:
+    """Where decoded images and generated phantoms are kept: $HILUM_CACHE, else ~/.cache/hilum."""
+    return Path(os.environ.get("HILUM_CACHE") or Path.home() / ".cache" / "hilum")

@@ -1,0 +1,168 @@
+"""Run: a folder that every stage reads and adds to. The only place that knows the file names inside it.
+
+    runs/<name>/
+      run.json          status "started" first, "finished" last; argv, versions, commit, device, seed, digests
+      recipe.yaml       resolved: running it again repeats the run
+      cases.csv  split.csv  audit.json
+      <task>/           binary, etiology
+        model/          weights.safetensors  model.json  golden.npz
+        history.csv  metrics.json  predictions.csv  checkpoints/last.ckpt
+      report/index.html
+
+Nothing here imports torch, so that a report can be drawn on a machine without it.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from hilum.data.cases import Cases
+from hilum.data.tasks import TASKS
+from hilum.errors import RunError
+from hilum.files import read_json, read_table, write_json, write_table, write_text
+
+FORMAT = 1
+"""Raised when the meaning of a file in a run folder changes; an older run is then refused, never misread."""
+
+
+class TaskFolder:
+    """What one task of a run has left behind. Reading something that is not there yet raises RunError."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.name = self.path.name
+        self.model_folder = self.path / "model"
+        self.checkpoints = self.path / "checkpoints"
+        self.last_checkpoint = self.checkpoints / "last.ckpt"
+        self.card_file = self.model_folder / "model.json"
+        self.history_file = self.path / "history.csv"
+        self.metrics_file = self.path / "metrics.json"
+        self.predictions_file = self.path / "predictions.csv"
+
+    def card(self) -> dict[str, Any]:
+        """model.json: task, classes, architecture, pixels, threshold, digest, training facts."""
+        return read_json(self.card_file)
+
+    def history(self) -> pd.DataFrame:
+        """One row per epoch: epoch, train_loss, learning_rate, seconds, images_per_second, val_<metric>..."""
+        return read_table(self.history_file)
+
+    def metrics(self) -> dict[str, Any]:
+        """metrics.json: {split: {metric: {"value", "low", "high", "k", "n"}, ...}}."""
+        return read_json(self.metrics_file)
+
+    def predictions(self) -> pd.DataFrame:
+        """One row per case: case_id, patient, split, label, target, predicted, logit_<class>, prob_<class>."""
+        return read_table(self.predictions_file, case_id=str, patient=str, split=str, label=str)
+
+    def load_model(self) -> Any:
+        """The trained model in eval mode (imports torch)."""
+        from hilum.models import load_model
+
+        return load_model(self.model_folder)
+
+
+class Run:
+    """Opens a run folder; `Run.create` makes one.
+
+    RunError when the folder is missing, is no run, is half written, or has another format.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.facts_file = self.path / "run.json"
+        self.recipe_file = self.path / "recipe.yaml"
+        self.cases_file = self.path / "cases.csv"
+        self.split_file = self.path / "split.csv"
+        self.audit_file = self.path / "audit.json"
+        self.report_file = self.path / "report" / "index.html"
+        self._check()
+
+    def _check(self) -> None:
+        if not self.path.is_dir():
+            raise RunError(f"run folder {self.path} does not exist", "make one with: hilum study DATA --out PATH")
+        if not self.facts_file.exists():
+            raise RunError(f"{self.path} is no run folder: it has no run.json", "name a folder that hilum made")
+        form = self.facts().get("format")
+        if form != FORMAT:
+            raise RunError(
+                f"{self.facts_file} has format {form!r}, this hilum reads format {FORMAT}",
+                "make the run again, or install the hilum version named in run.json",
+            )
+
+    @classmethod
+    def create(cls, path: str | Path, facts: dict[str, Any], recipe: dict[str, Any]) -> "Run":
+        """A new run with status "started". The folder may exist if it is empty."""
+        folder = Path(path)
+        if folder.exists() and any(folder.iterdir()):
+            raise RunError(f"{folder} already holds files", "choose another --out, or go on with --resume")
+        folder.mkdir(parents=True, exist_ok=True)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        write_text(folder / "recipe.yaml", yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True))
+        write_json(folder / "run.json", {"format": FORMAT, "status": "started", "started": now, **facts})
+        return cls(folder)
+
+    # -- facts -------------------------------------------------------------------------------------------
+
+    def facts(self) -> dict[str, Any]:
+        """run.json."""
+        facts = read_json(self.facts_file)
+        if not isinstance(facts, dict):
+            raise RunError(f"{self.facts_file} is damaged", "make the run again")
+        return facts
+
+    def add_facts(self, **more: Any) -> None:
+        """Adds or replaces entries of run.json."""
+        write_json(self.facts_file, {**self.facts(), **more})
+
+    def finish(self) -> None:
+        """The last thing a study does: whoever reads status "finished" knows that nothing is missing."""
+        self.add_facts(status="finished", finished=datetime.now(UTC).isoformat(timespec="seconds"))
+
+    def recipe(self) -> dict[str, Any]:
+        """recipe.yaml as plain values."""
+        try:
+            return yaml.safe_load(self.recipe_file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RunError(f"{self.recipe_file} is missing", "make the run again") from None
+        except yaml.YAMLError as error:
+            raise RunError(f"{self.recipe_file} is damaged ({error})", "make the run again") from None
+
+    # -- data --------------------------------------------------------------------------------------------
+
+    def cases(self) -> Cases:
+        """cases.csv; the images themselves may have moved since."""
+        data = self.facts().get("data", {})
+        return Cases.read(
+            self.cases_file, data.get("source", ""), Path(data.get("root", "")), data.get("notes", ())
+        )
+
+    def split(self, task: str) -> pd.Series:
+        """case_id -> train, val, test or unused, for one task."""
+        table = read_table(self.split_file, **{"case_id": str}).set_index("case_id")
+        if task not in table.columns:
+            raise RunError(f"{self.split_file} has no column {task!r}", "run the stage 'split' again")
+        return table[task].fillna("unused")
+
+    def write_split(self, columns: dict[str, pd.Series]) -> None:
+        """split.csv: one row per case, one column per task."""
+        table = pd.DataFrame(columns).fillna("unused")
+        write_table(self.split_file, table.rename_axis("case_id").reset_index())
+
+    def audit(self) -> dict[str, Any] | None:
+        """audit.json, or None when no audit was made."""
+        return read_json(self.audit_file) if self.audit_file.exists() else None
+
+    # -- tasks -------------------------------------------------------------------------------------------
+
+    def task(self, name: str) -> TaskFolder:
+        """The folder of one task, whether or not it was trained yet."""
+        return TaskFolder(self.path / name)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks with a trained model."""
+        return tuple(name for name in TASKS if self.task(name).card_file.exists())
