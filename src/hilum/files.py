@@ -25,9 +25,9 @@ def replacing(path: Path) -> Iterator[Path]:
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
-    temporary.chmod(0o644)  # mkstemp makes 0600, which would hide the file from colleagues
     try:
         yield temporary
+        temporary.chmod(0o644)  # mkstemp makes 0600, which would hide the file from colleagues
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

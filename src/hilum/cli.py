@@ -1,0 +1,232 @@
+"""The command line: one short command per stage. Heavy imports stay inside the commands."""
+
+import errno
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hilum.errors import HilumError
+
+if TYPE_CHECKING:
+    from hilum.training.recipe import StudyRecipe
+
+app = typer.Typer(
+    name="hilum",
+    help="From a folder of chest radiographs to trained, tested, explained models and one report.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+data_app = typer.Typer(help="Look at, fetch or draw data.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(data_app, name="data")
+
+
+class Form(StrEnum):
+    """How `hilum predict` prints."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
+Data = Annotated[
+    str, typer.Argument(help="Folder, .csv or .npz with radiographs, or the word 'phantom'.", show_default=False)
+]
+RunPath = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
+Preset = Annotated[str, typer.Option("--preset", help="quick, seed, best, or a recipe file (.yaml).")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="Change one choice, e.g. etiology.training.epochs=3. Repeatable.")
+]
+Out = Annotated[Path | None, typer.Option("--out", help="Run folder to write; default runs/DATA-PRESET.")]
+Source = Annotated[str | None, typer.Option("--source", help="Reader of the data; default: the first that fits.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with what is already in --out.")]
+Skip = Annotated[bool, typer.Option("--skip-unreadable", help="Leave damaged files out instead of stopping.")]
+Tasks = Annotated[list[str] | None, typer.Option("--task", help="binary or etiology; default: all. Repeatable.")]
+
+
+def _example(text: str) -> str:
+    return f"Example:  {text}"
+
+
+@app.command(epilog=_example("hilum study path/to/chest_xray --preset quick --out runs/real"))
+def study(
+    data: Data = "phantom",
+    preset: Preset = "quick",
+    out: Out = None,
+    task: Tasks = None,
+    change: Set = None,
+    source: Source = None,
+    skip_unreadable: Skip = False,
+    resume: Resume = False,
+) -> None:
+    """The main job: audit, split, train, evaluate, report."""
+    _study(data, preset, out, task, change, source, skip_unreadable, resume, report=True)
+
+
+@app.command(epilog=_example("hilum train path/to/chest_xray --task etiology --preset seed --out runs/seed"))
+def train(
+    data: Data = "phantom",
+    preset: Preset = "quick",
+    out: Out = None,
+    task: Tasks = None,
+    change: Set = None,
+    source: Source = None,
+    skip_unreadable: Skip = False,
+    resume: Resume = False,
+) -> None:
+    """Like study, without the report: audit, split, train, evaluate."""
+    _study(data, preset, out, task, change, source, skip_unreadable, resume, report=False)
+
+
+def _study(
+    data: str,
+    preset: str,
+    out: Path | None,
+    tasks: list[str] | None,
+    changes: list[str] | None,
+    source: str | None,
+    skip_unreadable: bool,
+    resume: bool,
+    report: bool,
+) -> None:
+    from hilum.training.recipe import load_recipe
+
+    if skip_unreadable:
+        changes = [*(changes or []), "skip_unreadable=true"]
+    recipe = load_recipe(preset, changes or [])  # a fault in the recipe is found before torch is loaded
+    from hilum.study import Wish, choose_tasks, default_out
+    from hilum.study import study as run_study
+
+    recipe = choose_tasks(recipe, tasks or [])
+    folder = out or default_out(data, recipe.name)
+    try:
+        run = run_study(Wish(data, recipe, folder, source, resume, report))
+    except KeyboardInterrupt:
+        raise HilumInterrupt(f"stopped; go on with the same command and --resume (run folder {folder})") from None
+    print(run.report_file if report else run.path)
+
+
+@app.command(epilog=_example("hilum evaluate runs/real"))
+def evaluate(run: RunPath) -> None:
+    """Predicts every split again with the weights in the run and writes predictions.csv and metrics.json."""
+    from hilum.evaluation.show import metrics_table
+    from hilum.run import Run
+    from hilum.study import evaluate_run
+
+    opened = Run(run)
+    evaluate_run(opened)
+    print(metrics_table(opened))
+
+
+@app.command(epilog=_example("hilum report runs/real"))
+def report(run: RunPath) -> None:
+    """Draws the report again from what is in the run folder; needs no torch."""
+    from hilum.report.build import build_report
+    from hilum.run import Run
+
+    print(build_report(Run(run)))
+
+
+@app.command(epilog=_example("hilum predict film1.jpeg film2.png --model runs/real/binary --format csv"))
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Radiographs, or folders of them.", show_default=False)],
+    model: Annotated[Path, typer.Option("--model", help="A run's task folder or a model folder.")],
+    form: Annotated[Form, typer.Option("--format", help="How to print.")] = Form.table,
+) -> None:
+    """Probabilities of each class for single radiographs."""
+    from hilum.evaluation.predict import predict_files
+    from hilum.evaluation.show import predictions_text
+
+    print(predictions_text(predict_files(model, images), form.value))
+
+
+@data_app.command("audit", epilog=_example("hilum data audit path/to/chest_xray"))
+def data_audit(data: Data, source: Source = None) -> None:
+    """Unreadable files, duplicates, patients across splits, and what predicts the label without a lung in sight."""
+    from rich.console import Console
+
+    from hilum.data.audit import audit, terminal_table
+    from hilum.data.sources import open_source
+    from hilum.progress import advancing
+
+    cases = open_source(data, source)
+    with advancing("auditing") as advance:
+        result = audit(cases, None, advance)
+    Console().print(terminal_table(result))
+
+
+@data_app.command("fetch", epilog=_example("hilum data fetch"))
+def data_fetch() -> None:
+    """Brings the public paediatric set (Kermany 2018, CC BY 4.0) through kagglehub and prints its folder."""
+    from hilum.data.fetch import fetch
+
+    print(fetch())
+
+
+@data_app.command("phantom", epilog=_example("hilum data phantom my_phantom --patients 60 --seed 1"))
+def data_phantom(
+    folder: Annotated[Path, typer.Argument(help="Folder to write.", show_default=False)],
+    patients: Annotated[int | None, typer.Option(help="How many patients; default: the built-in set's.")] = None,
+    seed: Annotated[int, typer.Option(help="Another seed, other films.")] = 0,
+    shortcut: Annotated[str | None, typer.Option(help="Plant a shortcut in sick films, e.g. marker.")] = None,
+) -> None:
+    """Draws phantom radiographs with known lesions and writes them with their masks and cases.csv."""
+    from hilum.data.sources.phantom import PhantomSettings, write
+
+    settings = {"seed": seed, "shortcut": shortcut}
+    if patients is not None:
+        settings["patients"] = patients
+    print(write(folder, PhantomSettings(**settings)))
+
+
+@app.command(epilog=_example("hilum recipe best --set etiology.training.epochs=30 > mine.yaml"))
+def recipe(
+    preset: Annotated[str, typer.Argument(help="quick, seed, best, or a recipe file.")] = "quick",
+    change: Set = None,
+) -> None:
+    """Prints a recipe with every choice written out, to keep or to change."""
+    import yaml
+
+    from hilum.training.recipe import load_recipe
+
+    loaded: StudyRecipe = load_recipe(preset, change or [])
+    print(yaml.safe_dump(loaded.to_yaml(), sort_keys=False, allow_unicode=True), end="")
+
+
+class HilumInterrupt(Exception):
+    """Ctrl-C with a sentence about what to do next."""
+
+
+def main() -> None:
+    """Runs the command line; every error that a user can cause is one sentence and exit code 2."""
+    try:
+        app()
+    except HilumError as error:
+        _end(str(error), 2)
+    except HilumInterrupt as stop:
+        _end(str(stop), 130)
+    except KeyboardInterrupt:
+        _end("stopped", 130)
+    except OSError as error:
+        _end(_sentence(error), 2)
+
+
+def _sentence(error: OSError) -> str:
+    """The operating system's complaint with place and remedy."""
+    place = error.filename or "the disk"
+    if error.errno == errno.ENOSPC:
+        return f"{place}: no space left; free some space and go on with --resume"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{place}: no permission; choose another folder or change its rights"
+    return f"{place}: {error.strerror or error}; check that the place exists and can be used"
+
+
+def _end(sentence: str, code: int) -> None:
+    print(f"hilum: {sentence}", file=sys.stderr)
+    sys.exit(code)
+
+

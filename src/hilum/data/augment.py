@@ -1,0 +1,103 @@
+"""Augmentation for radiographs: what may differ between two films of the same chest.
+
+Each field is a strength; 0 (or None) turns it off. There is no left-right flip unless asked for: the heart
+would change side. The chance is passed in, so that a case looks the same whenever the same generator comes.
+"""
+
+import cv2
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+Generator = np.random.Generator
+
+
+class Augment(BaseModel):
+    """Strengths of each change; every one is drawn anew, uniformly up to its strength, for every film and epoch."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rotate: float = Field(0.0, ge=0, le=180, description="degrees, both ways")
+    translate: float = Field(0.0, ge=0, le=0.5, description="share of the side, both ways")
+    scale: float = Field(0.0, ge=0, lt=1, description="zoom in or out by up to this share")
+    aspect: float = Field(0.0, ge=0, lt=1, description="widen or narrow by up to this share")
+    crop: float = Field(0.0, ge=0, lt=1, description="cut away up to this share of the area, then enlarge")
+    brightness: float = Field(0.0, ge=0, le=1, description="add up to this, in units of the range 0..1")
+    contrast: float = Field(0.0, ge=0, lt=1, description="stretch around the mean by up to this share")
+    gamma: float = Field(0.0, ge=0, le=2, description="exponent exp(u), u up to this, both ways")
+    blur: float = Field(0.0, ge=0, le=10, description="Gaussian blur of up to this many pixels (sd)")
+    sharpen: float = Field(0.0, ge=0, le=5, description="unsharp mask of up to this amount")
+    noise: float = Field(0.0, ge=0, le=1, description="Gaussian noise of up to this sd, in units of 0..1")
+    cutout: float = Field(0.0, ge=0, lt=1, description="black out a square of up to this share of the side")
+    flip: float = Field(0.0, ge=0, le=1, description="probability of a left-right flip (heart changes side)")
+
+    @property
+    def is_off(self) -> bool:
+        """True when nothing would change."""
+        return self == Augment()
+
+    def __call__(self, film: np.ndarray, chance: Generator) -> np.ndarray:
+        """uint8 "rows cols" -> float32 of the same shape, in 0..1."""
+        image = film.astype(np.float32) / np.float32(255)
+        if self.is_off:
+            return image
+        image = self._place(image, chance)
+        image = self._expose(image, chance)
+        image = self._focus(image, chance)
+        if self.cutout:
+            image = _cut_out(image, self.cutout, chance)
+        return np.clip(image, 0.0, 1.0)
+
+    def _place(self, image: np.ndarray, chance: Generator) -> np.ndarray:
+        """Rotation, shift, zoom, aspect, crop and flip as one affine map, so pixels are interpolated once."""
+        if not any((self.rotate, self.translate, self.scale, self.aspect, self.crop, self.flip)):
+            return image
+        rows, cols = image.shape
+        angle = np.deg2rad(chance.uniform(-self.rotate, self.rotate))
+        zoom = 1 + chance.uniform(-self.scale, self.scale)
+        widen = np.sqrt(1 + chance.uniform(-self.aspect, self.aspect))
+        shift = chance.uniform(-self.translate, self.translate, 2) * (cols, rows)
+        kept = np.sqrt(1 - chance.uniform(0, self.crop))  # side of the kept window, as a share
+        shift = shift + chance.uniform(-1, 1, 2) * (1 - kept) / 2 * (cols, rows)
+        mirror = -1.0 if chance.random() < self.flip else 1.0
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        linear = turn @ np.diag([mirror * zoom * widen / kept, zoom / widen / kept])
+        centre = np.array([(cols - 1) / 2, (rows - 1) / 2])
+        matrix = np.column_stack([linear, centre + shift - linear @ centre])
+        return np.asarray(cv2.warpAffine(image, matrix, (cols, rows), flags=cv2.INTER_LINEAR))
+
+    def _expose(self, image: np.ndarray, chance: Generator) -> np.ndarray:
+        if self.gamma:
+            image = np.power(np.maximum(image, 0), np.float32(np.exp(chance.uniform(-self.gamma, self.gamma))))
+        if self.contrast:
+            stretch = np.float32(1 + chance.uniform(-self.contrast, self.contrast))
+            mean = image.mean(dtype=np.float32)
+            image = (image - mean) * stretch + mean
+        if self.brightness:
+            image = image + np.float32(chance.uniform(-self.brightness, self.brightness))
+        return image
+
+    def _focus(self, image: np.ndarray, chance: Generator) -> np.ndarray:
+        """Blur or sharpen (never both: they would cancel), then noise, which a detector adds after the optics."""
+        sharpen = self.sharpen and (not self.blur or chance.random() < 0.5)
+        if sharpen:
+            soft = cv2.GaussianBlur(image, (0, 0), 1.0)
+            image = image + np.float32(chance.uniform(0, self.sharpen)) * (image - soft)
+        elif self.blur:
+            sd = chance.uniform(0, self.blur)
+            if sd > 0.1:  # below, the kernel is a single pixel
+                image = np.asarray(cv2.GaussianBlur(image, (0, 0), sd))
+        if self.noise:
+            sd = np.float32(chance.uniform(0, self.noise))
+            image = image + sd * chance.standard_normal(image.shape, dtype=np.float32)
+        return image
+
+
+def _cut_out(image: np.ndarray, share: float, chance: Generator) -> np.ndarray:
+    """A black square at a random place (DeVries & Taylor 2017), at most `share` of the shorter side."""
+    rows, cols = image.shape
+    side = int(round(chance.uniform(0, share) * min(rows, cols)))
+    top = int(chance.integers(0, rows - side + 1))
+    left = int(chance.integers(0, cols - side + 1))
+    image = image.copy()
+    image[top : top + side, left : left + side] = 0.0
+    return image

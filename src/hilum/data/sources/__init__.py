@@ -1,0 +1,86 @@
+"""Sources: from radiographs on a disk to Cases. One file in this folder is one source.
+
+A source is a module with
+
+    DESCRIPTION: str                          one line, shown in lists
+    accepts(data: str | Path) -> bool         whether this source understands the data; looks, reads no images
+    load(data: str | Path) -> Cases           the checked table; DataError says what is wrong and where
+
+Its file name is its name. A dotted name loads somebody else's module in the same way. Adding a source is
+adding a file: `names` finds it, and so do the contract tests.
+"""
+
+import importlib
+import pkgutil
+from pathlib import Path
+from typing import Protocol, cast
+
+from hilum.data.cases import Cases
+from hilum.errors import DataError, nearest
+
+_FROM_SPECIFIC = ("phantom", "medmnist", "table", "kaggle")
+_MOST_GENERAL = "folder"  # it accepts nearly every folder of folders, so it is asked last
+
+
+class Source(Protocol):
+    """What a module must hold to be a source."""
+
+    DESCRIPTION: str
+
+    def accepts(self, data: str | Path) -> bool:
+        """Whether this source understands the data."""
+        ...
+
+    def load(self, data: str | Path) -> Cases:
+        """The checked table."""
+        ...
+
+
+def names() -> tuple[str, ...]:
+    """The sources of this folder in the order in which they are asked: from specific to general.
+
+    >>> names()[-1]
+    'folder'
+    """
+    found = {module.name for module in pkgutil.iter_modules(__path__)}
+    known = [name for name in _FROM_SPECIFIC if name in found]
+    new = sorted(found - {*known, _MOST_GENERAL})
+    return (*known, *new, _MOST_GENERAL)
+
+
+def get(name: str) -> Source:
+    """The source of this name, or somebody else's module for a dotted name; DataError when there is none."""
+    if "." not in name and name not in names():
+        raise DataError(f"source {name!r} is not known", nearest(name, names()))
+    try:
+        module = importlib.import_module(name if "." in name else f"{__name__}.{name}")
+    except ImportError as error:
+        raise DataError(f"source {name!r} can't be imported ({error})", "install its package") from None
+    for wanted in ("DESCRIPTION", "accepts", "load"):
+        if not hasattr(module, wanted):
+            raise DataError(
+                f"source {name!r} has no {wanted}", "see hilum.data.sources for what a source holds"
+            )
+    return cast(Source, module)
+
+
+def open_source(data: str | Path, source: str | None = None) -> Cases:
+    """Reads `data` with the named source, or else with the first source that accepts it.
+
+    DataError when nothing is there, when no source understands it, or when what is there is not usable.
+    """
+    if source is not None:
+        return get(source).load(data)
+    for name in names():
+        candidate = get(name)
+        if candidate.accepts(data):
+            return candidate.load(data)
+    if not Path(data).expanduser().exists():
+        raise DataError(
+            f"{data} does not exist", "name a folder of radiographs, a .csv, a .npz, or the word 'phantom'"
+        )
+    raise DataError(
+        f"no source understands {data}",
+        f"sort the images into one folder per class, or list them in a CSV with the columns path and label "
+        f"(sources are {', '.join(names())})",
+    )

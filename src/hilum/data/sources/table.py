@@ -1,0 +1,119 @@
+"""A CSV that lists the images: path and label, optionally patient, split and case_id.
+
+    path,label,patient,split
+    films/a.png,normal,p1,train
+
+Paths are relative to the CSV. Other columns are not read. Rows are counted as in a spreadsheet: the header is
+row 1.
+"""
+
+import csv
+import os
+from pathlib import Path
+
+from hilum.data.cases import SPLITS, Cases, canonical_label
+from hilum.data.listing import case_id_of, cases_from, existing, safe
+from hilum.errors import DataError
+
+DESCRIPTION = "a CSV with the columns path and label, optionally patient, split and case_id"
+
+_NEEDED = ("path", "label")
+_READ = (*_NEEDED, "patient", "split", "case_id")
+_Row = dict[str, str | Path]
+
+
+def accepts(data: str | Path) -> bool:
+    """Whether it is a file that ends in .csv."""
+    path = Path(data).expanduser()
+    return path.suffix.lower() == ".csv" and path.is_file()
+
+
+def load(data: str | Path) -> Cases:
+    """Every row of the table.
+
+    DataError, with the row, when a column or a cell is missing, a file is not there or listed twice, a split
+    is not known, or a case_id can't be a file name.
+    """
+    path = existing(data)
+    rows: list[_Row] = []
+    seen: dict[Path, int] = {}
+    for number, cells in _read(path):
+        row = _row(cells, path, number)
+        earlier = seen.setdefault(Path(row["path"]), number)
+        if earlier != number:
+            raise DataError(
+                f"{path.name} row {number}: path {cells['path']!r} is already in row {earlier}",
+                "remove one of the rows",
+            )
+        rows.append(row)
+    return cases_from(rows, "table", path, _notes(rows))
+
+
+def _read(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """The rows that are not blank, each with its number and its cells by column name."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = list(csv.reader(file, strict=True))
+    except OSError as error:
+        raise DataError(f"{path} can't be read ({error.strerror})", "check the file") from None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is no readable CSV ({error})", "write it as comma-separated UTF-8") from None
+    header = [name.strip().lower() for name in lines[0]] if lines else []
+    for name in _NEEDED:
+        if name not in header:
+            found = ", ".join(header) or "nothing"
+            raise DataError(
+                f"{path.name} lacks the column {name!r} (row 1 holds: {found})", "add it, separated by commas"
+            )
+    numbered = [(number, cells) for number, cells in enumerate(lines, start=1) if any(map(str.strip, cells))]
+    for number, cells in numbered:
+        if len(cells) != len(header):
+            raise DataError(
+                f"{path.name} row {number} has {len(cells)} cells, the header has {len(header)}",
+                "correct the row, and put a cell that holds a comma in quotes",
+            )
+    return [(number, _cells(header, cells)) for number, cells in numbered[1:]]
+
+
+def _cells(header: list[str], cells: list[str]) -> dict[str, str]:
+    return {name: cell.strip() for name, cell in zip(header, cells, strict=True) if name in _READ}
+
+
+def _row(cells: dict[str, str], table: Path, number: int) -> _Row:
+    where = f"{table.name} row {number}"
+    for name in _NEEDED:
+        if not cells[name]:
+            raise DataError(f"{where}: {name} is empty", "fill in the cell or remove the row")
+    file = Path(os.path.normpath(table.parent / Path(cells["path"]).expanduser()))
+    if not file.is_file():
+        raise DataError(
+            f"{where}: path {cells['path']!r} is no file", f"paths are relative to {table.parent}"
+        )
+    split = cells.get("split", "")
+    if split not in (*SPLITS, ""):
+        raise DataError(
+            f"{where}: split {split!r} is not one of {', '.join(SPLITS)}",
+            "correct the cell or leave it empty",
+        )
+    case_id = cells.get("case_id") or case_id_of(cells["path"])
+    if case_id != safe(case_id):
+        raise DataError(
+            f"{where}: case_id {case_id!r} can't be a file name", f"write for example {safe(case_id)!r}"
+        )
+    return {
+        "case_id": case_id,
+        "path": file,
+        "label": canonical_label(cells["label"]),
+        "patient": cells.get("patient") or case_id,
+        "split": split,
+    }
+
+
+def _notes(rows: list[_Row]) -> list[str]:
+    unknown = sum(row["patient"] == row["case_id"] for row in rows)
+    if not unknown:
+        return []
+    return [
+        f"{unknown} of {len(rows)} rows name no patient: each such image counts as its own patient, so that "
+        "splits may leak and intervals may be too narrow if a patient has several images."
+    ]

@@ -1,0 +1,171 @@
+"""What a figure of operating points needs: ROC and precision-recall curves with bands, and calibration bins."""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from hilum.errors import DataError
+from hilum.evaluation.intervals import LEVEL, bootstrap, wilson_interval
+from hilum.evaluation.metrics import cumulative_counts
+
+
+def roc_curve(score: ArrayLike, is_sick: ArrayLike) -> dict[str, np.ndarray]:
+    """Every operating point: {"fpr" (1 - specificity), "tpr" (sensitivity), "thresholds"}, each "points".
+
+    From (0, 0) at threshold infinity to (1, 1); a case is called sick when its score is at least the threshold. Join the
+    points by straight lines; the area below them is `metrics.auroc`. Fawcett, Pattern Recogn Lett 27 (2006).
+
+    >>> curve = roc_curve([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
+    >>> curve["fpr"].tolist(), curve["tpr"].tolist()
+    ([0.0, 0.0, 0.5, 0.5, 1.0], [0.0, 0.5, 0.5, 1.0, 1.0])
+    """
+    tp, fp, scores = _counts(score, is_sick)
+    return {
+        "fpr": np.append(0.0, fp / fp[-1]),
+        "tpr": np.append(0.0, tp / tp[-1]),
+        "thresholds": np.append(np.inf, scores),
+    }
+
+
+def pr_curve(score: ArrayLike, is_sick: ArrayLike) -> dict[str, np.ndarray]:
+    """Every operating point: {"recall" (sensitivity), "precision", "thresholds"}, each "points", recall rising.
+
+    The first point repeats the precision of the highest score at recall 0, so that steps (drawn towards the next
+    point's height, "steps-pre") have the area `metrics.average_precision`.
+
+    >>> curve = pr_curve([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
+    >>> curve["recall"].tolist(), curve["precision"].tolist()
+    ([0.0, 0.5, 0.5, 1.0, 1.0], [1.0, 1.0, 0.5, 0.6666666666666666, 0.5])
+    """
+    tp, fp, scores = _counts(score, is_sick)
+    share = tp / (tp + fp)
+    return {
+        "recall": np.append(0.0, tp / tp[-1]),
+        "precision": np.append(share[0], share),
+        "thresholds": np.append(np.inf, scores),
+    }
+
+
+def roc_band(
+    score: ArrayLike,
+    is_sick: ArrayLike,
+    patients: ArrayLike,
+    grid: ArrayLike | None = None,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
+    """The 95 % band of a ROC curve: {"fpr": grid, "low", "high"}, each "points".
+
+    At each fpr of the grid (default 0, 0.01, ... 1) the sensitivity of every bootstrap replicate over patients
+    (vertical averaging, Fawcett 2006); the band holds 95 % of them point by point, not of whole curves.
+    """
+    at = _grid(grid)
+    low, high = _band(score, is_sick, patients, replicates, seed, partial(_tpr_at, at))
+    return {"fpr": at, "low": low, "high": high}
+
+
+def pr_band(
+    score: ArrayLike,
+    is_sick: ArrayLike,
+    patients: ArrayLike,
+    grid: ArrayLike | None = None,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
+    """The 95 % band of a precision-recall curve: {"recall": grid, "low", "high"}, each "points".
+
+    As `roc_band`, with the precision at the highest threshold that finds at least that share of the sick.
+    """
+    at = _grid(grid)
+    low, high = _band(score, is_sick, patients, replicates, seed, partial(_precision_at, at))
+    return {"recall": at, "low": low, "high": high}
+
+
+def calibration_bins(
+    probability: ArrayLike, is_sick: ArrayLike, bins: int = 10
+) -> list[dict[str, float | int]]:
+    """What became of cases with similar probabilities: bins of about equally many cases, from low to high.
+
+    Each bin: {"from", "to" (lowest and highest probability in it), "probability" (their mean), "observed" (the
+    share k / n that is sick), "low", "high" (Wilson's 95 % interval), "k", "n"}. Equal probabilities are never
+    parted, so there may be fewer bins and they may differ in size. The interval counts images as independent: it
+    is too narrow where patients have several.
+
+    >>> first, second = calibration_bins([0.1, 0.3, 0.6, 0.8], [0, 0, 1, 1], bins=2)
+    >>> first["probability"], first["observed"], second["from"], second["k"], second["n"]
+    (0.2, 0.0, 0.6, 2, 2)
+    """
+    values, sick = np.asarray(probability, np.float64), np.asarray(is_sick, bool)
+    _, tied, counts = np.unique(values, return_inverse=True, return_counts=True)
+    middle_rank = np.cumsum(counts) - counts / 2  # of each group of equal probabilities
+    bin_of_case = np.floor(middle_rank * bins / max(len(values), 1)).astype(int)[tied]
+    return [_bin(values[bin_of_case == one], sick[bin_of_case == one]) for one in np.unique(bin_of_case)]
+
+
+def _bin(values: np.ndarray, sick: np.ndarray) -> dict[str, float | int]:
+    k, n = int(sick.sum()), len(sick)
+    low, high = wilson_interval(k, n)
+    return {
+        "from": float(values.min()),
+        "to": float(values.max()),
+        "probability": float(values.mean()),
+        "observed": k / n,
+        "low": low,
+        "high": high,
+        "k": k,
+        "n": n,
+    }
+
+
+def _counts(score: ArrayLike, is_sick: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`metrics.cumulative_counts` of single cases; DataError when there is no curve to draw."""
+    values, sick = np.asarray(score, np.float64), np.asarray(is_sick, bool)
+    if np.isnan(values).any():
+        raise DataError(
+            f"the score of case {np.flatnonzero(np.isnan(values))[0]} (counted from 0) is NaN", "mend it"
+        )
+    if sick.all() or not sick.any():
+        raise DataError(
+            "a curve needs cases of both classes, here all are the same", "use a split that holds both"
+        )
+    tp, fp, scores = cumulative_counts(values, sick, np.ones((1, len(values)), np.int64))
+    return tp[0], fp[0], scores
+
+
+def _grid(grid: ArrayLike | None) -> np.ndarray:
+    return np.linspace(0, 1, 101) if grid is None else np.asarray(grid, np.float64)
+
+
+def _band(
+    score: ArrayLike,
+    is_sick: ArrayLike,
+    patients: ArrayLike,
+    replicates: int,
+    seed: int,
+    height: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Quantiles of the curves' heights over patients' bootstrap replicates."""
+    _counts(score, is_sick)  # refuses what has no curve
+
+    def heights(weights: np.ndarray) -> dict[str, np.ndarray]:
+        tp, fp, _ = cumulative_counts(score, is_sick, weights)
+        return {"heights": np.array([height(*one) for one in zip(tp, fp, strict=True)])}
+
+    drawn, _ = bootstrap(heights, patients, np.asarray(is_sick, bool), replicates, seed)
+    low, high = np.quantile(drawn["heights"], [0.025, 0.975], axis=0)
+    return low, high
+
+
+def _tpr_at(grid: np.ndarray, tp: np.ndarray, fp: np.ndarray) -> np.ndarray:
+    """Sensitivity at each fpr; where the curve is upright, its upper end."""
+    return np.interp(grid, np.append(0.0, fp / fp[-1]), np.append(0.0, tp / tp[-1]))
+
+
+def _precision_at(grid: np.ndarray, tp: np.ndarray, fp: np.ndarray) -> np.ndarray:
+    """Precision where the recall first reaches each value."""
+    called = tp + fp > 0
+    tp, fp = tp[called], fp[called]
+    first = np.searchsorted(tp / tp[-1], grid - 1e-12)  # a recall of 3/10 reaches 0.3 in spite of rounding
+    return (tp / (tp + fp))[np.minimum(first, len(tp) - 1)]

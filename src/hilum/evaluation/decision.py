@@ -1,0 +1,111 @@
+"""From a probability to a decision: the threshold above which a case is called sick.
+
+The threshold is chosen on validation cases only, is written into the model's card, and travels with the
+weights. A threshold chosen on the cases that it is then tested on flatters the model.
+"""
+
+import math
+import re
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from hilum.errors import DataError, RecipeError
+from hilum.evaluation.metrics import cumulative_counts
+
+_SENSITIVITY = re.compile(r"sensitivity\s*>=\s*(\d+(?:\.\d*)?|\.\d+)")
+
+
+def choose_threshold(
+    probability_sick: ArrayLike, is_sick: ArrayLike, rule: str = "youden", weights: ArrayLike | None = None
+) -> float:
+    """The threshold t of a rule, 0 to 1; a case is called sick when its probability is at least t.
+
+    Rules:
+        "youden"              greatest sensitivity + specificity - 1 (Youden, Cancer 3, 1950)
+        "sensitivity>=0.95"   greatest specificity of those that find this share of the sick (any share)
+        "half"                0.5, whatever the cases say
+
+    `probability_sick`: 0 to 1, "cases". `is_sick`: true or false, "cases". `weights`: how often each case
+    counts, whole numbers, "cases".
+
+    Every threshold between two neighbouring scores makes the same decisions; the middle of that gap is
+    returned, so that rounding a probability does not flip a decision. When several gaps are equally good, the
+    widest is taken, then the lowest (which finds more of the sick). The order of the cases does not matter.
+
+    DataError when there are no cases of one class, or a probability is no number in 0..1. RecipeError for
+    another rule. On few cases the choice is unstable: look at the interval of the sensitivity it earns.
+
+    >>> choose_threshold([0.1, 0.3, 0.7, 0.8], [0, 0, 1, 1])
+    0.5
+    >>> choose_threshold([0.1, 0.3, 0.2, 0.8], [0, 0, 1, 1], rule="sensitivity>=0.9")
+    0.15000000000000002
+    """
+    least = _least_sensitivity(rule)
+    if rule == "half":
+        return 0.5
+    score, sick = _checked(probability_sick, is_sick)
+    counts = np.ones(len(score), np.int64) if weights is None else np.asarray(weights)
+    tp, fp, scores = cumulative_counts(score, sick, counts[None, :])
+    tp, fp = tp[0].astype(np.int64), fp[0].astype(np.int64)
+    if tp[-1] == 0 or fp[-1] == 0:
+        raise DataError(
+            f"all cases that the threshold should be chosen on are {'healthy' if tp[-1] == 0 else 'sick'}",
+            "use a validation split that holds both classes, or the rule 'half'",
+        )
+    best = _best_of_youden(tp, fp) if least is None else _best_of_sensitivity(tp, fp, least)
+    return _middle_of_widest_gap(scores, best)
+
+
+def _least_sensitivity(rule: str) -> Fraction | None:
+    """The share in "sensitivity>=0.95", exactly; None for the other rules."""
+    if rule in ("youden", "half"):
+        return None
+    match = _SENSITIVITY.fullmatch(rule.strip())
+    if match and 0 < Fraction(match[1]) <= 1:
+        return Fraction(match[1])
+    raise RecipeError(
+        f"threshold rule {rule!r} is not known",
+        "known are 'youden', 'half' and 'sensitivity>=X' with X above 0 and at most 1",
+    )
+
+
+def _checked(probability_sick: ArrayLike, is_sick: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    score, sick = np.asarray(probability_sick, np.float64), np.asarray(is_sick, bool)
+    if score.shape != sick.shape or score.ndim != 1:
+        raise ValueError(f"shapes {score.shape} and {sick.shape} are not one score and one truth per case")
+    if len(score) == 0:
+        raise DataError(
+            "there are no cases to choose the threshold on", "use a validation split that holds both classes"
+        )
+    wrong = np.flatnonzero(~((score >= 0) & (score <= 1)))  # also true for NaN
+    if len(wrong):
+        raise DataError(
+            f"the probability of case {wrong[0]} (counted from 0) is {score[wrong[0]]:g}",
+            "thresholds are chosen on probabilities in 0..1",
+        )
+    return score, sick
+
+
+def _best_of_youden(tp: np.ndarray, fp: np.ndarray) -> np.ndarray:
+    """Mask of the scores with the greatest tp/P - fp/N; as whole numbers, so that equal means equal."""
+    youden = tp * fp[-1] - fp * tp[-1]
+    return youden == youden.max()
+
+
+def _best_of_sensitivity(tp: np.ndarray, fp: np.ndarray, least: Fraction) -> np.ndarray:
+    """Mask of the one sensitive score with the fewest false positives, then the most true positives."""
+    enough = tp >= math.ceil(least * int(tp[-1]))
+    fewest = enough & (fp == fp[enough].min())
+    return fewest & (tp == tp[fewest].max())
+
+
+def _middle_of_widest_gap(scores: np.ndarray, best: np.ndarray) -> float:
+    """The threshold in the widest gap (scores[i + 1], scores[i]] with best[i]; `scores` fall, 0 ends them."""
+    below = np.append(scores[1:], 0.0)
+    gap = np.where(best, scores - below, -1.0)
+    chosen = np.flatnonzero(gap == gap.max())[-1]
+    middle = (scores[chosen] + below[chosen]) / 2
+    # Between neighbouring floats there is no middle: it would round down onto the lower score.
+    return float(middle if middle > below[chosen] else scores[chosen])

@@ -1,0 +1,377 @@
+"""How good predictions are. Validation in training, `hilum evaluate` and the report call this one function."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from hilum.data.cases import HEALTHY
+from hilum.errors import DataError
+from hilum.evaluation import metrics as m
+from hilum.evaluation.intervals import bootstrap, percentile_interval, wilson_interval
+
+SUM_TOLERANCE = 1e-4
+"""How far the probabilities of a case may sum from 1; float32 and nine printed digits stay well inside."""
+
+HALF = 0.5
+
+Name = tuple[str, ...]
+"""Where a metric stands in the block, for example ("auroc",) or ("per_class", "virus", "sensitivity")."""
+
+Share = tuple[np.ndarray, np.ndarray]
+"""A metric that is a plain share of cases: which are hits and which are counted at all, masks "cases"."""
+
+
+def evaluate(
+    predictions: pd.DataFrame,
+    classes: Sequence[str],
+    threshold: float | None = None,
+    replicates: int = 2000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """How good these predictions are: every metric with its 95 % interval, ready for JSON.
+
+    `predictions`: one row per case of one split, with the columns case_id, patient, target (a class) and
+    prob_<class> for each class; others are ignored. `classes`: in the model's order, the healthy one first.
+    `threshold`: for two classes only; a case is called classes[1] when that probability is at least the
+    threshold (default 0.5). With more classes the most probable one is predicted.
+
+    The block is {metric: {"value", "low", "high"}, ...}; a plain share has "k" and "n" too (value = k / n).
+    Intervals come from `replicates` bootstrap draws of patients (see intervals.py); with 0 there is no "low"
+    and "high". The threshold is held fixed, so on the split it was chosen on the interval is a little too narrow.
+
+    Two classes (sick = classes[1]): accuracy, balanced_accuracy, auroc, average_precision, sensitivity,
+    specificity, precision, npv, f1, mcc, brier (mean squared error of P(sick)), log_loss, and
+    accuracy_at_half (at threshold 0.5).
+
+    More classes: accuracy, mcc, brier (summed over the classes), log_loss; balanced_accuracy, auroc,
+    average_precision, sensitivity, specificity, f1 (each the plain mean over the classes, one against the rest);
+    "per_class": {class: {auroc, average_precision, sensitivity, specificity, precision, f1}}; and if
+    classes[0] is 'normal', "healthy_or_sick": {auroc, accuracy, sensitivity, specificity} of P(sick) =
+    1 - P(normal), called sick from 0.5 on (which is not the same as "the most probable class is not normal").
+
+    Besides: n_cases, n_patients, classes, confusion (rows true, columns predicted), threshold ({"class",
+    "value"} or None), replicates, replicates_dropped (they missed a class), seed.
+
+    A metric that is 0/0 has value, low and high None, and a "why". An interval without spread has a "note".
+    The order of the rows changes nothing. DataError names the case when a column, id, patient, class or
+    probability is missing or impossible.
+
+    >>> table = pd.DataFrame({"case_id": list("abcd"), "patient": list("abcd"),
+    ...     "target": ["normal", "normal", "sick", "sick"],
+    ...     "prob_normal": [0.9, 0.6, 0.65, 0.2], "prob_sick": [0.1, 0.4, 0.35, 0.8]})
+    >>> block = evaluate(table, ["normal", "sick"], replicates=0)
+    >>> block["auroc"], block["sensitivity"], block["confusion"]
+    ({'value': 0.75}, {'value': 0.5, 'k': 1, 'n': 2}, [[2, 0], [1, 1]])
+    """
+    data = _checked(predictions, classes, threshold)
+    measured, shares = _two_classes(data) if len(data.classes) == 2 else _more_classes(data)
+    drawn: Mapping[Name, np.ndarray] | None = None
+    dropped = 0
+    if replicates:
+        drawn, dropped = bootstrap(measured, data.patients, data.target, replicates, seed)
+    once = measured(np.ones((1, len(data.target)), np.int64))
+    block: dict[str, Any] = {}
+    for name, value in once.items():
+        entry = _entry(float(value[0]), drawn[name] if drawn else None, shares.get(name), data)
+        _put(block, name, entry)
+    return {
+        **block,
+        "confusion": m.confusion_matrix(data.target, data.predicted, len(data.classes)).tolist(),
+        "classes": list(data.classes),
+        "n_cases": len(data.target),
+        "n_patients": len(np.unique(data.patients)),
+        "threshold": None if data.threshold is None else {"class": data.classes[1], "value": data.threshold},
+        "replicates": replicates,
+        "replicates_dropped": dropped,
+        "seed": seed,
+    }
+
+
+def predicted_classes(
+    probabilities: ArrayLike, classes: Sequence[str], threshold: float | None = None
+) -> np.ndarray:
+    """The class name that each case is given, "cases".
+
+    `probabilities`: "cases classes". Two classes: classes[1] when its probability is at least `threshold`
+    (default 0.5). More classes: the most probable one, the first of equals; a threshold is a DataError.
+
+    >>> predicted_classes([[0.6, 0.4], [0.5, 0.5]], ["normal", "sick"]).tolist()
+    ['normal', 'sick']
+    >>> predicted_classes([[0.6, 0.4]], ["normal", "sick"], threshold=0.3).tolist()
+    ['sick']
+    """
+    values = np.asarray(probabilities, np.float64).reshape(-1, len(classes))
+    return np.array(list(classes))[_predicted(values, _checked_threshold(classes, threshold))]
+
+
+# -- the cases -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Cases:
+    """Checked predictions as arrays, in the order of the case ids so that the order of rows changes nothing."""
+
+    classes: tuple[str, ...]
+    threshold: float | None
+    target: np.ndarray  # "cases", class indices
+    predicted: np.ndarray  # "cases", class indices
+    probabilities: np.ndarray  # "cases classes"
+    patients: np.ndarray  # "cases", whole numbers
+
+
+def _checked(predictions: pd.DataFrame, classes: Sequence[str], threshold: float | None) -> _Cases:
+    """DataError for the first thing that is missing or impossible, naming the case."""
+    classes = tuple(classes)
+    if len(classes) < 2 or len(set(classes)) < len(classes):
+        raise DataError(
+            f"classes {', '.join(classes) or '(none)'} are not two or more different names", "name each once"
+        )
+    threshold = _checked_threshold(classes, threshold)
+    columns = [f"prob_{name}" for name in classes]
+    for name in ("case_id", "patient", "target", *columns):
+        if name not in predictions.columns:
+            raise DataError(
+                f"predictions lack the column {name!r}", "make them again with: hilum evaluate RUN"
+            )
+    if predictions.empty:
+        raise DataError("predictions hold no cases", "evaluate a split that has cases")
+    if predictions["case_id"].isna().any():
+        row = int(np.flatnonzero(predictions["case_id"].isna())[0])
+        raise DataError(f"predictions row {row + 2}: case_id is empty", "give each image one id")
+    table = predictions.sort_values("case_id", ignore_index=True)
+    ids = table["case_id"]
+    twice = ids.duplicated().to_numpy()
+    _refuse(twice, ids, lambda row: "occurs twice", "keep one row per case")
+    _refuse(table["patient"].isna().to_numpy(), ids, lambda row: "has no patient", "fill in the patient")
+    target = pd.Index(classes).get_indexer(pd.Index(table["target"]))
+    _refuse(
+        target < 0,
+        ids,
+        lambda row: f"has target {table['target'][row]!r}, which is not one of {', '.join(classes)}",
+        "use the model that was trained for these classes",
+    )
+    return _Cases(
+        classes=classes,
+        threshold=threshold,
+        target=target,
+        predicted=_predicted(probabilities := _probabilities(table, columns), threshold),
+        probabilities=probabilities,
+        patients=pd.factorize(table["patient"], sort=True)[0],
+    )
+
+
+def _probabilities(table: pd.DataFrame, columns: list[str]) -> np.ndarray:
+    """float64 "cases classes", each row in 0..1 with sum 1."""
+    ids = table["case_id"]
+    try:
+        values = table[columns].to_numpy(np.float64)
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            f"predictions hold a probability that is no number ({error})", "make them again"
+        ) from None
+    impossible = ~((values >= -SUM_TOLERANCE) & (values <= 1 + SUM_TOLERANCE))  # also true for NaN
+
+    def worst(row: int) -> str:
+        column = int(np.flatnonzero(impossible[row])[0])
+        return f"has {columns[column]} {values[row, column]:g}, which is no number in 0..1"
+
+    _refuse(impossible.any(1), ids, worst, "pass probabilities (softmax of the logits)")
+    sums = values.sum(1)
+    _refuse(
+        np.abs(sums - 1) > SUM_TOLERANCE,
+        ids,
+        lambda row: f"has probabilities that sum to {sums[row]:.6g}, not 1",
+        "pass the probabilities of all classes (softmax of the logits)",
+    )
+    return values
+
+
+def _refuse(wrong: np.ndarray, ids: pd.Series, what: Callable[[int], str], remedy: str) -> None:
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise DataError(f"predictions: case {str(ids[row])!r} {what(row)}", remedy)
+
+
+def _checked_threshold(classes: Sequence[str], threshold: float | None) -> float | None:
+    """The threshold in use: 0.5 for two classes that name none, None for more classes."""
+    if len(classes) > 2:
+        if threshold is not None:
+            raise DataError(f"threshold {threshold:g} was given for {len(classes)} classes", "leave it out")
+        return None
+    value = HALF if threshold is None else float(threshold)
+    if not 0 <= value <= 1:
+        raise DataError(f"threshold {value:g} is no number in 0..1", "choose one on the validation split")
+    return value
+
+
+def _predicted(probabilities: np.ndarray, threshold: float | None) -> np.ndarray:
+    if threshold is None:
+        return probabilities.argmax(1)
+    return (probabilities[:, 1] >= threshold).astype(np.int64)
+
+
+# -- the metrics ---------------------------------------------------------------------------------------------
+
+Measured = Callable[[np.ndarray], dict[Name, np.ndarray]]
+"""Weights "replicates cases" -> each metric "replicates"."""
+
+
+def _two_classes(data: _Cases) -> tuple[Measured, dict[Name, Share]]:
+    sick, called = data.target == 1, data.predicted == 1
+    at_half = _predicted(data.probabilities, HALF)
+    everyone = np.ones(len(sick), bool)
+    shares = {
+        ("accuracy",): (sick == called, everyone),
+        ("sensitivity",): (called, sick),
+        ("specificity",): (~called, ~sick),
+        ("precision",): (sick, called),
+        ("npv",): (~sick, ~called),
+        ("accuracy_at_half",): (data.target == at_half, everyone),
+    }
+    return partial(_measure_two, data, at_half), shares
+
+
+def _measure_two(data: _Cases, at_half: np.ndarray, weights: np.ndarray) -> dict[Name, np.ndarray]:
+    sick, probability = data.target == 1, data.probabilities[:, 1]
+    table = m.confusion_matrix(data.target, data.predicted, 2, weights)
+    area, ap = m.ranking_metrics(probability, sick, weights)
+    return _named(
+        accuracy=m.accuracy(table),
+        balanced_accuracy=m.balanced_accuracy(table),
+        auroc=area,
+        average_precision=ap,
+        sensitivity=m.sensitivity(table),
+        specificity=m.specificity(table),
+        precision=m.precision(table),
+        npv=m.negative_predictive_value(table),
+        f1=m.f1(table),
+        mcc=m.mcc(table),
+        brier=m.brier(probability, sick, weights),
+        log_loss=m.log_loss(data.probabilities, data.target, weights),
+        accuracy_at_half=m.accuracy(m.confusion_matrix(data.target, at_half, 2, weights)),
+    )
+
+
+def _more_classes(data: _Cases) -> tuple[Measured, dict[Name, Share]]:
+    everyone = np.ones(len(data.target), bool)
+    shares: dict[Name, Share] = {("accuracy",): (data.target == data.predicted, everyone)}
+    for index, name in enumerate(data.classes):
+        of_class, called = data.target == index, data.predicted == index
+        shares["per_class", name, "sensitivity"] = (called, of_class)
+        shares["per_class", name, "specificity"] = (~called, ~of_class)
+        shares["per_class", name, "precision"] = (of_class, called)
+    if data.classes[0] == HEALTHY:
+        sick, called = data.target > 0, _called_sick(data)
+        shares["healthy_or_sick", "accuracy"] = (sick == called, everyone)
+        shares["healthy_or_sick", "sensitivity"] = (called, sick)
+        shares["healthy_or_sick", "specificity"] = (~called, ~sick)
+    return partial(_measure_more, data), shares
+
+
+def _called_sick(data: _Cases) -> np.ndarray:
+    return 1 - data.probabilities[:, 0] >= HALF
+
+
+def _measure_more(data: _Cases, weights: np.ndarray) -> dict[Name, np.ndarray]:
+    table = m.confusion_matrix(data.target, data.predicted, len(data.classes), weights)
+    ranked = [
+        m.ranking_metrics(data.probabilities[:, index], data.target == index, weights)
+        for index in range(len(data.classes))
+    ]
+    areas, aps = (np.stack([np.asarray(pair[which]) for pair in ranked]) for which in (0, 1))
+    values = _named(
+        accuracy=m.accuracy(table),
+        balanced_accuracy=m.balanced_accuracy(table),
+        auroc=areas.mean(0),
+        average_precision=aps.mean(0),
+        sensitivity=m.macro(m.sensitivity, table),
+        specificity=m.macro(m.specificity, table),
+        f1=m.macro(m.f1, table),
+        mcc=m.mcc(table),
+        brier=m.brier_multiclass(data.probabilities, data.target, weights),
+        log_loss=m.log_loss(data.probabilities, data.target, weights),
+    )
+    for index, name in enumerate(data.classes):
+        values |= _named(
+            "per_class",
+            name,
+            auroc=areas[index],
+            average_precision=aps[index],
+            sensitivity=m.sensitivity(table, index),
+            specificity=m.specificity(table, index),
+            precision=m.precision(table, index),
+            f1=m.f1(table, index),
+        )
+    if data.classes[0] == HEALTHY:
+        two = m.confusion_matrix(data.target > 0, _called_sick(data), 2, weights)
+        values |= _named(
+            "healthy_or_sick",
+            auroc=areas[0],  # ranking the sick by 1 - P(normal) is ranking the healthy by P(normal)
+            accuracy=m.accuracy(two),
+            sensitivity=m.sensitivity(two),
+            specificity=m.specificity(two),
+        )
+    return values
+
+
+def _named(*place: str, **values: m.Metric) -> dict[Name, np.ndarray]:
+    return {(*place, name): np.asarray(value) for name, value in values.items()}
+
+
+# -- the block -----------------------------------------------------------------------------------------------
+
+
+def _entry(value: float, drawn: np.ndarray | None, share: Share | None, data: _Cases) -> dict[str, Any]:
+    """{"value", "low", "high", "k", "n", "why", "note"}, as far as they apply."""
+    entry: dict[str, Any] = {"value": _number(value)}
+    if drawn is not None:
+        low, high = percentile_interval(drawn) if value == value else (np.nan, np.nan)
+        entry |= {"low": _number(low), "high": _number(high)}
+    if share is not None:
+        hits, counted = share
+        entry |= {"k": int((hits & counted).sum()), "n": int(counted.sum())}
+    if entry["value"] is None:
+        entry["why"] = _why_undefined(data)
+    elif drawn is not None and entry["low"] is None:
+        entry["why"] = "0/0 in most bootstrap replicates: too few cases for an interval"
+    elif drawn is not None and entry["low"] == entry["high"]:
+        entry |= _without_spread(value, share, data.patients)
+    return entry
+
+
+def _without_spread(value: float, share: Share | None, patients: np.ndarray) -> dict[str, Any]:
+    """What to say when every replicate gives the same value, which is no proof of certainty.
+
+    For a share of 0 or 1 Wilson's interval, counting patients and not images: the careful choice, as if the
+    images of a patient told no more than one of them.
+    """
+    if share is None or 0 < value < 1:
+        return {"note": "all bootstrap replicates are equal: too few cases or mistakes for an interval"}
+    n = len(np.unique(patients[share[1]]))
+    low, high = wilson_interval(round(value) * n, n)
+    return {"low": low, "high": high, "note": f"Wilson's interval over {n} patients: no spread to draw from"}
+
+
+def _why_undefined(data: _Cases) -> str:
+    """The classes that nobody has or nobody was given: the only ways to 0/0."""
+    indices = range(len(data.classes))
+    absent = [f"no case is {data.classes[one]!r}" for one in indices if not (data.target == one).any()]
+    unused = [
+        f"none was called {data.classes[one]!r}" for one in indices if not (data.predicted == one).any()
+    ]
+    return "; ".join(absent + unused)
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _put(block: dict[str, Any], name: Name, entry: dict[str, Any]) -> None:
+    for part in name[:-1]:
+        block = block.setdefault(part, {})
+    block[name[-1]] = entry

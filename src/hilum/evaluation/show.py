@@ -1,0 +1,70 @@
+"""Figures as plain text for the terminal. What is printed here can be piped: no colour, no bars."""
+
+import csv
+import io
+import json
+from typing import Any
+
+from hilum.run import Run
+
+SHOWN = (
+    "accuracy",
+    "balanced_accuracy",
+    "auroc",
+    "average_precision",
+    "sensitivity",
+    "specificity",
+    "f1",
+    "mcc",
+    "brier",
+    "log_loss",
+)
+
+
+def figure(entry: dict[str, Any]) -> str:
+    """A figure with its interval and counts.
+
+    >>> figure({"value": 0.9, "low": 0.8, "high": 0.95, "k": 9, "n": 10})
+    '0.900 [0.800, 0.950] 9/10'
+    """
+    if entry.get("value") is None:
+        return "not defined"
+    text = f"{entry['value']:.3f}"
+    if entry.get("low") is not None:
+        text += f" [{entry['low']:.3f}, {entry['high']:.3f}]"
+    if "k" in entry:
+        text += f" {entry['k']}/{entry['n']}"
+    return text
+
+
+def metrics_table(run: Run) -> str:
+    """The metrics of every task of a run, one line per figure, one column per split."""
+    lines = []
+    for name in run.tasks:
+        metrics = run.task(name).metrics()
+        splits = [split for split in ("val", "test") if split in metrics] or list(metrics)
+        rows = [(name, *[f"{split} (n={metrics[split]['n_cases']})" for split in splits])]
+        rows += [(key, *[figure(metrics[split][key]) for split in splits]) for key in SHOWN]
+        lines += [*_columns(rows), ""]
+    return "\n".join(lines).rstrip()
+
+
+def predictions_text(rows: list[dict[str, Any]], form: str) -> str:
+    """Predictions as 'table', 'json' or 'csv'."""
+    if form == "json":
+        return json.dumps(rows, indent=2)
+    classes = list(rows[0]["probabilities"])
+    head = ["file", "predicted", *classes]
+    body = [[row["file"], row["predicted"], *(f"{row['probabilities'][c]:.4f}" for c in classes)] for row in rows]
+    if form == "csv":
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([head, *body])
+        return text.getvalue().rstrip("\n")
+    note = "\n\nResearch use only; not a medical device."
+    return "\n".join(_columns([tuple(head), *map(tuple, body)])) + note
+
+
+def _columns(rows: list[tuple[str, ...]]) -> list[str]:
+    """Cells padded to the widest of their column."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

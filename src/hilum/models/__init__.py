@@ -1,0 +1,249 @@
+"""Models: the contract (features, pool, neck, head), building by name, saving and loading with a card.
+
+Every other file in this folder is one architecture. Its file name is its name in a recipe, and it offers
+`build(classes, pixels, **options) -> ChestModel`. A dotted name ("my_package.my_net") loads somebody
+else's file in the same way.
+"""
+
+import inspect
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+
+from hilum.data.images import Pixels
+from hilum.errors import HilumError, ModelError, RecipeError, nearest
+from hilum.files import digest, read_json, replacing, write_json
+
+FORMAT = 1
+GOLDEN_TOLERANCE = 1e-3
+"""Largest logit difference between machines that still counts as the same model (float32 rounding is 1e-5)."""
+
+
+class ChestModel(nn.Module):
+    """A network for radiographs in named parts, so that embeddings, CAMs and truncation need no hooks.
+
+        x "batch 1 rows cols" -features-> "batch dim rows cols" -pool-> "batch dim" -neck-> "batch embedding"
+          -head-> logits "batch classes"
+
+    `classes` are the names of the logits in order and `pixels` is the contract of the input. A model
+    returns logits, never probabilities; `softmax(logits)` are the class probabilities.
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        pixels: Pixels,
+        features: nn.Module,
+        pool: nn.Module,
+        neck: nn.Module,
+        head: nn.Module,
+    ) -> None:
+        super().__init__()
+        self.classes = tuple(classes)
+        self.pixels = pixels
+        self.features = features
+        self.pool = pool
+        self.neck = neck
+        self.head = head
+        self.card: dict[str, Any] = {}
+
+    def embed(self, x: Float[Tensor, "batch channels rows cols"]) -> Float[Tensor, "batch embedding"]:
+        """What the head sees: one vector per film."""
+        return self.neck(self.pool(self.features(x)))
+
+    def forward(self, x: Float[Tensor, "batch channels rows cols"]) -> Float[Tensor, "batch classes"]:
+        """Logits, one column per name in `classes`."""
+        return self.head(self.embed(x))
+
+
+class AveragePool(nn.Module):
+    """The mean of each map: "batch dim rows cols" -> "batch dim"."""
+
+    def forward(self, maps: Float[Tensor, "batch dim rows cols"]) -> Float[Tensor, "batch dim"]:
+        """Works for any number of rows and columns."""
+        return maps.mean(dim=(-2, -1))
+
+
+class SingleLogit(nn.Module):
+    """A head with one output neuron z, given as the two logits (0, z).
+
+    Softmax over (0, z) is the sigmoid of z, and cross-entropy over (0, z) is the binary cross-entropy of z.
+    So the one-neuron network of a textbook fits the contract "logits, one column per class" exactly.
+
+    >>> head = SingleLogit(4)
+    >>> x = torch.ones(1, 4)
+    >>> bool(torch.allclose(head(x).softmax(1)[:, 1], torch.sigmoid(head.linear(x))[:, 0]))
+    True
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, 1)
+
+    def forward(self, x: Float[Tensor, "batch embedding"]) -> Float[Tensor, "batch 2"]:
+        """(0, z) per row."""
+        z = self.linear(x)
+        return torch.cat([torch.zeros_like(z), z], dim=1)
+
+
+def names() -> list[str]:
+    """The architectures that this package brings: the files of this folder.
+
+    >>> "resnet34_gelu" in names()
+    True
+    """
+    return sorted(module.name for module in iter_modules(__path__))
+
+
+def build(name: str, classes: Sequence[str], pixels: Pixels, options: dict[str, Any] | None = None) -> ChestModel:
+    """An untrained model. RecipeError for an unknown name or option, with the nearest known one.
+
+    >>> build("vgg", ["normal", "pneumonia"], Pixels(size=(64, 64))).classes
+    ('normal', 'pneumonia')
+    """
+    options = options or {}
+    if "." not in name and name not in names():
+        raise RecipeError(f"model {name!r} is not known", nearest(name, names()))
+    try:
+        maker = import_module(name if "." in name else f"{__name__}.{name}").build
+    except (ImportError, AttributeError) as error:
+        raise RecipeError(f"model {name!r} can't be loaded ({error})", "name a module with build()") from None
+    known = list(inspect.signature(maker).parameters)[2:]
+    for key in options:
+        if key not in known:
+            raise RecipeError(f"model {name!r} has no option {key!r}", nearest(key, known))
+    return maker(tuple(classes), pixels, **options)
+
+
+def parameters(model: nn.Module) -> int:
+    """How many numbers training can change."""
+    return sum(tensor.numel() for tensor in model.parameters())
+
+
+# -- a model on disk -----------------------------------------------------------------------------------------
+
+
+def save_model(model: ChestModel, folder: Path, card: dict[str, Any]) -> None:
+    """Writes weights.safetensors, golden.npz and, last, model.json with the digest of the weights."""
+    folder = Path(folder)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    data = save_tensors(tensors)
+    with replacing(folder / "weights.safetensors") as temporary:
+        temporary.write_bytes(data)
+    films = golden_films(model.pixels)
+    logits = logits_of(model, films)
+    with replacing(folder / "golden.npz") as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, films=films, logits=logits)
+    write_json(
+        folder / "model.json",
+        {
+            "format": FORMAT,
+            "classes": list(model.classes),
+            "pixels": model.pixels.to_json(),
+            "parameters": parameters(model),
+            "weights_digest": digest(data),
+            **card,
+        },
+    )
+
+
+def load_model(source: str | Path) -> ChestModel:
+    """A trained model in eval mode, with `.classes`, `.pixels` and `.card`.
+
+    `source`: a model folder, a task folder of a run, or a run with one task ("runs/real/etiology").
+    ModelError when it is missing, damaged, or was changed since it was written.
+    """
+    folder = _model_folder(Path(source))
+    card = _read_card(folder)
+    try:
+        data = (folder / "weights.safetensors").read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"{folder} has no weights.safetensors", "train the model again") from None
+    if digest(data) != card["weights_digest"]:
+        raise ModelError(
+            f"{folder / 'weights.safetensors'} is not the file that model.json was written for",
+            "train the model again or restore both files together",
+        )
+    architecture = card["architecture"]
+    pixels = Pixels.from_json(card["pixels"])
+    model = build(architecture["name"], card["classes"], pixels, architecture.get("options"))
+    try:
+        model.load_state_dict(load_tensors(data))
+    except Exception as error:  # safetensors and torch raise many kinds for a damaged or foreign file
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{folder} does not hold a {architecture['name']} ({reason})", "train it again") from None
+    model.card = card
+    return model.eval().requires_grad_(False)
+
+
+def _model_folder(path: Path) -> Path:
+    candidates = [path, path / "model", *sorted(path.glob("*/model"))]
+    found = [folder for folder in candidates if (folder / "model.json").exists()]
+    if not found:
+        raise ModelError(f"{path} holds no model (no model.json)", "name a run's task, e.g. runs/NAME/binary")
+    if len(found) > 1:
+        tasks = ", ".join(folder.parent.name for folder in found)
+        raise ModelError(f"{path} holds several models ({tasks})", f"name one, e.g. {found[0].parent}")
+    return found[0]
+
+
+def _read_card(folder: Path) -> dict[str, Any]:
+    try:
+        card = read_json(folder / "model.json")
+    except HilumError as error:
+        raise ModelError(error.what, "restore the file or train the model again") from None
+    if card.get("format") != FORMAT:
+        raise ModelError(
+            f"{folder / 'model.json'} has format {card.get('format')!r}, this hilum reads {FORMAT}",
+            "train the model again or install the hilum version that wrote it",
+        )
+    missing = [key for key in ("architecture", "classes", "pixels", "weights_digest") if key not in card]
+    if missing:
+        raise ModelError(f"{folder / 'model.json'} lacks {missing[0]!r}", "train the model again")
+    return card
+
+
+def golden_films(pixels: Pixels) -> np.ndarray:
+    """Three uint8 films "3 rows cols" that anyone can draw again: a ramp, a checkerboard, seeded noise."""
+    rows, cols = pixels.size
+    ramp = np.tile(np.linspace(0, 255, cols), (rows, 1))
+    board = 255.0 * ((np.arange(rows)[:, None] // 8 + np.arange(cols)[None] // 8) % 2)
+    noise = np.random.default_rng(0).integers(0, 256, size=(rows, cols))
+    return np.stack([ramp, board, noise]).astype(np.uint8)
+
+
+@torch.no_grad()
+def logits_of(model: ChestModel, films: np.ndarray) -> np.ndarray:
+    """float32 logits "films classes" of prepared uint8 films "films rows cols", in eval mode on the CPU."""
+    training = model.training
+    model.eval()
+    x = torch.from_numpy(model.pixels.normalize(films))[:, None]
+    logits = model(x.to(next(model.parameters()).device)).float().cpu().numpy()
+    model.train(training)
+    return logits
+
+
+def check_golden(folder: Path) -> float:
+    """Largest difference between the logits stored with a model and those it gives here and now.
+
+    ModelError above GOLDEN_TOLERANCE: the code or a library no longer computes the same model.
+    """
+    folder = _model_folder(Path(folder))
+    with np.load(folder / "golden.npz", allow_pickle=False) as golden:
+        films, logits = golden["films"], golden["logits"]
+    difference = float(np.abs(logits_of(load_model(folder), films) - logits).max())
+    if not difference <= GOLDEN_TOLERANCE:
+        raise ModelError(
+            f"{folder} gives logits that differ by {difference:.2g} from its golden ones",
+            "use the library versions named in its run.json",
+        )
+    return difference

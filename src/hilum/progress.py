@@ -1,0 +1,52 @@
+"""Progress on the terminal: a bar with time left for people, one line per step where output is kept in a file."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+Advance = Callable[[int, int], None]
+"""Called with (done, total) as work goes on."""
+
+console = Console(stderr=True, highlight=False)
+
+
+def bar(*fields: str) -> Progress:
+    """A progress bar with count, further text fields, elapsed time and time left; silent when not on a terminal."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        *(TextColumn("{task.fields[" + name + "]}") for name in fields),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
+
+
+@contextmanager
+def advancing(what: str) -> Iterator[Advance]:
+    """A bar for work that reports (done, total).
+
+    >>> with advancing("decoding") as advance:
+    ...     advance(1, 2)
+    """
+    with bar() as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def say(text: str) -> None:
+    """One line for the person at the terminal, on standard error, so that standard output stays for results."""
+    console.print(text, markup=False, soft_wrap=True)

@@ -1,0 +1,69 @@
+"""The command lines that make a part of the run again, as the user would type them."""
+
+import shlex
+
+from hilum.run import Run
+
+
+def place(run: Run) -> str:
+    """The run folder as the user named it with --out, else the path it was opened by."""
+    return _option(_argv(run), "--out") or run.path.as_posix()
+
+
+def whole(run: Run) -> str:
+    """The command that made the run, word for word; empty when the run doesn't say."""
+    return shlex.join(_argv(run))
+
+
+def train_task(run: Run, task: str) -> str:
+    """The command that adds `task` to this run: what made the run, for this task, with --resume."""
+    words = _without(_argv(run), "--task") or ["hilum", "study", _data(run), "--out", run.path.as_posix()]
+    words += ["--task", task]
+    if _option(words, "--out") is None:
+        words += ["--out", run.path.as_posix()]
+    return shlex.join(words if "--resume" in words else [*words, "--resume"])
+
+
+def evaluate(run: Run) -> str:
+    """Predictions and figures again, with the weights at hand."""
+    return shlex.join(["hilum", "evaluate", place(run)])
+
+
+def report(run: Run) -> str:
+    """This page again."""
+    return shlex.join(["hilum", "report", place(run)])
+
+
+def audit(run: Run) -> str:
+    """The audit alone, in the terminal."""
+    return shlex.join(["hilum", "data", "audit", _data(run)])
+
+
+def _argv(run: Run) -> list[str]:
+    """The words of the command line; empty when the run was made from Python or by something else."""
+    words = [str(word) for word in run.facts().get("argv") or []]
+    return words if words[:2] in (["hilum", "study"], ["hilum", "train"]) else []
+
+
+def _data(run: Run) -> str:
+    data = run.facts().get("data", {})
+    return str(data.get("given") or data.get("root") or "DATA")
+
+
+def _option(words: list[str], name: str) -> str | None:
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word == name:
+            return following
+        if word.startswith(f"{name}="):
+            return word.removeprefix(f"{name}=")
+    return None
+
+
+def _without(words: list[str], name: str) -> list[str]:
+    """The words without an option and its value."""
+    kept, skip = [], False
+    for word in words:
+        if not skip and word != name and not word.startswith(f"{name}="):
+            kept.append(word)
+        skip = word == name
+    return kept

@@ -1,0 +1,142 @@
+"""From a task's predictions and history to the panels of its section, each row with its caption."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from hilum.evaluation.evaluate import calibration_bins, pr_band, pr_curve, roc_band, roc_curve
+from hilum.report import figures
+from hilum.report.results import Results
+from hilum.report.wording import count, number, split_name
+
+REPLICATES = 1000
+"""Bootstrap samples of the bands."""
+
+BINS = 10
+
+
+@dataclass(frozen=True)
+class Row:
+    """Panels side by side, and the caption below them."""
+
+    drawings: tuple[Markup, ...]
+    caption: str
+
+
+def training_panels(one: Results) -> Row:
+    """Loss, accuracy and learning rate over epochs."""
+    best = one.card.get("training", {}).get("best_epoch") or None
+    drawings = [
+        figures.training_curve(one.history, key, best, f"{one.task}-{key}")
+        for key in ("loss", "accuracy")
+        if {f"train_{key}", f"val_{key}"} & set(one.history.columns)
+    ]
+    if "learning_rate" in one.history:
+        drawings.append(figures.learning_rate_curve(one.history, best, f"{one.task}-rate"))
+    kept = f" The weights after epoch {best} were kept." if best else ""
+    films = " and ".join(
+        f"{count(int((one.predictions['split'] == part).sum()))} {split_name(part)} films" for part in ("train", "val")
+    )
+    return Row(
+        tuple(drawings),
+        f"{len(one.history)} epochs; {films}.{kept} Training figures are means over each epoch as the network learnt,"
+        " on altered films where the recipe alters them, so they may lie below those of validation.",
+    )
+
+
+def operating_panels(one: Results) -> list[Row]:
+    """ROC and precision-recall: one panel each for two classes, one per class for more."""
+    wanted = _drawable(one)
+    if not wanted:
+        return []
+    about = (
+        f"{one.size}, {split_name(one.split)} split. Bands: 95 %, point by point, from {count(REPLICATES)} bootstrap"
+        " samples over patients."
+    )
+    if len(one.classes) == 2:
+        marked = " The marker is the threshold in use." if one.threshold is not None else ""
+        histogram = _histogram(one, wanted[0])
+        panels = (_roc(one, wanted[0]), _precision_recall(one, wanted[0]), histogram)
+        return [Row(panels, f"{about}{marked} Dotted: guessing. Right: how the probabilities fall, dashed the threshold.")]
+    against = " Each class against the rest; the marker is the model’s own choice of the likeliest class."
+    return [
+        Row(tuple(_roc(one, name) for name in wanted), f"{about}{against} Dotted: guessing."),
+        Row(tuple(_precision_recall(one, name) for name in wanted), f"{about} Dotted: the share of the class, which is guessing."),
+    ]
+
+
+def calibration_panels(one: Results) -> Row:
+    """Reliability diagrams: of the sick class for two classes, of each class for more."""
+    drawings = []
+    for name in _drawable(one):
+        scores, positive = _scores(one, name)
+        bins = [
+            figures.Bin(each["probability"], each["observed"], each["low"], each["high"], int(each["n"]))
+            for each in calibration_bins(scores, positive, BINS)
+        ]
+        drawings.append(figures.reliability(bins, figures.look(name, one.classes), name, f"{one.task}-reliability-{name}"))
+    return Row(
+        tuple(drawings),
+        f"{one.size}, {split_name(one.split)} split, in up to {BINS} groups of equal size by stated probability. On the"
+        " dotted line a film said to be sick with probability 0.8 is sick in 8 of 10 cases; points below it mean that"
+        " the model is too sure. Bars: Wilson’s 95 % interval, films taken as independent.",
+    )
+
+
+# -- single panels -----------------------------------------------------------------------------------------
+
+
+def _drawable(one: Results) -> list[str]:
+    """The classes with a curve: the sick one of two, or all of more; without those that nobody or everybody has."""
+    wanted = one.classes[1:] if len(one.classes) == 2 else one.classes
+    present = one.rows["target"].value_counts()
+    return [name for name in wanted if 0 < present.get(name, 0) < len(one.rows)]
+
+
+def _scores(one: Results, name: str) -> tuple[np.ndarray, np.ndarray]:
+    rows = one.rows
+    return rows[f"prob_{name}"].to_numpy(np.float64), (rows["target"] == name).to_numpy()
+
+
+def _roc(one: Results, name: str) -> Markup:
+    scores, positive = _scores(one, name)
+    patients = one.rows["patient"].to_numpy()
+    curve = roc_curve(scores, positive)
+    band = roc_band(scores, positive, patients, replicates=REPLICATES)
+    shown = figures.Band(curve["fpr"], curve["tpr"], band["fpr"], band["low"], band["high"])
+    called = (one.rows["predicted"] == name).to_numpy()
+    point = (float(called[~positive].mean()), float(called[positive].mean()))
+    area = _area(one, name, "auroc")
+    return figures.roc(shown, figures.look(name, one.classes), _title(one, name), area, point, f"{one.task}-roc-{name}")
+
+
+def _precision_recall(one: Results, name: str) -> Markup:
+    scores, positive = _scores(one, name)
+    patients = one.rows["patient"].to_numpy()
+    curve = pr_curve(scores, positive)
+    band = pr_band(scores, positive, patients, replicates=REPLICATES)
+    shown = figures.Band(curve["recall"], curve["precision"], band["recall"], band["low"], band["high"])
+    called = (one.rows["predicted"] == name).to_numpy()
+    point = (float(called[positive].mean()), float(positive[called].mean())) if called.any() else None
+    area = _area(one, name, "average_precision")
+    looks = figures.look(name, one.classes)
+    share = float(positive.mean())
+    return figures.precision_recall(shown, looks, _title(one, name), area, share, point, f"{one.task}-pr-{name}")
+
+
+def _histogram(one: Results, sick: str) -> Markup:
+    rows = one.rows
+    scores = {name: rows.loc[rows["target"] == name, f"prob_{sick}"].to_numpy(np.float64) for name in one.classes}
+    return figures.score_histogram(scores, one.classes, sick, one.threshold, f"{one.task}-scores")
+
+
+def _area(one: Results, name: str, key: str) -> str:
+    """The area under the curve as metrics.json has it, so that figure and table agree."""
+    block = one.block if len(one.classes) == 2 else one.block.get("per_class", {}).get(name, {})
+    return number((block.get(key) or {}).get("value"))
+
+
+def _title(one: Results, name: str) -> str:
+    return f"{name} against {one.classes[0]}" if len(one.classes) == 2 else f"{name} against the rest"

@@ -1,0 +1,197 @@
+"""Numbers, intervals, times and names as a reader meets them: one place, so that every table agrees."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+SPACE = "\u00a0"
+"""Between a number and its unit, so that a line never breaks there."""
+
+NOTHING = "–"
+"""Stands where a figure does not exist."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is called, printed and explained. `unit` '%' prints shares as percentages."""
+
+    name: str
+    unit: Literal["%", ""]
+    meaning: str
+
+
+METRICS: Mapping[str, Metric] = {
+    "accuracy": Metric("Accuracy", "%", "films named correctly, of all films"),
+    "balanced_accuracy": Metric("Balanced accuracy", "%", "mean over the classes of the share named correctly"),
+    "sensitivity": Metric("Sensitivity", "%", "sick films called sick, of all sick films"),
+    "specificity": Metric("Specificity", "%", "healthy films called healthy, of all healthy films"),
+    "ppv": Metric("Positive predictive value", "%", "sick films, of all called sick; depends on how many are sick"),
+    "npv": Metric("Negative predictive value", "%", "healthy films, of all called healthy; depends on how many are"),
+    "precision": Metric("Precision", "%", "right, of all films given this name"),
+    "recall": Metric("Recall", "%", "found, of all films that bear this label"),
+    "f1": Metric("F1", "", "harmonic mean of precision and recall; 0 to 1"),
+    "auroc": Metric(
+        "AUROC", "", "chance that a random film of the class scores above a random other; 0.5 is guessing, 1 perfect"
+    ),
+    "average_precision": Metric(
+        "Average precision", "", "area under precision against recall; guessing gives the share of the class"
+    ),
+    "mcc": Metric("MCC", "", "Matthews correlation of names and labels; 0 is guessing, 1 perfect"),
+    "brier": Metric("Brier score", "", "mean squared error of the probabilities; 0 is best"),
+    "log_loss": Metric("Log-loss", "", "mean of −ln(probability given to the true class), in nats; 0 is best"),
+    "ece": Metric("Calibration error", "", "mean distance between stated probability and observed share; 0 is best"),
+}
+
+
+def metric(key: str) -> Metric:
+    """The metric's wording; a key that is not known here is printed as it is.
+
+    >>> metric("log_loss").name, metric("dice_score").name
+    ('Log-loss', 'Dice score')
+    """
+    return METRICS.get(key, Metric(key.replace("_", " ").capitalize(), "", ""))
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share of one as a percentage.
+
+    >>> percent(0.834936).replace(SPACE, " ")
+    '83.5 %'
+    """
+    return NOTHING if share is None or share != share else f"{100 * share:.{digits}f}{SPACE}%"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number with fixed decimals; a typographic minus.
+
+    >>> number(-0.12345)
+    '−0.123'
+    """
+    return NOTHING if value is None or value != value else f"{value:.{digits}f}".replace("-", "−")
+
+
+def count(value: float | None) -> str:
+    """A whole number with thousands set apart: 5,232."""
+    return NOTHING if value is None else f"{int(value):,}"
+
+
+def plural(value: int, one: str, many: str = "") -> str:
+    """'1 film', '2 films'; '0 patients'.
+
+    >>> plural(1, "film"), plural(5232, "study", "studies").replace(SPACE, " ")
+    ('1\\xa0film', '5,232 studies')
+    """
+    return f"{count(value)}{SPACE}{one if value == 1 else many or one + 's'}"
+
+
+def figure(key: str, entry: Mapping[str, Any] | None) -> str:
+    """The value of one metric with its unit.
+
+    >>> figure("auroc", {"value": 0.98765}), figure("accuracy", {"value": 0.5}).replace(SPACE, " ")
+    ('0.988', '50.0 %')
+    """
+    if not entry:
+        return NOTHING
+    return percent(entry.get("value")) if metric(key).unit == "%" else number(entry.get("value"))
+
+
+def interval(key: str, entry: Mapping[str, Any] | None) -> str:
+    """The interval's two ends with the metric's unit; NOTHING when it has none.
+
+    >>> interval("accuracy", {"value": 0.5, "low": 0.41, "high": 0.592}).replace(SPACE, " ")
+    '41.0 to 59.2 %'
+    """
+    if not entry or entry.get("low") is None or entry.get("high") is None:
+        return NOTHING
+    if metric(key).unit == "%":
+        return f"{100 * entry['low']:.1f} to {percent(entry['high'])}"
+    return f"{number(entry['low'])} to {number(entry['high'])}"
+
+
+def of(entry: Mapping[str, Any] | None) -> str:
+    """k/n of a metric that is a count over a count; empty for one that is not.
+
+    >>> of({"value": 0.5, "k": 5, "n": 10}), of({"value": 0.5})
+    ('5/10', '')
+    """
+    if not entry or entry.get("k") is None or entry.get("n") is None:
+        return ""
+    return f"{int(entry['k'])}/{int(entry['n'])}"
+
+
+def duration(seconds: float | None) -> str:
+    """A time span in the two largest units that matter.
+
+    >>> [duration(value).replace(SPACE, " ") for value in (0.42, 12.34, 75, 3700, 90000)]
+    ['0.4 s', '12 s', '1 min 15 s', '1 h 2 min', '25 h 0 min']
+    """
+    if seconds is None or seconds != seconds:
+        return NOTHING
+    if seconds < 9.95:
+        return f"{seconds:.1f}{SPACE}s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}{SPACE}s"
+    if whole < 3600:
+        return f"{whole // 60}{SPACE}min {whole % 60}{SPACE}s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60}{SPACE}h {minutes % 60}{SPACE}min"
+
+
+def moment(iso: str | None) -> str:
+    """A time stamp for people. What is no time stamp is printed as it is.
+
+    >>> moment("2026-03-07T14:05:09+00:00").replace(SPACE, " ")
+    '7 March 2026, 14:05 UTC'
+    """
+    if not iso:
+        return NOTHING
+    try:
+        when = datetime.fromisoformat(iso)
+    except ValueError:
+        return iso
+    zone = f"{SPACE}UTC" if when.utcoffset() is not None and not when.utcoffset() else ""
+    return f"{when.day}{SPACE}{when:%B}{SPACE}{when.year}, {when:%H:%M}{zone}"
+
+
+def seconds_between(start: str | None, end: str | None) -> float | None:
+    """Seconds from one time stamp to another, None when either is missing.
+
+    >>> seconds_between("2026-03-07T14:00:00+00:00", "2026-03-07T14:01:30+00:00")
+    90.0
+    """
+    try:
+        return (datetime.fromisoformat(end or "") - datetime.fromisoformat(start or "")).total_seconds()
+    except (ValueError, TypeError):
+        return None
+
+
+def listing(words: Sequence[str], joint: str = "and") -> str:
+    """Words as a sentence lists them.
+
+    >>> listing(["normal", "bacteria", "virus"])
+    'normal, bacteria and virus'
+    """
+    *first, last = words or [""]
+    return f"{', '.join(first)} {joint} {last}" if first else last
+
+
+def sentence(text: str) -> str:
+    """Capital first letter and a full stop, for notes that stages wrote as phrases.
+
+    >>> sentence("patients are unknown"), sentence("Kept as it is.")
+    ('Patients are unknown.', 'Kept as it is.')
+    """
+    text = text.strip()
+    if not text:
+        return ""
+    return text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else ".")
+
+
+SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test", "unused": "left out"}
+
+
+def split_name(split: str) -> str:
+    """'val' -> 'validation'; a name of the user's own stays."""
+    return SPLIT_NAMES.get(split, split)

@@ -1,0 +1,346 @@
+"""The main job: the stages in order, each resumable. Everything it knows lies in the run folder afterwards."""
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hilum import __version__
+from hilum.data.audit import audit, facts_table, findings
+from hilum.data.cache import ImageCache
+from hilum.data.cases import Cases
+from hilum.data.sources import open_source
+from hilum.data.split import Split, split_cases
+from hilum.data.tasks import Task, possible_tasks, task
+from hilum.errors import DataError, RunError
+from hilum.files import write_json
+from hilum.progress import advancing, say
+from hilum.run import Run, TaskFolder
+from hilum.training.recipe import StudyRecipe, TaskRecipe
+
+INTENDED_USE = "Research and teaching only. Not a medical device; not for diagnosis or treatment of people."
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asked for: `data`, the resolved recipe, where to write, and how careful to be."""
+
+    data: str
+    recipe: StudyRecipe
+    out: Path
+    source: str | None = None
+    resume: bool = False
+    report: bool = True
+
+
+def study(wish: Wish) -> Run:
+    """Audit, split, train and evaluate every task of the recipe, then draw the report.
+
+    Stages that are finished are not done again. RunError when --out holds another study.
+    """
+    cases = open_source(wish.data, wish.source)
+    say(f"{len(cases)} radiographs from {cases.root} ({cases.source}), labels: {', '.join(cases.labels)}")
+    run = _open_run(wish, cases)
+    with _stage(run, "audit"):
+        cases = _readable(cases, wish.recipe.skip_unreadable, run)
+        names = _tasks_that_fit(wish.recipe, cases)
+        tasks = {name: task(name, cases.labels) for name in names}
+        splits = {name: _split(cases, wish.recipe.tasks[name]) for name in tasks}
+        cases.write(run.cases_file)
+        run.write_split({name: one.of for name, one in splits.items()})
+        run.add_facts(split={name: _split_facts(one) for name, one in splits.items()})
+        _audit(run, cases, splits)
+    for name, one in tasks.items():
+        with _stage(run, f"train {name}"):
+            train_task(run.task(name), cases, splits[name], one, wish.recipe.tasks[name], wish.recipe.name)
+        with _stage(run, f"evaluate {name}"):
+            evaluate_stage(run.task(name), cases, splits[name].of, one, wish.recipe, again=False)
+    if wish.report:
+        from hilum.report.build import build_report
+
+        with _stage(run, "report"):
+            build_report(run)
+    run.finish()
+    if wish.report:  # the head of the report prints when the run was finished
+        build_report(run)
+    return run
+
+
+# -- stages --------------------------------------------------------------------------------------------------
+
+
+def train_task(
+    folder: TaskFolder, cases: Cases, split: Split, one: Task, recipe: TaskRecipe, recipe_name: str
+) -> None:
+    """Trains one task unless its model is already there."""
+    if folder.card_file.exists():
+        return
+    from hilum.evaluation.evaluate import evaluate
+    from hilum.training.fit import fit_task
+    from hilum.training.loader import FilmSet
+
+    used = cases.where(cases.table["case_id"].map(split.of).isin(["train", "val"]))
+    raw = recipe.pixels.contract(0.5, 0.25)
+    with advancing(f"{one.name}: decoding") as advance:
+        cache = ImageCache.of(used, raw, advance)
+    rows = {name: used.table[used.table["case_id"].map(split.of) == name] for name in ("train", "val")}
+    mean, sd = cache.mean_sd(rows["train"]["case_id"].tolist())
+    pixels = recipe.pixels.contract(mean, sd)
+    sets = {
+        name: FilmSet(cache, part["case_id"].tolist(), part["label"].map(one.index).to_numpy(np.int64), pixels)
+        for name, part in rows.items()
+    }
+    _every_class(sets, one)
+    val = rows["val"].reset_index(drop=True)
+
+    def score(probabilities: np.ndarray, positions: np.ndarray) -> dict[str, float]:
+        table = val.iloc[positions][["case_id", "patient"]].reset_index(drop=True)
+        table["target"] = val["label"].iloc[positions].map(dict(one.class_of)).to_numpy()
+        for column, name in enumerate(one.classes):
+            table[f"prob_{name}"] = probabilities[:, column]
+        return _values(evaluate(table, one.classes, replicates=0))
+
+    card = {
+        "recipe": recipe_name,
+        "data": {
+            "source": cases.source,
+            "digest": cases.digest,
+            "notes": list(cases.notes),
+            "patients": {name: int(part["patient"].nunique()) for name, part in rows.items()},
+        },
+        "split": _split_facts(split),
+        "intended_use": INTENDED_USE,
+        "threshold": None,
+    }
+    fit_task(folder, recipe, one, sets["train"], sets["val"], score, card)
+
+
+def evaluate_stage(
+    folder: TaskFolder, cases: Cases, split: pd.Series, one: Task, recipe: StudyRecipe, again: bool
+) -> dict[str, Any]:
+    """Predictions and metrics of one task, unless those at hand belong to the present weights."""
+    from hilum.evaluation.stage import check_same_weights, evaluate_task
+
+    if not again and folder.metrics_file.exists() and folder.predictions_file.exists():
+        try:
+            check_same_weights(folder)
+            return folder.metrics()
+        except RunError:
+            pass  # other weights: the stage is done again
+    rule = recipe.tasks[folder.name].threshold
+    return evaluate_task(folder, cases, split, one, rule, recipe.replicates, seed=0)
+
+
+def evaluate_run(run: Run) -> None:
+    """`hilum evaluate`: every task of a run again, with the weights that lie in it."""
+    from hilum.training.recipe import checked
+
+    recipe = checked(run.recipe(), str(run.recipe_file))
+    cases = run.cases()
+    if not run.tasks:
+        raise RunError(f"{run.path} holds no trained model", "go on with: hilum study ... --resume")
+    for name in run.tasks:
+        one = task(name, cases.labels)
+        evaluate_stage(run.task(name), cases, run.split(name), one, recipe, again=True)
+
+
+def _audit(run: Run, cases: Cases, splits: dict[str, Split]) -> None:
+    digest = cases.digest
+    known = run.audit()
+    if known is None or known.get("cases_digest") != digest:
+        with advancing("auditing") as advance:
+            known = audit(cases, {name: one.of for name, one in splits.items()}, advance)
+        write_json(run.audit_file, {**known, "cases_digest": digest})
+    for sentence in findings(known):
+        say(f"  {sentence}")
+
+
+def _readable(cases: Cases, skip: bool, run: Run) -> Cases:
+    """All cases, or those that can be read when the user said that the others may be skipped."""
+    with advancing("reading") as advance:
+        facts = facts_table(cases, advance)
+    bad = facts.loc[~facts["readable"], ["case_id", "reason"]]
+    if bad.empty:
+        return cases
+    names = [f"{row.case_id} ({row.reason})" for row in bad.itertuples()]
+    if not skip:
+        shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+        raise DataError(
+            f"{len(names)} of {len(cases)} files can't be read: {shown}", "replace them, or pass --skip-unreadable"
+        )
+    say(f"  {len(names)} unreadable files are left out: {', '.join(names[:3])}")
+    run.add_facts(skipped_files=names)
+    return cases.where(~cases.table["case_id"].isin(set(bad["case_id"])))
+
+
+def _tasks_that_fit(recipe: StudyRecipe, cases: Cases) -> list[str]:
+    possible = possible_tasks(cases.labels)
+    if not possible:
+        task("binary", cases.labels)  # raises the sentence that says why
+    fitting = [name for name in recipe.tasks if name in possible]
+    for name in recipe.tasks:
+        if name not in possible:
+            say(f"  task {name} is left out: the labels are {', '.join(cases.labels)}")
+    if not fitting:
+        task(next(iter(recipe.tasks)), cases.labels)
+    return fitting
+
+
+def _split(cases: Cases, recipe: TaskRecipe) -> Split:
+    choice = recipe.split
+    return split_cases(
+        cases,
+        choice.scheme,
+        seed=choice.seed,
+        val_fraction=choice.val_fraction,
+        test_fraction=choice.test_fraction,
+        fold=choice.fold,
+        folds=choice.folds,
+    )
+
+
+def _split_facts(split: Split) -> dict[str, Any]:
+    return {
+        "scheme": split.scheme,
+        "seed": split.seed,
+        "leaky": bool(split.leaky),
+        "shared_patients": int(split.shared_patients),
+        "note": split.note,
+    }
+
+
+def _every_class(sets: dict[str, Any], one: Task) -> None:
+    for part, films in sets.items():
+        for index, name in enumerate(one.classes):
+            if not (films.targets == index).any():
+                raise DataError(f"split {part} of task {one.name!r} has no case of class {name!r}", "choose another split")
+
+
+def _values(block: dict[str, Any]) -> dict[str, float]:
+    """The bare numbers of a metrics block, for the history."""
+    return {
+        name: entry["value"]
+        for name, entry in block.items()
+        if isinstance(entry, dict) and isinstance(entry.get("value"), float | int) and "class" not in entry
+    }
+
+
+# -- the run folder ------------------------------------------------------------------------------------------
+
+
+def _open_run(wish: Wish, cases: Cases) -> Run:
+    if wish.resume and (wish.out / "run.json").exists():
+        run = Run(wish.out)
+        _same_study(run, wish, cases)
+        return run
+    facts = {
+        "name": wish.out.name,
+        "preset": wish.recipe.name,
+        "hilum": __version__,
+        "argv": ["hilum", *sys.argv[1:]],
+        "versions": {name: version(name) for name in ("torch", "lightning", "numpy", "pandas", "scikit-learn")},
+        "python": platform.python_version(),
+        "commit": _commit(),
+        "machine": _machine(),
+        "data": {
+            "given": wish.data,
+            "root": str(cases.root),
+            "source": cases.source,
+            "digest": cases.digest,
+            "n_cases": len(cases),
+            "n_patients": int(cases.table["patient"].nunique()),
+            "notes": list(cases.notes),
+        },
+        "stages": {},
+    }
+    return Run.create(wish.out, facts, wish.recipe.to_yaml())
+
+
+def _same_study(run: Run, wish: Wish, cases: Cases) -> None:
+    """Going on is only allowed with the same data and the same recipe: a mixture would mean nothing."""
+    made_from = run.facts()["data"]["digest"]
+    if made_from != cases.digest:
+        raise RunError(
+            f"{run.path} was made from other data (digest {made_from[:8]}, now {cases.digest[:8]})",
+            "choose another --out",
+        )
+    before, now = run.recipe(), wish.recipe.to_yaml()
+    for name, choices in now["tasks"].items():
+        if name in before["tasks"] and before["tasks"][name] != choices:
+            raise RunError(f"{run.path} was made with another recipe for {name!r}", "choose another --out")
+
+
+@contextmanager
+def _stage(run: Run, name: str) -> Iterator[None]:
+    """Writes down how long a stage took; a stage that was there already adds nothing worth writing."""
+    start = time.perf_counter()
+    yield
+    seconds = round(time.perf_counter() - start, 1)
+    stages = run.facts().get("stages", {})
+    if name not in stages or seconds > 1:
+        run.add_facts(stages={**stages, name: {"seconds": seconds + stages.get(name, {}).get("seconds", 0)}})
+
+
+def _commit() -> str:
+    """The commit of hilum itself, with '+' when files were changed; empty outside a checkout."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        try:
+            done = subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, timeout=10)
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    commit = git("rev-parse", "--short=12", "HEAD")
+    return commit + "+" if commit and git("status", "--porcelain", "--untracked-files=no") else commit
+
+
+def _machine() -> dict[str, Any]:
+    """What the run ran on, without names of people or hosts."""
+    import torch
+
+    facts: dict[str, Any] = {
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
+    }
+    return facts
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+
+
+def default_out(data: str, preset: str) -> Path:
+    """runs/<data>-<preset>.
+
+    >>> default_out("path/to/chest_xray/", "quick").as_posix()
+    'runs/chest_xray-quick'
+    """
+    return Path("runs") / f"{Path(data).stem}-{preset}"
+
+
+def choose_tasks(recipe: StudyRecipe, names: Sequence[str]) -> StudyRecipe:
+    """The recipe with these tasks only."""
+    unknown = [name for name in names if name not in recipe.tasks]
+    if unknown:
+        from hilum.errors import RecipeError, nearest
+
+        raise RecipeError(f"recipe {recipe.name!r} has no task {unknown[0]!r}", nearest(unknown[0], [*recipe.tasks]))
+    return recipe.model_copy(update={"tasks": {name: recipe.tasks[name] for name in names}}) if names else recipe

@@ -1,0 +1,131 @@
+"""Batches of films: from the memory map through augmentation to tensors, the same at every repetition.
+
+Chance hangs on (seed, epoch, case) alone, never on what was drawn before. So a resumed training sees the very
+films that an uninterrupted one would have seen, with any number of workers.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from hilum.data.augment import Augment
+from hilum.data.cache import ImageCache
+from hilum.data.images import Pixels
+
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""films float32 "batch 1 rows cols", targets int64 "batch", positions in the set int64 "batch"."""
+
+
+@dataclass(frozen=True)
+class FilmSet:
+    """The cases of one split: rows of a cache with their ids and targets, all in one order."""
+
+    cache: ImageCache
+    case_ids: Sequence[str]
+    targets: np.ndarray
+    pixels: Pixels
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Positions of the cases in the memory map."""
+        return self.cache.rows(self.case_ids)
+
+
+class Films(Dataset[tuple[np.ndarray, int, int]]):
+    """Items are asked for by (epoch, position); see the head of this file."""
+
+    def __init__(self, films: FilmSet, augment: Augment, seed: int) -> None:
+        self.films = films
+        self.rows = films.rows
+        self.augment = augment
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, item: tuple[int, int]) -> tuple[np.ndarray, int, int]:
+        epoch, position = item
+        film = self.films.cache.images[self.rows[position]]
+        chance = np.random.default_rng((self.seed, epoch, position))
+        values = self.augment(np.asarray(film), chance)
+        return self.films.pixels.standardized(values)[None], int(self.films.targets[position]), position
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """Yields (epoch, position) in a new seeded order each epoch, balanced as asked.
+
+    balance: 'none' and 'weights' take every case once; 'undersample' takes as many of each class as the
+    rarest has, other ones in every epoch; 'sampler' draws with replacement so that classes are equally
+    likely. Lightning calls `set_epoch` before each epoch.
+    """
+
+    def __init__(self, targets: np.ndarray, balance: str, seed: int, shuffle: bool = True) -> None:
+        self.targets = np.asarray(targets)
+        self.balance = balance
+        self.seed = seed
+        self.shuffle = shuffle
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """The epoch (from 0) whose order comes next."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        if self.balance == "undersample":
+            counts = np.unique(self.targets, return_counts=True)[1]
+            return int(counts.min() * len(counts))
+        return len(self.targets)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        for position in self._positions():
+            yield self.epoch, int(position)
+
+    def _positions(self) -> np.ndarray:
+        everyone = np.arange(len(self.targets))
+        if not self.shuffle:
+            return everyone
+        chance = np.random.default_rng((self.seed, self.epoch, 1 << 31))
+        classes, counts = np.unique(self.targets, return_counts=True)
+        if self.balance == "undersample":
+            picks = [chance.permutation(everyone[self.targets == one])[: counts.min()] for one in classes]
+            return chance.permutation(np.concatenate(picks))
+        if self.balance == "sampler":
+            share = 1.0 / counts[np.searchsorted(classes, self.targets)] / len(classes)
+            return chance.choice(everyone, size=len(everyone), p=share)
+        return chance.permutation(everyone)
+
+
+def loader(
+    films: FilmSet,
+    batch_size: int,
+    seed: int,
+    augment: Augment | None = None,
+    balance: str = "none",
+    train: bool = False,
+    workers: int = 0,
+) -> DataLoader:
+    """A DataLoader over a FilmSet. Training: shuffled, augmented, last short batch dropped (a batch of one
+    has no batch statistics). Otherwise in order, every case once, without augmentation."""
+    sampler = EpochSampler(films.targets, balance, seed, shuffle=train)
+    return DataLoader(
+        Films(films, augment or Augment(), seed),
+        batch_size=batch_size,
+        sampler=sampler,
+        drop_last=train and len(sampler) > batch_size,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def class_weights(targets: np.ndarray, n_classes: int) -> torch.Tensor:
+    """float32 "classes", inverse to the class counts with mean 1 over the cases.
+
+    >>> class_weights(np.array([0, 0, 0, 1]), 2).tolist()
+    [0.666..., 2.0]
+    """
+    counts = np.bincount(targets, minlength=n_classes)
+    return torch.tensor(len(targets) / (n_classes * np.maximum(counts, 1)), dtype=torch.float32)

@@ -1,0 +1,175 @@
+"""The LightningModule: one step of training, one pass of validation, optimiser and schedule from the recipe."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hilum.errors import TrainingError
+from hilum.models import ChestModel
+from hilum.training.loader import Batch
+from hilum.training.recipe import Optimizer, Training
+
+Scorer = Callable[[np.ndarray, np.ndarray], dict[str, float]]
+"""(probabilities "cases classes", positions "cases") -> metric name -> value. It is handed in by the caller,
+so that training and `hilum evaluate` use one and the same function without training importing it."""
+
+
+class Classifier(pl.LightningModule):
+    """Trains a ChestModel. Validation figures are logged as val_<metric>, among them val_loss."""
+
+    def __init__(
+        self, model: ChestModel, training: Training, steps: int, weights: Tensor | None, score: Scorer
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.training_choice = training
+        self.steps = steps  # optimiser steps of the whole training, for the cosine
+        self.score = score
+        self.register_buffer("class_weights", weights, persistent=False)
+        self._train: list[tuple[Tensor, Tensor]] = []
+        self._val: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._plateau: torch.optim.lr_scheduler.ReduceLROnPlateau | None = None
+        self._plateau_state: dict[str, Any] | None = None
+        self.train_ids: list[str] = []
+
+    def forward(self, x: Float[Tensor, "batch 1 rows cols"]) -> Float[Tensor, "batch classes"]:
+        """Logits."""
+        return self.model(x)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Dropout too must not remember what came before this epoch (see loader.py). Lightning does not call
+        on_train_epoch_start in the first epoch after a resume, therefore here."""
+        if batch_idx == 0:
+            torch.manual_seed(self.training_choice.seed * 1_000_003 + self.current_epoch)
+            self._train.clear()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of one batch; TrainingError with the cases when it is not a number."""
+        x, target, position = batch
+        logits = self.model(_channels_last(x)).float()
+        losses = loss_per_case(logits, target, self.training_choice, self.class_weights)
+        loss = losses.mean()
+        if not torch.isfinite(loss):
+            first = [self.train_ids[i] for i in position[:3].tolist()]
+            raise TrainingError(
+                f"the loss is {loss.item()} in epoch {self.current_epoch + 1}, batch {batch_idx + 1} "
+                f"(cases {', '.join(first)} ...)",
+                "lower training.optimizer.lr, or set training.precision: fp32",
+            )
+        self._train.append((loss.detach(), (logits.argmax(1) == target).float().mean()))
+        return loss
+
+    def train_figures(self) -> dict[str, float]:
+        """Mean loss and accuracy over the epoch's batches, as the network was while it learnt from them."""
+        losses, hits = zip(*self._train, strict=True)
+        return {
+            "train_loss": float(torch.stack(losses).mean()),
+            "train_accuracy": float(torch.stack(hits).mean()),
+        }
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Collects; the figures come from all cases at once in on_validation_epoch_end."""
+        x, target, position = batch
+        self._val.append((self.model(_channels_last(x)).float(), target, position))
+
+    def on_validation_epoch_end(self) -> None:
+        """One call of the scorer over the whole split."""
+        logits, target, position = (torch.cat(parts) for parts in zip(*self._val, strict=True))
+        self._val.clear()
+        if self.trainer.sanity_checking:
+            return
+        loss = functional.cross_entropy(logits, target)
+        if self._plateau is not None:
+            self._plateau.step(float(loss))
+        probabilities = logits.double().softmax(1).cpu().numpy()
+        figures = {"loss": float(loss), **self.score(probabilities, position.cpu().numpy())}
+        for name, value in figures.items():
+            self.log(f"val_{name}", value)
+
+    def configure_optimizers(self) -> Any:
+        """Optimiser and schedule as the recipe names them."""
+        optimizer = make_optimizer(self.model, self.training_choice.optimizer)
+        choice = self.training_choice.schedule
+        if choice.name == "plateau":
+            self._plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+                optimizer, factor=choice.factor, patience=choice.patience
+            )
+            self._plateau.load_state_dict(self._plateau_state or self._plateau.state_dict())
+        if choice.name == "warmup_cosine":
+            rate = torch.optim.lr_scheduler.LambdaLR(
+                optimizer, lambda step: warmup_cosine(step, choice.warmup_steps, self.steps)
+            )
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
+        return optimizer
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The plateau schedule is ours: Lightning steps its own after the checkpoint of the epoch is written,
+        so that a resumed training would miss a step."""
+        checkpoint["plateau"] = None if self._plateau is None else self._plateau.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Kept until the optimiser exists."""
+        self._plateau_state = checkpoint["plateau"]
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """NHWC in memory: the convolutions of CPUs and of tensor cores are faster so."""
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def loss_per_case(
+    logits: Float[Tensor, "batch classes"],
+    target: Int[Tensor, " batch"],
+    training: Training,
+    weights: Float[Tensor, " classes"] | None = None,
+) -> Float[Tensor, " batch"]:
+    """Cross-entropy, or binary cross-entropy of the logit difference (two classes); the same number for two
+    classes, kept apart because the seed names it.
+
+    Class weights multiply each case's loss.
+
+    >>> t = Training(epochs=1)
+    >>> round(float(loss_per_case(torch.zeros(1, 2), torch.tensor([1]), t)[0]), 4)  # ln 2
+    0.6931
+    """
+    smoothing = training.label_smoothing
+    if training.loss == "binary_cross_entropy":
+        z = logits[:, 1] - logits[:, 0]
+        wanted = target.float() * (1 - smoothing) + smoothing / 2
+        losses = functional.binary_cross_entropy_with_logits(z, wanted, reduction="none")
+    else:
+        losses = functional.cross_entropy(logits, target, reduction="none", label_smoothing=smoothing)
+    return losses if weights is None else losses * weights[target]
+
+
+def make_optimizer(model: nn.Module, choice: Optimizer) -> torch.optim.Optimizer:
+    """Weight decay is not applied to biases and normalisation: they have one dimension and set a scale."""
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    free = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": decayed, "weight_decay": choice.weight_decay},
+        {"params": free, "weight_decay": 0.0},
+    ]
+    if choice.name == "sgd":
+        return torch.optim.SGD(groups, lr=choice.lr, momentum=choice.momentum, nesterov=choice.momentum > 0)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[choice.name]
+    return kind(groups, lr=choice.lr)
+
+
+def warmup_cosine(step: int, warmup: int, steps: int) -> float:
+    """Share of the base rate at an optimiser step: linear rise, then half a cosine to zero.
+
+    >>> [round(warmup_cosine(step, 2, 6), 3) for step in range(7)]
+    [0.5, 1.0, 1.0, 0.854, 0.5, 0.146, 0.0]
+    """
+    if step < warmup:
+        return (step + 1) / warmup
+    done = (step - warmup) / max(1, steps - warmup)
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))

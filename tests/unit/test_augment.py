@@ -1,0 +1,66 @@
+"""Every strength earns its place: turning it on changes films, and nothing else does."""
+
+import numpy as np
+import pytest
+
+from hilum.data.augment import Augment
+
+FILM = (np.random.default_rng(0).random((48, 64)) * 100 + 50).astype(np.uint8)
+STRENGTH = {"rotate": 20, "blur": 2, "sharpen": 2, "gamma": 0.5, "flip": 1.0}
+
+
+@pytest.mark.parametrize("field", list(Augment.model_fields))
+def test_each_field_changes_the_film(field: str) -> None:
+    augment = Augment(**{field: STRENGTH.get(field, 0.3)})
+    differences = []
+    for seed in range(5):
+        changed = augment(FILM, np.random.default_rng(seed))
+        assert changed.shape == FILM.shape
+        assert changed.dtype == np.float32
+        assert changed.min() >= 0
+        assert changed.max() <= 1
+        differences.append(np.abs(changed - FILM / 255).mean())
+    assert max(differences) > 0.01
+
+
+def test_nothing_changes_when_all_is_off() -> None:
+    np.testing.assert_allclose(Augment()(FILM, np.random.default_rng(0)), FILM / 255, atol=1e-6)
+
+
+def test_same_chance_same_film() -> None:
+    augment = Augment(rotate=10, translate=0.1, crop=0.2, noise=0.1, cutout=0.3, blur=1, sharpen=1, gamma=0.3)
+    first, second = (augment(FILM, np.random.default_rng(5)) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert np.abs(first - augment(FILM, np.random.default_rng(6))).max() > 0.01
+
+
+def test_flip_mirrors_left_and_right_exactly() -> None:
+    flipped = Augment(flip=1.0)(FILM, np.random.default_rng(0))
+    np.testing.assert_allclose(flipped, FILM[:, ::-1] / 255, atol=1e-5)
+
+
+def test_default_never_mirrors() -> None:
+    """A film that is bright on its right half stays so under strong geometry: the heart keeps its side."""
+    film = np.zeros((64, 64), np.uint8)
+    film[16:48, 32:] = 200
+    augment = Augment(rotate=15, translate=0.05, scale=0.2, aspect=0.35, crop=0.2)
+    for seed in range(50):
+        changed = augment(film, np.random.default_rng(seed))
+        assert changed[:, 32:].sum() > changed[:, :32].sum()
+
+
+def test_rotation_keeps_the_centre_in_place() -> None:
+    film = np.zeros((65, 65), np.uint8)
+    film[30:35, 30:35] = 255
+    turned = Augment(rotate=45)(film, np.random.default_rng(3))
+    rows, cols = np.indices(film.shape)
+    assert abs((turned * rows).sum() / turned.sum() - 32) < 0.1
+    assert abs((turned * cols).sum() / turned.sum() - 32) < 0.1
+
+
+def test_crop_enlarges_and_never_shows_the_outside() -> None:
+    """The kept window lies inside the film, so no black border comes in."""
+    film = np.full((64, 64), 200, np.uint8)
+    for seed in range(30):
+        cropped = Augment(crop=0.5)(film, np.random.default_rng(seed))
+        assert cropped[2:-2, 2:-2].min() > 0.7

@@ -1,0 +1,88 @@
+"""Recipes: presets are valid, faults are one sentence, a written recipe reads back as itself."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hilum.errors import RecipeError
+from hilum.training.recipe import StudyRecipe, load_recipe, override, presets
+
+
+@pytest.mark.parametrize("name", presets())
+def test_presets_are_valid_and_survive_writing(name: str, tmp_path: Path) -> None:
+    recipe = load_recipe(name)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe.to_yaml()))
+    assert load_recipe(path) == recipe
+
+
+def test_seed_preset_holds_the_facts_of_the_report() -> None:
+    etiology = load_recipe("seed").tasks["etiology"]
+    assert etiology.model.name == "resnet34_gelu"
+    assert (etiology.training.optimizer.name, etiology.training.optimizer.lr) == ("adamw", 1e-3)
+    assert etiology.training.optimizer.weight_decay == 0.005
+    assert (etiology.training.schedule.name, etiology.training.schedule.warmup_steps) == ("warmup_cosine", 5)
+    assert (etiology.training.epochs, etiology.training.monitor) == (20, "val_accuracy")
+    assert etiology.split.scheme == "seed-1b"
+    binary = load_recipe("seed").tasks["binary"]
+    assert (binary.training.optimizer.name, binary.training.optimizer.lr) == ("adam", 1e-4)
+    assert (binary.pixels.size, binary.split.scheme) == ((200, 224), "seed-1a")
+    assert (binary.training.loss, binary.training.schedule.name) == ("binary_cross_entropy", "plateau")
+
+
+FAULTS = {
+    "etiology.training.epoch=1": "key 'tasks.etiology.training.epoch' is not known; did you mean 'epochs'",
+    "etiology.training.epochs=0": "tasks.etiology.training.epochs = 0 is not possible",
+    "etiology.training.optimizer.name=adamm": "tasks.etiology.training.optimizer.name = 'adamm' is not possible",
+    "etiology.pixels.size=[4, 224]": "size 4 x 224 is outside 16..2048 px",
+    "etiology.augment.rotat=4": "did you mean 'rotate'",
+    "etiologie.training.epochs=3": "key 'etiologie' is not known; did you mean 'etiology'",
+    "tasks.etiologie.training.epochs=3": "the recipe has no task 'etiologie'; did you mean 'etiology'",
+    "nonsense": "has no '='; write it as key.key=value",
+    "replicates=many": "replicates = 'many' is not possible",
+}
+
+
+@pytest.mark.parametrize("change", FAULTS)
+def test_a_fault_names_key_value_and_remedy(change: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe("quick", [change])
+    assert FAULTS[change] in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_key_and_file_and_yaml(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    with pytest.raises(RecipeError, match=r"recipe .*mine.yaml does not exist; presets are: best, quick, seed"):
+        load_recipe(path)
+    path.write_text("name: x\ntasks: {binary: {training: {epochs: 1}}}\n")
+    with pytest.raises(RecipeError, match=r"mine.yaml: key 'tasks.binary.model' is missing"):
+        load_recipe(path)
+    path.write_text("name: [")
+    with pytest.raises(RecipeError, match=r"mine.yaml is no YAML"):
+        load_recipe(path)
+    path.write_text("")
+    with pytest.raises(RecipeError, match="is empty or no mapping"):
+        load_recipe(path)
+    with pytest.raises(RecipeError, match="preset 'quik' is not known; did you mean 'quick'"):
+        load_recipe("quik")
+
+
+def test_override_changes_one_value_and_no_other() -> None:
+    before, after = load_recipe("best"), load_recipe("best", ["binary.training.epochs=3"])
+    assert after.tasks["binary"].training.epochs == 3
+    assert after.tasks["etiology"] == before.tasks["etiology"]
+
+
+def test_override_reads_yaml_values() -> None:
+    values: dict = {}
+    override(values, "a.b=[1, 2]")
+    override(values, "c=null")
+    assert values == {"a": {"b": [1, 2]}, "c": None}
+
+
+def test_recipe_does_not_change_after_reading() -> None:
+    recipe: StudyRecipe = load_recipe("quick")
+    with pytest.raises(Exception, match="frozen"):
+        recipe.name = "other"  # type: ignore[misc]

@@ -1,0 +1,220 @@
+"""Training: what one step computes, what an epoch sees, and that an interruption changes nothing."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from hilum.data.augment import Augment
+from hilum.data.images import Pixels
+from hilum.data.tasks import task
+from hilum.errors import RecipeError, TrainingError
+from hilum.models import ChestModel
+from hilum.run import TaskFolder
+from hilum.training.fit import fit_task
+from hilum.training.loader import EpochSampler, Films, FilmSet, class_weights, loader
+from hilum.training.module import loss_per_case, make_optimizer
+from hilum.training.recipe import ModelChoice, Optimizer, TaskRecipe, Training
+
+CASES = 96
+TASK = task("etiology", ["normal", "bacteria", "virus"])
+
+
+class DrawnCache:
+    """Stands in for ImageCache: squares whose height in the film tells the class, in noise."""
+
+    def __init__(self) -> None:
+        chance = np.random.default_rng(0)
+        self.targets = chance.integers(0, 3, CASES)
+        self.images = (chance.random((CASES, 32, 32)) * 160).astype(np.uint8)
+        for film, target in zip(self.images, self.targets, strict=True):
+            film[8 * target : 8 * target + 10, 8:20] += 40
+
+    def rows(self, case_ids: list[str]) -> np.ndarray:
+        return np.array([int(name[1:]) for name in case_ids])
+
+
+def film_sets() -> tuple[FilmSet, FilmSet]:
+    cache, pixels = DrawnCache(), Pixels((32, 32), mean=0.3, sd=0.2)
+    names = [f"c{i}" for i in range(CASES)]
+    cut = 2 * CASES // 3
+    return tuple(
+        FilmSet(cache, names[part], cache.targets[part], pixels)  # type: ignore[arg-type, return-value]
+        for part in (slice(0, cut), slice(cut, CASES))
+    )
+
+
+def recipe(**training: Any) -> TaskRecipe:
+    options = {"width": 4, "stages": [1, 1], "embedding": 8, "dropout": 0.3}
+    return TaskRecipe.model_validate(
+        {
+            "model": {"name": "resnet", "options": options},
+            "augment": {"rotate": 5, "noise": 0.05},
+            "training": {"epochs": 4, "batch_size": 16, "optimizer": {"lr": 0.01}, "precision": "fp32", **training},
+        }
+    )
+
+
+def fit(folder: Path, choice: TaskRecipe, stop_in_epoch: int = 0, card: dict[str, Any] | None = None) -> ChestModel:
+    train, val = film_sets()
+    calls = 0
+
+    def score(probabilities: np.ndarray, positions: np.ndarray) -> dict[str, float]:
+        nonlocal calls
+        calls += 1
+        if calls == stop_in_epoch:
+            raise KeyboardInterrupt
+        return {"accuracy": float((probabilities.argmax(1) == val.targets[positions]).mean())}
+
+    return fit_task(TaskFolder(folder), choice, TASK, train, val, score, card or {})
+
+
+@pytest.fixture(autouse=True)
+def _keep_ctrl_c() -> Iterator[None]:
+    """Lightning ignores SIGINT after an interruption; the tests that follow should not."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+INTERRUPTED = {
+    "cosine": {"schedule": {"name": "warmup_cosine", "warmup_steps": 3}},
+    "plateau": {"schedule": {"name": "plateau", "patience": 0, "factor": 0.1}},
+    "averaged": {"ema": 0.8},
+    "balanced": {"balance": "undersample"},
+}
+
+
+@pytest.mark.parametrize("name", INTERRUPTED)
+def test_interrupted_and_resumed_equals_uninterrupted(name: str, tmp_path: Path) -> None:
+    choice = recipe(**INTERRUPTED[name])
+    fit(tmp_path / "whole", choice)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "cut", choice, stop_in_epoch=3)
+    assert len(pd.read_csv(tmp_path / "cut" / "history.csv")) == 2
+    fit(tmp_path / "cut", choice)
+    whole, cut = (pd.read_csv(tmp_path / folder / "history.csv") for folder in ("whole", "cut"))
+    columns = [name for name in whole if name not in ("seconds", "images_per_second")]
+    pd.testing.assert_frame_equal(whole[columns], cut[columns], check_exact=True)
+    weights = [load_file(tmp_path / folder / "model" / "weights.safetensors") for folder in ("whole", "cut")]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_plateau_really_lowers_the_rate(tmp_path: Path) -> None:
+    fit(tmp_path, recipe(epochs=6, optimizer={"lr": 0.3}, schedule={"name": "plateau", "patience": 0, "factor": 0.1}))
+    rates = pd.read_csv(tmp_path / "history.csv")["learning_rate"]
+    assert rates.iloc[-1] < 0.3
+
+
+def test_model_is_the_best_epoch_and_learns(tmp_path: Path) -> None:
+    model = fit(tmp_path, recipe(epochs=8), card={"recipe": "drawn"})
+    history = pd.read_csv(tmp_path / "history.csv")
+    card = TaskFolder(tmp_path).card()
+    best = card["training"]["best_epoch"]
+    assert history["val_accuracy"].idxmax() + 1 == best
+    assert card["training"]["best_metric"] == {"name": "val_accuracy", "value": history["val_accuracy"].max()}
+    assert card["recipe"] == "drawn"
+    _, val = film_sets()
+    with torch.no_grad():
+        x = torch.from_numpy(val.pixels.normalize(val.cache.images[val.rows]))[:, None]
+        accuracy = float((model(x).argmax(1).numpy() == val.targets).mean())
+    assert accuracy == pytest.approx(history["val_accuracy"].max())
+    assert accuracy > 0.6  # chance is 1/3
+
+
+def test_a_loss_that_is_no_number_names_batch_and_cases(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"the loss is (nan|inf) in epoch \d, batch \d+ \(cases c\d+, c\d+, c\d+"):
+        fit(tmp_path, recipe(optimizer={"lr": 1e30}))
+
+
+def test_a_monitor_that_does_not_exist_names_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="'val_acuracy' is no figure; did you mean 'val_accuracy'"):
+        fit(tmp_path, recipe(monitor="val_acuracy"))
+
+
+def test_binary_cross_entropy_needs_two_classes(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="needs two classes, task 'etiology' has 3"):
+        fit(tmp_path, recipe(loss="binary_cross_entropy"))
+
+
+# -- losses and optimisers -----------------------------------------------------------------------------------
+
+
+def test_binary_cross_entropy_equals_cross_entropy_of_two_logits() -> None:
+    logits, target = torch.randn(20, 2), torch.arange(20) % 2
+    for smoothing in (0.0, 0.1):
+        one = loss_per_case(logits, target, Training(epochs=1, label_smoothing=smoothing))
+        two = loss_per_case(
+            logits, target, Training(epochs=1, loss="binary_cross_entropy", label_smoothing=smoothing)
+        )
+        torch.testing.assert_close(one, two)
+
+
+def test_class_weights_multiply_the_loss() -> None:
+    logits, target = torch.randn(6, 3), torch.tensor([0, 1, 2, 0, 1, 2])
+    plain = loss_per_case(logits, target, Training(epochs=1))
+    weighted = loss_per_case(logits, target, Training(epochs=1), torch.tensor([1.0, 2.0, 0.5]))
+    torch.testing.assert_close(weighted, plain * torch.tensor([1.0, 2.0, 0.5, 1.0, 2.0, 0.5]))
+    assert class_weights(np.array([0, 0, 1, 2]), 3).tolist() == pytest.approx([2 / 3, 4 / 3, 4 / 3])
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_every_optimiser_lowers_a_loss_and_spares_norms_from_decay(name: str) -> None:
+    net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.LayerNorm(8), torch.nn.Linear(8, 1))
+    optimizer = make_optimizer(net, Optimizer(name=name, lr=0.01, weight_decay=0.1))
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.1, 0.0]
+    assert all(tensor.ndim == 1 for tensor in optimizer.param_groups[1]["params"])
+    x, y = torch.randn(32, 4), torch.randn(32, 1)
+    first = last = torch.nn.functional.mse_loss(net(x), y)
+    for _ in range(30):
+        optimizer.zero_grad()
+        last = torch.nn.functional.mse_loss(net(x), y)
+        last.backward()
+        optimizer.step()
+    assert last.item() < first.item()
+
+
+# -- batches -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("balance", ["none", "weights", "undersample", "sampler"])
+def test_balance_gives_the_classes_it_promises(balance: str) -> None:
+    targets = np.repeat([0, 1, 2], [10, 60, 30])
+    sampler = EpochSampler(targets, balance, seed=0)
+    counts = np.zeros(3)
+    for epoch in range(20):
+        sampler.set_epoch(epoch)
+        picks = [position for _, position in sampler]
+        assert len(picks) == len(sampler)
+        counts += np.bincount(targets[picks], minlength=3) / len(picks) / 20
+    wanted = [0.1, 0.6, 0.3] if balance in ("none", "weights") else [1 / 3] * 3
+    assert counts == pytest.approx(wanted, abs=0.03 if balance == "sampler" else 1e-9)
+
+
+def test_each_epoch_has_its_own_order_and_films_that_can_be_asked_for_again() -> None:
+    train, _ = film_sets()
+    sampler = EpochSampler(train.targets, "none", seed=0)
+    orders = []
+    for epoch in (0, 1, 0):
+        sampler.set_epoch(epoch)
+        orders.append(list(sampler))
+    assert orders[0] == orders[2]
+    assert [p for _, p in orders[0]] != [p for _, p in orders[1]]
+    films = Films(train, Augment(rotate=10, noise=0.1), seed=0)
+    np.testing.assert_array_equal(films[(3, 5)][0], films[(3, 5)][0])
+    assert np.abs(films[(3, 5)][0] - films[(4, 5)][0]).max() > 0.01
+
+
+def test_validation_sees_every_case_once_in_order_without_augmentation() -> None:
+    _, val = film_sets()
+    batches = list(loader(val, 7, seed=0))
+    films, targets, positions = (torch.cat(part) for part in zip(*batches, strict=True))
+    assert positions.tolist() == list(range(len(val.case_ids)))
+    np.testing.assert_array_equal(targets.numpy(), val.targets)
+    np.testing.assert_allclose(films[:, 0].numpy(), val.pixels.normalize(val.cache.images[val.rows]), atol=1e-6)
