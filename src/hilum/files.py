@@ -61,7 +61,7 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
         table.to_csv(temporary, index=False, float_format="%.9g")
 
 
-def read_table(path: Path, **types: Any) -> pd.DataFrame:
+def read_table(path: Path, /, **types: Any) -> pd.DataFrame:
     """Reads a CSV that hilum wrote. Ids and names stay text even when they look like numbers."""
     try:
         return pd.read_csv(path, dtype=types or None, keep_default_na=False, na_values=[""])

@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 
 from hilum import __version__
-from hilum.data.audit import audit, facts_table, findings
+from hilum.data.audit import audit
 from hilum.data.cache import ImageCache
 from hilum.data.cases import Cases
+from hilum.data.facts import facts_table
 from hilum.data.sources import open_source
 from hilum.data.split import Split, split_cases
 from hilum.data.tasks import Task, possible_tasks, task
@@ -58,7 +59,7 @@ def study(wish: Wish) -> Run:
         splits = {name: _split(cases, wish.recipe.tasks[name]) for name in tasks}
         cases.write(run.cases_file)
         run.write_split({name: one.of for name, one in splits.items()})
-        run.add_facts(split={name: _split_facts(one) for name, one in splits.items()})
+        run.add_facts(split={name: one.facts() for name, one in splits.items()})
         _audit(run, cases, splits)
     for name, one in tasks.items():
         with _stage(run, f"train {name}"):
@@ -118,7 +119,7 @@ def train_task(
             "notes": list(cases.notes),
             "patients": {name: int(part["patient"].nunique()) for name, part in rows.items()},
         },
-        "split": _split_facts(split),
+        "split": split.facts(),
         "intended_use": INTENDED_USE,
         "threshold": None,
     }
@@ -161,7 +162,7 @@ def _audit(run: Run, cases: Cases, splits: dict[str, Split]) -> None:
         with advancing("auditing") as advance:
             known = audit(cases, {name: one.of for name, one in splits.items()}, advance)
         write_json(run.audit_file, {**known, "cases_digest": digest})
-    for sentence in findings(known):
+    for sentence in known["findings"]:
         say(f"  {sentence}")
 
 
@@ -207,16 +208,6 @@ def _split(cases: Cases, recipe: TaskRecipe) -> Split:
         fold=choice.fold,
         folds=choice.folds,
     )
-
-
-def _split_facts(split: Split) -> dict[str, Any]:
-    return {
-        "scheme": split.scheme,
-        "seed": split.seed,
-        "leaky": bool(split.leaky),
-        "shared_patients": int(split.shared_patients),
-        "note": split.note,
-    }
 
 
 def _every_class(sets: dict[str, Any], one: Task) -> None:

@@ -97,7 +97,9 @@ class ImageCache:
         histogram in whole numbers. With fit 'pad' the black frame counts: the network sees it too."""
         rows = np.sort(self.rows(case_ids))
         if not len(rows):
-            raise DataError("there is no image to take mean and standard deviation of", "name one case or more")
+            raise DataError(
+                "there is no image to take mean and standard deviation of", "name one case or more"
+            )
         counts = np.zeros(256, np.int64)
         for start in range(0, len(rows), _BLOCK):
             block = self.images[rows[start : start + _BLOCK]]

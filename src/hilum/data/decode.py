@@ -79,20 +79,20 @@ def read_grey(path: Path | str) -> np.ndarray:
     TIFF with its alpha), float TIFF in 0..1 becomes uint8. UnreadableImage (a DataError) names the path and
     the reason: empty, truncated, not an image, damaged, too large, DICOM, or what the file system says.
     """
-    return decode(_bytes_of(path), path)
+    return decode(read_bytes(path), path)
 
 
 def probe(path: Path | str) -> ImageFacts:
     """Size, mode and depth of a file without decoding it. UnreadableImage as in `read_grey`."""
-    return facts_of(_bytes_of(path), path)
+    return facts_of(read_bytes(path), path)
 
 
-def decode(data: bytes, name: str | Path = "the upload") -> np.ndarray:
+def decode(data: bytes, name: str | Path = "upload") -> np.ndarray:
     """The bytes of a file -> a grey image, as `read_grey`; `name` stands in error sentences.
 
     >>> decode(b"")
     Traceback (most recent call last):
-    hilum.data.decode.UnreadableImage: the upload is no readable image (empty); replace the file or take it out
+    hilum.data.decode.UnreadableImage: upload is no readable image (empty); replace the file or take it out
     """
     header = _header(data, name)
     with quiet_codecs():
@@ -114,13 +114,14 @@ def decode(data: bytes, name: str | Path = "the upload") -> np.ndarray:
         raise UnreadableImage(name, error.what) from None
 
 
-def facts_of(data: bytes, name: str | Path = "the upload") -> ImageFacts:
+def facts_of(data: bytes, name: str | Path = "upload") -> ImageFacts:
     """The header's facts about the bytes of a file, as `probe`."""
     header = _header(data, name)
     return ImageFacts(header.width, header.height, len(data), header.mode, header.bits)
 
 
-def _bytes_of(path: Path | str) -> bytes:
+def read_bytes(path: Path | str) -> bytes:
+    """A whole file. UnreadableImage with what the file system says, if it can't be read."""
     try:
         return Path(path).read_bytes()
     except OSError as error:
@@ -163,7 +164,8 @@ def _begins(data: bytes, magic: bytes) -> bool:
     return data[: len(magic)] == magic[: len(data)]
 
 
-_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # within compressed data FF00 is a byte, FFD0..D7 a restart
+# Within compressed data FF00 is a plain byte and FFD0 to FFD7 are restarts.
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
 def _walk_jpeg(data: bytes) -> _Header:
@@ -287,14 +289,13 @@ def _mute() -> None:
     try:
         if _Stderr.terminal is None:
             _Stderr.descriptor = os.dup(2)
-            _Stderr.terminal = os.fdopen(
-                _Stderr.descriptor, "w", buffering=1, errors="backslashreplace", closefd=False
-            )
+            how = {"encoding": getattr(sys.__stderr__, "encoding", None), "errors": "backslashreplace"}
+            _Stderr.terminal = os.fdopen(_Stderr.descriptor, "w", buffering=1, closefd=False, **how)
         else:
             os.dup2(2, _Stderr.descriptor, inheritable=False)
-        is_python = sys.stderr is not None and sys.stderr.fileno() == 2
-    except OSError:  # descriptor 2 is closed, or sys.stderr is no file (a notebook): the latter needs no detour
-        is_python = False
+        is_python = sys.stderr.fileno() == 2
+    except (OSError, AttributeError):
+        is_python = False  # descriptor 2 is closed, or sys.stderr is no file (a notebook) and needs no detour
     if _Stderr.terminal is None:
         return
     if is_python:

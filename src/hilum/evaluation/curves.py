@@ -1,4 +1,4 @@
-"""What a figure of operating points needs: ROC and precision-recall curves with bands, and calibration bins."""
+"""Curves over all operating points, with bands from a bootstrap over patients, and calibration bins."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hilum.errors import DataError
+from hilum.evaluation.decision import checked_probabilities
 from hilum.evaluation.intervals import LEVEL, bootstrap, wilson_interval
 from hilum.evaluation.metrics import cumulative_counts
 
@@ -14,14 +15,17 @@ from hilum.evaluation.metrics import cumulative_counts
 def roc_curve(score: ArrayLike, is_sick: ArrayLike) -> dict[str, np.ndarray]:
     """Every operating point: {"fpr" (1 - specificity), "tpr" (sensitivity), "thresholds"}, each "points".
 
-    From (0, 0) at threshold infinity to (1, 1); a case is called sick when its score is at least the threshold. Join the
-    points by straight lines; the area below them is `metrics.auroc`. Fawcett, Pattern Recogn Lett 27 (2006).
+    From (0, 0) at threshold infinity to (1, 1); a case is called sick when its score is at least the
+    threshold. Joined by straight lines the points enclose the area `metrics.auroc` (Fawcett 2006, An
+    introduction to ROC analysis, Pattern Recogn Lett 27).
+    `score`: any real numbers, "cases". `is_sick`: true or false, "cases". DataError when one class is absent.
 
     >>> curve = roc_curve([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
     >>> curve["fpr"].tolist(), curve["tpr"].tolist()
     ([0.0, 0.0, 0.5, 0.5, 1.0], [0.0, 0.5, 0.5, 1.0, 1.0])
     """
-    tp, fp, scores = _counts(score, is_sick)
+    tp, called, scores = _counts(score, is_sick)
+    fp = called - tp
     return {
         "fpr": np.append(0.0, fp / fp[-1]),
         "tpr": np.append(0.0, tp / tp[-1]),
@@ -30,17 +34,18 @@ def roc_curve(score: ArrayLike, is_sick: ArrayLike) -> dict[str, np.ndarray]:
 
 
 def pr_curve(score: ArrayLike, is_sick: ArrayLike) -> dict[str, np.ndarray]:
-    """Every operating point: {"recall" (sensitivity), "precision", "thresholds"}, each "points", recall rising.
+    """Every operating point: {"recall" (sensitivity), "precision", "thresholds"}, each "points".
 
-    The first point repeats the precision of the highest score at recall 0, so that steps (drawn towards the next
-    point's height, "steps-pre") have the area `metrics.average_precision`.
+    Recall rises. Drawn as steps, each at the height of its right end ("steps-pre" in matplotlib), they
+    enclose the area `metrics.average_precision`. The first point, at recall 0, is there for the first step
+    and repeats the precision at the highest score. DataError when one class is absent.
 
     >>> curve = pr_curve([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
     >>> curve["recall"].tolist(), curve["precision"].tolist()
     ([0.0, 0.5, 0.5, 1.0, 1.0], [1.0, 1.0, 0.5, 0.6666666666666666, 0.5])
     """
-    tp, fp, scores = _counts(score, is_sick)
-    share = tp / (tp + fp)
+    tp, called, scores = _counts(score, is_sick)
+    share = tp / called
     return {
         "recall": np.append(0.0, tp / tp[-1]),
         "precision": np.append(share[0], share),
@@ -58,8 +63,9 @@ def roc_band(
 ) -> dict[str, np.ndarray]:
     """The 95 % band of a ROC curve: {"fpr": grid, "low", "high"}, each "points".
 
-    At each fpr of the grid (default 0, 0.01, ... 1) the sensitivity of every bootstrap replicate over patients
-    (vertical averaging, Fawcett 2006); the band holds 95 % of them point by point, not of whole curves.
+    At each fpr of the grid (default 0, 0.01, ... 1) the middle 95 % of the sensitivities of all bootstrap
+    replicates (vertical averaging, Fawcett 2006). It holds point by point, not for whole curves.
+    `patients`: the patient of each case, "cases".
     """
     at = _grid(grid)
     low, high = _band(score, is_sick, patients, replicates, seed, partial(_tpr_at, at))
@@ -88,19 +94,19 @@ def calibration_bins(
 ) -> list[dict[str, float | int]]:
     """What became of cases with similar probabilities: bins of about equally many cases, from low to high.
 
-    Each bin: {"from", "to" (lowest and highest probability in it), "probability" (their mean), "observed" (the
-    share k / n that is sick), "low", "high" (Wilson's 95 % interval), "k", "n"}. Equal probabilities are never
-    parted, so there may be fewer bins and they may differ in size. The interval counts images as independent: it
-    is too narrow where patients have several.
+    Each bin: {"from", "to" (lowest and highest probability in it), "probability" (their mean), "observed"
+    (the share k / n that is sick), "low", "high" (Wilson's 95 % interval), "k", "n"}. Equal probabilities are
+    never parted, so bins may be fewer and differ in size. The interval counts images as independent: it is
+    too narrow where patients have several. DataError when a probability is no number in 0..1.
 
     >>> first, second = calibration_bins([0.1, 0.3, 0.6, 0.8], [0, 0, 1, 1], bins=2)
     >>> first["probability"], first["observed"], second["from"], second["k"], second["n"]
     (0.2, 0.0, 0.6, 2, 2)
     """
-    values, sick = np.asarray(probability, np.float64), np.asarray(is_sick, bool)
+    values, sick = checked_probabilities(probability, is_sick)
     _, tied, counts = np.unique(values, return_inverse=True, return_counts=True)
     middle_rank = np.cumsum(counts) - counts / 2  # of each group of equal probabilities
-    bin_of_case = np.floor(middle_rank * bins / max(len(values), 1)).astype(int)[tied]
+    bin_of_case = np.floor(middle_rank * bins / len(values)).astype(int)[tied]
     return [_bin(values[bin_of_case == one], sick[bin_of_case == one]) for one in np.unique(bin_of_case)]
 
 
@@ -130,8 +136,8 @@ def _counts(score: ArrayLike, is_sick: ArrayLike) -> tuple[np.ndarray, np.ndarra
         raise DataError(
             "a curve needs cases of both classes, here all are the same", "use a split that holds both"
         )
-    tp, fp, scores = cumulative_counts(values, sick, np.ones((1, len(values)), np.int64))
-    return tp[0], fp[0], scores
+    tp, called, scores = cumulative_counts(values, sick, np.ones((1, len(values))))
+    return tp[0], called[0], scores
 
 
 def _grid(grid: ArrayLike | None) -> np.ndarray:
@@ -146,26 +152,28 @@ def _band(
     seed: int,
     height: Callable[[np.ndarray, np.ndarray], np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Quantiles of the curves' heights over patients' bootstrap replicates."""
+    """The quantiles of the curves' heights, point by point, over bootstrap replicates of patients."""
     _counts(score, is_sick)  # refuses what has no curve
 
     def heights(weights: np.ndarray) -> dict[str, np.ndarray]:
-        tp, fp, _ = cumulative_counts(score, is_sick, weights)
-        return {"heights": np.array([height(*one) for one in zip(tp, fp, strict=True)])}
+        tp, called, _ = cumulative_counts(score, is_sick, weights)
+        return {"heights": np.array([height(*one) for one in zip(tp, called, strict=True)])}
 
     drawn, _ = bootstrap(heights, patients, np.asarray(is_sick, bool), replicates, seed)
-    low, high = np.quantile(drawn["heights"], [0.025, 0.975], axis=0)
+    if len(drawn["heights"]) == 0:
+        raise DataError(f"a class is missing in all {replicates} bootstrap replicates", "use more replicates")
+    low, high = np.quantile(drawn["heights"], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return low, high
 
 
-def _tpr_at(grid: np.ndarray, tp: np.ndarray, fp: np.ndarray) -> np.ndarray:
+def _tpr_at(grid: np.ndarray, tp: np.ndarray, called: np.ndarray) -> np.ndarray:
     """Sensitivity at each fpr; where the curve is upright, its upper end."""
+    fp = called - tp
     return np.interp(grid, np.append(0.0, fp / fp[-1]), np.append(0.0, tp / tp[-1]))
 
 
-def _precision_at(grid: np.ndarray, tp: np.ndarray, fp: np.ndarray) -> np.ndarray:
+def _precision_at(grid: np.ndarray, tp: np.ndarray, called: np.ndarray) -> np.ndarray:
     """Precision where the recall first reaches each value."""
-    called = tp + fp > 0
-    tp, fp = tp[called], fp[called]
+    tp, called = tp[called > 0], called[called > 0]  # the highest scores may not have been drawn
     first = np.searchsorted(tp / tp[-1], grid - 1e-12)  # a recall of 3/10 reaches 0.3 in spite of rounding
-    return (tp / (tp + fp))[np.minimum(first, len(tp) - 1)]
+    return (tp / called)[np.minimum(first, len(tp) - 1)]

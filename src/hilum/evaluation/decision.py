@@ -45,10 +45,10 @@ def choose_threshold(
     least = _least_sensitivity(rule)
     if rule == "half":
         return 0.5
-    score, sick = _checked(probability_sick, is_sick)
-    counts = np.ones(len(score), np.int64) if weights is None else np.asarray(weights)
-    tp, fp, scores = cumulative_counts(score, sick, counts[None, :])
-    tp, fp = tp[0].astype(np.int64), fp[0].astype(np.int64)
+    score, sick = checked_probabilities(probability_sick, is_sick)
+    counts = np.ones(len(score)) if weights is None else np.asarray(weights)
+    tp, called, scores = cumulative_counts(score, sick, counts[None, :])
+    tp, fp = tp[0].astype(np.int64), (called - tp)[0].astype(np.int64)
     if tp[-1] == 0 or fp[-1] == 0:
         raise DataError(
             f"all cases that the threshold should be chosen on are {'healthy' if tp[-1] == 0 else 'sick'}",
@@ -71,19 +71,18 @@ def _least_sensitivity(rule: str) -> Fraction | None:
     )
 
 
-def _checked(probability_sick: ArrayLike, is_sick: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def checked_probabilities(probability_sick: ArrayLike, is_sick: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Both as arrays "cases"; DataError when there are none or a probability is no number in 0..1."""
     score, sick = np.asarray(probability_sick, np.float64), np.asarray(is_sick, bool)
     if score.shape != sick.shape or score.ndim != 1:
         raise ValueError(f"shapes {score.shape} and {sick.shape} are not one score and one truth per case")
     if len(score) == 0:
-        raise DataError(
-            "there are no cases to choose the threshold on", "use a validation split that holds both classes"
-        )
+        raise DataError("there are no cases", "use a split that holds both classes")
     wrong = np.flatnonzero(~((score >= 0) & (score <= 1)))  # also true for NaN
     if len(wrong):
         raise DataError(
             f"the probability of case {wrong[0]} (counted from 0) is {score[wrong[0]]:g}",
-            "thresholds are chosen on probabilities in 0..1",
+            "pass probabilities in 0..1 (softmax of the logits)",
         )
     return score, sick
 
@@ -95,7 +94,7 @@ def _best_of_youden(tp: np.ndarray, fp: np.ndarray) -> np.ndarray:
 
 
 def _best_of_sensitivity(tp: np.ndarray, fp: np.ndarray, least: Fraction) -> np.ndarray:
-    """Mask of the one sensitive score with the fewest false positives, then the most true positives."""
+    """Mask of the scores sensitive enough with the fewest false positives, then the most true positives."""
     enough = tp >= math.ceil(least * int(tp[-1]))
     fewest = enough & (fp == fp[enough].min())
     return fewest & (tp == tp[fewest].max())

@@ -1,4 +1,4 @@
-"""How good predictions are. Validation in training, `hilum evaluate` and the report call this one function."""
+"""How good predictions are: validation in training, `hilum evaluate` and the report all call `evaluate`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from hilum.errors import DataError
 from hilum.evaluation import metrics as m
 from hilum.evaluation.intervals import bootstrap, percentile_interval, wilson_interval
 
-SUM_TOLERANCE = 1e-4
-"""How far the probabilities of a case may sum from 1; float32 and nine printed digits stay well inside."""
+TOLERANCE = 1e-4
+"""How far probabilities may leave 0..1, and their sum 1; float32 and nine printed digits stay well inside."""
 
 HALF = 0.5
 
@@ -42,17 +42,18 @@ def evaluate(
 
     The block is {metric: {"value", "low", "high"}, ...}; a plain share has "k" and "n" too (value = k / n).
     Intervals come from `replicates` bootstrap draws of patients (see intervals.py); with 0 there is no "low"
-    and "high". The threshold is held fixed, so on the split it was chosen on the interval is a little too narrow.
+    and "high". The threshold is held fixed, so on the split it was chosen on the intervals are a little too
+    narrow.
 
     Two classes (sick = classes[1]): accuracy, balanced_accuracy, auroc, average_precision, sensitivity,
     specificity, precision, npv, f1, mcc, brier (mean squared error of P(sick)), log_loss, and
     accuracy_at_half (at threshold 0.5).
 
     More classes: accuracy, mcc, brier (summed over the classes), log_loss; balanced_accuracy, auroc,
-    average_precision, sensitivity, specificity, f1 (each the plain mean over the classes, one against the rest);
-    "per_class": {class: {auroc, average_precision, sensitivity, specificity, precision, f1}}; and if
+    average_precision, sensitivity, specificity, f1 (each the plain mean over the classes, one against the
+    rest); "per_class": {class: {auroc, average_precision, sensitivity, specificity, precision, f1}}; and if
     classes[0] is 'normal', "healthy_or_sick": {auroc, accuracy, sensitivity, specificity} of P(sick) =
-    1 - P(normal), called sick from 0.5 on (which is not the same as "the most probable class is not normal").
+    1 - P(normal), called sick from 0.5 on (not the same as "the most probable class is not normal").
 
     Besides: n_cases, n_patients, classes, confusion (rows true, columns predicted), threshold ({"class",
     "value"} or None), replicates, replicates_dropped (they missed a class), seed.
@@ -74,7 +75,7 @@ def evaluate(
     dropped = 0
     if replicates:
         drawn, dropped = bootstrap(measured, data.patients, data.target, replicates, seed)
-    once = measured(np.ones((1, len(data.target)), np.int64))
+    once = measured(np.ones((1, len(data.target))))
     block: dict[str, Any] = {}
     for name, value in once.items():
         entry = _entry(float(value[0]), drawn[name] if drawn else None, shares.get(name), data)
@@ -105,7 +106,9 @@ def predicted_classes(
     >>> predicted_classes([[0.6, 0.4]], ["normal", "sick"], threshold=0.3).tolist()
     ['sick']
     """
-    values = np.asarray(probabilities, np.float64).reshape(-1, len(classes))
+    values = np.asarray(probabilities, np.float64)
+    if values.ndim != 2 or values.shape[1] != len(classes):
+        raise ValueError(f"probabilities of shape {values.shape} are not cases x {len(classes)} classes")
     return np.array(list(classes))[_predicted(values, _checked_threshold(classes, threshold))]
 
 
@@ -114,7 +117,7 @@ def predicted_classes(
 
 @dataclass(frozen=True)
 class _Cases:
-    """Checked predictions as arrays, in the order of the case ids so that the order of rows changes nothing."""
+    """Checked predictions as arrays, sorted by case id so that the order of the rows changes nothing."""
 
     classes: tuple[str, ...]
     threshold: float | None
@@ -126,75 +129,79 @@ class _Cases:
 
 def _checked(predictions: pd.DataFrame, classes: Sequence[str], threshold: float | None) -> _Cases:
     """DataError for the first thing that is missing or impossible, naming the case."""
-    classes = tuple(classes)
     if len(classes) < 2 or len(set(classes)) < len(classes):
         raise DataError(
-            f"classes {', '.join(classes) or '(none)'} are not two or more different names", "name each once"
+            f"classes {list(classes)} are not two or more different names", "name each class once"
         )
     threshold = _checked_threshold(classes, threshold)
-    columns = [f"prob_{name}" for name in classes]
-    for name in ("case_id", "patient", "target", *columns):
-        if name not in predictions.columns:
-            raise DataError(
-                f"predictions lack the column {name!r}", "make them again with: hilum evaluate RUN"
-            )
-    if predictions.empty:
-        raise DataError("predictions hold no cases", "evaluate a split that has cases")
-    if predictions["case_id"].isna().any():
-        row = int(np.flatnonzero(predictions["case_id"].isna())[0])
-        raise DataError(f"predictions row {row + 2}: case_id is empty", "give each image one id")
-    table = predictions.sort_values("case_id", ignore_index=True)
-    ids = table["case_id"]
-    twice = ids.duplicated().to_numpy()
-    _refuse(twice, ids, lambda row: "occurs twice", "keep one row per case")
-    _refuse(table["patient"].isna().to_numpy(), ids, lambda row: "has no patient", "fill in the patient")
-    target = pd.Index(classes).get_indexer(pd.Index(table["target"]))
-    _refuse(
-        target < 0,
-        ids,
-        lambda row: f"has target {table['target'][row]!r}, which is not one of {', '.join(classes)}",
-        "use the model that was trained for these classes",
-    )
+    table = _checked_table(predictions, ["patient", "target", *(f"prob_{name}" for name in classes)])
+    probabilities = _probabilities(table, [f"prob_{name}" for name in classes])
+    target = pd.Index(list(classes)).get_indexer(pd.Index(table["target"]))
+    row = _first(target < 0)
+    if row is not None:
+        raise DataError(
+            f"predictions: case {table['case_id'][row]!r} has target {table['target'][row]!r}, "
+            f"which is not one of {', '.join(classes)}",
+            "use the model that was trained for these classes",
+        )
     return _Cases(
-        classes=classes,
+        classes=tuple(classes),
         threshold=threshold,
         target=target,
-        predicted=_predicted(probabilities := _probabilities(table, columns), threshold),
+        predicted=_predicted(probabilities, threshold),
         probabilities=probabilities,
         patients=pd.factorize(table["patient"], sort=True)[0],
     )
 
 
+def _checked_table(predictions: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """The rows in the order of their ids: each id once, no column missing, no patient empty."""
+    for name in ("case_id", *columns):
+        if name not in predictions.columns:
+            raise DataError(f"predictions lack the column {name!r}", "make them again: hilum evaluate RUN")
+    if predictions.empty:
+        raise DataError("predictions hold no cases", "evaluate a split that has cases")
+    row = _first(predictions["case_id"].isna().to_numpy())
+    if row is not None:
+        raise DataError(f"predictions row {row + 2}: case_id is empty", "give each image one id")
+    table = predictions.sort_values("case_id", ignore_index=True)
+    row = _first(table["case_id"].duplicated().to_numpy())
+    if row is not None:
+        raise DataError(f"predictions: case {table['case_id'][row]!r} occurs twice", "keep one row per case")
+    row = _first(table["patient"].isna().to_numpy())
+    if row is not None:
+        raise DataError(f"predictions: case {table['case_id'][row]!r} has no patient", "fill in the cell")
+    return table
+
+
 def _probabilities(table: pd.DataFrame, columns: list[str]) -> np.ndarray:
-    """float64 "cases classes", each row in 0..1 with sum 1."""
-    ids = table["case_id"]
+    """float64 "cases classes", each value in 0..1, each row with sum 1."""
     try:
         values = table[columns].to_numpy(np.float64)
     except (ValueError, TypeError) as error:
+        raise DataError(f"predictions hold a probability that is no number ({error})", "mend it") from None
+    impossible = ~((values >= -TOLERANCE) & (values <= 1 + TOLERANCE))  # also true for NaN
+    row = _first(impossible.any(axis=1))
+    if row is not None:
+        column = int(impossible[row].argmax())
         raise DataError(
-            f"predictions hold a probability that is no number ({error})", "make them again"
-        ) from None
-    impossible = ~((values >= -SUM_TOLERANCE) & (values <= 1 + SUM_TOLERANCE))  # also true for NaN
-
-    def worst(row: int) -> str:
-        column = int(np.flatnonzero(impossible[row])[0])
-        return f"has {columns[column]} {values[row, column]:g}, which is no number in 0..1"
-
-    _refuse(impossible.any(1), ids, worst, "pass probabilities (softmax of the logits)")
-    sums = values.sum(1)
-    _refuse(
-        np.abs(sums - 1) > SUM_TOLERANCE,
-        ids,
-        lambda row: f"has probabilities that sum to {sums[row]:.6g}, not 1",
-        "pass the probabilities of all classes (softmax of the logits)",
-    )
+            f"predictions: case {table['case_id'][row]!r} has {columns[column]} {values[row, column]:g}, "
+            "which is no number in 0..1",
+            "pass probabilities (softmax of the logits)",
+        )
+    row = _first(np.abs(values.sum(axis=1) - 1) > TOLERANCE)
+    if row is not None:
+        raise DataError(
+            f"predictions: case {table['case_id'][row]!r} has probabilities that sum to "
+            f"{values[row].sum():.6g}, not 1",
+            "pass the probabilities of all classes (softmax of the logits)",
+        )
     return values
 
 
-def _refuse(wrong: np.ndarray, ids: pd.Series, what: Callable[[int], str], remedy: str) -> None:
-    if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
-        raise DataError(f"predictions: case {str(ids[row])!r} {what(row)}", remedy)
+def _first(wrong: Any) -> int | None:
+    """The first row of a mask, None when there is none."""
+    return int(np.argmax(wrong)) if np.any(wrong) else None
 
 
 def _checked_threshold(classes: Sequence[str], threshold: float | None) -> float | None:
@@ -338,7 +345,7 @@ def _entry(value: float, drawn: np.ndarray | None, share: Share | None, data: _C
     if entry["value"] is None:
         entry["why"] = _why_undefined(data)
     elif drawn is not None and entry["low"] is None:
-        entry["why"] = "0/0 in most bootstrap replicates: too few cases for an interval"
+        entry["why"] = "undefined in most bootstrap replicates: too few cases for an interval"
     elif drawn is not None and entry["low"] == entry["high"]:
         entry |= _without_spread(value, share, data.patients)
     return entry
@@ -354,7 +361,7 @@ def _without_spread(value: float, share: Share | None, patients: np.ndarray) -> 
         return {"note": "all bootstrap replicates are equal: too few cases or mistakes for an interval"}
     n = len(np.unique(patients[share[1]]))
     low, high = wilson_interval(round(value) * n, n)
-    return {"low": low, "high": high, "note": f"Wilson's interval over {n} patients: no spread to draw from"}
+    return {"low": low, "high": high, "note": f"Wilson's interval over patients (n = {n})"}
 
 
 def _why_undefined(data: _Cases) -> str:
@@ -368,6 +375,7 @@ def _why_undefined(data: _Cases) -> str:
 
 
 def _number(value: float) -> float | None:
+    """JSON has no NaN."""
     return None if np.isnan(value) else float(value)
 
 

@@ -29,8 +29,8 @@ from numpy.typing import ArrayLike
 LEVEL = 0.95
 """The confidence level of every interval in hilum."""
 
-BLOCK = 1_000_000
-"""Weights per block. The metrics hold a handful of arrays of this size, so a bootstrap needs about 100 MB."""
+BLOCK = 250_000
+"""Weights per block (2 MB). The metrics hold a handful of such arrays, which a processor's cache can take."""
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -38,15 +38,16 @@ Key = TypeVar("Key", bound=Hashable)
 def bootstrap_weights(
     patients: ArrayLike, replicates: int, seed: int, block: int = BLOCK
 ) -> Iterator[np.ndarray]:
-    """Yields blocks of weights "replicates cases" (int64): how often each case is in each replicate.
+    """Yields blocks of weights "replicates cases": how often each case is in each replicate.
 
     `patients`: the patient of each case, "cases". Each replicate draws as many patients as there are, with
-    replacement; all images of a patient get its count. The blocks together hold `replicates` rows, each of
-    them about `block` numbers; the size of the blocks does not change what is drawn.
+    replacement; all images of a patient get its count. Counts are whole numbers in float64, the type that the
+    metrics sum in. The blocks together hold `replicates` rows, each block about `block` numbers; the size of
+    the blocks does not change what is drawn.
 
     >>> [weights] = bootstrap_weights(["ann", "ann", "bob"], replicates=4, seed=0)
     >>> weights.shape, bool((weights[:, 0] == weights[:, 1]).all()), (weights[:, 0] + weights[:, 2]).tolist()
-    ((4, 3), True, [2, 2, 2, 2])
+    ((4, 3), True, [2.0, 2.0, 2.0, 2.0])
     """
     names, patient_of_case = np.unique(np.asarray(patients), return_inverse=True)
     rng = np.random.default_rng(seed)
@@ -56,7 +57,7 @@ def bootstrap_weights(
         drawn = rng.integers(0, len(names), size=(rows, len(names)))
         drawn += (np.arange(rows) * len(names))[:, None]  # each row counts in its own bins
         counts = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
-        yield counts[:, patient_of_case]
+        yield counts.astype(np.float64)[:, patient_of_case]
 
 
 def bootstrap(

@@ -9,8 +9,8 @@ Weights say how often each case counts. They enter `confusion_matrix` and every 
 (every case once) or weights "cases" a metric is a float. With weights "replicates cases" it comes back once
 per replicate, so a thousand bootstrap replicates are one call.
 
-Weights are integer counts: a case with weight 2 gives exactly what two equal rows would give, one with
-weight 0 what a missing row would give. Counts stay integers until the last division.
+Weights are whole numbers: a case with weight 2 gives exactly what two equal rows would give, one with
+weight 0 what a missing row would give. They are summed as float64, which is fast and exact for whole numbers.
 
 A metric that is 0/0 is NaN, never 0 or 1: the precision of a class that is never predicted, the sensitivity
 to a class that does not occur, the AUROC of one class alone. A macro average is the plain mean over all
@@ -62,8 +62,7 @@ def confusion_matrix(
     counts, single = _as_replicates(weights, len(target))
     cells = np.zeros((len(target), n_classes * n_classes))
     cells[np.arange(len(target)), target * n_classes + predicted] = 1
-    # A float product runs in BLAS; whole numbers stay exact in it up to 2**53.
-    table = np.rint(counts.astype(np.float64) @ cells).astype(np.int64)
+    table = (counts @ cells).astype(np.int64)
     table = table.reshape(-1, n_classes, n_classes)
     return table[0] if single else table
 
@@ -217,40 +216,42 @@ def ranking_metrics(
     (0.75, 0.8333333333333333)
     """
     counts, single = _as_replicates(weights, np.size(score))
-    tp, fp, _ = cumulative_counts(score, positive, counts)
+    tp, called, _ = cumulative_counts(score, positive, counts)
+    fp = called - tp
     n_positive, n_negative = tp[:, -1], fp[:, -1]
-    both = (n_positive > 0) & (n_negative > 0)
     gained = np.diff(tp, axis=1, prepend=0)
-    # Twice the negatives that the positives of each step beat: all those below, and half of those tied.
-    beaten = 2 * (n_negative[:, None] - fp) + np.diff(fp, axis=1, prepend=0)
-    area = _divide((gained * beaten).sum(1), 2 * n_positive * n_negative)
-    at_score = np.divide(tp, tp + fp, out=np.zeros(tp.shape), where=tp + fp > 0)
-    ap = _divide((gained * at_score).sum(1), n_positive)
-    ap[~both] = np.nan
+    tied = np.diff(fp, axis=1, prepend=0)
+    # Twice the pairs in order: each positive beats the negatives below its score, and half of those at it.
+    beaten = 2 * n_positive * n_negative - 2 * _row_sums(gained, fp) + _row_sums(gained, tied)
+    area = _divide(beaten, 2 * n_positive * n_negative)
+    # Where nothing is called (highest scores not drawn) nothing is gained, so any precision will do.
+    ap = _divide(_row_sums(gained, tp / np.maximum(called, 1)), n_positive)
+    ap[n_negative == 0] = np.nan
     return (float(area[0]), float(ap[0])) if single else (area, ap)
 
 
 def cumulative_counts(
     score: ArrayLike, positive: ArrayLike, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """True and false positives when everything at or above each distinct score is called positive.
+    """True positives, and all that are called positive, when the line is drawn at each distinct score.
 
-    `weights`: "replicates cases". Returns counts (true, false), each "replicates scores", and the distinct
-    scores from high to low. ROC and precision-recall curves and their areas all come from here.
+    A case is called positive when its score is at least that of the line. `weights`: "replicates cases".
+    Returns two counts "replicates scores" and the distinct scores from high to low. ROC and precision-recall
+    curves and their areas all come from here.
 
-    >>> tp, fp, at = cumulative_counts([0.2, 0.7, 0.7, 0.9], [0, 0, 1, 1], np.ones((1, 4), int))
-    >>> tp.tolist(), fp.tolist(), at.tolist()
-    ([[1, 2, 2]], [[0, 1, 2]], [0.9, 0.7, 0.2])
+    >>> tp, called, line = cumulative_counts([0.2, 0.7, 0.7, 0.9], [0, 0, 1, 1], np.ones((1, 4)))
+    >>> tp.tolist(), called.tolist(), line.tolist()
+    ([[1.0, 2.0, 2.0]], [[1.0, 3.0, 4.0]], [0.9, 0.7, 0.2])
     """
     score, positive = np.asarray(score, np.float64), np.asarray(positive, bool)
     order = np.argsort(-score, kind="stable")
     sorted_score, sorted_weights = score[order], weights[:, order]
-    last_of_ties = np.append(sorted_score[1:] != sorted_score[:-1], True)
     tp = np.cumsum(sorted_weights * positive[order], axis=1)
-    everything = np.cumsum(sorted_weights, axis=1)
+    called = np.cumsum(sorted_weights, axis=1)
+    last_of_ties = np.append(sorted_score[1:] != sorted_score[:-1], True)
     if not last_of_ties.all():
-        tp, everything = tp[:, last_of_ties], everything[:, last_of_ties]
-    return tp, everything - tp, sorted_score[last_of_ties]
+        tp, called = tp[:, last_of_ties], called[:, last_of_ties]
+    return tp, called, sorted_score[last_of_ties]
 
 
 def brier(probability: ArrayLike, positive: ArrayLike, weights: ArrayLike | None = None) -> Metric:
@@ -300,8 +301,8 @@ def log_loss(probabilities: ArrayLike, target: ArrayLike, weights: ArrayLike | N
 def _as_replicates(weights: ArrayLike | None, n_cases: int) -> tuple[np.ndarray, bool]:
     """Weights as "replicates cases", and whether the caller meant a single replicate."""
     if weights is None:
-        return np.ones((1, n_cases), np.int64), True
-    counts = np.asarray(weights)
+        return np.ones((1, n_cases)), True
+    counts = np.asarray(weights, np.float64)
     if counts.ndim not in (1, 2) or counts.shape[-1] != n_cases:
         raise ValueError(f"weights of shape {counts.shape} do not fit {n_cases} cases")
     return np.atleast_2d(counts), counts.ndim == 1
@@ -317,9 +318,15 @@ def _one_against_rest(confusion: ArrayLike, positive: int) -> tuple[np.ndarray, 
 
 
 def _mean(values: np.ndarray, weights: ArrayLike | None) -> Metric:
+    """Weighted mean over the cases."""
     counts, single = _as_replicates(weights, len(values))
     means = _divide(counts @ values, counts.sum(1))
     return float(means[0]) if single else means
+
+
+def _row_sums(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Sums of the products along each row."""
+    return np.einsum("rs,rs->r", a, b)
 
 
 def _divide(part: ArrayLike, whole: ArrayLike) -> np.ndarray:
@@ -333,4 +340,5 @@ def _ratio(part: ArrayLike, whole: ArrayLike) -> Metric:
 
 
 def _plain(values: np.ndarray) -> Metric:
+    """A float where there is one value only."""
     return float(values) if np.ndim(values) == 0 else values

@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from markupsafe import Markup
 
-from hilum.evaluation.evaluate import calibration_bins, pr_band, pr_curve, roc_band, roc_curve
+from hilum.evaluation.curves import calibration_bins, pr_band, pr_curve, roc_band, roc_curve
 from hilum.report import figures
 from hilum.report.results import Results
-from hilum.report.wording import count, number, split_name
+from hilum.report.wording import LEVEL, count, number, split_name
 
 REPLICATES = 1000
 """Bootstrap samples of the bands."""
@@ -19,10 +18,11 @@ BINS = 10
 
 @dataclass(frozen=True)
 class Row:
-    """Panels side by side, and the caption below them."""
+    """Panels side by side, the caption below them, and what they show in one sentence."""
 
     drawings: tuple[Markup, ...]
     caption: str
+    sentence: str = ""
 
 
 def training_panels(one: Results) -> Row:
@@ -37,12 +37,14 @@ def training_panels(one: Results) -> Row:
         drawings.append(figures.learning_rate_curve(one.history, best, f"{one.task}-rate"))
     kept = f" The weights after epoch {best} were kept." if best else ""
     films = " and ".join(
-        f"{count(int((one.predictions['split'] == part).sum()))} {split_name(part)} films" for part in ("train", "val")
+        f"{count(int((one.predictions['split'] == part).sum()))} {split_name(part)} films"
+        for part in ("train", "val")
     )
     return Row(
         tuple(drawings),
-        f"{len(one.history)} epochs; {films}.{kept} Training figures are means over each epoch as the network learnt,"
-        " on altered films where the recipe alters them, so they may lie below those of validation.",
+        f"{len(one.history)} epochs; {films}.{kept} Training figures are means over each epoch as the network"
+        " learnt, on altered films where the recipe alters them, so they may be worse than those of"
+        " validation.",
     )
 
 
@@ -52,36 +54,80 @@ def operating_panels(one: Results) -> list[Row]:
     if not wanted:
         return []
     about = (
-        f"{one.size}, {split_name(one.split)} split. Bands: 95 %, point by point, from {count(REPLICATES)} bootstrap"
-        " samples over patients."
+        f"{one.size}, {split_name(one.split)} split. Bands: {LEVEL}, point by point, from {count(REPLICATES)}"
+        " bootstrap samples over patients."
     )
     if len(one.classes) == 2:
+        sick = wanted[0]
+        corner = (one.block["auroc"].get("value") or 0) >= 0.9
+        drawings = [
+            _roc(one, sick),
+            *([_roc(one, sick, corner=True)] if corner else []),
+            _precision_recall(one, sick),
+        ]
         marked = " The marker is the threshold in use." if one.threshold is not None else ""
-        histogram = _histogram(one, wanted[0])
-        panels = (_roc(one, wanted[0]), _precision_recall(one, wanted[0]), histogram)
-        return [Row(panels, f"{about}{marked} Dotted: guessing. Right: how the probabilities fall, dashed the threshold.")]
+        enlarged = " Middle: the upper left corner of the ROC curve, enlarged." if corner else ""
+        return [Row(tuple(drawings), f"{about}{marked}{enlarged} Dotted: guessing.")]
     against = " Each class against the rest; the marker is the model’s own choice of the likeliest class."
     return [
         Row(tuple(_roc(one, name) for name in wanted), f"{about}{against} Dotted: guessing."),
-        Row(tuple(_precision_recall(one, name) for name in wanted), f"{about} Dotted: the share of the class, which is guessing."),
+        Row(
+            tuple(_precision_recall(one, name) for name in wanted),
+            f"{about} Dotted: the share of the class, which is guessing.",
+        ),
     ]
 
 
 def calibration_panels(one: Results) -> Row:
-    """Reliability diagrams: of the sick class for two classes, of each class for more."""
-    drawings = []
-    for name in _drawable(one):
-        scores, positive = _scores(one, name)
-        bins = [
-            figures.Bin(each["probability"], each["observed"], each["low"], each["high"], int(each["n"]))
-            for each in calibration_bins(scores, positive, BINS)
-        ]
-        drawings.append(figures.reliability(bins, figures.look(name, one.classes), name, f"{one.task}-reliability-{name}"))
-    return Row(
-        tuple(drawings),
-        f"{one.size}, {split_name(one.split)} split, in up to {BINS} groups of equal size by stated probability. On the"
-        " dotted line a film said to be sick with probability 0.8 is sick in 8 of 10 cases; points below it mean that"
-        " the model is too sure. Bars: Wilson’s 95 % interval, films taken as independent.",
+    """Reliability diagrams: of two classes the sick one, beside its histogram; of more, each."""
+    binned = {name: _bins(one, name) for name in _drawable(one)}
+    drawings = [
+        figures.reliability(bins, figures.look(name, one.classes), name, f"{one.task}-reliability-{name}")
+        for name, bins in binned.items()
+    ]
+    about = (
+        f"{one.size}, {split_name(one.split)} split, in up to {BINS} groups of equal size by stated"
+        " probability. On"
+        " the dotted line, 8 of 10 films said to have the class with probability 0.8 do have it. Bars:"
+        " Wilson’s"
+        f" {LEVEL} interval, films taken as independent."
+    )
+    if len(one.classes) == 2 and binned:
+        drawings.append(_histogram(one, one.classes[1]))
+        about += (
+            " Beside it: how the probabilities fall, counts on a logarithmic axis; dashed, the threshold."
+        )
+    return Row(tuple(drawings), about, _largest_gap(binned))
+
+
+def _bins(one: Results, name: str) -> list[figures.Bin]:
+    scores, positive = _scores(one, name)
+    return [
+        figures.Bin(each["probability"], each["observed"], each["low"], each["high"], int(each["n"]))
+        for each in calibration_bins(scores, positive, BINS)
+    ]
+
+
+def _largest_gap(binned: dict[str, list[figures.Bin]]) -> str:
+    """Where statement and truth are farthest apart, of the groups whose interval leaves the statement out."""
+    gaps = [
+        (abs(one.stated - one.observed), name, one)
+        for name, bins in binned.items()
+        for one in bins
+        if not one.low <= one.stated <= one.high
+    ]
+    if not binned:
+        return ""
+    if not gaps:
+        return (
+            "As far as these films can tell, yes: in each group, what was stated agrees with what was seen."
+        )
+    _, name, worst = max(gaps, key=lambda gap: gap[0])
+    direction = "too low" if worst.observed > worst.stated else "too high"
+    return (
+        f"Not everywhere. The widest gap: for {worst.n} films it stated a probability of {name} of"
+        f" {number(worst.stated, 2)} on average, and {number(worst.observed, 2)} of them were; that is"
+        f" {direction}."
     )
 
 
@@ -89,7 +135,7 @@ def calibration_panels(one: Results) -> Row:
 
 
 def _drawable(one: Results) -> list[str]:
-    """The classes with a curve: the sick one of two, or all of more; without those that nobody or everybody has."""
+    """The classes with a curve: the sick one of two, all of more; not those that nobody or everybody has."""
     wanted = one.classes[1:] if len(one.classes) == 2 else one.classes
     present = one.rows["target"].value_counts()
     return [name for name in wanted if 0 < present.get(name, 0) < len(one.rows)]
@@ -100,7 +146,7 @@ def _scores(one: Results, name: str) -> tuple[np.ndarray, np.ndarray]:
     return rows[f"prob_{name}"].to_numpy(np.float64), (rows["target"] == name).to_numpy()
 
 
-def _roc(one: Results, name: str) -> Markup:
+def _roc(one: Results, name: str, corner: bool = False) -> Markup:
     scores, positive = _scores(one, name)
     patients = one.rows["patient"].to_numpy()
     curve = roc_curve(scores, positive)
@@ -109,7 +155,9 @@ def _roc(one: Results, name: str) -> Markup:
     called = (one.rows["predicted"] == name).to_numpy()
     point = (float(called[~positive].mean()), float(called[positive].mean()))
     area = _area(one, name, "auroc")
-    return figures.roc(shown, figures.look(name, one.classes), _title(one, name), area, point, f"{one.task}-roc-{name}")
+    title = "the same, enlarged" if corner else _title(one, name)
+    ids = f"{one.task}-roc-{name}{'-corner' if corner else ''}"
+    return figures.roc(shown, figures.look(name, one.classes), title, area, point, ids, corner)
 
 
 def _precision_recall(one: Results, name: str) -> Markup:
@@ -123,12 +171,16 @@ def _precision_recall(one: Results, name: str) -> Markup:
     area = _area(one, name, "average_precision")
     looks = figures.look(name, one.classes)
     share = float(positive.mean())
-    return figures.precision_recall(shown, looks, _title(one, name), area, share, point, f"{one.task}-pr-{name}")
+    return figures.precision_recall(
+        shown, looks, _title(one, name), area, share, point, f"{one.task}-pr-{name}"
+    )
 
 
 def _histogram(one: Results, sick: str) -> Markup:
     rows = one.rows
-    scores = {name: rows.loc[rows["target"] == name, f"prob_{sick}"].to_numpy(np.float64) for name in one.classes}
+    scores = {
+        name: rows.loc[rows["target"] == name, f"prob_{sick}"].to_numpy(np.float64) for name in one.classes
+    }
     return figures.score_histogram(scores, one.classes, sick, one.threshold, f"{one.task}-scores")
 
 

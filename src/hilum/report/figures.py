@@ -4,8 +4,8 @@ Text stays text (it can be searched, and takes the page's font); ids get the dra
 drawings on one page never share a clip path; the same numbers give the same bytes. Every function returns one
 small panel: panels stand side by side on a wide page and below each other on a narrow one.
 
-Colours of the classes are those of Okabe and Ito (2008), which colour-blind readers can tell apart; each class
-has a marker of its own as well, for print in grey.
+Colours of the classes are those of Okabe and Ito (2008), which colour-blind readers can tell apart; each
+class has a marker of its own as well, for print in grey.
 """
 
 import io
@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,7 @@ INK, FAINT, GRID = "#24292f", "#767c85", "#e4e6e9"
 PANEL = (3.5, 2.95)
 """Inches. At the page's scale (96 px to the inch) the 9-point text of a panel is 12 px high."""
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "hilum",
     "text.parse_math": False,  # a class may be called $x$
@@ -81,7 +81,7 @@ SPARE_LOOKS = (Look("#E69F00", "v"), Look("#56B4E9", "P"), Look("#000000", "X"),
 
 
 def look(name: str, classes: Sequence[str]) -> Look:
-    """The look of class `name`; classes that are not known here get the spare ones, in the order of `classes`.
+    """The look of class `name`; classes not known here get the spare ones, in the order of `classes`.
 
     >>> look("virus", ["normal", "virus"]).colour, look("covid", ["normal", "covid"]).marker
     ('#0072B2', 'v')
@@ -129,13 +129,15 @@ def new_figure(width: float = PANEL[0], height: float = PANEL[1]) -> "Figure":
 def svg(figure: "Figure", name: str, alt: str) -> Markup:
     """The figure as inline SVG. `name` must be unique on the page; `alt` is what a blind reader hears."""
     target = io.StringIO()
-    figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    figure.savefig(
+        target, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+    )
     width, height = figure.get_size_inches() * 96
     return Markup(_cleaned(target.getvalue(), name, alt, round(width), round(height)))
 
 
 def _cleaned(text: str, name: str, alt: str, width: int, height: int) -> str:
-    """Leaves out what inline SVG doesn't need: the prolog, metadata, names of groups, fonts; prefixes the ids."""
+    """Leaves out what inline SVG doesn't need (prolog, metadata, group names, fonts); prefixes the ids."""
     view = re.search(r'viewBox="([^"]+)"', text)
     assert view is not None
     body = text[text.index(">", text.index("<svg")) + 1 :]
@@ -187,7 +189,10 @@ def training_curve(history: pd.DataFrame, key: str, best: int | None, name: str)
 
     `history`: one row per epoch with `epoch`, `train_<key>`, `val_<key>`; a missing column is left out.
     """
-    title, unit = {"loss": ("Loss", "loss, nats per film"), "accuracy": ("Accuracy", "films named correctly, %")}[key]
+    title, unit = {
+        "loss": ("Loss", "loss, nats per film"),
+        "accuracy": ("Accuracy", "films named correctly, %"),
+    }[key]
     scale = 100.0 if key == "accuracy" else 1.0
     figure = new_figure()
     axes = figure.subplots()
@@ -234,7 +239,9 @@ def _mark_best(axes: "Axes", history: pd.DataFrame, column: str, scale: float, b
     if column in rows and rows[column].notna().all():
         value = scale * float(rows[column].iloc[0])
         label = f"kept: epoch {best}"
-        axes.plot([best], [value], "o", markersize=8, markerfacecolor="none", markeredgecolor=INK, label=label)
+        axes.plot(
+            [best], [value], "o", markersize=8, markerfacecolor="none", markeredgecolor=INK, label=label
+        )
 
 
 def _epoch_axis(axes: "Axes", history: pd.DataFrame) -> None:
@@ -249,36 +256,59 @@ def _epoch_axis(axes: "Axes", history: pd.DataFrame) -> None:
 
 
 @in_style
-def roc(curve: Band, looks: Look, title: str, area: str, point: tuple[float, float] | None, name: str) -> Markup:
-    """Sensitivity against 1 − specificity with its band. `point` is (1 − specificity, sensitivity) as used."""
+def roc(
+    curve: Band,
+    looks: Look,
+    title: str,
+    area: str,
+    point: tuple[float, float],
+    name: str,
+    corner: bool = False,
+) -> Markup:
+    """Sensitivity against 1 − specificity with its band. `point` is (1 − specificity, sensitivity) as used.
+    With `corner` only the upper left quarter of both axes, where good curves crowd."""
     figure = new_figure()
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle=":")
     _draw_band(axes, curve, looks, steps=False)
-    _draw_point(axes, point, looks, "operating point")
+    _draw_point(axes, point, looks)
     _share_axes(axes)
+    if corner:
+        axes.set(xlim=(-0.005, 0.255), ylim=(0.745, 1.005))
+        axes.set_xticks([0, 0.05, 0.1, 0.15, 0.2, 0.25], ["0", "0.05", "0.1", "0.15", "0.2", "0.25"])
+        axes.set_yticks([0.75, 0.8, 0.85, 0.9, 0.95, 1], ["0.75", "0.8", "0.85", "0.9", "0.95", "1"])
+    else:
+        axes.text(0.98, 0.04, f"AUROC {area}", ha="right", va="bottom", fontsize=9)
     _finish(axes, title, "1 − specificity", "sensitivity")
-    axes.text(0.98, 0.04, f"AUROC {area}", ha="right", va="bottom", fontsize=9)
-    used = f"; used at sensitivity {point[1]:.3f}, specificity {1 - point[0]:.3f}" if point else ""
+    used = f"; used at sensitivity {point[1]:.3f}, specificity {1 - point[0]:.3f}"
     return svg(figure, name, f"ROC curve, {title}: AUROC {area}{used}")
 
 
 @in_style
 def precision_recall(
-    curve: Band, looks: Look, title: str, area: str, share: float, point: tuple[float, float] | None, name: str
+    curve: Band,
+    looks: Look,
+    title: str,
+    area: str,
+    share: float,
+    point: tuple[float, float] | None,
+    name: str,
 ) -> Markup:
-    """Precision against recall with its band. `share` of the class is what guessing gives; `point` (recall, precision)."""
+    """Precision against recall with its band. `share` of the class: what guessing gives. `point`: (recall,
+    precision) as used; None where nothing was given the name."""
     figure = new_figure()
     axes = figure.subplots()
     axes.axhline(share, color=FAINT, linewidth=0.8, linestyle=":")
     _draw_band(axes, curve, looks, steps=True)
-    _draw_point(axes, point, looks, "operating point")
+    _draw_point(axes, point, looks)
     _share_axes(axes)
     _finish(axes, title, "recall (sensitivity)", "precision")
-    low = 0.04 if share > 0.3 else 0.94
-    axes.text(0.02, low, f"average precision {area}", ha="left", va="bottom" if low < 0.5 else "top", fontsize=9)
-    axes.text(0.02, share + 0.015, f"guessing: {share:.2f}", ha="left", va="bottom", fontsize=8, color=FAINT)
-    return svg(figure, name, f"Precision-recall curve, {title}: average precision {area}; guessing {share:.3f}")
+    below = share > 0.15  # where there is room below the line of guessing
+    axes.text(0.02, 0.03 if below else 0.5, f"average precision {area}", va="bottom", fontsize=9)
+    axes.text(0.02, share + 0.015, f"guessing: {share:.2f}", va="bottom", fontsize=8, color=FAINT)
+    return svg(
+        figure, name, f"Precision-recall curve, {title}: average precision {area}; guessing {share:.3f}"
+    )
 
 
 def _draw_band(axes: "Axes", curve: Band, looks: Look, steps: bool) -> None:
@@ -287,7 +317,7 @@ def _draw_band(axes: "Axes", curve: Band, looks: Look, steps: bool) -> None:
     axes.plot(curve.x, curve.y, color=looks.colour, drawstyle=style)
 
 
-def _draw_point(axes: "Axes", point: tuple[float, float] | None, looks: Look, label: str) -> None:
+def _draw_point(axes: "Axes", point: tuple[float, float] | None, looks: Look) -> None:
     if point is None:
         return
     axes.plot(
@@ -297,7 +327,6 @@ def _draw_point(axes: "Axes", point: tuple[float, float] | None, looks: Look, la
         markerfacecolor="white",
         markeredgecolor=looks.colour,
         markeredgewidth=1.8,
-        label=label,
     )
 
 
@@ -347,7 +376,7 @@ def reliability(bins: Sequence[Bin], looks: Look, title: str, name: str) -> Mark
 def score_histogram(
     scores: dict[str, np.ndarray], classes: Sequence[str], positive: str, threshold: float | None, name: str
 ) -> Markup:
-    """How many films of each class got which probability of `positive`: one row per class, counts on a log axis."""
+    """How many films of each class got which probability of `positive`: a row per class, logarithmic."""
     figure = new_figure()
     rows = figure.subplots(len(classes), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     edges = np.linspace(0, 1, 21)
@@ -357,7 +386,16 @@ def score_histogram(
         _logarithmic(axes)
         axes.set_ylim(0.7, 4.0 * max(len(scores[name]) for name in classes))
         axes.set_ylabel("films")
-        axes.text(0.5, 0.93, f"labelled {label}", ha="center", va="top", transform=axes.transAxes, fontsize=9, bbox=dict(facecolor="white", edgecolor="none", pad=1.5))
+        axes.text(
+            0.5,
+            0.93,
+            f"labelled {label}",
+            ha="center",
+            va="top",
+            transform=axes.transAxes,
+            fontsize=9,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
+        )
         if threshold is not None:
             axes.axvline(threshold, color=INK, linewidth=0.9, linestyle="--")
     rows[0].set_title("Stated probabilities")
@@ -374,7 +412,7 @@ def score_histogram(
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar: its name, value and interval (None where there is none), and whether it is the sum of the others."""
+    """One bar: its name, its value, its interval if there is one, and whether it is drawn black."""
 
     name: str
     value: float
@@ -386,7 +424,7 @@ class Bar:
 @in_style
 def auroc_bars(bars: Sequence[Bar], title: str, name: str) -> Markup:
     """AUROC of each shortcut as a bar from 0.5 (guessing) to 1, with its interval; strong bars are black."""
-    figure = new_figure(5.4, 0.75 + 0.27 * len(bars))
+    figure = new_figure(4.7, 0.75 + 0.27 * len(bars))
     axes = figure.subplots()
     places = np.arange(len(bars))[::-1]
     for place, bar in zip(places, bars, strict=True):
@@ -398,7 +436,7 @@ def auroc_bars(bars: Sequence[Bar], title: str, name: str) -> Markup:
         axes.text(edge + 0.008, place, f"{bar.value:.2f}", va="center", fontsize=8.5)
     axes.set_yticks(places, [bar.name for bar in bars])
     axes.set_ylim(-0.6, len(bars) - 0.4)
-    axes.set_xlim(min(0.5, *(bar.value - 0.02 for bar in bars)), 1.05)
+    axes.set_xlim(min(0.48, *(bar.low - 0.01 for bar in bars if bar.low is not None)), 1.05)
     axes.set_xticks([0.5, 0.6, 0.7, 0.8, 0.9, 1.0], ["0.5", "0.6", "0.7", "0.8", "0.9", "1"])
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)

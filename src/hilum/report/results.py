@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from hilum.errors import RunError
-from hilum.report.wording import figure, interval, of, plural, split_name
+from hilum.report.wording import LEVEL, figure, interval, of, plural, split_name
 from hilum.run import Run
 
 
@@ -49,11 +49,11 @@ class Results:
         return (self.card.get("threshold") or {}).get("value")
 
     @property
-    def chosen_on_val(self) -> str:
-        """What the validation films decided: 'the epoch that was kept and the threshold'."""
-        return "the epoch that was kept" + (
-            " and the threshold" if (self.card.get("threshold") or {}).get("chosen_on") == "val" else ""
-        )
+    def chosen_on_val(self) -> list[str]:
+        """What the validation films decided."""
+        threshold = self.card.get("threshold") or {}
+        decided = threshold.get("chosen_on") == "val" and threshold.get("rule") != "half"
+        return ["the epoch that was kept", *(["the threshold"] if decided else [])]
 
 
 def results(run: Run, task: str) -> Results | None:
@@ -69,7 +69,7 @@ def results(run: Run, task: str) -> Results | None:
         made_with = block.get("weights_digest", card.get("weights_digest"))
         if made_with != card.get("weights_digest"):
             raise RunError(
-                f"{folder.metrics_file}, split {name!r}, was made with other weights than {folder.model_folder} holds",
+                f"{folder.metrics_file}, split {name!r}, was made with other weights than the model has",
                 f"run: hilum evaluate {run.path}",
             )
     return Results(
@@ -91,10 +91,17 @@ def size(block: dict[str, Any]) -> str:
 
 
 def found(key: str, entry: dict[str, Any]) -> str:
-    """A figure with its counts and interval, as a sentence holds it: '97.1 % (1016/1046; 95 % interval ...)'."""
+    """A figure with its counts and interval, as a sentence holds it.
+
+    >>> found("accuracy", {"value": 0.5, "low": 0.4, "high": 0.6, "k": 5, "n": 10}).replace("\\xa0", " ")
+    '50.0 % (5/10; 95 % interval 40.0 to 60.0 %)'
+    """
     inside = "; ".join(
         part
-        for part in (of(entry), f"95 % interval {interval(key, entry)}" if entry.get("low") is not None else "")
+        for part in (
+            of(entry),
+            f"{LEVEL} interval {interval(key, entry)}" if entry.get("low") is not None else "",
+        )
         if part
     )
     return f"{figure(key, entry)} ({inside})" if inside else figure(key, entry)

@@ -8,39 +8,83 @@ from typing import Any, Literal
 SPACE = "\u00a0"
 """Between a number and its unit, so that a line never breaks there."""
 
+LEVEL = f"95{SPACE}%"
+"""The level of every interval."""
+
 NOTHING = "–"
 """Stands where a figure does not exist."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """How a metric is called, printed and explained. `unit` '%' prints shares as percentages."""
+    """How a metric is called, printed and explained. `unit` '%' prints shares as percentages; `more` explains
+    it where there are more than two classes, if that differs."""
 
     name: str
     unit: Literal["%", ""]
     meaning: str
+    more: str = ""
 
 
 METRICS: Mapping[str, Metric] = {
     "accuracy": Metric("Accuracy", "%", "films named correctly, of all films"),
-    "balanced_accuracy": Metric("Balanced accuracy", "%", "mean over the classes of the share named correctly"),
-    "sensitivity": Metric("Sensitivity", "%", "sick films called sick, of all sick films"),
-    "specificity": Metric("Specificity", "%", "healthy films called healthy, of all healthy films"),
-    "ppv": Metric("Positive predictive value", "%", "sick films, of all called sick; depends on how many are sick"),
-    "npv": Metric("Negative predictive value", "%", "healthy films, of all called healthy; depends on how many are"),
-    "precision": Metric("Precision", "%", "right, of all films given this name"),
-    "recall": Metric("Recall", "%", "found, of all films that bear this label"),
-    "f1": Metric("F1", "", "harmonic mean of precision and recall; 0 to 1"),
+    "balanced_accuracy": Metric(
+        "Balanced accuracy",
+        "%",
+        "mean over the classes of the share named correctly; guessing gives 1 / classes",
+    ),
+    "sensitivity": Metric(
+        "Sensitivity",
+        "%",
+        "sick films called sick, of all sick films",
+        "films of a class found; mean over the classes",
+    ),
+    "specificity": Metric(
+        "Specificity",
+        "%",
+        "healthy films called healthy, of all healthy films",
+        "other films not taken for the class; mean over the classes",
+    ),
+    "precision": Metric(
+        "Precision",
+        "%",
+        "sick films, of all called sick; depends on how common sickness is",
+        "right, of all films given the name of the class; mean over the classes",
+    ),
+    "npv": Metric(
+        "Negative predictive value",
+        "%",
+        "healthy films, of all called healthy; depends on how common sickness is",
+    ),
     "auroc": Metric(
-        "AUROC", "", "chance that a random film of the class scores above a random other; 0.5 is guessing, 1 perfect"
+        "AUROC",
+        "",
+        "chance that a sick film scores above a healthy one; 0.5 is guessing, 1 perfect",
+        "chance that a film of the class scores above another; mean over the classes",
     ),
     "average_precision": Metric(
-        "Average precision", "", "area under precision against recall; guessing gives the share of the class"
+        "Average precision",
+        "",
+        "area under precision against recall; guessing gives the share of the sick",
+        "area under precision against recall; mean over the classes",
+    ),
+    "f1": Metric(
+        "F1",
+        "",
+        "harmonic mean of precision and sensitivity; 1 is best",
+        "harmonic mean of precision and sensitivity; mean over the classes",
     ),
     "mcc": Metric("MCC", "", "Matthews correlation of names and labels; 0 is guessing, 1 perfect"),
-    "brier": Metric("Brier score", "", "mean squared error of the probabilities; 0 is best"),
-    "log_loss": Metric("Log-loss", "", "mean of −ln(probability given to the true class), in nats; 0 is best"),
-    "ece": Metric("Calibration error", "", "mean distance between stated probability and observed share; 0 is best"),
+    "brier": Metric(
+        "Brier score",
+        "",
+        "mean squared error of the probability of sickness; 0 is best, 0.25 is what 0.5 earns",
+        "squared error of the probabilities, summed over the classes; 0 is best",
+    ),
+    "log_loss": Metric(
+        "Log-loss", "", "mean of −ln(probability given to the true class), in nats; 0 is best"
+    ),
+    "accuracy_at_half": Metric("Accuracy at threshold 0.5", "%", "had the threshold not been chosen"),
 }
 
 

@@ -15,7 +15,7 @@ from hilum.data.augment import Augment
 from hilum.data.cache import ImageCache
 from hilum.data.images import Pixels
 
-Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+Batch = Sequence[torch.Tensor]
 """films float32 "batch 1 rows cols", targets int64 "batch", positions in the set int64 "batch"."""
 
 

@@ -1,4 +1,4 @@
-"""The contract of a section: a function from a run to a Section, or to None when there is nothing to print."""
+"""The contract of a section: a function from a run to a Section, or to None when nothing is to be printed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -6,11 +6,16 @@ from hilum.report.sections import Section
 from hilum.report.wording import count, duration, moment, seconds_between
 from hilum.run import Run
 
+_CHILDREN = (
+    "The films show children aged 1 to 5 from one hospital; the figures say nothing about other people."
+)
 PEOPLE = {
-    "kaggle": "The films show children aged 1 to 5 from one hospital; the figures say nothing about other people.",
-    "medmnist": "The films show children aged 1 to 5 from one hospital; the figures say nothing about other people.",
+    "kaggle": _CHILDREN,
+    "medmnist": _CHILDREN,
     "phantom": "The films are drawn by a program and show no patients: the figures say nothing about people.",
 }
+"""Whom the films of a source show."""
+
 UNKNOWN_PEOPLE = "Whom the films show is not recorded here; the figures hold for such films only."
 
 
@@ -18,18 +23,15 @@ def head(run: Run) -> Section:
     """Name, data, date, commit, machine, time taken, purpose."""
     facts = run.facts()
     data = facts.get("data", {})
-    unfinished = ""
-    if facts.get("status") != "finished" and facts.get("stages", {}).keys() - {"report"} and not run.tasks:
-        unfinished = "No model of this run is trained yet."
+    people = PEOPLE.get(data.get("source", ""), UNKNOWN_PEOPLE)
     return Section(
         "head",
         "Overview",
         "head.html",
         {
             "name": facts.get("name") or run.path.name,
-            "version": facts.get("hilum", ""),
-            "purpose": f"Research use only; not a medical device. {PEOPLE.get(data.get('source'), UNKNOWN_PEOPLE)}",
-            "unfinished": unfinished,
+            "purpose": f"Research use only; not a medical device. {people}",
+            "finished": facts.get("status") == "finished",
             "facts": _facts(facts, data),
         },
     )
@@ -83,5 +85,8 @@ def machine(facts: dict[str, Any]) -> str:
 
 
 def _software(facts: dict[str, Any]) -> str:
-    parts = [f"hilum {facts['hilum']}" if facts.get("hilum") else "", facts.get("commit") and f"commit {facts['commit']}"]
+    parts = [
+        f"hilum {facts['hilum']}" if facts.get("hilum") else "",
+        facts.get("commit") and f"commit {facts['commit']}",
+    ]
     return ", ".join(part for part in parts if part)

@@ -6,12 +6,25 @@ import pandas as pd
 
 from hilum.data.tasks import possible_tasks
 from hilum.report import commands
+from hilum.report.beside import seed_comparison
 from hilum.report.curves import calibration_panels, operating_panels, training_panels
 from hilum.report.figures import look
 from hilum.report.pictures import film
-from hilum.report.results import Results, found, headline, results, size
+from hilum.report.results import Results, headline, results, size
 from hilum.report.sections import Section
-from hilum.report.wording import METRICS, count, duration, figure, interval, metric, number, of, percent, split_name
+from hilum.report.wording import (
+    METRICS,
+    count,
+    duration,
+    figure,
+    interval,
+    listing,
+    metric,
+    number,
+    of,
+    percent,
+    split_name,
+)
 from hilum.run import Run
 
 TITLES = {"binary": "Healthy or sick", "etiology": "Bacterial or viral"}
@@ -66,7 +79,9 @@ def task_section(run: Run, task: str) -> Section | None:
 def _missing(run: Run, task: str) -> dict[str, Any]:
     trained = run.task(task).card_file.exists()
     return {
-        "sentence": "The model is trained but not yet evaluated." if trained else "This task is not trained yet.",
+        "sentence": "The model is trained but not yet evaluated."
+        if trained
+        else "This task is not trained yet.",
         "command": commands.evaluate(run) if trained else commands.train_task(run, task),
     }
 
@@ -76,12 +91,17 @@ def _warnings(one: Results) -> list[str]:
     said = []
     if one.split == "val":
         said.append(
-            f"These are validation figures: the same films chose {one.chosen_on_val}, so they are a little too"
-            " good. A figure on test films, which take part in no choice, is the one to quote."
+            f"These are validation figures: the same films chose {listing(one.chosen_on_val)}, so they are a"
+            " little"
+            " too good. A figure on test films, which take part in no choice, is the one to quote."
         )
     if one.division.get("leaky"):
         shared = one.division.get("shared_patients")
-        who = f"{count(shared)} patients have films on both sides" if shared else "The same films are on both sides"
+        who = (
+            f"{count(shared)} patients have films on both sides"
+            if shared
+            else "The same films are on both sides"
+        )
         said.append(f"The split leaks: {who}, so the figures are better than they would be on new patients.")
     return said
 
@@ -168,16 +188,16 @@ def _pictures(one: Results, rows: pd.DataFrame, paths: pd.Series) -> list[dict[s
 
 def _picture(one: Results, row: pd.Series, path: str) -> dict[str, Any]:
     shares = [(name, float(row[f"prob_{name}"])) for name in one.classes]
-    label = row["target"] if row["target"] == row["label"] else f"{row['target']} ({row['label']})"
     return {
         "picture": film(path),
         "case": row["case_id"],
-        "label": label,
+        "label": row["label"],
         "called": row["predicted"],
         "right": row["target"] == row["predicted"],
         "sure": number(row["sure"], 2),
         "shares": [
-            {"width": f"{100 * share:.2f}", "colour": look(name, one.classes).colour} for name, share in shares
+            {"width": f"{100 * share:.2f}", "colour": look(name, one.classes).colour}
+            for name, share in shares
         ],
         "spoken": ", ".join(f"{name} {number(share, 2)}" for name, share in shares),
     }
@@ -205,8 +225,16 @@ def _card(one: Results) -> list[tuple[str, str]]:
         ("Seed", str(training.get("seed", ""))),
         ("Epochs", f"{training.get('epochs', '')}{kept}"),
         ("Time", duration(training["seconds"]) if training.get("seconds") is not None else ""),
-        ("Device, precision", ", ".join(str(training[k]) for k in ("device", "precision") if training.get(k))),
-        ("Threshold", f"{threshold['class']} ≥ {number(threshold['value'])}; {_where_chosen(threshold)}" if threshold else ""),
+        (
+            "Device, precision",
+            ", ".join(str(training[k]) for k in ("device", "precision") if training.get(k)),
+        ),
+        (
+            "Threshold",
+            f"{threshold['class']} ≥ {number(threshold['value'])}; {_where_chosen(threshold)}"
+            if threshold
+            else "",
+        ),
         ("Weights", card.get("weights_digest", "")),
         ("Intended use", card.get("intended_use", "")),
     ]
@@ -225,7 +253,9 @@ def _pixels(pixels: dict[str, Any]) -> str:
     scale = (
         "each film centred and scaled by its own mean and standard deviation"
         if pixels.get("standardize") == "image"
-        else f"mean {number(pixels.get('mean'))} and standard deviation {number(pixels.get('sd'))} of the training films taken out (grey 0 to 1)"
+        else f"centred by {number(pixels.get('mean'))} and scaled by {number(pixels.get('sd'))}, mean and"
+        " standard"
+        " deviation of the training films (grey from 0 to 1)"
     )
     return f"{rows} × {columns} (rows × columns), {fit}; {scale}"
 
@@ -235,21 +265,24 @@ def _trained_on(card: dict[str, Any], training: dict[str, Any]) -> str:
     films = training.get("images")
     if films is None:
         return ""
-    return f"{count(films)} films" + (f" of {count(patients)} patients" if patients and patients != films else "")
+    return f"{count(films)} films" + (
+        f" of {count(patients)} patients" if patients and patients != films else ""
+    )
 
 
 def _all_figures(one: Results) -> dict[str, Any]:
     """Every figure of every split: the held-out split first."""
-    splits = [one.split, *(name for name in ("test", "val", "train") if name in one.metrics and name != one.split)]
-    splits += [name for name in one.metrics if name not in splits]
-    present = [key for key, entry in one.block.items() if isinstance(entry, dict) and "value" in entry and "class" not in entry]
-    keys = [key for key in METRICS if key in present] + [key for key in present if key not in METRICS]
+    splits = [
+        one.split,
+        *(name for name in ("test", "val", "train") if name in one.metrics and name != one.split),
+    ]
+    keys = [key for key in METRICS if key in one.block]
     return {
         "columns": [f"{split_name(split).capitalize()}: {size(one.metrics[split])}" for split in splits],
         "rows": [
             {
                 "name": metric(key).name,
-                "meaning": metric(key).meaning,
+                "meaning": _meaning(key, one),
                 "cells": [_cell(key, one.metrics[split].get(key)) for split in splits],
             }
             for key in keys
@@ -257,23 +290,34 @@ def _all_figures(one: Results) -> dict[str, Any]:
     }
 
 
+def _meaning(key: str, one: Results) -> str:
+    said = metric(key)
+    return said.more or said.meaning if len(one.classes) > 2 else said.meaning
+
+
 def _cell(key: str, entry: dict[str, Any] | None) -> dict[str, str]:
+    """Value, counts and interval; the reason where there is none."""
     if not entry or entry.get("value") is None:
-        return {"value": "not defined", "interval": "", "of": ""}
-    known = entry.get("low") is not None
-    return {"value": figure(key, entry), "interval": interval(key, entry) if known else "", "of": of(entry)}
+        return {"value": "not defined", "of": "", "interval": (entry or {}).get("why", "")}
+    known = interval(key, entry) if entry.get("low") is not None else ""
+    notes = [note for note in (known, entry.get("note", ""), entry.get("why", "")) if note]
+    return {"value": figure(key, entry), "of": of(entry), "interval": "; ".join(notes)}
 
 
 def _per_class(one: Results) -> dict[str, Any] | None:
-    """One row per class of the held-out split."""
+    """More than two classes: one row per class of the held-out split, and one for sick or not."""
     per_class = one.block.get("per_class")
     if not per_class:
         return None
-    keys = list(dict.fromkeys(key for entries in per_class.values() for key in entries if "value" in entries[key]))
+    blocks = {f"{name} against the rest": entries for name, entries in per_class.items()}
+    if one.block.get("healthy_or_sick"):
+        blocks["sick or not"] = one.block["healthy_or_sick"]
+    present = {key for entries in blocks.values() for key in entries}
+    keys = [key for key in METRICS if key in present]
     return {
         "columns": [metric(key).name for key in keys],
         "rows": [
-            {"name": name, "cells": [_cell(key, entries.get(key)) for key in keys]}
-            for name, entries in per_class.items()
+            {"name": name, "cells": [_cell(key, entries[key]) if key in entries else None for key in keys]}
+            for name, entries in blocks.items()
         ],
     }

@@ -1,0 +1,190 @@
+"""Shortcuts: how well a cheat would do that looks at no lung.
+
+Each number of the facts table is tried alone as a score, and all together in a small classifier. What they
+earn is the figure that a model has to beat before it may be said to have seen pneumonia (DeGrave, Janizek &
+Lee, Nature Machine Intelligence 3, 2021: "AI for radiographic COVID-19 detection selects shortcuts").
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hilum.data.cases import HEALTHY
+from hilum.data.tasks import possible_tasks, task
+
+FOLDS = 5
+
+NAMES = {
+    "width": ("width", "pixels"),
+    "height": ("height", "pixels"),
+    "aspect": ("aspect ratio (width / height)", ""),
+    "channels": ("colour channels", ""),
+    "bits": ("bits per channel", "bits"),
+    "bytes": ("file size", "bytes"),
+    "mean": ("mean brightness", "grey levels"),
+    "contrast": ("contrast (standard deviation)", "grey levels"),
+    "sharpness": ("sharpness (mean absolute Laplacian)", "grey levels"),
+    "gradient_ratio": ("horizontal / vertical gradient", ""),
+    "marker_top": ("marker in an upper corner", "grey levels"),
+    "marker_bottom": ("marker in a lower corner", "grey levels"),
+}
+"""Each number of the facts table: its name in words and its unit."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """Two groups of cases to tell apart: `task` names it, `positive` and `negative` the groups, `kept` which
+    cases take part (bool "cases"), `target` which of those are positive (bool "kept")."""
+
+    task: str
+    positive: str
+    negative: str
+    kept: np.ndarray
+    target: np.ndarray
+
+
+def questions(labels: pd.Series) -> tuple[list[Question], list[str]]:
+    """Sick against healthy, and the two commonest kinds of sickness against each other; and a sentence for
+    each that the labels do not allow.
+
+    >>> asked, missing = questions(pd.Series(["normal", "virus", "bacteria", "bacteria"]))
+    >>> [(q.task, q.negative, q.positive, q.target.tolist()) for q in asked]
+    [('binary', 'normal', 'pneumonia', [False, True, True, True]),
+     ('etiology', 'bacteria', 'virus', [True, False, False])]
+    """
+    asked, missing = [], []
+    if "binary" in possible_tasks(labels.tolist()):
+        healthy, sick = task("binary", labels.tolist()).classes
+        target = (labels != HEALTHY).to_numpy()
+        asked.append(Question("binary", sick, healthy, np.ones(len(labels), bool), target))
+    else:
+        missing.append("sick against healthy: it needs healthy and sick films")
+    kinds = Counter(labels[labels != HEALTHY]).most_common(2)
+    if len(kinds) == 2:
+        negative, positive = sorted(kind for kind, _ in kinds)
+        kept = labels.isin([negative, positive]).to_numpy()
+        asked.append(Question("etiology", positive, negative, kept, (labels[kept] == positive).to_numpy()))
+    else:
+        missing.append("one kind of sickness against another: it needs two kinds")
+    return asked, missing
+
+
+def single(question: Question, facts: pd.DataFrame, patients: pd.Series) -> list[dict[str, Any]]:
+    """The AUROC of each number that varies, best first, as the schema in `hilum.data.audit` says. An AUROC
+    under one half is turned around, and `higher_in` names the group with the higher numbers."""
+    chosen, who = facts[question.kept], patients.to_numpy()[question.kept]
+    found = []
+    for name in _varying(chosen):
+        area, low, high = auroc_interval(chosen[name].to_numpy(float), question.target, who)
+        upward = area >= 0.5
+        if not upward:
+            area, low, high = 1 - area, None if high is None else 1 - high, None if low is None else 1 - low
+        found.append(
+            {
+                "name": name,
+                "label": NAMES[name][0],
+                "unit": NAMES[name][1],
+                "task": question.task,
+                "auroc": area,
+                "low": low,
+                "high": high,
+                "higher_in": question.positive if upward else question.negative,
+            }
+        )
+    return sorted(found, key=lambda row: -row["auroc"])
+
+
+def joint(question: Question, facts: pd.DataFrame, patients: pd.Series) -> dict[str, Any] | str:
+    """The AUROC of all numbers together, or a sentence why there is none.
+
+    Each number becomes a normal score by its rank; a logistic regression on these, their squares and
+    products gives probabilities for patients that it was not fitted on (5 folds, or as many as the rarer
+    group has patients).
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import PolynomialFeatures, QuantileTransformer, StandardScaler
+
+    chosen, who = facts[question.kept], patients.to_numpy()[question.kept]
+    names = _varying(chosen)
+    folds = min(FOLDS, *(len(set(who[question.target == side])) for side in (True, False)))
+    against = f"{question.positive} against {question.negative}"
+    if not names:
+        return f"{against}: no number varies between the films"
+    if folds < 2:
+        return f"{against}: a classifier needs two patients or more on each side"
+    values = chosen[names].to_numpy(float)
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
+    halves = list(splitter.split(values, question.target, who))
+    if any(len(set(question.target[train])) < 2 for train, _ in halves):
+        return f"{against}: too few patients to hold some back"
+    classifier = make_pipeline(
+        QuantileTransformer(
+            n_quantiles=min(200, *(len(train) for train, _ in halves)), output_distribution="normal"
+        ),
+        PolynomialFeatures(2, include_bias=False),
+        StandardScaler(),
+        LogisticRegression(max_iter=2000),
+    )
+    chances = cross_val_predict(classifier, values, question.target, cv=halves, method="predict_proba")
+    area, low, high = auroc_interval(np.asarray(chances)[:, 1], question.target, who)
+    return {
+        "auroc": area,
+        "low": low,
+        "high": high,
+        "positive": question.positive,
+        "negative": question.negative,
+        "features": names,
+        "n": len(who),
+        "n_patients": len(set(who)),
+        "folds": folds,
+    }
+
+
+def auroc_interval(
+    scores: np.ndarray, positive: np.ndarray, patients: np.ndarray
+) -> tuple[float, float | None, float | None]:
+    """AUROC with its 95 % interval; `scores`, `positive`, `patients`: "cases". Ties count one half.
+
+    The variance is DeLong's with the structural components summed within patients (Obuchowski, Biometrics
+    53, 1997), so several films of one child do not count as several children; the interval is taken on the
+    logit scale. Perfect separation gets the Clopper-Pearson bound for as many patients as the rarer group
+    has. No interval (None) where a group has fewer than two patients.
+
+    >>> auroc_interval(np.array([.1, .4, .35, .8]), np.array([0, 0, 1, 1], bool), np.array(list("abcd")))[0]
+    0.75
+    """
+    from scipy.stats import rankdata
+
+    ranks = rankdata(scores)
+    n_sick, n_healthy = int(positive.sum()), int((~positive).sum())
+    place = np.empty(len(scores))  # the share of the other group that the case beats
+    place[positive] = (ranks[positive] - rankdata(scores[positive])) / n_healthy
+    place[~positive] = 1 - (ranks[~positive] - rankdata(scores[~positive])) / n_sick
+    area = float(place[positive].mean())
+
+    _, who = np.unique(patients, return_inverse=True)
+    per_patient, clusters = [], []
+    for group, size in ((positive, n_sick), (~positive, n_healthy)):
+        per_patient.append(np.bincount(who, (place - area) * group) / size)
+        clusters.append(len(set(who[group])))
+    if min(clusters) < 2:
+        return area, None, None
+    variance = sum(k / (k - 1) * float(part @ part) for k, part in zip(clusters, per_patient, strict=True))
+    n = who.max() + 1
+    variance += 2 * n / (n - 1) * float(per_patient[0] @ per_patient[1])
+    if area in (0.0, 1.0):
+        bound = 0.025 ** (1 / min(clusters))
+        return (area, bound, 1.0) if area else (area, 0.0, 1 - bound)
+    half = 1.959964 * np.sqrt(max(variance, 0.0)) / (area * (1 - area))
+    centre = np.log(area / (1 - area))
+    low, high = 1 / (1 + np.exp(-(centre + np.array([-half, half]))))
+    return area, float(low), float(high)
+
+
+def _varying(facts: pd.DataFrame) -> list[str]:
+    return [name for name in NAMES if len(set(facts[name])) > 1]

@@ -1,0 +1,101 @@
+"""The figures of the seed report, the student report that hilum started from, to be put beside ours.
+
+Its test set is the official test split of the paediatric set: 624 films, 234 normal, 242 bacterial and 148
+viral. It prints confusion matrices and a few percentages, so AUROC and the like can't be had. Where its text
+and its matrix differ, both are kept: CLAIMS holds what the text says, `block_of` counts in the matrix.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hilum.evaluation import metrics as m
+from hilum.evaluation.intervals import wilson_interval
+
+CLASSES = ("normal", "bacteria", "virus")
+
+Matrix = tuple[tuple[int, ...], ...]
+
+RESNET34_TEST: Matrix = ((189, 17, 28), (9, 231, 2), (14, 33, 101))
+"""ResNet34 with GELU on test: rows true, columns predicted, in the order of CLASSES."""
+
+KNN_TEST: Matrix = ((97, 55, 82), (3, 226, 13), (1, 33, 114))
+"""k nearest neighbours (k = 7) on the 1000-d embeddings of the same network, on test."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One figure in the seed report's text; `value` is None where a system is described without a figure."""
+
+    task: str
+    system: str
+    split: str
+    metric: str
+    value: float | None
+    note: str = ""
+
+
+CLAIMS = (
+    Claim("binary", "VGG-like CNN from scratch", "test", "accuracy", None, "no figure is given"),
+    Claim("etiology", "ResNet34 with GELU", "train", "accuracy", 0.8189),
+    Claim("etiology", "ResNet34 with GELU", "train", "log_loss", 0.4253),
+    Claim("etiology", "ResNet34 with GELU", "val", "accuracy", 0.7933),
+    Claim("etiology", "ResNet34 with GELU", "test", "accuracy", 0.8328, "its matrix says 521/624 = 83.49 %"),
+    Claim("etiology", "ResNet34 with GELU", "test", "log_loss", 0.5847),
+    Claim("embedding", "kNN, k = 7, on the embeddings", "test", "accuracy", 0.7003, "437/624"),
+    Claim("anomaly", "auto-encoders on healthy lungs", "test", "auroc", None, "no figure is given"),
+)
+
+
+def claims(task: str) -> tuple[Claim, ...]:
+    """The claims of one task: binary, etiology, embedding or anomaly.
+
+    >>> [claim.value for claim in claims("etiology") if claim.split == "test"]
+    [0.8328, 0.5847]
+    """
+    return tuple(claim for claim in CLAIMS if claim.task == task)
+
+
+def block_of(confusion: Matrix) -> dict[str, Any]:
+    """What a printed confusion matrix tells, under the names that `evaluate` uses.
+
+    Shares carry "k", "n" and Wilson's interval, which counts films as independent: the seed report knows no
+    patients, so its true intervals are wider. The other metrics are plain values. "healthy_or_sick" folds
+    bacteria and virus into one class: sick is what was called one of them.
+
+    >>> accuracy = block_of(RESNET34_TEST)["accuracy"]
+    >>> accuracy["k"], accuracy["n"], round(accuracy["low"], 3), round(accuracy["high"], 3)
+    (521, 624, 0.804, 0.862)
+    """
+    table = np.array(confusion)
+    healthy_or_sick = np.array([[table[0, 0], table[0, 1:].sum()], [table[1:, 0].sum(), table[1:, 1:].sum()]])
+    return {
+        "accuracy": _share(np.trace(table), table.sum()),
+        "balanced_accuracy": {"value": m.balanced_accuracy(table)},
+        "sensitivity": {"value": m.macro(m.sensitivity, table)},
+        "specificity": {"value": m.macro(m.specificity, table)},
+        "f1": {"value": m.macro(m.f1, table)},
+        "mcc": {"value": m.mcc(table)},
+        "per_class": {
+            name: {
+                "sensitivity": _share(table[index, index], table[index].sum()),
+                "precision": _share(table[index, index], table[:, index].sum()),
+                "f1": {"value": m.f1(table, index)},
+            }
+            for index, name in enumerate(CLASSES)
+        },
+        "healthy_or_sick": {
+            "accuracy": _share(np.trace(healthy_or_sick), healthy_or_sick.sum()),
+            "sensitivity": _share(healthy_or_sick[1, 1], healthy_or_sick[1].sum()),
+            "specificity": _share(healthy_or_sick[0, 0], healthy_or_sick[0].sum()),
+        },
+        "confusion": table.tolist(),
+        "classes": list(CLASSES),
+        "n_cases": int(table.sum()),
+    }
+
+
+def _share(k: int, n: int) -> dict[str, float | int]:
+    low, high = wilson_interval(int(k), int(n))
+    return {"value": int(k) / int(n), "low": low, "high": high, "k": int(k), "n": int(n)}

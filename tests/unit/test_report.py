@@ -1,0 +1,485 @@
+"""The report: self-contained, escaped, true to metrics.json, the same bytes twice, and no torch."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from hilum.data.audit import audit
+from hilum.data.cases import Cases
+from hilum.data.tasks import task
+from hilum.errors import RunError
+from hilum.evaluation.evaluate import evaluate, predicted_classes
+from hilum.files import digest, write_json, write_table
+from hilum.report import commands, figures, wording
+from hilum.report.build import build_report
+from hilum.report.pictures import film
+from hilum.run import Run
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+PER_LABEL = 24
+
+
+# -- a synthetic run -----------------------------------------------------------------------------------------
+
+
+def made_run(
+    folder: Path,
+    labels: tuple[str, ...] = ("normal", "bacteria", "virus"),
+    tasks: tuple[str, ...] = ("binary", "etiology"),
+    parts: tuple[str, ...] = ("train", "val"),
+    odd: str = "",
+    audited: bool = False,
+) -> Run:
+    """A run folder as a study leaves it, with drawn films and made-up probabilities; `odd` is put into names."""
+    images = folder.parent / f"{folder.name}-images"
+    cases = drawn_cases(images, labels, parts, odd)
+    table = cases.table
+    facts: dict[str, Any] = {
+        "name": f"A study{odd}",
+        "preset": "quick",
+        "hilum": "0.1.0",
+        "argv": ["hilum", "study", f"films{odd}", "--preset", "quick", "--out", "runs/drawn"],
+        "versions": {"numpy": "2.4.0"},
+        "commit": "0123456789ab",
+        "machine": {"system": "Linux x86_64", "cpu": f"A processor{odd}", "cores": 2, "gpu": None},
+        "data": {
+            "given": f"films{odd}",
+            "root": str(images),
+            "source": "folder",
+            "digest": cases.digest,
+            "n_cases": len(cases),
+            "n_patients": int(table["patient"].nunique()),
+            "notes": [f"drawn for a test{odd}"],
+        },
+        "split": {name: division(odd) for name in tasks},
+        "stages": {"audit": {"seconds": 2.0}, "train binary": {"seconds": 63.0}},
+    }
+    run = Run.create(folder, facts, {"name": "quick", "about": odd, "tasks": {}})
+    cases.write(run.cases_file)
+    of = table.set_index("case_id")["split"]
+    run.write_split({name: of for name in tasks})
+    if audited:
+        write_json(run.audit_file, audit(cases, {name: of for name in tasks}))
+    for name in tasks:
+        write_task(run, cases, name)
+    run.finish()
+    return run
+
+
+def division(odd: str) -> dict[str, Any]:
+    return {
+        "scheme": "patient",
+        "seed": 0,
+        "leaky": bool(odd),
+        "shared_patients": 3 if odd else 0,
+        "note": f"split by patient{odd}",
+    }
+
+
+def drawn_cases(images: Path, labels: tuple[str, ...], parts: tuple[str, ...], odd: str) -> Cases:
+    """Wide films, 40 rows and 60 columns: grey noise with a bright bar whose place depends on the label."""
+    images.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    rows = []
+    for place, label in enumerate(labels):
+        for number in range(PER_LABEL):
+            image = rng.integers(40, 90, (40, 60), dtype=np.uint8)
+            image[:, 10 + 15 * place : 18 + 15 * place] = 200
+            path = images / f"film-{place}-{number}.png"
+            assert cv2.imwrite(str(path), image)
+            rows.append(
+                {
+                    "case_id": f"{label}-{number}{odd}",
+                    "path": str(path),
+                    "label": label,
+                    "patient": f"{label}-{number // 2}",
+                    "split": parts[(number // 2) % len(parts)],
+                    "digest": digest(label, str(number)),
+                }
+            )
+    return Cases.checked(pd.DataFrame(rows), "folder", images, ["drawn for a test"])
+
+
+def write_task(run: Run, cases: Cases, name: str) -> None:
+    """predictions.csv, metrics.json, history.csv and model.json of one task."""
+    one, folder = task(name, cases.labels), run.task(name)
+    table = predictions(cases, name)
+    threshold = 0.4 if len(one.classes) == 2 else None
+    columns = [f"prob_{label}" for label in one.classes]
+    table["predicted"] = predicted_classes(table[columns].to_numpy(), one.classes, threshold)
+    weights = digest(name)
+    metrics = {
+        part: {**evaluate(rows, one.classes, threshold, replicates=40), "weights_digest": weights}
+        for part, rows in table.groupby("split")
+    }
+    write_table(folder.predictions_file, table)
+    write_json(folder.metrics_file, metrics)
+    epochs = np.arange(1, 5)
+    history = {"epoch": epochs, "train_loss": 1 / epochs, "train_accuracy": 1 - 0.4 / epochs}
+    history |= {"val_loss": 1.1 / epochs, "val_accuracy": 1 - 0.5 / epochs, "learning_rate": 1e-3 / epochs}
+    write_table(folder.history_file, pd.DataFrame(history))
+    write_json(
+        folder.card_file,
+        {
+            "format": 1,
+            "task": name,
+            "classes": list(one.classes),
+            "architecture": {"name": "vgg", "options": {"width": 8}},
+            "parameters": 12345,
+            "pixels": {"size": [32, 48], "fit": "pad", "standardize": "dataset", "mean": 0.4, "sd": 0.2},
+            "threshold": threshold and {"class": one.classes[1], "value": threshold, "chosen_on": "val", "rule": "youden"},
+            "weights_digest": weights,
+            "recipe": "quick",
+            "training": {"seed": 7, "epochs": 4, "best_epoch": 3, "seconds": 61.0, "device": "cpu", "images": 36},
+            "intended_use": "Research only.",
+        },
+    )
+
+
+def predictions(cases: Cases, name: str) -> pd.DataFrame:
+    """Probabilities that are mostly right: softmax of noise plus 2 for the true class."""
+    one = task(name, cases.labels)
+    table = cases.table[["case_id", "patient", "split", "label"]].copy()
+    table["target"] = table["label"].map(dict(one.class_of))
+    truth = table["target"].map(one.classes.index).to_numpy()
+    logits = np.random.default_rng(1).normal(0, 1, (len(table), len(one.classes)))
+    logits[np.arange(len(table)), truth] += 2.0
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    for column, label in enumerate(one.classes):
+        table[f"logit_{label}"] = logits[:, column]
+        table[f"prob_{label}"] = shares[:, column]
+    return table
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Two tasks, an audit, validation only."""
+    return made_run(tmp_path_factory.mktemp("runs") / "drawn", audited=True)
+
+
+@pytest.fixture(scope="module")
+def page(run: Run) -> str:
+    """Its report."""
+    return build_report(run).read_text(encoding="utf-8")
+
+
+# -- reading the page ----------------------------------------------------------------------------------------
+
+
+class Reader(HTMLParser):
+    """Collects tags, attributes and text; `faults` names every tag that is not closed where it should be."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.faults: list[str] = []
+        self.words: list[str] = []
+        self._open: list[str] = []
+        self.feed(page)
+        self.close()
+        self.faults += [f"<{tag}> is never closed" for tag in self._open]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self._open or self._open[-1] != tag:
+            self.faults.append(f"</{tag}> closes {self._open[-1:] or 'nothing'} at {self.getpos()}")
+        else:
+            self._open.pop()
+
+    def handle_data(self, data: str) -> None:
+        if not self._open or self._open[-1] not in ("style", "script"):
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        """The text as a reader sees it: any run of blanks is one."""
+        return re.sub(r"\s+", " ", "".join(self.words).replace(wording.SPACE, " "))
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        """The attributes of every such tag."""
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def test_the_page_is_well_formed(page: str) -> None:
+    assert Reader(page).faults == []
+
+
+def test_every_id_is_there_once_and_every_link_leads_somewhere(page: str) -> None:
+    reader = Reader(page)
+    ids = [attributes["id"] for _, attributes in reader.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    inside = [value[1:] for _, attributes in reader.tags if (value := attributes.get("href", "")).startswith("#")]
+    assert inside and set(inside) <= set(ids)
+    clipped = re.findall(r"url\(#([^)]+)\)", page)
+    assert clipped and set(clipped) <= set(ids)
+
+
+def test_nothing_is_fetched(page: str) -> None:
+    reader = Reader(page)
+    for tag, attributes in reader.tags:
+        assert tag not in ("link", "iframe", "object", "embed", "base")
+        assert "srcset" not in attributes
+        if "src" in attributes:
+            assert attributes["src"].startswith("data:image/")
+        if tag != "a":
+            assert not re.match(r"(https?:)?//", attributes.get("href", ""))
+    assert "@import" not in page
+    assert not re.findall(r"url\((?!#)", page)
+
+
+def test_every_picture_has_words_for_those_who_cannot_see_it(page: str) -> None:
+    reader = Reader(page)
+    pictures, drawings = reader.all("img"), reader.all("svg")
+    assert len(pictures) > 20 and len(drawings) > 10
+    assert all(len(one.get("alt", "")) > 15 for one in pictures)
+    assert all(len(one.get("aria-label", "")) > 15 and one["role"] == "img" for one in drawings)
+
+
+def test_the_sections_stand_in_order_and_only_those_that_exist(page: str) -> None:
+    sections = [one["id"] for one in Reader(page).all("section")]
+    assert sections == ["head", "minute", "data", "binary", "etiology", "repeat"]
+
+
+# -- true to the run -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["binary", "etiology"])
+def test_the_figures_are_those_of_metrics_json(run: Run, page: str, name: str) -> None:
+    text = Reader(page).text
+    for block in run.task(name).metrics().values():
+        for key in ("accuracy", "balanced_accuracy"):
+            entry = block[key]
+            assert f"{100 * entry['value']:.1f} %" in text
+            assert f"{100 * entry['low']:.1f} to {100 * entry['high']:.1f} %" in text
+        for key in ("auroc", "average_precision", "mcc", "log_loss"):
+            assert f"{block[key]['value']:.3f}" in text
+        assert f"{block['accuracy']['k']}/{block['accuracy']['n']}" in text
+
+
+def test_the_confusion_matrix_is_that_of_metrics_json(run: Run, page: str) -> None:
+    wanted = run.task("etiology").metrics()["val"]["confusion"]
+    section = page[page.index('<section id="etiology">') :]
+    matrix = section[section.index('class="confusion"') : section.index("</table>")]
+    assert [int(cell) for cell in re.findall(r"<b>([\d,]+)</b>", matrix)] == sum(wanted, [])
+    shares = [f"{100 * n / sum(row):.1f}{wording.SPACE}%" for row in wanted for n in row]
+    assert re.findall(r"<span>([^<]+)</span>", matrix) == shares
+
+
+def test_the_surest_mistakes_come_first(run: Run, page: str) -> None:
+    table = run.task("etiology").predictions()
+    wrong = table[(table["split"] == "val") & (table["target"] != table["predicted"]) & (table["target"] == "virus")]
+    sure = [row[f"prob_{row['predicted']}"] for _, row in wrong.iterrows()]
+    wanted = wrong.assign(sure=sure).sort_values("sure", ascending=False).head(5)["case_id"].tolist()
+    section = page[page.index('<section id="etiology">') :]
+    group = section[section.index("Labelled virus, called otherwise") :]
+    shown = re.findall(r'class="file">([^<]+)<', group[: group.index("<h3>")])
+    assert len(wanted) > 1 and shown == wanted
+
+
+def test_validation_figures_are_called_optimistic(page: str) -> None:
+    text = Reader(page).text
+    assert "The same films chose the epoch that was kept and the threshold" in text
+    assert "no validation figure stands beside a test figure" in text
+    assert "took no part in any choice" not in text
+
+
+def test_test_figures_come_first_where_there_are_any(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "tested", parts=("train", "val", "test"))
+    text = Reader(build_report(run).read_text(encoding="utf-8")).text
+    metrics = run.task("etiology").metrics()
+    ours, val = (metrics[part]["accuracy"] for part in ("test", "val"))
+    assert "The test films took no part in any choice" in text and "a little too good" not in text
+    assert f"the model names {100 * ours['value']:.1f} % ({ours['k']}/{ours['n']}" in text
+    assert text.index(f"({ours['k']}/{ours['n']}") < text.index(f"({val['k']}/{val['n']})")
+    assert "83.5 % (521/624)" in text and "its text says 83.28 %" in text
+    assert "of another set, so a difference may come from the films" in text  # 24 films, not the official 624
+
+
+def test_drawn_films_are_not_compared_with_real_ones(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "phantom")
+    run.add_facts(data={**run.facts()["data"], "source": "phantom"})
+    for name in run.tasks:
+        card = run.task(name).card()
+        write_json(run.task(name).card_file, {**card, "data": {"source": "phantom"}})
+    text = Reader(build_report(run).read_text(encoding="utf-8")).text
+    assert "figures say nothing about people" in text
+    assert "there is nothing to compare" in text and "521/624" not in text
+
+
+def test_a_leaky_split_is_named(tmp_path: Path, page: str) -> None:
+    run = made_run(tmp_path / "leaky", tasks=("binary",), odd=" odd")
+    text = Reader(build_report(run).read_text(encoding="utf-8")).text
+    assert "The split leaks: 3 patients have films on both sides" in text
+    assert "The split of “Healthy or sick” leaks" in text
+    assert "leaks" not in Reader(page).text
+
+
+def test_the_shortcuts_are_those_of_the_audit(run: Run, page: str) -> None:
+    found = run.audit()
+    assert found is not None
+    text = Reader(page).text
+    for joint in found["joint"].values():
+        assert f"{joint['positive']} from {joint['negative']} with AUROC {joint['auroc']:.2f}" in text
+    labels = [one["aria-label"] for one in Reader(page).all("svg")]
+    bars = next(label for label in labels if label.startswith("AUROC of shortcuts, pneumonia against normal"))
+    for one in found["shortcuts"]:
+        if one["task"] == "binary":
+            assert f"{one['label'].split(' (')[0]} {one['auroc']:.2f}" in bars
+    assert all(one in text for one in found["findings"])
+
+
+def test_the_counts_per_part_and_label(run: Run, page: str) -> None:
+    section = page[page.index('<section id="data">') : page.index('<section id="binary">')]
+    table = section[section.index("How the films were divided") : section.index("</table>")]
+    counts = [int(cell) for cell in re.findall(r"<td>(\d+) films", table)]
+    cases = run.cases().table
+    wanted = [
+        int(((cases["label"] == label) & (cases["split"] == part)).sum())
+        for label in run.cases().labels
+        for part in ("train", "val")
+    ]
+    assert counts == [*wanted, *(int((cases["split"] == part).sum()) for part in ("train", "val"))]
+
+
+# -- what is missing -----------------------------------------------------------------------------------------
+
+
+def test_a_task_that_was_not_trained_names_its_command(tmp_path: Path) -> None:
+    page = build_report(made_run(tmp_path / "half", tasks=("binary",))).read_text(encoding="utf-8")
+    reader = Reader(page)
+    assert reader.faults == []
+    command = "hilum study films --preset quick --out runs/drawn --task etiology --resume"
+    assert f"This task is not trained yet. This command makes it: {command}" in reader.text
+    assert "No audit was made of this data. This command makes one: hilum data audit films" in reader.text
+
+
+def test_a_task_that_the_labels_do_not_allow_leaves_no_trace(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "two", labels=("normal", "pneumonia"), tasks=("binary",))
+    page = build_report(run).read_text(encoding="utf-8")
+    assert "Bacterial or viral" not in page
+
+
+def test_a_run_of_which_nothing_is_trained_still_has_a_report(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "none", tasks=())
+    run.add_facts(status="started")
+    reader = Reader(build_report(run).read_text(encoding="utf-8"))
+    assert reader.faults == [] and "This run is not finished" in reader.text
+    assert reader.text.count("This task is not trained yet.") == 2
+
+
+def test_figures_of_other_weights_are_refused(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "mixed", tasks=("binary",))
+    card = run.task("binary").card()
+    write_json(run.task("binary").card_file, {**card, "weights_digest": "other"})
+    with pytest.raises(RunError, match=r"metrics.json, split '\w+', was made with other weights .* hilum evaluate"):
+        build_report(run)
+
+
+def test_films_that_are_gone_leave_a_named_placeholder(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "moved", tasks=("binary",))
+    shutil.rmtree(tmp_path / "moved-images")
+    reader = Reader(build_report(run).read_text(encoding="utf-8"))
+    assert reader.faults == [] and reader.all("img") == []
+    places = [one for one in reader.all("p") if one.get("class") == "unread"]
+    assert len(places) > 10 and all(one["role"] == "img" and one["aria-label"] for one in places)
+    assert "film-0-0.png The file can’t be read any more." in reader.text
+
+
+def test_a_damaged_film_is_a_placeholder_too(tmp_path: Path) -> None:
+    (tmp_path / "torn.jpeg").write_bytes(b"\xff\xd8\xff\xe0 no more")
+    assert film(tmp_path / "torn.jpeg").source == ""
+
+
+# -- safe, small, the same -----------------------------------------------------------------------------------
+
+
+def test_hostile_names_stay_text(tmp_path: Path) -> None:
+    odd = " <script>alert('x')</script> & \"q\" $x^2$"
+    sick = ("bac<b>teria</b>", "$\\frac{vi\"rus&")
+    run = made_run(tmp_path / "hostile", labels=("normal", *sick), odd=odd)
+    page = build_report(run).read_text(encoding="utf-8")
+    reader = Reader(page)
+    assert reader.faults == []
+    assert len(reader.all("script")) == 1 and "<script>alert" not in page  # the page's own
+    assert all(name in reader.text for name in sick)
+    assert "<script>alert('x')</script>" in reader.text
+    ids = [attributes["id"] for _, attributes in reader.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_the_same_run_gives_the_same_bytes(run: Run) -> None:
+    first = build_report(run).read_bytes()
+    assert build_report(run).read_bytes() == first
+
+
+def test_the_page_stays_small(run: Run) -> None:
+    assert build_report(run).stat().st_size < 2_000_000  # the limit is 25 MB; drawn films are tiny
+
+
+def test_no_torch_is_needed(run: Run) -> None:
+    code = (
+        "import sys; from hilum.run import Run; from hilum.report.build import build_report; "
+        "build_report(Run(sys.argv[1])); print([name for name in ('torch', 'lightning') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(run.path)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_films_keep_their_shape(tmp_path: Path) -> None:
+    path = tmp_path / "wide.png"
+    cv2.imwrite(str(path), np.full((300, 900), 90, np.uint8))
+    shrunk = film(path, longest=320)
+    assert (shrunk.rows, shrunk.columns) == (107, 320)
+    small = tmp_path / "small.png"
+    cv2.imwrite(str(small), np.full((20, 10), 90, np.uint8))
+    assert (film(small).rows, film(small).columns) == (20, 10)
+
+
+def test_drawing_leaves_matplotlib_as_it_was() -> None:
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    history = pd.DataFrame({"epoch": [1], "train_loss": [1.0], "val_loss": [1.2]})
+    drawing = figures.training_curve(history, "loss", 1, "one")  # one epoch is enough for a picture
+    assert "kept: epoch 1" in drawing and dict(matplotlib.rcParams) == before
+
+
+def test_classes_have_fixed_colours_and_different_markers() -> None:
+    names = ("normal", "bacteria", "virus", "pneumonia", "covid", "tuberculosis")
+    looks = [figures.look(name, names) for name in names]
+    assert [one.colour for one in looks[:3]] == ["#009E73", "#D55E00", "#0072B2"]
+    assert len({one.colour for one in looks}) == len({one.marker for one in looks}) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("argv", "wanted"),
+    [
+        (["hilum", "study", "a b", "--out=runs/x"], "hilum study 'a b' --out=runs/x --task binary --resume"),
+        (
+            ["hilum", "train", "d", "--task", "etiology", "--out", "o", "--resume"],
+            "hilum train d --out o --resume --task binary",
+        ),
+        ([], "hilum study films --out {run} --task binary --resume"),
+        (["python", "mine.py"], "hilum study films --out {run} --task binary --resume"),
+    ],
+)
+def test_the_command_that_adds_a_task(tmp_path: Path, argv: list[str], wanted: str) -> None:
+    run = Run.create(tmp_path / "r", {"argv": argv, "data": {"given": "films"}}, {})
+    assert commands.train_task(run, "binary") == wanted.format(run=run.path.as_posix())
