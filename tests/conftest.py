@@ -1,4 +1,4 @@
-"""Shared fixtures. Shapes in signatures are checked while tests run; nothing is written outside temporary folders."""
+"""Shared fixtures. Shapes in signatures are checked while tests run; files go to temporary folders only."""
 
 import os
 from pathlib import Path

@@ -31,7 +31,16 @@ _HOMES = {
     "Run": "hilum.run",
     "evaluate": "hilum.evaluation.evaluate",
 }
-__all__ = ["__version__", *_HOMES]
+__all__ = [
+    "Cases",
+    "HilumError",
+    "Pixels",
+    "Run",
+    "__version__",
+    "evaluate",
+    "load_model",
+    "open_source",
+]
 
 
 def __getattr__(name: str) -> Any:

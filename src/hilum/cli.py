@@ -34,18 +34,24 @@ class Form(StrEnum):
 
 
 Data = Annotated[
-    str, typer.Argument(help="Folder, .csv or .npz with radiographs, or the word 'phantom'.", show_default=False)
+    str,
+    typer.Argument(help="Folder, .csv or .npz with radiographs, or the word 'phantom'.", show_default=False),
 ]
 RunPath = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
 Preset = Annotated[str, typer.Option("--preset", help="quick, seed, best, or a recipe file (.yaml).")]
 Set = Annotated[
-    list[str] | None, typer.Option("--set", help="Change one choice, e.g. etiology.training.epochs=3. Repeatable.")
+    list[str] | None,
+    typer.Option("--set", help="Change one choice, e.g. etiology.training.epochs=3. Repeatable."),
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="Run folder to write; default runs/DATA-PRESET.")]
-Source = Annotated[str | None, typer.Option("--source", help="Reader of the data; default: the first that fits.")]
+Source = Annotated[
+    str | None, typer.Option("--source", help="Reader of the data; default: the first that fits.")
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with what is already in --out.")]
 Skip = Annotated[bool, typer.Option("--skip-unreadable", help="Leave damaged files out instead of stopping.")]
-Tasks = Annotated[list[str] | None, typer.Option("--task", help="binary or etiology; default: all. Repeatable.")]
+Tasks = Annotated[
+    list[str] | None, typer.Option("--task", help="binary or etiology; default: all. Repeatable.")
+]
 
 
 def _example(text: str) -> str:
@@ -106,7 +112,9 @@ def _study(
     try:
         run = run_study(Wish(data, recipe, folder, source, resume, report))
     except KeyboardInterrupt:
-        raise HilumInterrupt(f"stopped; go on with the same command and --resume (run folder {folder})") from None
+        raise HilumInterrupt(
+            f"stopped; go on with the same command and --resume (run folder {folder})"
+        ) from None
     print(run.report_file if report else run.path)
 
 
@@ -133,7 +141,9 @@ def report(run: RunPath) -> None:
 
 @app.command(epilog=_example("hilum predict film1.jpeg film2.png --model runs/real/binary --format csv"))
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="Radiographs, or folders of them.", show_default=False)],
+    images: Annotated[
+        list[Path], typer.Argument(help="Radiographs, or folders of them.", show_default=False)
+    ],
     model: Annotated[Path, typer.Option("--model", help="A run's task folder or a model folder.")],
     form: Annotated[Form, typer.Option("--format", help="How to print.")] = Form.table,
 ) -> None:
@@ -146,7 +156,7 @@ def predict(
 
 @data_app.command("audit", epilog=_example("hilum data audit path/to/chest_xray"))
 def data_audit(data: Data, source: Source = None) -> None:
-    """Unreadable files, duplicates, patients across splits, and what predicts the label without a lung in sight."""
+    """Unreadable files, duplicates, patients across splits, and what predicts the label without a lung."""
     from rich.console import Console
 
     from hilum.data.audit import audit, terminal_table
@@ -170,7 +180,9 @@ def data_fetch() -> None:
 @data_app.command("phantom", epilog=_example("hilum data phantom my_phantom --patients 60 --seed 1"))
 def data_phantom(
     folder: Annotated[Path, typer.Argument(help="Folder to write.", show_default=False)],
-    patients: Annotated[int | None, typer.Option(help="How many patients; default: the built-in set's.")] = None,
+    patients: Annotated[
+        int | None, typer.Option(help="How many patients; default: the built-in set's.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Another seed, other films.")] = 0,
     shortcut: Annotated[str | None, typer.Option(help="Plant a shortcut in sick films, e.g. marker.")] = None,
 ) -> None:
@@ -228,5 +240,3 @@ def _sentence(error: OSError) -> str:
 def _end(sentence: str, code: int) -> None:
     print(f"hilum: {sentence}", file=sys.stderr)
     sys.exit(code)
-
-

@@ -1,4 +1,4 @@
-"""Progress on the terminal: a bar with time left for people, one line per step where output is kept in a file."""
+"""Progress on the terminal: a bar with time left for people, plain lines where output goes to a file."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ console = Console(stderr=True, highlight=False)
 
 
 def bar(*fields: str) -> Progress:
-    """A progress bar with count, further text fields, elapsed time and time left; silent when not on a terminal."""
+    """A bar with count, further text fields, elapsed time and time left; silent when not on a terminal."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -48,5 +48,5 @@ def advancing(what: str) -> Iterator[Advance]:
 
 
 def say(text: str) -> None:
-    """One line for the person at the terminal, on standard error, so that standard output stays for results."""
+    """One line for the person at the terminal, on standard error: standard output is for results."""
     console.print(text, markup=False, soft_wrap=True)

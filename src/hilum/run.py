@@ -55,7 +55,7 @@ class TaskFolder:
         return read_json(self.metrics_file)
 
     def predictions(self) -> pd.DataFrame:
-        """One row per case: case_id, patient, split, label, target, predicted, logit_<class>, prob_<class>."""
+        """A row per case: case_id, patient, split, label, target, predicted, logit_<class>, prob_<class>."""
         return read_table(self.predictions_file, case_id=str, patient=str, split=str, label=str)
 
     def load_model(self) -> Any:
@@ -83,9 +83,13 @@ class Run:
 
     def _check(self) -> None:
         if not self.path.is_dir():
-            raise RunError(f"run folder {self.path} does not exist", "make one with: hilum study DATA --out PATH")
+            raise RunError(
+                f"run folder {self.path} does not exist", "make one with: hilum study DATA --out PATH"
+            )
         if not self.facts_file.exists():
-            raise RunError(f"{self.path} is no run folder: it has no run.json", "name a folder that hilum made")
+            raise RunError(
+                f"{self.path} is no run folder: it has no run.json", "name a folder that hilum made"
+            )
         form = self.facts().get("format")
         if form != FORMAT:
             raise RunError(

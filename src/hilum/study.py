@@ -1,4 +1,4 @@
-"""The main job: the stages in order, each resumable. Everything it knows lies in the run folder afterwards."""
+"""The main job: the stages in order, each resumable. All it knows lies in the run folder afterwards."""
 
 import os
 import platform
@@ -98,7 +98,9 @@ def train_task(
     mean, sd = cache.mean_sd(rows["train"]["case_id"].tolist())
     pixels = recipe.pixels.contract(mean, sd)
     sets = {
-        name: FilmSet(cache, part["case_id"].tolist(), part["label"].map(one.index).to_numpy(np.int64), pixels)
+        name: FilmSet(
+            cache, part["case_id"].tolist(), part["label"].map(one.index).to_numpy(np.int64), pixels
+        )
         for name, part in rows.items()
     }
     _every_class(sets, one)
@@ -177,7 +179,8 @@ def _readable(cases: Cases, skip: bool, run: Run) -> Cases:
     if not skip:
         shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
         raise DataError(
-            f"{len(names)} of {len(cases)} files can't be read: {shown}", "replace them, or pass --skip-unreadable"
+            f"{len(names)} of {len(cases)} files can't be read: {shown}",
+            "replace them, or pass --skip-unreadable",
         )
     say(f"  {len(names)} unreadable files are left out: {', '.join(names[:3])}")
     run.add_facts(skipped_files=names)
@@ -214,7 +217,9 @@ def _every_class(sets: dict[str, Any], one: Task) -> None:
     for part, films in sets.items():
         for index, name in enumerate(one.classes):
             if not (films.targets == index).any():
-                raise DataError(f"split {part} of task {one.name!r} has no case of class {name!r}", "choose another split")
+                raise DataError(
+                    f"split {part} of task {one.name!r} has no case of class {name!r}", "choose another split"
+                )
 
 
 def _values(block: dict[str, Any]) -> dict[str, float]:
@@ -239,7 +244,9 @@ def _open_run(wish: Wish, cases: Cases) -> Run:
         "preset": wish.recipe.name,
         "hilum": __version__,
         "argv": ["hilum", *sys.argv[1:]],
-        "versions": {name: version(name) for name in ("torch", "lightning", "numpy", "pandas", "scikit-learn")},
+        "versions": {
+            name: version(name) for name in ("torch", "lightning", "numpy", "pandas", "scikit-learn")
+        },
         "python": platform.python_version(),
         "commit": _commit(),
         "machine": _machine(),
@@ -288,7 +295,9 @@ def _commit() -> str:
 
     def git(*words: str) -> str:
         try:
-            done = subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, timeout=10)
+            done = subprocess.run(
+                ["git", "-C", str(here), *words], capture_output=True, text=True, timeout=10
+            )
         except (OSError, subprocess.TimeoutExpired):
             return ""
         return done.stdout.strip() if done.returncode == 0 else ""
@@ -333,5 +342,9 @@ def choose_tasks(recipe: StudyRecipe, names: Sequence[str]) -> StudyRecipe:
     if unknown:
         from hilum.errors import RecipeError, nearest
 
-        raise RecipeError(f"recipe {recipe.name!r} has no task {unknown[0]!r}", nearest(unknown[0], [*recipe.tasks]))
-    return recipe.model_copy(update={"tasks": {name: recipe.tasks[name] for name in names}}) if names else recipe
+        raise RecipeError(
+            f"recipe {recipe.name!r} has no task {unknown[0]!r}", nearest(unknown[0], [*recipe.tasks])
+        )
+    return (
+        recipe.model_copy(update={"tasks": {name: recipe.tasks[name] for name in names}}) if names else recipe
+    )

@@ -55,4 +55,3 @@ def test_every_parameter_gets_a_gradient(model: ChestModel) -> None:
     torch.nn.functional.cross_entropy(model(x), torch.arange(4) % len(model.classes)).backward()
     without = [name for name, parameter in model.named_parameters() if parameter.grad is None]
     assert without == []
-

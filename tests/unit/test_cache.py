@@ -150,7 +150,7 @@ def lengthen_images(folder: Path) -> None:
         file.write(b"more")
 
 
-DAMAGES: dict[str, Callable[[Path], None]] = {
+DAMAGES: dict[str, Callable[[Path], object]] = {
     "cut": cut_images,
     "longer": lengthen_images,
     "images missing": lambda folder: (folder / "images.npy").unlink(),

@@ -1,6 +1,7 @@
 """Architectures against independent counts, and a model on disk against every kind of damage."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,13 @@ TWO = ("normal", "pneumonia")
 
 
 def test_resnet34_has_the_parameters_of_the_paper() -> None:
-    """torchvision's resnet34 has 21,797,672; ours has one input channel and a head behind the 1000-d layer."""
+    """torchvision's resnet34 has 21,797,672; ours has one input channel and a head on the 1000-d layer."""
     model = build("resnet34_gelu", THREE, Pixels(size=(64, 64)))
     assert parameters(model) == 21_797_672 - 2 * 64 * 7 * 7 + (1000 * 3 + 3)
 
 
 def test_resnet34_counted_layer_by_layer() -> None:
-    """34 layers with weights in the main path: 33 convolutions and the 1000-d layer; every activation is a GELU."""
+    """34 layers with weights in the main path: 33 convolutions and the 1000-d layer; all activations GELU."""
     model = build("resnet34_gelu", THREE, Pixels(size=(64, 64)))
     convolutions = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
     assert sum(layer.kernel_size != (1, 1) for layer in convolutions) == 33
@@ -42,7 +43,7 @@ def test_resnet34_halves_five_times() -> None:
 def test_vgg_parameters_by_hand() -> None:
     """Sum over layers of 9 x in x out, two numbers per channel of batch norm, then 256-256-128-1 dense."""
     widths = [1, 32, 32, 64, 64, 128, 128, 256, 256, 256]
-    convolutions = sum(9 * a * b for a, b in zip(widths, widths[1:], strict=False))
+    convolutions = sum(9 * a * b for a, b in pairwise(widths))
     norms = 2 * sum(widths[1:])
     dense = (256 * 256 + 256) + (256 * 128 + 128) + (128 + 1)
     assert parameters(build("vgg", TWO, Pixels(size=(200, 224)))) == convolutions + norms + dense
@@ -67,7 +68,9 @@ def saved(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     model = build("vgg", TWO, Pixels(size=(32, 40), mean=0.4, sd=0.2), {"blocks": [[4], [8]], "dense": [6]})
     options = {"blocks": [[4], [8]], "dense": [6]}
-    save_model(model, tmp_path / "model", {"task": "binary", "architecture": {"name": "vgg", "options": options}})
+    save_model(
+        model, tmp_path / "model", {"task": "binary", "architecture": {"name": "vgg", "options": options}}
+    )
     return tmp_path / "model"
 
 
@@ -94,7 +97,7 @@ def test_changed_weights_are_refused(saved: Path) -> None:
     data = bytearray((saved / "weights.safetensors").read_bytes())
     data[-1] ^= 1
     (saved / "weights.safetensors").write_bytes(bytes(data))
-    with pytest.raises(ModelError, match="is not the file that model.json was written for"):
+    with pytest.raises(ModelError, match=r"is not the file that model\.json was written for"):
         load_model(saved)
 
 
@@ -114,5 +117,5 @@ def test_golden_logits_catch_another_computation(saved: Path) -> None:
     with np.load(saved / "golden.npz") as golden:
         films, logits = golden["films"], golden["logits"]
     np.savez_compressed(saved / "golden.npz", films=films, logits=logits + 0.1)
-    with pytest.raises(ModelError, match="differ by 0.1 from its golden ones"):
+    with pytest.raises(ModelError, match=r"differ by 0\.1 from its golden ones"):
         check_golden(saved)

@@ -34,7 +34,7 @@ def test_seed_preset_holds_the_facts_of_the_report() -> None:
 FAULTS = {
     "etiology.training.epoch=1": "key 'tasks.etiology.training.epoch' is not known; did you mean 'epochs'",
     "etiology.training.epochs=0": "tasks.etiology.training.epochs = 0 is not possible",
-    "etiology.training.optimizer.name=adamm": "tasks.etiology.training.optimizer.name = 'adamm' is not possible",
+    "etiology.training.optimizer.name=adamm": "training.optimizer.name = 'adamm' is not possible",
     "etiology.pixels.size=[4, 224]": "size 4 x 224 is outside 16..2048 px",
     "etiology.augment.rotat=4": "did you mean 'rotate'",
     "etiologie.training.epochs=3": "key 'etiologie' is not known; did you mean 'etiology'",
@@ -54,7 +54,9 @@ def test_a_fault_names_key_value_and_remedy(change: str) -> None:
 
 def test_missing_key_and_file_and_yaml(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
-    with pytest.raises(RecipeError, match=r"recipe .*mine.yaml does not exist; presets are: best, quick, seed"):
+    with pytest.raises(
+        RecipeError, match=r"recipe .*mine.yaml does not exist; presets are: best, quick, seed"
+    ):
         load_recipe(path)
     path.write_text("name: x\ntasks: {binary: {training: {epochs: 1}}}\n")
     with pytest.raises(RecipeError, match=r"mine.yaml: key 'tasks.binary.model' is missing"):

@@ -1,6 +1,5 @@
 """The report: self-contained, escaped, true to metrics.json, the same bytes twice, and no torch."""
 
-import json
 import re
 import shutil
 import subprocess
@@ -40,7 +39,7 @@ def made_run(
     odd: str = "",
     audited: bool = False,
 ) -> Run:
-    """A run folder as a study leaves it, with drawn films and made-up probabilities; `odd` is put into names."""
+    """A run folder as a study leaves it: drawn films, made-up probabilities; `odd` is put into names."""
     images = folder.parent / f"{folder.name}-images"
     cases = drawn_cases(images, labels, parts, odd)
     table = cases.table
@@ -67,9 +66,9 @@ def made_run(
     run = Run.create(folder, facts, {"name": "quick", "about": odd, "tasks": {}})
     cases.write(run.cases_file)
     of = table.set_index("case_id")["split"]
-    run.write_split({name: of for name in tasks})
+    run.write_split(dict.fromkeys(tasks, of))
     if audited:
-        write_json(run.audit_file, audit(cases, {name: of for name in tasks}))
+        write_json(run.audit_file, audit(cases, dict.fromkeys(tasks, of)))
     for name in tasks:
         write_task(run, cases, name)
     run.finish()
@@ -137,10 +136,18 @@ def write_task(run: Run, cases: Cases, name: str) -> None:
             "architecture": {"name": "vgg", "options": {"width": 8}},
             "parameters": 12345,
             "pixels": {"size": [32, 48], "fit": "pad", "standardize": "dataset", "mean": 0.4, "sd": 0.2},
-            "threshold": threshold and {"class": one.classes[1], "value": threshold, "chosen_on": "val", "rule": "youden"},
+            "threshold": threshold
+            and {"class": one.classes[1], "value": threshold, "chosen_on": "val", "rule": "youden"},
             "weights_digest": weights,
             "recipe": "quick",
-            "training": {"seed": 7, "epochs": 4, "best_epoch": 3, "seconds": 61.0, "device": "cpu", "images": 36},
+            "training": {
+                "seed": 7,
+                "epochs": 4,
+                "best_epoch": 3,
+                "seconds": 61.0,
+                "device": "cpu",
+                "images": 36,
+            },
             "intended_use": "Research only.",
         },
     )
@@ -152,7 +159,7 @@ def predictions(cases: Cases, name: str) -> pd.DataFrame:
     table = cases.table[["case_id", "patient", "split", "label"]].copy()
     table["target"] = table["label"].map(dict(one.class_of))
     truth = table["target"].map(one.classes.index).to_numpy()
-    logits = np.random.default_rng(1).normal(0, 1, (len(table), len(one.classes)))
+    logits = np.random.default_rng(1).normal(0, 1.6, (len(table), len(one.classes)))
     logits[np.arange(len(table)), truth] += 2.0
     shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     for column, label in enumerate(one.classes):
@@ -225,7 +232,9 @@ def test_every_id_is_there_once_and_every_link_leads_somewhere(page: str) -> Non
     reader = Reader(page)
     ids = [attributes["id"] for _, attributes in reader.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
-    inside = [value[1:] for _, attributes in reader.tags if (value := attributes.get("href", "")).startswith("#")]
+    inside = [
+        value[1:] for _, attributes in reader.tags if (value := attributes.get("href", "")).startswith("#")
+    ]
     assert inside and set(inside) <= set(ids)
     clipped = re.findall(r"url\(#([^)]+)\)", page)
     assert clipped and set(clipped) <= set(ids)
@@ -277,14 +286,18 @@ def test_the_confusion_matrix_is_that_of_metrics_json(run: Run, page: str) -> No
     wanted = run.task("etiology").metrics()["val"]["confusion"]
     section = page[page.index('<section id="etiology">') :]
     matrix = section[section.index('class="confusion"') : section.index("</table>")]
-    assert [int(cell) for cell in re.findall(r"<b>([\d,]+)</b>", matrix)] == sum(wanted, [])
+    assert [int(cell) for cell in re.findall(r"<b>([\d,]+)</b>", matrix)] == [
+        n for row in wanted for n in row
+    ]
     shares = [f"{100 * n / sum(row):.1f}{wording.SPACE}%" for row in wanted for n in row]
     assert re.findall(r"<span>([^<]+)</span>", matrix) == shares
 
 
 def test_the_surest_mistakes_come_first(run: Run, page: str) -> None:
     table = run.task("etiology").predictions()
-    wrong = table[(table["split"] == "val") & (table["target"] != table["predicted"]) & (table["target"] == "virus")]
+    wrong = table[
+        (table["split"] == "val") & (table["target"] != table["predicted"]) & (table["target"] == "virus")
+    ]
     sure = [row[f"prob_{row['predicted']}"] for _, row in wrong.iterrows()]
     wanted = wrong.assign(sure=sure).sort_values("sure", ascending=False).head(5)["case_id"].tolist()
     section = page[page.index('<section id="etiology">') :]
@@ -301,7 +314,7 @@ def test_validation_figures_are_called_optimistic(page: str) -> None:
 
 
 def test_test_figures_come_first_where_there_are_any(tmp_path: Path) -> None:
-    run = made_run(tmp_path / "tested", parts=("train", "val", "test"))
+    run = made_run(tmp_path / "tested", parts=("train", "val", "test"), tasks=("etiology",))
     text = Reader(build_report(run).read_text(encoding="utf-8")).text
     metrics = run.task("etiology").metrics()
     ours, val = (metrics[part]["accuracy"] for part in ("test", "val"))
@@ -313,7 +326,7 @@ def test_test_figures_come_first_where_there_are_any(tmp_path: Path) -> None:
 
 
 def test_drawn_films_are_not_compared_with_real_ones(tmp_path: Path) -> None:
-    run = made_run(tmp_path / "phantom")
+    run = made_run(tmp_path / "phantom", tasks=("etiology",))
     run.add_facts(data={**run.facts()["data"], "source": "phantom"})
     for name in run.tasks:
         card = run.task(name).card()
@@ -328,7 +341,7 @@ def test_a_leaky_split_is_named(tmp_path: Path, page: str) -> None:
     text = Reader(build_report(run).read_text(encoding="utf-8")).text
     assert "The split leaks: 3 patients have films on both sides" in text
     assert "The split of “Healthy or sick” leaks" in text
-    assert "leaks" not in Reader(page).text
+    assert "leaks:" not in Reader(page).text
 
 
 def test_the_shortcuts_are_those_of_the_audit(run: Run, page: str) -> None:
@@ -348,7 +361,7 @@ def test_the_shortcuts_are_those_of_the_audit(run: Run, page: str) -> None:
 def test_the_counts_per_part_and_label(run: Run, page: str) -> None:
     section = page[page.index('<section id="data">') : page.index('<section id="binary">')]
     table = section[section.index("How the films were divided") : section.index("</table>")]
-    counts = [int(cell) for cell in re.findall(r"<td>(\d+) films", table)]
+    counts = [int(cell) for cell in re.findall(rf"<td>(\d+){wording.SPACE}films", table)]
     cases = run.cases().table
     wanted = [
         int(((cases["label"] == label) & (cases["split"] == part)).sum())
@@ -388,7 +401,9 @@ def test_figures_of_other_weights_are_refused(tmp_path: Path) -> None:
     run = made_run(tmp_path / "mixed", tasks=("binary",))
     card = run.task("binary").card()
     write_json(run.task("binary").card_file, {**card, "weights_digest": "other"})
-    with pytest.raises(RunError, match=r"metrics.json, split '\w+', was made with other weights .* hilum evaluate"):
+    with pytest.raises(
+        RunError, match=r"metrics.json, split '\w+', was made with other weights .* hilum evaluate"
+    ):
         build_report(run)
 
 
@@ -399,7 +414,7 @@ def test_films_that_are_gone_leave_a_named_placeholder(tmp_path: Path) -> None:
     assert reader.faults == [] and reader.all("img") == []
     places = [one for one in reader.all("p") if one.get("class") == "unread"]
     assert len(places) > 10 and all(one["role"] == "img" and one["aria-label"] for one in places)
-    assert "film-0-0.png The file can’t be read any more." in reader.text
+    assert re.search(r"film-\d-\d+\.png The file can’t be read any more\.", reader.text)
 
 
 def test_a_damaged_film_is_a_placeholder_too(tmp_path: Path) -> None:
@@ -412,8 +427,8 @@ def test_a_damaged_film_is_a_placeholder_too(tmp_path: Path) -> None:
 
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
     odd = " <script>alert('x')</script> & \"q\" $x^2$"
-    sick = ("bac<b>teria</b>", "$\\frac{vi\"rus&")
-    run = made_run(tmp_path / "hostile", labels=("normal", *sick), odd=odd)
+    sick = ("bac<b>teria</b>", '$\\frac{vi"rus&')
+    run = made_run(tmp_path / "hostile", labels=("normal", *sick), tasks=("etiology",), odd=odd)
     page = build_report(run).read_text(encoding="utf-8")
     reader = Reader(page)
     assert reader.faults == []
@@ -424,22 +439,20 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     assert len(ids) == len(set(ids))
 
 
-def test_the_same_run_gives_the_same_bytes(run: Run) -> None:
-    first = build_report(run).read_bytes()
-    assert build_report(run).read_bytes() == first
+def test_the_page_stays_small(page: str) -> None:
+    assert len(page) < 2_000_000  # the limit is 25 MB; drawn films are tiny
 
 
-def test_the_page_stays_small(run: Run) -> None:
-    assert build_report(run).stat().st_size < 2_000_000  # the limit is 25 MB; drawn films are tiny
-
-
-def test_no_torch_is_needed(run: Run) -> None:
+def test_no_torch_is_needed_and_the_same_run_gives_the_same_bytes(run: Run, page: str) -> None:
     code = (
         "import sys; from hilum.run import Run; from hilum.report.build import build_report; "
-        "build_report(Run(sys.argv[1])); print([name for name in ('torch', 'lightning') if name in sys.modules])"
+        "build_report(Run(sys.argv[1])); print({'torch', 'lightning'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(run.path)], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(run.path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "set()"
+    assert run.report_file.read_text(encoding="utf-8") == page
 
 
 def test_films_keep_their_shape(tmp_path: Path) -> None:

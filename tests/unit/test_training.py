@@ -20,7 +20,7 @@ from hilum.run import TaskFolder
 from hilum.training.fit import fit_task
 from hilum.training.loader import EpochSampler, Films, FilmSet, class_weights, loader
 from hilum.training.module import loss_per_case, make_optimizer
-from hilum.training.recipe import ModelChoice, Optimizer, TaskRecipe, Training
+from hilum.training.recipe import Optimizer, TaskRecipe, Training
 
 CASES = 96
 TASK = task("etiology", ["normal", "bacteria", "virus"])
@@ -56,12 +56,20 @@ def recipe(**training: Any) -> TaskRecipe:
         {
             "model": {"name": "resnet", "options": options},
             "augment": {"rotate": 5, "noise": 0.05},
-            "training": {"epochs": 4, "batch_size": 16, "optimizer": {"lr": 0.01}, "precision": "fp32", **training},
+            "training": {
+                "epochs": 4,
+                "batch_size": 16,
+                "optimizer": {"lr": 0.01},
+                "precision": "fp32",
+                **training,
+            },
         }
     )
 
 
-def fit(folder: Path, choice: TaskRecipe, stop_in_epoch: int = 0, card: dict[str, Any] | None = None) -> ChestModel:
+def fit(
+    folder: Path, choice: TaskRecipe, stop_in_epoch: int = 0, card: dict[str, Any] | None = None
+) -> ChestModel:
     train, val = film_sets()
     calls = 0
 
@@ -107,7 +115,10 @@ def test_interrupted_and_resumed_equals_uninterrupted(name: str, tmp_path: Path)
 
 
 def test_plateau_really_lowers_the_rate(tmp_path: Path) -> None:
-    fit(tmp_path, recipe(epochs=10, optimizer={"lr": 0.03}, schedule={"name": "plateau", "patience": 0, "factor": 0.1}))
+    fit(
+        tmp_path,
+        recipe(epochs=10, optimizer={"lr": 0.03}, schedule={"name": "plateau", "patience": 0, "factor": 0.1}),
+    )
     rates = pd.read_csv(tmp_path / "history.csv")["learning_rate"]
     assert rates.iloc[0] == 0.03
     assert rates.iloc[-1] < 0.03
@@ -130,7 +141,9 @@ def test_model_is_the_best_epoch_and_learns(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_no_number_names_batch_and_cases(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"the loss is (nan|inf) in epoch \d, batch \d+ \(cases c\d+, c\d+, c\d+"):
+    with pytest.raises(
+        TrainingError, match=r"the loss is (nan|inf) in epoch \d, batch \d+ \(cases c\d+, c\d+, c\d+"
+    ):
         fit(tmp_path, recipe(optimizer={"lr": 1e30}))
 
 
@@ -218,4 +231,6 @@ def test_validation_sees_every_case_once_in_order_without_augmentation() -> None
     films, targets, positions = (torch.cat(part) for part in zip(*batches, strict=True))
     assert positions.tolist() == list(range(len(val.case_ids)))
     np.testing.assert_array_equal(targets.numpy(), val.targets)
-    np.testing.assert_allclose(films[:, 0].numpy(), val.pixels.normalize(val.cache.images[val.rows]), atol=1e-6)
+    np.testing.assert_allclose(
+        films[:, 0].numpy(), val.pixels.normalize(val.cache.images[val.rows]), atol=1e-6
+    )

@@ -12,23 +12,23 @@ Generator = np.random.Generator
 
 
 class Augment(BaseModel):
-    """Strengths of each change; every one is drawn anew, uniformly up to its strength, for every film and epoch."""
+    """Strengths of each change, drawn anew and uniformly up to the strength for every film and epoch."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    rotate: float = Field(0.0, ge=0, le=180, description="degrees, both ways")
-    translate: float = Field(0.0, ge=0, le=0.5, description="share of the side, both ways")
-    scale: float = Field(0.0, ge=0, lt=1, description="zoom in or out by up to this share")
-    aspect: float = Field(0.0, ge=0, lt=1, description="widen or narrow by up to this share")
-    crop: float = Field(0.0, ge=0, lt=1, description="cut away up to this share of the area, then enlarge")
-    brightness: float = Field(0.0, ge=0, le=1, description="add up to this, in units of the range 0..1")
-    contrast: float = Field(0.0, ge=0, lt=1, description="stretch around the mean by up to this share")
-    gamma: float = Field(0.0, ge=0, le=2, description="exponent exp(u), u up to this, both ways")
-    blur: float = Field(0.0, ge=0, le=10, description="Gaussian blur of up to this many pixels (sd)")
-    sharpen: float = Field(0.0, ge=0, le=5, description="unsharp mask of up to this amount")
-    noise: float = Field(0.0, ge=0, le=1, description="Gaussian noise of up to this sd, in units of 0..1")
-    cutout: float = Field(0.0, ge=0, lt=1, description="black out a square of up to this share of the side")
-    flip: float = Field(0.0, ge=0, le=1, description="probability of a left-right flip (heart changes side)")
+    rotate: float = Field(default=0.0, ge=0, le=180, description="degrees, both ways")
+    translate: float = Field(default=0.0, ge=0, le=0.5, description="share of the side, both ways")
+    scale: float = Field(default=0.0, ge=0, lt=1, description="zoom in or out by up to this share")
+    aspect: float = Field(default=0.0, ge=0, lt=1, description="widen or narrow by up to this share")
+    crop: float = Field(default=0.0, ge=0, lt=1, description="cut away up to this share of the area")
+    brightness: float = Field(default=0.0, ge=0, le=1, description="add up to this, in units of 0..1")
+    contrast: float = Field(default=0.0, ge=0, lt=1, description="stretch around the mean by this share")
+    gamma: float = Field(default=0.0, ge=0, le=2, description="exponent exp(u), u up to this, both ways")
+    blur: float = Field(default=0.0, ge=0, le=10, description="Gaussian blur of up to this many pixels (sd)")
+    sharpen: float = Field(default=0.0, ge=0, le=5, description="unsharp mask of up to this amount")
+    noise: float = Field(default=0.0, ge=0, le=1, description="noise of up to this sd, in units of 0..1")
+    cutout: float = Field(default=0.0, ge=0, lt=1, description="black square of up to this share of a side")
+    flip: float = Field(default=0.0, ge=0, le=1, description="probability of a left-right flip")
 
     @property
     def is_off(self) -> bool:
@@ -67,7 +67,9 @@ class Augment(BaseModel):
 
     def _expose(self, image: np.ndarray, chance: Generator) -> np.ndarray:
         if self.gamma:
-            image = np.power(np.maximum(image, 0), np.float32(np.exp(chance.uniform(-self.gamma, self.gamma))))
+            image = np.power(
+                np.maximum(image, 0), np.float32(np.exp(chance.uniform(-self.gamma, self.gamma)))
+            )
         if self.contrast:
             stretch = np.float32(1 + chance.uniform(-self.contrast, self.contrast))
             mean = image.mean(dtype=np.float32)
@@ -77,7 +79,7 @@ class Augment(BaseModel):
         return image
 
     def _focus(self, image: np.ndarray, chance: Generator) -> np.ndarray:
-        """Blur or sharpen (never both: they would cancel), then noise, which a detector adds after the optics."""
+        """Blur or sharpen (both would cancel), then noise, which a detector adds after the optics."""
         sharpen = self.sharpen and (not self.blur or chance.random() < 0.5)
         if sharpen:
             soft = cv2.GaussianBlur(image, (0, 0), 1.0)
@@ -95,7 +97,7 @@ class Augment(BaseModel):
 def _cut_out(image: np.ndarray, share: float, chance: Generator) -> np.ndarray:
     """A black square at a random place (DeVries & Taylor 2017), at most `share` of the shorter side."""
     rows, cols = image.shape
-    side = int(round(chance.uniform(0, share) * min(rows, cols)))
+    side = round(chance.uniform(0, share) * min(rows, cols))
     top = int(chance.integers(0, rows - side + 1))
     left = int(chance.integers(0, cols - side + 1))
     image = image.copy()

@@ -91,7 +91,7 @@ class Cases:
     @classmethod
     def read(cls, path: Path, source: str, root: Path, notes: Sequence[str] = ()) -> "Cases":
         """Reads what `write` wrote, without asking whether the images are still there."""
-        table = read_table(path, **{name: str for name in COLUMNS}).fillna("")
+        table = read_table(path, **dict.fromkeys(COLUMNS, str)).fillna("")
         return cls(table, source, root, tuple(notes))
 
 
@@ -104,7 +104,9 @@ def _check_cells(table: pd.DataFrame, where: str) -> None:
     twice = table.index[table["case_id"].duplicated()]
     if len(twice):
         name = table["case_id"][twice[0]]
-        raise DataError(f"{where} row {twice[0] + 2}: case_id {name!r} occurs twice", "give each image one id")
+        raise DataError(
+            f"{where} row {twice[0] + 2}: case_id {name!r} occurs twice", "give each image one id"
+        )
     unknown = table.index[~table["split"].isin([*SPLITS, ""])]
     if len(unknown):
         value = table["split"][unknown[0]]

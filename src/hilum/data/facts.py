@@ -135,21 +135,24 @@ def _texture(image: np.ndarray) -> dict[str, float]:
     values = image.astype(np.float32)
     across = np.abs(np.diff(values, axis=1)).mean() if image.shape[1] > 1 else 0.0
     down = np.abs(np.diff(values, axis=0)).mean() if image.shape[0] > 1 else 0.0
-    high, wide = (max(1, round(_CORNER * side)) for side in image.shape)
-    top, bottom = image[:high], image[-high:]
+    markers = _markers(image)
     return {
         "mean": float(values.mean()),
         "contrast": float(values.std()),
         "sharpness": float(np.abs(cv2.Laplacian(values, cv2.CV_32F)).mean()),
         "gradient_ratio": float((across + 1e-6) / (down + 1e-6)),  # an even picture has the ratio 1
-        "marker_top": max(_marker(top[:, :wide]), _marker(top[:, -wide:])),
-        "marker_bottom": max(_marker(bottom[:, :wide]), _marker(bottom[:, -wide:])),
+        "marker_top": float(markers[:2].max()),
+        "marker_bottom": float(markers[2:].max()),
     }
 
 
-def _marker(corner: np.ndarray) -> float:
-    high, middle = np.percentile(corner, (99, 50))
-    return float(high - middle)
+def _markers(image: np.ndarray) -> np.ndarray:
+    """How far the brightest spot stands out, for the upper left, upper right and the two lower corners."""
+    high, wide = (max(1, round(_CORNER * side)) for side in image.shape)
+    top, bottom = image[:high], image[-high:]
+    corners = np.stack([top[:, :wide], top[:, -wide:], bottom[:, :wide], bottom[:, -wide:]])
+    bright, middle = np.percentile(corners.reshape(4, -1), (99, 50), axis=1)
+    return bright - middle
 
 
 def _shrunk(image: np.ndarray, side: int) -> np.ndarray:
@@ -190,7 +193,7 @@ def _join(cases: Cases, known: dict[str, Fact], reasons: dict[str, str]) -> Fact
     table = table.astype({**dict.fromkeys(NUMBERS, float), **dict.fromkeys(WORDS, str)})
     table.insert(0, "case_id", cases.table["case_id"].to_numpy())
     table.insert(1, "readable", ~table["case_id"].isin(reasons))
-    table.insert(2, "reason", table["case_id"].map(reasons).fillna("").astype(str))
+    table.insert(2, "reason", [reasons.get(name, "") for name in table["case_id"]])
     return Facts(table, np.stack([thumbnail for _, thumbnail in found]))
 
 
@@ -207,7 +210,8 @@ def _save(path: Path, known: dict[str, Fact]) -> None:
 def _load(path: Path) -> dict[str, Fact]:
     """What `_save` kept; nothing if it is missing or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # opened here, because np.load leaves the file open when it is damaged
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             columns = {name: file[name].tolist() for name in (*NUMBERS, *WORDS)}
             names, thumbnails = file["digest"].tolist(), file["thumbnail"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):

@@ -71,7 +71,9 @@ class Pixels:
         """The inverse of `to_json`; DataError when a key is missing or unknown."""
         try:
             pixels = cls(**values)
-            return cls(**{**asdict(pixels), "size": tuple(pixels.size), "value_range": tuple(pixels.value_range)})
+            return cls(
+                **{**asdict(pixels), "size": tuple(pixels.size), "value_range": tuple(pixels.value_range)}
+            )
         except TypeError as error:
             raise DataError(f"the pixel contract can't be read ({error})", "write the model again") from None
 
@@ -84,7 +86,9 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
     [[0, 255]]
     """
     if image.ndim != 2 or image.size == 0:
-        raise DataError(f"an image of shape {image.shape} is not grey rows x columns", "convert it to one channel")
+        raise DataError(
+            f"an image of shape {image.shape} is not grey rows x columns", "convert it to one channel"
+        )
     if image.dtype == np.uint8:
         return image
     if image.dtype == np.uint16:
@@ -100,7 +104,7 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
 
 
 def resize(image: np.ndarray, size: tuple[int, int], fit: Fit) -> np.ndarray:
-    """uint8 "rows cols" -> uint8 of `size` (rows, columns). Area averaging when shrinking, linear when growing.
+    """uint8 "rows cols" -> uint8 of `size` (rows, columns). Area averaging to shrink, linear to grow.
 
     >>> resize(np.full((10, 20), 7, np.uint8), (10, 10), "pad")[:, 0].tolist()
     [0, 0, 7, 7, 7, 7, 7, 0, 0, 0]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hilum.data.images import read_grey
+from hilum.data.decode import read_grey
 from hilum.data.listing import IMAGE_SUFFIXES
 from hilum.errors import DataError
 from hilum.evaluation.evaluate import predicted_classes

@@ -55,7 +55,9 @@ def predictions_text(rows: list[dict[str, Any]], form: str) -> str:
         return json.dumps(rows, indent=2)
     classes = list(rows[0]["probabilities"])
     head = ["file", "predicted", *classes]
-    body = [[row["file"], row["predicted"], *(f"{row['probabilities'][c]:.4f}" for c in classes)] for row in rows]
+    body = [
+        [row["file"], row["predicted"], *(f"{row['probabilities'][c]:.4f}" for c in classes)] for row in rows
+    ]
     if form == "csv":
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([head, *body])
@@ -67,4 +69,6 @@ def predictions_text(rows: list[dict[str, Any]], form: str) -> str:
 def _columns(rows: list[tuple[str, ...]]) -> list[str]:
     """Cells padded to the widest of their column."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]

@@ -19,7 +19,9 @@ from hilum.run import TaskFolder
 BATCH = 64
 
 
-def predict_films(model: ChestModel, cache: ImageCache, rows: np.ndarray, what: str = "predicting") -> np.ndarray:
+def predict_films(
+    model: ChestModel, cache: ImageCache, rows: np.ndarray, what: str = "predicting"
+) -> np.ndarray:
     """float64 logits "cases classes" of cached films, in fp32 on the best device at hand."""
     import torch
 
@@ -74,7 +76,9 @@ def evaluate_task(
     model = folder.load_model()
     used = cases.where(cases.table["case_id"].map(split).isin(SPLITS))
     cache = ImageCache.of(used, model.pixels)
-    logits = predict_films(model, cache, cache.rows(used.table["case_id"].tolist()), f"{folder.name}: predicting")
+    logits = predict_films(
+        model, cache, cache.rows(used.table["case_id"].tolist()), f"{folder.name}: predicting"
+    )
     table = predictions_table(logits, used, split, task, None)
     threshold = _threshold(table, task, rule)
     value = threshold["value"] if threshold else None
@@ -88,7 +92,12 @@ def evaluate_task(
 
 
 def metrics_of(
-    table: pd.DataFrame, classes: tuple[str, ...], threshold: float | None, digest: str, replicates: int, seed: int
+    table: pd.DataFrame,
+    classes: tuple[str, ...],
+    threshold: float | None,
+    digest: str,
+    replicates: int,
+    seed: int,
 ) -> dict[str, Any]:
     """metrics.json: a block of `evaluate` per split that has cases, with the digest of the weights."""
     metrics = {}

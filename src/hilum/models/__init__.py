@@ -25,7 +25,7 @@ from hilum.files import digest, read_json, replacing, write_json
 
 FORMAT = 1
 GOLDEN_TOLERANCE = 1e-3
-"""Largest logit difference between machines that still counts as the same model (float32 rounding is 1e-5)."""
+"""Largest logit difference that still counts as the same model; float32 rounding makes about 1e-5."""
 
 
 class ChestModel(nn.Module):
@@ -104,7 +104,9 @@ def names() -> list[str]:
     return sorted(module.name for module in iter_modules(__path__))
 
 
-def build(name: str, classes: Sequence[str], pixels: Pixels, options: dict[str, Any] | None = None) -> ChestModel:
+def build(
+    name: str, classes: Sequence[str], pixels: Pixels, options: dict[str, Any] | None = None
+) -> ChestModel:
     """An untrained model. RecipeError for an unknown name or option, with the nearest known one.
 
     >>> build("vgg", ["normal", "pneumonia"], Pixels(size=(64, 64))).classes
@@ -180,7 +182,9 @@ def load_model(source: str | Path) -> ChestModel:
         model.load_state_dict(load_tensors(data))
     except Exception as error:  # safetensors and torch raise many kinds for a damaged or foreign file
         reason = str(error).splitlines()[0]
-        raise ModelError(f"{folder} does not hold a {architecture['name']} ({reason})", "train it again") from None
+        raise ModelError(
+            f"{folder} does not hold a {architecture['name']} ({reason})", "train it again"
+        ) from None
     model.card = card
     return model.eval().requires_grad_(False)
 

@@ -1,8 +1,9 @@
-"""Residual networks of basic blocks, after He et al. (CVPR 2016), with a choice of activation, width and depth.
+"""Residual networks of basic blocks (He et al., CVPR 2016), with a choice of activation, width and depth.
 
-Stem 7x7/2 and 3x3/2 max pooling; stages of basic blocks, each stage halving the size and doubling the channels;
-global average pooling; a linear layer to the embedding; a linear head. The input has one channel. Shortcuts that
-change shape are 1x1 convolutions (option B). Stages (2, 2, 2, 2) make ResNet18, (3, 4, 6, 3) ResNet34.
+Stem 7x7/2 and 3x3/2 max pooling; stages of basic blocks, each stage halving the size and doubling the
+channels; global average pooling; a linear layer to the embedding; a linear head. The input has one channel.
+Shortcuts that change shape are 1x1 convolutions (option B). Stages (2, 2, 2, 2) make ResNet18, (3, 4, 6, 3)
+ResNet34.
 """
 
 from collections.abc import Sequence
@@ -34,7 +35,9 @@ class BasicBlock(nn.Module):
                 nn.Conv2d(inside, outside, 1, stride, bias=False), nn.BatchNorm2d(outside)
             )
 
-    def forward(self, x: Float[Tensor, "batch inside rows cols"]) -> Float[Tensor, "batch outside out_rows out_cols"]:
+    def forward(
+        self, x: Float[Tensor, "batch inside rows cols"]
+    ) -> Float[Tensor, "batch outside out_rows out_cols"]:
         """Rows and columns are divided by the stride, rounded up."""
         inner = self.norm2(self.conv2(self.act1(self.norm1(self.conv1(x)))))
         return self.act2(self.shortcut(x) + inner)
@@ -49,8 +52,8 @@ def build(
     embedding: int = 512,
     dropout: float = 0.0,
 ) -> ChestModel:
-    """`stages`: basic blocks per stage; `width`: channels of the first stage; `embedding`: length of the vector
-    before the head; `dropout`: on that vector.
+    """`stages`: basic blocks per stage; `width`: channels of the first stage; `embedding`: length of the
+    vector before the head; `dropout`: on that vector.
 
     >>> from hilum.models import parameters
     >>> parameters(build(("normal", "pneumonia"), Pixels(size=(96, 96)), width=32, embedding=256))

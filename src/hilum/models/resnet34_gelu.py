@@ -3,8 +3,8 @@
 Stages of 3, 4, 6 and 3 basic blocks with 64, 128, 256 and 512 channels; the paper's 1000-d classifier is the
 embedding here, as in the seed report, and a linear head follows. GELU: Hendrycks & Gimpel 2016.
 
-With ReLU, three input channels and without the head this is the ImageNet network of 21,797,672 parameters; one
-channel instead of three saves 2 x 64 x 7 x 7 = 6,272 of them, the head adds 1000 x classes + classes.
+With ReLU, three input channels and without the head this is the ImageNet network of 21,797,672 parameters;
+one channel instead of three saves 2 x 64 x 7 x 7 = 6,272 of them, the head adds 1000 x classes + classes.
 """
 
 from collections.abc import Sequence

@@ -68,4 +68,3 @@ def build(
     )
     he_initialise(model)
     return model
-

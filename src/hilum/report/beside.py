@@ -70,12 +70,10 @@ def _three_classes(one: Results, theirs: dict[str, Any]) -> list[dict[str, Any]]
         rows.append(
             _row("sensitivity", "test", entries["sensitivity"], mine, called=f"Sensitivity for {name}")
         )
-    for claim in claims("etiology"):
-        if (claim.split, claim.metric) != ("test", "accuracy"):
-            mine = one.metrics.get(claim.split, {}).get(claim.metric)
-            rows.append(
-                _row(claim.metric, claim.split, {"value": claim.value}, mine, "as printed, no counts")
-            )
+    others = [c for c in claims("etiology") if (c.split, c.metric) != ("test", "accuracy")]
+    for claim in sorted(others, key=lambda c: ("test", "val", "train").index(c.split)):
+        mine = one.metrics.get(claim.split, {}).get(claim.metric)
+        rows.append(_row(claim.metric, claim.split, {"value": claim.value}, mine, "as printed, no counts"))
     return rows
 
 

@@ -13,7 +13,8 @@ from hilum.report.wording import LEVEL, count, number, split_name
 REPLICATES = 1000
 """Bootstrap samples of the bands."""
 
-BINS = 10
+BINS, FILMS_PER_BIN = 10, 20
+"""At most so many groups in a reliability diagram, and at least so many films in each."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def calibration_panels(one: Results) -> Row:
         for name, bins in binned.items()
     ]
     about = (
-        f"{one.size}, {split_name(one.split)} split, in up to {BINS} groups of equal size by stated"
+        f"{one.size}, {split_name(one.split)} split, in up to {_groups(one)} groups of equal size by stated"
         " probability. On"
         " the dotted line, 8 of 10 films said to have the class with probability 0.8 do have it. Bars:"
         " Wilson’s"
@@ -104,8 +105,12 @@ def _bins(one: Results, name: str) -> list[figures.Bin]:
     scores, positive = _scores(one, name)
     return [
         figures.Bin(each["probability"], each["observed"], each["low"], each["high"], int(each["n"]))
-        for each in calibration_bins(scores, positive, BINS)
+        for each in calibration_bins(scores, positive, _groups(one))
     ]
+
+
+def _groups(one: Results) -> int:
+    return max(2, min(BINS, len(one.rows) // FILMS_PER_BIN))
 
 
 def _largest_gap(binned: dict[str, list[figures.Bin]]) -> str:

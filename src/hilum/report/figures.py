@@ -271,7 +271,8 @@ def roc(
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle=":")
     _draw_band(axes, curve, looks, steps=False)
-    _draw_point(axes, point, looks)
+    if not corner or (point[0] <= 0.25 and point[1] >= 0.75):
+        _draw_point(axes, point, looks)
     _share_axes(axes)
     if corner:
         axes.set(xlim=(-0.005, 0.255), ylim=(0.745, 1.005))
@@ -327,6 +328,7 @@ def _draw_point(axes: "Axes", point: tuple[float, float] | None, looks: Look) ->
         markerfacecolor="white",
         markeredgecolor=looks.colour,
         markeredgewidth=1.8,
+        clip_on=False,
     )
 
 

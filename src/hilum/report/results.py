@@ -41,7 +41,16 @@ class Results:
     @property
     def size(self) -> str:
         """How much the held-out split holds: '624 films of 390 patients'."""
-        return size(self.block)
+        return self.size_of(self.split)
+
+    def size_of(self, split: str) -> str:
+        """Films and patients of a split; a source that knows no patients makes each film its own patient, and
+        then none are named."""
+        rows = self.predictions[self.predictions["split"] == split]
+        films = plural(self.metrics[split]["n_cases"], "film")
+        if (rows["patient"] == rows["case_id"]).all():
+            return films
+        return f"{films} of {plural(self.metrics[split]['n_patients'], 'patient')}"
 
     @property
     def threshold(self) -> float | None:
@@ -81,13 +90,6 @@ def results(run: Run, task: str) -> Results | None:
         run.facts().get("split", {}).get(task, {}),
         next((name for name in ("test", "val") if name in metrics), next(iter(metrics))),
     )
-
-
-def size(block: dict[str, Any]) -> str:
-    """Films and patients of a block of figures."""
-    films = plural(block["n_cases"], "film")
-    patients = block.get("n_patients")
-    return films if patients in (None, block["n_cases"]) else f"{films} of {plural(patients, 'patient')}"
 
 
 def found(key: str, entry: dict[str, Any]) -> str:

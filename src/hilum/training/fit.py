@@ -37,8 +37,9 @@ class Hardware:
 
     @classmethod
     def choose(cls, wish: str = "auto") -> "Hardware":
-        """CUDA if there is one. bf16 where the hardware multiplies it natively (else it would be slower),
-        fp32 otherwise. Loader workers only beside a GPU: on the CPU they take the cores of the convolutions."""
+        """CUDA if there is one. bf16 where the hardware multiplies it natively (else it would be
+        slower), fp32 otherwise. Loader workers only beside a GPU: on the CPU they take the cores of the
+        convolutions."""
         cuda = torch.cuda.is_available()
         native = torch.cuda.is_bf16_supported() if cuda else _cpu_has_bf16()
         bf16 = wish == "bf16" or (wish == "auto" and native)
@@ -74,7 +75,13 @@ def fit_task(
     choice = recipe.training
     hardware = Hardware.choose(choice.precision)
     train_loader = loader(
-        train, choice.batch_size, choice.seed, recipe.augment, choice.balance, train=True, workers=hardware.workers
+        train,
+        choice.batch_size,
+        choice.seed,
+        recipe.augment,
+        choice.balance,
+        train=True,
+        workers=hardware.workers,
     )
     val_loader = loader(val, 2 * choice.batch_size, choice.seed)
     torch.manual_seed(choice.seed)
@@ -104,7 +111,11 @@ def fit_task(
         "images": len(train.case_ids),
     }
     architecture = {"name": recipe.model.name, "options": recipe.model.options}
-    save_model(model, folder.model_folder, {"task": task.name, "architecture": architecture, "training": facts, **card})
+    save_model(
+        model,
+        folder.model_folder,
+        {"task": task.name, "architecture": architecture, "training": facts, **card},
+    )
     return model
 
 
@@ -153,7 +164,9 @@ def _train(
             raise KeyboardInterrupt from None
         except (RuntimeError, KeyError, EOFError) as error:
             if start is not None and "state_dict" in str(error):
-                raise RunError(f"{start} belongs to another network", "delete it or choose another --out") from None
+                raise RunError(
+                    f"{start} belongs to another network", "delete it or choose another --out"
+                ) from None
             raise
     if not keeper.rows:
         raise TrainingError("no epoch was finished", "train again without --resume")
@@ -175,7 +188,9 @@ class Keeper(Callback):
     figures the earlier epoch stays.
     """
 
-    def __init__(self, folder: TaskFolder, monitor: str, name: str, epochs: int, batches: int, batch_size: int) -> None:
+    def __init__(
+        self, folder: TaskFolder, monitor: str, name: str, epochs: int, batches: int, batch_size: int
+    ) -> None:
         self.folder = folder
         self.monitor = monitor
         self.sign = -1.0 if monitor in SMALLER_IS_BETTER else 1.0
@@ -239,7 +254,9 @@ class Keeper(Callback):
         row = self._row(trainer, pl_module)
         if self.monitor not in row:
             figures = [name for name in row if name.startswith("val_")]
-            raise RecipeError(f"training.monitor {self.monitor!r} is no figure", nearest(self.monitor, figures))
+            raise RecipeError(
+                f"training.monitor {self.monitor!r} is no figure", nearest(self.monitor, figures)
+            )
         self.rows.append(row)
         value = row[self.monitor]
         if not self.best_epoch or self.sign * value > self.sign * self.best_value:
@@ -255,7 +272,9 @@ class Keeper(Callback):
 
     def _row(self, trainer: pl.Trainer, module: Classifier) -> dict[str, float]:
         seconds = time.perf_counter() - self._started
-        figures = {name: float(value) for name, value in trainer.callback_metrics.items() if name[:4] == "val_"}
+        figures = {
+            name: float(value) for name, value in trainer.callback_metrics.items() if name[:4] == "val_"
+        }
         return {
             "epoch": trainer.current_epoch + 1,
             **module.train_figures(),

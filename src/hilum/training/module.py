@@ -1,4 +1,4 @@
-"""The LightningModule: one step of training, one pass of validation, optimiser and schedule from the recipe."""
+"""The LightningModule: a step of training, a pass of validation, optimiser and schedule of the recipe."""
 
 import math
 from collections.abc import Callable
@@ -33,6 +33,7 @@ class Classifier(pl.LightningModule):
         self.steps = steps  # optimiser steps of the whole training, for the cosine
         self.score = score
         self.register_buffer("class_weights", weights, persistent=False)
+        self.class_weights: Tensor | None
         self._train: list[tuple[Tensor, Tensor]] = []
         self._val: list[tuple[Tensor, Tensor, Tensor]] = []
         self._plateau: torch.optim.lr_scheduler.ReduceLROnPlateau | None = None

@@ -1,4 +1,4 @@
-"""Recipes: every choice of a study as validated YAML. A recipe file is a published result that can be repeated.
+"""Recipes: every choice of a study as validated YAML; a recipe file is a result that can be repeated.
 
 A study recipe has one entry per task; a task has a split, a pixel contract, a model and a training.
 `load_recipe` reads a preset by name ("quick", "seed", "best") or a file; `override` changes single values
@@ -29,11 +29,11 @@ class SplitChoice(_Choice):
     """How cases are divided; see hilum.data.split for what each scheme does."""
 
     scheme: Literal["patient", "official", "image", "seed-1a", "seed-1b"] = "patient"
-    val_fraction: float = Field(0.15, gt=0, lt=1)
-    test_fraction: float | None = Field(None, gt=0, lt=1)
-    folds: int | None = Field(None, ge=2)
-    fold: int | None = Field(None, ge=0)
-    seed: int = Field(0, ge=0)
+    val_fraction: float = Field(default=0.15, gt=0, lt=1)
+    test_fraction: float | None = Field(default=None, gt=0, lt=1)
+    folds: int | None = Field(default=None, ge=2)
+    fold: int | None = Field(default=None, ge=0)
+    seed: int = Field(default=0, ge=0)
 
 
 class PixelChoice(_Choice):
@@ -65,9 +65,9 @@ class Optimizer(_Choice):
     """Adam (Kingma & Ba 2015), AdamW (Loshchilov & Hutter 2019) or SGD with Nesterov momentum."""
 
     name: Literal["adam", "adamw", "sgd"] = "adamw"
-    lr: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
-    momentum: float = Field(0.9, ge=0, lt=1, description="sgd only")
+    lr: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="sgd only")
 
 
 class Schedule(_Choice):
@@ -75,25 +75,25 @@ class Schedule(_Choice):
     optimiser steps, then falls to zero along half a cosine."""
 
     name: Literal["constant", "plateau", "warmup_cosine"] = "constant"
-    warmup_steps: int = Field(0, ge=0)
-    factor: float = Field(0.3, gt=0, lt=1, description="plateau: new rate / old rate")
-    patience: int = Field(2, ge=0, description="plateau: epochs without a better val_loss")
+    warmup_steps: int = Field(default=0, ge=0)
+    factor: float = Field(default=0.3, gt=0, lt=1, description="plateau: new rate / old rate")
+    patience: int = Field(default=2, ge=0, description="plateau: epochs without a better val_loss")
 
 
 class Training(_Choice):
     """Epochs, loss, optimiser and what belongs to them."""
 
     epochs: int = Field(ge=1)
-    batch_size: int = Field(32, ge=1)
+    batch_size: int = Field(default=32, ge=1)
     loss: Literal["cross_entropy", "binary_cross_entropy"] = "cross_entropy"
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     balance: Literal["none", "undersample", "weights", "sampler"] = "none"
-    ema: float | None = Field(None, gt=0, lt=1, description="decay of averaged weights")
+    ema: float | None = Field(default=None, gt=0, lt=1, description="decay of averaged weights")
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     monitor: str = "val_accuracy"
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
 
 
 class TaskRecipe(_Choice):
@@ -104,7 +104,7 @@ class TaskRecipe(_Choice):
     model: ModelChoice
     augment: Augment = Augment()
     training: Training
-    threshold: str = Field("youden", description="rule for the operating point, applied to val")
+    threshold: str = Field(default="youden", description="rule for the operating point, applied to val")
 
 
 class StudyRecipe(_Choice):
@@ -113,7 +113,7 @@ class StudyRecipe(_Choice):
     name: str
     about: str = ""
     tasks: dict[str, TaskRecipe]
-    replicates: int = Field(2000, ge=0)
+    replicates: int = Field(default=2000, ge=0)
     skip_unreadable: bool = False
 
     @model_validator(mode="after")
@@ -194,10 +194,14 @@ def override(values: dict[str, Any], item: str) -> None:
 
 def _read(source: str) -> tuple[str, str]:
     if source in presets():
-        return (files("hilum") / "recipes" / f"{source}.yaml").read_text(encoding="utf-8"), f"preset {source!r}"
+        return (files("hilum") / "recipes" / f"{source}.yaml").read_text(
+            encoding="utf-8"
+        ), f"preset {source!r}"
     path = Path(source)
     if path.suffix not in (".yaml", ".yml"):
-        raise RecipeError(f"preset {source!r} is not known", f"{nearest(source, presets())} (or name a .yaml file)")
+        raise RecipeError(
+            f"preset {source!r} is not known", f"{nearest(source, presets())} (or name a .yaml file)"
+        )
     try:
         return path.read_text(encoding="utf-8"), str(path)
     except FileNotFoundError:
@@ -212,7 +216,9 @@ def _sentence(error: ValidationError, where: str) -> RecipeError:
     place = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         key = str(first["loc"][-1])
-        return RecipeError(f"{where}: key {place!r} is not known", nearest(key, _known_keys(first["loc"][:-1])))
+        return RecipeError(
+            f"{where}: key {place!r} is not known", nearest(key, _known_keys(first["loc"][:-1]))
+        )
     if first["type"] == "missing":
         return RecipeError(f"{where}: key {place!r} is missing", "add it")
     message = first["msg"].removeprefix("Value error, ")

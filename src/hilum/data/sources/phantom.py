@@ -13,15 +13,22 @@ drawn as 'normal' and as 'virus' gives twins that differ in the lesion alone.
     bacteria   one opacity, sometimes two, each within one lobe: soft border, air bronchograms
     virus      both lungs: thickened peribronchial markings, a reticular net, patchy haze
 
-The word 'phantom' stands for the built-in set; a folder that `write` wrote is read as well.
+The word 'phantom' stands for the built-in set. A folder that `write` wrote is read as well:
+
+    phantom.json   settings              cases.csv   case_id, path, label, patient, split
+    images/        <case_id>.png         masks/      <case_id>.npz, bool "rows cols" each, see `Film`
 """
 
-import dataclasses
-import json
+import os
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, fields
+from functools import cache
+from math import comb
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -30,24 +37,25 @@ import pandas as pd
 from hilum.data.cases import HEALTHY, Cases
 from hilum.data.sources import table
 from hilum.errors import DataError, nearest
-from hilum.files import cache_folder, digest, write_json, write_table
+from hilum.files import cache_folder, digest, read_json, write_json, write_table
 
-DESCRIPTION = "the word 'phantom': drawn chest films with known lesions, the built-in set; or a folder of them"
+DESCRIPTION = "the word 'phantom' for the built-in drawn chest films with known lesions, or a folder of such"
 
 VERSION = 1
 """To be raised when the same settings give other films."""
 
 LABELS = (HEALTHY, "bacteria", "virus")
 SHORTCUTS = ("marker",)
-MASKS = ("lesion", "lung", "heart", "ribs", "marker", "shortcut")
 
-TEST_SHARE = 0.3
+_TEST_SHARE = 0.3
 _PROPORTIONS = {"train": (1341, 2530, 1345), "test": (234, 242, 148)}  # images of the public set, as LABELS
-_FILMS = (0.6, 0.25, 0.1, 0.05)  # share of patients with one, two, three, four films
+_FILMS = (0.6, 0.25, 0.1, 0.05)  # shares of the patients with one, two, three and four films
+_NOTE = "These films are drawn by a program, not taken from people: figures on them say nothing about patients."
 
 Generator = np.random.Generator
-Points = np.ndarray
-Layer = np.ndarray
+Points = np.ndarray  # float "n 2": u and v of the patient
+Layer = np.ndarray  # float32 "rows cols"
+Stroke = tuple[Sequence[Points] | Points, float, float]  # lines of one width and one strength (0..1)
 
 
 @dataclass(frozen=True)
@@ -75,17 +83,20 @@ class PhantomSettings:
         if self.seed < 0:
             raise DataError(f"phantom seed {self.seed} is negative", "ask for 0 or more")
         if self.shortcut is not None and self.shortcut not in SHORTCUTS:
-            raise DataError(f"phantom shortcut {self.shortcut!r} is not known", nearest(self.shortcut, SHORTCUTS))
+            raise DataError(
+                f"phantom shortcut {self.shortcut!r} is not known", nearest(self.shortcut, SHORTCUTS)
+            )
         if not 0 <= self.shortcut_strength <= 1:
             raise DataError(f"phantom shortcut_strength {self.shortcut_strength:g} is no share", "use 0 to 1")
 
 
 @dataclass(frozen=True)
 class Film:
-    """`image`: uint8 "rows cols". All others: bool "rows cols".
+    """`image`: uint8 "rows cols". All others: bool "rows cols", and what `masks` reads.
 
-    lesion: where disease was added (empty if healthy), within `lung`, the air-filled lung fields beside heart
-    and above diaphragm. ribs: all ribs of the cage. marker: the letter of the side. shortcut: the planted one.
+    lesion: where disease was added (empty if healthy), within lung. lung: the air-filled lung fields, beside
+    the heart and above the diaphragm. ribs: all ribs of the cage. marker: the letter of the side. shortcut:
+    the planted one.
     """
 
     image: np.ndarray
@@ -97,13 +108,18 @@ class Film:
     shortcut: np.ndarray
 
 
+MASKS = tuple(field.name for field in fields(Film) if field.name != "image")
+
+
 @dataclass(frozen=True)
 class Anatomy:
     """What stays the same in all films of a patient. Lengths in half widths of the rib cage.
 
-    seed: vessels and disease grow from it. tall: height by width. barrel: 2 is a round cage, more is boxy.
-    heart: how far its left border reaches. atrium: how far its right border bulges. vessels: strength of
-    the lung markings. thymus: how far it widens the upper mediastinum. fat: thickness of the body wall.
+    seed: ribs, vessels and disease grow from it. tall: height by width, 1 is usual. barrel: 2 is a round
+    cage, more is boxy. heart: how far its left border reaches; atrium: how far its right border bulges.
+    upper: half width of the upper mediastinum; thymus: how far it bulges there, and sail, how much more so to
+    the right than to the left. vessels: strength of the lung markings. fat: thickness of the body wall. bone:
+    density, 1 is usual.
     """
 
     seed: int
@@ -111,89 +127,172 @@ class Anatomy:
     barrel: float
     heart: float
     atrium: float
-    vessels: float
+    upper: float
     thymus: float
+    sail: float
+    vessels: float
     fat: float
     bone: float
 
     @classmethod
     def drawn(cls, rng: Generator) -> "Anatomy":
-        """A child."""
+        """A child by chance."""
         return cls(
             seed=int(rng.integers(2**32)),
-            tall=rng.uniform(0.9, 1.12),
-            barrel=rng.uniform(1.8, 2.5),
-            heart=rng.uniform(0.46, 0.66),
-            atrium=rng.uniform(0.04, 0.16),
+            tall=rng.uniform(0.88, 1.1),
+            barrel=rng.uniform(1.9, 2.6),
+            heart=rng.uniform(0.46, 0.64),
+            atrium=rng.uniform(0.05, 0.16),
+            upper=rng.uniform(0.16, 0.23),
+            thymus=max(0.0, rng.normal(0.0, 0.07)),
+            sail=rng.uniform(-1, 1),
             vessels=rng.uniform(0.5, 1.3),
-            thymus=max(0.0, rng.normal(0.02, 0.06)),
-            fat=rng.uniform(0.06, 0.2),
+            fat=rng.uniform(0.08, 0.22),
             bone=rng.uniform(0.7, 1.25),
         )
 
 
-@dataclass(frozen=True)
-class _Pose:
-    """How a patient lies in one film: `breath` lowers the diaphragm, `turn` shifts what lies in the middle."""
-
-    matrix: np.ndarray
-    breath: float
-    turn: float
-    arms: float
-    haze: float
+# --- the set -------------------------------------------------------------------------------------------
 
 
-class _Canvas:
-    """A film to draw on in the patient's coordinates: u to the picture's right, v down, origin mid-chest."""
+def accepts(data: str | Path) -> bool:
+    """Whether it is the word 'phantom' or a folder that `write` wrote."""
+    return str(data) == "phantom" or (Path(data).expanduser() / "phantom.json").is_file()
 
-    def __init__(self, size: tuple[int, int], matrix: np.ndarray) -> None:
-        self.size = size
-        self.matrix = matrix
-        self.unit = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
-        inverse = cv2.invertAffineTransform(matrix).astype(np.float32)
-        x, y = np.arange(size[1], dtype=np.float32), np.arange(size[0], dtype=np.float32)[:, None]
-        self.u = inverse[0, 0] * x + inverse[0, 1] * y + inverse[0, 2]
-        self.v = inverse[1, 0] * x + inverse[1, 1] * y + inverse[1, 2]
 
-    def pixels(self, points: Points) -> np.ndarray:
-        """Patient coordinates "n 2" -> 1/16 pixels, as OpenCV's drawing wants them."""
-        placed = points @ self.matrix[:, :2].T + self.matrix[:, 2]
-        return np.rint(placed * 16).astype(np.int32)
+def load(data: str | Path) -> Cases:
+    """The cases of the built-in set, drawn into the cache folder on the first call, or of a written folder.
 
-    def fill(self, *outlines: Points) -> Layer:
-        """The union of closed outlines, 0..1."""
-        layer = np.zeros(self.size, np.uint8)
-        for outline in outlines:
-            cv2.fillPoly(layer, [self.pixels(outline)], 255, cv2.LINE_AA, 4)
-        return layer.astype(np.float32) / 255
+    DataError when the folder is damaged or can't be written.
+    """
+    if str(data) == "phantom":
+        settings = PhantomSettings()
+        folder = write(cache_folder() / f"phantom-{digest(str(VERSION), repr(settings))[:12]}", settings)
+    else:
+        folder = Path(data).expanduser().absolute()
+    found = table.load(folder / "cases.csv")
+    return Cases(found.table, "phantom", folder, (_NOTE, *found.notes))
 
-    def stroke(self, lines: list[tuple[Points, float, float]]) -> Layer:
-        """Lines of (points, width, strength 0..1). Thinner than a pixel means fainter."""
-        layer = np.zeros(self.size, np.uint8)
-        for points, width, strength in lines:
-            wide = width * self.unit
-            shade = 255 * strength * min(1.0, wide)
-            cv2.polylines(layer, [self.pixels(points)], False, shade, max(1, round(wide)), cv2.LINE_AA, 4)
-        return layer.astype(np.float32) / 255
 
-    def blur(self, layer: Layer, sd: float) -> Layer:
-        """Gaussian blur; `sd` in patient units."""
-        return np.asarray(cv2.GaussianBlur(layer, (0, 0), max(sd * self.unit, 0.3)))
+def write(folder: str | Path, settings: PhantomSettings = PhantomSettings()) -> Path:
+    """Draws the set into a folder, all or nothing, and gives its path. What is there already, complete and
+    with the same settings, is kept as it is.
 
-    def wide_blur(self, layer: Layer, sd: float) -> Layer:
-        """The same at a quarter of the resolution, for large `sd`."""
-        rows, cols = self.size
-        small = cv2.resize(layer, (cols // 4, rows // 4), interpolation=cv2.INTER_AREA)
-        small = cv2.GaussianBlur(small, (0, 0), max(sd * self.unit / 4, 0.3))
-        return np.asarray(cv2.resize(small, (cols, rows), interpolation=cv2.INTER_LINEAR))
+    DataError when the folder holds something else or can't be written.
+    """
+    folder = Path(folder).expanduser().absolute()
+    facts = {"version": VERSION, "settings": {**asdict(settings), "size": list(settings.size)}}
+    if _holds(folder, facts):
+        return folder
+    temporary = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        temporary.chmod(0o755)  # mkdtemp makes 0700, which would hide the folder from colleagues
+        _draw_all(temporary, settings)
+        write_json(temporary / "phantom.json", facts)
+        if (folder / "phantom.json").is_file():  # of the same settings, but with files missing
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    except OSError as error:
+        if not _holds(folder, facts):  # another process may have been faster
+            raise DataError(
+                f"{folder} can't be written ({error.strerror})", "choose another folder or make room"
+            ) from None
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return folder
 
-    def spread(self, texture: np.ndarray) -> Layer:
-        """A square texture laid over the chest from -1.25 to 1.25."""
-        step = 2.5 / (len(texture) - 1)
-        onto = self.matrix @ np.array([[step, 0, -1.25], [0, step, -1.25], [0, 0, 1]])
-        return np.asarray(
-            cv2.warpAffine(texture, onto, self.size[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-        )
+
+def plan(settings: PhantomSettings = PhantomSettings()) -> pd.DataFrame:
+    """The films of a set, one row each: case_id, label, patient, split ('train' or 'test'), and the numbers
+    `person` and `image` that seed it. Labels come in the public set's proportions in each split.
+
+    >>> plan(PhantomSettings(patients=20)).groupby("split")["patient"].nunique().to_dict()
+    {'test': 6, 'train': 14}
+    """
+    n_test = round(_TEST_SHARE * settings.patients)
+    kinds = [
+        (split, label, films)
+        for split, patients in (("train", settings.patients - n_test), ("test", n_test))
+        for label, share in zip(LABELS, _apportioned(patients, _PROPORTIONS[split]), strict=True)
+        for films, count in enumerate(_apportioned(share, _FILMS), start=1)
+        for _ in range(count)
+    ]
+    numbers = np.random.default_rng([settings.seed, 0]).permutation(len(kinds)) + 1  # tell nothing
+    rows = [
+        {
+            "case_id": f"person{person:04d}-{image}",
+            "label": label,
+            "patient": f"person{person:04d}",
+            "split": split,
+            "person": int(person),
+            "image": image,
+        }
+        for person, (split, label, films) in zip(numbers, kinds, strict=True)
+        for image in range(1, films + 1)
+    ]
+    return pd.DataFrame(rows).sort_values("case_id", ignore_index=True)
+
+
+def film(settings: PhantomSettings, label: str, person: int, image: int) -> Film:
+    """One film of a set, as `write` stores it; the numbers are those of `plan`."""
+    anatomy = Anatomy.drawn(np.random.default_rng([settings.seed, person, 0]))
+    return draw(np.random.default_rng([settings.seed, person, image]), label, anatomy, settings)
+
+
+def masks(folder: str | Path, case_id: str) -> dict[str, np.ndarray]:
+    """The masks of a written film by name (see `Film`), bool "rows cols"; DataError when there are none."""
+    path = Path(folder).expanduser() / "masks" / f"{case_id}.npz"
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in MASKS}
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise DataError(f"{path} holds no masks ({error})", "name a case of a phantom folder") from None
+
+
+def _apportioned(total: int, weights: Sequence[float]) -> list[int]:
+    """Whole numbers in the proportion of the weights that add up to the total (largest remainders)."""
+    exact = np.asarray(weights, float) / np.sum(weights) * total
+    found = np.floor(exact).astype(int)
+    found[np.argsort(found - exact, kind="stable")[: total - found.sum()]] += 1
+    return found.tolist()
+
+
+def _holds(folder: Path, facts: dict[str, Any]) -> bool:
+    """Whether the folder is a complete phantom of these settings; DataError when it is something else."""
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return False
+    if not (folder / "phantom.json").is_file():
+        raise DataError(f"{folder} is not empty and holds no phantom", "choose another folder")
+    if read_json(folder / "phantom.json") != facts:
+        raise DataError(f"{folder} holds a phantom of other settings", "choose another folder or delete it")
+    names = plan(PhantomSettings(**{**facts["settings"], "size": tuple(facts["settings"]["size"])}))["case_id"]
+    files = [folder / "cases.csv"]
+    files += [folder / "images" / f"{name}.png" for name in names]
+    files += [folder / "masks" / f"{name}.npz" for name in names]
+    return all(path.is_file() for path in files)
+
+
+def _draw_all(folder: Path, settings: PhantomSettings) -> None:
+    rows = plan(settings)
+    (folder / "images").mkdir()
+    (folder / "masks").mkdir()
+
+    def one(case_id: str, label: str, person: int, image: int) -> None:
+        drawn = film(settings, label, person, image)
+        _, data = cv2.imencode(".png", drawn.image)
+        (folder / "images" / f"{case_id}.png").write_bytes(data.tobytes())
+        np.savez_compressed(folder / "masks" / f"{case_id}.npz", **{name: getattr(drawn, name) for name in MASKS})
+
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        list(pool.map(one, rows["case_id"], rows["label"], rows["person"], rows["image"]))
+    rows["path"] = [f"images/{name}.png" for name in rows["case_id"]]
+    write_table(folder / "cases.csv", rows[["case_id", "path", "label", "patient", "split"]])
+
+
+# --- one film ------------------------------------------------------------------------------------------
 
 
 def draw(
@@ -214,21 +313,20 @@ def draw(
     if label not in LABELS:
         raise DataError(f"a phantom can't be {label!r}", nearest(label, LABELS))
     child = anatomy or Anatomy.drawn(rng)
-    pose = _pose(rng, child, settings.size)
+    pose = _Pose.drawn(rng, child, settings.size)
     canvas = _Canvas(settings.size, pose.matrix)
-    grown = np.random.default_rng(child.seed)
+    shapes, healthy, disease = np.random.default_rng(child.seed).spawn(3)
 
     lungs = [canvas.fill(_lung(child, pose, side)) for side in (-1, 1)]
     lung = canvas.blur(lungs[0] + lungs[1], 0.012)
     heart = canvas.fill(_heart(child, pose))
-    ribs = _ribs(child, pose)
-    tree = _vessels(grown, child)
-    opacity = _opacity(grown, label, child, pose, canvas, lungs, tree)
+    ribs = _ribs(shapes, child, pose)
+    tree = _tree(shapes)
+    opacity = _opacity(disease, label, child, pose, canvas, lungs, tree)
 
     absorbed = _soft_tissue(child, pose, canvas, heart)
-    absorbed -= lung * _air(pose, canvas)
-    absorbed += _markings(grown, child, canvas, tree) * lung
-    absorbed += 0.36 * opacity
+    absorbed += lung * (_markings(healthy, child, canvas, tree) - _air(pose, canvas))
+    absorbed += _DENSITY * opacity
     absorbed += child.bone * _bones(pose, canvas, ribs)
     absorbed += _belly(rng, child, pose, canvas)
     absorbed += _devices(rng, canvas)
@@ -244,296 +342,388 @@ def draw(
         lesion=inside & (canvas.blur(opacity, 0.03) > _LESION),
         lung=inside,
         heart=visible & (heart > 0.5),
-        ribs=visible & (canvas.fill(*(outline for outline, _ in ribs)) > 0.5),
+        ribs=visible & (canvas.fill(*ribs.back, *ribs.front) > 0.5),
         marker=marker > 0.25,
         shortcut=shortcut > 0.25,
     )
 
 
+_DENSITY = 0.4
+"""What an opacity of 1 adds to the absorption: as much as a lung's air takes away."""
+
 _LESION = 0.12
-"""An added opacity above this belongs to the lesion mask; 1 would make air as dense as the heart."""
+"""An opacity above this, averaged over a few pixels, belongs to the lesion mask."""
+
+
+@dataclass(frozen=True)
+class _Pose:
+    """How a patient lies in one film. matrix: "2 3", from patient to pixels. breath: lowers the diaphragm.
+    turn: shifts the middle of the chest. arms: 1 raised to -0.5 hanging. haze: 0 deep to 1 shallow breath."""
+
+    matrix: np.ndarray
+    breath: float
+    turn: float
+    arms: float
+    haze: float
+
+    @classmethod
+    def drawn(cls, rng: Generator, child: Anatomy, size: tuple[int, int]) -> "_Pose":
+        rows, cols = size
+        unit = min(cols / 2.4, rows / 1.95) * rng.uniform(0.86, 1.04)
+        angle = np.deg2rad(rng.normal(0, 3.5))
+        rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        stretch = np.diag([1 / np.sqrt(child.tall), np.sqrt(child.tall)])
+        centre = np.array([0.5, 0.54]) * (cols, rows) + rng.normal(0, 0.03, 2) * (cols, rows)
+        return cls(
+            matrix=np.column_stack([unit * rotation @ stretch, centre]),
+            breath=rng.uniform(-0.12, 0.1),
+            turn=rng.normal(0, 0.04),
+            arms=rng.uniform(-0.5, 1.0),
+            haze=rng.uniform(0.0, 1.0),
+        )
+
+
+class _Canvas:
+    """A film to draw on in the patient's coordinates: u to the picture's right, v down, origin mid-chest."""
+
+    def __init__(self, size: tuple[int, int], matrix: np.ndarray) -> None:
+        self.size = size
+        self.matrix = matrix
+        self.unit = float(np.sqrt(np.linalg.det(matrix[:, :2])))  # pixels
+
+    def pixels(self, lines: Sequence[Points] | Points) -> list[np.ndarray]:
+        """Lines in patient coordinates, each "n 2" -> in 1/16 pixels, as OpenCV's drawing wants them."""
+        placed = np.concatenate(lines) @ self.matrix[:, :2].T + self.matrix[:, 2]
+        ends = np.cumsum([len(line) for line in lines])[:-1]
+        return np.split(np.rint(placed * 16).astype(np.int32), ends)
+
+    def fill(self, *outlines: Points) -> Layer:
+        """The union of closed outlines, 0..1."""
+        layer = np.zeros(self.size, np.uint8)
+        for outline in self.pixels(outlines):  # one by one: where outlines drawn together overlap is a hole
+            cv2.fillPoly(layer, [outline], 255, cv2.LINE_AA, 4)
+        return layer.astype(np.float32) / np.float32(255)
+
+    def stroke(self, *strokes: Stroke) -> Layer:
+        """Lines, 0..1. Thinner than a pixel means fainter."""
+        layer = np.zeros(self.size, np.uint8)
+        for lines, width, strength in strokes:
+            wide = width * self.unit
+            shade = 255 * strength * min(1.0, wide)
+            cv2.polylines(layer, self.pixels(lines), False, shade, max(1, round(wide)), cv2.LINE_AA, 4)
+        return layer.astype(np.float32) / np.float32(255)
+
+    def blur(self, layer: Layer, sd: float) -> Layer:
+        """Gaussian blur; `sd` in patient units."""
+        return np.asarray(cv2.GaussianBlur(layer, (0, 0), max(sd * self.unit, 0.3)))
+
+    def wide_blur(self, layer: Layer, sd: float) -> Layer:
+        """The same at a quarter of the resolution, for large `sd`."""
+        rows, cols = self.size
+        small = cv2.resize(layer, (cols // 4, rows // 4), interpolation=cv2.INTER_AREA)
+        small = cv2.GaussianBlur(small, (0, 0), max(sd * self.unit / 4, 0.3))
+        return np.asarray(cv2.resize(small, (cols, rows), interpolation=cv2.INTER_LINEAR))
+
+    def spread(self, texture: np.ndarray) -> Layer:
+        """A square texture laid over the chest from -_SPAN to _SPAN both ways."""
+        step = 2 * _SPAN / (len(texture) - 1)
+        onto = self.matrix @ np.array([[step, 0, -_SPAN], [0, step, -_SPAN], [0, 0, 1]])
+        return np.asarray(
+            cv2.warpAffine(
+                texture.astype(np.float32, copy=False),
+                onto,
+                self.size[::-1],
+                flags=cv2.INTER_LINEAR,
+                borderMode=cv2.BORDER_REPLICATE,
+            )
+        )
+
+
+_SPAN = 1.25
+
+
+def _grid(side: int) -> tuple[np.ndarray, np.ndarray]:
+    """u "1 side" and v "side 1" of a texture's pixels."""
+    line = np.linspace(-_SPAN, _SPAN, side, dtype=np.float32)
+    return line[None], line[:, None]
+
+
+def _noise(rng: Generator, side: int, sd: float) -> np.ndarray:
+    """Smooth Gaussian noise of unit variance, float32 "side side"; `sd` of the blur in texture pixels."""
+    smooth = cv2.GaussianBlur(rng.standard_normal((side, side), dtype=np.float32), (0, 0), sd)
+    return np.asarray(smooth / smooth.std())
 
 
 # --- the shape of a chest ------------------------------------------------------------------------------
 
 
-def _pose(rng: Generator, child: Anatomy, size: tuple[int, int]) -> _Pose:
-    rows, cols = size
-    unit = min(cols / 2.55, rows / 2.0) * rng.uniform(0.86, 1.04)
-    angle = np.deg2rad(rng.normal(0, 3.5))
-    turn = rng.normal(0, 0.04)
-    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    stretch = np.diag([1 / np.sqrt(child.tall), np.sqrt(child.tall)])
-    centre = np.array([cols / 2, rows * 0.53]) + rng.normal(0, 0.03, 2) * (cols, rows)
-    return _Pose(
-        matrix=np.column_stack([unit * rotation @ stretch, centre]),
-        breath=rng.uniform(-0.12, 0.1),
-        turn=turn,
-        arms=rng.uniform(-0.5, 1.0),
-        haze=rng.uniform(0.0, 1.0),
-    )
-
-
-def _half_width(child: Anatomy, v: np.ndarray) -> np.ndarray:
-    """The rib cage: from a point at the top to 1 at its widest."""
-    t = np.clip((v + 0.97) / 1.42, 0, 1)
+def _half_width(child: Anatomy, v: np.ndarray | float) -> np.ndarray:
+    """The rib cage: from a point at the top to 1 at its widest, a little less below."""
+    t = np.clip((np.asarray(v) + 0.97) / 1.42, 0, 1)
     cage = (1 - (1 - t) ** child.barrel) ** (1 / child.barrel)
-    return cage - 0.08 * np.clip(v - 0.45, 0, None)
+    return cage - 0.08 * np.clip(np.asarray(v) - 0.45, 0, None)
 
 
 def _border(child: Anatomy, pose: _Pose, side: int, v: np.ndarray) -> np.ndarray:
     """How far the mediastinum reaches to one side (-1 the patient's right, 1 the left) at height v."""
-    thymus = child.thymus * np.exp(-(((v + 0.38) / 0.22) ** 4))
-    reach = 0.17 + thymus + side * pose.turn
+    thymus = child.thymus * (1 - side * child.sail) * np.exp(-(((v + 0.3) / 0.28) ** 2))
+    reach = child.upper + thymus + side * pose.turn - 0.03 * np.clip(-0.45 - v, 0, 0.3) / 0.3
     if side < 0:
-        return reach + child.atrium * np.exp(-(((v - 0.25) / 0.24) ** 2)) + 0.05 * np.clip(-v - 0.5, 0, 1)
-    knob = 0.06 * np.exp(-(((v + 0.36) / 0.09) ** 2))
-    t = np.clip((v + 0.28) / 0.75, 0, 1)
-    bulge = (child.heart - 0.17) * np.sin(np.pi / 2 * t) ** 1.4
+        return reach + child.atrium * np.exp(-(((v - 0.25) / 0.24) ** 2))
+    knob = 0.05 * np.exp(-(((v + 0.36) / 0.09) ** 2))
+    bulge = (child.heart - child.upper) * np.sin(np.pi / 2 * np.clip((v + 0.28) / 0.75, 0, 1)) ** 1.4
     return reach + knob + bulge
 
 
-def _dome(child: Anatomy, pose: _Pose, side: int, u: np.ndarray) -> np.ndarray:
-    """The diaphragm's height at a distance u from the midline."""
+def _dome(pose: _Pose, side: int, u: np.ndarray) -> np.ndarray:
+    """The diaphragm's height at a distance u from the midline; the right dome stands higher."""
     top = 0.46 + pose.breath + (0.05 if side > 0 else 0.0)
-    outer = 0.26 * np.clip((u - 0.5) / 0.45, 0, None) ** 2.2
-    inner = 0.07 * np.clip((0.5 - u) / 0.35, 0, None) ** 2
-    return top + outer + inner
+    return top + 0.26 * np.clip((u - 0.5) / 0.45, 0, None) ** 2.2 + 0.07 * np.clip((0.5 - u) / 0.35, 0, None) ** 2
 
 
 def _lung(child: Anatomy, pose: _Pose, side: int) -> Points:
     """The outline of one lung field: lateral wall down, diaphragm inwards, mediastinum up."""
     v = np.linspace(-0.9, 1.0, 60)
     lateral = _half_width(child, v) - 0.05
-    wall = np.column_stack([lateral, v])[v < _dome(child, pose, side, lateral)]
+    wall = np.column_stack([lateral, v])[v < _dome(pose, side, lateral)]
     u = np.linspace(wall[-1, 0], 0.1, 24)
-    base = np.column_stack([u, _dome(child, pose, side, u)])
+    base = np.column_stack([u, _dome(pose, side, u)])
     base = base[base[:, 0] > _border(child, pose, side, base[:, 1])]
     up = np.linspace(base[-1, 1], -0.9, 40)
     inner = np.column_stack([np.minimum(_border(child, pose, side, up), _half_width(child, up) - 0.06), up])
-    outline = np.concatenate([wall, base, inner])
-    return outline * (side, 1)
+    return np.concatenate([wall, base, inner]) * (side, 1)
 
 
 def _heart(child: Anatomy, pose: _Pose) -> Points:
-    """Right atrium up, left ventricle down, closed below the diaphragm by a curve."""
+    """Right atrium up, left ventricle down, closed below by a curve."""
     v = np.linspace(-0.2, 0.5 + pose.breath, 30)
     right = np.column_stack([-_border(child, pose, -1, v), v])[::-1]
     left = np.column_stack([_border(child, pose, 1, v), v])
-    t = np.linspace(0, np.pi, 16)[1:-1]
-    middle, reach = (left[-1, 0] + right[0, 0]) / 2, (left[-1, 0] - right[0, 0]) / 2
-    below = np.column_stack([middle + reach * np.cos(t), v[-1] + 0.1 * np.sin(t)])
+    middle, reach = (left[-1] + right[0]) / 2, (left[-1, 0] - right[0, 0]) / 2
+    below = middle + _CIRCLE[1:19] * (reach, 0.1)
     return np.concatenate([right, left, below])
 
 
-def _curve(*control: tuple[float, float], n: int = 16) -> Points:
-    """A Bezier curve through its first and last control point (Bernstein form)."""
-    t = np.linspace(0, 1, n)[:, None]
-    points = np.asarray(control, float)
-    for _ in range(len(control) - 1):
-        points = points[:-1, None] * (1 - t) + points[1:, None] * t if points.ndim == 2 else (
-            points[:-1] * (1 - t) + points[1:] * t
-        )
-    return points[0]
+_CIRCLE = np.column_stack([np.cos(np.linspace(0, 2 * np.pi, 37)), np.sin(np.linspace(0, 2 * np.pi, 37))])
+
+
+def _ellipse(u: float, v: float, wide: float, high: float) -> Points:
+    return _CIRCLE * (wide, high) + (u, v)
+
+
+@cache
+def _bernstein(degree: int) -> np.ndarray:
+    t = np.linspace(0, 1, 16)
+    return np.stack([comb(degree, k) * t**k * (1 - t) ** (degree - k) for k in range(degree + 1)], axis=1)
+
+
+def _curve(*control: tuple[float, float]) -> Points:
+    """A Bezier curve of 16 points from the first to the last control point."""
+    return _bernstein(len(control) - 1) @ np.asarray(control)
 
 
 def _band(line: Points, width: np.ndarray | float) -> Points:
     """The outline of a band along a line."""
-    along = np.gradient(line, axis=0)
-    normal = along[:, ::-1] * (-1, 1) / (np.linalg.norm(along, axis=1, keepdims=True) + 1e-9)
+    along = np.empty_like(line)
+    along[1:-1], along[0], along[-1] = line[2:] - line[:-2], line[1] - line[0], line[-1] - line[-2]
+    normal = along[:, ::-1] * (-1, 1) / np.hypot(along[:, :1], along[:, 1:])
     half = np.broadcast_to(np.asarray(width) / 2, len(line))[:, None]
     return np.concatenate([line + half * normal, (line - half * normal)[::-1]])
 
 
-def _ribs(child: Anatomy, pose: _Pose) -> list[tuple[Points, bool]]:
-    """The outlines of ten pairs of ribs; true for the posterior part, which is nearer to the table and sharper."""
-    shapes = np.random.default_rng(child.seed + 1)
-    gap = shapes.uniform(0.15, 0.172)
-    slope = shapes.uniform(0.0, 0.2)
-    thick = shapes.uniform(0.05, 0.066)
-    found = []
+@dataclass(frozen=True)
+class _Ribs:
+    """Outlines. The back parts lie near the detector and are sharp, the front parts are faint."""
+
+    back: list[Points]
+    front: list[Points]
+
+
+def _ribs(shapes: Generator, child: Anatomy, pose: _Pose) -> _Ribs:
+    gap, slope, thick = shapes.uniform(0.15, 0.175), shapes.uniform(0.0, 0.2), shapes.uniform(0.042, 0.06)
+    taper = thick * np.concatenate([np.linspace(1.0, 1.25, 12), [1.2, 1.1, 0.9, 0.5]])
+    found = _Ribs([], [])
     for side in (-1, 1):
-        wobble = shapes.normal(0, 0.008, (11, 2))
-        for i in range(11):
-            v = -0.98 + gap * i + wobble[i, 0]
-            turn = v + 0.16 + 0.12 * min(i, 4) / 4 + slope
-            w = float(_half_width(child, np.array(turn))) + 0.01
-            middle = side * pose.turn
-            back = _curve((0.1 + middle, v), (0.3 * w + 0.1, v - 0.07), (0.95 * w, v - 0.1), (w, turn))
-            end = max(0.32, 0.62 * w)
-            front = _curve((w, turn), (w * 1.0, turn + 0.12), (0.8 * w, turn + 0.22), (end, turn + 0.2 + slope / 2))
-            found.append((_band(back, thick) * (side, 1), True))
-            if i < 9:
-                found.append((_band(front, thick * np.linspace(1, 1.25, 16)) * (side, 1), False))
+        middle = side * pose.turn
+        for i, wobble in enumerate(shapes.normal(0, 0.008, 12)):
+            v = -0.98 + gap * i + wobble
+            low = v + 0.16 + 0.03 * min(i, 4) + slope  # where it turns to the front
+            w = float(_half_width(child, low)) + 0.01
+            back = _curve((0.1 + middle, v), (0.3 * w + 0.1, v - 0.07), (0.95 * w, v - 0.1), (w, low))
+            found.back.append(_band(back, thick) * (side, 1))
+            if i < 10:
+                tip = max(0.32, 0.62 * w)
+                front = _curve((w, low), (w, low + 0.12), (0.8 * w, low + 0.22), (tip, low + 0.2 + slope / 2))
+                found.front.append(_band(front, taper) * (side, 1))
     return found
+
+
+def _tree(shapes: Generator) -> list[Points]:
+    """Vessels and bronchi that fork from the hila outwards: for each generation, its segments "n 2 2"."""
+    side = np.repeat([-1.0, 1.0], 8)
+    place = np.column_stack([side * 0.26, np.where(side < 0, -0.02, -0.07) + shapes.normal(0, 0.05, 16)])
+    angle = np.tile(np.linspace(-1.35, 1.45, 8), 2) + shapes.normal(0, 0.15, 16)  # 0 points outwards
+    generations = []
+    for _ in range(6):
+        step = shapes.uniform(0.08, 0.16, len(angle))[:, None]
+        end = place + step * np.column_stack([side * np.cos(angle), np.sin(angle)])
+        generations.append(np.stack([place, end], axis=1))
+        fork = shapes.random(len(angle)) < 0.45
+        bend = shapes.normal(0, 0.22, len(angle))
+        side, place = np.concatenate([side, side[fork]]), np.concatenate([end, end[fork]])
+        angle = np.concatenate([angle + bend - 0.3 * fork, angle[fork] + bend[fork] + 0.35])
+    return generations
+
+
+_CALIBRE = 0.034 * 0.76 ** np.arange(6)
+"""Width of a vessel in each generation."""
 
 
 # --- what absorbs --------------------------------------------------------------------------------------
 
 
 def _soft_tissue(child: Anatomy, pose: _Pose, canvas: _Canvas, heart: Layer) -> Layer:
-    """Body, arms, neck and head; mediastinum and heart; all soft."""
+    """Body, arms, neck and head; mediastinum and heart."""
     v = np.linspace(-0.62, 2.0, 30)
     flank = _half_width(child, np.maximum(v, -0.2)) + child.fat
     trunk = np.concatenate([np.column_stack([-flank, v])[::-1], np.column_stack([flank, v])])
-    neck = np.array([[-0.3, -2.0], [0.3, -2.0], [0.36, -1.1], [-0.36, -1.1]])
-    shoulders = np.array([[-0.95, -0.45], [-0.9, -0.85], [-0.3, -1.15], [0.3, -1.15], [0.9, -0.85], [0.95, -0.45]])
-    arms = [_band(_arm(pose, side), 0.42) for side in (-1, 1)]
-    head = _ellipse(0.05 * pose.arms, -1.62, 0.62, 0.5)
-    outer = canvas.wide_blur(canvas.fill(trunk, neck, shoulders, *arms), 0.06)
-    inner = canvas.wide_blur(canvas.fill(trunk * (0.85, 1), neck), 0.16)
-    jaw = canvas.blur(canvas.fill(head), 0.03)
+    neck = np.array([[-0.34, -2.0], [0.34, -2.0], [0.4, -1.0], [-0.4, -1.0]])
+    left = np.array([[0.95, -0.3], [1.0, -0.9], [0.6, -1.05], [0.34, -1.2]])
+    shoulders = np.concatenate([left * (-1, 1), left[::-1]])
+    arms = [_band(_arm(pose, side), 0.5) for side in (-1, 1)]
+    outer = canvas.wide_blur(canvas.fill(trunk, neck, shoulders, *arms), 0.05)
+    inner = canvas.wide_blur(canvas.fill(trunk * (0.88, 1), shoulders, neck), 0.16)
+    head = canvas.blur(canvas.fill(_ellipse(0.1 * pose.turn, -1.62, 0.62, 0.5)), 0.03)
+    tissue = 0.22 * outer + 0.36 * inner + 0.25 * head
 
-    up = np.linspace(-1.3, 1.6, 60)
-    right = np.column_stack([-_border(child, pose, -1, np.minimum(up, 0.6)), up])
-    left = np.column_stack([_border(child, pose, 1, np.minimum(up, 0.6)), up])
-    middle = canvas.blur(canvas.fill(np.concatenate([right, left[::-1]])), 0.02)
-    column = np.exp(-(((canvas.u - pose.turn / 2) / 0.13) ** 4))
-    trachea = canvas.blur(
-        canvas.stroke([(_curve((pose.turn, -1.3), (pose.turn, -0.6), (pose.turn - 0.03, -0.28)), 0.09, 1.0)]), 0.02
-    )
-    tissue = 0.2 * outer + 0.24 * inner + 0.2 * jaw + 0.16 * middle + 0.1 * canvas.blur(heart, 0.03)
-    return tissue + 0.1 * column * outer - 0.07 * trachea
+    v = np.linspace(-1.3, 1.6, 60)
+    sides = [np.column_stack([side * _border(child, pose, side, np.minimum(v, 0.6)), v]) for side in (-1, 1)]
+    tissue += 0.26 * canvas.blur(canvas.fill(np.concatenate([sides[0], sides[1][::-1]])), 0.035)
+    tissue += 0.12 * canvas.blur(heart, 0.04)
+    windpipe = _curve((pose.turn, -1.3), (pose.turn, -0.6), (pose.turn - 0.03, -0.28))
+    tissue -= 0.2 * canvas.blur(canvas.stroke(([windpipe], 0.09, 1.0)), 0.025)
+    return tissue
 
 
 def _arm(pose: _Pose, side: int) -> Points:
-    """From the shoulder outwards: raised beside the head (arms = 1) or hanging (-0.5)."""
-    return _curve((0.82, -0.78), (1.1, -0.8), (1.5, -0.7 - 0.9 * pose.arms)) * (side, 1)
-
-
-def _ellipse(u: float, v: float, wide: float, high: float) -> Points:
-    t = np.linspace(0, 2 * np.pi, 40)
-    return np.column_stack([u + wide * np.cos(t), v + high * np.sin(t)])
+    """From the shoulder outwards."""
+    return _curve((0.84, -0.76), (1.1, -0.8), (1.6, -0.7 - 0.9 * pose.arms)) * (side, 1)
 
 
 def _air(pose: _Pose, canvas: _Canvas) -> Layer:
-    """How much a lung takes away: less in a shallow breath, less near the wall and towards the base."""
-    depth = 1 - 0.35 * np.clip(np.abs(canvas.u), 0, 1) ** 3 - 0.12 * np.clip(canvas.v + 0.2, 0, 1)
-    return (0.36 - 0.1 * pose.haze) * depth
+    """How much a lung takes away: less in a shallow breath, near the wall, at the top and at the base."""
+    u, v = _grid(32)
+    depth = 1 - 0.3 * np.abs(u) ** 3 - 0.12 * np.clip(v + 0.2, 0, 1) - 0.3 * np.clip(-v - 0.35, 0, 1)
+    return canvas.spread((0.45 - 0.12 * pose.haze) * depth)
 
 
 def _belly(rng: Generator, child: Anatomy, pose: _Pose, canvas: _Canvas) -> Layer:
     """Liver and spleen below the domes, and gas in stomach and gut."""
-    u = np.linspace(-1.2, 1.2, 60)
-    side = np.where(u < 0, -1, 1)
-    dome = np.where(u < 0, _dome(child, pose, -1, -u), _dome(child, pose, 1, u))
-    dome = np.maximum(dome, 0.0) + np.where(np.abs(u) < 0.2, 0.0, 0.0) * side
-    below = np.concatenate([np.column_stack([u, dome]), [[1.2, 2.2], [-1.2, 2.2]]])
-    layer = 0.2 * canvas.blur(canvas.fill(below), 0.015)
-    layer *= np.clip(1.15 - 0.3 * np.abs(canvas.u), 0, 1)
+    u = np.linspace(0.0, 1.2, 30)
+    right = np.column_stack([-u, _dome(pose, -1, u)])
+    left = np.column_stack([u, _dome(pose, 1, u)])
+    below = np.concatenate([right[::-1], left, [[1.2, 2.2], [-1.2, 2.2]]])
     gas = [_ellipse(*rng.uniform((0.35, 0.66, 0.15, 0.06), (0.6, 0.8, 0.28, 0.13)))]
     gas += [_ellipse(*rng.uniform((-0.6, 0.85, 0.06, 0.05), (0.6, 1.1, 0.16, 0.1))) for _ in range(3)]
-    shown = rng.random(4) < (0.5, 0.4, 0.4, 0.4)
-    bubbles = canvas.fill(*(one for one, show in zip(gas, shown, strict=True) if show))
-    return layer - rng.uniform(0.08, 0.2) * canvas.blur(bubbles, 0.025)
+    shown = [bubble for bubble, lot in zip(gas, rng.random(4), strict=True) if lot < 0.4]
+    layer = 0.24 * canvas.blur(canvas.fill(below), 0.015)
+    strength = rng.uniform(0.1, 0.28)
+    return layer - strength * canvas.blur(canvas.fill(*shown), 0.03) if shown else layer
 
 
-def _bones(pose: _Pose, canvas: _Canvas, ribs: list[tuple[Points, bool]]) -> Layer:
-    """Ribs with a bright rim, clavicles, shoulder blades, upper arms, vertebrae."""
-    layer = np.zeros(canvas.size, np.float32)
-    for posterior, strength in ((True, 0.085), (False, 0.055)):
-        outlines = [outline for outline, back in ribs if back is posterior]
-        rims = canvas.stroke([(outline, 0.012, 0.6) for outline in outlines])
-        layer += strength * canvas.blur(canvas.fill(*outlines) + rims, 0.008)
-    layer *= 0.75 + 0.6 * np.clip(np.abs(canvas.u), 0, 1.1) ** 4  # seen along the wall they are thicker
+def _bones(pose: _Pose, canvas: _Canvas, ribs: _Ribs) -> Layer:
+    """Ribs, clavicles, shoulder blades, upper arms and vertebrae, each with a bright rim."""
+    layer = 0.12 * canvas.blur(0.6 * canvas.fill(*ribs.back) + canvas.stroke((ribs.back, 0.012, 1.0)), 0.007)
+    layer += 0.07 * canvas.blur(0.8 * canvas.fill(*ribs.front) + 0.5 * canvas.stroke((ribs.front, 0.012, 1.0)), 0.012)
+    u, _ = _grid(32)
+    layer *= canvas.spread(np.repeat(0.75 + 0.6 * np.clip(np.abs(u), 0, 1.1) ** 4, 32, axis=0))  # seen edge-on
     lift = 0.12 * pose.arms
-    limbs = []
-    for side in (-1, 1):
-        clavicle = _curve((0.14, -0.86), (0.4, -0.8 - lift), (0.55, -1.02 - lift), (0.86, -0.95 - lift))
-        limbs.append((_band(clavicle, 0.065) * (side, 1), 0.13))
-        blade = np.array([[0.78, -0.85], [0.98, -0.55], [0.86, -0.12], [0.74, -0.35]]) + (0.05 * pose.arms, -lift)
-        limbs.append((blade * (side, 1), 0.045))
-        limbs.append((_band(_arm(pose, side)[2:], 0.13), 0.12))
-    for outline, strength in limbs:
-        rim = canvas.stroke([(np.concatenate([outline, outline[:1]]), 0.015, 0.7)])
-        layer += strength * canvas.blur(0.7 * canvas.fill(outline) + rim, 0.01)
+    clavicle = _curve((0.14, -0.86), (0.4, -0.8 - lift), (0.55, -1.02 - lift), (0.86, -0.95 - lift))
+    blade = np.array([[0.78, -0.85], [0.98, -0.55], [0.86, -0.12], [0.74, -0.35], [0.78, -0.85]])
+    blade = blade + (0.05 * pose.arms, -lift)
+    both = [(-1, 1), (1, 1)]
+    strong = [_band(clavicle, 0.065) * way for way in both] + [_band(_arm(pose, side)[2:], 0.13) for side in (-1, 1)]
+    heads = [_arm(pose, side)[2] + _CIRCLE * 0.085 for side in (-1, 1)]
+    faint = [blade * way for way in both]
+    layer += 0.17 * canvas.blur(
+        0.7 * canvas.fill(*strong, *heads) + canvas.stroke((strong, 0.015, 0.7)), 0.01
+    )
+    layer += 0.06 * canvas.blur(canvas.fill(*faint) + canvas.stroke((faint, 0.015, 1.0)), 0.012)
     return layer + _vertebrae(pose, canvas)
 
 
 def _vertebrae(pose: _Pose, canvas: _Canvas) -> Layer:
-    bodies, rims = [], []
-    for v in np.arange(-1.35, 1.6, 0.165):
-        wide, high = 0.105 + 0.012 * v, 0.055
-        body = np.array([[-wide, -high], [wide, -high], [0.9 * wide, 0], [wide, high], [-wide, high], [-0.9 * wide, 0]])
-        body = body + (pose.turn / 2, v)
-        bodies.append(body)
-        rims.append((np.concatenate([body, body[:1]]), 0.018, 0.8))
-        for side in (-1, 1):
-            rims.append((_ellipse(side * 0.06 + pose.turn / 3, v - 0.01, 0.018, 0.025), 0.012, 0.6))
-    return 0.07 * canvas.blur(0.5 * canvas.fill(*bodies) + canvas.stroke(rims), 0.012)
+    heights = np.arange(-1.35, 1.6, 0.165)
+    body = np.array([[-1, -1], [1, -1], [0.88, 0], [1, 1], [-1, 1], [-0.88, 0], [-1, -1]]) * (0.11, 0.055)
+    bodies = [body * (1 + 0.1 * v, 1) + (pose.turn / 2, v) for v in heights]
+    pedicles = [
+        _ellipse(side * 0.06 + pose.turn / 3, v - 0.01, 0.018, 0.026)[::3] for v in heights for side in (-1, 1)
+    ]
+    rims = canvas.stroke((bodies, 0.018, 0.8), (pedicles, 0.012, 0.6))
+    column = np.array([[-0.13, -2], [0.13, -2], [0.15, 2], [-0.15, 2]]) + (pose.turn / 2, 0)
+    return 0.2 * canvas.blur(0.5 * canvas.fill(*bodies) + rims, 0.01) + 0.1 * canvas.blur(canvas.fill(column), 0.025)
 
 
 def _devices(rng: Generator, canvas: _Canvas) -> Layer:
     """Now and then a tube or a lead; they tell nothing about the label."""
     tube = _curve((rng.normal(0, 0.05), -1.5), (0, -0.8), (rng.normal(0, 0.05), rng.uniform(-0.4, 0.9)))
     ends = rng.uniform((-1, -1.2, -0.6, -0.4, -1.2, 0.2), (1, -0.8, 0.6, 0.3, 1.2, 1.2)).reshape(3, 2)
-    lead = _curve(*map(tuple, ends))
-    show = rng.random(2)
-    lines = []
-    if show[0] < 0.15:
-        lines.append((tube, 0.02, 0.8))
-    if show[1] < 0.15:
-        lines += [(lead, 0.012, 1.0), (_ellipse(*ends[2], 0.05, 0.05), 0.03, 1.0)]
-    return 0.14 * canvas.blur(canvas.stroke(lines), 0.005) if lines else np.zeros(canvas.size, np.float32)
+    has_tube, has_lead = rng.random(2) < 0.15
+    strokes: list[Stroke] = []
+    if has_tube:
+        strokes.append(([tube], 0.02, 0.8))
+    if has_lead:
+        strokes += [([_curve(*map(tuple, ends))], 0.012, 1.0), ([ends[2] + 0.04 * _CIRCLE], 0.03, 1.0)]
+    return 0.2 * canvas.blur(canvas.stroke(*strokes), 0.005)
 
 
-def _vessels(grown: Generator, child: Anatomy) -> list[tuple[Points, float, float]]:
-    """Two trees of vessels and bronchi that branch from the hila outwards: (two points, width, generation)."""
-    side = np.repeat([-1.0, 1.0], 8)
-    place = np.column_stack([side * 0.26, np.where(side < 0, -0.02, -0.07) + grown.normal(0, 0.05, 16)])
-    angle = np.tile(np.linspace(-1.35, 1.45, 8), 2) + grown.normal(0, 0.15, 16)  # 0 points outwards
-    width = np.full(16, 0.034)
-    lines = []
-    for generation in range(6):
-        step = grown.uniform(0.08, 0.16, len(angle))[:, None]
-        end = place + step * np.column_stack([side * np.cos(angle), np.sin(angle)])
-        lines += [(np.stack(pair), w, generation) for *pair, w in zip(place, end, width, strict=True)]
-        fork = grown.random(len(angle)) < 0.45
-        bend = grown.normal(0, 0.22, len(angle))
-        side, place = np.concatenate([side, side[fork]]), np.concatenate([end, end[fork]])
-        angle = np.concatenate([angle + bend - 0.3 * fork, angle[fork] + bend[fork] + 0.35])
-        width = 0.78 * np.concatenate([width, 0.85 * width[fork]])
-    return lines
-
-
-def _noise(grown: Generator, side: int, sd: float) -> np.ndarray:
-    """Smooth Gaussian noise of unit variance, float32 "side side"; `sd` of the blur in texture pixels."""
-    smooth = cv2.GaussianBlur(grown.standard_normal((side, side), dtype=np.float32), (0, 0), sd)
-    return np.asarray(smooth / (smooth.std() + 1e-6))
-
-
-def _markings(grown: Generator, child: Anatomy, canvas: _Canvas, tree: list[tuple[Points, float, float]]) -> Layer:
-    """What healthy lungs show: vessels that fade outwards, and a fine grain of tissue."""
-    lines = [(line, width, 0.95 - 0.1 * generation) for line, width, generation in tree]
-    vessels = canvas.blur(canvas.stroke(lines), 0.008)
-    hila = sum(np.exp(-((canvas.u - u) ** 2 + (canvas.v - v) ** 2) / 0.02) for u, v in ((-0.24, 0.0), (0.26, -0.06)))
-    grain = canvas.spread(_noise(grown, 160, 1.5)) * 0.5 + canvas.spread(_noise(grown, 32, 1.5))
-    return child.vessels * (0.1 * vessels + 0.05 * hila) + 0.01 * grain
+def _markings(healthy: Generator, child: Anatomy, canvas: _Canvas, tree: list[Points]) -> Layer:
+    """What healthy lungs show: vessels that fade outwards, hila, and a fine grain of tissue."""
+    strokes = [(lines, _CALIBRE[i], 0.95 - 0.1 * i) for i, lines in enumerate(tree)]
+    vessels = canvas.blur(canvas.stroke(*strokes), 0.008)
+    u, v = _grid(48)
+    hila = np.exp(-((np.abs(u) - 0.25) ** 2 + (v + 0.03) ** 2) / 0.02)
+    grain = canvas.spread(0.006 * _noise(healthy, 160, 1.5))
+    coarse = canvas.spread(0.06 * child.vessels * hila + 0.012 * _noise(healthy, 48, 2.0))
+    return child.vessels * 0.13 * vessels + coarse + grain
 
 
 # --- disease -------------------------------------------------------------------------------------------
 
-_LOBES = (  # side, share of the way from mediastinum to wall, height, radii, upper and lower border (fissures)
-    (-1, 0.5, -0.48, 0.34, 0.26, -9.0, -0.14),
-    (-1, 0.4, 0.08, 0.38, 0.2, -0.14, 9.0),
-    (-1, 0.55, 0.3, 0.38, 0.28, -9.0, 9.0),
-    (1, 0.5, -0.45, 0.34, 0.3, -9.0, 9.0),
-    (1, 0.45, 0.02, 0.3, 0.24, -9.0, 9.0),
-    (1, 0.55, 0.28, 0.32, 0.28, -9.0, 9.0),
+
+@dataclass(frozen=True)
+class _Lobe:
+    """Where a lobe's opacity may lie. share: from mediastinum (0) to wall (1). upper, lower: its fissures."""
+
+    side: int
+    share: float
+    v: float
+    wide: float
+    high: float
+    upper: float = -9.0
+    lower: float = 9.0
+
+
+_LOBES = (
+    _Lobe(-1, 0.5, -0.48, 0.34, 0.26, lower=-0.14),
+    _Lobe(-1, 0.4, 0.08, 0.38, 0.2, upper=-0.14),
+    _Lobe(-1, 0.55, 0.3, 0.38, 0.28),
+    _Lobe(1, 0.5, -0.45, 0.34, 0.3),
+    _Lobe(1, 0.45, 0.02, 0.3, 0.24),
+    _Lobe(1, 0.55, 0.28, 0.32, 0.28),
 )
 
 
 def _opacity(
-    grown: Generator,
+    disease: Generator,
     label: str,
     child: Anatomy,
     pose: _Pose,
     canvas: _Canvas,
     lungs: list[Layer],
-    tree: list[tuple[Points, float, float]],
+    tree: list[Points],
 ) -> Layer:
-    """The density that disease adds, 0 in healthy lungs, at most about 1; it ends where its lung ends."""
-    disease = np.random.default_rng(int(grown.integers(2**32)))
+    """The density that disease adds: 0 in healthy lungs, at most 1; it ends where its lung ends."""
     if label == "bacteria":
         return _consolidation(disease, child, pose, canvas, lungs, tree)
     if label == "virus":
@@ -542,50 +732,43 @@ def _opacity(
 
 
 def _consolidation(
-    disease: Generator,
-    child: Anatomy,
-    pose: _Pose,
-    canvas: _Canvas,
-    lungs: list[Layer],
-    tree: list[tuple[Points, float, float]],
+    disease: Generator, child: Anatomy, pose: _Pose, canvas: _Canvas, lungs: list[Layer], tree: list[Points]
 ) -> Layer:
-    count = 2 if disease.random() < 0.2 else 1
-    bronchi = [(line, 0.6 * width, 1.0) for line, width, generation in tree if generation in (1, 2, 3)]
-    airways = canvas.blur(canvas.stroke(bronchi), 0.006)
+    """Airspace filled in one lobe, in a fifth of the patients in two; the airways in it stay dark."""
+    chosen = disease.permutation(len(_LOBES))[: 2 if disease.random() < 0.2 else 1]
+    airways = canvas.blur(canvas.stroke(*[(tree[i], 0.6 * _CALIBRE[i], 1.0) for i in (1, 2, 3)]), 0.006)
+    across, down = _grid(128)
     total = np.zeros(canvas.size, np.float32)
-    for lobe in disease.permutation(len(_LOBES))[:count]:
-        side, share, v, wide, high, above, below = _LOBES[lobe]
-        inner = float(_border(child, pose, side, np.array(v)))
-        outer = float(_half_width(child, np.array(v))) - 0.05
-        u = side * (inner + (share + disease.uniform(-0.15, 0.15)) * (outer - inner))
-        v += disease.uniform(-0.06, 0.06)
-        grow = disease.uniform(0.75, 1.15)
-        away = np.hypot((canvas.u - u) / (wide * grow), (canvas.v - v) / (high * grow))
-        ragged = away + 0.16 * canvas.spread(_noise(disease, 40, 2.0))
+    for lobe in (_LOBES[i] for i in chosen):
+        v = lobe.v + disease.uniform(-0.06, 0.06)
+        inner = _border(child, pose, lobe.side, np.array(v))
+        outer = _half_width(child, v) - 0.05
+        u = lobe.side * (inner + (lobe.share + disease.uniform(-0.15, 0.15)) * (outer - inner))
+        grown = disease.uniform(0.75, 1.15)
+        away = np.hypot((across - u) / (lobe.wide * grown), (down - v) / (lobe.high * grown))
+        ragged = away + 0.16 * _noise(disease, 128, 6.0)
         body = np.clip((1.15 - ragged) / disease.uniform(0.25, 0.7), 0, 1)
-        body *= np.clip((canvas.v - above) / 0.03, 0, 1) * np.clip((below - canvas.v) / 0.03, 0, 1)
-        patchy = 1 + 0.12 * canvas.spread(_noise(disease, 64, 1.5))
-        strength = disease.uniform(0.35, 0.9)
-        total += strength * body * patchy * (1 - 0.35 * airways) * lungs[0 if side < 0 else 1]
+        body *= np.clip((down - lobe.upper) / 0.03, 0, 1) * np.clip((lobe.lower - down) / 0.03, 0, 1)
+        body *= disease.uniform(0.35, 0.9) * (1 + 0.12 * _noise(disease, 128, 3.0))
+        total += canvas.spread(body) * (1 - 0.35 * airways) * lungs[0 if lobe.side < 0 else 1]
     return np.clip(total, 0, 1)
 
 
-def _interstitial(
-    disease: Generator, canvas: _Canvas, lungs: list[Layer], tree: list[tuple[Points, float, float]]
-) -> Layer:
-    cuffs = [(line, 1.9 * width, 1.0 - 0.1 * generation) for line, width, generation in tree if generation < 5]
+def _interstitial(disease: Generator, canvas: _Canvas, lungs: list[Layer], tree: list[Points]) -> Layer:
+    """Walls of bronchi thickened, rings where they point at the reader, a net of septa, patchy haze."""
+    rings = []
     for side in (-1, 1):
-        for _ in range(7):
-            u, v, radius = disease.uniform((0.26, -0.3, 0.022), (0.5, 0.3, 0.038))
-            cuffs.append((_ellipse(side * u, v, radius, radius), 0.02, 1.0))
-    bronchi = canvas.blur(canvas.stroke(cuffs), 0.012)
+        for u, v, radius in disease.uniform((0.26, -0.3, 0.022), (0.5, 0.3, 0.038), (7, 3)):
+            rings.append(_ellipse(side * u, v, radius, radius)[::3])
+    walls: list[Stroke] = [(tree[i], 1.9 * _CALIBRE[i], 1.0 - 0.1 * i) for i in range(5)]
+    bronchi = canvas.blur(canvas.stroke(*walls, (rings, 0.02, 1.0)), 0.012)
     net = np.exp(-((_noise(disease, 192, 2.6) / 0.3) ** 2)) + 0.7 * np.exp(-((_noise(disease, 192, 1.7) / 0.3) ** 2))
-    reticular = canvas.spread(net.astype(np.float32))
-    patches = np.clip(0.75 + 0.45 * canvas.spread(_noise(disease, 28, 2.0)), 0, 1.6)
-    central = np.exp(-((np.abs(canvas.u) - 0.35) ** 2 / 0.35 + (canvas.v - disease.uniform(-0.15, 0.25)) ** 2 / 0.5))
-    strength = disease.uniform(0.55, 1.0)
-    added = 0.34 * bronchi + 0.26 * reticular + disease.uniform(0.05, 0.25)
-    return np.clip(strength * added * patches * central * (lungs[0] + lungs[1]), 0, 1).astype(np.float32)
+    u, v = _grid(48)
+    central = np.exp(-((np.abs(u) - 0.35) ** 2) / 0.35 - (v - disease.uniform(-0.15, 0.25)) ** 2 / 0.5)
+    patches = central * np.clip(0.75 + 0.45 * _noise(disease, 48, 3.5), 0, 1.6)
+    strength, haze = disease.uniform(0.55, 1.0), disease.uniform(0.05, 0.25)
+    added = 0.34 * bronchi + 0.26 * canvas.spread(net) + haze
+    return np.clip(strength * added * canvas.spread(patches) * (lungs[0] + lungs[1]), 0, 1)
 
 
 # --- the film ------------------------------------------------------------------------------------------
@@ -594,25 +777,24 @@ def _interstitial(
 def _exposed(rng: Generator, absorbed: Layer, canvas: _Canvas) -> tuple[Layer, np.ndarray]:
     """From absorption to grey 0..1, and which pixels the collimator leaves. The dials know no label."""
     rows, cols = canvas.size
-    scale = rows / 224
-    gain, offset, gamma = rng.uniform(0.95, 1.25), rng.normal(-0.03, 0.035), np.exp(rng.normal(0.0, 0.16))
-    tilt = rng.normal(0, 0.04, 2)
-    blur, grain, coarse = rng.uniform(0.0, 1.1) * scale, rng.uniform(0.004, 0.022), rng.uniform(0.0, 0.012)
+    gain, offset, gamma = rng.uniform(1.2, 2.0), rng.normal(0.0, 0.03), float(np.exp(rng.normal(0.2, 0.18)))
+    tilt = rng.normal(0, 0.05, 2)
+    blur, grain, mottle = rng.uniform(0.2, 1.1) * rows / 224, rng.uniform(0.004, 0.02), rng.uniform(0.0, 0.012)
     fine = rng.standard_normal(canvas.size, dtype=np.float32)
-    mottle = rng.standard_normal((rows // 3, cols // 3), dtype=np.float32)
+    coarse = rng.standard_normal((rows // 3, cols // 3), dtype=np.float32)
 
     x, y = np.linspace(-1, 1, cols, dtype=np.float32), np.linspace(-1, 1, rows, dtype=np.float32)[:, None]
-    film = absorbed * gain + offset * (absorbed > 0.05) + (tilt[0] * x + tilt[1] * y) * np.minimum(absorbed, 0.5)
-    film = cv2.GaussianBlur(film.astype(np.float32), (0, 0), max(blur, 0.3))
-    film = np.clip(film, 0, None) ** gamma
-    film = film / (1 + np.clip(film - 0.75, 0, None))  # the shoulder of the film's curve
-    film += coarse * cv2.resize(mottle, (cols, rows), interpolation=cv2.INTER_LINEAR)
+    heel = 1 + np.float32(tilt[0]) * x + np.float32(tilt[1]) * y
+    dose = cv2.GaussianBlur(absorbed * heel, (0, 0), max(blur, 0.3))
+    dose = np.clip(dose + offset * np.clip(dose / 0.2, 0, 1), 0.005, None)
+    film = (1 - np.exp(-gain * dose)) ** gamma
+    film += mottle * cv2.resize(coarse, (cols, rows), interpolation=cv2.INTER_LINEAR)
     film += grain * fine * (0.4 + film)
 
-    left, right, top, bottom = np.where(rng.random(4) < 0.35, rng.uniform(0.0, 0.06, 4), 0.0)
+    left, right, top, bottom = np.where(rng.random(4) < 0.3, rng.uniform(0.0, 0.06, 4), 0.0) * (cols, cols, rows, rows)
     visible = np.zeros(canvas.size, bool)
-    visible[round(top * rows) : rows - round(bottom * rows), round(left * cols) : cols - round(right * cols)] = True
-    return np.where(visible, film, 0.01).astype(np.float32), visible
+    visible[round(top) : rows - round(bottom), round(left) : cols - round(right)] = True
+    return np.where(visible, film, np.float32(0.01)), visible
 
 
 def _at(corner: int, size: tuple[int, int], inset: np.ndarray) -> tuple[int, int]:
@@ -624,23 +806,23 @@ def _at(corner: int, size: tuple[int, int], inset: np.ndarray) -> tuple[int, int
 
 def _letter(rng: Generator, size: tuple[int, int], corner: int) -> Layer:
     """R on the patient's right, which is the picture's left, or L on the other side."""
-    inset, high, shade = rng.uniform(0.04, 0.12, 2), rng.uniform(0.045, 0.08), rng.uniform(0.8, 1.0)
+    inset, high, shade = rng.uniform(0.05, 0.12, 2), rng.uniform(0.045, 0.08), rng.uniform(0.8, 1.0)
     font = cv2.FONT_HERSHEY_SIMPLEX
     scale = high * size[0] / 21  # a letter of this font is 21 px high
     thick = max(1, round(scale * 2))
-    (wide, tall), _ = cv2.getTextSize("R", font, scale, thick)
+    text = "R" if corner % 2 == 0 else "L"
+    (wide, tall), _ = cv2.getTextSize(text, font, scale, thick)
     x, y = _at(corner, size, inset)
     layer = np.zeros(size, np.uint8)
-    text = "R" if corner % 2 == 0 else "L"
     cv2.putText(layer, text, (x - wide // 2, y + tall // 2), font, scale, 255 * shade, thick, cv2.LINE_AA)
-    return layer.astype(np.float32) / 255
+    return layer.astype(np.float32) / np.float32(255)
 
 
 def _disc(rng: Generator, settings: PhantomSettings, corner: int, sick: bool) -> Layer:
-    """The planted shortcut, in the corner that the letter leaves free. Chance is used up even without it."""
+    """The planted shortcut, in a corner that the letter leaves free. Chance is used up even without it."""
     inset, radius, lot = rng.uniform(0.05, 0.09, 2), rng.uniform(0.022, 0.03), rng.random()
     layer = np.zeros(settings.size, np.uint8)
     if settings.shortcut and sick and lot < settings.shortcut_strength:
         centre = _at(corner, settings.size, inset)
         cv2.circle(layer, centre, round(radius * settings.size[0]), 255, -1, cv2.LINE_AA)
-    return layer.astype(np.float32) / 255
+    return layer.astype(np.float32) / np.float32(255)

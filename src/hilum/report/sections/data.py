@@ -91,10 +91,11 @@ def _counted(
 
 
 def _cell(rows: pd.DataFrame) -> dict[str, str]:
-    patients = rows["patient"].nunique()
+    """Films and patients; a source that knows no patients makes each film its own, and none are printed."""
+    unknown = (rows["patient"] == rows["case_id"]).all()
     return {
-        "films": count(len(rows)),
-        "patients": plural(patients, "patient") if patients != len(rows) else "",
+        "films": plural(len(rows), "film"),
+        "patients": "" if unknown else plural(rows["patient"].nunique(), "patient"),
     }
 
 

@@ -10,7 +10,7 @@ from hilum.report.beside import seed_comparison
 from hilum.report.curves import calibration_panels, operating_panels, training_panels
 from hilum.report.figures import look
 from hilum.report.pictures import film
-from hilum.report.results import Results, headline, results, size
+from hilum.report.results import Results, headline, results
 from hilum.report.sections import Section
 from hilum.report.wording import (
     METRICS,
@@ -141,12 +141,9 @@ def _rule(one: Results) -> str:
 def _where_chosen(threshold: dict[str, Any]) -> str:
     rules = {"youden": "highest sensitivity + specificity", "half": "one half, without a choice"}
     rule = rules.get(threshold.get("rule", ""), threshold.get("rule", ""))
-    if threshold.get("chosen_on") in SPLIT_WORDS and threshold.get("rule") != "half":
-        return f"rule: {rule}, chosen on {SPLIT_WORDS[threshold['chosen_on']]} films"
-    return f"rule: {rule}"
-
-
-SPLIT_WORDS = {"val": "validation", "train": "training", "test": "test"}
+    if threshold.get("rule") == "half":
+        return f"rule: {rule}"
+    return f"rule: {rule}, chosen on {split_name(threshold.get('chosen_on', ''))} films"
 
 
 def _mistakes(one: Results, paths: pd.Series) -> list[dict[str, Any]]:
@@ -194,13 +191,19 @@ def _picture(one: Results, row: pd.Series, path: str) -> dict[str, Any]:
         "label": row["label"],
         "called": row["predicted"],
         "right": row["target"] == row["predicted"],
-        "sure": number(row["sure"], 2),
+        "stated": _stated(one, row),
         "shares": [
             {"width": f"{100 * share:.2f}", "colour": look(name, one.classes).colour}
             for name, share in shares
         ],
-        "spoken": ", ".join(f"{name} {number(share, 2)}" for name, share in shares),
     }
+
+
+def _stated(one: Results, row: pd.Series) -> str:
+    """Two classes: the probability of the sick one, whatever was called, because the threshold asks for it.
+    More classes: the probability of the name that was given."""
+    name = one.classes[1] if len(one.classes) == 2 else row["predicted"]
+    return f"P({name}) = {number(row[f'prob_{name}'], 2)}"
 
 
 # -- tables ------------------------------------------------------------------------------------------------
@@ -278,7 +281,7 @@ def _all_figures(one: Results) -> dict[str, Any]:
     ]
     keys = [key for key in METRICS if key in one.block]
     return {
-        "columns": [f"{split_name(split).capitalize()}: {size(one.metrics[split])}" for split in splits],
+        "columns": [f"{split_name(split).capitalize()}: {one.size_of(split)}" for split in splits],
         "rows": [
             {
                 "name": metric(key).name,

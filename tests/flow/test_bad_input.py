@@ -1,0 +1,149 @@
+"""Whatever a person gets wrong ends in one sentence with value, place and remedy, exit code 2, and no loss."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from flow.conftest import SMALL, Answer
+from hilum.run import Run
+
+Command = Callable[..., Answer]
+
+
+def refused(answer: Answer, *words: str) -> None:
+    """One sentence on standard error, exit code 2, no traceback, and the words that matter."""
+    assert answer.code == 2, answer
+    assert "Traceback" not in answer.err
+    last = answer.err.strip().splitlines()[-1]
+    assert last.startswith("hilum: ")
+    for word in words:
+        assert word in last, last
+
+
+def films(folder: Path, counts: dict[str, int]) -> Path:
+    """A folder of noise films, one folder per class."""
+    chance = np.random.default_rng(0)
+    for label, count in counts.items():
+        (folder / label).mkdir(parents=True)
+        for number in range(count):
+            cv2.imwrite(str(folder / label / f"{number}.png"), chance.integers(0, 256, (40, 48), dtype=np.uint8))
+    return folder
+
+
+def test_missing_folder(tmp_path: Path, hilum: Command) -> None:
+    refused(hilum("study", tmp_path / "nowhere", "--out", tmp_path / "run"), "nowhere", "does not exist")
+    assert not (tmp_path / "run").exists()
+
+
+def test_empty_class(tmp_path: Path, hilum: Command) -> None:
+    data = films(tmp_path / "data", {"normal": 4, "pneumonia": 0})
+    refused(hilum("study", data, "--out", tmp_path / "run"), "pneumonia")
+
+
+def test_one_class_only(tmp_path: Path, hilum: Command) -> None:
+    data = films(tmp_path / "data", {"normal": 6})
+    refused(hilum("study", data, "--out", tmp_path / "run"), "'normal'", "at least two classes")
+
+
+def test_too_few_patients(tmp_path: Path, hilum: Command) -> None:
+    data = films(tmp_path / "data", {"normal": 1, "pneumonia": 9})
+    refused(hilum("study", data, "--out", tmp_path / "run", *SMALL), "normal")
+
+
+def test_a_label_not_known(tmp_path: Path, hilum: Command) -> None:
+    data = films(tmp_path / "data", {"normal": 2, "pneumonia": 2})
+    table = tmp_path / "table.csv"
+    table.write_text("path,label,split\ndata/normal/0.png,normal,train\ndata/pneumonia/0.png,pneumonia,tset\n")
+    refused(hilum("study", table, "--out", tmp_path / "run"), "row 3", "'tset'", "train, val, test")
+    assert data.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"this is no image", b"\x89PNG\r\n\x1a\n cut off"])
+def test_a_file_that_is_no_image(content: bytes, tmp_path: Path, hilum: Command) -> None:
+    data = films(tmp_path / "data", {"normal": 12, "pneumonia": 12})
+    bad = data / "normal" / "3.png"
+    bad.write_bytes(content)
+    refused(hilum("study", data, "--out", tmp_path / "run", *SMALL), "1 of 24 files can't be read", "--skip-unreadable")
+    answer = hilum("study", data, "--out", tmp_path / "skipped", "--skip-unreadable", *SMALL)
+    assert answer.code == 0, answer.err
+    assert len(Run(tmp_path / "skipped").cases()) == 23
+    assert "3" in Run(tmp_path / "skipped").facts()["skipped_files"][0]
+
+
+def test_recipe_with_wrong_key_or_range(phantom_data: Path, tmp_path: Path, hilum: Command) -> None:
+    out = tmp_path / "run"
+    wrong = "--set=binary.training.epoch=3"
+    refused(hilum("study", phantom_data, "--out", out, wrong), "'tasks.binary.training.epoch'", "'epochs'")
+    refused(hilum("study", phantom_data, "--out", out, "--set=binary.training.epochs=-1"), "epochs = -1")
+    refused(hilum("study", phantom_data, "--out", out, "--preset", "quickk"), "'quickk'", "'quick'")
+    refused(hilum("study", phantom_data, "--out", out, "--task", "binray"), "'binray'", "'binary'")
+    assert not out.exists()
+
+
+def test_a_run_folder_that_is_taken_foreign_or_half_written(small_run: Run, tmp_path: Path, hilum: Command) -> None:
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / "letter.txt").write_text("mine")
+    refused(hilum("study", "phantom", "--out", taken, *SMALL), "already holds files", "--resume")
+    assert (taken / "letter.txt").read_text() == "mine"
+    refused(hilum("report", taken), "has no run.json")
+    refused(hilum("report", tmp_path / "none"), "does not exist")
+    old = tmp_path / "old"
+    shutil.copytree(small_run.path, old)
+    (old / "run.json").write_text(json.dumps({**small_run.facts(), "format": 0}))
+    refused(hilum("report", old), "format 0", "this hilum reads format 1")
+    (old / "run.json").write_text('{"format"')
+    refused(hilum("evaluate", old), "run.json is damaged")
+
+
+def test_going_on_with_other_data_or_another_recipe(
+    small_run: Run, phantom_data: Path, tmp_path: Path, hilum: Command
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(small_run.path, copy)
+    changed = [*SMALL, "--set=binary.training.epochs=9"]
+    refused(hilum("study", phantom_data, "--out", copy, "--resume", *changed), "another recipe for 'binary'")
+    other = films(tmp_path / "data", {"normal": 12, "pneumonia": 12})
+    refused(hilum("study", other, "--out", copy, "--resume", *SMALL), "other data")
+
+
+def test_a_full_disk_and_no_permission(
+    phantom_data: Path, tmp_path: Path, hilum: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """/dev/full refuses every byte; a folder below a file can't be made. Both are the system's own errors."""
+    (tmp_path / "file").write_text("")
+    refused(hilum("study", phantom_data, "--out", tmp_path / "file" / "run", *SMALL), str(tmp_path / "file"))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", str(tmp_path / "run"))
+
+    monkeypatch.setattr("hilum.study.Run.create", full)
+    refused(hilum("study", phantom_data, "--out", tmp_path / "run", *SMALL), "no space left", "--resume")
+
+    def forbidden(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(tmp_path / "run"))
+
+    monkeypatch.setattr("hilum.study.Run.create", forbidden)
+    refused(hilum("study", phantom_data, "--out", tmp_path / "run", *SMALL), "no permission", "another folder")
+
+
+def test_predict_names_what_it_cannot_use(small_run: Run, tmp_path: Path, hilum: Command) -> None:
+    film = small_run.cases().table["path"][0]
+    refused(hilum("predict", tmp_path / "no.png", "--model", small_run.path / "binary"), "no.png", "does not exist")
+    refused(hilum("predict", film, "--model", tmp_path), "holds no model")
+    refused(hilum("predict", film, "--model", small_run.path), "several models", "binary, etiology")
+    (tmp_path / "text.png").write_text("hello")
+    refused(hilum("predict", film, tmp_path / "text.png", "--model", small_run.path / "binary"), "text.png")
+
+
+def test_weights_that_were_changed(small_run: Run, tmp_path: Path, hilum: Command) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(small_run.path, copy)
+    weights = copy / "binary" / "model" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4])
+    refused(hilum("evaluate", copy), "is not the file that model.json was written for")

@@ -1,0 +1,187 @@
+"""The main job from a folder of films to a report, and everything a person does with a run afterwards."""
+
+import csv
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import hilum as package
+from flow.conftest import SMALL
+from hilum.data.decode import read_grey
+from hilum.run import Run
+
+
+def test_a_finished_run_holds_what_the_docs_promise(small_run: Run) -> None:
+    facts = small_run.facts()
+    assert facts["status"] == "finished"
+    assert facts["argv"][:2] == ["hilum", "study"]
+    assert facts["data"]["source"] == "phantom"
+    assert set(facts["stages"]) >= {"audit", "train binary", "evaluate etiology", "report"}
+    assert small_run.tasks == ("binary", "etiology")
+    for name in small_run.tasks:
+        folder = small_run.task(name)
+        assert len(folder.history()) == 2
+        metrics = folder.metrics()
+        assert set(metrics) == {"train", "val", "test"}
+        accuracy = metrics["test"]["accuracy"]
+        assert accuracy["value"] == accuracy["k"] / accuracy["n"]
+        assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
+        assert (folder.model_folder / "golden.npz").exists()
+    assert small_run.report_file.stat().st_size > 50_000
+
+
+def test_metrics_follow_from_the_predictions_file(small_run: Run) -> None:
+    """Counted again by hand from the CSV: nothing in metrics.json comes from elsewhere."""
+    for name in small_run.tasks:
+        table = small_run.task(name).predictions()
+        for split, block in small_run.task(name).metrics().items():
+            rows = table[table["split"] == split]
+            assert block["accuracy"]["k"] == int((rows["predicted"] == rows["target"]).sum())
+            assert block["accuracy"]["n"] == len(rows)
+            assert np.sum(block["confusion"]) == len(rows)
+
+
+def test_predictions_are_those_of_the_loaded_model(small_run: Run) -> None:
+    """load_model, pixels.apply and forward give the very logits in predictions.csv, from the image files."""
+    model = package.load_model(small_run.path / "etiology")
+    paths = small_run.cases().table.set_index("case_id")["path"]
+    rows = small_run.task("etiology").predictions().head(6)
+    x = torch.stack([model.pixels.apply(read_grey(paths[case])) for case in rows["case_id"]])
+    with torch.no_grad():
+        logits = model(x).numpy()
+    written = rows[[f"logit_{name}" for name in model.classes]].to_numpy()
+    np.testing.assert_allclose(logits, written, atol=2e-4)
+
+
+def test_the_threshold_comes_from_val_alone(small_run: Run) -> None:
+    from hilum.evaluation.decision import choose_threshold
+
+    folder = small_run.task("binary")
+    threshold = folder.card()["threshold"]
+    assert (threshold["chosen_on"], threshold["class"]) == ("val", "pneumonia")
+    table = folder.predictions()
+    val = table[table["split"] == "val"]
+    sick = (val["target"] == "pneumonia").to_numpy()
+    expected = choose_threshold(val["prob_pneumonia"].to_numpy(), sick, "youden")
+    assert threshold["value"] == pytest.approx(expected, abs=1e-6)
+    called = table["prob_pneumonia"] >= threshold["value"]
+    assert (called == (table["predicted"] == "pneumonia")).mean() > 0.999  # nine digits in the CSV
+
+
+def test_no_patient_is_on_both_sides(small_run: Run) -> None:
+    cases = small_run.cases().table.set_index("case_id")
+    for name in small_run.tasks:
+        sides = cases.assign(side=small_run.split(name)).groupby("patient")["side"].nunique()
+        assert sides.max() == 1
+        assert small_run.facts()["split"][name]["leaky"] is False
+
+
+def test_resume_of_a_finished_run_trains_nothing(small_run: Run, phantom_data: Path, tmp_path: Path, hilum) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(small_run.path, copy)
+    weights = copy / "binary" / "model" / "weights.safetensors"
+    before = weights.stat().st_mtime_ns
+    answer = hilum("study", phantom_data, "--out", copy, "--resume", *SMALL)
+    assert answer.code == 0
+    assert answer.out.strip() == str(copy / "report" / "index.html")
+    assert weights.stat().st_mtime_ns == before
+
+
+def test_a_resolved_recipe_repeats_the_run(small_run: Run, phantom_data: Path, tmp_path: Path, hilum) -> None:
+    out = tmp_path / "again"
+    answer = hilum("train", phantom_data, "--preset", small_run.recipe_file, "--task", "binary", "--out", out)
+    assert answer.code == 0, answer.err
+    first, again = (Run(path).task("binary").metrics() for path in (small_run.path, out))
+    assert first["test"]["auroc"]["value"] == pytest.approx(again["test"]["auroc"]["value"], abs=1e-6)
+    assert not (out / "report").exists()
+
+
+def test_evaluate_and_report_come_again_from_the_run(small_run: Run, tmp_path: Path, hilum) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(small_run.path, copy)
+    before = Run(copy).task("binary").metrics()
+    for name in ("metrics.json", "predictions.csv"):
+        (copy / "binary" / name).unlink()
+    shutil.rmtree(copy / "report")
+    answer = hilum("evaluate", copy)
+    assert answer.code == 0
+    assert Run(copy).task("binary").metrics() == before
+    assert f"{before['test']['auroc']['value']:.3f}" in answer.out
+    assert hilum("report", copy).out.strip() == str(copy / "report" / "index.html")
+
+
+def test_predict_prints_table_json_and_csv(small_run: Run, hilum) -> None:
+    table = small_run.cases().table
+    films = table["path"].head(2).tolist()
+    model = small_run.path / "etiology"
+    text = hilum("predict", *films, "--model", model)
+    assert "Research use only" in text.out
+    rows = json.loads(hilum("predict", *films, "--model", model, "--format", "json").out)
+    known = small_run.task("etiology").predictions().set_index("case_id")
+    for row, case in zip(rows, table["case_id"], strict=False):
+        assert row["predicted"] == known.loc[case, "predicted"]
+        assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    lines = list(csv.reader(io.StringIO(hilum("predict", *films, "--model", model, "--format", "csv").out)))
+    assert lines[0] == ["file", "predicted", "normal", "bacteria", "virus"]
+    assert [line[0] for line in lines[1:]] == films
+
+
+def test_audit_and_phantom_and_recipe_commands(phantom_data: Path, tmp_path: Path, hilum) -> None:
+    answer = hilum("data", "audit", phantom_data)
+    assert answer.code == 0
+    assert "contrast" in answer.out
+    folder = tmp_path / "drawn"
+    assert hilum("data", "phantom", folder, "--patients", 4).out.strip() == str(folder)
+    assert len(pd.read_csv(folder / "cases.csv")) >= 4
+    recipe = hilum("recipe", "best", "--set", "binary.training.epochs=7")
+    assert "epochs: 7" in recipe.out
+
+
+@pytest.mark.slow
+def test_kill_9_and_resume_ends_with_the_same_weights(phantom_data: Path, tmp_path: Path) -> None:
+    """Killed after an epoch, gone on with --resume: the bytes of an uninterrupted run."""
+    script = "from hilum.cli import main; main()"
+    choices = [*SMALL, "--set=binary.training.epochs=6", "--task=binary"]
+
+    def command(out: Path) -> list[str]:
+        return [sys.executable, "-c", script, "train", str(phantom_data), "--out", str(out), "--resume", *choices]
+
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": {**os.environ, "OMP_NUM_THREADS": "1"}}
+    cut, whole = tmp_path / "cut", tmp_path / "whole"
+    with subprocess.Popen(command(cut), **quiet) as process:
+        history = cut / "binary" / "history.csv"
+        while process.poll() is None and not (history.exists() and len(history.read_text().splitlines()) > 2):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    assert not (cut / "binary" / "model" / "model.json").exists(), "the training was over before the kill"
+    subprocess.run(command(cut), check=True, **quiet)
+    subprocess.run(command(whole), check=True, **quiet)
+    files = [folder / "binary" / "model" / "weights.safetensors" for folder in (cut, whole)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_real_radiographs_to_the_end(real_data: Path, tmp_path: Path, hilum) -> None:
+    """Small pixels, one epoch: the flow on the real set, and a figure far from chance."""
+    out = tmp_path / "real"
+    small = [choice for choice in SMALL if "epochs" not in choice]
+    one = ["--set=binary.training.epochs=1", "--set=etiology.training.epochs=1"]
+    answer = hilum("study", real_data, "--out", out, *small, *one)
+    assert answer.code == 0, answer.err
+    run = Run(out)
+    assert run.facts()["data"]["n_cases"] == 5232
+    assert run.task("binary").metrics()["val"]["auroc"]["value"] > 0.8
+    assert "val" in run.task("etiology").metrics()
+    assert run.report_file.stat().st_size < 25_000_000
