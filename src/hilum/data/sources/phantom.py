@@ -614,7 +614,7 @@ def _air(pose: _Pose, canvas: _Canvas) -> Layer:
     """How much a lung takes away: less in a shallow breath, near the wall, at the top and at the base."""
     u, v = _grid(32)
     depth = 1 - 0.3 * np.abs(u) ** 3 - 0.12 * np.clip(v + 0.2, 0, 1) - 0.3 * np.clip(-v - 0.35, 0, 1)
-    return canvas.spread((0.45 - 0.12 * pose.haze) * depth)
+    return canvas.spread((0.5 - 0.14 * pose.haze) * depth)
 
 
 def _belly(rng: Generator, child: Anatomy, pose: _Pose, canvas: _Canvas) -> Layer:
@@ -765,9 +765,9 @@ def _interstitial(disease: Generator, canvas: _Canvas, lungs: list[Layer], tree:
     net = np.exp(-((_noise(disease, 192, 2.6) / 0.3) ** 2)) + 0.7 * np.exp(-((_noise(disease, 192, 1.7) / 0.3) ** 2))
     u, v = _grid(48)
     central = np.exp(-((np.abs(u) - 0.35) ** 2) / 0.35 - (v - disease.uniform(-0.15, 0.25)) ** 2 / 0.5)
-    patches = central * np.clip(0.75 + 0.45 * _noise(disease, 48, 3.5), 0, 1.6)
-    strength, haze = disease.uniform(0.55, 1.0), disease.uniform(0.05, 0.25)
-    added = 0.34 * bronchi + 0.26 * canvas.spread(net) + haze
+    patches = central * np.clip(0.9 + 0.35 * _noise(disease, 48, 3.5), 0.3, 1.6)
+    strength, haze = disease.uniform(0.6, 1.0), disease.uniform(0.0, 0.2)
+    added = 0.5 * bronchi + 0.4 * canvas.spread(net) + haze
     return np.clip(strength * added * canvas.spread(patches) * (lungs[0] + lungs[1]), 0, 1)
 
 
@@ -777,7 +777,7 @@ def _interstitial(disease: Generator, canvas: _Canvas, lungs: list[Layer], tree:
 def _exposed(rng: Generator, absorbed: Layer, canvas: _Canvas) -> tuple[Layer, np.ndarray]:
     """From absorption to grey 0..1, and which pixels the collimator leaves. The dials know no label."""
     rows, cols = canvas.size
-    gain, offset, gamma = rng.uniform(1.2, 2.0), rng.normal(0.0, 0.03), float(np.exp(rng.normal(0.2, 0.18)))
+    gain, offset, gamma = rng.uniform(1.2, 2.0), rng.normal(0.0, 0.03), float(np.exp(rng.normal(0.3, 0.18)))
     tilt = rng.normal(0, 0.05, 2)
     blur, grain, mottle = rng.uniform(0.2, 1.1) * rows / 224, rng.uniform(0.004, 0.02), rng.uniform(0.0, 0.012)
     fine = rng.standard_normal(canvas.size, dtype=np.float32)
