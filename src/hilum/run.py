@@ -28,6 +28,10 @@ FORMAT = 1
 """Raised when the meaning of a file in a run folder changes; an older run is then refused, never misread."""
 
 
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 class TaskFolder:
     """What one task of a run has left behind. Reading something that is not there yet raises RunError."""
 
@@ -101,13 +105,18 @@ class Run:
     def create(cls, path: str | Path, facts: dict[str, Any], recipe: dict[str, Any]) -> "Run":
         """A new run with status "started". The folder may exist if it is empty."""
         folder = Path(path)
-        if folder.exists() and any(folder.iterdir()):
-            raise RunError(f"{folder} already holds files", "choose another --out, or go on with --resume")
+        cls.refuse_taken(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        write_text(folder / "recipe.yaml", yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True))
-        write_json(folder / "run.json", {"format": FORMAT, "status": "started", "started": now, **facts})
-        return cls(folder)
+        write_json(folder / "run.json", {"format": FORMAT, "status": "started", "started": _now(), **facts})
+        run = cls(folder)
+        run.write_recipe(recipe)
+        return run
+
+    @staticmethod
+    def refuse_taken(folder: Path) -> None:
+        """RunError when a new run in this folder would mix with files that are there already."""
+        if folder.is_dir() and any(folder.iterdir()):
+            raise RunError(f"{folder} already holds files", "choose another --out, or go on with --resume")
 
     # -- facts -------------------------------------------------------------------------------------------
 
@@ -122,9 +131,13 @@ class Run:
         """Adds or replaces entries of run.json."""
         write_json(self.facts_file, {**self.facts(), **more})
 
+    def stop_the_clock(self) -> None:
+        """Writes down when the work ended; the report, drawn next, prints it."""
+        self.add_facts(finished=_now())
+
     def finish(self) -> None:
         """The last thing a study does: whoever reads status "finished" knows that nothing is missing."""
-        self.add_facts(status="finished", finished=datetime.now(UTC).isoformat(timespec="seconds"))
+        self.add_facts(status="finished")
 
     def recipe(self) -> dict[str, Any]:
         """recipe.yaml as plain values."""
@@ -134,6 +147,10 @@ class Run:
             raise RunError(f"{self.recipe_file} is missing", "make the run again") from None
         except yaml.YAMLError as error:
             raise RunError(f"{self.recipe_file} is damaged ({error})", "make the run again") from None
+
+    def write_recipe(self, recipe: dict[str, Any]) -> None:
+        """Writes recipe.yaml, every choice written out."""
+        write_text(self.recipe_file, yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True))
 
     # -- data --------------------------------------------------------------------------------------------
 
@@ -152,8 +169,12 @@ class Run:
         return table[task].fillna("unused")
 
     def write_split(self, columns: dict[str, pd.Series]) -> None:
-        """split.csv: one row per case, one column per task."""
-        table = pd.DataFrame(columns).fillna("unused")
+        """split.csv: one row per case, one column per task. Columns of other tasks stay."""
+        known = {}
+        if self.split_file.exists():
+            before = read_table(self.split_file, **{"case_id": str}).set_index("case_id")
+            known = {name: before[name] for name in before.columns}
+        table = pd.DataFrame({**known, **columns}).fillna("unused")
         write_table(self.split_file, table.rename_axis("case_id").reset_index())
 
     def audit(self) -> dict[str, Any] | None:

@@ -49,6 +49,8 @@ def study(wish: Wish) -> Run:
 
     Stages that are finished are not done again. RunError when --out holds another study.
     """
+    if not (wish.resume and (wish.out / "run.json").exists()):
+        Run.refuse_taken(wish.out)  # before minutes are spent on reading data
     cases = open_source(wish.data, wish.source)
     say(f"{len(cases)} radiographs from {cases.root} ({cases.source}), labels: {', '.join(cases.labels)}")
     run = _open_run(wish, cases)
@@ -59,21 +61,20 @@ def study(wish: Wish) -> Run:
         splits = {name: _split(cases, wish.recipe.tasks[name]) for name in tasks}
         cases.write(run.cases_file)
         run.write_split({name: one.of for name, one in splits.items()})
-        run.add_facts(split={name: one.facts() for name, one in splits.items()})
+        known = run.facts().get("split", {})
+        run.add_facts(split={**known, **{name: one.facts() for name, one in splits.items()}})
         _audit(run, cases, splits)
     for name, one in tasks.items():
         with _stage(run, f"train {name}"):
             train_task(run.task(name), cases, splits[name], one, wish.recipe.tasks[name], wish.recipe.name)
         with _stage(run, f"evaluate {name}"):
             evaluate_stage(run.task(name), cases, splits[name].of, one, wish.recipe, again=False)
+    run.stop_the_clock()
     if wish.report:
         from hilum.report.build import build_report
 
-        with _stage(run, "report"):
-            build_report(run)
-    run.finish()
-    if wish.report:  # the head of the report prints when the run was finished
         build_report(run)
+    run.finish()
     return run
 
 
@@ -276,6 +277,7 @@ def _same_study(run: Run, wish: Wish, cases: Cases) -> None:
     for name, choices in now["tasks"].items():
         if name in before["tasks"] and before["tasks"][name] != choices:
             raise RunError(f"{run.path} was made with another recipe for {name!r}", "choose another --out")
+    run.write_recipe({**before, "tasks": {**before["tasks"], **now["tasks"]}})
 
 
 @contextmanager

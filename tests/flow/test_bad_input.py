@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from flow.conftest import SMALL, Answer
+from .conftest import SMALL, Answer
 from hilum.run import Run
 
 Command = Callable[..., Answer]

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 import hilum as package
-from flow.conftest import SMALL
+from .conftest import SMALL
 from hilum.data.decode import read_grey
 from hilum.run import Run
 
@@ -27,7 +27,7 @@ def test_a_finished_run_holds_what_the_docs_promise(small_run: Run) -> None:
     assert facts["status"] == "finished"
     assert facts["argv"][:2] == ["hilum", "study"]
     assert facts["data"]["source"] == "phantom"
-    assert set(facts["stages"]) >= {"audit", "train binary", "evaluate etiology", "report"}
+    assert set(facts["stages"]) >= {"audit", "train binary", "evaluate etiology"}
     assert small_run.tasks == ("binary", "etiology")
     for name in small_run.tasks:
         folder = small_run.task(name)
@@ -98,6 +98,22 @@ def test_resume_of_a_finished_run_trains_nothing(small_run: Run, phantom_data: P
     assert weights.stat().st_mtime_ns == before
 
 
+def test_a_task_can_be_added_later(small_run: Run, phantom_data: Path, tmp_path: Path, hilum) -> None:
+    """First one task, then the other in the same folder: nothing of the first is lost."""
+    out = tmp_path / "two"
+    assert hilum("train", phantom_data, "--out", out, "--task", "binary", *SMALL).code == 0
+    first = Run(out).task("binary").metrics()
+    answer = hilum("study", phantom_data, "--out", out, "--task", "etiology", "--resume", *SMALL)
+    assert answer.code == 0, answer.err
+    run = Run(out)
+    assert run.tasks == ("binary", "etiology")
+    assert set(run.recipe()["tasks"]) == set(run.facts()["split"]) == {"binary", "etiology"}
+    assert run.task("binary").metrics() == first
+    for name in run.tasks:
+        pd.testing.assert_series_equal(run.split(name), small_run.split(name))
+    assert hilum("evaluate", out).code == 0
+
+
 def test_a_resolved_recipe_repeats_the_run(small_run: Run, phantom_data: Path, tmp_path: Path, hilum) -> None:
     out = tmp_path / "again"
     answer = hilum("train", phantom_data, "--preset", small_run.recipe_file, "--task", "binary", "--out", out)
@@ -142,8 +158,8 @@ def test_audit_and_phantom_and_recipe_commands(phantom_data: Path, tmp_path: Pat
     assert answer.code == 0
     assert "contrast" in answer.out
     folder = tmp_path / "drawn"
-    assert hilum("data", "phantom", folder, "--patients", 4).out.strip() == str(folder)
-    assert len(pd.read_csv(folder / "cases.csv")) >= 4
+    assert hilum("data", "phantom", folder, "--patients", 20).out.strip() == str(folder)
+    assert len(pd.read_csv(folder / "cases.csv")) >= 20
     recipe = hilum("recipe", "best", "--set", "binary.training.epochs=7")
     assert "epochs: 7" in recipe.out
 

@@ -31,7 +31,7 @@ def head(run: Run) -> Section:
         {
             "name": facts.get("name") or run.path.name,
             "purpose": f"Research use only; not a medical device. {people}",
-            "finished": facts.get("status") == "finished",
+            "finished": "finished" in facts,
             "facts": _facts(facts, data),
         },
     )
