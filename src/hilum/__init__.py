@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hilum.data.cases import Cases as Cases
+    from hilum.data.decode import read_grey as read_grey
     from hilum.data.images import Pixels as Pixels
     from hilum.data.sources import open_source as open_source
     from hilum.errors import HilumError as HilumError
@@ -27,6 +28,7 @@ _HOMES = {
     "Cases": "hilum.data.cases",
     "open_source": "hilum.data.sources",
     "Pixels": "hilum.data.images",
+    "read_grey": "hilum.data.decode",
     "load_model": "hilum.models",
     "Run": "hilum.run",
     "evaluate": "hilum.evaluation.evaluate",
@@ -40,6 +42,7 @@ __all__ = [
     "evaluate",
     "load_model",
     "open_source",
+    "read_grey",
 ]
 
 

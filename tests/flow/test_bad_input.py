@@ -1,4 +1,4 @@
-"""Whatever a person gets wrong ends in one sentence with value, place and remedy, exit code 2, and no loss."""
+"""Whatever a person gets wrong ends in one sentence with value, place and remedy, exit code 2, no loss."""
 
 import json
 import shutil
@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from .conftest import SMALL, Answer
 from hilum.run import Run
+
+from ..conftest import SMALL, Answer
 
 Command = Callable[..., Answer]
 
@@ -31,7 +32,9 @@ def films(folder: Path, counts: dict[str, int]) -> Path:
     for label, count in counts.items():
         (folder / label).mkdir(parents=True)
         for number in range(count):
-            cv2.imwrite(str(folder / label / f"{number}.png"), chance.integers(0, 256, (40, 48), dtype=np.uint8))
+            cv2.imwrite(
+                str(folder / label / f"{number}.png"), chance.integers(0, 256, (40, 48), dtype=np.uint8)
+            )
     return folder
 
 
@@ -58,7 +61,9 @@ def test_too_few_patients(tmp_path: Path, hilum: Command) -> None:
 def test_a_label_not_known(tmp_path: Path, hilum: Command) -> None:
     data = films(tmp_path / "data", {"normal": 2, "pneumonia": 2})
     table = tmp_path / "table.csv"
-    table.write_text("path,label,split\ndata/normal/0.png,normal,train\ndata/pneumonia/0.png,pneumonia,tset\n")
+    table.write_text(
+        "path,label,split\ndata/normal/0.png,normal,train\ndata/pneumonia/0.png,pneumonia,tset\n"
+    )
     refused(hilum("study", table, "--out", tmp_path / "run"), "row 3", "'tset'", "train, val, test")
     assert data.exists()
 
@@ -68,7 +73,11 @@ def test_a_file_that_is_no_image(content: bytes, tmp_path: Path, hilum: Command)
     data = films(tmp_path / "data", {"normal": 12, "pneumonia": 12})
     bad = data / "normal" / "3.png"
     bad.write_bytes(content)
-    refused(hilum("study", data, "--out", tmp_path / "run", *SMALL), "1 of 24 files can't be read", "--skip-unreadable")
+    refused(
+        hilum("study", data, "--out", tmp_path / "run", *SMALL),
+        "1 of 24 files can't be read",
+        "--skip-unreadable",
+    )
     answer = hilum("study", data, "--out", tmp_path / "skipped", "--skip-unreadable", *SMALL)
     assert answer.code == 0, answer.err
     assert len(Run(tmp_path / "skipped").cases()) == 23
@@ -85,7 +94,9 @@ def test_recipe_with_wrong_key_or_range(phantom_data: Path, tmp_path: Path, hilu
     assert not out.exists()
 
 
-def test_a_run_folder_that_is_taken_foreign_or_half_written(small_run: Run, tmp_path: Path, hilum: Command) -> None:
+def test_a_run_folder_that_is_taken_foreign_or_half_written(
+    small_run: Run, tmp_path: Path, hilum: Command
+) -> None:
     taken = tmp_path / "taken"
     taken.mkdir()
     (taken / "letter.txt").write_text("mine")
@@ -129,12 +140,18 @@ def test_a_full_disk_and_no_permission(
         raise PermissionError(13, "Permission denied", str(tmp_path / "run"))
 
     monkeypatch.setattr("hilum.study.Run.create", forbidden)
-    refused(hilum("study", phantom_data, "--out", tmp_path / "run", *SMALL), "no permission", "another folder")
+    refused(
+        hilum("study", phantom_data, "--out", tmp_path / "run", *SMALL), "no permission", "another folder"
+    )
 
 
 def test_predict_names_what_it_cannot_use(small_run: Run, tmp_path: Path, hilum: Command) -> None:
     film = small_run.cases().table["path"][0]
-    refused(hilum("predict", tmp_path / "no.png", "--model", small_run.path / "binary"), "no.png", "does not exist")
+    refused(
+        hilum("predict", tmp_path / "no.png", "--model", small_run.path / "binary"),
+        "no.png",
+        "does not exist",
+    )
     refused(hilum("predict", film, "--model", tmp_path), "holds no model")
     refused(hilum("predict", film, "--model", small_run.path), "several models", "binary, etiology")
     (tmp_path / "text.png").write_text("hello")

@@ -17,9 +17,10 @@ import pytest
 import torch
 
 import hilum as package
-from .conftest import SMALL
 from hilum.data.decode import read_grey
 from hilum.run import Run
+
+from ..conftest import SMALL
 
 
 def test_a_finished_run_holds_what_the_docs_promise(small_run: Run) -> None:
@@ -87,7 +88,9 @@ def test_no_patient_is_on_both_sides(small_run: Run) -> None:
         assert small_run.facts()["split"][name]["leaky"] is False
 
 
-def test_resume_of_a_finished_run_trains_nothing(small_run: Run, phantom_data: Path, tmp_path: Path, hilum) -> None:
+def test_resume_of_a_finished_run_trains_nothing(
+    small_run: Run, phantom_data: Path, tmp_path: Path, hilum
+) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(small_run.path, copy)
     weights = copy / "binary" / "model" / "weights.safetensors"
@@ -171,9 +174,23 @@ def test_kill_9_and_resume_ends_with_the_same_weights(phantom_data: Path, tmp_pa
     choices = [*SMALL, "--set=binary.training.epochs=6", "--task=binary"]
 
     def command(out: Path) -> list[str]:
-        return [sys.executable, "-c", script, "train", str(phantom_data), "--out", str(out), "--resume", *choices]
+        return [
+            sys.executable,
+            "-c",
+            script,
+            "train",
+            str(phantom_data),
+            "--out",
+            str(out),
+            "--resume",
+            *choices,
+        ]
 
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": {**os.environ, "OMP_NUM_THREADS": "1"}}
+    quiet = {
+        "stdout": subprocess.DEVNULL,
+        "stderr": subprocess.DEVNULL,
+        "env": {**os.environ, "OMP_NUM_THREADS": "1"},
+    }
     cut, whole = tmp_path / "cut", tmp_path / "whole"
     with subprocess.Popen(command(cut), **quiet) as process:
         history = cut / "binary" / "history.csv"

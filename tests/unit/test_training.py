@@ -1,7 +1,5 @@
 """Training: what one step computes, what an epoch sees, and that an interruption changes nothing."""
 
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,14 +79,6 @@ def fit(
         return {"accuracy": float((probabilities.argmax(1) == val.targets[positions]).mean())}
 
     return fit_task(TaskFolder(folder), choice, TASK, train, val, score, card or {})
-
-
-@pytest.fixture(autouse=True)
-def _keep_ctrl_c() -> Iterator[None]:
-    """Lightning ignores SIGINT after an interruption; the tests that follow should not."""
-    before = signal.getsignal(signal.SIGINT)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 INTERRUPTED = {

@@ -50,7 +50,9 @@ SHORTCUTS = ("marker",)
 _TEST_SHARE = 0.3
 _PROPORTIONS = {"train": (1341, 2530, 1345), "test": (234, 242, 148)}  # images of the public set, as LABELS
 _FILMS = (0.6, 0.25, 0.1, 0.05)  # shares of the patients with one, two, three and four films
-_NOTE = "These films are drawn by a program, not taken from people: figures on them say nothing about patients."
+_NOTE = (
+    "These films are drawn by a program, not taken from people: figures on them say nothing about patients."
+)
 
 Generator = np.random.Generator
 Points = np.ndarray  # float "n 2": u and v of the patient
@@ -268,7 +270,9 @@ def _holds(folder: Path, facts: dict[str, Any]) -> bool:
         raise DataError(f"{folder} is not empty and holds no phantom", "choose another folder")
     if read_json(folder / "phantom.json") != facts:
         raise DataError(f"{folder} holds a phantom of other settings", "choose another folder or delete it")
-    names = plan(PhantomSettings(**{**facts["settings"], "size": tuple(facts["settings"]["size"])}))["case_id"]
+    names = plan(PhantomSettings(**{**facts["settings"], "size": tuple(facts["settings"]["size"])}))[
+        "case_id"
+    ]
     files = [folder / "cases.csv"]
     files += [folder / "images" / f"{name}.png" for name in names]
     files += [folder / "masks" / f"{name}.npz" for name in names]
@@ -284,7 +288,9 @@ def _draw_all(folder: Path, settings: PhantomSettings) -> None:
         drawn = film(settings, label, person, image)
         _, data = cv2.imencode(".png", drawn.image)
         (folder / "images" / f"{case_id}.png").write_bytes(data.tobytes())
-        np.savez_compressed(folder / "masks" / f"{case_id}.npz", **{name: getattr(drawn, name) for name in MASKS})
+        np.savez_compressed(
+            folder / "masks" / f"{case_id}.npz", **{name: getattr(drawn, name) for name in MASKS}
+        )
 
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         list(pool.map(one, rows["case_id"], rows["label"], rows["person"], rows["image"]))
@@ -478,7 +484,11 @@ def _border(child: Anatomy, pose: _Pose, side: int, v: np.ndarray) -> np.ndarray
 def _dome(pose: _Pose, side: int, u: np.ndarray) -> np.ndarray:
     """The diaphragm's height at a distance u from the midline; the right dome stands higher."""
     top = 0.46 + pose.breath + (0.05 if side > 0 else 0.0)
-    return top + 0.26 * np.clip((u - 0.5) / 0.45, 0, None) ** 2.2 + 0.07 * np.clip((0.5 - u) / 0.35, 0, None) ** 2
+    return (
+        top
+        + 0.26 * np.clip((u - 0.5) / 0.45, 0, None) ** 2.2
+        + 0.07 * np.clip((0.5 - u) / 0.35, 0, None) ** 2
+    )
 
 
 def _lung(child: Anatomy, pose: _Pose, side: int) -> Points:
@@ -634,15 +644,21 @@ def _belly(rng: Generator, child: Anatomy, pose: _Pose, canvas: _Canvas) -> Laye
 def _bones(pose: _Pose, canvas: _Canvas, ribs: _Ribs) -> Layer:
     """Ribs, clavicles, shoulder blades, upper arms and vertebrae, each with a bright rim."""
     layer = 0.12 * canvas.blur(0.6 * canvas.fill(*ribs.back) + canvas.stroke((ribs.back, 0.012, 1.0)), 0.007)
-    layer += 0.07 * canvas.blur(0.8 * canvas.fill(*ribs.front) + 0.5 * canvas.stroke((ribs.front, 0.012, 1.0)), 0.012)
+    layer += 0.07 * canvas.blur(
+        0.8 * canvas.fill(*ribs.front) + 0.5 * canvas.stroke((ribs.front, 0.012, 1.0)), 0.012
+    )
     u, _ = _grid(32)
-    layer *= canvas.spread(np.repeat(0.75 + 0.6 * np.clip(np.abs(u), 0, 1.1) ** 4, 32, axis=0))  # seen edge-on
+    layer *= canvas.spread(
+        np.repeat(0.75 + 0.6 * np.clip(np.abs(u), 0, 1.1) ** 4, 32, axis=0)
+    )  # seen edge-on
     lift = 0.12 * pose.arms
     clavicle = _curve((0.14, -0.86), (0.4, -0.8 - lift), (0.55, -1.02 - lift), (0.86, -0.95 - lift))
     blade = np.array([[0.78, -0.85], [0.98, -0.55], [0.86, -0.12], [0.74, -0.35], [0.78, -0.85]])
     blade = blade + (0.05 * pose.arms, -lift)
     both = [(-1, 1), (1, 1)]
-    strong = [_band(clavicle, 0.065) * way for way in both] + [_band(_arm(pose, side)[2:], 0.13) for side in (-1, 1)]
+    strong = [_band(clavicle, 0.065) * way for way in both] + [
+        _band(_arm(pose, side)[2:], 0.13) for side in (-1, 1)
+    ]
     heads = [_arm(pose, side)[2] + _CIRCLE * 0.085 for side in (-1, 1)]
     faint = [blade * way for way in both]
     layer += 0.17 * canvas.blur(
@@ -657,11 +673,15 @@ def _vertebrae(pose: _Pose, canvas: _Canvas) -> Layer:
     body = np.array([[-1, -1], [1, -1], [0.88, 0], [1, 1], [-1, 1], [-0.88, 0], [-1, -1]]) * (0.11, 0.055)
     bodies = [body * (1 + 0.1 * v, 1) + (pose.turn / 2, v) for v in heights]
     pedicles = [
-        _ellipse(side * 0.06 + pose.turn / 3, v - 0.01, 0.018, 0.026)[::3] for v in heights for side in (-1, 1)
+        _ellipse(side * 0.06 + pose.turn / 3, v - 0.01, 0.018, 0.026)[::3]
+        for v in heights
+        for side in (-1, 1)
     ]
     rims = canvas.stroke((bodies, 0.018, 0.8), (pedicles, 0.012, 0.6))
     column = np.array([[-0.13, -2], [0.13, -2], [0.15, 2], [-0.15, 2]]) + (pose.turn / 2, 0)
-    return 0.2 * canvas.blur(0.5 * canvas.fill(*bodies) + rims, 0.01) + 0.1 * canvas.blur(canvas.fill(column), 0.025)
+    return 0.2 * canvas.blur(0.5 * canvas.fill(*bodies) + rims, 0.01) + 0.1 * canvas.blur(
+        canvas.fill(column), 0.025
+    )
 
 
 def _devices(rng: Generator, canvas: _Canvas) -> Layer:
@@ -744,12 +764,12 @@ def _consolidation(
         inner = _border(child, pose, lobe.side, np.array(v))
         outer = _half_width(child, v) - 0.05
         u = lobe.side * (inner + (lobe.share + disease.uniform(-0.15, 0.15)) * (outer - inner))
-        grown = disease.uniform(0.75, 1.15)
+        grown = disease.uniform(0.85, 1.25)
         away = np.hypot((across - u) / (lobe.wide * grown), (down - v) / (lobe.high * grown))
         ragged = away + 0.16 * _noise(disease, 128, 6.0)
         body = np.clip((1.15 - ragged) / disease.uniform(0.25, 0.7), 0, 1)
         body *= np.clip((down - lobe.upper) / 0.03, 0, 1) * np.clip((lobe.lower - down) / 0.03, 0, 1)
-        body *= disease.uniform(0.35, 0.9) * (1 + 0.12 * _noise(disease, 128, 3.0))
+        body *= disease.uniform(0.5, 1.0) * (1 + 0.12 * _noise(disease, 128, 3.0))
         total += canvas.spread(body) * (1 - 0.35 * airways) * lungs[0 if lobe.side < 0 else 1]
     return np.clip(total, 0, 1)
 
@@ -762,12 +782,14 @@ def _interstitial(disease: Generator, canvas: _Canvas, lungs: list[Layer], tree:
             rings.append(_ellipse(side * u, v, radius, radius)[::3])
     walls: list[Stroke] = [(tree[i], 1.9 * _CALIBRE[i], 1.0 - 0.1 * i) for i in range(5)]
     bronchi = canvas.blur(canvas.stroke(*walls, (rings, 0.02, 1.0)), 0.012)
-    net = np.exp(-((_noise(disease, 192, 2.6) / 0.3) ** 2)) + 0.7 * np.exp(-((_noise(disease, 192, 1.7) / 0.3) ** 2))
+    net = np.exp(-((_noise(disease, 192, 2.6) / 0.3) ** 2)) + 0.7 * np.exp(
+        -((_noise(disease, 192, 1.7) / 0.3) ** 2)
+    )
     u, v = _grid(48)
     central = np.exp(-((np.abs(u) - 0.35) ** 2) / 0.35 - (v - disease.uniform(-0.15, 0.25)) ** 2 / 0.5)
     patches = central * np.clip(0.9 + 0.35 * _noise(disease, 48, 3.5), 0.3, 1.6)
-    strength, haze = disease.uniform(0.6, 1.0), disease.uniform(0.0, 0.2)
-    added = 0.5 * bronchi + 0.4 * canvas.spread(net) + haze
+    strength, haze = disease.uniform(0.7, 1.0), disease.uniform(0.0, 0.25)
+    added = 0.6 * bronchi + 0.5 * canvas.spread(net) + haze
     return np.clip(strength * added * canvas.spread(patches) * (lungs[0] + lungs[1]), 0, 1)
 
 
@@ -779,7 +801,11 @@ def _exposed(rng: Generator, absorbed: Layer, canvas: _Canvas) -> tuple[Layer, n
     rows, cols = canvas.size
     gain, offset, gamma = rng.uniform(1.2, 2.0), rng.normal(0.0, 0.03), float(np.exp(rng.normal(0.3, 0.18)))
     tilt = rng.normal(0, 0.05, 2)
-    blur, grain, mottle = rng.uniform(0.2, 1.1) * rows / 224, rng.uniform(0.004, 0.02), rng.uniform(0.0, 0.012)
+    blur, grain, mottle = (
+        rng.uniform(0.2, 1.1) * rows / 224,
+        rng.uniform(0.004, 0.02),
+        rng.uniform(0.0, 0.012),
+    )
     fine = rng.standard_normal(canvas.size, dtype=np.float32)
     coarse = rng.standard_normal((rows // 3, cols // 3), dtype=np.float32)
 
@@ -791,7 +817,12 @@ def _exposed(rng: Generator, absorbed: Layer, canvas: _Canvas) -> tuple[Layer, n
     film += mottle * cv2.resize(coarse, (cols, rows), interpolation=cv2.INTER_LINEAR)
     film += grain * fine * (0.4 + film)
 
-    left, right, top, bottom = np.where(rng.random(4) < 0.3, rng.uniform(0.0, 0.06, 4), 0.0) * (cols, cols, rows, rows)
+    left, right, top, bottom = np.where(rng.random(4) < 0.3, rng.uniform(0.0, 0.06, 4), 0.0) * (
+        cols,
+        cols,
+        rows,
+        rows,
+    )
     visible = np.zeros(canvas.size, bool)
     visible[round(top) : rows - round(bottom), round(left) : cols - round(right)] = True
     return np.where(visible, film, np.float32(0.01)), visible

@@ -1,0 +1,74 @@
+"""How much faster hilum's training step is than PyTorch's defaults, on the CPU.
+
+    OMP_NUM_THREADS=1 python benchmarks/training_step.py --model resnet34_gelu --size 128
+
+The peer is the same network with the same optimiser in fp32 and NCHW memory order, as a notebook would write
+it; ours is what `hilum train` picks on this machine (bf16 autocast where the processor has it, NHWC order).
+Steps in turn, medians of the ratios round by round. Equal accuracy is a matter of whole trainings:
+docs/results.md has both, made with `--set etiology.training.precision=fp32` and without.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from hilum.data.images import Pixels
+from hilum.models import build
+from hilum.training.fit import Hardware
+
+
+def step(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, bf16: bool) -> Callable[[], None]:
+    """One training step, ready to be called again and again."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+
+    def run() -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            logits = model(x)
+        torch.nn.functional.cross_entropy(logits.float(), y).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return run
+
+
+def seconds(work: Callable[[], None]) -> float:
+    """Wall time of one call."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Prints images per second of both and the ratio."""
+    words = argparse.ArgumentParser(description=__doc__)
+    words.add_argument("--model", default="resnet34_gelu")
+    words.add_argument("--size", type=int, default=128)
+    words.add_argument("--batch", type=int, default=32)
+    words.add_argument("--rounds", type=int, default=7)
+    given = words.parse_args()
+    x = torch.randn(given.batch, 1, given.size, given.size)
+    y = torch.randint(0, 3, (given.batch,))
+    pixels = Pixels(size=(given.size, given.size))
+    classes = ("normal", "bacteria", "virus")
+    bf16 = Hardware.choose().precision == "bf16-mixed"
+    plain = build(given.model, classes, pixels)
+    ours = build(given.model, classes, pixels).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    ways = {
+        "fp32, NCHW (default)": step(plain, x, y, bf16=False),
+        f"{'bf16' if bf16 else 'fp32'}, NHWC (hilum)": step(
+            ours, x.contiguous(memory_format=torch.channels_last), y, bf16=bf16
+        ),
+    }
+    rounds = [{name: seconds(way) for name, way in ways.items()} for _ in range(given.rounds + 1)][1:]
+    default = next(iter(ways))
+    for name in ways:
+        speed = given.batch / statistics.median(one[name] for one in rounds)
+        ratio = statistics.median(one[default] / one[name] for one in rounds)
+        print(f"{given.model} {given.size} px  {name:22} {speed:6.1f} images/s   {ratio:4.2f} x default")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""The docs are true: their code runs, their files exist, and every command and option is named."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import typer
+
+from hilum import cli
+from hilum.run import Run
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def blocks(page: Path) -> list[str]:
+    """The Python blocks of a page."""
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.name)
+def test_python_in_the_docs_runs(
+    page: Path, small_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a folder where runs/phantom-quick is a finished study."""
+    shutil.copytree(small_run.path, tmp_path / "runs" / "phantom-quick")
+    monkeypatch.chdir(tmp_path)
+    for block in blocks(page):
+        exec(compile(block, str(page), "exec"), {})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_command_and_option_is_documented() -> None:
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    sections = dict(
+        re.findall(r"^## (hilum [a-z ]+?)(?: [A-Z][^\n]*)?\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    )
+    shared = sections["hilum study"]  # train has the options of study, and the page says so
+    found = 0
+    for words, options in commands(typer.main.get_command(cli.app), "hilum"):
+        assert words in sections, f"docs/cli.md has no section '## {words}'"
+        for option in options:
+            found += 1
+            assert option in sections[words] or (words == "hilum train" and option in shared), (
+                f"{words} {option}"
+            )
+    assert found > 15
+
+
+def commands(command, words: str) -> list[tuple[str, list[str]]]:
+    """Every command with the long names of its options."""
+    inner = getattr(command, "commands", None)
+    if inner:
+        return [pair for name, one in inner.items() for pair in commands(one, f"{words} {name}")]
+    names = [
+        name for one in command.params for name in one.opts if name.startswith("--") and name != "--help"
+    ]
+    return [(words, names)]
+
+
+def test_the_file_tree_in_the_readme_is_the_real_one() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    tree = re.search(r"^src/hilum/\n(.*?)^tests/", text, re.MULTILINE | re.DOTALL)
+    assert tree
+    named = {line.split()[0].rstrip("/") for line in tree.group(1).splitlines()}
+    real = {path.name for path in (ROOT / "src" / "hilum").iterdir() if path.name[0] not in "_."}
+    assert named - {"sources"} == real - {"py.typed"}
+
+
+def test_seed_figures_in_the_docs_are_those_of_the_report() -> None:
+    from hilum.evaluation.seed_report import RESNET34_TEST
+
+    right = sum(RESNET34_TEST[i][i] for i in range(3))
+    assert f"{right}/{sum(map(sum, RESNET34_TEST))}" == "521/624"
+    recipe = (ROOT / "src" / "hilum" / "recipes" / "seed.yaml").read_text(encoding="utf-8")
+    assert "521/624" in recipe
