@@ -21,7 +21,7 @@ from hilum.data.cache import ImageCache
 from hilum.data.cases import Cases
 from hilum.data.facts import facts_table
 from hilum.data.sources import open_source
-from hilum.data.split import Split, split_cases
+from hilum.data.split import Split, split_cases, used_cases
 from hilum.data.tasks import Task, possible_tasks, task
 from hilum.errors import DataError, RunError
 from hilum.files import write_json
@@ -91,7 +91,7 @@ def train_task(
     from hilum.training.fit import fit_task
     from hilum.training.loader import FilmSet
 
-    used = cases.where(cases.table["case_id"].map(split.of).isin(["train", "val"]))
+    used = used_cases(cases, split.of)  # test films too: one cache serves training and evaluation
     raw = recipe.pixels.contract(0.5, 0.25)
     with advancing(f"{one.name}: decoding") as advance:
         cache = ImageCache.of(used, raw, advance)

@@ -218,3 +218,34 @@ def test_real_radiographs_to_the_end(real_data: Path, tmp_path: Path, hilum) -> 
     assert run.task("binary").metrics()["val"]["auroc"]["value"] > 0.8
     assert "val" in run.task("etiology").metrics()
     assert run.report_file.stat().st_size < 25_000_000
+
+
+def test_every_film_is_decoded_once_for_a_model_and_never_again(
+    phantom_data: Path, tmp_path: Path, hilum, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training and evaluation share one cache; a second run decodes nothing."""
+    from hilum.data import decode
+
+    monkeypatch.setenv("HILUM_CACHE", str(tmp_path / "cache"))
+    decoded: list[str] = []
+    real = decode.read_grey
+    monkeypatch.setattr(decode, "read_grey", lambda path: decoded.append(str(path)) or real(path))
+    for out in ("first", "second"):
+        answer = hilum("train", phantom_data, "--out", tmp_path / out, "--task", "binary", *SMALL)
+        assert answer.code == 0, answer.err
+        films = len(Run(tmp_path / out).cases())
+        assert len(decoded) == len(set(decoded)) == films
+
+
+def test_ctrl_c_says_how_to_go_on(
+    phantom_data: Path, tmp_path: Path, hilum, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hilum.training.fit.fit_task", stop)
+    answer = hilum("study", phantom_data, "--out", tmp_path / "run", *SMALL)
+    assert answer.code == 130
+    assert "go on with the same command and --resume" in answer.err
+    monkeypatch.undo()
+    assert Run(tmp_path / "run").facts()["status"] == "started"

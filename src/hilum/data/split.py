@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 import pandas as pd
 
-from hilum.data.cases import HEALTHY, Cases
+from hilum.data.cases import HEALTHY, SPLITS, Cases
 from hilum.errors import DataError, nearest
 from hilum.files import digest
 
@@ -96,6 +96,11 @@ def split_cases(
         part, said = _seed_1b(table, part, seed)
     _check_labels(table, part)
     return _finished(table, part, scheme, seed, [*said, *note], fold, folds)
+
+
+def used_cases(cases: Cases, of: pd.Series) -> Cases:
+    """The cases that a split (case_id -> part) uses at all: those in train, val or test."""
+    return cases.where(cases.table["case_id"].map(of).isin(SPLITS))
 
 
 def folds(cases: Cases, k: int, seed: int = 0) -> list[Split]:

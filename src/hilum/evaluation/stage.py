@@ -7,6 +7,7 @@ import pandas as pd
 
 from hilum.data.cache import ImageCache
 from hilum.data.cases import SPLITS, Cases
+from hilum.data.split import used_cases
 from hilum.data.tasks import Task
 from hilum.errors import RunError
 from hilum.evaluation.decision import choose_threshold
@@ -74,7 +75,7 @@ def evaluate_task(
     threshold is 0.5 and the card says so.
     """
     model = folder.load_model()
-    used = cases.where(cases.table["case_id"].map(split).isin(SPLITS))
+    used = used_cases(cases, split)
     cache = ImageCache.of(used, model.pixels)
     logits = predict_films(
         model, cache, cache.rows(used.table["case_id"].tolist()), f"{folder.name}: predicting"
