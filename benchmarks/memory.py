@@ -2,11 +2,13 @@
 
     python benchmarks/memory.py path/to/chest_xray --size 224
 
-Runs `hilum train` in a process of its own for one epoch of each task at the given size and prints the largest
-resident set of it. The pages of the memory-mapped films that happened to be in memory are counted, too.
+Runs `hilum train` in a process of its own, one epoch of each task at the given size, and prints its largest
+resident set; pages of the memory-mapped films that happened to be in memory count, too. `--seconds` stops
+each task early: memory is at its peak after a few batches.
 """
 
 import argparse
+import contextlib
 import resource
 import subprocess
 import sys
@@ -19,6 +21,7 @@ def main() -> None:
     words.add_argument("data")
     words.add_argument("--size", type=int, default=224)
     words.add_argument("--task", action="append", default=None)
+    words.add_argument("--seconds", type=float, default=None)
     given = words.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         for task in given.task or ["binary", "etiology"]:
@@ -38,7 +41,8 @@ def main() -> None:
                 *choices,
             ]
             code = "from hilum.cli import main; main()"
-            subprocess.run([sys.executable, "-c", code, *command], check=True)
+            with contextlib.suppress(subprocess.TimeoutExpired):  # stopped on purpose
+                subprocess.run([sys.executable, "-c", code, *command], check=True, timeout=given.seconds)
             peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024**2
             print(f"{task} at {given.size} px: peak memory so far {peak:.2f} GiB")
 

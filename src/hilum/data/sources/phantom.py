@@ -143,8 +143,8 @@ class Anatomy:
             seed=int(rng.integers(2**32)),
             tall=rng.uniform(0.88, 1.1),
             barrel=rng.uniform(1.9, 2.6),
-            heart=rng.uniform(0.46, 0.64),
-            atrium=rng.uniform(0.05, 0.16),
+            heart=rng.uniform(0.5, 0.66),
+            atrium=rng.uniform(0.04, 0.13),
             upper=rng.uniform(0.16, 0.23),
             thymus=max(0.0, rng.normal(0.0, 0.07)),
             sail=rng.uniform(-1, 1),
@@ -323,15 +323,15 @@ def draw(
     canvas = _Canvas(settings.size, pose.matrix)
     shapes, healthy, disease = np.random.default_rng(child.seed).spawn(3)
 
-    lungs = [canvas.fill(_lung(child, pose, side)) for side in (-1, 1)]
-    lung = canvas.blur(lungs[0] + lungs[1], 0.012)
+    outlines = [_lung(child, pose, side) for side in (-1, 1)]
+    lungs = [canvas.blur(canvas.fill(outline), 0.012) for outline in outlines]
     heart = canvas.fill(_heart(child, pose))
     ribs = _ribs(shapes, child, pose)
     tree = _tree(shapes)
     opacity = _opacity(disease, label, child, pose, canvas, lungs, tree)
 
     absorbed = _soft_tissue(child, pose, canvas, heart)
-    absorbed += lung * (_markings(healthy, child, canvas, tree) - _air(pose, canvas))
+    absorbed += (lungs[0] + lungs[1]) * (_markings(healthy, child, canvas, tree) - _air(pose, canvas))
     absorbed += _DENSITY * opacity
     absorbed += child.bone * _bones(pose, canvas, ribs)
     absorbed += _belly(rng, child, pose, canvas)
@@ -342,7 +342,7 @@ def draw(
     marker = _letter(rng, settings.size, corner)
     shortcut = _disc(rng, settings, 3 - corner, sick=label != HEALTHY)
     image = np.maximum(image, np.maximum(marker, shortcut))
-    inside = visible & (lungs[0] + lungs[1] > 0.5)
+    inside = visible & (canvas.fill(*outlines) > 0.5) & ~(heart > 0.5)
     return Film(
         image=np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8),
         lesion=inside & (canvas.blur(opacity, 0.03) > _LESION),
@@ -357,7 +357,7 @@ def draw(
 _DENSITY = 0.4
 """What an opacity of 1 adds to the absorption: as much as a lung's air takes away."""
 
-_LESION = 0.12
+_LESION = 0.1
 """An opacity above this, averaged over a few pixels, belongs to the lesion mask."""
 
 
@@ -383,7 +383,7 @@ class _Pose:
         return cls(
             matrix=np.column_stack([unit * rotation @ stretch, centre]),
             breath=rng.uniform(-0.12, 0.1),
-            turn=rng.normal(0, 0.04),
+            turn=float(np.clip(rng.normal(0, 0.04), -0.08, 0.08)),
             arms=rng.uniform(-0.5, 1.0),
             haze=rng.uniform(0.0, 1.0),
         )
@@ -493,8 +493,10 @@ def _dome(pose: _Pose, side: int, u: np.ndarray) -> np.ndarray:
 
 def _lung(child: Anatomy, pose: _Pose, side: int) -> Points:
     """The outline of one lung field: lateral wall down, diaphragm inwards, mediastinum up."""
-    v = np.linspace(-0.9, 1.0, 60)
+    v = 1.9 * np.linspace(0, 1, 60) ** 1.5 - 0.9  # denser at the top, which is round
     lateral = _half_width(child, v) - 0.05
+    apex = np.sqrt(np.clip((v + 0.9) / 0.16, 0, 1))
+    lateral = child.upper + side * pose.turn + apex * (lateral - child.upper - side * pose.turn)
     wall = np.column_stack([lateral, v])[v < _dome(pose, side, lateral)]
     u = np.linspace(wall[-1, 0], 0.1, 24)
     base = np.column_stack([u, _dome(pose, side, u)])
@@ -654,7 +656,7 @@ def _bones(pose: _Pose, canvas: _Canvas, ribs: _Ribs) -> Layer:
     lift = 0.12 * pose.arms
     clavicle = _curve((0.14, -0.86), (0.4, -0.8 - lift), (0.55, -1.02 - lift), (0.86, -0.95 - lift))
     blade = np.array([[0.78, -0.85], [0.98, -0.55], [0.86, -0.12], [0.74, -0.35], [0.78, -0.85]])
-    blade = blade + (0.05 * pose.arms, -lift)
+    blade += np.array([0.05 * pose.arms, -lift])
     both = [(-1, 1), (1, 1)]
     strong = [_band(clavicle, 0.065) * way for way in both] + [
         _band(_arm(pose, side)[2:], 0.13) for side in (-1, 1)
@@ -678,7 +680,8 @@ def _vertebrae(pose: _Pose, canvas: _Canvas) -> Layer:
         for side in (-1, 1)
     ]
     rims = canvas.stroke((bodies, 0.018, 0.8), (pedicles, 0.012, 0.6))
-    column = np.array([[-0.13, -2], [0.13, -2], [0.15, 2], [-0.15, 2]]) + (pose.turn / 2, 0)
+    column = np.array([[-0.13, -2], [0.13, -2], [0.15, 2], [-0.15, 2]])
+    column[:, 0] += pose.turn / 2
     return 0.2 * canvas.blur(0.5 * canvas.fill(*bodies) + rims, 0.01) + 0.1 * canvas.blur(
         canvas.fill(column), 0.025
     )
