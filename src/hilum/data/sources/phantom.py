@@ -29,6 +29,7 @@ from functools import cache
 from math import comb
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -145,7 +146,7 @@ class Anatomy:
             barrel=rng.uniform(1.9, 2.6),
             heart=rng.uniform(0.5, 0.66),
             atrium=rng.uniform(0.04, 0.13),
-            upper=rng.uniform(0.16, 0.23),
+            upper=rng.uniform(0.16, 0.21),
             thymus=max(0.0, rng.normal(0.0, 0.07)),
             sail=rng.uniform(-1, 1),
             vessels=rng.uniform(0.5, 1.3),
@@ -183,8 +184,7 @@ def write(folder: str | Path, settings: PhantomSettings = PhantomSettings()) -> 
     DataError when the folder holds something else or can't be written.
     """
     folder = Path(folder).expanduser().absolute()
-    facts = {"version": VERSION, "settings": {**asdict(settings), "size": list(settings.size)}}
-    if _holds(folder, facts):
+    if _holds(folder, settings):
         return folder
     temporary = None
     try:
@@ -192,12 +192,12 @@ def write(folder: str | Path, settings: PhantomSettings = PhantomSettings()) -> 
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         temporary.chmod(0o755)  # mkdtemp makes 0700, which would hide the folder from colleagues
         _draw_all(temporary, settings)
-        write_json(temporary / "phantom.json", facts)
+        write_json(temporary / "phantom.json", _facts(settings))
         if (folder / "phantom.json").is_file():  # of the same settings, but with files missing
             shutil.rmtree(folder)
         temporary.rename(folder)
     except OSError as error:
-        if not _holds(folder, facts):  # another process may have been faster
+        if not _holds(folder, settings):  # another process may have been faster
             raise DataError(
                 f"{folder} can't be written ({error.strerror})", "choose another folder or make room"
             ) from None
@@ -248,9 +248,9 @@ def masks(folder: str | Path, case_id: str) -> dict[str, np.ndarray]:
     """The masks of a written film by name (see `Film`), bool "rows cols"; DataError when there are none."""
     path = Path(folder).expanduser() / "masks" / f"{case_id}.npz"
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {name: file[name] for name in MASKS}
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise DataError(f"{path} holds no masks ({error})", "name a case of a phantom folder") from None
 
 
@@ -262,17 +262,23 @@ def _apportioned(total: int, weights: Sequence[float]) -> list[int]:
     return found.tolist()
 
 
-def _holds(folder: Path, facts: dict[str, Any]) -> bool:
+def _facts(settings: PhantomSettings) -> dict[str, Any]:
+    return {"version": VERSION, "settings": {**asdict(settings), "size": list(settings.size)}}
+
+
+def _holds(folder: Path, settings: PhantomSettings) -> bool:
     """Whether the folder is a complete phantom of these settings; DataError when it is something else."""
-    if not folder.is_dir() or not any(folder.iterdir()):
+    if not folder.exists():
+        return False
+    if not folder.is_dir():
+        raise DataError(f"{folder} is no folder", "choose another name")
+    if not any(folder.iterdir()):
         return False
     if not (folder / "phantom.json").is_file():
         raise DataError(f"{folder} is not empty and holds no phantom", "choose another folder")
-    if read_json(folder / "phantom.json") != facts:
+    if read_json(folder / "phantom.json") != _facts(settings):
         raise DataError(f"{folder} holds a phantom of other settings", "choose another folder or delete it")
-    names = plan(PhantomSettings(**{**facts["settings"], "size": tuple(facts["settings"]["size"])}))[
-        "case_id"
-    ]
+    names = plan(settings)["case_id"]
     files = [folder / "cases.csv"]
     files += [folder / "images" / f"{name}.png" for name in names]
     files += [folder / "masks" / f"{name}.npz" for name in names]
@@ -334,7 +340,7 @@ def draw(
     absorbed += (lungs[0] + lungs[1]) * (_markings(healthy, child, canvas, tree) - _air(pose, canvas))
     absorbed += _DENSITY * opacity
     absorbed += child.bone * _bones(pose, canvas, ribs)
-    absorbed += _belly(rng, child, pose, canvas)
+    absorbed += _belly(rng, pose, canvas)
     absorbed += _devices(rng, canvas)
     image, visible = _exposed(rng, absorbed, canvas)
 
@@ -383,7 +389,7 @@ class _Pose:
         return cls(
             matrix=np.column_stack([unit * rotation @ stretch, centre]),
             breath=rng.uniform(-0.12, 0.1),
-            turn=float(np.clip(rng.normal(0, 0.04), -0.08, 0.08)),
+            turn=float(np.clip(rng.normal(0, 0.03), -0.06, 0.06)),
             arms=rng.uniform(-0.5, 1.0),
             haze=rng.uniform(0.0, 1.0),
         )
@@ -484,11 +490,8 @@ def _border(child: Anatomy, pose: _Pose, side: int, v: np.ndarray) -> np.ndarray
 def _dome(pose: _Pose, side: int, u: np.ndarray) -> np.ndarray:
     """The diaphragm's height at a distance u from the midline; the right dome stands higher."""
     top = 0.46 + pose.breath + (0.05 if side > 0 else 0.0)
-    return (
-        top
-        + 0.26 * np.clip((u - 0.5) / 0.45, 0, None) ** 2.2
-        + 0.07 * np.clip((0.5 - u) / 0.35, 0, None) ** 2
-    )
+    outer, inner = np.clip((u - 0.5) / 0.45, 0, None), np.clip((0.5 - u) / 0.35, 0, None)
+    return top + 0.26 * outer**2.2 + 0.07 * inner**2
 
 
 def _lung(child: Anatomy, pose: _Pose, side: int) -> Points:
@@ -629,7 +632,7 @@ def _air(pose: _Pose, canvas: _Canvas) -> Layer:
     return canvas.spread((0.5 - 0.14 * pose.haze) * depth)
 
 
-def _belly(rng: Generator, child: Anatomy, pose: _Pose, canvas: _Canvas) -> Layer:
+def _belly(rng: Generator, pose: _Pose, canvas: _Canvas) -> Layer:
     """Liver and spleen below the domes, and gas in stomach and gut."""
     u = np.linspace(0.0, 1.2, 30)
     right = np.column_stack([-u, _dome(pose, -1, u)])
@@ -645,28 +648,23 @@ def _belly(rng: Generator, child: Anatomy, pose: _Pose, canvas: _Canvas) -> Laye
 
 def _bones(pose: _Pose, canvas: _Canvas, ribs: _Ribs) -> Layer:
     """Ribs, clavicles, shoulder blades, upper arms and vertebrae, each with a bright rim."""
-    layer = 0.12 * canvas.blur(0.6 * canvas.fill(*ribs.back) + canvas.stroke((ribs.back, 0.012, 1.0)), 0.007)
-    layer += 0.07 * canvas.blur(
-        0.8 * canvas.fill(*ribs.front) + 0.5 * canvas.stroke((ribs.front, 0.012, 1.0)), 0.012
-    )
-    u, _ = _grid(32)
-    layer *= canvas.spread(
-        np.repeat(0.75 + 0.6 * np.clip(np.abs(u), 0, 1.1) ** 4, 32, axis=0)
-    )  # seen edge-on
+    back = 0.6 * canvas.fill(*ribs.back) + canvas.stroke((ribs.back, 0.012, 1.0))
+    front = 0.8 * canvas.fill(*ribs.front) + 0.5 * canvas.stroke((ribs.front, 0.012, 1.0))
+    across = np.abs(np.broadcast_to(_grid(32)[0], (32, 32)))
+    edge_on = canvas.spread(0.75 + 0.6 * np.clip(across, 0, 1.1) ** 4)  # along the wall more bone is crossed
+    layer = edge_on * (0.12 * canvas.blur(back, 0.007) + 0.07 * canvas.blur(front, 0.012))
+
     lift = 0.12 * pose.arms
     clavicle = _curve((0.14, -0.86), (0.4, -0.8 - lift), (0.55, -1.02 - lift), (0.86, -0.95 - lift))
     blade = np.array([[0.78, -0.85], [0.98, -0.55], [0.86, -0.12], [0.74, -0.35], [0.78, -0.85]])
     blade += np.array([0.05 * pose.arms, -lift])
-    both = [(-1, 1), (1, 1)]
-    strong = [_band(clavicle, 0.065) * way for way in both] + [
-        _band(_arm(pose, side)[2:], 0.13) for side in (-1, 1)
-    ]
-    heads = [_arm(pose, side)[2] + _CIRCLE * 0.085 for side in (-1, 1)]
-    faint = [blade * way for way in both]
-    layer += 0.17 * canvas.blur(
-        0.7 * canvas.fill(*strong, *heads) + canvas.stroke((strong, 0.015, 0.7)), 0.01
-    )
-    layer += 0.06 * canvas.blur(canvas.fill(*faint) + canvas.stroke((faint, 0.015, 1.0)), 0.012)
+    blades = [blade * (side, 1) for side in (-1, 1)]
+    joints = [_arm(pose, side)[2] + 0.085 * _CIRCLE for side in (-1, 1)]
+    limbs = [_band(clavicle, 0.065) * (side, 1) for side in (-1, 1)]
+    limbs += [_band(_arm(pose, side)[2:], 0.13) for side in (-1, 1)]
+    strong = 0.7 * canvas.fill(*limbs, *joints) + canvas.stroke((limbs, 0.015, 0.7))
+    faint = canvas.fill(*blades) + canvas.stroke((blades, 0.015, 1.0))
+    layer += 0.17 * canvas.blur(strong, 0.01) + 0.06 * canvas.blur(faint, 0.012)
     return layer + _vertebrae(pose, canvas)
 
 
@@ -674,17 +672,13 @@ def _vertebrae(pose: _Pose, canvas: _Canvas) -> Layer:
     heights = np.arange(-1.35, 1.6, 0.165)
     body = np.array([[-1, -1], [1, -1], [0.88, 0], [1, 1], [-1, 1], [-0.88, 0], [-1, -1]]) * (0.11, 0.055)
     bodies = [body * (1 + 0.1 * v, 1) + (pose.turn / 2, v) for v in heights]
-    pedicles = [
-        _ellipse(side * 0.06 + pose.turn / 3, v - 0.01, 0.018, 0.026)[::3]
-        for v in heights
-        for side in (-1, 1)
-    ]
+    pairs = [(side * 0.06 + pose.turn / 3, v - 0.01) for v in heights for side in (-1, 1)]
+    pedicles = [_ellipse(*place, 0.018, 0.026)[::3] for place in pairs]
     rims = canvas.stroke((bodies, 0.018, 0.8), (pedicles, 0.012, 0.6))
     column = np.array([[-0.13, -2], [0.13, -2], [0.15, 2], [-0.15, 2]])
     column[:, 0] += pose.turn / 2
-    return 0.2 * canvas.blur(0.5 * canvas.fill(*bodies) + rims, 0.01) + 0.1 * canvas.blur(
-        canvas.fill(column), 0.025
-    )
+    layer = 0.1 * canvas.blur(canvas.fill(column), 0.025)
+    return layer + 0.2 * canvas.blur(0.5 * canvas.fill(*bodies) + rims, 0.01)
 
 
 def _devices(rng: Generator, canvas: _Canvas) -> Layer:
@@ -785,14 +779,12 @@ def _interstitial(disease: Generator, canvas: _Canvas, lungs: list[Layer], tree:
             rings.append(_ellipse(side * u, v, radius, radius)[::3])
     walls: list[Stroke] = [(tree[i], 1.9 * _CALIBRE[i], 1.0 - 0.1 * i) for i in range(5)]
     bronchi = canvas.blur(canvas.stroke(*walls, (rings, 0.02, 1.0)), 0.012)
-    net = np.exp(-((_noise(disease, 192, 2.6) / 0.3) ** 2)) + 0.7 * np.exp(
-        -((_noise(disease, 192, 1.7) / 0.3) ** 2)
-    )
+    wide, fine = (np.exp(-((_noise(disease, 192, sd) / 0.3) ** 2)) for sd in (2.6, 1.7))  # where noise is 0
     u, v = _grid(48)
     central = np.exp(-((np.abs(u) - 0.35) ** 2) / 0.35 - (v - disease.uniform(-0.15, 0.25)) ** 2 / 0.5)
     patches = central * np.clip(0.9 + 0.35 * _noise(disease, 48, 3.5), 0.3, 1.6)
     strength, haze = disease.uniform(0.7, 1.0), disease.uniform(0.0, 0.25)
-    added = 0.6 * bronchi + 0.5 * canvas.spread(net) + haze
+    added = 0.6 * bronchi + 0.5 * canvas.spread(wide + 0.7 * fine) + haze
     return np.clip(strength * added * canvas.spread(patches) * (lungs[0] + lungs[1]), 0, 1)
 
 
@@ -804,31 +796,23 @@ def _exposed(rng: Generator, absorbed: Layer, canvas: _Canvas) -> tuple[Layer, n
     rows, cols = canvas.size
     gain, offset, gamma = rng.uniform(1.2, 2.0), rng.normal(0.0, 0.03), float(np.exp(rng.normal(0.3, 0.18)))
     tilt = rng.normal(0, 0.05, 2)
-    blur, grain, mottle = (
-        rng.uniform(0.2, 1.1) * rows / 224,
-        rng.uniform(0.004, 0.02),
-        rng.uniform(0.0, 0.012),
-    )
+    blur, grain, mottle = rng.uniform((0.2, 0.004, 0.0), (1.1, 0.02, 0.012)).tolist()
     fine = rng.standard_normal(canvas.size, dtype=np.float32)
     coarse = rng.standard_normal((rows // 3, cols // 3), dtype=np.float32)
 
     x, y = np.linspace(-1, 1, cols, dtype=np.float32), np.linspace(-1, 1, rows, dtype=np.float32)[:, None]
     heel = 1 + np.float32(tilt[0]) * x + np.float32(tilt[1]) * y
-    dose = cv2.GaussianBlur(absorbed * heel, (0, 0), max(blur, 0.3))
+    dose = cv2.GaussianBlur(absorbed * heel, (0, 0), max(blur * rows / 224, 0.3))
     dose = np.clip(dose + offset * np.clip(dose / 0.2, 0, 1), 0.005, None)
-    film = (1 - np.exp(-gain * dose)) ** gamma
-    film += mottle * cv2.resize(coarse, (cols, rows), interpolation=cv2.INTER_LINEAR)
-    film += grain * fine * (0.4 + film)
+    grey = (1 - np.exp(-gain * dose)) ** gamma
+    grey += mottle * cv2.resize(coarse, (cols, rows), interpolation=cv2.INTER_LINEAR)
+    grey += grain * fine * (0.4 + grey)
 
-    left, right, top, bottom = np.where(rng.random(4) < 0.3, rng.uniform(0.0, 0.06, 4), 0.0) * (
-        cols,
-        cols,
-        rows,
-        rows,
-    )
+    cut = np.where(rng.random(4) < 0.3, rng.uniform(0.0, 0.06, 4), 0.0)
+    left, right, top, bottom = np.rint(cut * (cols, cols, rows, rows)).astype(int)
     visible = np.zeros(canvas.size, bool)
-    visible[round(top) : rows - round(bottom), round(left) : cols - round(right)] = True
-    return np.where(visible, film, np.float32(0.01)), visible
+    visible[top : rows - bottom, left : cols - right] = True
+    return np.where(visible, grey, np.float32(0.01)), visible
 
 
 def _at(corner: int, size: tuple[int, int], inset: np.ndarray) -> tuple[int, int]:
