@@ -181,8 +181,10 @@ def votes(found: Neighbors, targets: np.ndarray, n_classes: int, weights: Weight
     (as scikit-learn's KNeighborsClassifier).
 
     >>> found = Neighbors(np.array([[0, 1, 2]]), np.array([[1.0, 2.0, 2.0]]))
-    >>> votes(found, np.array([0, 1, 1]), 2).tolist(), votes(found, np.array([0, 1, 1]), 2, "distance").tolist()
-    ([[0.333..., 0.666...]], [[0.5, 0.5]])
+    >>> votes(found, np.array([0, 1, 1]), 2).tolist()
+    [[0.333..., 0.666...]]
+    >>> votes(found, np.array([0, 1, 1]), 2, "distance").tolist()
+    [[0.5, 0.5]]
     """
     weight = np.ones_like(found.distance)
     if weights == "distance":

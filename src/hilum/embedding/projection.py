@@ -128,6 +128,7 @@ def _tsne(settings: MapSettings, train: np.ndarray, new: np.ndarray) -> tuple[np
         perplexity=settings.perplexity,
         initialization=settings.start,
         exaggeration=settings.exaggeration,
+        early_exaggeration_iter=settings.iterations // 2,
         n_iter=settings.iterations,
         neighbors="exact",
         n_jobs=threads(),

@@ -30,8 +30,9 @@ def retrieval_figures(
     to Information Retrieval, 2008, section 8.4); `chance` is what any order of the list gives on average,
     the share of the query's class. DataError when a query has no case of its class among other patients.
 
-    >>> figures = retrieval_figures(np.array([[0.0], [1.0], [2.0]]), np.array([0, 1, 0]), np.array(list("abc")),
-    ...     np.array([[0.1]]), np.array([0]), np.array(["z"]), ks=(1, 2))
+    >>> base = np.array([[0.0], [1.0], [2.0]]), np.array([0, 1, 0]), np.array(list("abc"))
+    >>> asked = np.array([[0.1]]), np.array([0]), np.array(["z"])
+    >>> figures = retrieval_figures(*base, *asked, ks=(1, 2))
     >>> figures["precision_at_k"], round(figures["mean_average_precision"], 3)
     ({'1': 1.0, '2': 0.5}, 0.833)
     """

@@ -22,7 +22,8 @@ def embedding_table(run: Run) -> str:
             )
             again = "" if one["stability"] is None else f", same neighbours again {one['stability']:.2f}"
             lines.append(
-                f"map {one['title']}: trustworthiness {one['trustworthiness']:.3f}{again}; kNN on the map {kept}"
+                f"map {one['title']}: trustworthiness {one['trustworthiness']:.3f}{again};"
+                f" kNN on the map {kept}"
             )
         for split, one in figures["retrieval"].items():
             at = ", ".join(f"at {k} {value:.3f}" for k, value in one["precision_at_k"].items())

@@ -29,7 +29,7 @@ class Space:
     transform: Transform
     center: np.ndarray
     matrix: np.ndarray | None = field(repr=False)
-    """"dim new_dim", or "dim" for a scale per dimension, or None for no change."""
+    """Float "dim new_dim", or "dim" for a scale per dimension, or None for no change."""
 
     def apply(self, vectors: np.ndarray) -> np.ndarray:
         """float32 vectors "cases dim" in this space. DataError when their length is another."""

@@ -1,4 +1,4 @@
-"""The embedding stage of one task: vectors, the table of classifiers, maps, retrieval, suspects, figures.json."""
+"""The embedding stage of one task: vectors, table of classifiers, maps, retrieval, suspects, figures.json."""
 
 import time
 from collections.abc import Iterator
@@ -55,8 +55,8 @@ class _Data:
 
 
 def layers_of(choice: EmbeddingChoice) -> list[str]:
-    """The layers to extract: the chosen one, and the embedding, which the seed report used."""
-    return list(dict.fromkeys([choice.layer, "embedding"]))
+    """The layers to extract: the chosen one, and the two around the neck (the seed report used the later)."""
+    return list(dict.fromkeys([choice.layer, "pool", "embedding"]))
 
 
 def extract_task(

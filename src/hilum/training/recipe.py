@@ -114,7 +114,7 @@ class EmbeddingChoice(_Choice):
     those given here. `map_seeds`: further seeds per map, to see how stable it is.
     """
 
-    layer: str = "pool"
+    layer: str = "embedding"
     precision: Literal["float16", "float32"] = "float16"
     k: int = Field(default=7, ge=1)
     transform: Literal["none", "standardize", "pca", "lda"] = "standardize"
@@ -124,9 +124,13 @@ class EmbeddingChoice(_Choice):
     maps: tuple[Literal["pca", "lda", "tsne", "umap"], ...] = ("pca", "lda", "tsne")
     perplexity: float = Field(default=30.0, gt=1)
     exaggeration: float = Field(default=1.0, ge=1, description="t-SNE: kept after the early phase")
-    iterations: int = Field(default=500, ge=50, description="t-SNE, after the early phase")
+    iterations: int = Field(default=500, ge=50, description="t-SNE, after an early phase of half as many")
     map_seeds: int = Field(default=0, ge=0)
-    baselines: tuple[Literal["raw_pixels", "hog", "random_network"], ...] = ("raw_pixels", "hog")
+    baselines: tuple[Literal["raw_pixels", "hog", "random_network"], ...] = (
+        "raw_pixels",
+        "hog",
+        "random_network",
+    )
     suspects: bool = True
     seed: int = Field(default=0, ge=0)
 
