@@ -3,7 +3,8 @@
     python benchmarks/knn.py            5.2k x 512, 624 queries, and 1M x 512, 256 queries (2.1 GB of memory)
     python benchmarks/knn.py --small    the first only
 
-Aims: 1.9 x scikit-learn's brute force with identical neighbours; 1M in bounded memory within 1.1 x of faiss flat.
+Aims: 1.9 x scikit-learn's brute force with identical neighbours; 1M in bounded memory within 1.1 x of
+faiss flat.
 """
 
 import resource

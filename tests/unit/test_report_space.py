@@ -130,7 +130,7 @@ def write_embeddings(run: Run, table: pd.DataFrame) -> None:
     )
     write_table(folder.suspects_file, doubted)
     pair = {"case_a": train["case_id"].iloc[0], "case_b": train["case_id"].iloc[1], "distance": 0.001}
-    more = {"same_patient": 0, "same_class": 1, "in_audit": 0, "splits": "train+train"}
+    more = {"same_patient": 0, "same_class": 1, "in_audit": 0, "splits": "train+train", "confirmed": 1}
     write_table(folder.duplicates_file, pd.DataFrame([{**pair, **more}]))
     blocks = {part: block(table, part) for part in ("val", "test")}
     honest = {"trustworthiness": 0.91, "knn_map": {"val": 0.7, "test": 0.71}, "seconds": 1.0, "n": 12}
@@ -160,7 +160,7 @@ def write_embeddings(run: Run, table: pd.DataFrame) -> None:
             "retrieval": {part: {**retrieval, "queries": 12} for part in blocks},
             "density": {name: {"mean_knn_distance": 1.5, "own_class_share": 0.9, "n": 4} for name in LABELS},
             "suspects": {"n": 2, "confident_learning": 1, "knn": 1, "both": 1, "note": "five folds"},
-            "duplicates": {"pairs": 1, "threshold": 0.01, "new": 1, "note": ""},
+            "duplicates": {"pairs": 1, "confirmed": 1, "new": 1, "threshold": 0.88, "note": ""},
         },
     )
 
@@ -224,6 +224,19 @@ def test_drawn_films_are_not_compared_with_the_seed_report(tmp_path: Path) -> No
     assert not said["tables"][0]["seed"] and len(said["confusions"]) == len(WAYS)
 
 
+def test_a_baseline_that_does_as_well_is_said(tmp_path: Path, page: str) -> None:
+    assert "Without any training" not in words(page)
+    run = made_run(tmp_path / "baseline")
+    file = run.task("etiology").embeddings.figures_file
+    figures = run.task("etiology").embeddings.figures()
+    hog = {**figures["table"][1], "name": "hog", "title": "HOG"}
+    write_json(file, {**figures, "table": [*figures["table"], hog]})
+    section = space(run)
+    assert section is not None
+    said = section.values  # noqa: PD011, this is no table
+    assert "neighbours by HOG (edges and their directions) name 75.0" in said["sobering"]
+
+
 def test_the_map_s_honesty_is_said(page: str) -> None:
     text = words(page)
     assert "On this one (t-SNE) trustworthiness is 0.91" in text
@@ -277,6 +290,7 @@ def test_reasons_are_said_and_pairs_are_shown(page: str) -> None:
         "a model that never saw this patient gives bacteria 2 %; 14 % of its neighbours are bacteria" in text
     )
     assert "probability of bacteria: 30 %" in text
+    assert "1 look like one film twice, and 1 of them were not found by the audit of pixels" in text
     assert "distance 0.00100; two patients; one label; training" in text
 
 

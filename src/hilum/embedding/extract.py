@@ -115,7 +115,7 @@ class Vectors:
 
 def check_finite(values: np.ndarray, case_ids: Sequence[str] | np.ndarray, what: str) -> None:
     """DataError names the first case whose vector holds NaN or infinity."""
-    bad = ~np.isfinite(values).all(axis=1)
+    bad = np.asarray(~np.isfinite(values).all(axis=1))
     if bad.any():
         raise DataError(
             f"{what}: {int(bad.sum()):,} of {len(bad):,} vectors hold NaN or infinity, "

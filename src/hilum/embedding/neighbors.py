@@ -14,8 +14,8 @@ from hilum.embedding.space import Distance
 from hilum.errors import DataError
 
 Weights = Literal["uniform", "distance"]
-BASE_BLOCK = 8192
-QUERY_BLOCK = 1024
+BASE_BLOCK = 4096
+QUERY_BLOCK = 256
 GROUPS = 128
 LARGE = 100_000
 """From so many base vectors on, `hilum embed` uses faiss if it is installed."""
@@ -54,14 +54,7 @@ def nearest_neighbors(
     if (base_groups is None) != (query_groups is None):
         raise ValueError("give groups of the base and of the queries, or neither")
     center = np.asarray(base[:BASE_BLOCK], np.float32).mean(axis=0) if distance == "euclidean" else 0.0
-    groups = _coded(base_groups, query_groups)
-    found = []
-    for start in range(0, len(queries), QUERY_BLOCK):
-        part = slice(start, start + QUERY_BLOCK)
-        own = (groups[0], groups[1][part]) if groups else None
-        found.append(_search(base, _prepared(queries[part], distance, center), k, distance, center, own))
-    index = np.concatenate([one[0] for one in found]) if found else np.zeros((0, k), np.int64)
-    squared = np.concatenate([one[1] for one in found]) if found else np.zeros((0, k))
+    index, squared = _search(base, queries, k, distance, center, _coded(base_groups, query_groups))
     return Neighbors(index, np.sqrt(squared) if distance == "euclidean" else squared / 2)
 
 
@@ -76,12 +69,12 @@ def _coded(base: np.ndarray | None, queries: np.ndarray | None) -> tuple[np.ndar
 def _prepared(vectors: np.ndarray, distance: Distance, center: Any) -> np.ndarray:
     """float32, checked; moved to the centre (smaller numbers, smaller rounding) or of length 1."""
     values = np.asarray(vectors, np.float32)
-    if not np.isfinite(values).all():
-        row = int((~np.isfinite(values).all(axis=1)).argmax())
+    length = np.sqrt(np.einsum("ij,ij->i", values, values, dtype=np.float64))
+    if not np.isfinite(length).all():  # a single NaN or infinity makes the length so
+        row = int((~np.isfinite(length)).argmax())
         raise DataError(f"vector {row} holds NaN or infinity", "leave it out or make the vectors again")
     if distance == "euclidean":
         return values - center
-    length = np.sqrt(np.einsum("ij,ij->i", values, values, dtype=np.float64))
     if not (length > 0).all():
         row = int((length == 0).argmax())
         raise DataError(f"vector {row} is zero and has no direction", "use the Euclidean distance")
@@ -96,31 +89,35 @@ def _search(
     center: Any,
     groups: tuple[np.ndarray, np.ndarray] | None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and squared distances "queries k", block by block of the base."""
-    n = len(queries)
-    query_square = np.einsum("ij,ij->i", queries, queries)
-    rounding = (queries.shape[1] + 4) * np.finfo(np.float32).eps
-    best_row = np.full((n, k), -1, np.int64)
-    best = np.full((n, k), np.inf)
+    """Rows and squared distances "queries k". Blocks are small enough to stay in the processor's cache."""
+    asked = _prepared(queries, distance, center)
+    asked_square = np.einsum("ij,ij->i", asked, asked)
+    rounding = (asked.shape[1] + 4) * np.finfo(np.float32).eps
+    best_row = np.full((len(asked), k), -1, np.int64)
+    best = np.full((len(asked), k), np.inf)
+    space = np.empty((QUERY_BLOCK, BASE_BLOCK), np.float32)
     for start in range(0, len(base), BASE_BLOCK):
         block = _prepared(base[start : start + BASE_BLOCK], distance, center)
         square = np.einsum("ij,ij->i", block, block)
-        approximate = queries @ block.T
-        approximate *= -2
-        approximate += square
-        if groups:
-            own = groups[0][start : start + BASE_BLOCK]
-            approximate[groups[1][:, None] == own[None, :]] = np.inf
-        slack = 2 * rounding * (query_square + float(square.max()))
-        limit = np.minimum(best[:, -1] - query_square, _upper_bound(approximate, k)) + slack
-        flat = np.flatnonzero((approximate <= limit[:, None].astype(np.float32)).ravel())
-        if not len(flat):
-            continue
-        query, row = np.divmod(flat, len(block))
-        finite = np.isfinite(approximate[query, row])
-        query, row = query[finite], row[finite]
-        exact = _exact(queries, block, query, row)
-        _merge(best_row, best, query, row + start, exact)
+        doubled = -2 * block.T
+        for first in range(0, len(asked), QUERY_BLOCK):
+            part = slice(first, first + QUERY_BLOCK)
+            some = asked[part]
+            approximate = np.matmul(
+                some, doubled, out=space.ravel()[: len(some) * len(block)].reshape(len(some), -1)
+            )
+            approximate += square
+            if groups:
+                own = groups[0][start : start + BASE_BLOCK]
+                approximate[groups[1][part, None] == own[None, :]] = np.inf
+            slack = 2 * rounding * (asked_square[part] + float(square.max()))
+            limit = np.minimum(best[part, -1] - asked_square[part], _upper_bound(approximate, k)) + slack
+            flat = np.flatnonzero((approximate <= limit[:, None].astype(np.float32)).ravel())
+            query, row = np.divmod(flat, len(block))
+            finite = np.isfinite(approximate[query, row])
+            query, row = query[finite], row[finite]
+            if len(query):
+                _merge(best_row[part], best[part], query, row + start, _exact(some, block, query, row))
     if not np.isfinite(best).all():
         short = int((~np.isfinite(best).all(axis=1)).argmax())
         count = int(np.isfinite(best[short]).sum())
@@ -146,10 +143,10 @@ def _upper_bound(values: np.ndarray, k: int) -> np.ndarray:
 
 
 def _exact(queries: np.ndarray, block: np.ndarray, query: np.ndarray, row: np.ndarray) -> np.ndarray:
-    """Squared distances of pairs in float64, some thousand pairs at a time."""
+    """Squared distances of pairs in float64, some pairs at a time."""
     squared = np.empty(len(query))
-    for start in range(0, len(query), 4096):
-        part = slice(start, start + 4096)
+    for start in range(0, len(query), 256):
+        part = slice(start, start + 256)
         difference = queries[query[part]].astype(np.float64) - block[row[part]]
         squared[part] = np.einsum("ij,ij->i", difference, difference)
     return squared

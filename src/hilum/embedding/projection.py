@@ -125,7 +125,7 @@ def _tsne(settings: MapSettings, train: np.ndarray, new: np.ndarray) -> tuple[np
     from openTSNE import TSNE
 
     tsne = TSNE(
-        perplexity=settings.perplexity,
+        perplexity=settings.perplexity,  # type: ignore[arg-type]
         initialization=settings.start,
         exaggeration=settings.exaggeration,
         early_exaggeration_iter=settings.iterations // 2,

@@ -79,7 +79,7 @@ def check_varies(vectors: np.ndarray) -> None:
 
 
 def _whitening(centred: np.ndarray) -> np.ndarray:
-    """ "dim new_dim": principal directions that hold KEPT_VARIANCE, each divided by its standard deviation."""
+    """Directions "dim new_dim" that hold KEPT_VARIANCE, each divided by its standard deviation."""
     covariance = centred.T @ centred / len(centred)
     variance, directions = np.linalg.eigh(covariance)
     variance, directions = variance[::-1], directions[:, ::-1]

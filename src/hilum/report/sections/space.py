@@ -42,6 +42,11 @@ TRANSFORMS = {
     "pca": "whitened by PCA",
     "lda": "turned by LDA so that the classes lie apart",
 }
+BASELINES = {
+    "raw_pixels": "raw pixels",
+    "hog": "HOG (edges and their directions)",
+    "random_network": "an untrained network",
+}
 WEIGHTS = {"uniform": "each neighbour has one vote", "distance": "nearer neighbours count more"}
 
 
@@ -130,6 +135,7 @@ def _values(run: Run, that: Embedded, others: list[Embedded]) -> dict[str, Any]:
         "question": TITLES[that.one.task],
         "tables": [_table(one) for one in (that, *others)],
         "confusions": _confusions(that),
+        "sobering": _sobering(that),
         "space": _space_words(that),
         "selection": _selection(that),
         "maps": list(maps.values()),
@@ -205,6 +211,23 @@ def _ways(data: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 # -- the table ---------------------------------------------------------------------------------------------
+
+
+def _sobering(that: Embedded) -> str:
+    """Said where something that was never trained names films as well as the network's vectors do."""
+    part, mine = that.parts[0], _row(that, "knn")
+    rivals = [row for row in that.facts["table"] if row["name"] in BASELINES and part in row]
+    if mine is None or part not in mine or not rivals:
+        return ""
+    best = max(rivals, key=lambda row: row[part]["accuracy"]["value"])
+    theirs = best[part]["accuracy"]
+    if theirs["value"] < mine[part]["accuracy"]["value"]:
+        return ""
+    return (
+        f"Without any training, neighbours by {BASELINES[best['name']]} name {figure('accuracy', theirs)}"
+        f" ({of(theirs)}), no fewer than neighbours by the network’s vectors: on these films training has not"
+        " brought neighbours any closer."
+    )
 
 
 def _row(that: Embedded, name: str) -> dict[str, Any] | None:
@@ -562,8 +585,8 @@ def _duplicates(that: Embedded, paths: pd.Series) -> dict[str, Any] | None:
     if facts is None:
         return None
     new = that.duplicates
-    if "in_audit" in new:
-        new = new[new["in_audit"] == 0]
+    if len(new):
+        new = new[(new["in_audit"] == 0) & (new["confirmed"] == 1)]
     pairs = [
         {
             "films": [
@@ -580,4 +603,12 @@ def _duplicates(that: Embedded, paths: pd.Series) -> dict[str, Any] | None:
         }
         for row in _records(new.head(PAIRS))
     ]
-    return {"pairs": pairs, "new": facts.get("new", len(new)), "note": sentence(facts.get("note", ""))}
+    agreed, near = count(facts.get("confirmed")), plural(facts["pairs"], "pair")
+    said = f"Of the {near} that lie closest together, {agreed} look like one film twice"
+    if len(new):
+        said += (
+            f", and {count(len(new))} of them were not found by the audit of pixels. The closest of these:"
+        )
+    else:
+        said += "; the audit of pixels had found them all." if facts.get("confirmed") else "."
+    return {"pairs": pairs, "said": said, "note": sentence(facts.get("note", ""))}
