@@ -410,7 +410,7 @@ def _honest_line(that: Embedded) -> str:
     flat, full = one.get("knn_map", {}).get(part), one.get("knn_space", {}).get(part)
     said = (
         f"A flat map can’t show every distance. On this one ({MAP_TITLES.get(name, name)}) trustworthiness is"
-        f" {number(one.get('trustworthiness'), 2)} (1: films that are close on the map"
+        f" {number(one.get('trustworthiness'))} (1: films that are close on the map"
         " are close in the space)"
     )
     if flat is not None and full is not None:
