@@ -68,7 +68,10 @@ def study(wish: Wish) -> Run:
             evaluate_stage(run.task(name), cases, splits[name].of, one, wish.recipe, again=False)
         if wish.recipe.embedding:
             with _stage(run, f"embed {name}"):
-                embed_stage(run, name, cases, splits[name].of, one, wish.recipe, again=False)
+                try:
+                    embed_stage(run, name, cases, splits[name].of, one, wish.recipe, again=False)
+                except DataError as error:  # too few cases for a map must not cost the report
+                    say(f"  the space of cases of {name} is left out: {error}")
     if wish.report:
         from hilum.report.build import build_report
 

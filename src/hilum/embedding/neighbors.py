@@ -14,8 +14,8 @@ from hilum.embedding.space import Distance
 from hilum.errors import DataError
 
 Weights = Literal["uniform", "distance"]
-BASE_BLOCK = 4096
-QUERY_BLOCK = 256
+BASE_BLOCK = 8192
+QUERY_BLOCK = 640
 GROUPS = 128
 LARGE = 100_000
 """From so many base vectors on, `hilum embed` uses faiss if it is installed."""
