@@ -130,6 +130,43 @@ def evaluate(run: RunPath) -> None:
     print(metrics_table(opened))
 
 
+@app.command(epilog=_example("hilum embed runs/real --set maps=[tsne,umap] --set select=true"))
+def embed(
+    run: RunPath,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change one choice, e.g. layer=embedding, k=15, maps=[umap]. Repeatable."),
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Also when nothing has changed.")] = False,
+) -> None:
+    """Vectors of every case: neighbours, kNN beside the head, maps, retrieval, suspect labels."""
+    from hilum.embedding.show import embedding_table
+    from hilum.run import Run
+    from hilum.study import embed_run
+
+    opened = Run(run)
+    embed_run(opened, change or [], again)
+    print(embedding_table(opened))
+
+
+@app.command(epilog=_example("hilum neighbors runs/real film.jpeg --task etiology"))
+def neighbors(
+    run: RunPath,
+    image: Annotated[Path, typer.Argument(help="A radiograph, in no split.", show_default=False)],
+    task: Annotated[str | None, typer.Option("--task", help="binary or etiology; default: the last.")] = None,
+    k: Annotated[int, typer.Option(help="How many.")] = 7,
+    sheet: Annotated[Path | None, typer.Option(help="Where to write the pictures (.png).")] = None,
+) -> None:
+    """Which cases of train look like this one: a table and a contact sheet."""
+    from hilum.embedding.query import contact_sheet, neighbors_of_file
+    from hilum.embedding.show import neighbors_text
+    from hilum.run import Run
+
+    answer = neighbors_of_file(Run(run), image, task, k)
+    print(neighbors_text(answer))
+    print(contact_sheet(answer, sheet or Path(f"neighbors-{image.stem}.png")))
+
+
 @app.command(epilog=_example("hilum report runs/real"))
 def report(run: RunPath) -> None:
     """Draws the report again from what is in the run folder; needs no torch."""

@@ -6,6 +6,8 @@
       cases.csv  split.csv  audit.json
       <task>/           binary, etiology
         model/          weights.safetensors  model.json  golden.npz
+        embeddings/     vectors.npz  neighbors.csv  projection.csv
+                        suspects.csv  duplicates.csv  figures.json (last)
         history.csv  metrics.json  predictions.csv  checkpoints/last.ckpt
       report/index.html
 
@@ -32,6 +34,39 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+class EmbeddingFolder:
+    """What the embedding stage of a task has left behind; figures.json is written last."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.vectors_file = self.path / "vectors.npz"
+        self.neighbors_file = self.path / "neighbors.csv"
+        self.projection_file = self.path / "projection.csv"
+        self.suspects_file = self.path / "suspects.csv"
+        self.duplicates_file = self.path / "duplicates.csv"
+        self.figures_file = self.path / "figures.json"
+
+    def figures(self) -> dict[str, Any]:
+        """figures.json: the space, the table of classifiers, the maps' figures, retrieval, density."""
+        return read_json(self.figures_file)
+
+    def neighbors(self) -> pd.DataFrame:
+        """case_id, rank, neighbor (train case, another patient), distance, same_class; k rows per case."""
+        return read_table(self.neighbors_file, case_id=str, neighbor=str)
+
+    def projection(self) -> pd.DataFrame:
+        """case_id, split and <map>_x, <map>_y for each map; one row per case."""
+        return read_table(self.projection_file, case_id=str, split=str)
+
+    def suspects(self) -> pd.DataFrame:
+        """Train cases whose label looks wrong, the most suspicious first."""
+        return read_table(self.suspects_file, case_id=str, patient=str, split=str, label=str)
+
+    def duplicates(self) -> pd.DataFrame:
+        """The closest pairs of cases, with what the pixels say about them."""
+        return read_table(self.duplicates_file, case_a=str, case_b=str)
+
+
 class TaskFolder:
     """What one task of a run has left behind. Reading something that is not there yet raises RunError."""
 
@@ -45,6 +80,7 @@ class TaskFolder:
         self.history_file = self.path / "history.csv"
         self.metrics_file = self.path / "metrics.json"
         self.predictions_file = self.path / "predictions.csv"
+        self.embeddings = EmbeddingFolder(self.path / "embeddings")
 
     def card(self) -> dict[str, Any]:
         """model.json: task, classes, architecture, pixels, threshold, digest, training facts."""

@@ -27,7 +27,7 @@ from hilum.errors import DataError, RunError
 from hilum.files import write_json
 from hilum.progress import advancing, say
 from hilum.run import Run, TaskFolder
-from hilum.training.recipe import StudyRecipe, TaskRecipe
+from hilum.training.recipe import EmbeddingChoice, StudyRecipe, TaskRecipe
 
 INTENDED_USE = "Research and teaching only. Not a medical device; not for diagnosis or treatment of people."
 
@@ -69,6 +69,12 @@ def study(wish: Wish) -> Run:
             train_task(run.task(name), cases, splits[name], one, wish.recipe.tasks[name], wish.recipe.name)
         with _stage(run, f"evaluate {name}"):
             evaluate_stage(run.task(name), cases, splits[name].of, one, wish.recipe, again=False)
+        if wish.recipe.embedding:
+            with _stage(run, f"embed {name}"):
+                try:
+                    embed_stage(run, name, cases, splits[name].of, one, wish.recipe, again=False)
+                except DataError as error:  # too few cases for a map must not cost the report
+                    say(f"  the space of cases of {name} is left out: {error}")
     run.stop_the_clock()
     if wish.report:
         from hilum.report.build import build_report
@@ -142,7 +148,38 @@ def evaluate_stage(
         except RunError:
             pass  # other weights: the stage is done again
     rule = recipe.tasks[folder.name].threshold
-    return evaluate_task(folder, cases, split, one, rule, recipe.replicates, seed=0)
+    logits = None
+    if recipe.embedding:  # one pass gives the logits and the vectors
+        from hilum.embedding.stage import extract_task
+
+        logits = extract_task(folder, cases, split, recipe.embedding)[0]
+    return evaluate_task(folder, cases, split, one, rule, recipe.replicates, seed=0, logits=logits)
+
+
+def embed_stage(
+    run: Run, name: str, cases: Cases, split: pd.Series, one: Task, recipe: StudyRecipe, again: bool
+) -> dict[str, Any]:
+    """Vectors, neighbours, maps, retrieval and suspects of one task."""
+    from hilum.embedding.stage import embed_task
+
+    choice = recipe.embedding or EmbeddingChoice()
+    return embed_task(run.task(name), cases, split, one, choice, recipe.replicates, run.audit(), again)
+
+
+def embed_run(run: Run, changes: Sequence[str] = (), again: bool = False) -> None:
+    """`hilum embed`: every task of a run, with the recipe's choices or changed ones."""
+    from hilum.training.recipe import checked, override
+
+    values = run.recipe()
+    for item in changes:
+        override(values, f"embedding.{item}")
+    recipe = checked(values, str(run.recipe_file))
+    cases = run.cases()
+    if not run.tasks:
+        raise RunError(f"{run.path} holds no trained model", "go on with: hilum study ... --resume")
+    for name in run.tasks:
+        with _stage(run, f"embed {name}"):
+            embed_stage(run, name, cases, run.split(name), task(name, cases.labels), recipe, again)
 
 
 def evaluate_run(run: Run) -> None:

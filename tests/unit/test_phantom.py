@@ -232,7 +232,7 @@ def test_a_small_cnn_tells_more_than_95_percent_of_sick_from_healthy() -> None:
     values = torch.from_numpy((small[:, None].astype(np.float32) - 111) / 65)
     labels = torch.tensor([phantom.LABELS.index(label) for label in rows["label"]])
     train = torch.tensor((rows["split"] == "train").tolist())
-    n_train, epochs, batch = int(train.sum()), 20, 32
+    inputs, targets, epochs, batch = values[train], labels[train], 20, 32
 
     chance = torch.Generator().manual_seed(0)
     with torch.random.fork_rng():
@@ -243,13 +243,13 @@ def test_a_small_cnn_tells_more_than_95_percent_of_sick_from_healthy() -> None:
             blocks += [convolution, nn.BatchNorm2d(after), nn.ReLU(), nn.MaxPool2d(2)]
         net = nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 3))
     optimizer = torch.optim.AdamW(net.parameters(), weight_decay=0.02)
-    steps = epochs * -(-n_train // batch)
+    steps = epochs * -(-len(inputs) // batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps, pct_start=0.2)
     for _ in range(epochs):
-        for chosen in torch.randperm(n_train, generator=chance).split(batch):
+        for chosen in torch.randperm(len(inputs), generator=chance).split(batch):
             shift = torch.randint(-3, 4, (2,), generator=chance).tolist()
-            films_of_batch = torch.roll(values[train][chosen], shift, (2, 3))
-            loss = nn.functional.cross_entropy(net(films_of_batch), labels[train][chosen])
+            shifted = torch.roll(inputs[chosen], shift, (2, 3))
+            loss = nn.functional.cross_entropy(net(shifted), targets[chosen])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -45,7 +45,7 @@ def metrics_table(run: Run) -> str:
         splits = [split for split in ("val", "test") if split in metrics] or list(metrics)
         rows = [(name, *[f"{split} (n={metrics[split]['n_cases']})" for split in splits])]
         rows += [(key, *[figure(metrics[split][key]) for split in splits]) for key in SHOWN]
-        lines += [*_columns(rows), ""]
+        lines += [*columns(rows), ""]
     return "\n".join(lines).rstrip()
 
 
@@ -63,10 +63,10 @@ def predictions_text(rows: list[dict[str, Any]], form: str) -> str:
         csv.writer(text, lineterminator="\n").writerows([head, *body])
         return text.getvalue().rstrip("\n")
     note = "\n\nResearch use only; not a medical device."
-    return "\n".join(_columns([tuple(head), *map(tuple, body)])) + note
+    return "\n".join(columns([tuple(head), *map(tuple, body)])) + note
 
 
-def _columns(rows: list[tuple[str, ...]]) -> list[str]:
+def columns(rows: list[tuple[str, ...]]) -> list[str]:
     """Cells padded to the widest of their column."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [

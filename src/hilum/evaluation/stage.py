@@ -67,19 +67,27 @@ def predictions_table(
 
 
 def evaluate_task(
-    folder: TaskFolder, cases: Cases, split: pd.Series, task: Task, rule: str, replicates: int, seed: int
+    folder: TaskFolder,
+    cases: Cases,
+    split: pd.Series,
+    task: Task,
+    rule: str,
+    replicates: int,
+    seed: int,
+    logits: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Writes predictions.csv, the threshold in model.json, and metrics.json; gives the metrics back.
 
+    `logits`: those of the cases in train, val and test, in their order, where a pass was made already.
     `rule` chooses the threshold of a binary task on val, and on val only. Without a val split the
     threshold is 0.5 and the card says so.
     """
-    model = folder.load_model()
     used = used_cases(cases, split)
-    cache = ImageCache.of(used, model.pixels)
-    logits = predict_films(
-        model, cache, cache.rows(used.table["case_id"].tolist()), f"{folder.name}: predicting"
-    )
+    if logits is None:
+        model = folder.load_model()
+        cache = ImageCache.of(used, model.pixels)
+        rows = cache.rows(used.table["case_id"].tolist())
+        logits = predict_films(model, cache, rows, f"{folder.name}: predicting")
     table = predictions_table(logits, used, split, task, None)
     threshold = _threshold(table, task, rule)
     value = threshold["value"] if threshold else None

@@ -12,10 +12,11 @@ from hilum.report.sections.data import data
 from hilum.report.sections.head import head
 from hilum.report.sections.minute import minute
 from hilum.report.sections.repeat import repeat
+from hilum.report.sections.space import space
 from hilum.report.sections.task import binary, etiology
 from hilum.run import Run
 
-SECTIONS: tuple[Callable[[Run], Section | None], ...] = (head, minute, data, binary, etiology, repeat)
+SECTIONS: tuple[Callable[[Run], Section | None], ...] = (head, minute, data, binary, etiology, space, repeat)
 """In the order of the page. A section that has nothing to say returns None and leaves no trace."""
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -34,6 +34,11 @@ def report(run: Run) -> str:
     return shlex.join(["hilum", "report", place(run)])
 
 
+def embed(run: Run) -> str:
+    """Vectors, neighbours and maps again, with the weights at hand."""
+    return shlex.join(["hilum", "embed", place(run)])
+
+
 def audit(run: Run) -> str:
     """The audit alone, in the terminal."""
     return shlex.join(["hilum", "data", "audit", _data(run)])
@@ -51,7 +56,7 @@ def _data(run: Run) -> str:
 
 
 def _option(words: list[str], name: str) -> str | None:
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words, ""][1:], strict=True):
         if word == name:
             return following
         if word.startswith(f"{name}="):

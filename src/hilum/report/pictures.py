@@ -36,7 +36,7 @@ def film(path: str | Path, longest: int = 320) -> Film:
     except (DataError, OSError):
         return Film(path.name, "", longest, longest)
     image = _shrunk(image, longest)
-    return Film(path.name, _data_uri(image), *image.shape)
+    return Film(path.name, data_uri(image), *image.shape)
 
 
 def _shrunk(image: np.ndarray, longest: int) -> np.ndarray:
@@ -45,8 +45,9 @@ def _shrunk(image: np.ndarray, longest: int) -> np.ndarray:
     return resize(image, size, "squeeze")  # both sides by the same factor: nothing is squeezed
 
 
-def _data_uri(image: np.ndarray) -> str:
-    done, data = cv2.imencode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, QUALITY])
+def data_uri(image: np.ndarray, quality: int = QUALITY) -> str:
+    """A grey image uint8 "rows cols" as WebP in a data URI; `quality` from 1 to 100."""
+    done, data = cv2.imencode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, quality])
     if not done:
         raise DataError(f"a picture of {image.shape[0]} x {image.shape[1]} px can't be encoded as WebP")
     return "data:image/webp;base64," + base64.b64encode(data.tobytes()).decode("ascii")

@@ -107,12 +107,42 @@ class TaskRecipe(_Choice):
     threshold: str = Field(default="youden", description="rule for the operating point, applied to val")
 
 
+class EmbeddingChoice(_Choice):
+    """What is done with the vectors of a trained model; see hilum.embedding.
+
+    `select`: transform, distance, weights and k by patient-disjoint cross-validation on train, instead of
+    those given here. `map_seeds`: further seeds per map, to see how stable it is.
+    """
+
+    layer: str = "embedding"
+    precision: Literal["float16", "float32"] = "float16"
+    k: int = Field(default=7, ge=1)
+    transform: Literal["none", "standardize", "pca", "lda"] = "standardize"
+    distance: Literal["euclidean", "cosine"] = "cosine"
+    weights: Literal["uniform", "distance"] = "distance"
+    select: bool = False
+    maps: tuple[Literal["pca", "lda", "tsne", "umap"], ...] = ("pca", "lda", "tsne")
+    perplexity: float = Field(default=30.0, gt=1)
+    exaggeration: float = Field(default=1.0, ge=1, description="t-SNE: kept after the early phase")
+    iterations: int = Field(default=500, ge=50, description="t-SNE, after an early phase of half as many")
+    map_seeds: int = Field(default=0, ge=0)
+    baselines: tuple[Literal["raw_pixels", "hog", "random_network"], ...] = (
+        "raw_pixels",
+        "hog",
+        "random_network",
+    )
+    suspects: bool = True
+    seed: int = Field(default=0, ge=0)
+
+
 class StudyRecipe(_Choice):
-    """The whole study. `replicates`: bootstrap replicates of every interval."""
+    """The whole study. `replicates`: bootstrap replicates of every interval. `embedding`: what is done with
+    the vectors of each task's model; None leaves that stage out."""
 
     name: str
     about: str = ""
     tasks: dict[str, TaskRecipe]
+    embedding: EmbeddingChoice | None = EmbeddingChoice()
     replicates: int = Field(default=2000, ge=0)
     skip_unreadable: bool = False
 

@@ -1,0 +1,244 @@
+"""Nearest neighbours, exactly, in bounded memory; the kNN classifier; faiss beyond 100,000 vectors.
+
+Distances come from one matrix product per block, |q - b|^2 = |q|^2 - 2 q.b + |b|^2, in float32. Rounding
+could swap close neighbours, so every base vector whose distance lies within the rounding error of the k-th
+is measured again in float64: the answer is that of a brute-force search in float64.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from hilum.embedding.space import Distance
+from hilum.errors import DataError
+
+Weights = Literal["uniform", "distance"]
+BASE_BLOCK = 8192
+QUERY_BLOCK = 640
+GROUPS = 128
+LARGE = 100_000
+"""From so many base vectors on, `hilum embed` uses faiss if it is installed."""
+
+
+@dataclass(frozen=True)
+class Neighbors:
+    """`index`: int64 "queries k", rows of the base, nearest first; `distance`: float64 "queries k"."""
+
+    index: np.ndarray
+    distance: np.ndarray
+
+
+def nearest_neighbors(
+    base: np.ndarray,
+    queries: np.ndarray,
+    k: int,
+    distance: Distance = "euclidean",
+    base_groups: np.ndarray | None = None,
+    query_groups: np.ndarray | None = None,
+) -> Neighbors:
+    """The k nearest rows of `base` "cases dim" for each row of `queries` "queries dim"; equals by row.
+
+    With groups (text or numbers, "cases" and "queries"), a neighbour of the query's own group does not count:
+    with patients as groups, no film is found through another film of the same child. `distance`: 'euclidean',
+    or 'cosine' = 1 - cosine of the angle (0 to 2). `base` may be a memory map of float16 or float32.
+
+    DataError for NaN, for a zero vector with 'cosine', or when fewer than k neighbours are left.
+
+    >>> found = nearest_neighbors(np.array([[0.0], [3.0], [5.0]]), np.array([[4.5]]), k=2)
+    >>> found.index.tolist(), found.distance.tolist()
+    ([[2, 1]], [[0.5, 1.5]])
+    """
+    if k < 1 or k > len(base):
+        raise DataError(f"{k} neighbours were asked for among {len(base):,} cases", "choose a smaller k")
+    if (base_groups is None) != (query_groups is None):
+        raise ValueError("give groups of the base and of the queries, or neither")
+    center = np.asarray(base[:BASE_BLOCK], np.float32).mean(axis=0) if distance == "euclidean" else 0.0
+    index, squared = _search(base, queries, k, distance, center, _coded(base_groups, query_groups))
+    return Neighbors(index, np.sqrt(squared) if distance == "euclidean" else squared / 2)
+
+
+def _coded(base: np.ndarray | None, queries: np.ndarray | None) -> tuple[np.ndarray, np.ndarray] | None:
+    """Groups as whole numbers, the same number for the same group."""
+    if base is None or queries is None:
+        return None
+    codes = np.unique(np.concatenate([np.asarray(base), np.asarray(queries)]), return_inverse=True)[1]
+    return codes[: len(base)].astype(np.int32), codes[len(base) :].astype(np.int32)
+
+
+def _prepared(vectors: np.ndarray, distance: Distance, center: Any) -> np.ndarray:
+    """float32, checked; moved to the centre (smaller numbers, smaller rounding) or of length 1."""
+    values = np.asarray(vectors, np.float32)
+    length = np.sqrt(np.einsum("ij,ij->i", values, values, dtype=np.float64))
+    if not np.isfinite(length).all():  # a single NaN or infinity makes the length so
+        row = int((~np.isfinite(length)).argmax())
+        raise DataError(f"vector {row} holds NaN or infinity", "leave it out or make the vectors again")
+    if distance == "euclidean":
+        return values - center
+    if not (length > 0).all():
+        row = int((length == 0).argmax())
+        raise DataError(f"vector {row} is zero and has no direction", "use the Euclidean distance")
+    return (values / length[:, None]).astype(np.float32)
+
+
+def _search(
+    base: np.ndarray,
+    queries: np.ndarray,
+    k: int,
+    distance: Distance,
+    center: Any,
+    groups: tuple[np.ndarray, np.ndarray] | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and squared distances "queries k". Blocks are small enough to stay in the processor's cache."""
+    asked = _prepared(queries, distance, center)
+    asked_square = np.einsum("ij,ij->i", asked, asked)
+    rounding = (asked.shape[1] + 4) * np.finfo(np.float32).eps
+    best_row = np.full((len(asked), k), -1, np.int64)
+    best = np.full((len(asked), k), np.inf)
+    space = np.empty((QUERY_BLOCK, BASE_BLOCK), np.float32)
+    for start in range(0, len(base), BASE_BLOCK):
+        block = _prepared(base[start : start + BASE_BLOCK], distance, center)
+        square = np.einsum("ij,ij->i", block, block)
+        doubled = -2 * block.T
+        for first in range(0, len(asked), QUERY_BLOCK):
+            part = slice(first, first + QUERY_BLOCK)
+            some = asked[part]
+            approximate = np.matmul(
+                some, doubled, out=space.ravel()[: len(some) * len(block)].reshape(len(some), -1)
+            )
+            approximate += square
+            if groups:
+                own = groups[0][start : start + BASE_BLOCK]
+                approximate[groups[1][part, None] == own[None, :]] = np.inf
+            slack = 2 * rounding * (asked_square[part] + float(square.max()))
+            limit = np.minimum(best[part, -1] - asked_square[part], _upper_bound(approximate, k)) + slack
+            flat = np.flatnonzero((approximate <= limit[:, None].astype(np.float32)).ravel())
+            query, row = np.divmod(flat, len(block))
+            finite = np.isfinite(approximate[query, row])
+            query, row = query[finite], row[finite]
+            if len(query):
+                _merge(best_row[part], best[part], query, row + start, _exact(some, block, query, row))
+    if not np.isfinite(best).all():
+        short = int((~np.isfinite(best).all(axis=1)).argmax())
+        count = int(np.isfinite(best[short]).sum())
+        raise DataError(
+            f"query {short} has {count} neighbours of another patient, {k} were asked for",
+            "choose a smaller k",
+        )
+    return best_row, best
+
+
+def _upper_bound(values: np.ndarray, k: int) -> np.ndarray:
+    """A number per row that at least k of its values do not exceed: the k-th smallest of the minima of
+    groups of columns. Cheap, and close to the k-th smallest value."""
+    whole = values.shape[1] // GROUPS * GROUPS
+    if k > GROUPS // 4 or whole < 4 * GROUPS:
+        return (
+            np.partition(values, k - 1, axis=1)[:, k - 1]
+            if k <= values.shape[1]
+            else np.full(len(values), np.inf, np.float32)
+        )
+    minima = values[:, :whole].reshape(len(values), -1, GROUPS).min(axis=1)
+    return np.partition(minima, k - 1, axis=1)[:, k - 1]
+
+
+def _exact(queries: np.ndarray, block: np.ndarray, query: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """Squared distances of pairs in float64, some pairs at a time."""
+    squared = np.empty(len(query))
+    for start in range(0, len(query), 256):
+        part = slice(start, start + 256)
+        difference = queries[query[part]].astype(np.float64) - block[row[part]]
+        squared[part] = np.einsum("ij,ij->i", difference, difference)
+    return squared
+
+
+def _merge(
+    best_row: np.ndarray, best: np.ndarray, query: np.ndarray, row: np.ndarray, squared: np.ndarray
+) -> None:
+    """Puts new candidates into the sorted lists of the best k, in place."""
+    k = best.shape[1]
+    touched = np.unique(query)
+    all_query = np.concatenate([query, np.repeat(touched, k)])
+    all_row = np.concatenate([row, best_row[touched].ravel()])
+    all_squared = np.concatenate([squared, best[touched].ravel()])
+    order = np.lexsort((all_row, all_squared, all_query))
+    first = np.searchsorted(all_query[order], touched)
+    picks = order[first[:, None] + np.arange(k)]
+    best_row[touched] = all_row[picks]
+    best[touched] = all_squared[picks]
+
+
+# -- the classifier ------------------------------------------------------------------------------------------
+
+
+def votes(found: Neighbors, targets: np.ndarray, n_classes: int, weights: Weights = "uniform") -> np.ndarray:
+    """Class probabilities "queries classes": shares of the neighbours' votes. `targets`: classes of the base.
+
+    'distance' weighs a vote by 1 / distance; a neighbour at distance 0 outvotes all others
+    (as scikit-learn's KNeighborsClassifier).
+
+    >>> found = Neighbors(np.array([[0, 1, 2]]), np.array([[1.0, 2.0, 2.0]]))
+    >>> votes(found, np.array([0, 1, 1]), 2).tolist()
+    [[0.333..., 0.666...]]
+    >>> votes(found, np.array([0, 1, 1]), 2, "distance").tolist()
+    [[0.5, 0.5]]
+    """
+    weight = np.ones_like(found.distance)
+    if weights == "distance":
+        zero = found.distance == 0
+        with np.errstate(divide="ignore"):
+            weight = np.where(zero.any(axis=1, keepdims=True), zero, 1 / found.distance)
+    counts = np.zeros((len(found.index), n_classes))
+    classes = targets[found.index]
+    for one in range(n_classes):
+        counts[:, one] = (weight * (classes == one)).sum(axis=1)
+    return counts / counts.sum(axis=1, keepdims=True)
+
+
+# -- large sets ----------------------------------------------------------------------------------------------
+
+
+def faiss_neighbors(
+    base: np.ndarray,
+    queries: np.ndarray,
+    k: int,
+    distance: Distance,
+    kind: Literal["flat", "ivf-pq"] = "flat",
+) -> Neighbors:
+    """Neighbours through faiss (extra 'faiss'): 'flat' is exact up to float32, 'ivf-pq' approximate.
+
+    IVF-PQ (Jegou et al., IEEE TPAMI 33, 2011): 4 sqrt(n) cells, 64 of them visited, codes of at most 64
+    bytes; say with `recall` how much it misses.
+    """
+    try:
+        import faiss  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise DataError("faiss is not installed", "pip install 'hilum[faiss]'") from None
+    center = np.asarray(base[:BASE_BLOCK], np.float32).mean(axis=0) if distance == "euclidean" else 0.0
+    library: Any = faiss
+    dim = base.shape[1]
+    if kind == "flat":
+        index = library.IndexFlatL2(dim)
+    else:
+        cells = max(1, min(int(4 * np.sqrt(len(base))), len(base) // 39))
+        codes = next(m for m in range(min(64, dim), 0, -1) if dim % m == 0)
+        index = library.IndexIVFPQ(library.IndexFlatL2(dim), dim, cells, codes, 8)
+        picks = np.random.default_rng(0).permutation(len(base))[: max(64 * cells, 10_000)]
+        index.train(_prepared(base[np.sort(picks)], distance, center))
+        index.nprobe = min(64, cells)
+    for start in range(0, len(base), BASE_BLOCK):
+        index.add(_prepared(base[start : start + BASE_BLOCK], distance, center))
+    squared, rows = index.search(_prepared(queries, distance, center), k)
+    squared = np.maximum(squared.astype(np.float64), 0)
+    return Neighbors(rows.astype(np.int64), np.sqrt(squared) if distance == "euclidean" else squared / 2)
+
+
+def recall(found: Neighbors, exact: Neighbors) -> float:
+    """Share of the true neighbours that were found, 0 to 1.
+
+    >>> one = Neighbors(np.array([[3, 5]]), np.zeros((1, 2)))
+    >>> recall(Neighbors(np.array([[5, 9]]), np.zeros((1, 2))), one)
+    0.5
+    """
+    hits = (found.index[:, :, None] == exact.index[:, None, :]).any(axis=2)
+    return float(hits.mean())

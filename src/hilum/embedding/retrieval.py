@@ -1,0 +1,86 @@
+"""Retrieval: how often the cases found for a case are of its class, never counting the same patient."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hilum.embedding.neighbors import nearest_neighbors
+from hilum.embedding.space import Distance
+from hilum.errors import DataError
+
+QUERY_BLOCK = 256
+KS = (1, 5, 7, 10)
+
+
+def retrieval_figures(
+    base: np.ndarray,
+    base_targets: np.ndarray,
+    base_patients: np.ndarray,
+    queries: np.ndarray,
+    query_targets: np.ndarray,
+    query_patients: np.ndarray,
+    distance: Distance = "euclidean",
+    ks: Sequence[int] = KS,
+) -> dict[str, Any]:
+    """precision_at_k {k: 0..1}, mean_average_precision, chance, queries.
+
+    A hit is a case of the query's class. Cases of the query's own patient are taken out of the list: they
+    are neither hits nor misses. Average precision is over the whole ranked list (Manning et al., Introduction
+    to Information Retrieval, 2008, section 8.4); `chance` is what any order of the list gives on average,
+    the share of the query's class. DataError when a query has no case of its class among other patients.
+
+    >>> base = np.array([[0.0], [1.0], [2.0]]), np.array([0, 1, 0]), np.array(list("abc"))
+    >>> asked = np.array([[0.1]]), np.array([0]), np.array(["z"])
+    >>> figures = retrieval_figures(*base, *asked, ks=(1, 2))
+    >>> figures["precision_at_k"], round(figures["mean_average_precision"], 3)
+    ({'1': 1.0, '2': 0.5}, 0.833)
+    """
+    average, chance = _average_precision(
+        base, base_targets, base_patients, queries, query_targets, query_patients, distance
+    )
+    ks = [k for k in ks if k < len(base)]
+    found = nearest_neighbors(base, queries, max(ks), distance, base_patients, query_patients)
+    hits = base_targets[found.index] == query_targets[:, None]
+    return {
+        "precision_at_k": {str(k): float(hits[:, :k].mean()) for k in ks},
+        "mean_average_precision": float(average.mean()),
+        "chance": float(chance.mean()),
+        "queries": len(queries),
+    }
+
+
+def _average_precision(
+    base: np.ndarray,
+    base_targets: np.ndarray,
+    base_patients: np.ndarray,
+    queries: np.ndarray,
+    query_targets: np.ndarray,
+    query_patients: np.ndarray,
+    distance: Distance,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Average precision and share of relevant cases, "queries" each."""
+    if distance == "cosine":
+        base = base / np.linalg.norm(base, axis=1, keepdims=True)
+        queries = queries / np.linalg.norm(queries, axis=1, keepdims=True)
+    square = np.einsum("ij,ij->i", base, base)
+    average, chance = np.empty(len(queries)), np.empty(len(queries))
+    for start in range(0, len(queries), QUERY_BLOCK):
+        part = slice(start, start + QUERY_BLOCK)
+        order = np.argsort(square - 2 * queries[part] @ base.T, axis=1)
+        counted = (base_patients[None, :] != query_patients[part, None])[
+            np.arange(len(order))[:, None], order
+        ]
+        hit = (base_targets[order] == query_targets[part, None]) & counted
+        total = hit.sum(axis=1)
+        if not total.all():
+            row = start + int((total == 0).argmax())
+            raise DataError(
+                f"query {row}: no case of its class belongs to another patient",
+                "bring more cases of that class",
+            )
+        rank = np.cumsum(counted, axis=1)
+        precision = np.where(hit, np.cumsum(hit, axis=1) / np.maximum(rank, 1), 0)
+        average[part] = precision.sum(axis=1) / total
+        chance[part] = total / counted.sum(axis=1)
+    return average, chance
