@@ -68,7 +68,8 @@ def label_suspects(
     )
     found["both"] = found["confident_learning"] + found["knn_disagrees"]
     found["doubt"] = found["self_confidence"] + found["neighbor_share"]
-    found = found[found["both"] > 0].sort_values(
+    contradicted = found["suggested"] != found["target"]  # a doubt that ends at the same label is none
+    found = found[(found["both"] > 0) & contradicted].sort_values(
         ["both", "doubt", "case_id"], ascending=[False, True, True], ignore_index=True
     )
     found["rank"] = np.arange(1, len(found) + 1)
@@ -110,7 +111,7 @@ def closest_pairs(
 
     `table`: case_id, patient, split, target; `audited`: pairs of case ids that the pixel audit named;
     `thumbnail`: a row's picture, uint8 "64 64", by which each pair is checked: `correlation` of their local
-    contrast after registration, `confirmed` from 0.88 on (the audit's bound). Near in the space alone means
+    contrast after registration, `confirmed` from 0.9 on (the audit's bound). Near in the space alone means
     alike to the network, not the same film.
     """
     rows = np.arange(len(table))
