@@ -124,7 +124,7 @@ def occlusion_map(
     values = torch.full(shape, float("nan"), device=x.device) if into is None else into
     if tuple(values.shape) != shape:
         raise DataError(f"the map to fill in has shape {tuple(values.shape)}", f"this one has {shape}")
-    network = _Network(model, x, filled, masks, dtype or x.dtype)
+    network = Network(model, x, filled, masks, dtype or x.dtype)
     columns = network.columns(network.choose(engine))
     for col in range(shape[1]):
         missing = values[:, col].isnan()
@@ -182,7 +182,7 @@ def _at(found: Intervals, i: int) -> list[tuple[int, int]]:
     return [(int(begin[i]), int(end[i])) for begin, end in found]
 
 
-class _Network:
+class Network:
     """One network, image and grid of masks, with the engines that can be used on them."""
 
     def __init__(self, model: nn.Module, x: Tensor, filled: Tensor, masks: Masks, dtype: torch.dtype) -> None:
@@ -230,8 +230,11 @@ class _Network:
             return engine
         if self.obstacle:
             warnings.warn(f"occlusion runs plainly: {self.obstacle}", stacklevel=3)
-        costs = self.costs()
-        return min((name for name in costs if name not in reasons), key=lambda name: costs[name])
+            return "plain"
+        work = self.multiply_adds()
+        return min(
+            (name for name in work if name not in reasons), key=lambda name: work[name] / EFFICIENCY[name]
+        )
 
     def impossible(self) -> dict[str, str]:
         """Engines that can't be used, with the reason."""
@@ -245,10 +248,8 @@ class _Network:
             return {"corner": "the mask is too small for its corners to stay apart in the last map"}
         return {}
 
-    def costs(self) -> dict[str, float]:
-        """Expected work per engine, in multiply-adds of a full forward pass."""
-        if self.obstacle:
-            return {"plain": 1.0}
+    def multiply_adds(self) -> dict[str, float]:
+        """Work per engine for the whole map. Activations and pooling count a little as well."""
         n_masks = len(self.masks.tops) * len(self.masks.lefts)
         macs = dict.fromkeys(EFFICIENCY, 0.0)
         for k in range(1, self.graph.last + 1):
@@ -259,7 +260,7 @@ class _Network:
             macs["plain"] += step.cost * rows * cols * n_masks
             macs["window"] += step.cost * _total(self.rows.both, k) * _total(self.cols.both, k)
             macs["corner"] += step.cost * (edge_rows * edge_cols + edge_rows * cols + edge_cols * rows)
-        return {name: macs[name] / EFFICIENCY[name] for name in macs}
+        return macs
 
     # -- engines: each gives the logits of all masks in one column of positions ------------------------------
 
