@@ -20,6 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.overrides import TorchFunctionMode
 
 NOWHERE = -1
@@ -308,6 +309,29 @@ def record(model: nn.Module, x: Tensor) -> tuple[list[Call], int | None, dict[st
         for handle in handles:
             handle.remove()
     return recorder.calls, recorder.index.get(id(output)), recorder.ends
+
+
+def fold_normalisations(model: nn.Module, x: Tensor, keep: str) -> None:
+    """Multiplies batch normalisations of a frozen model into the convolutions before them, in place.
+
+    Only where the convolution has no other reader; layer `keep` stays as it is.
+    """
+    calls, _, _ = record(model, x)
+    readers = Counter(i for call in calls for i in call.inputs)
+    used = Counter(call.layer for call in calls if call.name in ("conv2d", "batch_norm"))
+    for norm in calls:
+        if norm.name != "batch_norm":
+            continue
+        conv = calls[norm.inputs[0]]
+        if conv.name != "conv2d" or conv.layer == keep or readers[norm.inputs[0]] > 1:
+            continue
+        first, second = model.get_submodule(conv.layer), model.get_submodule(norm.layer)
+        plain = (
+            type(first) is nn.Conv2d and type(second) is nn.BatchNorm2d and second.running_mean is not None
+        )
+        if plain and used[conv.layer] == used[norm.layer] == 1:
+            model.set_submodule(conv.layer, fuse_conv_bn_eval(first, second))
+            model.set_submodule(norm.layer, nn.Identity())
 
 
 # -- calls to steps ------------------------------------------------------------------------------------------

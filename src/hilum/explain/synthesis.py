@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hilum.errors import DataError, ModelError, RecipeError, TrainingError
+from hilum.explain.graph import fold_normalisations
 from hilum.explain.receptive_field import check_layer, layer_name
 
 BATCH = 4
@@ -149,7 +150,9 @@ class _Trunk:
         check_layer(model, name)
         self.name, self.dtype = name, dtype or image.dtype
         self.filters = tuple(int(number) for number in filters)
-        self.model = copy.deepcopy(model).eval().requires_grad_(False).to(self.dtype)
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        fold_normalisations(self.model, image, name)
+        self.model.to(self.dtype)
         for module in self.model.modules():
             if isinstance(module, nn.Conv2d):
                 module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
