@@ -41,8 +41,8 @@ def session(net: nn.Module, layer: str, number: int, start: Tensor, steps: int, 
 def main() -> None:
     """Prints one line per way."""
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", 1)[0])
-    parser.add_argument("--filters", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--filters", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--layer", default="features.10")
     parser.add_argument("--lr", type=float, default=10.0)
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
