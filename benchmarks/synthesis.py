@@ -25,7 +25,7 @@ SIDE = 224
 def session(net: nn.Module, layer: str, number: int, start: Tensor, steps: int, lr: float) -> Tensor:
     """The seed's way, for one filter."""
     kept: list[Tensor] = []
-    handle = net.get_submodule(layer).register_forward_hook(lambda m, i, output: kept.append(output))
+    handle = net.get_submodule(layer).register_forward_hook(lambda *call: kept.append(call[2]))
     x = start.clone().requires_grad_(True)
     for _ in range(steps):
         kept.clear()

@@ -152,5 +152,5 @@ def test_bad_input() -> None:
         occlusion_map(net, IMAGE, 0, 5, fill=torch.zeros(7))
     with pytest.raises(DataError, match="map to fill in"):
         occlusion_map(net, IMAGE, 0, 5, into=torch.zeros(3, 3))
-    with pytest.raises(ModelError, match="too small for its corners"):
-        occlusion_map(net, IMAGE, 0, 2, engine="corner")
+    with pytest.raises(ModelError, match="neither with global average pooling nor"):
+        occlusion_map(Gated(), IMAGE, 0, 9, engine="corner")

@@ -163,9 +163,18 @@ class _Reach:
     end: Intervals
     both: Intervals
 
-    def apart(self) -> bool:
-        """Whether in every map what reads across the beginning never reads across the end."""
-        return all(bool((begin[1] <= end[0]).all()) for begin, end in zip(self.begin, self.end, strict=True))
+    def apart(self) -> np.ndarray:
+        """For each mask, whether in every map what reads across its beginning never reads across its end."""
+        return np.logical_and.reduce(
+            [begin[1] <= end[0] for begin, end in zip(self.begin, self.end, strict=True)]
+        )
+
+    def only(self, which: np.ndarray) -> "_Reach":
+        """The same for some of the masks."""
+        parts = (
+            [(low[which], high[which]) for low, high in found] for found in (self.begin, self.end, self.both)
+        )
+        return _Reach(*parts)
 
 
 def _total(found: Intervals, k: int) -> int:
@@ -244,29 +253,33 @@ class Network:
             return {
                 "corner": "the head begins neither with global average pooling nor with flatten and dense"
             }
-        if not (self.rows.apart() and self.cols.apart()):
-            return {"corner": "the mask is too small for its corners to stay apart in the last map"}
         return {}
 
     def multiply_adds(self) -> dict[str, float]:
         """Work per engine for the whole map. Activations and pooling count a little as well."""
         n_masks = len(self.masks.tops) * len(self.masks.lefts)
+        good_rows, good_cols = self.rows.only(self.rows.apart()), self.cols.only(self.cols.apart())
         macs = dict.fromkeys(EFFICIENCY, 0.0)
         for k in range(1, self.graph.last + 1):
             step = self.graph.steps[k]
             rows, cols = step.size
-            edge_rows = _total(self.rows.begin, k) + _total(self.rows.end, k)
-            edge_cols = _total(self.cols.begin, k) + _total(self.cols.end, k)
+            edge_rows = _total(good_rows.begin, k) + _total(good_rows.end, k)
+            edge_cols = _total(good_cols.begin, k) + _total(good_cols.end, k)
+            corners = edge_rows * edge_cols + edge_rows * cols + edge_cols * rows
+            window = _total(self.rows.both, k) * _total(self.cols.both, k)
+            by_corners = _total(good_rows.both, k) * _total(good_cols.both, k)
             macs["plain"] += step.cost * rows * cols * n_masks
-            macs["window"] += step.cost * _total(self.rows.both, k) * _total(self.cols.both, k)
-            macs["corner"] += step.cost * (edge_rows * edge_cols + edge_rows * cols + edge_cols * rows)
+            macs["window"] += step.cost * window
+            macs["corner"] += step.cost * (corners + window - by_corners)
         return macs
 
     # -- engines: each gives the logits of all masks in one column of positions ------------------------------
 
     def columns(self, engine: str) -> Callable[[int], Tensor]:
         """A function from the number of a column to logits "masks classes"."""
-        return {"plain": self._plain, "window": self._window, "corner": self._corner}[engine]()
+        if engine == "window":
+            return self._window(np.ones(len(self.masks.tops), dtype=bool))
+        return self._corner() if engine == "corner" else self._plain()
 
     def _plain(self) -> Callable[[int], Tensor]:
         masks = self.masks
@@ -295,18 +308,18 @@ class Network:
         x = x.to(self.dtype, memory_format=torch.channels_last)
         return [maps[0].permute(1, 2, 0).contiguous() for maps in self.graph.maps(x)]
 
-    def _window(self) -> Callable[[int], Tensor]:
-        masks = self.masks
+    def _window(self, which: np.ndarray) -> Callable[[int], Tensor]:
+        """For the masks in the rows `which` (true or false per row)."""
         maps = self._maps(self.x)
         under = self.filled[0].permute(1, 2, 0).to(self.dtype)
-        plan = RowPlan(self.graph, self.rows.both, _widest(self.cols.both), BUDGET, self.x.device)
+        plan = RowPlan(self.graph, self.rows.only(which).both, _widest(self.cols.both), BUDGET, self.x.device)
         around = Around(maps, maps, maps, maps)
         last, final = self.graph.last, maps[self.graph.last]
 
         def column(col: int) -> Tensor:
             cols = _at(self.cols.both, col)
             run = Pass(plan, cols)
-            logits: list[Tensor] = [torch.empty(0)] * len(masks.tops)
+            logits: list[Tensor] = [torch.empty(0)] * int(which.sum())
             for bucket in plan.buckets:
                 image = under[:, slice(*cols[0])][bucket.rows[0]]
                 patch = run.run(bucket, around, image)[last]
@@ -321,10 +334,29 @@ class Network:
         return column
 
     def _corner(self) -> Callable[[int], Tensor]:
+        """Corners where opposite edges of a mask stay apart in every map, windows elsewhere.
+
+        At the top and left border of the image they always do: nothing reads across the beginning there.
+        """
         assert self.readout is not None
-        return Corner(
-            self.graph, self.readout, self._maps(self.x), self._maps(self.filled), self.rows, self.cols
-        )
+        rows, cols = self.rows.apart(), self.cols.apart()
+        clear, full = self._maps(self.x), self._maps(self.filled)
+        corner = Corner(self.graph, self.readout, clear, full, self.rows.only(rows), self.cols)
+        whole = None if cols.all() else self._window(np.ones_like(rows))
+        others = None if rows.all() else self._window(~rows)
+
+        def column(col: int) -> Tensor:
+            if whole is not None and not cols[col]:
+                return whole(col)
+            found = corner(col)
+            if others is None:
+                return found
+            logits = found.new_empty(len(rows), found.shape[1])
+            logits[torch.from_numpy(rows)] = found
+            logits[torch.from_numpy(~rows)] = others(col)
+            return logits
+
+        return column
 
 
 class Corner:
