@@ -1,5 +1,6 @@
 """The docs are true: their code runs, their files exist, and every command and option is named."""
 
+import doctest
 import re
 import shutil
 from pathlib import Path
@@ -26,8 +27,14 @@ def test_python_in_the_docs_runs(
     """In a folder where runs/phantom-quick is a finished study."""
     shutil.copytree(small_run.path, tmp_path / "runs" / "phantom-quick")
     monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
     for block in blocks(page):
-        exec(compile(block, str(page), "exec"), {})
+        if block.startswith(">>>"):
+            example = doctest.DocTestParser().get_doctest(block, names, page.name, str(page), 0)
+            assert doctest.DocTestRunner().run(example, clear_globs=False).failed == 0
+            names = example.globs
+        else:
+            exec(compile(block, str(page), "exec"), names)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
