@@ -57,7 +57,7 @@ def build(
 
     >>> from hilum.models import parameters
     >>> parameters(build(("normal", "pneumonia"), Pixels(size=(96, 96)), width=32, embedding=256))
-    2932066
+    2862050
     """
     act = ACTIVATIONS[activation]
     layers: list[nn.Module] = [
