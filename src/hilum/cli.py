@@ -16,12 +16,18 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="hilum",
     help="From a folder of chest radiographs to trained, tested, explained models and one report.",
+    epilog="Example:  hilum study path/to/chest_xray --preset quick --out runs/real",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     add_completion=False,
 )
-data_app = typer.Typer(help="Look at, fetch or draw data.", no_args_is_help=True, rich_markup_mode=None)
+data_app = typer.Typer(
+    help="Look at, fetch or draw data.",
+    epilog="Example:  hilum data audit path/to/chest_xray",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 app.add_typer(data_app, name="data")
 
 

@@ -61,6 +61,18 @@ def test_every_command_and_option_is_documented() -> None:
     assert found > 15
 
 
+def test_every_help_shows_an_example(hilum) -> None:
+    words = [
+        [],
+        ["data"],
+        *(one.split()[1:] for one, _ in commands(typer.main.get_command(cli.app), "hilum")),
+    ]
+    for command in words:
+        answer = hilum(*command, "--help")
+        assert answer.code == 0
+        assert "Example:  hilum " in answer.out, command
+
+
 def commands(command, words: str) -> list[tuple[str, list[str]]]:
     """Every command with the long names of its options."""
     inner = getattr(command, "commands", None)

@@ -39,6 +39,7 @@ from hilum.data.cases import HEALTHY, Cases
 from hilum.data.sources import table
 from hilum.errors import DataError, nearest
 from hilum.files import cache_folder, digest, read_json, write_json, write_table
+from hilum.progress import advancing
 
 DESCRIPTION = "the word 'phantom' for the built-in drawn chest films with known lesions, or a folder of such"
 
@@ -298,8 +299,10 @@ def _draw_all(folder: Path, settings: PhantomSettings) -> None:
             folder / "masks" / f"{case_id}.npz", **{name: getattr(drawn, name) for name in MASKS}
         )
 
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        list(pool.map(one, rows["case_id"], rows["label"], rows["person"], rows["image"]))
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool, advancing("drawing films") as advance:
+        films = pool.map(one, rows["case_id"], rows["label"], rows["person"], rows["image"])
+        for done, _ in enumerate(films, start=1):
+            advance(done, len(rows))
     rows["path"] = [f"images/{name}.png" for name in rows["case_id"]]
     write_table(folder / "cases.csv", rows[["case_id", "path", "label", "patient", "split"]])
 
