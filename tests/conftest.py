@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tiny networks lose time on several threads
+
 from jaxtyping import install_import_hook
 
 install_import_hook(["hilum.models", "hilum.training.module"], "beartype.beartype")
