@@ -249,3 +249,23 @@ def test_ctrl_c_says_how_to_go_on(
     assert "go on with the same command and --resume" in answer.err
     monkeypatch.undo()
     assert Run(tmp_path / "run").facts()["status"] == "started"
+
+
+def test_embed_again_and_ask_for_neighbours(small_run: Run, tmp_path: Path, hilum) -> None:
+    """Other choices change the stage; the neighbours of a film never belong to its own patient."""
+    copy = tmp_path / "copy"
+    shutil.copytree(small_run.path, copy)
+    answer = hilum("embed", copy, "--set", "k=3", "--set", "maps=[pca]", "--set", "baselines=[]")
+    assert answer.code == 0, answer.err
+    found = Run(copy).task("binary").embeddings
+    assert found.figures()["choices"]["k"] == 3
+    near = found.neighbors()
+    assert set(near["case_id"]) == set(small_run.cases().table["case_id"])
+    patient = small_run.cases().table.set_index("case_id")["patient"]
+    assert (near["case_id"].map(patient) != near["neighbor"].map(patient)).all()
+    film = small_run.cases().table["path"][0]
+    sheet = tmp_path / "sheet.png"
+    answer = hilum("neighbors", copy, film, "--task", "binary", "--k", 4, "--sheet", sheet)
+    assert answer.code == 0, answer.err
+    assert sheet.stat().st_size > 1000
+    assert answer.out.count("person") >= 4
