@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from hilum.data.augment import Augment
 from hilum.data.images import Pixels
 from hilum.data.tasks import task
-from hilum.errors import RecipeError, TrainingError
+from hilum.errors import RecipeError, RunError, TrainingError
 from hilum.models import ChestModel
 from hilum.run import TaskFolder
 from hilum.training.fit import fit_task
@@ -102,6 +102,16 @@ def test_interrupted_and_resumed_equals_uninterrupted(name: str, tmp_path: Path)
     pd.testing.assert_frame_equal(whole[columns], cut[columns], check_exact=True)
     weights = [load_file(tmp_path / folder / "model" / "weights.safetensors") for folder in ("whole", "cut")]
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_a_damaged_checkpoint_is_named_and_kept(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, recipe(), stop_in_epoch=3)
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:-100])
+    with pytest.raises(RunError, match=r"last\.ckpt is damaged; delete it"):
+        fit(tmp_path, recipe())
+    assert last.exists()
 
 
 def test_plateau_really_lowers_the_rate(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import logging
 import time
 import warnings
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,8 @@ def _train(
             default_root_dir=folder.path,
         )
         start = folder.last_checkpoint if resume and folder.last_checkpoint.exists() else None
+        if start is not None and not zipfile.is_zipfile(start):  # what torch.save writes is a zip archive
+            raise RunError(f"{start} is damaged", "delete it: the training then starts from its first epoch")
         if start is None:
             folder.checkpoints.mkdir(parents=True, exist_ok=True)
         try:
