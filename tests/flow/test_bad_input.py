@@ -126,7 +126,7 @@ def test_going_on_with_other_data_or_another_recipe(
 def test_a_full_disk_and_no_permission(
     phantom_data: Path, tmp_path: Path, hilum: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A folder below a file is the system's own error; a full disk and missing rights are put in its place."""
+    """A folder below a file is the system's own error; a full disk and missing rights are put in place."""
     (tmp_path / "file").write_text("")
     refused(hilum("study", phantom_data, "--out", tmp_path / "file" / "run", *SMALL), str(tmp_path / "file"))
 
