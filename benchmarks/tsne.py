@@ -3,7 +3,7 @@
     python benchmarks/tsne.py
 
 Both get the same 50 principal components, perplexity 30 and PCA start, 250 + 750 iterations for ours and
-scikit-learn's 1000 as it ships, on three drawn sets. Aim: 1.4 x scikit-learn at equal or better trustworthiness.
+scikit-learn's 1000 as it ships, on three drawn sets. Aim: 1.4 x at equal or better trustworthiness.
 """
 
 import time

@@ -18,7 +18,7 @@ BASE_BLOCK = 8192
 QUERY_BLOCK = 640
 GROUPS = 128
 CANDIDATES = 50
-"""Cases that IVF-PQ names per neighbour asked for: of 100,000 x 512 in clusters, 50 find 95 %, 10 find 69 %."""
+"""Cases that IVF-PQ names per neighbour asked for: of 100,000 x 512 drawn, 50 find 95 %, 10 find 69 %."""
 LARGE = 100_000
 """From so many base vectors on, `hilum embed` uses faiss if it is installed."""
 
