@@ -16,7 +16,7 @@ from torch import Tensor
 from hilum.anomaly import Advance, Detector, HealthyFilms, Scored
 from hilum.anomaly import features as networks
 from hilum.anomaly.coreset import k_center
-from hilum.anomaly.patches import sampled, standardised, summary, to_image
+from hilum.anomaly.patches import patch_choices, sampled, standardised, summary, to_image
 from hilum.data.images import Pixels
 from hilum.errors import RecipeError
 
@@ -113,26 +113,15 @@ def build(
     PatchCore's reweighted score of the strangest patch, 0 = off."""
     for name, value, low in (
         ("memory", memory, 1),
-        ("candidates", candidates, 1),
-        ("neighbourhood", neighbourhood, 1),
+        ("candidates", candidates, memory),
         ("reweight", reweight, 0),
     ):
         if value < low:
             raise RecipeError(f"patch_memory: {name} is {value}", f"choose {low} or more")
-    if neighbourhood % 2 == 0:
-        raise RecipeError(f"patch_memory: neighbourhood is {neighbourhood}", "choose an odd number")
-    if not 0 <= top <= 1:
-        raise RecipeError(f"patch_memory: top is {top}", "choose a share between 0 and 1")
-    if candidates < memory:
-        raise RecipeError(
-            f"patch_memory: {memory} patches can't be chosen from {candidates}", "raise candidates"
-        )
     choices = {
-        "layers": layers,
-        "neighbourhood": neighbourhood,
+        **patch_choices("patch_memory", layers, neighbourhood, top),
         "memory": memory,
         "candidates": candidates,
-        "top": top,
         "reweight": reweight,
     }
     return PatchMemory(pixels, networks.build(features, pixels, feature_options), choices)

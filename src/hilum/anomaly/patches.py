@@ -1,6 +1,7 @@
 """What the patch detectors share: sampling patches in bounded memory, scaling, scores and maps of films."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hilum.anomaly import Advance, HealthyFilms
+from hilum.errors import RecipeError
 
 BATCH = 16
 
@@ -71,3 +73,14 @@ def to_image(
 ) -> Float[Tensor, "batch image_rows image_cols"]:
     """Maps in image coordinates: bilinear between the centres of the patches. Values stay raw."""
     return functional.interpolate(maps[:, None], size=tuple(size), mode="bilinear", align_corners=False)[:, 0]
+
+
+def patch_choices(who: str, layers: Sequence[int] | None, neighbourhood: int, top: float) -> dict[str, Any]:
+    """The options that every patch detector has, checked; RecipeError for a value out of range."""
+    if neighbourhood < 1 or neighbourhood % 2 == 0:
+        raise RecipeError(f"{who}: neighbourhood is {neighbourhood}", "choose an odd number, 1 or more")
+    if not 0 <= top <= 1:
+        raise RecipeError(f"{who}: top is {top}", "choose a share between 0 and 1")
+    if layers is not None and not len(layers):
+        raise RecipeError(f"{who}: layers is empty", "name one scale or more, or leave it out for all")
+    return {"layers": layers, "neighbourhood": neighbourhood, "top": top}
