@@ -20,7 +20,7 @@ import numpy as np
 from hilum.errors import DataError
 
 CANDIDATES = 8192
-BLOCK = 8192
+BLOCK = 2048
 """Points per matrix product; a block of distances stays in the processor's cache."""
 MOST_PICKS = 256
 """Picks whose distances to all points are found together."""
