@@ -5,9 +5,9 @@ implementation (PatchCore, anomalib) measures every point against every pick. He
 
 1. the points with the largest distances are kept as candidates. As long as the largest distance among them
    exceeds every distance outside, the next pick is one of them, because distances only shrink. So many picks
-   are made among a few thousand candidates.
-2. their distances to all points are then found together by one matrix product per block, and
-3. groups of points that the triangle inequality puts out of reach of a pick are left out of it.
+   are made among a few thousand candidates, and
+2. their distances to all points are then found together, by one matrix product per block of points: the
+   points are read once for some 250 picks, not once for each.
 
 Matrix products round: a distance that could be smaller than the known one, within the rounding error, is
 measured again in float64 by differences. The picks are those of a greedy search in float64.
@@ -29,8 +29,8 @@ MOST_PICKS = 256
 def k_center(points: Any, k: int, seed: int) -> np.ndarray:
     """Indices of k points, int64 "k", in the order in which they were picked; the first is drawn by `seed`.
 
-    `points`: float "points dim", a numpy array or a torch tensor. Memory: one float32 copy of the points and
-    about 30 bytes per point. DataError for k out of range, NaN, or another shape.
+    `points`: float "points dim", a numpy array or a torch tensor. Memory: about 30 bytes per point, and a
+    copy if they are not float32 rows already. DataError for k out of range, NaN, or another shape.
 
     >>> k_center(np.array([[0.0], [1.0], [9.0], [4.0]]), 3, seed=2).tolist()     # starts at 4.0
     [3, 2, 0]
@@ -124,11 +124,15 @@ class _Greedy:
         centers = self.values[news] - self.center
         own = np.einsum("ij,ij->i", centers, centers)
         slack = self.rounding * float(own.max())
-        doubled = np.ascontiguousarray(-2 * centers.T)
+        # |p|^2 - 2 x.p by one product: the rows get a 1 at their end, the picks their squared length.
+        picks = np.ascontiguousarray(np.vstack([-2 * centers.T, own]))
+        rows_with_1 = np.ones((BLOCK, len(picks)), np.float32)
+        space = np.empty((BLOCK, len(news)), np.float32)
         for start in range(0, len(self.values), BLOCK):
             part = slice(start, start + BLOCK)
-            close = (self.values[part] - self.center) @ doubled
-            close += own
+            block = rows_with_1[: len(self.values) - start]
+            np.subtract(self.values[part], self.center, out=block[:, :-1])
+            close = np.matmul(block, picks, out=space[: len(block)])
             lower = close.min(axis=1) + self.length[part] * np.float32(1 - self.rounding) - slack
             rows = np.flatnonzero(lower <= self.squared[part])
             if not len(rows):
