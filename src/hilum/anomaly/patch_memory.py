@@ -56,23 +56,28 @@ class PatchMemory(Detector):
         """Distances are found film by film, so the memory used does not grow with the batch."""
         maps = self._features(x)
         scores, pictures = [], []
-        for one in maps:
-            patches = (one.flatten(1).T - self.mean) / self.sd
-            distance, nearest = self._nearest(patches)
-            picture = distance.reshape(one.shape[1:])
-            scores.append(self._film_score(patches, distance, nearest))
-            pictures.append(picture)
+        for patches in self._standardised(maps):
+            distance, row = self.nearest(patches)
+            scores.append(self._film_score(patches, distance, row))
+            pictures.append(distance.reshape(maps.shape[-2:]))
         return Scored(torch.stack(scores), to_image(torch.stack(pictures), x.shape[-2:]))
+
+    def patches_of(self, x: Float[Tensor, "batch 1 rows cols"]) -> Float[Tensor, "batch places dim"]:
+        """The standardised features of films, place by place, row by row: what the memory holds some of."""
+        return self._standardised(self._features(x))
+
+    def nearest(self, patches: Float[Tensor, "places dim"]) -> tuple[Tensor, Tensor]:
+        """Distance to and row of the nearest remembered patch. The row comes from a matrix product, the
+        distance from the difference, so a remembered patch has the distance 0."""
+        row = (self._lengths() - 2 * patches @ self.memory.T).argmin(1)
+        return (patches - self.memory[row]).square().sum(1).sqrt(), row
+
+    def _standardised(self, maps: Tensor) -> Float[Tensor, "batch places dim"]:
+        return (maps.flatten(2).mT - self.mean) / self.sd
 
     def _features(self, x: Tensor) -> Float[Tensor, "batch dim rows cols"]:
         maps = networks.chosen(self.network(x), self.choices["layers"])
         return networks.patch_features(maps, self.choices["neighbourhood"])
-
-    def _nearest(self, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """Distance to and row of the nearest remembered patch. The row comes from a matrix product, the
-        distance from the difference, so a remembered patch has the distance 0."""
-        nearest = (self._lengths() - 2 * patches @ self.memory.T).argmin(1)
-        return (patches - self.memory[nearest]).square().sum(1).sqrt(), nearest
 
     def _lengths(self) -> Tensor:
         return self.memory.square().sum(1)
