@@ -9,6 +9,7 @@ patches.
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -21,6 +22,10 @@ from hilum.data.images import Pixels
 from hilum.errors import RecipeError
 
 SMALLEST: dict[str, Any] = {"features": "pixels", "feature_options": {"side": 8}, "memory": 20}
+
+
+TOGETHER = 128
+"""Patches searched for at once: their distances to some thousand others stay in the processor's cache."""
 
 
 class PatchMemory(Detector):
@@ -41,6 +46,8 @@ class PatchMemory(Detector):
         )
         for name, shape in (("memory", (0, 0)), ("mean", (0,)), ("sd", (0,))):
             self.register_buffer(name, torch.empty(shape))
+        self._bank = np.empty((0, 0), np.float32)
+        self._bank_of: Tensor | None = None
 
     def learn(self, films: HealthyFilms, seed: int, advance: Advance) -> None:
         """Trains the features, samples patches, and keeps the k-centre coreset of them."""
@@ -69,8 +76,23 @@ class PatchMemory(Detector):
     def nearest(self, patches: Float[Tensor, "places dim"]) -> tuple[Tensor, Tensor]:
         """Distance to and row of the nearest remembered patch. The row comes from a matrix product, the
         distance from the difference, so a remembered patch has the distance 0."""
-        row = (self._lengths() - 2 * patches @ self.memory.T).argmin(1)
+        row = torch.from_numpy(self._search(patches.numpy()))
         return (patches - self.memory[row]).square().sum(1).sqrt(), row
+
+    def _search(self, patches: np.ndarray) -> np.ndarray:
+        """Row of the smallest |m|^2 - 2 p.m, some patches at a time. By numpy: its argmin is the faster one.
+        The squared lengths are part of the product: the patches get a 1 at their end."""
+        if self._bank_of is not self.memory:
+            memory = self.memory.numpy()
+            self._bank = np.vstack([-2 * memory.T, np.einsum("ij,ij->i", memory, memory)])
+            self._bank_of = self.memory
+        with_1 = np.concatenate([patches, np.ones((len(patches), 1), np.float32)], axis=1)
+        row = np.empty(len(patches), np.int64)
+        space = np.empty((TOGETHER, self._bank.shape[1]), np.float32)
+        for start in range(0, len(patches), TOGETHER):
+            some = with_1[start : start + TOGETHER]
+            row[start : start + TOGETHER] = np.matmul(some, self._bank, out=space[: len(some)]).argmin(axis=1)
+        return row
 
     def _standardised(self, maps: Tensor) -> Float[Tensor, "batch places dim"]:
         return (maps.flatten(2).mT - self.mean) / self.sd
@@ -79,9 +101,6 @@ class PatchMemory(Detector):
         maps = networks.chosen(self.network(x), self.choices["layers"])
         return networks.patch_features(maps, self.choices["neighbourhood"])
 
-    def _lengths(self) -> Tensor:
-        return self.memory.square().sum(1)
-
     def _film_score(self, patches: Tensor, distance: Tensor, nearest: Tensor) -> Tensor:
         """The mean of the strangest patches; with `reweight`, PatchCore's eq. 7 on the strangest one."""
         count = self.choices["reweight"]
@@ -89,11 +108,8 @@ class PatchMemory(Detector):
             return summary(distance[None], self.choices["top"])[0]
         strangest = distance.argmax()
         place = self.memory[nearest[strangest]]
-        around = (
-            (self._lengths() - 2 * self.memory @ place)
-            .topk(min(count, len(self.memory)), largest=False)
-            .indices
-        )
+        away = (self.memory - place).square().sum(1)
+        around = away.topk(min(count, len(self.memory)), largest=False).indices
         others = (patches[strangest] - self.memory[around]).square().sum(1).sqrt()
         # 1 - exp(d) / sum of exp(d_i), written so that large distances do not overflow.
         share = torch.exp(distance[strangest] - torch.logsumexp(others, 0)).clamp(max=1.0)
