@@ -88,6 +88,10 @@ def test_unknown_names_are_answered_with_the_nearest() -> None:
         build("patch_memory", PIXELS, {"memory": 50, "candidates": 10})
     with pytest.raises(RecipeError, match="neighbourhood is 2; choose an odd number"):
         build("patch_gaussian", PIXELS, {"neighbourhood": 2})
+    with pytest.raises(RecipeError, match="detector 'patch_memory': an option has the wrong type"):
+        build("patch_memory", PIXELS, {"memory": "many"})
+    with pytest.raises(RecipeError, match="features 'pixels': an option has the wrong type"):
+        build("patch_memory", PIXELS, {"features": "pixels", "feature_options": {"side": "8"}})
     detector = build("patch_memory", PIXELS, {"layers": [3]})
     with pytest.raises(
         RecipeError, match="layer 3 was asked for, the features have 3 scales; choose from 0 to"

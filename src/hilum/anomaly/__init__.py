@@ -322,7 +322,12 @@ def build(name: str, pixels: Pixels, options: dict[str, Any] | None = None) -> D
     for key in options:
         if key not in known:
             raise RecipeError(f"detector {name!r} has no option {key!r}", nearest(key, known))
-    detector = maker(pixels, **options)
+    try:
+        detector = maker(pixels, **options)
+    except TypeError as error:  # YAML can hold a word where a number is meant
+        raise RecipeError(
+            f"detector {name!r}: an option has the wrong type ({error})", "see its file"
+        ) from None
     detector.name, detector.options = name, options
     return detector
 

@@ -82,7 +82,12 @@ def build(name: str, pixels: Pixels, options: dict[str, Any] | None = None) -> F
     for key in options:
         if key not in known:
             raise RecipeError(f"features {name!r} have no option {key!r}", nearest(key, known))
-    return maker(pixels, **options)
+    try:
+        return maker(pixels, **options)
+    except TypeError as error:  # YAML can hold a word where a number is meant
+        raise RecipeError(
+            f"features {name!r}: an option has the wrong type ({error})", "see their file"
+        ) from None
 
 
 def chosen(maps: tuple[Tensor, ...], layers: Sequence[int] | None) -> tuple[Tensor, ...]:
