@@ -57,21 +57,30 @@ class PatchGaussian(Detector):
         drawn = np.sort(chance.permutation(dim)[: self.choices["channels"]])
         self.channels = torch.from_numpy(drawn)
         self.mean, self.sd = (one[self.channels] for one in standardised(patches))
+        center, covariance = self._moments(films, advance)
+        identity = torch.eye(len(drawn), dtype=torch.float64)
+        self.center = center.float()
+        self.whiten = torch.empty(covariance.shape)
+        for place, one in enumerate(covariance):  # one at a time: no second copy of all in float64
+            factor = torch.linalg.cholesky(one + self.choices["regularisation"] * identity)
+            self.whiten[place] = torch.linalg.solve_triangular(factor, identity, upper=False).float()
+
+    @torch.no_grad()
+    def _moments(self, films: HealthyFilms, advance: Advance) -> tuple[Tensor, Tensor]:
+        """Mean "places channels" and covariance "places channels channels" at every place, float64."""
         total = squares = torch.zeros(())
         seen = 0
-        with torch.no_grad():
-            for x in films.batches(BATCH):
-                places = self._places(x).double()  # "places batch channels"
-                total = total + places.sum(1)
-                squares = squares + places.mT @ places
-                seen += len(x)
-                advance(seen, len(films))
+        for x in films.batches(BATCH):
+            places = self._placed(self._features(x)).double()
+            total = total + places.sum(1)
+            products = places.mT @ places
+            squares = products if not seen else squares.add_(products)
+            seen += len(x)
+            advance(seen, len(films))
         center = total / seen
-        covariance = (squares - seen * center[:, :, None] * center[:, None, :]) / max(seen - 1, 1)
-        identity = torch.eye(len(drawn), dtype=torch.float64)
-        factor = torch.linalg.cholesky(covariance + self.choices["regularisation"] * identity)
-        self.center = center.float()
-        self.whiten = torch.linalg.solve_triangular(factor, identity, upper=False).float()
+        for place, one in enumerate(center):
+            squares[place].addr_(one, one, alpha=-seen)
+        return center, squares.div_(seen - 1)
 
     def measure(self, x: Float[Tensor, "batch 1 rows cols"]) -> Scored:
         """Distances at each place, and the mean of the largest."""
@@ -84,9 +93,6 @@ class PatchGaussian(Detector):
     def _features(self, x: Tensor) -> Float[Tensor, "batch dim rows cols"]:
         maps = networks.chosen(self.network(x), self.choices["layers"])
         return networks.patch_features(maps, self.choices["neighbourhood"])
-
-    def _places(self, x: Tensor) -> Float[Tensor, "places batch channels"]:
-        return self._placed(self._features(x))
 
     def _placed(self, maps: Tensor) -> Float[Tensor, "places batch channels"]:
         chosen = maps[:, self.channels].flatten(2).permute(2, 0, 1)
@@ -105,7 +111,8 @@ def build(
 ) -> PatchGaussian:
     """`features`, `feature_options`, `layers`, `neighbourhood`, `top`: as in patch_memory; `channels`: how
     many are drawn (all if the features have fewer); `regularisation`: added to the diagonal of the covariance
-    of standardised channels. Memory used: 12 bytes x places x channels^2."""
+    of standardised channels. Memory used: 20 bytes x places x channels^2
+    while it is fitted, 4 afterwards."""
     if channels < 1:
         raise RecipeError(f"patch_gaussian: channels is {channels}", "choose 1 or more")
     if not regularisation > 0:
