@@ -74,7 +74,7 @@ def add_opacity(
     kinds = [_KINDS[chance.choice(len(_KINDS), p=_SHARES)] for _ in range(1 + int(chance.random() < 0.3))]
     for kind in kinds:
         strength = 1 - (1 - strength) * (1 - kind(lung, chance))
-    if _interstitial in kinds or chance.random() < 0.3:
+    if _interstitial in kinds or chance.random() < 0.35:
         streaks = _streaks(lung, chance)
     side = min(film.shape)
     tissue = _tissue_grey(image, lung) + chance.uniform(-0.05, 0.05)
@@ -159,7 +159,7 @@ def _haze(lung: np.ndarray, chance: Generator) -> Layer:
     side = min(lung.shape)
     where = _soft(_some_lungs(lung, chance, both=0.75), chance.uniform(0.01, 0.04) * side)
     uneven = 0.65 + 0.35 * _noise(lung.shape, chance.uniform(0.1, 0.3) * side, chance)
-    return np.clip(where * uneven * chance.uniform(0.12, 0.65), 0, 1)
+    return np.clip(where * uneven * chance.uniform(0.2, 0.75), 0, 1)
 
 
 def _interstitial(lung: np.ndarray, chance: Generator) -> Layer:
@@ -170,9 +170,21 @@ def _interstitial(lung: np.ndarray, chance: Generator) -> Layer:
     side = min(lung.shape)
     uneven = 0.6 + 0.4 * _noise(lung.shape, 0.05 * side, chance)
     wide = cv2.dilate(lung.astype(np.uint8), np.ones((3, 3), np.uint8))
-    return np.clip(_soft(wide, 0.015 * side) * near * uneven * chance.uniform(0.15, 0.7), 0, 1).astype(
+    return np.clip(_soft(wide, 0.015 * side) * near * uneven * chance.uniform(0.25, 0.85), 0, 1).astype(
         np.float32
     )
+
+
+def _hilar(lung: np.ndarray, chance: Generator) -> Layer:
+    """Swollen hila and cuffed bronchi: patches along the inner border of one or both lungs, spilling over the
+    edge of the heart."""
+    both = chance.random() < 0.7
+    inner = _inner_border(_some_lungs(lung, chance, both=1.0 if both else 0.0))
+    clear = np.ones(lung.shape, np.float32)
+    for _ in range(int(chance.integers(2, 7))):
+        radius, strength = chance.uniform(0.03, 0.12), chance.uniform(0.25, 0.9)
+        clear *= 1 - _blob(lung, chance, radius, strength, spill=True, centres=inner)
+    return 1 - clear
 
 
 def _effusion(lung: np.ndarray, chance: Generator) -> Layer:
@@ -201,16 +213,34 @@ _KINDS: tuple[Callable[[np.ndarray, Generator], Layer], ...] = (
     _patches,
     _haze,
     _interstitial,
+    _hilar,
     _effusion,
     _white_lung,
 )
-_SHARES = (0.32, 0.15, 0.18, 0.2, 0.08, 0.07)
+_SHARES = (0.25, 0.12, 0.16, 0.18, 0.17, 0.07, 0.05)
 
 
-def _blob(lung: np.ndarray, chance: Generator, radius: float, strength: float, spill: bool) -> Layer:
+def _inner_border(lung: np.ndarray) -> np.ndarray:
+    """Lung pixels near the midline of the chest, in the middle third of its height."""
+    ys, xs = np.nonzero(lung)
+    y, x = np.mgrid[0 : lung.shape[0], 0 : lung.shape[1]]
+    height = np.quantile(ys, (0.25, 0.75))
+    near = np.abs(x - lung.shape[1] / 2) < 0.22 * lung.shape[1]
+    found = lung & near & (y > height[0]) & (y < height[1])
+    return found if found.any() else lung
+
+
+def _blob(
+    lung: np.ndarray,
+    chance: Generator,
+    radius: float,
+    strength: float,
+    spill: bool,
+    centres: np.ndarray | None = None,
+) -> Layer:
     rows, cols = lung.shape
     side = min(rows, cols)
-    ys, xs = np.nonzero(lung)
+    ys, xs = np.nonzero(lung if centres is None else centres)
     pick = int(chance.integers(len(ys)))
     y, x = np.mgrid[0:rows, 0:cols].astype(np.float32)
     turn = chance.uniform(0, np.pi)
@@ -233,16 +263,38 @@ def _blob(lung: np.ndarray, chance: Generator, radius: float, strength: float, s
 
 
 def _streaks(lung: np.ndarray, chance: Generator) -> Layer:
-    """Thickened markings and a net: band-limited noise, thin ridges of it, brighter and darker."""
+    """Thickened markings: a net of thin ridges in noise, and bronchi that run out from the hila."""
     side = min(lung.shape)
-    scale = chance.uniform(0.006, 0.018) * side
-    grain = _noise(lung.shape, max(scale, 0.6), chance)
-    ridges = 1 - 2.5 * np.abs(grain)
+    grain = _noise(lung.shape, max(chance.uniform(0.006, 0.018) * side, 0.6), chance)
+    net = np.clip(1 - 2.5 * np.abs(grain), -0.5, 1)
+    level = chance.uniform(0.2, 1)
+    both = level * net + (1.2 - level) * _bronchi(lung, chance)
     y, x = _grid(*lung.shape)
-    near = np.exp(-(((x - 0.5) / chance.uniform(0.15, 0.4)) ** 2))
-    patchy = np.clip(0.5 + _noise(lung.shape, 0.1 * side, chance), 0, 1)
-    level = chance.uniform(0.015, 0.06)
-    return (_soft(lung, 0.01 * side) * near * patchy * np.clip(ridges, -0.5, 1) * level).astype(np.float32)
+    near = np.exp(-(((x - 0.5) / chance.uniform(0.15, 0.5)) ** 2))
+    patchy = np.clip(0.6 + 0.6 * _noise(lung.shape, 0.12 * side, chance), 0, 1)
+    return (_soft(lung, 0.01 * side) * near * patchy * both * chance.uniform(0.03, 0.11)).astype(np.float32)
+
+
+def _bronchi(lung: np.ndarray, chance: Generator) -> Layer:
+    """Lines from both hila towards the edge of the lung, the inner ones thicker, 0..1."""
+    rows, cols = lung.shape
+    side = min(rows, cols)
+    canvas = np.zeros((rows, cols), np.uint8)
+    ys, xs = np.nonzero(_inner_border(lung))
+    for _ in range(int(chance.integers(10, 40))):
+        pick = int(chance.integers(len(ys)))
+        outwards = np.sign(xs[pick] - cols / 2) or 1.0
+        heading = chance.normal(0, 0.8)
+        place = np.array([xs[pick], ys[pick]], float)
+        points = [place.copy()]
+        for _ in range(int(chance.integers(3, 8))):
+            heading += chance.normal(0, 0.25)
+            place += 0.04 * side * np.array([outwards * np.cos(heading), np.sin(heading)])
+            points.append(place.copy())
+        line = np.rint(np.array(points)).astype(np.int32)
+        thick = 1 + int(chance.random() < 0.4 * side / 128)
+        cv2.polylines(canvas, [line], False, int(chance.integers(120, 256)), thick, cv2.LINE_AA)
+    return _soft(canvas, chance.uniform(0.003, 0.01) * side) / 255
 
 
 def _pasted(film: np.ndarray, other: np.ndarray, chance: Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -55,7 +55,17 @@ class PretextNet(FeatureNet):
 
     def both(self, x: Float[Tensor, "batch 1 rows cols"]) -> tuple[Tensor, Tensor]:
         """Logits of the places "batch rows/4 cols/4" and of the film "batch"."""
+        return self._judged(self.trunk(x))
+
+    def read(self, x: Float[Tensor, "batch 1 rows cols"]) -> tuple[Tensor, Tensor, Tensor]:
+        """As `both`, and the vector of the film, "batch 3*dim": mean, largest value and standard deviation of
+        each of the deepest maps."""
         maps = self.trunk(x)
+        deep = maps[2].flatten(2)
+        vector = torch.cat([deep.mean(2), deep.amax(2), deep.std(2, correction=0)], dim=1)
+        return *self._judged(maps), vector
+
+    def _judged(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         down = self.sides[2](maps[2])
         for stage in (1, 0):
             down = functional.interpolate(down, maps[stage].shape[-2:], mode="bilinear", align_corners=False)
