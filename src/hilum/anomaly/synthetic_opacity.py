@@ -30,7 +30,15 @@ from hilum.errors import RecipeError
 SMALLEST: dict[str, Any] = {"width": 8, "steps": 20, "batch_size": 8, "precision": "fp32"}
 
 ACQUISITION = Augment(
-    rotate=5, translate=0.03, scale=0.1, aspect=0.2, gamma=0.25, contrast=0.15, blur=0.7, sharpen=0.8, noise=0.02
+    rotate=5,
+    translate=0.03,
+    scale=0.1,
+    aspect=0.2,
+    gamma=0.25,
+    contrast=0.15,
+    blur=0.7,
+    sharpen=0.8,
+    noise=0.02,
 )
 """What may differ between two healthy films without making either of them strange."""
 
@@ -126,7 +134,7 @@ def build(
     pixels: Pixels,
     width: int = 32,
     blocks: int = 1,
-    steps: int = 1500,
+    steps: int = 700,
     batch_size: int = 32,
     lr: float = 2e-3,
     members: int = 1,

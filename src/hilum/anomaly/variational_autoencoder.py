@@ -36,7 +36,9 @@ class VariationalAutoencoder(Reconstruction):
     mean. `usual`: mean and standard deviation of the divergence of healthy films."""
 
     usual: Tensor
-    reads = "a variational auto-encoder trained on healthy films; residual at each pixel and place of the code"
+    reads = (
+        "a variational auto-encoder trained on healthy films; residual at each pixel and place of the code"
+    )
 
     def __init__(self, pixels: Pixels, choices: dict[str, Any]) -> None:
         super().__init__(pixels, choices)

@@ -176,7 +176,7 @@ def build(
     pixels: Pixels,
     width: int = 32,
     blocks: int = 1,
-    steps: int = 1500,
+    steps: int = 700,
     batch_size: int = 32,
     lr: float = 2e-3,
     precision: str = "bf16",
