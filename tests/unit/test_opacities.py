@@ -1,4 +1,4 @@
-"""Drawn opacities: where they lie, what they leave alone, and that both halves go through the same changes."""
+"""Drawn opacities: where they lie, what they leave alone; both halves go through the same changes."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""The network that learns from drawn opacities finds them on films it has not seen; its distance is Mahalanobis'."""
+"""The network that learns from drawn opacities finds lesions that it has not seen; its distance."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def detector(healthy: HealthyFilms) -> SyntheticOpacity:
 
 
 def test_it_finds_the_lesions_of_phantoms(detector) -> None:
-    """Twins that differ in the lesion alone; the network has seen drawn opacities, never a phantom's lesion."""
+    """Twins that differ in the lesion alone; the network has never seen a phantom's lesion."""
     twins = {label: [film(SETTINGS, label, p, 0) for p in range(48, 60)] for label in ("normal", "bacteria")}
     scored = {
         label: detector.score(torch.cat([PIXELS.apply(one.image)[None] for one in films]))

@@ -1,7 +1,8 @@
 """Denoising auto-encoder: given a healthy film with coarse noise laid over it, draws the film without.
 
 Kascenas et al., "Denoising autoencoders for unsupervised anomaly detection in brain MRI", MIDL 2022: noise
-that is coarse (here 1/8 of the film's resolution, enlarged) teaches to take away what is as large as a lesion.
+that is coarse (here 1/8 of the film's resolution, enlarged) teaches to take away what is as large as a
+lesion.
 """
 
 from typing import Any

@@ -1,5 +1,5 @@
-"""Drawn opacities: what pneumonia does to a film, laid over healthy films, so that a network can learn to find
-it without ever seeing a sick one.
+"""Drawn opacities: what pneumonia does to a film, laid over healthy films, so that a network can learn to
+find it without ever seeing a sick one.
 
 A lung field full of fluid lets as few X-rays through as the heart does. So a drawn opacity moves the smooth
 part of the film towards the grey of soft tissue and fades the fine part, the vessels; ribs stay. What is
@@ -222,7 +222,7 @@ _SHARES = (0.25, 0.12, 0.16, 0.18, 0.17, 0.07, 0.05)
 
 def _inner_border(lung: np.ndarray) -> np.ndarray:
     """Lung pixels near the midline of the chest, in the middle third of its height."""
-    ys, xs = np.nonzero(lung)
+    ys = np.nonzero(lung)[0]
     y, x = np.mgrid[0 : lung.shape[0], 0 : lung.shape[1]]
     height = np.quantile(ys, (0.25, 0.75))
     near = np.abs(x - lung.shape[1] / 2) < 0.22 * lung.shape[1]
@@ -269,7 +269,7 @@ def _streaks(lung: np.ndarray, chance: Generator) -> Layer:
     net = np.clip(1 - 2.5 * np.abs(grain), -0.5, 1)
     level = chance.uniform(0.2, 1)
     both = level * net + (1.2 - level) * _bronchi(lung, chance)
-    y, x = _grid(*lung.shape)
+    _, x = _grid(*lung.shape)
     near = np.exp(-(((x - 0.5) / chance.uniform(0.15, 0.5)) ** 2))
     patchy = np.clip(0.6 + 0.6 * _noise(lung.shape, 0.12 * side, chance), 0, 1)
     return (_soft(lung, 0.01 * side) * near * patchy * both * chance.uniform(0.03, 0.11)).astype(np.float32)
@@ -329,8 +329,8 @@ def _noise(shape: tuple[int, ...], scale: float, chance: Generator) -> Layer:
     rows, cols = shape
     step = max(1, int(scale))  # drawn coarsely and enlarged: a wide blur of a large film is slow
     small = chance.standard_normal((rows // step + 4, cols // step + 4)).astype(np.float32)
-    small = cv2.GaussianBlur(small, (0, 0), max(scale / step, 0.5))
-    small = small / max(float(small.std()), 1e-6)
+    small = np.asarray(cv2.GaussianBlur(small, (0, 0), max(scale / step, 0.5)))
+    small = (small / max(float(small.std()), 1e-6)).astype(np.float32)
     large = cv2.resize(small, None, fx=step, fy=step, interpolation=cv2.INTER_CUBIC)
     return np.asarray(large[step : step + rows, step : step + cols])
 

@@ -30,7 +30,7 @@ SD_FLOOR = 0.2
 Films = Float[Tensor, "batch 1 rows cols"]
 
 
-# -- losses: how far two films are apart, one number per pixel -------------------------------------------------
+# -- losses: how far two films are apart, one number per pixel -----------------------------------------------
 
 
 def ssim_map(a: Films, b: Films, value_range: float = 4.0, window: int = SSIM_WINDOW) -> Films:
@@ -97,7 +97,7 @@ def differences(loss: str, perceptual: Perceptual | None = None) -> Callable[[Fi
     raise RecipeError(f"loss {loss!r} is not known", nearest(loss, LOSSES))
 
 
-# -- networks --------------------------------------------------------------------------------------------------
+# -- networks ------------------------------------------------------------------------------------------------
 
 
 def halving(inside: int, outside: int) -> nn.Sequential:
@@ -154,7 +154,7 @@ class Coder(nn.Module):
         return self.decode(self.encode(x), x.shape[-2:])
 
 
-# -- the detectors' base ---------------------------------------------------------------------------------------
+# -- the detectors' base -------------------------------------------------------------------------------------
 
 
 class Reconstruction(Detector):

@@ -1,9 +1,10 @@
 """Student and teacher: where a student that saw healthy films alone fails to say what its teacher says.
 
-Wang et al., "Student-teacher feature pyramid matching for anomaly detection", BMVC 2021; the idea is Bergmann
-et al., "Uninformed students", CVPR 2020. There the teacher was trained on ImageNet; here it is a network of
-`hilum.anomaly.features`, by default one trained on the same healthy films. As a residual of the auto-encoders,
-the students' error is compared with its mean and standard deviation on healthy films at each place.
+Wang et al., "Student-teacher feature pyramid matching for anomaly detection", BMVC 2021; the idea is that of
+Bergmann et al., "Uninformed students", CVPR 2020. There the teacher was trained on ImageNet; here it is a
+network of `hilum.anomaly.features`, which has seen the same healthy films or is untrained. As a residual of
+the auto-encoders, the student's error is compared with its mean and standard deviation on healthy films at
+each place.
 """
 
 from typing import Any
