@@ -46,7 +46,8 @@ ACQUISITION = Augment(
 class SyntheticOpacity(Detector):
     """`nets`: one network per member, with seeds of their own. `center`, "members dim", and `whiten`,
     "members dim dim": mean of the healthy features and a matrix W, so that |W (f - center)| is the
-    Mahalanobis distance. `usual`, "members 4": mean and sd of the distance, then of the logit, of healthy films."""
+    Mahalanobis distance. `usual`, "members 4": mean and sd of the distance, then of the logit, of healthy
+    films."""
 
     center: Tensor
     whiten: Tensor
