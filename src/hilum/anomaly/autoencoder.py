@@ -27,8 +27,8 @@ def build(
     batch_size: int = 32,
     lr: float = 2e-3,
     smooth: int = 5,
-    top: float = 0.1,
-    field: str = "lung",
+    top: float = 0.02,
+    field: str = "film",
     precision: str = "bf16",
 ) -> Autoencoder:
     """`loss`: l1, l2, ssim or perceptual, which is also the residual; `width`, `depth`, `latent`: of the

@@ -57,8 +57,8 @@ def build(
     batch_size: int = 32,
     lr: float = 2e-3,
     smooth: int = 5,
-    top: float = 0.1,
-    field: str = "lung",
+    top: float = 0.02,
+    field: str = "film",
     precision: str = "bf16",
 ) -> DenoisingAutoencoder:
     """`noise`: standard deviation of the noise in units of the network's input; `noise_scale`: size of its

@@ -94,8 +94,8 @@ def build(
     batch_size: int = 32,
     lr: float = 2e-3,
     smooth: int = 5,
-    top: float = 0.1,
-    field: str = "lung",
+    top: float = 0.02,
+    field: str = "film",
     precision: str = "bf16",
 ) -> VariationalAutoencoder:
     """`beta`: weight of the divergence in training; `divergence`: its weight in the score. The others as in
