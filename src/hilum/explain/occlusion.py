@@ -293,7 +293,7 @@ class Network:
         if self.obstacle:
             return
         self.readout = readout_of(self.graph, x.dtype)
-        self.graph.cast(dtype)
+        self.graph.cast(dtype, torch.cat([x, filled]))
         self.rows = self._reach(0, masks.tops, masks.height)
         self.cols = self._reach(1, masks.lefts, masks.width)
 
