@@ -209,11 +209,12 @@ class Graph:
         rough = [examples.to(dtype)]
         for step in self.steps[1 : self.last + 1]:
             if step.weight is not None:
+                weight, bias = step.weight, step.bias
                 if short:
-                    means = (values[step.inputs[0]].float().mean((0, 2, 3)) for values in (exact, rough))
-                    step.weight, step.bias = rounded(step.weight, step.bias, *means, dtype)
-                step.weight = step.weight.to(dtype, memory_format=torch.channels_last)
-                step.bias = None if step.bias is None else step.bias.to(dtype)
+                    full, low = (values[step.inputs[0]].float().mean((0, 2, 3)) for values in (exact, rough))
+                    weight, bias = rounded(weight, bias, full, low, dtype)
+                step.weight = weight.to(dtype, memory_format=torch.channels_last)
+                step.bias = None if bias is None else bias.to(dtype)
             step.whole, step.part = _casting(step.whole, dtype), _casting(step.part, dtype)
             if short:
                 rough.append(step.whole([rough[i] for i in step.inputs]))
