@@ -225,6 +225,21 @@ def test_our_models(name: str, options: dict[str, object], classes: tuple[str, .
     assert "corner" in check(net, torch.randn(1, 1, 53, 61), (33, 37), 4)
 
 
+def test_no_mask_by_corners() -> None:
+    """Opposite edges meet at every position, because rows of mere padding are read, too."""
+    torch.manual_seed(9)
+    layers = [
+        conv(1, 3, (1, 3), padding=2),
+        nn.Sigmoid(),
+        conv(3, 3, (4, 2), stride=2, padding=1, dilation=2),
+    ]
+    net = settled(nn.Sequential(*layers, nn.Sigmoid(), conv(3, 3, padding=2), *head(3)))
+    x = torch.randn(1, 1, 11, 12)
+    network = Network(net, x, torch.zeros_like(x), place_masks((11, 12), 4, 3), torch.float32)
+    assert not network.rows.apart().any()
+    assert "corner" in check(net, x, (4, 4), 3)
+
+
 def test_some_masks_by_corners_and_the_others_by_windows() -> None:
     """The last map reads 18 px and the mask is 15 px: opposite edges meet at some positions only."""
     torch.manual_seed(8)
