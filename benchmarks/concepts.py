@@ -28,16 +28,16 @@ def drawn(
 ) -> tuple[Tensor, np.ndarray, list[str], list[dict[str, float]]]:
     """Prepared films, class numbers, patients and measured concepts of one split."""
     films, targets, patients, concepts = [], [], [], []
-    for row in plan(settings).itertuples():
-        if row.split != split:
+    for row in plan(settings).to_dict("records"):
+        if row["split"] != split:
             continue
-        one = film(settings, str(row.label), int(row.person), int(row.image))
+        one = film(settings, str(row["label"]), int(row["person"]), int(row["image"]))
         masks = {
             name: getattr(one, name) for name in ("lesion", "lung", "heart", "ribs", "marker", "shortcut")
         }
         films.append(PIXELS.apply(one.image))
-        targets.append(int(row.label != HEALTHY))
-        patients.append(str(row.patient))
+        targets.append(int(row["label"] != HEALTHY))
+        patients.append(str(row["patient"]))
         concepts.append(film_concepts(one.image, masks))
     return torch.stack(films), np.array(targets), patients, concepts
 
