@@ -2,9 +2,9 @@
 
     python benchmarks/lung_field.py [--films 100] [--data FOLDER --sheet sheet.png]
 
-Peers in the same run: Otsu's threshold of the smoothed film, dark parts that do not touch the edge, the two
-largest; and the mean shape of 60 drawn lungs laid on every film. Prints the intersection over union of each and
-the milliseconds per film. With a folder of films, draws the outlines on 40 of them for the eye; nothing else
+Peers in the same run: Otsu's threshold in the smoothed middle of the film, the two largest dark parts; and
+the mean shape of 60 drawn lungs laid on every film. Prints the intersection over union of each and the
+milliseconds per film. With a folder of films, draws the outlines on 40 of them for the eye; nothing else
 tells how good a lung field is where nobody has drawn one.
 """
 
@@ -23,18 +23,17 @@ from hilum.explain.lungs import lung_field, tidy
 
 
 def by_intensity(film: np.ndarray) -> np.ndarray:
-    """Otsu (1979) on the smoothed central part; what touches the edge is air around the child."""
+    """Dark in the smoothed middle by Otsu's threshold (1979), the two largest parts, closed."""
     smooth = cv2.GaussianBlur(film, (0, 0), film.shape[1] / 50)
-    rows, cols = film.shape
-    middle = smooth[rows // 8 : -rows // 8, cols // 8 : -cols // 8]
-    level, _ = cv2.threshold(np.ascontiguousarray(middle), 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    dark = (smooth < level).astype(np.uint8)
-    _, names = cv2.connectedComponents(dark)
-    edge = np.unique(np.concatenate([names[0], names[-1], names[:, 0], names[:, -1]]))
-    found = tidy((dark > 0) & ~np.isin(names, edge))
-    side = max(3, cols // 20) | 1
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    return cv2.morphologyEx(found.astype(np.uint8), cv2.MORPH_CLOSE, kernel).astype(bool)
+    rows, cols = (slice(side // 8, -(side // 8)) for side in film.shape)
+    level, _ = cv2.threshold(
+        np.ascontiguousarray(smooth[rows, cols]), 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU
+    )
+    dark = np.zeros(film.shape, bool)
+    dark[rows, cols] = smooth[rows, cols] < level
+    wide = max(3, film.shape[1] // 20) | 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (wide, wide))
+    return cv2.morphologyEx(tidy(dark).astype(np.uint8), cv2.MORPH_CLOSE, kernel).astype(bool)
 
 
 def sheet(files: list[Path], out: Path, side: int = 192, across: int = 8) -> None:
@@ -81,7 +80,9 @@ def main() -> None:
             f" {spent:.1f} ms of processor time per film"
         )
     if words.data is not None:
-        files = sorted(path for path in words.data.rglob("*") if path.suffix.lower() in (".jpeg", ".jpg", ".png"))
+        files = sorted(
+            path for path in words.data.rglob("*") if path.suffix.lower() in (".jpeg", ".jpg", ".png")
+        )
         chosen = np.random.default_rng(0).choice(len(files), 40, replace=False)
         sheet([files[place] for place in sorted(chosen)], words.sheet)
         print(f"outlines on 40 films: {words.sheet}")

@@ -1,4 +1,4 @@
-"""Makes the weights of the lung field: python -m hilum.explain.lung_training OUT [--seed 0] [--steps 450]
+"""Makes the weights of the lung field: python -m hilum.explain.lung_training OUT [--seed 0] [--steps 700]
 
 Drawn films, drawn again in another shape and exposure each time they are used. Deterministic by seed on one
 machine and one thread; another processor may round otherwise.
@@ -49,16 +49,16 @@ def drawn(seed: int, count: int, first: int = 0) -> tuple[np.ndarray, np.ndarray
 
 
 def varied(rng: Generator, image: np.ndarray, lung: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Another film of the same chest, both 64 x 64: turned, stretched, cut, with bright things on it, exposed,
-    equalised, blurred and grained otherwise.
+    """Another film of the same chest, both 64 x 64: turned, stretched, cut, with bright things on it,
+    exposed, equalised, blurred and grained otherwise.
 
-    >>> film, mask = varied(np.random.default_rng(0), np.full((96, 80), 99, np.uint8), np.ones((96, 80), bool))
+    >>> film, mask = varied(np.random.default_rng(0), np.zeros((96, 80), np.uint8), np.ones((96, 80), bool))
     >>> film.shape, film.dtype.name, mask.shape
     ((64, 64), 'uint8', (64, 64))
     """
     rows, cols = image.shape
     angle = np.deg2rad(rng.normal(0, 6))
-    zoom = rng.uniform(0.75, 1.3)
+    zoom = rng.uniform(0.75, 1.4)
     stretch = np.exp(rng.normal(0, 0.17))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     shear = np.array([[1, rng.normal(0, 0.05)], [0, 1]])
@@ -74,12 +74,12 @@ def varied(rng: Generator, image: np.ndarray, lung: np.ndarray) -> tuple[np.ndar
     slope = rng.normal(0, 0.25, 2)
     line = np.linspace(-0.5, 0.5, SIDE, dtype=np.float32)
     x = x + slope[0] * line[:, None] + slope[1] * line[None]
-    x = x + rng.uniform(0, 0.25) * cv2.resize(
+    x = x + rng.uniform(0, 0.3) * cv2.resize(
         rng.standard_normal((4, 4)).astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC
     )
-    if rng.random() < 0.3:  # one side hazy, as with effusion or a turned patient
+    if rng.random() < 0.45:  # one side hazy, as with effusion or a turned patient
         half = cv2.GaussianBlur((mask & (line[None] * rng.choice([-1, 1]) > 0)).astype(np.float32), (0, 0), 2)
-        x = x + rng.uniform(0, 0.35) * half
+        x = x + rng.uniform(0, 0.45) * half
     for _ in range(rng.poisson(0.8)):  # labels, clips, tubes, a shoulder blade
         top, left = rng.integers(0, SIDE, 2)
         size = rng.integers(2, 14, 2)
@@ -143,7 +143,7 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("out", type=Path)
     asked.add_argument("--seed", type=int, default=0)
-    asked.add_argument("--steps", type=int, default=450)
+    asked.add_argument("--steps", type=int, default=700)
     words = asked.parse_args()
     torch.set_num_threads(1)
     start = time.perf_counter()

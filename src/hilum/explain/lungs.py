@@ -2,9 +2,9 @@
 
 A small encoder-decoder (Ronneberger et al., MICCAI 2015) reads the film at 64 x 64 and says for each pixel
 whether it is lung. It was trained on drawn films alone (hilum.data.sources.phantom), whose lungs are known,
-under strong changes of shape, exposure and sharpness, so that a real film is one more change. The lung field is
-the air-filled lung beside heart and mediastinum, opacities included. `ERROR` states how far it may be believed;
-hilum.explain.lung_training makes the weights again.
+under strong changes of shape, exposure and sharpness, so that a real film is one more change. The lung field
+is the air-filled lung beside heart and mediastinum, opacities included. `ERROR` states how far it may be
+believed; hilum.explain.lung_training makes the weights again.
 """
 
 import json
@@ -27,6 +27,12 @@ SIDE = 64
 
 FOLDER = files("hilum") / "weights" / "lung_field"
 LEVELS = (12, 20, 32, 48)
+SURE = 4.0
+"""Log-odds beyond this count as this much when the outline is smoothed."""
+
+SMOOTH = 1.2
+"""Standard deviation of that smoothing, pixels of the 64 x 64."""
+
 SMALLEST = 0.01
 """A part below this share of the film is no lung."""
 
@@ -70,7 +76,7 @@ def _conv(before: int, after: int) -> nn.Sequential:
 
 
 def card() -> dict[str, object]:
-    """What is known about the weights: the command that makes them, their digest, and the error on drawn films.
+    """What is known about the weights: the command that makes them, their digest, the error on drawn films.
 
     >>> 0.5 < card()["iou"]["mean"] < 1
     True
@@ -91,16 +97,18 @@ def standardised(films: UInt8[np.ndarray, "films rows cols"]) -> Float[Tensor, "
 
 @torch.no_grad()
 def field_of(net: LungNet, film: UInt8[np.ndarray, "rows cols"]) -> Bool[np.ndarray, "rows cols"]:
-    """The lung field by a given network: the mean of its answers for the film and its mirror image, tidied."""
+    """The lung field by a given network: the mean of its answers for film and mirror image, tidied."""
     x = standardised(film[None])
     odds = ((net(x) + net(x.flip(3)).flip(3)) / 2)[0, 0].numpy()
+    odds = cv2.GaussianBlur(np.clip(odds, -SURE, SURE), (0, 0), SMOOTH)
     return tidy(cv2.resize(odds, film.shape[::-1], interpolation=cv2.INTER_LINEAR) > 0)
 
 
 def lung_field(film: UInt8[np.ndarray, "rows cols"]) -> Bool[np.ndarray, "rows cols"]:
     """Where the lungs are on a film, grey levels 0 to 255, bone bright. Empty where none is found.
 
-    The two largest parts of what the network calls lung, without holes. DataError for anything but uint8 with two axes.
+    The two largest parts of what the network calls lung, without holes. DataError for anything but uint8 with
+    two axes.
 
     >>> from hilum.data.sources.phantom import draw
     >>> drawn = draw(np.random.default_rng(5), "normal")
@@ -136,8 +144,9 @@ def tidy(found: Bool[np.ndarray, "rows cols"]) -> Bool[np.ndarray, "rows cols"]:
 def share_inside(values: ArrayLike, lung: Bool[np.ndarray, "rows cols"]) -> tuple[float, float]:
     """The share of a map inside the lungs, and the share of the film that they fill.
 
-    `values` "rows cols": evidence for the class; what is below 0 speaks against it and is left out. The second
-    number is what a map without any sense of place would score. (NaN, area) for a map without anything above 0.
+    `values` "rows cols": evidence for the class; what is below 0 speaks against it and is left out. The
+    second number is what a map without any sense of place would score. (NaN, area) for a map without anything
+    above 0.
 
     DataError when map and lung field differ in size.
 
