@@ -26,11 +26,18 @@ SIDE = 64
 """Rows and columns that the network reads and answers."""
 
 FOLDER = files("hilum") / "weights" / "lung_field"
+ERROR = (
+    "The lung field comes from a small network trained on drawn films. On 150 drawn films of other patients it"
+    " covers the true one to 96 % (mean intersection over union). On real films nobody has drawn the truth: of 40"
+    " looked at, with no radiologist, 33 outlines were right, 5 had a small fault and 2 were wrong."
+)
+"""How far the lung field may be believed, for the report."""
+
 LEVELS = (12, 20, 32, 48)
 SURE = 4.0
 """Log-odds beyond this count as this much when the outline is smoothed."""
 
-SMOOTH = 1.2
+SMOOTH = 0.8
 """Standard deviation of that smoothing, pixels of the 64 x 64."""
 
 SMALLEST = 0.01
