@@ -28,8 +28,8 @@ SIDE = 64
 FOLDER = files("hilum") / "weights" / "lung_field"
 ERROR = (
     "The lung field comes from a small network trained on drawn films. On 150 drawn films of other patients"
-    " its mean intersection over union with the true one is 96 %. On real films nobody has drawn the truth: of 40"
-    " looked at, with no radiologist, 33 outlines were right, 5 had a small fault and 2 were wrong."
+    " its mean intersection over union with the true one is 96 %. On real films nobody has drawn the truth:"
+    " of 40 looked at, with no radiologist, 33 outlines were right, 5 had a small fault and 2 were wrong."
 )
 """How far the lung field may be believed, for the report."""
 
