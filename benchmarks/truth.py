@@ -123,7 +123,9 @@ def show(found: dict[str, Any]) -> None:
         )
     row = lesions["methods"][lesions["best"]]
     chances = [row[key]["chance"] for key in ("pointing", "pointing_near", "energy", "iou")]
-    print(f"{'(expected of chance)':32} {chances[0]:20.2f} {chances[1]:12.2f} {chances[2]:7.2f} {chances[3]:6.2f}")
+    print(
+        f"{'(expected of chance)':32} {chances[0]:20.2f} {chances[1]:12.2f} {chances[2]:7.2f} {chances[3]:6.2f}"
+    )
     print(f"best: {lesions['best']}; goal of {lesions['goal']} reached: {lesions['reached']}")
     print(f"\nreverse test on {reverse['films']} marked films; caught: {reverse['rule']}")
     print(f"{'method':32} {'fooled, peak on disc':>21} {'honest':>9} {'energy':>7} {'honest':>7}")
@@ -151,9 +153,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="*", default=METHODS)
     given = parser.parse_args()
     show(
-        truth_study(
-            given.out, given.seed, given.patients, given.epochs, given.methods, given.films, given.sd
-        )
+        truth_study(given.out, given.seed, given.patients, given.epochs, given.methods, given.films, given.sd)
     )
 
 

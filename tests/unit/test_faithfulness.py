@@ -123,7 +123,7 @@ class TestInfidelity:
             assert infidelity(linear(), X, 0, heat, fill="zero", size=0.4).share.item() == 1
 
     def test_a_map_of_zeros_by_hand(self) -> None:
-        """One of two pixels goes and the map says nothing: the squared fall is 4 or 1, the mean in between."""
+        """One of two pixels goes and the map says nothing: 4 or 1 squared, the mean in between."""
         net = linear(torch.tensor([[2.0, 1.0]]))
         found = infidelity(net, torch.ones(1, 1, 1, 2), 0, torch.zeros(1, 1, 2), size=1.0, fill="zero")
         assert 1.0 < found.raw.item() < 4.0

@@ -10,7 +10,8 @@ nothing of the network (`BASELINES`): a random map, an edge detector, a blob in 
     agreement               do the methods say the same? (they may be wrong together)
 
 Removed pixels make images that no network was trained on, so a low deletion curve is partly the network's
-surprise (Hooker et al., NeurIPS 2019). `hilum.explain.truth` asks the better question where the truth is known.
+surprise (Hooker et al., NeurIPS 2019). Where the truth is known, `hilum.explain.truth` asks the better
+question.
 
 A `Way` is a function (model, x, target) -> "batch rows cols"; `ways` makes them of method names.
 """
@@ -121,8 +122,8 @@ def deletion(
     """The answer while pixels are taken away, the most important first; lower `auc` is better, 0 to 1 for
     probabilities.
 
-    Petsiuk, Das & Saenko (BMVC 2018), section 4.1. Pixels go in `steps` equal parts; what stands there instead
-    is a `fill` of hilum.explain.fills (theirs is grey). Pixels of equal value go in an order by chance
+    Petsiuk, Das & Saenko (BMVC 2018), section 4.1. Pixels go in `steps` equal parts; what stands there
+    instead is a `fill` of hilum.explain.fills (theirs is grey). Pixels of equal value go in an order by chance
     (`seed`). `output`: "probability", "logit" or "evidence"; `batch`: images computed together.
 
     DataError for a map of another shape than the images or with NaN; RecipeError for numbers out of range.
@@ -377,8 +378,8 @@ def randomisation(
 ) -> Randomised:
     """How much of the map stays when the layers are drawn anew, from the head down to the first one.
 
-    Adebayo, Gilmer, Muelly, Goodfellow, Hardt & Kim, "Sanity checks for saliency maps" (NeurIPS 2018), section
-    4, cascading: a map that explains what the network has learned must change, so a value near 0 is good and
+    Adebayo, Gilmer, Muelly, Goodfellow, Hardt & Kim, "Sanity checks for saliency maps" (NeurIPS 2018),
+    section 4, cascading: a map that explains what the network has learned must change, so a value near 0 is good and
     a value near 1 means that the map shows the image alone, as an edge detector does. The order is that of
     `named_modules` from its end; layers are drawn by their own `reset_parameters`. Absolute values are
     compared, because a map that only turns its sign looks the same. `points`: how many stages are looked at,
@@ -512,8 +513,8 @@ def believed(
 ) -> dict[str, Any]:
     """Every figure for every method on some films, as plain values for figures.json.
 
-    `films`: pairs of an image "1 channels rows cols" and the class asked. `asked`: see `ways`. Further rows for
-    `BASELINES`. The other numbers are those of the functions above.
+    `films`: pairs of an image "1 channels rows cols" and the class asked. `asked`: see `ways`. Further rows
+    for `BASELINES`. The other numbers are those of the functions above.
 
     {"films": n, "reading": FIGURES, "settings": {...}, "methods": {name: {figure: {"value": mean over
     films, "low", "high": smallest and largest}}}, "agreement": {"names": [...], "spearman": [[...]]}}

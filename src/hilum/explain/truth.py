@@ -1,8 +1,8 @@
 """Explanations against a known truth: phantoms say where the disease is, and where a planted shortcut is.
 
-Three figures for a map and the mask of a lesion: does the strongest pixel lie in it (pointing game), how much of
-the map does (energy), and how much of the lesion do as many of the strongest pixels cover (IoU). Beside each
-stands what a map by chance scores, since a lesion that fills a fifth of the film is easy to hit.
+Three figures for a map and the mask of a lesion: does the strongest pixel lie in it (pointing game), how much
+of the map does (energy), and how much of the lesion do as many of the strongest pixels cover (IoU). Beside
+each stands what a map by chance scores, since a lesion that fills a fifth of the film is easy to hit.
 
 The reverse test: a network trained on films where a bright disc gives the answer away must be caught. Its
 explanations have to point at the disc, those of an honest network on the same films must not.
@@ -116,8 +116,8 @@ def _check(heat: np.ndarray, mask: np.ndarray) -> None:
 
 
 def smoothed(way: Way, sd: float) -> Way:
-    """A way whose maps are blurred by a Gaussian of `sd` px, border repeated: one pixel of a map that changes
-    from pixel to pixel is a matter of chance, a region is not. RecipeError for `sd` below 0.
+    """A way whose maps are blurred by a Gaussian of `sd` px, border repeated: the strongest pixel of a ragged
+    map is a matter of chance, a region is not. RecipeError for `sd` below 0.
 
     >>> from hilum.explain.faithfulness import centre
     >>> smoothed(centre, 2.0)(nn.Identity(), torch.zeros(1, 1, 8, 8), 0).shape
@@ -141,8 +141,8 @@ def _smoothed(way: Way, sd: float, model: nn.Module, x: Tensor, target: int) -> 
 class Planted:
     """Sick films of a phantom as a network reads them, with the truth.
 
-    x: float32 "films 1 rows cols". masks: bool "films rows cols" by name (see phantom.Film). called_sick: what
-    the network says at its threshold, bool "films". case_ids, patients, labels: "films".
+    x: float32 "films 1 rows cols". masks: bool "films rows cols" by name (see phantom.Film). called_sick:
+    what the network says at its threshold, bool "films". case_ids, patients, labels: "films".
     """
 
     x: Tensor
@@ -161,9 +161,7 @@ class Planted:
         return Planted(
             self.x[rows],
             {name: mask[rows] for name, mask in self.masks.items()},
-            *(
-                values[rows] for values in (self.called_sick, self.case_ids, self.patients, self.labels)
-            ),
+            *(values[rows] for values in (self.called_sick, self.case_ids, self.patients, self.labels)),
         )
 
 
@@ -177,7 +175,7 @@ def planted_films(
 ) -> Planted:
     """The sick films of one part of a run on phantoms, one film per patient, as `model` reads them.
 
-    `model` may be another run's. `limit`: so many films, drawn by chance. Films whose lesion vanishes at the
+    `model` may be of another run. `limit`: so many films, drawn by chance. Films whose lesion vanishes at the
     model's size are left out. DataError when the run's data are no phantom or there is no such film.
     """
     cases = run.cases()
@@ -203,7 +201,7 @@ def planted_films(
 
 @torch.no_grad()
 def called_sick(model: ChestModel, x: Tensor) -> np.ndarray:
-    """Whether a binary model calls each film sick at the threshold on its card (0.5 without), bool "films"."""
+    """Whether a binary model calls each film sick at the threshold of its card (else 0.5), bool "films"."""
     threshold = (model.card.get("threshold") or {}).get("value", 0.5)
     healthy = model.classes.index(HEALTHY)
     shares = torch.cat([model(part).softmax(1)[:, healthy] for part in x.split(32)])
@@ -233,8 +231,8 @@ def lesion_figures(
     seed: int = 0,
 ) -> dict[str, dict[str, Any]]:
     """The figures of one method over films, as plain values (see `Figure`): "pointing", "pointing_near"
-    (within `tolerance` px), "energy" and "iou". Expected by chance: the share of the (grown) mask in the film,
-    for IoU a / (2 - a) with a the share of the mask.
+    (within `tolerance` px), "energy" and "iou". Expected by chance: the share of the (grown) mask in the
+    film, for IoU a / (2 - a) with a the share of the mask.
 
     >>> heat, mask = np.array([[[3.0, 1.0, 0.0]]]), np.array([[[True, False, False]]])
     >>> lesion_figures(heat, mask, ["ann"])["energy"]["value"]
@@ -300,11 +298,11 @@ def truth_table(
 ) -> dict[str, Any]:
     """Every method against the lesions of a phantom, as plain values.
 
-    `asked`: see faithfulness.ways; `found_only`: only films that the model calls sick, since a verdict that was
-    not given has no explanation (the others are counted). A method that fails is a sentence in "failures".
+    `asked`: see faithfulness.ways; `found_only`: only films that the model calls sick, since a verdict that
+    was not given has no explanation (the others are counted). A method that fails is a sentence in "failures".
 
-    {"films", "missed", "lesion_area", "tolerance", "goal", "methods": {name: lesion_figures}, "best", "reached",
-    "failures"}. DataError when no film is left.
+    {"films", "missed", "lesion_area", "tolerance", "goal", "methods": {name: lesion_figures}, "best",
+    "reached", "failures"}. DataError when no film is left.
     """
     left = films.where(films.called_sick) if found_only else films
     if not len(left):
@@ -347,9 +345,9 @@ def shortcut_table(
     """The reverse test: two networks on the same films with the planted marker, seen by every method.
 
     `honest` was trained without the marker, `fooled` with it in every sick film. Both have the same pixel
-    contract up to mean and sd; `films` as `fooled` reads them. A method passes when its peak lies on the marker
-    (within the tolerance) in at least `CAUGHT` of the films for the fooled network and in fewer for the honest
-    one.
+    contract up to mean and sd; `films` as `fooled` reads them. A method passes when its peak lies on the
+    marker (within the tolerance) in at least `CAUGHT` of the films for the fooled network and in fewer for
+    the honest one.
 
     {"films", "rule", "marker_area", "methods": {name: {"fooled": {"pointing", "energy"}, "honest": {...},
     "passes"}}, "unmasked_by": [...], "failures"}. DataError when no film carries the marker.
