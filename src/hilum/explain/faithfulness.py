@@ -123,8 +123,8 @@ def deletion(
     probabilities.
 
     Petsiuk, Das & Saenko (BMVC 2018), section 4.1. Pixels go in `steps` equal parts; what stands there
-    instead is a `fill` of hilum.explain.fills (theirs is grey). Pixels of equal value go in an order by chance
-    (`seed`). `output`: "probability", "logit" or "evidence"; `batch`: images computed together.
+    instead is a `fill` of hilum.explain.fills (theirs is grey). Pixels of equal value go in an order by
+    chance (`seed`). `output`: "probability", "logit" or "evidence"; `batch`: images computed together.
 
     DataError for a map of another shape than the images or with NaN; RecipeError for numbers out of range.
 
@@ -379,8 +379,8 @@ def randomisation(
     """How much of the map stays when the layers are drawn anew, from the head down to the first one.
 
     Adebayo, Gilmer, Muelly, Goodfellow, Hardt & Kim, "Sanity checks for saliency maps" (NeurIPS 2018),
-    section 4, cascading: a map that explains what the network has learned must change, so a value near 0 is good and
-    a value near 1 means that the map shows the image alone, as an edge detector does. The order is that of
+    section 4, cascading: a map that explains what the network has learned must change, so a value near 0
+    is good and a value near 1 means that the map shows the image alone, as an edge detector does. The order is that of
     `named_modules` from its end; layers are drawn by their own `reset_parameters`. Absolute values are
     compared, because a map that only turns its sign looks the same. `points`: how many stages are looked at,
     evenly, the last one with every layer anew; `heat`: the map of the trained network, if it is at hand.

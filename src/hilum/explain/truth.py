@@ -299,7 +299,8 @@ def truth_table(
     """Every method against the lesions of a phantom, as plain values.
 
     `asked`: see faithfulness.ways; `found_only`: only films that the model calls sick, since a verdict that
-    was not given has no explanation (the others are counted). A method that fails is a sentence in "failures".
+    was not given has no explanation (the others are counted). A method that fails is a sentence
+    in "failures".
 
     {"films", "missed", "lesion_area", "tolerance", "goal", "methods": {name: lesion_figures}, "best",
     "reached", "failures"}. DataError when no film is left.
