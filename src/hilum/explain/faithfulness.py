@@ -380,8 +380,8 @@ def randomisation(
 
     Adebayo, Gilmer, Muelly, Goodfellow, Hardt & Kim, "Sanity checks for saliency maps" (NeurIPS 2018),
     section 4, cascading: a map that explains what the network has learned must change, so a value near 0
-    is good and a value near 1 means that the map shows the image alone, as an edge detector does. The order is that of
-    `named_modules` from its end; layers are drawn by their own `reset_parameters`. Absolute values are
+    is good and a value near 1 means that the map shows the image alone, as an edge detector does. The order
+    is that of `named_modules` from its end; layers are drawn by their own `reset_parameters`. Absolute values are
     compared, because a map that only turns its sign looks the same. `points`: how many stages are looked at,
     evenly, the last one with every layer anew; `heat`: the map of the trained network, if it is at hand.
 
