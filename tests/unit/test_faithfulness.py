@@ -159,7 +159,7 @@ class TestOrder:
         if len(first.unique()) == 1 or len(second.unique()) == 1:
             assert spearman(first, second).item() == 0
             return
-        expected = scipy.stats.spearmanr(first.flatten(), second.flatten()).statistic
+        expected = scipy.stats.spearmanr(first.flatten(), second.flatten())[0]
         assert spearman(first, second).item() == pytest.approx(expected, abs=1e-6)
 
     def test_matrix(self) -> None:
@@ -218,8 +218,9 @@ class TestStability:
             return x[:, 0]
 
         found = stability(nn.Flatten(), torch.rand(2, 1, 12, 13), 0, grey, noise=0.0, shift=3)
-        assert found.noise.tolist() == [0, 0]
-        assert found.shift.tolist() == [0, 0]
+        assert found.noise.tolist() == found.shift.tolist() == [0, 0]
+        assert found.noise_likeness.tolist() == pytest.approx([1, 1])
+        assert found.shift_likeness.tolist() == pytest.approx([1, 1])
 
     def test_noise_by_hand(self) -> None:
         """The map is the image, so its change is the noise: sd times the root of the number of pixels."""
@@ -250,29 +251,35 @@ class TestAll:
         done: list[tuple[int, int]] = []
         found = believed(
             small(),
-            [(x[:1], 1), (x[1:], 0)],
+            {"a": (x[:1], 1), "b": (x[1:], 0)},
             ways({"saliency": {}, "grad_cam": {}}),
             steps=4,
             samples=8,
             progress=lambda *step: done.append(step),
         )
-        assert list(found["methods"]) == ["saliency", "grad_cam", *BASELINES]
-        assert all(set(row) == set(FIGURES) for row in found["methods"].values())
-        assert found["methods"]["edges"]["randomised"]["value"] == pytest.approx(1)
-        assert found["methods"]["random"]["noise"]["value"] == 0
-        assert np.shape(found["agreement"]["spearman"]) == (5, 5)
+        rows = {row["name"]: row for row in found["rows"]}
+        assert list(rows) == ["saliency", "grad_cam", *BASELINES]
+        assert [row["kind"] for row in found["rows"]] == ["method"] * 2 + ["baseline"] * 3
+        assert all(set(FIGURES) <= set(row) for row in rows.values())
+        assert rows["edges"]["randomised"] == pytest.approx(1)
+        assert rows["random"]["noise"] == pytest.approx(1)
+        assert rows["random"]["noise_change"] == 0
+        two = [film["deletion"] for film in rows["saliency"]["films"].values()]
+        assert rows["saliency"]["deletion"] == pytest.approx(sum(two) / 2)
+        assert found["agreement"]["names"][:3] == ["Saliency", "Grad-CAM", "Random numbers"]
+        assert np.shape(found["agreement"]["values"]) == (5, 5)
         assert done[-1] == (10, 10)
 
     def test_one_film_by_its_parts(self) -> None:
         way = ways({"saliency": {}})
-        row = believed(small(), [(X, 1)], way, baselines=False, steps=5)["methods"]["saliency"]
+        [row] = believed(small(), {"a": (X, 1)}, way, baselines=False, steps=5)["rows"]
         heat = way["saliency"](small(), X, 1)
-        assert row["deletion"]["value"] == pytest.approx(deletion(small(), X, 1, heat, 5).auc.item())
-        assert row["insertion"]["value"] == pytest.approx(insertion(small(), X, 1, heat, 5).auc.item())
+        assert row["deletion"] == pytest.approx(deletion(small(), X, 1, heat, 5).auc.item())
+        assert row["films"]["a"]["insertion"] == pytest.approx(insertion(small(), X, 1, heat, 5).auc.item())
 
     def test_no_film(self) -> None:
         with pytest.raises(DataError, match="no film"):
-            believed(small(), [], {})
+            believed(small(), {}, {})
 
     def test_baselines(self) -> None:
         x = torch.rand(2, 1, 8, 9)

@@ -17,7 +17,7 @@ A `Way` is a function (model, x, target) -> "batch rows cols"; `ways` makes them
 """
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -29,7 +29,7 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from hilum.errors import DataError, ModelError, RecipeError
-from hilum.explain import explain
+from hilum.explain import explain, load_method, methods
 from hilum.explain.evidence import at_least, subject
 from hilum.explain.fills import fill_for
 from hilum.explain.occlusion import Output, scored
@@ -40,13 +40,13 @@ Map = Float[Tensor, "batch rows cols"]
 Films = Float[Tensor, "batch channels rows cols"]
 
 
-def ways(methods: Mapping[str, Mapping[str, Any]]) -> dict[str, Way]:
+def ways(asked: Mapping[str, Mapping[str, Any]]) -> dict[str, Way]:
     """Method names with their options -> functions (model, x, target) -> map.
 
     >>> list(ways({"grad_cam": {}}))
     ['grad_cam']
     """
-    return {name: partial(_explained, name, dict(options)) for name, options in methods.items()}
+    return {name: partial(_explained, name, dict(options)) for name, options in asked.items()}
 
 
 def _explained(name: str, options: dict[str, Any], model: nn.Module, x: Tensor, target: int) -> Tensor:
@@ -94,6 +94,8 @@ def centre(model: nn.Module, x: Films, target: int) -> Map:
 
 BASELINES: dict[str, Way] = {"random": random_map, "edges": edges, "centre": centre}
 """What a worthless map scores: the rows to read every method beside."""
+
+TITLES = {"random": "Random numbers", "edges": "Edge detector", "centre": "Blob in the middle"}
 
 
 # -- deletion and insertion ----------------------------------------------------------------------------------
@@ -381,8 +383,8 @@ def randomisation(
     Adebayo, Gilmer, Muelly, Goodfellow, Hardt & Kim, "Sanity checks for saliency maps" (NeurIPS 2018),
     section 4, cascading: a map that explains what the network has learned must change, so a value near 0
     is good and a value near 1 means that the map shows the image alone, as an edge detector does. The order
-    is that of `named_modules` from its end; layers are drawn by their own `reset_parameters`. Absolute values are
-    compared, because a map that only turns its sign looks the same. `points`: how many stages are looked at,
+    is that of `named_modules` from its end; layers are drawn by their own `reset_parameters`. Absolute
+    values are compared, because a map that only turns its sign looks the same. `points`: how many stages,
     evenly, the last one with every layer anew; `heat`: the map of the trained network, if it is at hand.
 
     ModelError when no layer of the model can be drawn anew.
@@ -419,11 +421,15 @@ def randomisation(
 
 
 class Stability(NamedTuple):
-    """Relative changes of the map "batch": the length of the difference by the length of the map. 0: the
-    same map; 1.41: two maps of equal length that have nothing in common. Lower is better."""
+    """`noise`, `shift`: relative changes of the map "batch", the length of the difference by the length of
+    the map. 0: the same map; 1.41: two maps of equal length that have nothing in common. Lower is better.
+    `noise_likeness`, `shift_likeness`: the Spearman correlation of the same maps "batch", -1 to 1, near 1 is
+    better."""
 
     noise: Tensor
     shift: Tensor
+    noise_likeness: Tensor
+    shift_likeness: Tensor
 
 
 def stability(
@@ -458,16 +464,19 @@ def stability(
     before = way(model, x, target) if heat is None else heat
     generator = torch.Generator().manual_seed(seed)
     strength = noise * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
-    noisy = []
+    pairs = []
     for _ in range(repeats):
         drawn = torch.randn(x.shape[1:], generator=generator).to(x)
-        noisy.append(_change(before, way(model, x + strength * drawn, target)))
-    moved = []
+        pairs.append((before, way(model, x + strength * drawn, target)))
     inside = (slice(None), slice(shift, rows - shift), slice(shift, cols - shift))
     for down, right in ((0, shift), (0, -shift), (shift, 0), (-shift, 0)):
         after = _moved(way(model, _moved(x, down, right), target)[:, None], -down, -right)[:, 0]
-        moved.append(_change(before[inside], after[inside]))
-    return Stability(torch.stack(noisy).mean(0), torch.stack(moved).mean(0))
+        pairs.append((before[inside], after[inside]))
+    found = []
+    for compare in (_change, spearman):
+        values = torch.stack([compare(old, new) for old, new in pairs])
+        found += [values[:repeats].mean(0), values[repeats:].mean(0)]
+    return Stability(*found)
 
 
 def _moved(x: Tensor, down: int, right: int) -> Tensor:
@@ -488,17 +497,19 @@ def _change(before: Tensor, after: Tensor) -> Tensor:
 FIGURES = {
     "deletion": "area under the deletion curve, lower is better",
     "insertion": "area under the insertion curve, higher is better",
-    "infidelity": "share of the changes not foretold, 0 to 1, lower is better",
+    "infidelity": "share of the changes that the map does not foretell, 0 to 1, lower is better",
     "randomised": "rank correlation with the map of the untrained network, nearer to 0 is better",
-    "noise": "relative change under noise, lower is better",
-    "shift": "relative change when the image moves, lower is better",
+    "noise": "rank correlation with the map of the film with a little noise, nearer to 1 is better",
+    "shift": "rank correlation with the map of the film shifted a little, nearer to 1 is better",
+    "noise_change": "relative change of the map under that noise, lower is better",
+    "shift_change": "relative change of the map under that shift, lower is better",
 }
 """The columns of the table and how to read them."""
 
 
 def believed(
     model: nn.Module,
-    films: Sequence[tuple[Tensor, int]],
+    films: Mapping[str, tuple[Tensor, int]],
     asked: Mapping[str, Way],
     baselines: bool = True,
     steps: int = 16,
@@ -513,58 +524,67 @@ def believed(
 ) -> dict[str, Any]:
     """Every figure for every method on some films, as plain values for figures.json.
 
-    `films`: pairs of an image "1 channels rows cols" and the class asked. `asked`: see `ways`. Further rows
+    `films`: by case_id an image "1 channels rows cols" and the class asked. `asked`: see `ways`. Further rows
     for `BASELINES`. The other numbers are those of the functions above.
 
-    {"films": n, "reading": FIGURES, "settings": {...}, "methods": {name: {figure: {"value": mean over
-    films, "low", "high": smallest and largest}}}, "agreement": {"names": [...], "spearman": [[...]]}}
+    {"films": n, "reading": FIGURES, "settings": {...}, "rows": [{"name", "title", "kind": "method" or
+    "baseline", figure: mean over films, ..., "films": {case_id: {figure: value}}}], "agreement": {"names":
+    titles, "values": [[...]]}}
 
     DataError without films.
     """
     if not films:
         raise DataError("there is no film to check explanations on", "ask for one film or more")
-    rows: dict[str, Way] = {**asked, **(BASELINES if baselines else {})}
-    values: dict[str, dict[str, list[float]]] = {name: {key: [] for key in FIGURES} for name in rows}
+    tried: dict[str, Way] = {**asked, **(BASELINES if baselines else {})}
+    found: dict[str, dict[str, dict[str, float]]] = {name: {} for name in tried}
     correlations = []
-    for number, (x, target) in enumerate(films):
+    settings = {"steps": steps, "samples": samples, "noise": noise, "shift": shift, "repeats": repeats}
+    settings |= {"points": points, "seed": seed}
+    for number, (case_id, (x, target)) in enumerate(films.items()):
         maps = {}
-        for place, (name, way) in enumerate(rows.items()):
+        for place, (name, way) in enumerate(tried.items()):
             heat = maps[name] = way(model, x, target)
             steady = stability(model, x, target, way, noise, shift, repeats, heat, seed)
-            common = {"fill": fill, "seed": seed}
-            found = {
-                "deletion": deletion(model, x, target, heat, steps, **common).auc,
+            values = {
+                "deletion": deletion(model, x, target, heat, steps, fill, seed=seed).auc,
                 "insertion": insertion(model, x, target, heat, steps, seed=seed).auc,
-                "infidelity": infidelity(model, x, target, heat, samples=samples, **common).share,
+                "infidelity": infidelity(model, x, target, heat, samples=samples, fill=fill, seed=seed).share,
                 "randomised": randomisation(model, x, target, way, points, heat, seed).similarity[-1],
-                "noise": steady.noise,
-                "shift": steady.shift,
+                "noise": steady.noise_likeness,
+                "shift": steady.shift_likeness,
+                "noise_change": steady.noise,
+                "shift_change": steady.shift,
             }
-            for key, value in found.items():
-                values[name][key].append(float(value.mean()))
+            found[name][case_id] = {key: float(value.mean()) for key, value in values.items()}
             if progress:
-                progress(number * len(rows) + place + 1, len(films) * len(rows))
-        names, table = agreement(maps)
-        correlations.append(table)
+                progress(number * len(tried) + place + 1, len(films) * len(tried))
+        correlations.append(agreement(maps)[1])
+    rows = [
+        {
+            "name": name,
+            "title": title_of(name),
+            "kind": "method" if name in asked else "baseline",
+            **{key: float(np.mean([film[key] for film in own.values()])) for key in FIGURES},
+            "films": own,
+        }
+        for name, own in found.items()
+    ]
+    same = np.mean(correlations, axis=0).round(6).tolist()
     return {
         "films": len(films),
         "reading": FIGURES,
-        "settings": {
-            "steps": steps,
-            "samples": samples,
-            "noise": noise,
-            "shift": shift,
-            "repeats": repeats,
-            "points": points,
-            "fill": fill,
-            "seed": seed,
-        },
-        "methods": {
-            name: {key: _summary(found) for key, found in row.items()} for name, row in values.items()
-        },
-        "agreement": {"names": names, "spearman": np.mean(correlations, axis=0).round(6).tolist()},
+        "settings": {**settings, "fill": fill},
+        "rows": rows,
+        "agreement": {"names": [row["title"] for row in rows], "values": same},
     }
 
 
-def _summary(values: list[float]) -> dict[str, float]:
-    return {"value": float(np.mean(values)), "low": min(values), "high": max(values)}
+def title_of(name: str) -> str:
+    """What a row is called: the method's title, a baseline's, or the name itself.
+
+    >>> title_of("grad_cam"), title_of("edges"), title_of("layer_cam, finer")
+    ('Grad-CAM', 'Edge detector', 'layer_cam, finer')
+    """
+    if name in TITLES:
+        return TITLES[name]
+    return str(load_method(name).TITLE) if name in methods() else name
