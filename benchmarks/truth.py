@@ -128,15 +128,14 @@ def show(found: dict[str, Any]) -> None:
         f"tolerance {lesions['tolerance']} px"
     )
     print(f"{'method':32} {'pointing':>20} {'within tol.':>12} {'energy':>7} {'IoU':>6}")
-    for name, row in sorted(lesions["methods"].items(), key=lambda item: -item[1]["pointing"]["value"]):
+    for row in sorted(lesions["rows"], key=lambda row: -row["pointing"]["value"]):
         hit, near = row["pointing"], row["pointing_near"]
         shown = f"{hit['k']}/{hit['n']} ({hit['low']:.2f}-{hit['high']:.2f})"
         print(
-            f"{name:32} {shown:>20} {near['k']:>8}/{near['n']:<3} {row['energy']['value']:7.2f} "
+            f"{row['name']:32} {shown:>20} {near['k']:>8}/{near['n']:<3} {row['energy']['value']:7.2f} "
             f"{row['iou']['value']:6.2f}"
         )
-    row = lesions["methods"][lesions["best"]]
-    chances = [row[key]["chance"] for key in ("pointing", "pointing_near", "energy", "iou")]
+    chances = [lesions["rows"][0][key]["chance"] for key in ("pointing", "pointing_near", "energy", "iou")]
     print(f"{'(by chance)':32} {chances[0]:20.2f} {chances[1]:12.2f} {chances[2]:7.2f} {chances[3]:6.2f}")
     print(f"best: {lesions['best']}; goal of {lesions['goal']} reached: {lesions['reached']}")
     print(f"\nreverse test on {reverse['films']} marked films; caught: {reverse['rule']}")

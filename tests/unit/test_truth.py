@@ -173,7 +173,9 @@ class TestTables:
     def test_lesions(self) -> None:
         found = truth_table(Eye("honest"), films(), {"looks": looks, "random": random_map})
         assert (found["films"], found["missed"], found["tolerance"]) == (11, 1, 0)
-        assert found["methods"]["looks"]["pointing"]["k"] == 11
+        [looked, chance] = found["rows"]
+        assert (looked["name"], looked["kind"], looked["pointing"]["k"]) == ("looks", "method", 11)
+        assert (chance["title"], chance["kind"]) == ("Random numbers", "baseline")
         assert (found["best"], found["reached"], found["failures"]) == ("looks", True, [])
         assert truth_table(Eye("honest"), films(), {"looks": looks}, found_only=False)["films"] == 12
         assert not truth_table(Eye("fooled"), films(), {"looks": looks})["reached"]
@@ -212,7 +214,7 @@ class TestTables:
 
         found = truth_table(Eye("honest"), films(), {"nan": nan, "looks": looks})
         assert "NaN" in found["failures"][0]
-        assert list(found["methods"]) == ["looks"]
+        assert [row["name"] for row in found["rows"]] == ["looks"]
 
     def test_nothing_to_score(self) -> None:
         with pytest.raises(DataError, match="carries the planted marker"):
@@ -221,6 +223,9 @@ class TestTables:
             shortcut_table(Eye("honest"), Eye("fooled"), few, {"looks": looks})
         with pytest.raises(DataError, match="calls no sick film sick"):
             truth_table(Eye("honest"), films().where(np.arange(12) == 0), {"looks": looks})
+
+        with pytest.raises(DataError, match="no method gave a map"):
+            truth_table(Eye("honest"), films(), {})
 
     def test_batches_change_nothing(self) -> None:
         x = torch.rand(5, 1, 16, 20)

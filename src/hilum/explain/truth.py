@@ -26,7 +26,7 @@ from hilum.data.decode import read_grey
 from hilum.data.sources import phantom
 from hilum.errors import DataError, HilumError, RecipeError
 from hilum.evaluation.intervals import bootstrap_weights, percentile_interval, wilson_interval
-from hilum.explain.faithfulness import Advance, Way, check_map, places
+from hilum.explain.faithfulness import BASELINES, Advance, Way, check_map, places, title_of
 from hilum.models import ChestModel
 from hilum.run import Run
 
@@ -302,8 +302,8 @@ def truth_table(
     was not given has no explanation (the others are counted). A method that fails is a sentence
     in "failures".
 
-    {"films", "missed", "lesion_area", "tolerance", "goal", "methods": {name: lesion_figures}, "best",
-    "reached", "failures"}. DataError when no film is left.
+    {"films", "missed", "lesion_area", "tolerance", "goal", "note", "rows": [{"name", "title", "kind",
+    **lesion_figures}], "best", "reached", "failures"}. DataError when no film is left.
     """
     left = films.where(films.called_sick) if found_only else films
     if not len(left):
@@ -320,6 +320,8 @@ def truth_table(
             failures.append(f"{name}: {error}")
         if progress:
             progress(place + 1, len(asked))
+    if not table:
+        raise DataError("no method gave a map", failures[0] if failures else "name one method or more")
     best = max(table, key=lambda name: (table[name]["pointing"]["value"], table[name]["iou"]["value"]))
     return {
         "films": len(left),
@@ -327,7 +329,17 @@ def truth_table(
         "lesion_area": float(mask.mean()),
         "tolerance": tolerance,
         "goal": GOAL,
-        "methods": table,
+        "note": "Drawn films that the model calls sick, one per patient; "
+        f"{len(films) - len(left)} sick films were missed. Lesions fill {mask.mean():.0%} of a film, so a random map hits as often.",
+        "rows": [
+            {
+                "name": name,
+                "title": title_of(name),
+                "kind": "baseline" if name in BASELINES else "method",
+                **row,
+            }
+            for name, row in table.items()
+        ],
         "best": best,
         "reached": bool(table[best]["pointing"]["value"] >= GOAL),
         "failures": failures,
