@@ -330,7 +330,8 @@ def truth_table(
         "tolerance": tolerance,
         "goal": GOAL,
         "note": "Drawn films that the model calls sick, one per patient; "
-        f"{len(films) - len(left)} sick films were missed. Lesions fill {mask.mean():.0%} of a film, so a random map hits as often.",
+        f"{len(films) - len(left)} sick films were missed. Lesions fill {mask.mean():.0%} of a film, "
+        "so a random map hits as often.",
         "rows": [
             {
                 "name": name,
