@@ -196,7 +196,7 @@ def planted_films(
     }
     names, patients, labels = (table[key].to_numpy() for key in ("case_id", "patient", "label"))
     found = Planted(films, masks, called_sick(model, films), names, patients, labels)
-    return found.where(masks["lesion"].any((1, 2)))
+    return found.where(np.asarray(masks["lesion"].any((1, 2))))
 
 
 @torch.no_grad()
@@ -366,7 +366,7 @@ def shortcut_table(
     {"films", "rule", "marker_area", "methods": {name: {"fooled": {"pointing", "energy"}, "honest": {...},
     "passes"}}, "unmasked_by": [...], "failures"}. DataError when no film carries the marker.
     """
-    shown = films.masks["shortcut"].any((1, 2))
+    shown = np.asarray(films.masks["shortcut"].any((1, 2)))
     if not shown.any():
         raise DataError("no film carries the planted marker", "draw the phantom with shortcut='marker'")
     left = films.where(shown)
