@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -73,6 +75,27 @@ def detect(
     }
     write_json(folder.figures_file, figures)
     return figures
+
+
+def chosen(folder: AnomalyFolder, recipe: dict[str, Any] | None, detectors: Sequence[str]) -> dict[str, Any]:
+    """The choices for one more call, as plain values: those of the recipe, or the defaults, where no detector
+    is named; else the named detectors beside those that are on the board.
+
+    A named detector has the options that the recipe or the board gives it, if any; all else (films, pixels,
+    threshold) stays as it was when the board was made.
+    """
+    values: dict[str, Any] = dict(recipe or AnomalyChoice().model_dump(mode="json"))
+    if not detectors:
+        return values
+    known = dict(values["detectors"])
+    values["detectors"] = {}
+    if folder.figures_file.exists():
+        values = dict(folder.figures()["choices"])
+    values["detectors"] = {
+        **values["detectors"],
+        **{name: values["detectors"].get(name, known.get(name, {})) for name in detectors},
+    }
+    return values
 
 
 def _finished(folder: AnomalyFolder, made_from: str) -> dict[str, Any] | None:
@@ -151,9 +174,7 @@ def _pairs(cases: Cases, films: Films, table: pd.DataFrame) -> dict[str, Pairs |
             asked[known],
         )
         if isinstance(found, Pairs):
-            found = Pairs(
-                known[found.healthy], known[found.sick], found.caliper, found.distance, found.numbers
-            )
+            found = replace(found, healthy=known[found.healthy], sick=known[found.sick])
         pairs[part] = found
     return pairs
 
@@ -201,6 +222,7 @@ def _matching(cases: Cases, table: pd.DataFrame, pairs: Pairs | str) -> dict[str
         "numbers": list(pairs.numbers),
         "caliper": pairs.caliper,
         "mean_distance": pairs.distance,
+        "propensity": pairs.left,
         "residual": left,
     }
 
