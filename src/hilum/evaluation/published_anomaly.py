@@ -12,7 +12,8 @@ TEST_FILMS = "official test split: 234 healthy and 390 sick films"
 
 @dataclass(frozen=True)
 class Published:
-    """`auroc` 0 to 1; `accuracy` 0 to 1, None where none is printed; `remark` what else it was given."""
+    """`auroc` 0 to 1; `accuracy` 0 to 1, None where none is printed; `remark` what else it was given; `about`: printed as about so
+    much."""
 
     name: str
     auroc: float
@@ -33,4 +34,4 @@ PUBLISHED = (
     Published("SimSID", 0.91, about=True),
     Published("PPAD", 0.967, 0.894, "MICCAI 2024; network pre-trained on chest films and their reports"),
 )
-"""Lowest AUROC first. `about`: printed as about so much."""
+"""Lowest AUROC first."""
