@@ -96,22 +96,37 @@ def odd_figures(odd: Mapping[str, np.ndarray], line: float) -> list[dict[str, An
 
 
 def own_figures(result: Result, fixed: np.ndarray, line: float) -> dict[str, Any] | None:
-    """The strangest films of those to fit on, by detectors that have not seen them; None if none were asked.
+    """The strangest films of those to fit on, by copies of the detector that have not seen their patients;
+    None if none were asked. Scores are in robust standard deviations from the median, so that they can be
+    compared with those of the films that fix the threshold (`fixed`) although other copies gave them.
 
-    `flagged`: how many lie above the threshold. The films' detectors learnt from fewer films, so a few more
-    than the false-alarm rate are to be expected.
+    `flagged`: how many lie above the threshold `line`. The copies learnt from fewer films, so a few more than
+    the false-alarm rate are to be expected.
     """
     if not len(result.own):
         return None
     order = np.lexsort((result.own_id, -result.own))[:STRANGEST]
-    p = p_values(result.own, fixed)
+    p = p_values(result.own, robust(fixed, fixed))
+    flagged = result.own > robust(np.array([line]), fixed)[0]
     return {
         "films": [
-            {"case_id": str(result.own_id[at]), "score": float(result.own[at]), "p": float(p[at])}
+            {"case_id": str(result.own_id[at]), "deviations": float(result.own[at]), "p": float(p[at])}
             for at in order
         ],
-        "flagged": share_entry(result.own > line),
+        "flagged": share_entry(flagged),
     }
+
+
+def robust(values: np.ndarray, healthy: np.ndarray) -> np.ndarray:
+    """Values in robust standard deviations (1.4826 x the median absolute deviation) from the median of the
+    healthy ones.
+
+    >>> robust(np.array([5.0]), np.array([1.0, 2.0, 3.0])).round(2).tolist()
+    [2.02]
+    """
+    middle = np.median(healthy)
+    spread = 1.4826 * np.median(np.abs(healthy - middle))
+    return (values - middle) / max(float(spread), 1e-12)
 
 
 def scores_table(board: Board, results: Mapping[str, Result]) -> pd.DataFrame:

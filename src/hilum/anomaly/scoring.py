@@ -12,6 +12,8 @@ import pandas as pd
 import torch
 
 from hilum.anomaly import Detector, HealthyFilms, build, load_detector, save_detector
+from hilum.anomaly.board import robust
+from hilum.anomaly.crossfit import cross_fitted
 from hilum.anomaly.odd import KINDS, odd_films
 from hilum.anomaly.result import Examples, Result
 from hilum.anomaly.truth import known_cases, lesions
@@ -155,25 +157,21 @@ def _fitted(
     return load_detector(folder.path), seconds
 
 
-def _own_scores(
-    row: str, films: Films, options: dict[str, Any]
-) -> tuple[np.ndarray, np.ndarray]:
-    """How strange each film to fit on is to a detector that was fitted on the other parts."""
-    healthy, parts = films.healthy, films.own_ranking
-    if not parts or len(set(healthy.patients)) < 2 * parts:
+def _own_scores(row: str, films: Films, options: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """How strange each film to fit on is to a copy that was fitted on other patients, standardised within
+    its fold because the copies' scales differ."""
+    healthy, folds = films.healthy, films.own_ranking
+    if not folds or len(set(healthy.patients)) < 2 * folds:
         return np.array([], str), np.array([])
-    people = np.unique(healthy.patients)
-    np.random.default_rng(films.seed).shuffle(people)
-    part_of = {person: place % parts for place, person in enumerate(people)}
-    part = np.array([part_of[person] for person in healthy.patients])
-    score = np.empty(len(healthy))
-    for number in range(parts):
-        detector = build(detector_of(row), films.pixels, options)
-        with advancing(f"{row}: fitting part {number + 1} of {parts}") as advance:
-            detector.fit(healthy.part(np.flatnonzero(part != number)), films.seed, advance)
-        asked = np.flatnonzero(part == number)
-        score[asked] = _scores(detector, films.images(films.rows("fit")[asked]), row)
-    return np.array(healthy.case_ids), score
+    with advancing(f"{row}: its own training films") as advance:
+        found = cross_fitted(
+            detector_of(row), films.pixels, options, healthy, films.seed, folds, advance
+        )
+    own = np.empty(len(healthy))
+    for fold in range(folds):
+        inside = found.fold == fold
+        own[inside] = robust(found.score[inside], found.score[inside])
+    return np.array(healthy.case_ids), own
 
 
 # -- asking --------------------------------------------------------------------------------------------------
