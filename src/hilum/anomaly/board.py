@@ -85,14 +85,22 @@ def _matched(board: Board, pairs: Pairs | str, score: np.ndarray) -> dict[str, A
     rows = pairs.rows
     sick = (board.table["label"].to_numpy() != HEALTHY)[rows]
     patients = board.table["patient"].to_numpy(str)[rows]
-    return {**ranking_entry(score[rows], sick, patients, board.replicates, board.seed), "pairs": len(pairs.sick)}
+    return {
+        **ranking_entry(score[rows], sick, patients, board.replicates, board.seed),
+        "pairs": len(pairs.sick),
+    }
 
 
 def odd_figures(odd: Mapping[str, np.ndarray], line: float) -> list[dict[str, Any]]:
     """Per kind of odd film the share that is flagged: [{"kind", "title", "value", "low", "high", "k", "n"}];
     first the same films as they are."""
-    titles = {"as_they_are": "the same films as they are", **{kind: title for kind, (title, _) in KINDS.items()}}
-    return [{"kind": kind, "title": titles[kind], **share_entry(values > line)} for kind, values in odd.items()]
+    titles = {
+        "as_they_are": "the same films as they are",
+        **{kind: title for kind, (title, _) in KINDS.items()},
+    }
+    return [
+        {"kind": kind, "title": titles[kind], **share_entry(values > line)} for kind, values in odd.items()
+    ]
 
 
 def own_figures(result: Result, fixed: np.ndarray, line: float) -> dict[str, Any] | None:

@@ -50,7 +50,10 @@ def photograph(film: np.ndarray, chance: np.random.Generator) -> np.ndarray:
     image = _spectrum(rows, cols, chance)
     for _ in range(6):
         middle = (int(chance.integers(cols)), int(chance.integers(rows)))
-        axes = (int(chance.integers(cols // 12 + 1, cols // 3 + 2)), int(chance.integers(rows // 12 + 1, rows // 3 + 2)))
+        axes = (
+            int(chance.integers(cols // 12 + 1, cols // 3 + 2)),
+            int(chance.integers(rows // 12 + 1, rows // 3 + 2)),
+        )
         shape = np.zeros((rows, cols), np.uint8)
         cv2.ellipse(shape, middle, axes, float(chance.uniform(0, 180)), 0, 360, 1, -1)
         image = np.where(shape > 0, 0.5 * image + 1.5 * chance.standard_normal(), image)
@@ -117,7 +120,7 @@ def _spectrum(rows: int, cols: int, chance: np.random.Generator) -> np.ndarray:
 def _stroke(shape: tuple[int, ...], line: np.ndarray, width: float) -> np.ndarray:
     """1 inside a straight band of this width, 0 outside, float32."""
     canvas = np.zeros(shape, np.float32)
-    first, last = (tuple(int(round(value)) for value in end) for end in line)
+    first, last = (tuple(round(value) for value in end) for end in line)
     cv2.line(canvas, first, last, 1.0, max(1, round(width)))
     return canvas
 

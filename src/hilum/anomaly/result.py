@@ -36,8 +36,8 @@ class Examples:
 class Result:
     """`made_from`: digest of the weights and of the films; `score`: float64 "cases"; `odd`: kind -> float64
     "films"; `own`: float64 "fit films", how strange each film to fit on is to copies that have not seen its
-    patient, in robust standard deviations, empty when nobody asked; `truth`: figures against known lesions, or None; `seconds`: what took how
-    long."""
+    patient, in robust standard deviations, empty when nobody asked; `truth`: figures against known lesions,
+    or None; `seconds`: what took how long."""
 
     made_from: str
     case_id: np.ndarray

@@ -1,10 +1,10 @@
 """Which film does what in anomaly detection; patients are never on two sides.
 
-    fit          healthy films of train: all that a detector ever learns from
-    calibrate    healthy films of some val patients: they fix the threshold and nothing else
-    measure      healthy films of the other val patients, and the sick films of val
-    test         every film of the test part, if there is one
-    unused       everything else: sick films of train, and of patients who calibrate
+fit          healthy films of train: all that a detector ever learns from
+calibrate    healthy films of some val patients: they fix the threshold and nothing else
+measure      healthy films of the other val patients, and the sick films of val
+test         every film of the test part, if there is one
+unused       everything else: sick films of train, and of patients who calibrate
 """
 
 import pandas as pd
@@ -40,7 +40,7 @@ def assign_roles(cases: Cases, split: pd.Series, calibrate_fraction: float, seed
 
 
 def _calibrating(groups: pd.Series, fraction: float, seed: int) -> set[str]:
-    """The groups that calibrate: the shortest run, in chance order, that holds the nearest number of films."""
+    """The groups that calibrate: the run, in chance order, whose number of films is nearest."""
     sizes = groups.value_counts()
     names = sorted(sizes.index, key=lambda name: digest(str(seed), "calibrate", str(name)))
     wanted = fraction * len(groups)

@@ -131,7 +131,11 @@ def _fitted(
     fit = films.table.iloc[films.rows("fit")]
     contents = films.cases.table.set_index("case_id")["digest"].loc[fit["case_id"]]
     fitted_from = digest(
-        name, json.dumps(options, sort_keys=True), json.dumps(films.pixels.to_json()), str(films.seed), *contents
+        name,
+        json.dumps(options, sort_keys=True),
+        json.dumps(films.pixels.to_json()),
+        str(films.seed),
+        *contents,
     )
     if not again:
         try:
@@ -164,9 +168,7 @@ def _own_scores(row: str, films: Films, options: dict[str, Any]) -> tuple[np.nda
     if not folds or len(set(healthy.patients)) < 2 * folds:
         return np.array([], str), np.array([])
     with advancing(f"{row}: its own training films") as advance:
-        found = cross_fitted(
-            detector_of(row), films.pixels, options, healthy, films.seed, folds, advance
-        )
+        found = cross_fitted(detector_of(row), films.pixels, options, healthy, films.seed, folds, advance)
     own = np.empty(len(healthy))
     for fold in range(folds):
         inside = found.fold == fold
@@ -232,7 +234,7 @@ def _tensor(pixels: Pixels, images: np.ndarray) -> torch.Tensor:
 
 
 def _examples(detector: Detector, films: Films, score: np.ndarray) -> Examples:
-    """A few held-back films with their maps: the same ones for every detector, and this one's own extremes."""
+    """A few held-back films with their maps: the same for every detector, and this one's own extremes."""
     chosen = _chosen(films.table.assign(score=score))
     rows = np.array([row for row, _ in chosen], np.int64)
     images = films.images(rows) if len(rows) else np.zeros((0, *films.pixels.size), np.uint8)
@@ -254,7 +256,9 @@ def _chosen(table: pd.DataFrame) -> list[tuple[int, str]]:
     """(position, why): per label the first film in the order of a digest of the names, the strangest healthy
     films and the least strange sick ones, one per patient."""
     held = table.reset_index(drop=True)
-    held = held[held["role"] == "measure"] if (held["role"] == "measure").any() else held[held["role"] == "test"]
+    held = (
+        held[held["role"] == "measure"] if (held["role"] == "measure").any() else held[held["role"] == "test"]
+    )
     names = sorted(set(held["label"]), key=lambda label: (label != HEALTHY, label))
     order = held.assign(order=[digest("example", case) for case in held["case_id"]]).sort_values("order")
     chosen = [(int(order.index[order["label"] == label][0]), "same") for label in names]

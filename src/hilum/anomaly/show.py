@@ -25,8 +25,8 @@ def board_text(run: Run) -> str:
     truth = {row: one["truth"] for row, one in figures["detectors"].items() if one.get("truth")}
     for row, one in truth.items():
         lines.append(
-            f"{row}, maps against known lesions: pixel AUROC {one['pixel_auroc']:.3f}, AUPRO {one['aupro']:.3f},"
-            f" pointing {one['pointing']['k']}/{one['pointing']['n']}"
+            f"{row}, maps against known lesions: pixel AUROC {one['pixel_auroc']:.3f},"
+            f" AUPRO {one['aupro']:.3f}, pointing {one['pointing']['k']}/{one['pointing']['n']}"
         )
     lines.append(f"best (highest AUROC on matched films): {figures['best']}")
     return "\n".join(lines)

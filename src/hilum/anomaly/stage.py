@@ -39,7 +39,9 @@ def detect(
     RecipeError names an unknown detector or option; DataError when no film is healthy, when too few healthy
     ones are held back for the false-alarm rate, or when a detector can't take the films.
     """
-    made_from = digest(cases.digest, json.dumps(choice.model_dump(mode="json"), sort_keys=True), str(replicates))
+    made_from = digest(
+        cases.digest, json.dumps(choice.model_dump(mode="json"), sort_keys=True), str(replicates)
+    )
     known = None if again else _finished(folder, made_from)
     if known is not None:
         return known
@@ -47,14 +49,16 @@ def detect(
     films, facts = _films(cases, choice)
     folder.figures_file.unlink(missing_ok=True)
     found = {
-        row: result_of(folder.detector(row), films, options, again) for row, options in choice.detectors.items()
+        row: result_of(folder.detector(row), films, options, again)
+        for row, options in choice.detectors.items()
     }
     results = {row: result for row, (_, result) in found.items()}
     table = films.table
     board = Board(table, _pairs(cases, films, table), choice.false_alarm_rate, replicates, choice.seed)
     shown = with_ensemble(board, results) if choice.ensemble else results
     rows = {
-        row: {**_card(row, found.get(row), choice), **row_figures(board, result)} for row, result in shown.items()
+        row: {**_card(row, found.get(row), choice), **row_figures(board, result)}
+        for row, result in shown.items()
     }
     write_table(folder.scores_file, scores_table(board, shown))
     _write_examples(folder, results)
@@ -125,7 +129,7 @@ def _films(cases: Cases, choice: AnomalyChoice) -> tuple[Films, dict[str, Any]]:
     healthy = (cases.table["label"] == HEALTHY).to_numpy()
     if not healthy.any():
         raise DataError(
-            f"no film is labelled {HEALTHY!r} (labels: {', '.join(cases.labels)}), so there is nothing to learn",
+            f"no film is labelled {HEALTHY!r} (labels: {', '.join(cases.labels)}), so nothing can be learnt",
             f"label the healthy films {HEALTHY!r}",
         )
     asked = choice.split
@@ -186,7 +190,11 @@ def _card(row: str, found: tuple[Detector, Result] | None, choice: AnomalyChoice
     """What a row is: the facts that do not come from its scores."""
     if found is None:
         members = list(choice.detectors)
-        return {"detector": ENSEMBLE, "members": members, "reads": "Mean of the conformal p-values of all rows."}
+        return {
+            "detector": ENSEMBLE,
+            "members": members,
+            "reads": "Mean of the conformal p-values of all rows.",
+        }
     detector = found[0]
     return {
         "detector": detector_of(row),

@@ -42,7 +42,9 @@ def detection_figures(
     films = films.reset_index(drop=True)
     score = films["score"].to_numpy(np.float64)
     if not np.isfinite(score).all():
-        raise DataError(f"score {score[~np.isfinite(score)][0]} is no number", "look at the film it stands for")
+        raise DataError(
+            f"score {score[~np.isfinite(score)][0]} is no number", "look at the film it stands for"
+        )
     labels = films["label"].to_numpy(str)
     healthy = labels == HEALTHY
     if healthy.all() or not healthy.any():

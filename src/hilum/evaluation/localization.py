@@ -36,7 +36,7 @@ def localization_figures(maps: np.ndarray, lesions: np.ndarray) -> dict[str, Any
     """
     sick = lesions.any(axis=(1, 2))
     area = float(auroc(maps.ravel(), lesions.ravel())) if lesions.any() and not lesions.all() else None
-    weights, regions = _region_weights(lesions)
+    regions = _region_weights(lesions)[1]
     hits = [pointed(one, truth) for one, truth in zip(maps[sick], lesions[sick], strict=True)]
     chance = float(lesions[sick].mean()) if sick.any() else None
     return {

@@ -24,7 +24,7 @@ from hilum.data.shortcuts import joint, joint_chances, questions, single
 from hilum.evaluation.metrics import auroc
 
 CALIPER_SD, CALIPER_MOST = 0.2, 0.1
-"""In standard deviations of the logit of the propensity, and in units of the logit; the smaller one counts."""
+"""In standard deviations of the logit of the propensity, and in units of it; the smaller one counts."""
 
 MOST = 4000
 """Films per side that one assignment holds (128 MB); of more, so many are drawn with a fixed seed."""
@@ -70,9 +70,7 @@ def match(facts: pd.DataFrame, labels: pd.Series, patients: pd.Series, asked: np
     pairs = pair(logit[rows], sick, min(CALIPER_SD * float(logit.std()), CALIPER_MOST))
     if not len(pairs.sick):
         return "no healthy film has a sick one with like numbers"
-    return replace(
-        pairs, healthy=rows[pairs.healthy], sick=rows[pairs.sick], numbers=found.features
-    )
+    return replace(pairs, healthy=rows[pairs.healthy], sick=rows[pairs.sick], numbers=found.features)
 
 
 def pair(values: np.ndarray, sick: np.ndarray, caliper: float) -> Pairs:

@@ -12,8 +12,8 @@ TEST_FILMS = "official test split: 234 healthy and 390 sick films"
 
 @dataclass(frozen=True)
 class Published:
-    """`auroc` 0 to 1; `accuracy` 0 to 1, None where none is printed; `remark` what else it was given; `about`: printed as about so
-    much."""
+    """`auroc`, `accuracy`: 0 to 1, None where none is printed; `remark`: what else it was given; `about`:
+    printed as about so much."""
 
     name: str
     auroc: float

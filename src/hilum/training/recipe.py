@@ -19,7 +19,6 @@ from hilum.data.images import Fit, Pixels, Standardize
 from hilum.data.tasks import TASKS
 from hilum.errors import RecipeError, nearest
 
-
 _ROW = set(ascii_letters + digits + "_.-@")
 
 

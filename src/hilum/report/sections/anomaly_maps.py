@@ -13,9 +13,7 @@ from hilum.report.wording import number
 Arrays = dict[str, np.ndarray]
 
 
-def triptychs(
-    examples: Arrays, row: str, labels: pd.Series, scores: pd.DataFrame
-) -> dict[str, Any] | None:
+def triptychs(examples: Arrays, row: str, labels: pd.Series, scores: pd.DataFrame) -> dict[str, Any] | None:
     """Strangest healthy and least strange sick films of one detector with what it makes of them."""
     own = _of(examples, row)
     if not own or not len(own["case_id"]):
@@ -23,8 +21,10 @@ def triptychs(
     scale = scale_of(own["map"])
     groups = []
     for why in ("strangest healthy", "least strange sick"):
-        chosen = np.flatnonzero(own["why"] == why)
-        groups.append({"title": why, "films": [_triptych(own, at, scale, labels, scores, row) for at in chosen]})
+        chosen = np.flatnonzero(own["why"] == why).tolist()
+        groups.append(
+            {"title": why, "films": [_triptych(own, at, scale, labels, scores, row) for at in chosen]}
+        )
     return {
         "groups": [group for group in groups if group["films"]],
         "low": _value(scale.low),
@@ -65,9 +65,7 @@ def compared(
     same = np.flatnonzero(first["why"] == "same")
     scales = {row: scale_of(own["map"]) for row, own in known.items()}
     return {
-        "heads": [
-            (named(row), f"{_value(scales[row].low)} to {_value(scales[row].high)}") for row in known
-        ],
+        "heads": [(named(row), f"{_value(scales[row].low)} to {_value(scales[row].high)}") for row in known],
         "films": [_row(first, known, scales, int(at), labels, named) for at in same],
     }
 

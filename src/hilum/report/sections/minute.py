@@ -3,9 +3,9 @@
 from typing import Any
 
 from hilum.report.beside import published
+from hilum.report.detectors import summary
 from hilum.report.results import Results, headline, results
 from hilum.report.sections import Section
-from hilum.report.sections.anomaly import summary
 from hilum.report.sections.task import TITLES
 from hilum.report.wording import figure, interval, listing, number, of, plural, split_name
 from hilum.run import Run
