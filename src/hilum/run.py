@@ -110,7 +110,7 @@ class AnomalyFolder:
     def examples(self) -> dict[str, np.ndarray]:
         """The chosen films with their maps: arrays named <detector>/<what>; empty when there are none."""
         try:
-            with np.load(self.examples_file, allow_pickle=False) as file:
+            with self.examples_file.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 return {name: file[name] for name in file.files}
         except FileNotFoundError:
             return {}

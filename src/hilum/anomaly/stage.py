@@ -78,7 +78,7 @@ def detect(
         "seconds": round(time.perf_counter() - start, 1),
     }
     write_json(folder.figures_file, figures)
-    return figures
+    return folder.figures()
 
 
 def chosen(folder: AnomalyFolder, recipe: dict[str, Any] | None, detectors: Sequence[str]) -> dict[str, Any]:
@@ -132,6 +132,9 @@ def _films(cases: Cases, choice: AnomalyChoice) -> tuple[Films, dict[str, Any]]:
             f"no film is labelled {HEALTHY!r} (labels: {', '.join(cases.labels)}), so nothing can be learnt",
             f"label the healthy films {HEALTHY!r}",
         )
+    raw = choice.pixels.contract(0.5, 0.25)
+    for row, options in choice.detectors.items():  # a wrong name or option is found before minutes are spent
+        build(detector_of(row), raw, options)
     asked = choice.split
     split = split_cases(
         cases,
@@ -148,9 +151,6 @@ def _films(cases: Cases, choice: AnomalyChoice) -> tuple[Films, dict[str, Any]]:
     table = used.table[["case_id", "patient", "label"]].copy()
     table.insert(2, "split", split.of.loc[table["case_id"]].to_numpy())
     table["role"] = roles.loc[table["case_id"]].to_numpy()
-    raw = choice.pixels.contract(0.5, 0.25)
-    for row, options in choice.detectors.items():  # a wrong name or option is found before minutes are spent
-        build(detector_of(row), raw, options)
     with advancing("anomaly: decoding") as advance:
         cache = ImageCache.of(used, raw, advance)
     fit = table["case_id"][(table["role"] == "fit").to_numpy()].tolist()

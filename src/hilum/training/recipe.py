@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from string import ascii_letters, digits
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -305,4 +305,5 @@ def _known_keys(place: tuple[int | str, ...]) -> list[str]:
             part = TaskRecipe
         else:
             part = part.model_fields[str(key)].annotation
+            part = next((one for one in get_args(part) if hasattr(one, "model_fields")), part)  # X | None
     return list(part.model_fields) if hasattr(part, "model_fields") else list(TASKS)

@@ -84,11 +84,12 @@ def _lead(facts: dict[str, Any]) -> str:
     if block is None:
         return f"{learnt} gives every film a score; there are no films of both kinds to measure it on."
     rate = percent(facts["choices"]["false_alarm_rate"], 0)
+    found, alarms = block["sensitivity"], block["false_alarms"]
     return (
         f"{learnt} ranks the sick {PARTS[part]} above the healthy ones with AUROC {area(block['auroc'])}"
-        f"{against(facts, part, block)} With its threshold set on other healthy films for {rate} false alarms,"
-        f" it flags {of(block['false_alarms'])} healthy films and finds {of(block['sensitivity'])} sick ones"
-        f" ({figure('sensitivity', block['sensitivity'])})."
+        f"{against(facts, part, block)} With its threshold set on other healthy films for {rate} false"
+        f" alarms, it flags {of(alarms)} healthy films and finds {of(found)} sick ones"
+        f" ({figure('sensitivity', found)})."
     )
 
 

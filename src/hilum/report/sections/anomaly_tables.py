@@ -178,8 +178,8 @@ def matching(facts: dict[str, Any], part: str) -> dict[str, Any]:
     rows.append(["the propensity that was matched on", NOTHING, number(one["propensity"])])
     return {
         "title": PARTS[part],
-        "why": f"{plural(one['pairs'], 'pair')} out of {plural(one['of_healthy'], 'healthy film')}; the logits"
-        f" of a pair differ by {number(one['mean_distance'], 3)} on average and by"
+        "why": f"{plural(one['pairs'], 'pair')} out of {plural(one['of_healthy'], 'healthy film')}; the"
+        f" logits of a pair differ by {number(one['mean_distance'], 3)} on average and by"
         f" {number(one['caliper'], 2)} at most.",
         "rows": rows,
     }
