@@ -45,7 +45,7 @@ def _values(run: Run, facts: dict[str, Any]) -> dict[str, Any]:
         "how": _how(facts),
         "warnings": _warnings(facts),
         "boards": [tables.board(facts, part) for part in PARTS if tables.measured(facts, part)],
-        "published": tables.published(),
+        "published": None if run.cases().source == "phantom" else tables.published(),
         "histogram": _histogram(facts, scores),
         "examples": triptychs(examples, drawn, labels, scores),
         "drawn": named(drawn),
