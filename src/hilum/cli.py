@@ -178,7 +178,7 @@ def anomaly(
     run: RunPath,
     detector: Annotated[
         list[str] | None,
-        typer.Option("--detector", help="One more row of the board; default: the recipe's. Repeatable."),
+        typer.Option("--detector", help="One more row of the board; default: those at hand. Repeatable."),
     ] = None,
     change: Annotated[
         list[str] | None,

@@ -200,7 +200,7 @@ def anomaly_stage(
 def anomaly_run(
     run: Run, detectors: Sequence[str] = (), changes: Sequence[str] = (), again: bool = False
 ) -> None:
-    """`hilum anomaly`: the recipe's detectors, or those named beside the ones that are on the board."""
+    """`hilum anomaly`: the detectors of the board or the recipe, and those that are named."""
     from hilum.anomaly.stage import chosen
     from hilum.training.recipe import checked, override
 

@@ -82,22 +82,23 @@ def detect(
 
 
 def chosen(folder: AnomalyFolder, recipe: dict[str, Any] | None, detectors: Sequence[str]) -> dict[str, Any]:
-    """The choices for one more call, as plain values: those of the recipe, or the defaults, where no detector
-    is named; else the named detectors beside those that are on the board.
+    """The choices for one more call, as plain values: those of the board that is there, else of the recipe,
+    else the defaults; with the named detectors beside those of the board.
 
-    A named detector has the options that the recipe or the board gives it, if any; all else (films, pixels,
-    threshold) stays as it was when the board was made.
+    A named detector has the options that the board or the recipe gives it, if any. Without a board the named
+    ones stand alone.
     """
     values: dict[str, Any] = dict(recipe or AnomalyChoice().model_dump(mode="json"))
-    if not detectors:
-        return values
-    known = dict(values["detectors"])
-    values["detectors"] = {}
+    options = dict(values["detectors"])
+    on_board: dict[str, Any] = {}
     if folder.figures_file.exists():
         values = dict(folder.figures()["choices"])
+        on_board = dict(values["detectors"])
+    if not detectors:
+        return values
     values["detectors"] = {
-        **values["detectors"],
-        **{name: values["detectors"].get(name, known.get(name, {})) for name in detectors},
+        **on_board,
+        **{name: on_board.get(name, options.get(name, {})) for name in detectors},
     }
     return values
 
