@@ -35,9 +35,9 @@ fitted = []
 class Mean(Detector):
     reads = "distance to the mean healthy film"
 
-    def __init__(self, pixels, power, fail):
+    def __init__(self, pixels, power, fail, foreign):
         super().__init__(pixels)
-        self.power, self.fail = power, fail
+        self.power, self.fail, self.pretrained = power, fail, foreign
         self.register_buffer("mean_film", torch.empty(0, 0))
 
     def learn(self, films, seed, advance):
@@ -50,8 +50,8 @@ class Mean(Detector):
         far = (x[:, 0] - self.mean_film).abs() ** self.power
         return Scored(far.flatten(1).mean(1), far, self.mean_film.expand(len(x), -1, -1))
 
-def build(pixels, power: float = 1.0, fail: bool = False):
-    return Mean(pixels, power, fail)
+def build(pixels, power: float = 1.0, fail: bool = False, foreign: bool = False):
+    return Mean(pixels, power, fail, foreign)
 '''
 MEAN = "somebody.mean"
 PATCHES = {"features": "pixels", "feature_options": {"side": 8}, "memory": 40}
@@ -196,6 +196,17 @@ def test_a_sick_film_among_the_healthy_ones_shows(squares: Cases, tmp_path: Path
     assert table_now.loc[wrong, "role"] == "fit"
     for row in (MEAN, "patch_memory"):
         assert figures["detectors"][row]["own"]["films"][0]["case_id"] == wrong
+
+
+def test_weights_from_elsewhere_stay_in_their_own_row(squares: Cases, tmp_path: Path, counting) -> None:
+    folder = AnomalyFolder(tmp_path / "anomaly")
+    rows = {MEAN: {"power": 1.0}, f"{MEAN}@square": {"power": 2.0}, f"{MEAN}@foreign": {"foreign": True}}
+    figures = detect(folder, squares, choice(rows), replicates=0)
+    assert figures["detectors"]["ensemble"]["members"] == [MEAN, f"{MEAN}@square"]
+    assert figures["detectors"][f"{MEAN}@foreign"]["pretrained"] is True
+    assert figures["best"] != f"{MEAN}@foreign"
+    alone = detect(folder, squares, choice({MEAN: {}, f"{MEAN}@foreign": {"foreign": True}}), replicates=0)
+    assert "ensemble" not in alone["detectors"]
 
 
 # -- bad input -----------------------------------------------------------------------------------------------

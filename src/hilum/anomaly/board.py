@@ -1,6 +1,6 @@
 """The board: every detector's figures, made from what it said of each film. No network is asked here."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,15 +41,16 @@ class Board:
         return (self.table["role"] == "calibrate").to_numpy()
 
 
-def with_ensemble(board: Board, results: Mapping[str, Result]) -> dict[str, Result]:
-    """The results and, where there are two or more, that of their mean p-value: all films, odd films."""
-    if len(results) < 2:
+def with_ensemble(board: Board, results: Mapping[str, Result], members: Sequence[str]) -> dict[str, Result]:
+    """The results and, where it has two members or more, that of their mean p-value: all films, odd films."""
+    if len(members) < 2:
         return dict(results)
     calibrate = board.calibrate
-    scores = {row: one.score for row, one in results.items()}
+    joining = {row: results[row] for row in members}
+    scores = {row: one.score for row, one in joining.items()}
     odd = {}
-    for kind in next(iter(results.values())).odd:
-        both = {row: np.concatenate([one.score, one.odd[kind]]) for row, one in results.items()}
+    for kind in next(iter(joining.values())).odd:
+        both = {row: np.concatenate([one.score, one.odd[kind]]) for row, one in joining.items()}
         fixed = np.concatenate([calibrate, np.zeros(len(next(iter(both.values()))) - len(calibrate), bool)])
         odd[kind] = mean_rank(both, fixed)[len(calibrate) :]
     first = next(iter(results.values()))

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -55,9 +55,10 @@ def detect(
     results = {row: result for row, (_, result) in found.items()}
     table = films.table
     board = Board(table, _pairs(cases, films, table), choice.false_alarm_rate, replicates, choice.seed)
-    shown = with_ensemble(board, results) if choice.ensemble else results
+    members = _members(found) if choice.ensemble else []
+    shown = with_ensemble(board, results, members)
     rows = {
-        row: {**_card(row, found.get(row), choice), **row_figures(board, result)}
+        row: {**_card(row, found.get(row), choice, members), **row_figures(board, result)}
         for row, result in shown.items()
     }
     write_table(folder.scores_file, scores_table(board, shown))
@@ -187,15 +188,18 @@ def _pairs(cases: Cases, films: Films, table: pd.DataFrame) -> dict[str, Pairs |
 # -- what comes out ------------------------------------------------------------------------------------------
 
 
-def _card(row: str, found: tuple[Detector, Result] | None, choice: AnomalyChoice) -> dict[str, Any]:
+def _members(found: Mapping[str, tuple[Detector, Result]]) -> list[str]:
+    """Who joins the ensemble: the rows without weights from elsewhere, so that it needs no declaration."""
+    return [row for row, (detector, _) in found.items() if not detector.pretrained]
+
+
+def _card(
+    row: str, found: tuple[Detector, Result] | None, choice: AnomalyChoice, members: Sequence[str]
+) -> dict[str, Any]:
     """What a row is: the facts that do not come from its scores."""
     if found is None:
-        members = list(choice.detectors)
-        return {
-            "detector": ENSEMBLE,
-            "members": members,
-            "reads": "Mean of the conformal p-values of all rows.",
-        }
+        reads = "mean of the conformal p-values of its members"
+        return {"detector": ENSEMBLE, "members": list(members), "reads": reads, "pretrained": False}
     detector = found[0]
     return {
         "detector": detector_of(row),
