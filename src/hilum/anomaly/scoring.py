@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from hilum import __version__
 from hilum.anomaly import Detector, HealthyFilms, build, load_detector, save_detector
 from hilum.anomaly.board import robust
 from hilum.anomaly.crossfit import cross_fitted
@@ -131,6 +132,7 @@ def _fitted(
     fit = films.table.iloc[films.rows("fit")]
     contents = films.cases.table.set_index("case_id")["digest"].loc[fit["case_id"]]
     fitted_from = digest(
+        __version__,
         name,
         json.dumps(options, sort_keys=True),
         json.dumps(films.pixels.to_json()),
