@@ -14,7 +14,7 @@ from hilum.report.sections import Section
 from hilum.report.sections import anomaly_tables as tables
 from hilum.report.sections.anomaly_maps import compared, triptychs
 from hilum.report.strangeness import colour_bar, score_panels
-from hilum.report.wording import count, figure, listing, number, of, percent, plural
+from hilum.report.wording import count, figure, listing, number, of, percent, plural, sentence
 from hilum.run import Run
 
 OWN = 8
@@ -80,13 +80,14 @@ def _lead(facts: dict[str, Any]) -> str:
     part = part_of(facts)
     block = facts["detectors"][facts["best"]].get(part)
     fit = sum(one["films"] for one in facts["roles"].get("fit", {}).values())
-    learnt = f"A detector that learnt from {plural(fit, 'healthy film')} and from no sick one"
+    best = sentence(named(facts["best"])).removesuffix(".")
+    learnt = f"{best} learnt from {plural(fit, 'healthy film')} and from no sick one."
     if block is None:
-        return f"{learnt} gives every film a score; there are no films of both kinds to measure it on."
+        return f"{learnt} It gives every film a score; there are no films of both kinds to measure it on."
     rate = percent(facts["choices"]["false_alarm_rate"], 0)
     found, alarms = block["sensitivity"], block["false_alarms"]
     return (
-        f"{learnt} ranks the sick {PARTS[part]} above the healthy ones with AUROC {area(block['auroc'])}"
+        f"{learnt} It ranks the sick {PARTS[part]} above the healthy ones with AUROC {area(block['auroc'])}"
         f"{against(facts, part, block)} With its threshold set on other healthy films for {rate} false"
         f" alarms, it flags {of(alarms)} healthy films and finds {of(found)} sick ones"
         f" ({figure('sensitivity', found)})."
