@@ -173,6 +173,29 @@ def neighbors(
     print(contact_sheet(answer, sheet or Path(f"neighbors-{image.stem}.png")))
 
 
+@app.command(epilog=_example("hilum anomaly runs/real --detector patch_memory --set odd_films=50"))
+def anomaly(
+    run: RunPath,
+    detector: Annotated[
+        list[str] | None,
+        typer.Option("--detector", help="One more row of the board; default: those at hand. Repeatable."),
+    ] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change one choice, e.g. detectors.patch_memory.memory=999. Repeatable."),
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Fit and score also when nothing changed.")] = False,
+) -> None:
+    """Detectors that have seen healthy films alone: how strange is each film, and where."""
+    from hilum.anomaly.show import board_text
+    from hilum.run import Run
+    from hilum.study import anomaly_run
+
+    opened = Run(run)
+    anomaly_run(opened, detector or [], change or [], again)
+    print(board_text(opened))
+
+
 @app.command(epilog=_example("hilum report runs/real"))
 def report(run: RunPath) -> None:
     """Draws the report again from what is in the run folder; needs no torch."""

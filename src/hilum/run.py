@@ -9,6 +9,9 @@
         embeddings/     vectors.npz  neighbors.csv  projection.csv
                         suspects.csv  duplicates.csv  figures.json (last)
         history.csv  metrics.json  predictions.csv  checkpoints/last.ckpt
+      anomaly/
+        <detector>/     detector.safetensors  detector.json  result.npz
+        scores.csv  examples.npz  figures.json (last)
       report/index.html
 
 Nothing here imports torch, so that a report can be drawn on a machine without it.
@@ -17,7 +20,9 @@ Nothing here imports torch, so that a report can be drawn on a machine without i
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
+import numpy as np
 import pandas as pd
 import yaml
 
@@ -65,6 +70,54 @@ class EmbeddingFolder:
     def duplicates(self) -> pd.DataFrame:
         """The closest pairs of cases, with what the pixels say about them."""
         return read_table(self.duplicates_file, case_a=str, case_b=str)
+
+
+class DetectorFolder:
+    """One detector of the anomaly stage; result.npz is written last."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.name = self.path.name
+        self.card_file = self.path / "detector.json"
+        self.result_file = self.path / "result.npz"
+
+    def card(self) -> dict[str, Any]:
+        """detector.json: name, options, pixels, what it was fitted on, digest of its weights."""
+        return read_json(self.card_file)
+
+
+class AnomalyFolder:
+    """What the anomaly stage has left behind; figures.json is written last."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.scores_file = self.path / "scores.csv"
+        self.examples_file = self.path / "examples.npz"
+        self.figures_file = self.path / "figures.json"
+
+    def detector(self, row: str) -> DetectorFolder:
+        """The folder of one row of the board, whether or not it is there yet."""
+        return DetectorFolder(self.path / row)
+
+    def figures(self) -> dict[str, Any]:
+        """figures.json: roles, detectors with their figures, shortcuts, matching; see docs/anomaly.md."""
+        return read_json(self.figures_file)
+
+    def scores(self) -> pd.DataFrame:
+        """case_id, patient, split, label, role, and for each detector its score and <detector>_p."""
+        return read_table(self.scores_file, case_id=str, patient=str, split=str, label=str, role=str)
+
+    def examples(self) -> dict[str, np.ndarray]:
+        """The chosen films with their maps: arrays named <detector>/<what>; empty when there are none."""
+        try:
+            with self.examples_file.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, EOFError, BadZipFile) as error:
+            raise RunError(
+                f"{self.examples_file} is damaged ({error})", "delete it and run the stage again"
+            ) from None
 
 
 class TaskFolder:
@@ -119,6 +172,7 @@ class Run:
         self.split_file = self.path / "split.csv"
         self.audit_file = self.path / "audit.json"
         self.report_file = self.path / "report" / "index.html"
+        self.anomaly = AnomalyFolder(self.path / "anomaly")
         self._check()
 
     def _check(self) -> None:

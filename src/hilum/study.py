@@ -27,7 +27,7 @@ from hilum.errors import DataError, RunError
 from hilum.files import write_json
 from hilum.progress import advancing, say
 from hilum.run import Run, TaskFolder
-from hilum.training.recipe import EmbeddingChoice, StudyRecipe, TaskRecipe
+from hilum.training.recipe import AnomalyChoice, EmbeddingChoice, StudyRecipe, TaskRecipe
 
 INTENDED_USE = "Research and teaching only. Not a medical device; not for diagnosis or treatment of people."
 
@@ -75,6 +75,12 @@ def study(wish: Wish) -> Run:
                     embed_stage(run, name, cases, splits[name].of, one, wish.recipe, again=False)
                 except DataError as error:  # too few cases for a map must not cost the report
                     say(f"  the space of cases of {name} is left out: {error}")
+    if wish.recipe.anomaly:
+        with _stage(run, "anomaly"):
+            try:
+                anomaly_stage(run, cases, wish.recipe.anomaly, wish.recipe.replicates)
+            except DataError as error:  # too few healthy films must not cost the report
+                say(f"  anomaly detection is left out: {error}")
     run.stop_the_clock()
     if wish.report:
         from hilum.report.build import build_report
@@ -180,6 +186,31 @@ def embed_run(run: Run, changes: Sequence[str] = (), again: bool = False) -> Non
     for name in run.tasks:
         with _stage(run, f"embed {name}"):
             embed_stage(run, name, cases, run.split(name), task(name, cases.labels), recipe, again)
+
+
+def anomaly_stage(
+    run: Run, cases: Cases, choice: AnomalyChoice, replicates: int, again: bool = False
+) -> dict[str, Any]:
+    """Detectors fitted on healthy films alone, and the board of their figures."""
+    from hilum.anomaly.stage import detect
+
+    return detect(run.anomaly, cases, choice, replicates, again)
+
+
+def anomaly_run(
+    run: Run, detectors: Sequence[str] = (), changes: Sequence[str] = (), again: bool = False
+) -> None:
+    """`hilum anomaly`: the detectors of the board or the recipe, and those that are named."""
+    from hilum.anomaly.stage import chosen
+    from hilum.training.recipe import checked, override
+
+    values = run.recipe()
+    values["anomaly"] = chosen(run.anomaly, values.get("anomaly"), detectors)
+    for item in changes:
+        override(values, f"anomaly.{item}")
+    recipe = checked(values, str(run.recipe_file))
+    with _stage(run, "anomaly"):
+        anomaly_stage(run, run.cases(), recipe.anomaly or AnomalyChoice(), recipe.replicates, again)
 
 
 def evaluate_run(run: Run) -> None:

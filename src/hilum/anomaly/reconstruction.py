@@ -201,7 +201,7 @@ class Reconstruction(Detector):
         size = self.choices["batch_size"]
         steps = epochs * -(-len(films) // size)
         rates = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.choices["lr"], total_steps=max(steps, 2), pct_start=0.1
+            optimizer, self.choices["lr"], total_steps=max(steps, 2), pct_start=max(0.1, 2 / max(steps, 2))
         )
         done = 0
         self.train()

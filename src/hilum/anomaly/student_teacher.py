@@ -115,7 +115,7 @@ class StudentTeacher(Detector):
         self.student = Student(self.dims, self.strides, self.choices["width"])
         optimizer = torch.optim.AdamW(self.student.parameters(), lr=self.choices["lr"], weight_decay=1e-4)
         rates = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.choices["lr"], total_steps=max(steps, 2), pct_start=0.1
+            optimizer, self.choices["lr"], total_steps=max(steps, 2), pct_start=max(0.1, 2 / max(steps, 2))
         )
         self.student.train()
         done = 0

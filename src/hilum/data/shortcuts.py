@@ -7,7 +7,7 @@ Lee, Nature Machine Intelligence 3, 2021: "AI for radiographic COVID-19 detectio
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -98,7 +98,36 @@ def single(question: Question, facts: pd.DataFrame, patients: pd.Series) -> list
 
 
 def joint(question: Question, facts: pd.DataFrame, patients: pd.Series) -> dict[str, Any] | str:
-    """The AUROC of all numbers together, or a sentence why there is none.
+    """The AUROC of all numbers together (`joint_chances`), or a sentence why there is none."""
+    found = joint_chances(question, facts, patients)
+    if isinstance(found, str):
+        return found
+    who = patients.to_numpy()[question.kept]
+    area, low, high = auroc_interval(found.chances, question.target, who)
+    return {
+        "auroc": area,
+        "low": low,
+        "high": high,
+        "positive": question.positive,
+        "negative": question.negative,
+        "features": list(found.features),
+        "n": len(who),
+        "n_patients": len(set(who)),
+        "folds": found.folds,
+    }
+
+
+class Chances(NamedTuple):
+    """`chances`: the probability of the positive group for each kept case, in 0..1; `features`: the numbers
+    that were used; `folds`: in how many parts the patients were divided."""
+
+    chances: np.ndarray
+    features: tuple[str, ...]
+    folds: int
+
+
+def joint_chances(question: Question, facts: pd.DataFrame, patients: pd.Series) -> Chances | str:
+    """What all numbers together say of each film, or a sentence why they can't be asked.
 
     Each number becomes a normal score by its rank; a logistic regression on these, their squares and
     products gives probabilities for patients that it was not fitted on (5 folds, or as many as the rarer
@@ -131,18 +160,7 @@ def joint(question: Question, facts: pd.DataFrame, patients: pd.Series) -> dict[
         LogisticRegression(max_iter=2000),
     )
     chances = cross_val_predict(classifier, values, question.target, cv=halves, method="predict_proba")
-    area, low, high = auroc_interval(np.asarray(chances)[:, 1], question.target, who)
-    return {
-        "auroc": area,
-        "low": low,
-        "high": high,
-        "positive": question.positive,
-        "negative": question.negative,
-        "features": names,
-        "n": len(who),
-        "n_patients": len(set(who)),
-        "folds": folds,
-    }
+    return Chances(np.asarray(chances)[:, 1], tuple(names), folds)
 
 
 def auroc_interval(

@@ -84,7 +84,7 @@ def split_cases(
     table = cases.table.sort_values("case_id", ignore_index=True)
     if scheme == "official":
         return _finished(table, table["split"].replace("", "unused"), scheme, seed, _official_note(table))
-    groups = _groups(table)
+    groups = patient_groups(table)
     part, note = _test_part(table, groups, seed, test_fraction)
     if scheme == "patient":
         part, said = _by_patient(table, groups, part, seed, val_fraction, fold, folds)
@@ -238,10 +238,14 @@ def _val_else_train(part: pd.Series, val: pd.Series) -> pd.Series:
 # -- patients ------------------------------------------------------------------------------------------
 
 
-def _groups(table: pd.DataFrame) -> pd.Series:
+def patient_groups(table: pd.DataFrame) -> pd.Series:
     """The name of each row's group: patients that share a byte-identical image are one group.
 
-    Union-find over patients; a group is named after its first patient in alphabetical order.
+    `table`: rows with patient and digest. Union-find over patients; a group is named after its first patient
+    in alphabetical order.
+
+    >>> patient_groups(pd.DataFrame({"patient": ["b", "a", "c"], "digest": ["x", "x", "y"]})).tolist()
+    ['a', 'a', 'c']
     """
     leader = {patient: patient for patient in table["patient"]}
 

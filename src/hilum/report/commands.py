@@ -39,6 +39,11 @@ def embed(run: Run) -> str:
     return shlex.join(["hilum", "embed", place(run)])
 
 
+def anomaly(run: Run) -> str:
+    """Detectors fitted on healthy films, with the choices at hand."""
+    return shlex.join(["hilum", "anomaly", place(run)])
+
+
 def audit(run: Run) -> str:
     """The audit alone, in the terminal."""
     return shlex.join(["hilum", "data", "audit", _data(run)])

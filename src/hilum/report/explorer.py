@@ -69,9 +69,9 @@ def script_data(
 ) -> dict[str, Any]:
     """What space.js reads, as plain values without NaN.
 
-    `films`: a row per film with case_id, patient, split, label, target, predicted, prob_<class> and
-    <map>_x, <map>_y; `maps`: map -> its title; `neighbors`: case_id, rank, neighbor, distance; `space`: the
-    words behind "most alike".
+    `films`: a row per film with case_id, patient, split, label, target, predicted, prob_<class>,
+    <map>_x, <map>_y, and strangeness where it is known; `maps`: map -> its title; `neighbors`: case_id, rank,
+    neighbor, distance; `space`: the words behind "most alike".
     """
     row_of = {case: row for row, case in enumerate(films["case_id"])}
     rows, distances = _neighbor_lists(neighbors, row_of)
@@ -116,13 +116,20 @@ def _order(classes: Sequence[str]) -> Any:
 
 def _scores(films: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
     """Numbers to colour by: the probability that the film is not healthy, where the model knows a healthy
-    class."""
+    class; how strange the film is to a detector that knows healthy films alone (column `strangeness`)."""
+    scores = {}
     healthy = f"prob_{classes[0]}"
-    if classes[0] != "normal" or healthy not in films:
-        return {}
-    return {
-        "probability_of_sickness": {"name": "probability of sickness", "values": _numbers(1 - films[healthy])}
-    }
+    if classes[0] == "normal" and healthy in films:
+        scores["probability_of_sickness"] = {
+            "name": "probability of sickness",
+            "values": _numbers(1 - films[healthy]),
+        }
+    if "strangeness" in films:
+        scores["strangeness"] = {
+            "name": "strangeness to healthy lungs",
+            "values": _numbers(films["strangeness"]),
+        }
+    return scores
 
 
 def _numbers(values: pd.Series) -> list[float | None]:

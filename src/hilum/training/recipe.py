@@ -8,7 +8,8 @@ A study recipe has one entry per task; a task has a split, a pixel contract, a m
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, Self
+from string import ascii_letters, digits
+from typing import Any, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -17,6 +18,8 @@ from hilum.data.augment import Augment
 from hilum.data.images import Fit, Pixels, Standardize
 from hilum.data.tasks import TASKS
 from hilum.errors import RecipeError, nearest
+
+_ROW = set(ascii_letters + digits + "_.-@")
 
 
 class _Choice(BaseModel):
@@ -135,14 +138,46 @@ class EmbeddingChoice(_Choice):
     seed: int = Field(default=0, ge=0)
 
 
+class AnomalyChoice(_Choice):
+    """Detectors that are fitted on healthy films alone; see hilum.anomaly.
+
+    `detectors`: row of the board -> options of its build(). The row is a detector's name; "name@variant"
+    gives one detector several rows. `calibrate_fraction`: the share of the healthy val films that fixes the
+    threshold; the others, and the sick ones, measure. `odd_films`: how many held-back healthy films are
+    turned, inverted and so on. `own_ranking`: in how many parts the films to fit on are divided to see which
+    of them are strange to the others; 0 leaves that out, and each part costs one more fit.
+    """
+
+    detectors: dict[str, dict[str, Any]] = Field(default_factory=lambda: {"autoencoder": {}}, min_length=1)
+    pixels: PixelChoice = PixelChoice(size=(96, 96))
+    split: SplitChoice = SplitChoice(val_fraction=0.3)
+    false_alarm_rate: float = Field(default=0.05, gt=0, lt=1)
+    calibrate_fraction: float = Field(default=0.5, gt=0, lt=1)
+    ensemble: bool = True
+    odd_films: int = Field(default=100, ge=0)
+    own_ranking: int = Field(default=2, ge=0)
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _rows_are_names(self) -> Self:
+        for row in self.detectors:
+            if row == "ensemble" or not row or not set(row) <= _ROW:
+                raise ValueError(f"{row!r} can't name a detector: use letters, digits, '_', '.', '-' and '@'")
+        if self.own_ranking == 1:
+            raise ValueError("own_ranking needs two parts or more, or 0 for none")
+        return self
+
+
 class StudyRecipe(_Choice):
     """The whole study. `replicates`: bootstrap replicates of every interval. `embedding`: what is done with
-    the vectors of each task's model; None leaves that stage out."""
+    the vectors of each task's model, `anomaly`: detectors fitted on healthy films; None leaves a stage out.
+    """
 
     name: str
     about: str = ""
     tasks: dict[str, TaskRecipe]
     embedding: EmbeddingChoice | None = EmbeddingChoice()
+    anomaly: AnomalyChoice | None = None
     replicates: int = Field(default=2000, ge=0)
     skip_unreadable: bool = False
 
@@ -270,4 +305,5 @@ def _known_keys(place: tuple[int | str, ...]) -> list[str]:
             part = TaskRecipe
         else:
             part = part.model_fields[str(key)].annotation
+            part = next((one for one in get_args(part) if hasattr(one, "model_fields")), part)  # X | None
     return list(part.model_fields) if hasattr(part, "model_fields") else list(TASKS)

@@ -70,7 +70,7 @@ class ContrastiveNet(FeatureNet):
         optimizer = torch.optim.AdamW(weights, lr=choices["lr"], weight_decay=1e-4)
         steps = choices["steps"]
         rates = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, choices["lr"], total_steps=max(steps, 2), pct_start=0.1
+            optimizer, choices["lr"], total_steps=max(steps, 2), pct_start=max(0.1, 2 / max(steps, 2))
         )
         images = films.images
         chance = np.random.default_rng(seed)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from hilum.report.beside import published
+from hilum.report.detectors import summary
 from hilum.report.results import Results, headline, results
 from hilum.report.sections import Section
 from hilum.report.sections.task import TITLES
@@ -50,6 +51,7 @@ def _sentences(run: Run, known: list[Results]) -> list[str]:
     """What was done, what was found, how independent that is, and what a shortcut alone would reach."""
     return [
         *(f"{TITLES[one.task]}: {headline(one)}" for one in known),
+        *([said] if (said := summary(run)) else []),
         *_independence(known),
         *_leaks(known),
         *_shortcuts(run),

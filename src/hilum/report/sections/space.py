@@ -9,6 +9,7 @@ from hilum.errors import RunError
 from hilum.evaluation.seed_report import CLASSES as SEED_CLASSES
 from hilum.evaluation.seed_report import KNN_TEST, RESNET34_TEST, block_of
 from hilum.report import commands
+from hilum.report.detectors import strangeness
 from hilum.report.explorer import MOST, as_script, drawn, plotly_packed, script_data, still_map
 from hilum.report.figures import look
 from hilum.report.pictures import film
@@ -170,7 +171,9 @@ def _films(run: Run, that: Embedded) -> pd.DataFrame:
             f"{count(len(unknown))} cases on the map have no prediction, the first is {unknown.iloc[0]!r}",
             f"run: hilum evaluate {run.path}, then: hilum embed {run.path}",
         )
-    return that.projection.merge(predictions, on="case_id", validate="one_to_one")
+    films = that.projection.merge(predictions, on="case_id", validate="one_to_one")
+    strange = strangeness(run)
+    return films if strange is None else films.assign(strangeness=films["case_id"].map(strange))
 
 
 def _map_names(that: Embedded, films: pd.DataFrame) -> list[str]:

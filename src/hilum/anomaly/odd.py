@@ -1,0 +1,130 @@
+"""Films that are no chest films of the kind a detector knows: does it say so?
+
+Each kind is made from healthy films that were held back, or drawn without any film. All are uint8 "rows cols"
+of the size that the detector sees, so file size and format play no part.
+"""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+Make = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+def turned(film: np.ndarray, quarters: int) -> np.ndarray:
+    """Turned by quarters of a circle, brought back to its own rows and columns.
+
+    >>> turned(np.array([[1, 2], [3, 4]], np.uint8), 2).tolist()
+    [[4, 3], [2, 1]]
+    """
+    image = np.ascontiguousarray(np.rot90(film, quarters))
+    return _resized(image, film.shape)
+
+
+def inverted(film: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+    """Black and white exchanged, as some archives store films."""
+    return 255 - film
+
+
+def cropped(film: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+    """The middle half of each side, enlarged."""
+    rows, cols = film.shape
+    return _resized(film[rows // 4 : rows - rows // 4, cols // 4 : cols - cols // 4], film.shape)
+
+
+def blurred(film: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+    """A Gaussian blur with a standard deviation of 3 % of the shorter side: the child moved."""
+    return np.asarray(cv2.GaussianBlur(film, (0, 0), 0.03 * min(film.shape)))
+
+
+def noise(film: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+    """Every grey level as likely as any other, each pixel alone."""
+    return chance.integers(0, 256, film.shape, dtype=np.uint8)
+
+
+def photograph(film: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+    """A texture with the 1 / frequency spectrum of everyday pictures (Field, J Opt Soc Am A 4, 1987) and a
+    few overlapping even shapes; drawn, not taken from anywhere."""
+    rows, cols = film.shape
+    image = _spectrum(rows, cols, chance)
+    for _ in range(6):
+        middle = (int(chance.integers(cols)), int(chance.integers(rows)))
+        axes = (
+            int(chance.integers(cols // 12 + 1, cols // 3 + 2)),
+            int(chance.integers(rows // 12 + 1, rows // 3 + 2)),
+        )
+        shape = np.zeros((rows, cols), np.uint8)
+        cv2.ellipse(shape, middle, axes, float(chance.uniform(0, 180)), 0, 360, 1, -1)
+        image = np.where(shape > 0, 0.5 * image + 1.5 * chance.standard_normal(), image)
+    return _stretched(image)
+
+
+def limb(film: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+    """A drawn forearm or lower leg: soft tissue with two long bones on black."""
+    rows, cols = film.shape
+    middle, lean = cols * chance.uniform(0.4, 0.6), cols * chance.uniform(-0.12, 0.12)
+    ends = np.array([[middle - lean, -0.1 * rows], [middle + lean, 1.1 * rows]])
+    absorbed = np.zeros((rows, cols), np.float32)
+    absorbed += 0.45 * _stroke(absorbed.shape, ends, cols * chance.uniform(0.3, 0.45))
+    for side, wide in ((-1, chance.uniform(0.09, 0.12)), (1, chance.uniform(0.05, 0.08))):
+        shift = np.array([side * cols * 0.085, 0.0])
+        absorbed += 0.35 * _stroke(absorbed.shape, ends + shift, cols * wide)
+        absorbed -= 0.12 * _stroke(absorbed.shape, ends + shift, cols * wide * 0.45)  # the marrow
+    absorbed = cv2.GaussianBlur(absorbed, (0, 0), 0.01 * cols)
+    grain = 0.015 * chance.standard_normal((rows, cols))
+    return np.clip(255 * (absorbed + grain), 0, 255).astype(np.uint8)
+
+
+KINDS: dict[str, tuple[str, Make]] = {
+    "turned_90": ("turned by 90 degrees", lambda film, chance: turned(film, 1)),
+    "turned_180": ("turned by 180 degrees", lambda film, chance: turned(film, 2)),
+    "inverted": ("black and white exchanged", inverted),
+    "cropped": ("middle half of each side, enlarged", cropped),
+    "blurred": ("blurred (3 % of the side)", blurred),
+    "noise": ("noise", noise),
+    "photograph": ("photograph-like texture, drawn", photograph),
+    "limb": ("another body part: a limb, drawn", limb),
+}
+"""Name -> title and how it is made from a healthy film."""
+
+
+def odd_films(films: np.ndarray, kind: str, seed: int) -> np.ndarray:
+    """uint8 "films rows cols" -> the same number of odd films of one kind and the same size.
+
+    >>> odd_films(np.zeros((2, 8, 8), np.uint8), "inverted", seed=0).min()
+    np.uint8(255)
+    """
+    make = KINDS[kind][1]
+    place = list(KINDS).index(kind)
+    return np.stack(
+        [make(film, np.random.default_rng([seed, place, number])) for number, film in enumerate(films)]
+    )
+
+
+def _resized(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    if image.shape == shape:
+        return image
+    return np.asarray(cv2.resize(image, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR))
+
+
+def _spectrum(rows: int, cols: int, chance: np.random.Generator) -> np.ndarray:
+    """Gaussian noise whose amplitude falls as 1 / frequency, mean 0 and standard deviation 1."""
+    frequency = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(cols)[None])
+    frequency[0, 0] = np.inf
+    waves = np.fft.rfft2(chance.standard_normal((rows, cols))) / frequency
+    image = np.fft.irfft2(waves, (rows, cols))
+    return image / max(float(image.std()), 1e-12)
+
+
+def _stroke(shape: tuple[int, ...], line: np.ndarray, width: float) -> np.ndarray:
+    """1 inside a straight band of this width, 0 outside, float32."""
+    canvas = np.zeros(shape, np.float32)
+    first, last = (tuple(round(value) for value in end) for end in line)
+    cv2.line(canvas, first, last, 1.0, max(1, round(width)))
+    return canvas
+
+
+def _stretched(image: np.ndarray) -> np.ndarray:
+    low, high = np.percentile(image, (1, 99))
+    return np.clip(255 * (image - low) / max(high - low, 1e-12), 0, 255).astype(np.uint8)

@@ -1,0 +1,72 @@
+"""Which film does what in anomaly detection; patients are never on two sides.
+
+fit          healthy films of train: all that a detector ever learns from
+calibrate    healthy films of some val patients: they fix the threshold and nothing else
+measure      healthy films of the other val patients, and the sick films of val
+test         every film of the test part, if there is one
+unused       everything else: sick films of train, and of patients who calibrate
+"""
+
+import pandas as pd
+
+from hilum.data.cases import HEALTHY, Cases
+from hilum.data.split import patient_groups
+from hilum.files import digest
+
+ROLES = ("fit", "calibrate", "measure", "test", "unused")
+
+
+def assign_roles(cases: Cases, split: pd.Series, calibrate_fraction: float, seed: int) -> pd.Series:
+    """case_id -> role, in the order of `cases`.
+
+    `split`: case_id -> train, val, test or unused. Of the healthy val films about `calibrate_fraction`
+    calibrate, whole patients at a time (patients who share a byte-identical film count as one), drawn in the
+    order of a digest of their names, so that neither the order of rows nor other labels matter. A patient who
+    calibrates measures nothing.
+    """
+    table = cases.table
+    part = split.reindex(table["case_id"]).fillna("unused").to_numpy()
+    healthy = (table["label"] == HEALTHY).to_numpy()
+    groups = patient_groups(table)
+    val = part == "val"
+    calibrating = _calibrating(groups[val & healthy], calibrate_fraction, seed)
+    inside = groups.isin(calibrating).to_numpy()
+    role = pd.Series("unused", index=table["case_id"], name="role")
+    role[(part == "train") & healthy] = "fit"
+    role[val & ~inside] = "measure"
+    role[val & healthy & inside] = "calibrate"
+    role[part == "test"] = "test"
+    return role
+
+
+def _calibrating(groups: pd.Series, fraction: float, seed: int) -> set[str]:
+    """The groups that calibrate: the run, in chance order, whose number of films is nearest."""
+    sizes = groups.value_counts()
+    names = sorted(sizes.index, key=lambda name: digest(str(seed), "calibrate", str(name)))
+    wanted = fraction * len(groups)
+    chosen: set[str] = set()
+    films = 0
+    for name in names:
+        size = int(sizes[name])
+        if abs(films + size - wanted) > abs(films - wanted):
+            break
+        chosen.add(name)
+        films += size
+    return chosen
+
+
+def role_counts(cases: Cases, roles: pd.Series) -> dict[str, dict[str, dict[str, int]]]:
+    """{role: {label: {"films", "patients"}}}, only what occurs."""
+    table = cases.table.assign(role=roles.loc[cases.table["case_id"]].to_numpy())
+    return {
+        role: {
+            label: {
+                "films": len(rows),
+                "patients": int(rows["patient"].nunique()),
+            }
+            for label in cases.labels
+            if len(rows := table[(table["role"] == role) & (table["label"] == label)])
+        }
+        for role in ROLES
+        if (table["role"] == role).any()
+    }
