@@ -27,7 +27,7 @@ from hilum.errors import DataError, RunError
 from hilum.files import write_json
 from hilum.progress import advancing, say
 from hilum.run import Run, TaskFolder
-from hilum.training.recipe import EmbeddingChoice, StudyRecipe, TaskRecipe
+from hilum.training.recipe import EmbeddingChoice, ExplainChoice, StudyRecipe, TaskRecipe
 
 INTENDED_USE = "Research and teaching only. Not a medical device; not for diagnosis or treatment of people."
 
@@ -75,6 +75,9 @@ def study(wish: Wish) -> Run:
                     embed_stage(run, name, cases, splits[name].of, one, wish.recipe, again=False)
                 except DataError as error:  # too few cases for a map must not cost the report
                     say(f"  the space of cases of {name} is left out: {error}")
+        if wish.recipe.explain:
+            with _stage(run, f"explain {name}"):
+                explain_stage(run, name, cases, splits[name].of, one, wish.recipe, again=False)
     run.stop_the_clock()
     if wish.report:
         from hilum.report.build import build_report
@@ -168,18 +171,41 @@ def embed_stage(
 
 def embed_run(run: Run, changes: Sequence[str] = (), again: bool = False) -> None:
     """`hilum embed`: every task of a run, with the recipe's choices or changed ones."""
-    from hilum.training.recipe import checked, override
-
-    values = run.recipe()
-    for item in changes:
-        override(values, f"embedding.{item}")
-    recipe = checked(values, str(run.recipe_file))
+    recipe = changed_recipe(run, "embedding", changes)
     cases = run.cases()
     if not run.tasks:
         raise RunError(f"{run.path} holds no trained model", "go on with: hilum study ... --resume")
     for name in run.tasks:
         with _stage(run, f"embed {name}"):
             embed_stage(run, name, cases, run.split(name), task(name, cases.labels), recipe, again)
+
+
+def explain_stage(
+    run: Run, name: str, cases: Cases, split: pd.Series, one: Task, recipe: StudyRecipe, again: bool
+) -> dict[str, Any]:
+    """What one task's model looks at, and how far that may be believed."""
+    from hilum.explain.stage import explain_task
+
+    return explain_task(run.task(name), cases, split, one, recipe.explain or ExplainChoice(), again)
+
+
+def explain_run(run: Run, names: Sequence[str], changes: Sequence[str] = (), again: bool = False) -> None:
+    """`hilum explain`: tasks of a run, with the recipe's choices or changed ones."""
+    recipe = changed_recipe(run, "explain", changes)
+    cases = run.cases()
+    for name in names:
+        with _stage(run, f"explain {name}"):
+            explain_stage(run, name, cases, run.split(name), task(name, cases.labels), recipe, again)
+
+
+def changed_recipe(run: Run, part: str, changes: Sequence[str]) -> StudyRecipe:
+    """The run's recipe with choices of one part changed: "occlusion.mask=40" of the part "explain"."""
+    from hilum.training.recipe import checked, override
+
+    values = run.recipe()
+    for item in changes:
+        override(values, f"{part}.{item}")
+    return checked(values, str(run.recipe_file))
 
 
 def evaluate_run(run: Run) -> None:

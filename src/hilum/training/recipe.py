@@ -8,10 +8,10 @@ A study recipe has one entry per task; a task has a split, a pixel contract, a m
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from hilum.data.augment import Augment
 from hilum.data.images import Fit, Pixels, Standardize
@@ -135,14 +135,86 @@ class EmbeddingChoice(_Choice):
     seed: int = Field(default=0, ge=0)
 
 
+METHODS = (
+    "occlusion",
+    "grad_cam",
+    "layer_cam",
+    "integrated_gradients",
+    "smooth_grad",
+    "deep_lift",
+    "rise",
+    "saliency",
+)
+"""What is asked by default; the first of each kind stands in the report's rows of pictures."""
+
+
+class OcclusionChoice(_Choice):
+    """A square mask slides over the film. `mask`: its side in pixels; None: the side that covers the same
+    share of the film as 90 px of 200 x 224 do. `fill`: what lies under it: black, the film's mean, a blurred
+    copy of the film, or noise of the film's mean and spread."""
+
+    mask: int | None = Field(default=None, ge=1)
+    stride: int = Field(default=1, ge=1)
+    fill: Literal["zero", "mean", "blur", "noise"] = "zero"
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+
+class SynthesisChoice(_Choice):
+    """Images that drive a filter. `filters`: how many of the layer. `steps` and `lr`: of the plain ascent
+    from a film. `clean_steps`: of the careful ascent, which has a step length of its own; 0 leaves it out."""
+
+    filters: int = Field(default=64, ge=0)
+    steps: int = Field(default=1000, ge=1)
+    lr: float = Field(default=10_000.0, gt=0)
+    clean_steps: int = Field(default=256, ge=0)
+
+
+class FaithfulnessChoice(_Choice):
+    """How far the methods may be believed. `films`: on how many held-out films; 0 leaves it out. `steps`:
+    points of a deletion or insertion curve."""
+
+    films: int = Field(default=12, ge=0)
+    steps: int = Field(default=20, ge=2)
+
+
+class ExplainChoice(_Choice):
+    """What each task's model looks at; see hilum.explain.
+
+    `methods`: files of hilum/explain or dotted modules, each with its options. `cases_per_class`: films shown for each label.
+    `mistakes`: of each class, surest first, shown with a map. `layer`: the convolution whose filters are
+    shown; None: the last one. `filters` x `images`: the grid of strongest activations.
+    """
+
+    methods: dict[str, dict[str, Any]] = Field(default_factory=lambda: dict.fromkeys(METHODS, {}))
+    cases_per_class: int = Field(default=1, ge=1)
+    mistakes: int = Field(default=5, ge=0)
+    occlusion: OcclusionChoice = OcclusionChoice()
+    layer: str | None = None
+    filters: int = Field(default=5, ge=1)
+    images: int = Field(default=10, ge=1)
+    synthesis: SynthesisChoice = SynthesisChoice()
+    faithfulness: FaithfulnessChoice = FaithfulnessChoice()
+    seed: int = Field(default=0, ge=0)
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _names_alone_will_do(cls, given: Any) -> Any:
+        if isinstance(given, list | tuple) and all(isinstance(name, str) for name in given):
+            return {name: {} for name in given}
+        if isinstance(given, dict):
+            return {name: options or {} for name, options in given.items()}
+        return given
+
+
 class StudyRecipe(_Choice):
     """The whole study. `replicates`: bootstrap replicates of every interval. `embedding`: what is done with
-    the vectors of each task's model; None leaves that stage out."""
+    the vectors of each task's model; `explain`: what is asked about its decisions; None leaves a stage out."""
 
     name: str
     about: str = ""
     tasks: dict[str, TaskRecipe]
     embedding: EmbeddingChoice | None = EmbeddingChoice()
+    explain: ExplainChoice | None = ExplainChoice()
     replicates: int = Field(default=2000, ge=0)
     skip_unreadable: bool = False
 
@@ -270,4 +342,5 @@ def _known_keys(place: tuple[int | str, ...]) -> list[str]:
             part = TaskRecipe
         else:
             part = part.model_fields[str(key)].annotation
+            part = next((one for one in get_args(part) if one is not type(None)), part)  # of X | None
     return list(part.model_fields) if hasattr(part, "model_fields") else list(TASKS)
