@@ -1,0 +1,120 @@
+"""What is explained: the evidence of a network for one class, as one number per image.
+
+Softmax gives the same probabilities when a number is added to all logits, so a logit alone means nothing: a
+network with one output neuron z has the logits (0, z), and the gradient of class 0 would be zero. Evidence is
+therefore the logit of the class minus the mean of the other logits. With two classes this is the log-odds
+log(p / (1 - p)), and the two classes have opposite evidence. Shrikumar et al. (ICML 2017, section 3.6)
+normalise contributions to softmax layers in the same way, up to a factor.
+"""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from hilum.errors import DataError, ModelError
+from hilum.models import ChestModel
+
+
+def evidence(logits: Float[Tensor, "batch classes"], target: int) -> Float[Tensor, " batch"]:
+    """The logit of class `target` minus the mean of the others; a single logit is its own evidence.
+
+    >>> evidence(torch.tensor([[0.0, 3.0]]), 0), evidence(torch.tensor([[1.0, 2.0, 6.0]]), 2)
+    (tensor([-3.]), tensor([4.5000]))
+    """
+    classes = logits.shape[1]
+    if classes == 1:
+        return logits[:, 0]
+    return (logits[:, target] * classes - logits.sum(1)) / (classes - 1)
+
+
+def probability(logits: Float[Tensor, "batch classes"], target: int) -> Float[Tensor, " batch"]:
+    """The probability of class `target`: softmax, or the sigmoid of a single logit.
+
+    >>> probability(torch.tensor([[0.0, 0.0]]), 1)
+    tensor([0.5000])
+    """
+    return logits[:, 0].sigmoid() if logits.shape[1] == 1 else logits.softmax(1)[:, target]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model, images and a class, checked. `model` is a frozen copy in eval mode without in-place layers.
+
+    `x` is float32; the model sees it in the type of its weights, and gradients come back in float32.
+    Calling it gives the evidence "batch" for images like `x`.
+    """
+
+    model: nn.Module
+    x: Tensor
+    target: int
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits "batch classes", float32."""
+        return self.model(x.to(_type(self.model))).float()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The evidence for the class, "batch", float32."""
+        return evidence(self.logits(x), self.target)
+
+    def probability(self, x: Tensor) -> Tensor:
+        """The probability of the class, "batch", float32."""
+        return probability(self.logits(x), self.target)
+
+
+def subject(model: nn.Module, x: Tensor, target: int) -> Subject:
+    """What an attribution method works on: checks the images and the class, and copies the model.
+
+    DataError for images that are not "batch channels rows cols", not finite, or of another size than
+    `model.pixels`; ModelError for a class that the model does not have.
+    """
+    if x.dim() != 4 or len(x) == 0 or not x.is_floating_point():
+        raise DataError(
+            f"images of shape {tuple(x.shape)} and type {x.dtype} can't be explained",
+            "give floats, batch x channels x rows x cols",
+        )
+    if isinstance(model, ChestModel):
+        wanted = (model.pixels.channels, *model.pixels.size)
+        if tuple(x.shape[1:]) != wanted:
+            raise DataError(
+                f"an image of {_size(x.shape[1:])} does not fit the model, which takes {_size(wanted)}",
+                "prepare it with model.pixels.apply()",
+            )
+    if not x.isfinite().all():
+        raise DataError("an image holds NaN or infinity", "prepare it with model.pixels.apply()")
+    frozen = copy.deepcopy(model).eval().requires_grad_(False)
+    for module in frozen.modules():
+        if getattr(module, "inplace", False) is True:
+            module.inplace = False  # pyright: ignore[reportAttributeAccessIssue]
+    check_class(frozen, x.to(_type(frozen)), target)
+    return Subject(frozen, x.detach().float(), target)
+
+
+@torch.no_grad()
+def check_class(model: nn.Module, x: Tensor, target: int) -> None:
+    """ModelError when the model does not return one row of logits per image, or has no class `target`."""
+    try:
+        logits = model(x[:1])
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(
+            f"the model can't take an image of {_size(x.shape[1:])} ({reason})", "give a size that fits"
+        ) from None
+    if not isinstance(logits, Tensor) or logits.dim() != 2:
+        raise ModelError("the model does not return logits, batch x classes", "give a classifier")
+    if isinstance(target, bool) or not isinstance(target, int) or not 0 <= target < logits.shape[1]:
+        raise ModelError(
+            f"the model has no class {target}", f"it has {logits.shape[1]}: 0 to {logits.shape[1] - 1}"
+        )
+
+
+def _type(model: nn.Module) -> torch.dtype:
+    """The type of the model's weights."""
+    return next((weight.dtype for weight in model.parameters() if weight.is_floating_point()), torch.float32)
+
+
+def _size(shape: tuple[int, ...] | torch.Size) -> str:
+    """(1, 96, 96) -> "1 x 96 x 96"."""
+    return " x ".join(map(str, shape))
