@@ -53,6 +53,7 @@ def study(wish: Wish) -> Run:
         Run.refuse_taken(wish.out)  # before minutes are spent on reading data
     cases = open_source(wish.data, wish.source)
     say(f"{len(cases)} radiographs from {cases.root} ({cases.source}), labels: {', '.join(cases.labels)}")
+    _check_methods(wish.recipe)
     run = _open_run(wish, cases)
     with _stage(run, "audit"):
         cases = _readable(cases, wish.recipe.skip_unreadable, run)
@@ -203,6 +204,7 @@ def changed_recipe(run: Run, part: str, changes: Sequence[str]) -> StudyRecipe:
     from hilum.training.recipe import checked, override
 
     values = run.recipe()
+    values[part] = values.get(part) or {}  # null in a recipe that leaves the stage out
     for item in changes:
         override(values, f"{part}.{item}")
     return checked(values, str(run.recipe_file))
@@ -219,6 +221,14 @@ def evaluate_run(run: Run) -> None:
     for name in run.tasks:
         one = task(name, cases.labels)
         evaluate_stage(run.task(name), cases, run.split(name), one, recipe, again=True)
+
+
+def _check_methods(recipe: StudyRecipe) -> None:
+    """A method that does not exist is found before anything is trained."""
+    if recipe.explain:
+        from hilum.explain.stage import check_choice
+
+        check_choice(recipe.explain)
 
 
 def _audit(run: Run, cases: Cases, splits: dict[str, Split]) -> None:
