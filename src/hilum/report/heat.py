@@ -122,8 +122,8 @@ def overlay(film: np.ndarray, values: np.ndarray, scale: float, lines: bool = Tr
     """uint8 "rows cols 3" (red, green, blue): a grey film with a map of the same shape mixed in; values of
     +-`scale` and beyond get the full colour, 0 and NaN none."""
     share = np.clip(np.nan_to_num(values) / scale, -1, 1) if scale > 0 else np.zeros_like(values)
-    mixed = mixed(to_uint8(film).astype(np.float32), share)
-    picture = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    colours = mixed(to_uint8(film).astype(np.float32), share)
+    picture = np.clip(np.rint(colours), 0, 255).astype(np.uint8)
     if lines:
         _line(picture, share >= 0.5, FOR, dotted=False)
         _line(picture, share <= -0.5, AGAINST, dotted=True)
@@ -176,8 +176,8 @@ def colour_uri(picture: np.ndarray, quality: int = 82) -> str:
 def bar_colours(steps: int = 21) -> list[str]:
     """The colours of the scale from -1 to 1 on grey, as CSS."""
     share = np.linspace(-1, 1, steps, dtype=np.float32)
-    mixed = np.rint(mixed(np.full(steps, GREY, np.float32), share)).astype(int)
-    return [f"rgb({red},{green},{blue})" for red, green, blue in mixed.tolist()]
+    colours = np.rint(mixed(np.full(steps, GREY, np.float32), share)).astype(int)
+    return [f"rgb({red},{green},{blue})" for red, green, blue in colours.tolist()]
 
 
 def small(film: np.ndarray, longest: int) -> np.ndarray:
