@@ -1,7 +1,6 @@
 """What class activation maps share: the maps of one layer with the gradient of the evidence there."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -33,13 +32,12 @@ def last_layer(model: nn.Module, x: Tensor) -> str:
     '1'
     """
     ends: list[tuple[str, nn.Module, Tensor]] = []
-    handles = [
-        module.register_forward_hook(
-            lambda module, _inputs, output, name=name: ends.append((name, module, output))
-        )
-        for name, module in model.named_modules()
-        if name
-    ]
+
+    def keep(name: str) -> Callable[..., None]:
+        return lambda module, _inputs, output: ends.append((name, module, output))
+
+    named = [(name, module) for name, module in model.named_modules() if name]
+    handles = [module.register_forward_hook(keep(name)) for name, module in named]
     try:
         model(x[:1])
     finally:
@@ -63,7 +61,7 @@ def last_layer(model: nn.Module, x: Tensor) -> str:
 def maps_and_gradients(
     subject: Subject, layer: str | None
 ) -> tuple[Float[Tensor, "batch dim rows cols"], Float[Tensor, "batch dim rows cols"]]:
-    """The maps of a layer and the gradient of the evidence with respect to them, both float32.
+    """The maps of a layer and the gradient of the evidence with respect to them.
 
     `layer`: a name of `model.named_modules()`, None for `last_layer`. ModelError for a layer that
     does not exist (with the nearest name), gives no maps, or does not lead to the logits.
@@ -71,24 +69,20 @@ def maps_and_gradients(
     name = last_layer(subject.model, subject.x) if layer is None else layer
     check_layer(subject.model, name)
     found: list[Tensor] = []
-    with _caught(subject.model.get_submodule(name), found), torch.enable_grad():
+
+    def keep(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+        found.append(output)
+
+    handle = subject.model.get_submodule(name).register_forward_hook(keep)
+    with torch.enable_grad():
         value = subject(subject.x.clone().requires_grad_(True)).sum()
-        if not found or found[-1].dim() != 4:
-            raise ModelError(f"layer {name!r} gives no maps", "name a convolutional layer")
-        (gradient,) = torch.autograd.grad(value, found[-1], allow_unused=True)
+    handle.remove()
+    if not found or not isinstance(found[-1], Tensor) or found[-1].dim() != 4:
+        raise ModelError(f"layer {name!r} gives no maps", "name a convolutional layer")
+    gradient = torch.autograd.grad(value, found[-1], allow_unused=True)[0] if value.requires_grad else None
     if gradient is None:
         raise ModelError(f"the logits do not depend on layer {name!r}", "name a layer before the head")
-    return found[-1].detach().float(), gradient.float()
-
-
-@contextmanager
-def _caught(module: nn.Module, into: list[Tensor]) -> Iterator[None]:
-    """Keeps what a layer gives."""
-    handle = module.register_forward_hook(lambda _module, _inputs, output: into.append(output))
-    try:
-        yield
-    finally:
-        handle.remove()
+    return found[-1].detach(), gradient
 
 
 def enlarged(

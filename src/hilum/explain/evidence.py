@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hilum.errors import DataError, ModelError
+from hilum.errors import DataError, ModelError, RecipeError
 from hilum.models import ChestModel
 
 
@@ -43,25 +43,20 @@ def probability(logits: Float[Tensor, "batch classes"], target: int) -> Float[Te
 class Subject:
     """A model, images and a class, checked. `model` is a frozen copy in eval mode without in-place layers.
 
-    `x` is float32; the model sees it in the type of its weights, and gradients come back in float32.
-    Calling it gives the evidence "batch" for images like `x`.
+    Both are float32, whatever the types given. Calling it gives the evidence "batch" for images like `x`.
     """
 
     model: nn.Module
     x: Tensor
     target: int
 
-    def logits(self, x: Tensor) -> Tensor:
-        """Logits "batch classes", float32."""
-        return self.model(x.to(_type(self.model))).float()
-
     def __call__(self, x: Tensor) -> Tensor:
         """The evidence for the class, "batch", float32."""
-        return evidence(self.logits(x), self.target)
+        return evidence(self.model(x), self.target)
 
     def probability(self, x: Tensor) -> Tensor:
         """The probability of the class, "batch", float32."""
-        return probability(self.logits(x), self.target)
+        return probability(self.model(x), self.target)
 
 
 def subject(model: nn.Module, x: Tensor, target: int) -> Subject:
@@ -84,12 +79,13 @@ def subject(model: nn.Module, x: Tensor, target: int) -> Subject:
             )
     if not x.isfinite().all():
         raise DataError("an image holds NaN or infinity", "prepare it with model.pixels.apply()")
-    frozen = copy.deepcopy(model).eval().requires_grad_(False)
+    x = x.detach().float()
+    frozen = copy.deepcopy(model).float().eval().requires_grad_(False)
     for module in frozen.modules():
         if getattr(module, "inplace", False) is True:
-            module.inplace = False  # pyright: ignore[reportAttributeAccessIssue]
-    check_class(frozen, x.to(_type(frozen)), target)
-    return Subject(frozen, x.detach().float(), target)
+            setattr(module, "inplace", False)  # noqa: B010 (torch's types allow modules and tensors only)
+    check_class(frozen, x, target)
+    return Subject(frozen, x, target)
 
 
 @torch.no_grad()
@@ -110,9 +106,23 @@ def check_class(model: nn.Module, x: Tensor, target: int) -> None:
         )
 
 
-def _type(model: nn.Module) -> torch.dtype:
-    """The type of the model's weights."""
-    return next((weight.dtype for weight in model.parameters() if weight.is_floating_point()), torch.float32)
+def at_least(least: float, **options: float) -> None:
+    """RecipeError when an option of a method is below `least` or no number.
+
+    >>> at_least(1, steps=4, batch=2)
+    """
+    for name, value in options.items():
+        if not isinstance(value, (int, float)) or not least <= value < float("inf"):
+            raise RecipeError(f"option {name} = {value!r} is not possible", f"use {least:g} or more")
+
+
+def gradient(asked: Subject, x: Tensor) -> Tensor:
+    """The gradient of the evidence with respect to images, of the same shape."""
+    with torch.enable_grad():
+        x = x.detach().clone().requires_grad_(True)
+        value = asked(x).sum()
+        (found,) = torch.autograd.grad(value, x) if value.requires_grad else (torch.zeros_like(x),)
+    return found
 
 
 def _size(shape: tuple[int, ...] | torch.Size) -> str:

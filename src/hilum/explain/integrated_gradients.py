@@ -9,8 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hilum.errors import RecipeError
-from hilum.explain.evidence import subject
+from hilum.explain.evidence import at_least, subject
 from hilum.explain.fills import fill_for
 
 TITLE = "Integrated gradients"
@@ -40,8 +39,7 @@ def attribute(
     """
     from captum.attr import IntegratedGradients
 
-    if steps < 1 or batch < 1:
-        raise RecipeError(f"{steps} steps in batches of {batch} are not possible", "use 1 or more")
+    at_least(1, steps=steps, batch=batch)
     asked = subject(model, x, target)
     heat = []
     with torch.enable_grad():
@@ -53,5 +51,5 @@ def attribute(
                 method="gausslegendre",
                 internal_batch_size=batch,
             )
-            heat.append(found.detach().float().sum(1))
+            heat.append(found.detach().sum(1))
     return torch.cat(heat)

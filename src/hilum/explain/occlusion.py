@@ -23,11 +23,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hilum.errors import DataError, ModelError, RecipeError, nearest
+from hilum.explain.evidence import evidence, probability, subject
+from hilum.explain.fills import fill_for
 from hilum.explain.graph import Graph, follow
 from hilum.explain.patches import Around, Bucket, Intervals, Pass, RowPlan, intervals
 from hilum.explain.readout import Readout, readout_of
 
+TITLE = "Occlusion"
+SOURCE = "Zeiler & Fergus, ECCV 2014"
+SIGNED = True
+
 Engine = Literal["auto", "corner", "window", "plain"]
+Output = Literal["probability", "logit", "evidence"]
 SAME = 1e-3
 """Largest logit difference, relative to the largest logit, at which a followed network is the model."""
 BUDGET = 1_500_000
@@ -78,7 +85,7 @@ def occlusion_map(
     dtype: torch.dtype | None = None,
     *,
     engine: Engine = "auto",
-    output: Literal["probability", "logit"] = "probability",
+    output: Output = "probability",
     progress: Callable[[int, int], None] | None = None,
     into: Float[Tensor, "rows cols"] | None = None,
 ) -> Float[Tensor, "rows cols"]:
@@ -94,9 +101,10 @@ def occlusion_map(
 
     `engine`: "auto" picks the one with the least work for this network and mask. All are exact. A network
     that can't be followed (see hilum.explain.graph) is run plainly, with a warning that names the layer.
-    `progress` is called with (masks done, masks in all). `into`: a float32 map like the result to be filled
-    in; values that are already numbers, not NaN, are kept, so an unfinished map that was saved can be
-    finished.
+    `output`: "probability", "logit", or "evidence" (the logit minus the mean of the other logits, see
+    hilum.explain.evidence). `progress` is called with (masks done, masks in all). `into`: a float32 map like
+    the result to be filled in; values that are already numbers, not NaN, are kept, so an unfinished map that
+    was saved can be finished.
 
     Errors: RecipeError for a mask that does not fit, a stride below 1 or an unknown engine; DataError for
     an image or `fill` of another shape; ModelError for a class that the model does not have, or an engine
@@ -129,7 +137,7 @@ def occlusion_map(
     for col in range(shape[1]):
         missing = values[:, col].isnan()
         if missing.any():
-            scores = _score(columns(col), target, output).to(values)
+            scores = scored(columns(col), target, output).to(values)
             values[:, col] = torch.where(missing, scores, values[:, col])
         if progress is not None:
             progress((col + 1) * shape[0], values.numel())
@@ -149,10 +157,94 @@ def _filled(x: Tensor, fill: float | Tensor) -> Tensor:
         ) from None
 
 
-def _score(logits: Tensor, target: int, output: str) -> Tensor:
-    if output == "logit":
-        return logits[:, target]
-    return logits[:, 0].sigmoid() if logits.shape[1] == 1 else logits.softmax(1)[:, target]
+def scored(logits: Tensor, target: int, output: str) -> Tensor:
+    """One number "batch" per row of logits: see `occlusion_map`. RecipeError for an unknown output."""
+    if output not in ("probability", "logit", "evidence"):
+        raise RecipeError(
+            f"output {output!r} is not known", nearest(output, ["probability", "logit", "evidence"])
+        )
+    if output == "probability":
+        return probability(logits, target)
+    return logits[:, target] if output == "logit" else evidence(logits, target)
+
+
+# -- as an attribution method --------------------------------------------------------------------------------
+
+
+def attribute(
+    model: nn.Module,
+    x: Float[Tensor, "batch channels rows cols"],
+    target: int,
+    mask: int | tuple[int, int] | None = None,
+    stride: int | tuple[int, int] | None = None,
+    fill: str | float = "mean",
+    output: Output = "probability",
+    dtype: torch.dtype | None = None,
+    seed: int = 0,
+) -> Float[Tensor, "batch rows cols"]:
+    """By how much the probability of the class falls, on average over the masks that cover a pixel, -1 to 1.
+
+    `mask`: by default a quarter of the shorter side; `stride`: by default a quarter of the mask. `fill`: a
+    number in the units of the network or a name of hilum.explain.fills. `output`: what falls. `dtype`: see
+    `occlusion_map`. `seed`: of the fill "noise". A pixel at the far border that no mask reaches has the value
+    of its nearest covered neighbour. Errors: see `hilum.explain.explain` and `occlusion_map`.
+
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 1, bias=False))
+    >>> net[1].weight.data = torch.tensor([[2.0, 0.0, 0.0, -1.0]])
+    >>> attribute(net, torch.ones(1, 1, 1, 4), 0, mask=(1, 2), stride=(1, 1), fill=0.0, output="logit")
+    tensor([[[ 2.0000,  1.0000, -0.5000, -1.0000]]])
+    """
+    asked = subject(model, x, target)
+    size = (x.shape[2], x.shape[3])
+    side = mask if mask is not None else max(1, min(size) // 4)
+    step = stride if stride is not None else max(1, (side if isinstance(side, int) else min(side)) // 4)
+    masks = place_masks(size, side, step)
+    heat = []
+    for image in asked.x.split(1):
+        filled = fill_for(model, image, fill, seed) if isinstance(fill, str) else float(fill)
+        found = occlusion_map(asked.model, image, target, side, step, filled, dtype, output=output)
+        with torch.no_grad():
+            whole = scored(asked.model(image), target, output)
+        heat.append(spread(whole - found, masks, size))
+    return torch.stack(heat)
+
+
+def spread(
+    values: Float[Tensor, "rows cols"], masks: Masks, size: tuple[int, int]
+) -> Float[Tensor, "image_rows image_cols"]:
+    """One value per mask -> the mean, at each pixel, of the values of the masks that cover it.
+
+    Pixels that no mask covers (behind the last position, or between masks of a stride above their size) get
+    the value of the nearest covered pixel.
+
+    >>> spread(torch.tensor([[1.0, 3.0]]), place_masks((1, 6), (1, 3), (1, 2)), (1, 6))
+    tensor([[1., 1., 2., 3., 3., 3.]])
+    """
+    tables = []
+    for what in (values.double(), torch.ones_like(values, dtype=torch.float64)):
+        corners = torch.zeros(size[0] + 1, size[1] + 1, dtype=torch.float64, device=values.device)
+        tops, lefts = torch.from_numpy(masks.tops)[:, None], torch.from_numpy(masks.lefts)
+        for down, right, sign in (
+            (0, 0, 1),
+            (masks.height, 0, -1),
+            (0, masks.width, -1),
+            (masks.height, masks.width, 1),
+        ):
+            where = (tops.to(values.device) + down, lefts.to(values.device) + right)
+            corners.index_put_(where, sign * what, accumulate=True)
+        tables.append(corners.cumsum(0).cumsum(1)[:-1, :-1])
+    total, count = tables
+    rows, cols = (
+        _nearest_covered(masks.tops, masks.height, size[0]),
+        _nearest_covered(masks.lefts, masks.width, size[1]),
+    )
+    return (total / count.clamp_min(1))[rows.to(values.device)][:, cols.to(values.device)].float()
+
+
+def _nearest_covered(begins: np.ndarray, length: int, size: int) -> Tensor:
+    """For each of `size` positions the nearest one that lies in an interval [begin, begin + length)."""
+    covered = np.unique(begins[:, None] + np.arange(length))
+    return torch.from_numpy(covered[np.abs(np.arange(size)[:, None] - covered).argmin(1)])
 
 
 @dataclass
