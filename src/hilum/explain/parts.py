@@ -12,11 +12,15 @@ from hilum.explain import load_method
 from hilum.explain.asked import Subject
 from hilum.explain.films import choose_films
 from hilum.explain.maps import Film, method_map, probability_map
+from hilum.explain.maximal import maximal_activations
 from hilum.explain.synthesis import synthesize, synthesize_clean
 from hilum.progress import advancing
 
 CAMS = ("grad_cam", "layer_cam")
 """Quick enough for many films: the first of them that the recipe names goes beside the mistakes."""
+
+BATCH = 32
+"""Films in one forward pass over the data set."""
 
 Found = dict[str, Any]
 
@@ -103,14 +107,61 @@ def maps(subject: Subject, found: Found) -> dict[str, Any]:
     return done
 
 
+def maximal(subject: Subject, found: Found) -> dict[str, Any]:
+    """Where in all films of the task the filters of the late layer fire most."""
+    choice = subject.choice
+    table = subject.predictions
+    ids = table["case_id"].tolist()
+    with advancing(f"{subject.task.name}: strongest activations") as advance:
+        maxima = maximal_activations(
+            subject.model,
+            (subject.batch(ids[start : start + BATCH]) for start in range(0, len(ids), BATCH)),
+            subject.late_layer,
+            images=choice.images,
+            count=choice.filters,
+            groups=table["patient"].tolist(),
+            per_group=1,
+            progress=advance,
+        )
+    names = np.array([*ids, ""])  # film -1: none
+    facts = {
+        "weights_digest": subject.digest,
+        "layer": subject.late_layer,
+        "read_at": maxima.layer,
+        "filters": list(maxima.filters),
+        "of": len(maxima.peak),
+        "dead": list(maxima.dead),
+        "films": maxima.films,
+        "maps": list(maxima.maps),
+        "padded": int(maxima.sees_padding.sum()),
+        "shown": int((maxima.film >= 0).sum()),
+    }
+    arrays = {
+        "filters": np.array(maxima.filters),
+        "case_id": names[maxima.film],
+        "activation": maxima.activation,
+        "unit": maxima.unit,
+        "box": maxima.box,
+        "sees_padding": maxima.sees_padding,
+        "spread": maxima.spread,
+        "peak": maxima.peak,
+    }
+    subject.folder.attributions.write_arrays(subject.folder.attributions.maximal_file, arrays, facts)
+    return facts
+
+
 def synthesis(subject: Subject, found: Found) -> dict[str, Any] | None:
     """Images that drive filters of the late layer, by the plain and by the careful way."""
     choice = subject.choice.synthesis
+    if not choice.filters:
+        return None
     layer = subject.late_layer
     start = next(row for row in found["films"])
     x = subject.batch([start["case_id"]])[0]
     width = channels(subject, layer)
-    filters = spread(width, choice.filters)
+    first = (found.get("maximal") or {}).get("filters", [])  # those with pictures, then others
+    rest = [number for number in spread(width, choice.filters) if number not in first]
+    filters = [*first, *rest][: choice.filters]
     arrays: dict[str, np.ndarray] = {"filters": np.array(filters), "start": x[0].cpu().numpy()}
     with advancing(f"{subject.task.name}: synthesised inputs") as advance:
         plain = synthesize(
@@ -160,6 +211,7 @@ PARTS = (
     Part("films", "the choice of films", ("cases_per_class", "mistakes"), films),
     Part("occlusion", "occlusion maps", ("occlusion", "seed"), occlusion),
     Part("maps", "attribution maps", ("methods",), maps),
-    Part("synthesis", "synthesised inputs", ("synthesis", "layer", "seed"), synthesis),
+    Part("maximal", "strongest activations", ("layer", "filters", "images"), maximal),
+    Part("synthesis", "synthesised inputs", ("synthesis", "layer", "filters", "seed"), synthesis),
 )
 """In order; `films` comes first, the others may read what was found before them."""

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from hilum.files import write_text
 from hilum.report.sections import Section
 from hilum.report.sections.data import data
+from hilum.report.sections.explain import explain
 from hilum.report.sections.head import head
 from hilum.report.sections.minute import minute
 from hilum.report.sections.repeat import repeat
@@ -16,7 +17,16 @@ from hilum.report.sections.space import space
 from hilum.report.sections.task import binary, etiology
 from hilum.run import Run
 
-SECTIONS: tuple[Callable[[Run], Section | None], ...] = (head, minute, data, binary, etiology, space, repeat)
+SECTIONS: tuple[Callable[[Run], Section | None], ...] = (
+    head,
+    minute,
+    data,
+    binary,
+    etiology,
+    space,
+    explain,
+    repeat,
+)
 """In the order of the page. A section that has nothing to say returns None and leaves no trace."""
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -115,6 +115,17 @@ def number(value: float | None, digits: int = 3) -> str:
     return NOTHING if value is None or value != value else f"{value:.{digits}f}".replace("-", "−")
 
 
+def probability(value: float) -> str:
+    """A probability with three decimals, never rounded to 0 or 1.
+
+    >>> probability(0.98765), probability(0.99999), probability(0.00001)
+    ('0.988', 'over\xa00.999', 'under\xa00.001')
+    """
+    if 0 < value < 0.0005:
+        return f"under{SPACE}0.001"
+    return f"over{SPACE}0.999" if 0.9995 <= value < 1 else number(value)
+
+
 def count(value: float | None) -> str:
     """A whole number with thousands set apart: 5,232."""
     return NOTHING if value is None else f"{int(value):,}"
