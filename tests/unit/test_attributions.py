@@ -1,6 +1,7 @@
 """The numbers of the attribution methods: against arithmetic by hand, captum, and exact expectations."""
 
 import itertools
+import warnings
 
 import captum.attr
 import numpy as np
@@ -90,7 +91,7 @@ class TestLinearNetwork:
 
 class TestRise:
     def test_converges_to_the_expectation_over_all_masks(self) -> None:
-        """A grid of 2 x 2 cells on 2 x 2 px: 3 x 3 random cells, every pixel one of them, all equally likely."""
+        """Cells of one pixel: all masks of zeros and ones on 2 x 2 px are equally likely."""
         net = nn.Sequential(nn.Flatten(), nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 2))
         torch.manual_seed(5)
         for layer in (net[1], net[3]):
@@ -136,6 +137,7 @@ class TestOcclusion:
         net = nn.Sequential(nn.Conv2d(1, 3, 3), nn.GELU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         got = explain("occlusion", net, IMAGE, 1, {"mask": mask, "stride": stride, "fill": "zero"})[0]
         height, width = (mask, mask) if isinstance(mask, int) else mask
+        net.requires_grad_(False)
         whole = float(probability(net(IMAGE), 1))
         drops: dict[tuple[int, int], list[float]] = {}
         for top in range(0, SIZE[0] - height + 1, stride):
@@ -155,7 +157,7 @@ class TestOcclusion:
             assert got[row, col] == got[near]
 
     def test_by_default_the_whole_image_is_covered(self) -> None:
-        ones = spread(torch.ones(15, 19), place_masks((100, 120), 25, 6), (100, 120))
+        ones = spread(torch.ones(13, 16), place_masks((100, 120), 25, 6), (100, 120))
         torch.testing.assert_close(ones, torch.ones(100, 120))
 
     def test_output_of_the_map(self) -> None:
@@ -253,11 +255,17 @@ class TestCompleteness:
         torch.manual_seed(6)
         pixels = Pixels(size=(40, 48))
         net = models.build(name, ("a", "b", "c"), pixels).eval()
-        x = torch.randn(1, 1, 40, 48)
+        generator = torch.Generator().manual_seed(6)
+        for layer in net.modules():  # nothing is zero or one by accident
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.running_mean = torch.randn(layer.num_features, generator=generator) * 0.1
+            elif isinstance(layer, nn.Linear):
+                layer.weight.data = torch.randn(layer.weight.shape, generator=generator) * 0.3
+        x = torch.randn(1, 1, 40, 48, generator=generator)
         total = explain("deep_lift", net, x, 1, {"baseline": "zero"}).sum()
         wanted = (evidence(net(x), 1) - evidence(net(fill_image(x, "zero", pixels)), 1))[0].detach()
         assert abs(float(wanted)) > 0.01
-        torch.testing.assert_close(total, wanted, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(total, wanted, rtol=1e-3, atol=1e-5)
 
 
 class TestDeepLift:
@@ -276,21 +284,17 @@ class TestDeepLift:
 
     @pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh, nn.Sigmoid])
     def test_like_captum(self, activation: type[nn.Module]) -> None:
-        """captum needs a module per use, and pooling windows that do not overlap."""
+        """captum needs a module per use and windows that do not overlap, and (0.9) loses completeness where
+        an activation stands next to a max pooling."""
         torch.manual_seed(7)
-        layers = [nn.Conv2d(1, 5, 3, padding=1), nn.BatchNorm2d(5), activation(), nn.MaxPool2d(2)]
-        layers += [
-            nn.Conv2d(5, 6, 3),
-            activation(),
-            nn.Flatten(),
-            nn.Linear(36, 8),
-            activation(),
-            nn.Linear(8, 3),
-        ]
+        layers = [nn.Conv2d(1, 5, 3, padding=1), nn.BatchNorm2d(5), activation(), nn.Conv2d(5, 6, 3)]
+        layers += [nn.MaxPool2d(2), nn.Conv2d(6, 6, 2), activation(), nn.Flatten()]
+        layers += [nn.Linear(36, 8), activation(), nn.Linear(8, 3)]
         net = nn.Sequential(*layers).eval()
         baseline = fill_image(IMAGE, "blur")
         found = captum.attr.DeepLift(net)
-        with pytest.warns(UserWarning, match="Setting forward, backward hooks"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # captum says that it sets hooks and gradients
             each = [found.attribute(IMAGE, baseline, target=i).detach() for i in range(3)]
         wanted = (each[1] - (each[0] + each[2]) / 2)[:, 0]
         got = explain("deep_lift", net, IMAGE, 1, {"baseline": "blur"})
@@ -333,7 +337,7 @@ class TestDeepLift:
 
 class TestSmoothGrad:
     def test_the_mean_gradient_of_noisy_copies(self) -> None:
-        """evidence = sum of w x^3 has gradient 3 w x^2, and under noise of sd s its mean is 3 w (x^2 + s^2)."""
+        """The sum of x^3 has the gradient 3 x^2, and under noise of sd s its mean is 3 (x^2 + s^2)."""
 
         class Cubes(nn.Module):
             def forward(self, x: Tensor) -> Tensor:

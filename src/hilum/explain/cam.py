@@ -55,7 +55,7 @@ def last_layer(model: nn.Module, x: Tensor) -> str:
     if not found:
         raise ModelError("no layer of the model gives maps", "name a convolutional network")
     same = [name for name, output in found if output is found[-1][1]]
-    return min(same, key=lambda name: name.count("."))
+    return min(reversed(same), key=lambda name: name.count("."))  # of a layer and its parent, the parent
 
 
 def maps_and_gradients(

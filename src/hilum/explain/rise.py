@@ -89,4 +89,4 @@ def draw_masks(
             top, left = (int(torch.randint(side, (), generator=generator)) for side in sides)
             smooth = F.interpolate(grid, size=large, mode="bilinear", align_corners=False)
             made.append(smooth[0, 0, top : top + size[0], left : left + size[1]])
-        yield torch.stack(made)
+        yield torch.stack(made).clamp(0, 1)

@@ -46,8 +46,9 @@ def attribute(
         strength = noise * (image.max() - image.min())
         total = torch.zeros_like(image)
         for first in range(0, samples, batch):
-            shape = (min(batch, samples - first), *image.shape[1:])
-            copies = image + strength * torch.randn(shape, generator=generator).to(image)
+            count = min(batch, samples - first)
+            drawn = [torch.randn(image.shape[1:], generator=generator) for _ in range(count)]
+            copies = image + strength * torch.stack(drawn).to(image)
             total += gradient(asked, copies).sum(0, keepdim=True)
         mean = total / samples
         heat.append((mean * image if times_input else mean).sum(1))
