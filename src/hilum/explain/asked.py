@@ -8,13 +8,17 @@ import torch
 
 from hilum.data.cache import ImageCache
 from hilum.data.tasks import Task
-from hilum.errors import HilumError, ModelError
+from hilum.errors import HilumError
 from hilum.explain.maps import Film
+from hilum.explain.maximal import conv_layers
 from hilum.explain.receptive_field import check_layer
 from hilum.models import ChestModel
 from hilum.progress import say
 from hilum.run import TaskFolder
 from hilum.training.recipe import ExplainChoice
+
+LARGEST_FIELD = 0.5
+"""Share of the film that a unit of the layer shown by default may see."""
 
 
 @dataclass
@@ -45,8 +49,7 @@ class Subject:
 
     @property
     def late_layer(self) -> str:
-        """The layer whose filters are shown: the recipe's, else the last convolution. ModelError names the
-        nearest layer where there is none of that name."""
+        """The layer whose filters are shown; see `chosen_layer`."""
         return chosen_layer(self.model, self.choice.layer)
 
     def prepared(self, case_ids: list[str]) -> np.ndarray:
@@ -80,11 +83,16 @@ class Subject:
 
 
 def chosen_layer(model: ChestModel, layer: str | None) -> str:
-    """`layer`, or the name of the last convolution. ModelError for one that the model does not have."""
+    """`layer`, or of the convolutions whose middle unit sees at most half of the film the one that sees most:
+    later ones see nearly all, and their receptive fields would say nothing. The first where all see more.
+
+    ModelError for a layer that the model does not have, with the nearest name.
+    """
     if layer is not None:
         check_layer(model, layer)
         return layer
-    names = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Conv2d)]
-    if not names:
-        raise ModelError("the model has no convolution", "choose a layer: --set layer=NAME")
-    return names[-1]
+    rows, cols = model.pixels.size
+    found = conv_layers(model, model.pixels.size)
+    seen = [one.sees[0] * one.sees[1] for one in found]
+    small = [place for place, area in enumerate(seen) if area <= LARGEST_FIELD * rows * cols]
+    return found[max(small, key=lambda place: (seen[place], place))].name if small else found[0].name

@@ -1,4 +1,4 @@
-"""Which films are explained: for each label the surest right answer, and the surest mistakes of each class."""
+"""Which films are explained: the surest right answer of each label, and the surest mistakes of each class."""
 
 import numpy as np
 import pandas as pd
@@ -35,8 +35,8 @@ def log_odds(predictions: pd.DataFrame, classes: tuple[str, ...], column: str) -
 def choose_films(
     predictions: pd.DataFrame, classes: tuple[str, ...], per_label: int, mistakes: int
 ) -> pd.DataFrame:
-    """The rows of held-out films to explain, with `role` ('example' or 'mistake') and `asked`, the class whose
-    evidence is shown: the one that the model named.
+    """The rows of held-out films to explain, with `role` ('example' or 'mistake') and `asked`, the class
+    whose evidence is shown: the one that the model named.
 
     Examples: for each label, healthy first, the `per_label` films of different patients that the model names
     rightly and most surely. Mistakes: for each class the `mistakes` surest wrong answers, in the order of the

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from hilum.explain.fills import fill_for
 from hilum.explain.occlusion import occlusion_map, place_masks
 from hilum.models import ChestModel
 from hilum.run import AttributionFolder
-from hilum.training.recipe import OcclusionChoice
+from hilum.training.recipe import ExplainChoice, OcclusionChoice
 
 PROBABILITY = "occlusion_probability"
 """Folder of the raw occlusion maps: a probability per mask position, not per pixel."""
@@ -55,8 +56,28 @@ def mask_side(choice: OcclusionChoice, size: tuple[int, int]) -> int:
     return side
 
 
+def options_of(choice: ExplainChoice, method: str, size: tuple[int, int]) -> dict[str, Any]:
+    """The options of a method: the recipe's, the mask of the occlusion map for `occlusion`, and for methods
+    that read a layer the recipe's layer, if it names one.
+
+    >>> options_of(ExplainChoice(layer="features.3"), "grad_cam", (96, 96))
+    {'layer': 'features.3'}
+    """
+    options = dict(choice.methods.get(method, {}))
+    if method == "occlusion":
+        options = {"mask": mask_side(choice.occlusion, size), "fill": choice.occlusion.fill, **options}
+    if choice.layer is not None and "layer" in signature(load_method(method).attribute).parameters:
+        options.setdefault("layer", choice.layer)
+    return options
+
+
 def method_map(
-    folder: AttributionFolder, model: ChestModel, film: Film, method: str, options: dict[str, Any], again: bool
+    folder: AttributionFolder,
+    model: ChestModel,
+    film: Film,
+    method: str,
+    options: dict[str, Any],
+    again: bool,
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """The map "rows cols" of one method, float32 in image coordinates, and its facts; kept in the folder."""
     module = load_method(method)

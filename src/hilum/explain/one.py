@@ -13,7 +13,7 @@ from hilum.errors import DataError, ModelError, RunError, nearest
 from hilum.evaluation.stage import softmax
 from hilum.explain import load_method
 from hilum.explain.asked import chosen_layer
-from hilum.explain.maps import Film, mask_side, method_map, probability_map
+from hilum.explain.maps import Film, mask_side, method_map, options_of, probability_map
 from hilum.files import digest_of_file
 from hilum.models import ChestModel
 from hilum.progress import advancing
@@ -76,9 +76,7 @@ def explain_film(
     folder = AttributionFolder(out)
     maps = {}
     for method in names:
-        options = dict(choice.methods.get(method, {}))
-        if choice.layer is not None and method in ("grad_cam", "layer_cam"):
-            options.setdefault("layer", choice.layer)
+        options = options_of(choice, method, model.pixels.size)
         maps[method] = method_map(folder, model, film, method, options, again)
     swept = None
     if "occlusion" in names:
@@ -112,10 +110,11 @@ def _file(run: Run, case: str | None, image: Path | None) -> tuple[Path, str]:
         raise DataError("one film is explained at a time", "give --case or --image")
     if image is not None:
         return image, image.stem
-    paths = run.cases().table.set_index("case_id")["path"]
-    if case not in paths.index:
-        raise DataError(f"the run has no case {case!r}", _near(str(case), list(paths.index)))
-    return Path(paths[case]), str(case)
+    table = run.cases().table
+    paths = dict(zip(table["case_id"], table["path"], strict=True))
+    if case not in paths:
+        raise DataError(f"the run has no case {case!r}", _near(str(case), list(paths)))
+    return Path(paths[case]), case
 
 
 def _near(word: str, known: list[str]) -> str:
@@ -147,4 +146,7 @@ def _notes(grey: np.ndarray, model: ChestModel) -> list[str]:
         "squeeze": "stretched to",
         "pad": "shrunk in its own shape into",
     }[model.pixels.fit]
-    return [f"the film has {grey.shape[0]} x {grey.shape[1]} px; it was {how} {rows} x {cols} px, as the model asks"]
+    return [
+        f"the film has {grey.shape[0]} x {grey.shape[1]} px;"
+        f" it was {how} {rows} x {cols} px, as the model asks"
+    ]

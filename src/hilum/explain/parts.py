@@ -1,17 +1,16 @@
-"""The parts of the explanation stage: each takes the subject and what was found so far, and gives plain values
-for figures.json."""
+"""The parts of the explanation stage: each takes the subject and what was found so far, and gives plain
+values for figures.json."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from hilum.explain import load_method
 from hilum.explain.asked import Subject
 from hilum.explain.films import choose_films
-from hilum.explain.maps import Film, method_map, probability_map
+from hilum.explain.maps import Film, method_map, options_of, probability_map
 from hilum.explain.maximal import maximal_activations
 from hilum.explain.synthesis import synthesize, synthesize_clean
 from hilum.progress import advancing
@@ -42,17 +41,15 @@ def films(subject: Subject, found: Found) -> list[dict[str, Any]]:
     rows = []
     for _, row in table.iterrows():
         shares = {name: float(row[f"prob_{name}"]) for name in subject.task.classes}
-        facts = {key: str(row[key]) for key in ("case_id", "patient", "split", "label", "target", "predicted")}
+        facts = {
+            key: str(row[key]) for key in ("case_id", "patient", "split", "label", "target", "predicted")
+        }
         rows.append({**facts, "role": row["role"], "asked": row["asked"], "probabilities": shares})
     return rows
 
 
 def _films(subject: Subject, found: Found, role: str) -> list[Film]:
-    return [
-        subject.film(row["case_id"], row["asked"])
-        for row in found["films"]
-        if row["role"] == role
-    ]
+    return [subject.film(row["case_id"], row["asked"]) for row in found["films"] if row["role"] == role]
 
 
 def occlusion(subject: Subject, found: Found) -> dict[str, Any]:
@@ -83,10 +80,14 @@ def maps(subject: Subject, found: Found) -> dict[str, Any]:
     total = len(choice.methods) * len(examples) + (len(mistakes) if quick else 0)
     with advancing(f"{subject.task.name}: attributions") as advance:
         made = 0
-        for name, options in choice.methods.items():
+        for name in choice.methods:
+            options = options_of(choice, name, subject.model.pixels.size)
             module = load_method(name)
             here: dict[str, Any] = {
-                "title": module.TITLE, "source": module.SOURCE, "signed": module.SIGNED, "films": {}
+                "title": module.TITLE,
+                "source": module.SOURCE,
+                "signed": module.SIGNED,
+                "films": {},
             }
             asked = examples + (mistakes if name == quick else [])
             for film in asked:
@@ -97,9 +98,7 @@ def maps(subject: Subject, found: Found) -> dict[str, Any]:
                 except Exception as error:
                     subject.fail(f"{module.TITLE} for {film.case_id}", error)
                     break
-                here["films"][film.case_id] = {
-                    "lowest": float(values.min()), "highest": float(values.max())
-                }
+                here["films"][film.case_id] = {"lowest": float(values.min()), "highest": float(values.max())}
                 made += 1
                 advance(made, total)
             if here["films"]:
@@ -164,14 +163,18 @@ def synthesis(subject: Subject, found: Found) -> dict[str, Any] | None:
     filters = [*first, *rest][: choice.filters]
     arrays: dict[str, np.ndarray] = {"filters": np.array(filters), "start": x[0].cpu().numpy()}
     with advancing(f"{subject.task.name}: synthesised inputs") as advance:
-        plain = synthesize(
-            subject.model, layer, filters, x, choice.steps, choice.lr, progress=advance
-        )
+        plain = synthesize(subject.model, layer, filters, x, choice.steps, choice.lr, progress=advance)
     arrays |= {"plain": plain.images[:, 0].cpu().numpy(), "plain_activation": plain.activation.cpu().numpy()}
     if choice.clean_steps:
         with advancing(f"{subject.task.name}: synthesised inputs, careful way") as advance:
             clean = synthesize_clean(
-                subject.model, layer, filters, x, choice.clean_steps, seed=subject.choice.seed, progress=advance
+                subject.model,
+                layer,
+                filters,
+                x,
+                choice.clean_steps,
+                seed=subject.choice.seed,
+                progress=advance,
             )
         arrays |= {
             "clean": clean.images[:, 0].cpu().numpy(),
@@ -210,7 +213,7 @@ def spread(width: int, count: int) -> list[int]:
 PARTS = (
     Part("films", "the choice of films", ("cases_per_class", "mistakes"), films),
     Part("occlusion", "occlusion maps", ("occlusion", "seed"), occlusion),
-    Part("maps", "attribution maps", ("methods",), maps),
+    Part("maps", "attribution maps", ("methods", "occlusion", "layer"), maps),
     Part("maximal", "strongest activations", ("layer", "filters", "images"), maximal),
     Part("synthesis", "synthesised inputs", ("synthesis", "layer", "filters", "seed"), synthesis),
 )

@@ -1,8 +1,8 @@
 """Heat maps over films: one signed colour scale for all, blue against and orange for, clear where nothing is.
 
 The colour is mixed into the film in proportion to the value, so that no evidence looks like no evidence. The
-half-way values are also drawn as lines, full for and dotted against, for print in grey. Blue and orange can be
-told apart by colour-blind readers.
+half-way values are also drawn as lines, full for and dotted against, for print in grey. Blue and orange can
+be told apart by colour-blind readers.
 """
 
 import base64
@@ -45,7 +45,9 @@ def for_the_eye(values: np.ndarray, method: str) -> np.ndarray:
     values = np.asarray(values, np.float32)
     if method not in PIXELWISE:
         return values
-    return cv2.GaussianBlur(values, (0, 0), max(EYE * min(values.shape), 0.5), borderType=cv2.BORDER_REFLECT_101)
+    return cv2.GaussianBlur(
+        values, (0, 0), max(EYE * min(values.shape), 0.5), borderType=cv2.BORDER_REFLECT_101
+    )
 
 
 def evidence_of_occlusion(values: np.ndarray, facts: Mapping[str, Any]) -> np.ndarray:
@@ -133,7 +135,8 @@ def overlay(film: np.ndarray, values: np.ndarray, scale: float, lines: bool = Tr
 def mixed(grey: np.ndarray, share: np.ndarray) -> np.ndarray:
     """Greys "..." mixed with the colour of shares from -1 to 1: float "... 3"."""
     weight = STRENGTH * np.abs(share)[..., None]
-    colour = np.where(share[..., None] > 0, np.float32(FOR), np.float32(AGAINST))
+    ends = np.array([AGAINST, FOR], np.float32)
+    colour = ends[(share > 0).astype(int)]
     return (1 - weight) * grey[..., None] + weight * colour
 
 

@@ -180,12 +180,13 @@ class FaithfulnessChoice(_Choice):
 class ExplainChoice(_Choice):
     """What each task's model looks at; see hilum.explain.
 
-    `methods`: files of hilum/explain or dotted modules, each with its options. `cases_per_class`: films shown for each label.
-    `mistakes`: of each class, surest first, shown with a map. `layer`: the convolution whose filters are
-    shown; None: the last one. `filters` x `images`: the grid of strongest activations.
+    `methods`: files of hilum/explain or dotted modules, each with its options. `cases_per_class`: films shown
+    for each label. `mistakes`: of each class, surest first, shown with a map. `layer`: the convolution whose
+    filters are shown; None: the latest that sees at most half of the film. `filters` x `images`: the grid of
+    strongest activations.
     """
 
-    methods: dict[str, dict[str, Any]] = Field(default_factory=lambda: dict.fromkeys(METHODS, {}))
+    methods: dict[str, dict[str, Any]] = Field(default_factory=lambda: {name: {} for name in METHODS})
     cases_per_class: int = Field(default=1, ge=1)
     mistakes: int = Field(default=5, ge=0)
     occlusion: OcclusionChoice = OcclusionChoice()
@@ -208,7 +209,8 @@ class ExplainChoice(_Choice):
 
 class StudyRecipe(_Choice):
     """The whole study. `replicates`: bootstrap replicates of every interval. `embedding`: what is done with
-    the vectors of each task's model; `explain`: what is asked about its decisions; None leaves a stage out."""
+    the vectors of each task's model; `explain`: what is asked about its decisions; None leaves a stage out.
+    """
 
     name: str
     about: str = ""

@@ -11,7 +11,7 @@ from hilum.report.heat import bar_colours
 from hilum.report.sections import Section
 from hilum.report.sections.filters import fired, synthesised
 from hilum.report.sections.task import TITLES
-from hilum.report.wording import count, listing, plural, probability, sentence, split_name
+from hilum.report.wording import count, digits, listing, plural, probability, sentence, split_name
 from hilum.run import Run
 
 TITLE = "What it looks at"
@@ -87,9 +87,10 @@ def lead(that: Explained) -> str:
     rows, cols = that.size
     share = 100 * side * side / (rows * cols)
     return (
-        f"Covering one square of {share:.0f}\u00a0% of the film more than halves the probability of the named class in"
-        f" {len(fallen)} of {plural(len(swept), 'film')} that the model names rightly and most surely; the most"
-        f" sensitive falls from {probability(worst['probability'])} to {probability(worst['lowest'])}."
+        f"Covering one square of {share:.0f}\u00a0% of the film more than halves the probability of the named"
+        f" class in {len(fallen)} of {plural(len(swept), 'film')} that the model names rightly and most"
+        f" surely; the most sensitive falls from {probability(worst['probability'])} to"
+        f" {probability(worst['lowest'])}."
     )
 
 
@@ -106,9 +107,14 @@ def _block(that: Explained) -> dict[str, Any]:
         "raw": _raw(that),
         "fired": fired(that),
         "synthesised": synthesised(that),
-        "failures": [f"{sentence(one['what'])[:-1]}: {sentence(one['why'])}" for one in that.facts["failures"]],
+        "failures": [_failure(one) for one in that.facts["failures"]],
         "pixels": "{} × {}".format(*that.size),
     }
+
+
+def _failure(one: dict[str, str]) -> str:
+    """What is missing here, and why."""
+    return f"Left out: {one['what']}. The reason: {sentence(one['why'])}"
 
 
 # -- the rows of pictures ------------------------------------------------------------------------------------
@@ -133,21 +139,6 @@ def _column(that: Explained, name: str) -> dict[str, Any]:
         "full": digits(scale),
         "unit": UNITS.get(name, "evidence"),
     }
-
-
-def digits(value: float) -> str:
-    """Three digits that a reader can compare.
-
-    >>> digits(0.98123), digits(1234.5), digits(0.0), digits(0.00012345)
-    ('0.981', '1,230', '0', '0.000123')
-    """
-    if value == 0 or not np.isfinite(value):
-        return "0" if value == 0 else "–"
-    rounded = float(f"{value:.3g}")
-    if abs(rounded) >= 1000:
-        return f"{rounded:,.0f}".replace("-", "−")
-    text = np.format_float_positional(rounded, precision=3, fractional=False, trim="-")
-    return text.replace("-", "−")
 
 
 def beside(value: float, scale: float) -> str:
@@ -195,7 +186,9 @@ def _said(that: Explained, row: dict[str, Any], name: str) -> str:
     facts = (that.facts.get("occlusion") or {}).get(row["case_id"])
     if name != "occlusion" or facts is None:
         return ""
-    change = f"P({facts['target']}) from {probability(facts['probability'])} to {probability(facts['lowest'])}"
+    change = (
+        f"P({facts['target']}) from {probability(facts['probability'])} to {probability(facts['lowest'])}"
+    )
     if facts["lowest"] > 0.9 * facts["probability"]:
         return f"No square matters much: covering the marked one takes {change}."
     return f"Covering the marked square takes {change}."

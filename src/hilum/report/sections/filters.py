@@ -10,12 +10,12 @@ from hilum.report.explained import Explained
 from hilum.report.figures import FAINT, in_style, look, new_figure, svg
 from hilum.report.heat import box_on_film, colour_uri, framed, small
 from hilum.report.pictures import Film, data_uri
-from hilum.report.wording import count, listing, number, percent, plural
+from hilum.report.wording import count, digits, listing, number, percent, plural
 
 THUMB, SYNTHETIC = 150, 130
 """Pixels along the longer side of a film with a box, and of a synthesised input."""
 
-SHOWN = 8
+SHOWN = 7
 """Synthesised inputs that stand open; the others fold out."""
 
 DEAD_NAMED = 12
@@ -97,8 +97,8 @@ def _padded(facts: Mapping[str, Any]) -> str:
     if not facts["padded"]:
         return "No unit shown here sees the padding beyond the film’s border."
     return (
-        f"{facts['padded']} of {facts['shown']} strongest units (broken frame, marked “border”) also see the padding"
-        " beyond the film’s border: part of what fires them may be that border and not the child."
+        f"{facts['padded']} of {facts['shown']} strongest units (broken frame, marked “border”) also see the"
+        " padding beyond the film’s border: part of what fires them may be that border and not the child."
     )
 
 
@@ -133,8 +133,8 @@ def synthesised(that: Explained) -> dict[str, Any] | None:
                 {
                     "way": way,
                     "picture": _grey_picture(arrays[way][place], f"filter {which}"),
-                    "rise": f"{_short(arrays[f'{way}_activation'][place, 0])} to"
-                    f" {_short(arrays[f'{way}_activation'][place, -1])}",
+                    "rise": f"{digits(arrays[f'{way}_activation'][place, 0])} to"
+                    f" {digits(arrays[f'{way}_activation'][place, -1])}",
                 }
                 for way in ways
             ],
@@ -162,10 +162,6 @@ def synthesised(that: Explained) -> dict[str, Any] | None:
     }
 
 
-def _short(value: float) -> str:
-    return f"{float(value):.3g}".replace("-", "−")
-
-
 def _grey_picture(values: np.ndarray, name: str) -> Film:
     """A picture of any range: black is its darkest hundredth, white its brightest."""
     low, high = np.percentile(values, [1, 99])
@@ -187,14 +183,19 @@ def climbing(activation: np.ndarray, filters: np.ndarray, title: str, name: str)
             axes.plot(steps, row, color=FAINT, linewidth=0.7, alpha=0.7)
         else:
             axes.plot(steps, row, linewidth=1.2, label=str(int(which)))
-    positive = activation[:, -1] > 0
-    span = np.abs(activation[:, -1]).max() / max(float(np.abs(activation[:, -1]).min()), 1e-9)
-    if span > 50 and positive.any():
-        axes.set_yscale("symlog", linthresh=max(float(np.abs(activation[:, 0]).max()), 1e-6))
+    top, start = float(np.abs(activation).max()), max(float(np.abs(activation[:, 0]).max()), 1e-6)
+    if top > 100 * start:  # plain ascent without limits: powers of ten, straight between -start and start
+        power = int(np.ceil(np.log10(start)))
+        axes.set_yscale("symlog", linthresh=10.0**power, linscale=0.5)
+        powers = range(power, int(np.log10(top)) + 1, max(1, int(np.log10(top / start)) // 4))
+        axes.set_yticks([0, *(10.0**one for one in powers)], ["0", *(digits(10.0**one) for one in powers)])
+        axes.minorticks_off()
     axes.set_title(title)
     axes.set_xlabel("step")
     axes.set_ylabel("mean of the filter’s map")
     if not thin:
         axes.legend(title="filter", fontsize=7.5, title_fontsize=7.5, ncols=2, loc="best")
-    ends = f"from {_short(activation[:, 0].mean())} to {_short(activation[:, -1].mean())} on average"
-    return svg(figure, name, f"{title}: activation of {len(filters)} filters over {len(steps) - 1} steps, {ends}")
+    ends = f"from {digits(activation[:, 0].mean())} to {digits(activation[:, -1].mean())} on average"
+    return svg(
+        figure, name, f"{title}: activation of {len(filters)} filters over {len(steps) - 1} steps, {ends}"
+    )
