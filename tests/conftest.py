@@ -25,6 +25,12 @@ SMALL = [
     "--set=etiology.model={name: resnet, options: {width: 8, stages: [1, 1], embedding: 16}}",
     "--set=binary.model={name: vgg, options: {blocks: [[8], [16]], dense: [8]}}",
     "--set=replicates=50",
+    "--set=explain.methods=[occlusion, grad_cam, saliency]",
+    "--set=explain.occlusion.stride=8",
+    "--set=explain.filters=2",
+    "--set=explain.images=3",
+    "--set=explain.synthesis={filters: 2, steps: 3, clean_steps: 3}",
+    "--set=explain.faithfulness={films: 2, steps: 3}",
 ]
 """Choices that make a study take seconds."""
 

@@ -112,7 +112,7 @@ def _file(run: Run, case: str | None, image: Path | None) -> tuple[Path, str]:
         return image, image.stem
     table = run.cases().table
     paths = dict(zip(table["case_id"], table["path"], strict=True))
-    if case not in paths:
+    if case is None or case not in paths:
         raise DataError(f"the run has no case {case!r}", _near(str(case), list(paths)))
     return Path(paths[case]), case
 

@@ -104,7 +104,8 @@ def _done(subject: Subject) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for part in PARTS:
         choices = subject.choice.model_dump(mode="json")
-        depends = [subject.digest, found.get("films"), *(choices[name] for name in part.choices)]
+        depends = [FORMAT, subject.digest, subject.late_layer, found.get("films")]
+        depends += [choices[name] for name in part.choices]
         key = digest(json.dumps(depends, sort_keys=True))
         if kept.get(part.name, {}).get("key") != key:
             start = time.perf_counter()

@@ -191,7 +191,8 @@ def _pictures(
 
 
 def _picture(one: Results, row: pd.Series, path: str, maps: Explained | None) -> dict[str, Any]:
-    """`maps`: the heat map of what spoke for the name that was given stands below the film, if it was made."""
+    """`maps`: the heat map of what spoke for the name that was given stands below the film, if there is
+    one."""
     shares = [(name, float(row[f"prob_{name}"])) for name in one.classes]
     return {
         "picture": film(path),
