@@ -53,7 +53,7 @@ def test_bar_shows_the_same_colours() -> None:
 
 
 def test_ends_can_be_told_apart_without_colour_vision() -> None:
-    """Blue differs between the ends by far more than red-green blindness takes away (Brettel 1997: blue stays)."""
+    """The ends differ in blue, which red-green blindness leaves (Brettel et al. 1997)."""
     assert heat.AGAINST[2] - heat.FOR[2] > 200
 
 
