@@ -63,11 +63,15 @@ def evidence_of_occlusion(values: np.ndarray, facts: Mapping[str, Any]) -> np.nd
     lost = np.float32(facts["probability"]) - np.asarray(values, np.float32)
     field = np.full((rows, cols), np.nan, np.float32)
     start = side // 2
-    height, width = (stride * (count - 1) + 1 for count in lost.shape)
-    field[start : start + height, start : start + width] = cv2.resize(
-        lost, (width, height), interpolation=cv2.INTER_LINEAR
-    )
+    down, across = (_between(count, stride) for count in lost.shape)
+    field[start : start + len(down), start : start + len(across)] = down @ lost @ across.T
     return field
+
+
+def _between(count: int, stride: int) -> np.ndarray:
+    """Weights "pixels positions" that draw straight lines between positions `stride` pixels apart."""
+    pixels = np.arange(stride * (count - 1) + 1, dtype=np.float32)[:, None] / stride
+    return np.maximum(0, 1 - np.abs(pixels - np.arange(count, dtype=np.float32)))
 
 
 def box_of_mask(values: np.ndarray, facts: Mapping[str, Any]) -> tuple[int, int, int, int]:

@@ -212,13 +212,15 @@ def _every(that: Explained, shown: list[dict[str, Any]]) -> dict[str, Any] | Non
 
 def _raw(that: Explained) -> dict[str, Any] | None:
     """The probability of the true class at every position of the mask, as a picture by itself."""
-    swept = that.facts.get("occlusion") or {}
-    pictures = []
+    pictures: list[dict[str, Any]] = []
+    facts: dict[str, Any] = {}
+    shape = (0, 0)
     for row in that.examples:
         known = that.map_of(PROBABILITY, row["case_id"])
         if known is None:
             continue
         values, facts = known
+        shape = values.shape
         pictures.append(
             {
                 "source": raw_map(values),
@@ -232,8 +234,7 @@ def _raw(that: Explained) -> dict[str, Any] | None:
         )
     if not pictures:
         return None
-    facts = next(iter(swept.values()))
-    rows, cols = facts["positions"]
+    rows, cols = shape
     return {
         "pictures": pictures,
         "mask": facts["mask"],

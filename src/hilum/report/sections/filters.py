@@ -111,7 +111,7 @@ def dead_words(facts: Mapping[str, Any]) -> str:
     dead = facts["dead"]
     if not dead:
         return f"Every one of the {facts['of']} filters fires on some film."
-    names = ", ".join(map(str, dead[:DEAD_NAMED])) + (" ..." if len(dead) > DEAD_NAMED else "")
+    names = ", ".join(map(str, dead[:DEAD_NAMED])) + (" and others" if len(dead) > DEAD_NAMED else "")
     verb = "fires" if len(dead) == 1 else "fire"
     return f"{len(dead)} of {facts['of']} filters never {verb} or answer every film alike (dead): {names}."
 
