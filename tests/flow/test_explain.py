@@ -94,13 +94,16 @@ def test_nothing_is_made_twice_and_a_change_makes_only_its_part(
     assert answer.code == 0, answer.err
     assert folder.figures() == before
     monkeypatch.undo()
-    for name in ("method_map", "maximal_activations", "synthesize"):
+    for name in ("method_map", "probability_map", "maximal_activations"):
         monkeypatch.setattr(f"hilum.explain.parts.{name}", never)
-    answer = hilum("explain", copy, "--task", "binary", "--set", "seed=1", "--set", "synthesis.filters=0")
+    answer = hilum("explain", copy, "--task", "binary", "--set", "synthesis.filters=0")
     assert answer.code == 0, answer.err
     after = folder.figures()
     assert after["maps"] == before["maps"] and after["failures"] == []
     assert "synthesis" not in after
+    monkeypatch.undo()
+    assert hilum("explain", copy, "--task", "binary", "--set", "scan=20").code == 0
+    assert folder.figures()["maximal"]["films"] == 20 < before["maximal"]["films"]
 
 
 def test_an_unfinished_map_is_finished(run: Run, hilum: Command, tmp_path: Path) -> None:

@@ -110,6 +110,8 @@ def maximal(subject: Subject, found: Found) -> dict[str, Any]:
     """Where in all films of the task the filters of the late layer fire most."""
     choice = subject.choice
     table = subject.predictions
+    if choice.scan is not None and choice.scan < len(table):
+        table = table.sample(choice.scan, random_state=choice.seed)
     ids = table["case_id"].tolist()
     with advancing(f"{subject.task.name}: strongest activations") as advance:
         maxima = maximal_activations(
@@ -214,7 +216,7 @@ PARTS = (
     Part("films", "the choice of films", ("cases_per_class", "mistakes"), films),
     Part("occlusion", "occlusion maps", ("occlusion", "seed"), occlusion),
     Part("maps", "attribution maps", ("methods", "occlusion", "layer"), maps),
-    Part("maximal", "strongest activations", ("layer", "filters", "images"), maximal),
-    Part("synthesis", "synthesised inputs", ("synthesis", "layer", "filters", "seed"), synthesis),
+    Part("maximal", "strongest activations", ("layer", "filters", "images", "scan", "seed"), maximal),
+    Part("synthesis", "synthesised inputs", ("synthesis", "layer", "filters", "scan", "seed"), synthesis),
 )
 """In order; `films` comes first, the others may read what was found before them."""

@@ -183,7 +183,7 @@ class ExplainChoice(_Choice):
     `methods`: files of hilum/explain or dotted modules, each with its options. `cases_per_class`: films shown
     for each label. `mistakes`: of each class, surest first, shown with a map. `layer`: the convolution whose
     filters are shown; None: the latest that sees at most half of the film. `filters` x `images`: the grid of
-    strongest activations.
+    strongest activations. `scan`: how many films, drawn at random, are looked through for them; None: all.
     """
 
     methods: dict[str, dict[str, Any]] = Field(default_factory=lambda: {name: {} for name in METHODS})
@@ -193,6 +193,7 @@ class ExplainChoice(_Choice):
     layer: str | None = None
     filters: int = Field(default=5, ge=1)
     images: int = Field(default=10, ge=1)
+    scan: int | None = Field(default=None, ge=1)
     synthesis: SynthesisChoice = SynthesisChoice()
     faithfulness: FaithfulnessChoice = FaithfulnessChoice()
     seed: int = Field(default=0, ge=0)

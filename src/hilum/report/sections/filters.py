@@ -55,7 +55,7 @@ def fired(that: Explained) -> dict[str, Any] | None:
         "rows": rows,
         "layer": facts["layer"],
         "of": count(facts["of"]),
-        "films": plural(facts["films"], "film"),
+        "films": _scanned(facts["films"], len(that.labels)),
         "maps": "{} × {}".format(*facts["maps"]),
         "box": _box_words(that, arrays),
         "letters": listing([f"{letter(label)} {label}" for label in labels]),
@@ -81,6 +81,15 @@ def _fired(that: Explained, arrays: Mapping[str, np.ndarray], row: int, place: i
         "padded": padded,
         "activation": number(float(arrays["activation"][row, place]), 2),
     }
+
+
+def _scanned(films: int, known: int) -> str:
+    """How many films were looked through.
+
+    >>> _scanned(5, 5).replace("\xa0", " "), _scanned(3, 5).replace("\xa0", " ")
+    ('all 5 films', '3 films drawn at random')
+    """
+    return f"all {plural(films, 'film')}" if films == known else f"{plural(films, 'film')} drawn at random"
 
 
 def _box_words(that: Explained, arrays: Mapping[str, np.ndarray]) -> str:
