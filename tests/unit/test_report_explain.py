@@ -241,6 +241,7 @@ def test_mistakes_have_their_map_beside_them(page: str) -> None:
     assert gallery
     assert gallery[1].count('<div class="heat">') == 1
     assert "Grad-CAM: evidence for" in gallery[1]
+    assert "(Grad-CAM, orange; full colour stands for 1 in every film)" in gallery[1]
 
 
 # -- what may be missing or odd ------------------------------------------------------------------------------

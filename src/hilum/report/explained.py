@@ -15,6 +15,7 @@ from hilum.errors import DataError, HilumError, RunError
 from hilum.report import heat
 from hilum.report.pictures import Film, data_uri
 from hilum.report.results import Results, results
+from hilum.report.wording import digits
 from hilum.run import AttributionFolder, Run
 
 PROBABILITY = "occlusion_probability"
@@ -142,13 +143,27 @@ def beside_film(that: Explained | None, case_id: str) -> tuple[Film, str] | None
             return None
         if known is None or any(row["case_id"] == case_id for row in that.examples):
             continue
-        scale = max(
-            (max(abs(end["lowest"]), abs(end["highest"])) for end in block["films"].values()), default=0.0
-        )
-        drawn = that.picture(case_id, method, scale, longest=220, box=False)
+        drawn = that.picture(case_id, method, _largest(block), longest=220, box=False)
         if drawn is not None:
             return drawn, f"{block['title']}: evidence for {known[1]['target']}"
     return None
+
+
+def beside_words(that: Explained | None) -> str:
+    """What the maps beside the mistakes are, and what their full colour stands for; empty without any."""
+    wrong = {row["case_id"] for row in that.facts["films"] if row["role"] == "mistake"} if that else set()
+    for block in that.facts.get("maps", {}).values() if that else ():
+        if wrong & set(block["films"]):
+            return (
+                f"Below such a film what spoke for the name that was given ({block['title']}, orange; full colour"
+                f" stands for {digits(_largest(block))} in every film)."
+            )
+    return ""
+
+
+def _largest(block: Mapping[str, Any]) -> float:
+    """The largest magnitude of a method's raw maps."""
+    return max((max(abs(end["lowest"]), abs(end["highest"])) for end in block["films"].values()), default=0.0)
 
 
 def raw_map(values: np.ndarray, longest: int = 240) -> str:

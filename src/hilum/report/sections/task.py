@@ -8,7 +8,7 @@ from hilum.data.tasks import possible_tasks
 from hilum.report import commands
 from hilum.report.beside import seed_comparison
 from hilum.report.curves import calibration_panels, operating_panels, training_panels
-from hilum.report.explained import Explained, beside_film, explained
+from hilum.report.explained import Explained, beside_film, beside_words, explained
 from hilum.report.figures import look
 from hilum.report.pictures import film
 from hilum.report.results import Results, headline, results
@@ -63,7 +63,7 @@ def task_section(run: Run, task: str) -> Section | None:
             "operating": operating_panels(one),
             "calibration": calibration_panels(one),
             "mistakes": _mistakes(one, paths, maps),
-            "heated": bool(maps and any(row["role"] == "mistake" for row in maps.facts["films"])),
+            "heated": beside_words(maps),
             "rights": _rights(one, paths),
             "legend": [{"name": name, "colour": look(name, one.classes).colour} for name in one.classes],
             "training": training_panels(one),
