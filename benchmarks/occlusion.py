@@ -3,11 +3,14 @@
     OMP_NUM_THREADS=1 python benchmarks/occlusion.py                      # VGG-like, 3 columns of the map
     OMP_NUM_THREADS=1 python benchmarks/occlusion.py --net resnet34
     OMP_NUM_THREADS=1 python benchmarks/occlusion.py --full               # the whole map, all 18,225 masks
+    OMP_NUM_THREADS=1 python benchmarks/occlusion.py --full --captum 9    # captum beside 9 of the 135 columns
 
 224 x 224, a mask of 90 px, stride 1, one thread. All take turns in one process; the figures are mean
 milliseconds per mask and their ratios. By default only some columns of the map are timed, at even
 distances, because cost depends on the column; what all columns share is timed once and divided by all
-masks. captum is timed on nine masked copies, for several batch sizes, and its best one counts. Needs
+masks. captum is timed on nine masked copies per column, for several batch sizes, and its best one counts; its
+cost does not depend on where a mask lies, so the time of a whole map is extrapolated from these copies. The
+largest memory of the engine is that of a process of its own, which makes two columns and no captum. Needs
 captum.
 
 `--clock cpu` counts processor time instead of wall time, for a machine that does other work as well.
@@ -16,6 +19,8 @@ captum.
 import argparse
 import resource
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -87,6 +92,24 @@ def timed_net(name: str) -> nn.Module:
 
 
 @torch.no_grad()
+def memory_alone(net_name: str, dtype: torch.dtype) -> float:
+    """GiB: the largest resident set of this process after the engine made two columns."""
+    net, x = timed_net(net_name), torch.randn(1, 1, SIDE, SIDE)
+    masks = place_masks((SIDE, SIDE), MASK, 1)
+    network = Network(net, x, torch.zeros_like(x), masks, dtype)
+    run = network.columns(network.choose("auto"))
+    for column in evenly(len(masks.lefts), 2):
+        run(column)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def in_a_child(net_name: str, dtype: str) -> float:
+    """`memory_alone` in a new process."""
+    command = [sys.executable, __file__, "--net", net_name, "--alone", dtype]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+@torch.no_grad()
 def main() -> None:
     """Prints one line per way."""
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", 1)[0])
@@ -95,14 +118,21 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 3, 9])
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     parser.add_argument("--full", action="store_true")
+    parser.add_argument("--captum", type=int, default=0, help="columns beside which captum runs; 0: all")
+    parser.add_argument("--alone", choices=["float32", "bfloat16"], help="prints the memory of one engine")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    if options.alone:
+        print(memory_alone(options.net, getattr(torch, options.alone)))
+        return
+    memory = {name: in_a_child(options.net, name) for name in ("float32", "bfloat16")}
     clock = time.perf_counter if options.clock == "wall" else time.process_time
     net, x = timed_net(options.net), torch.randn(1, 1, SIDE, SIDE)
     masks = place_masks((SIDE, SIDE), MASK, 1)
     count = len(masks.tops)
     chosen = evenly(count, count if options.full else options.columns)
+    beside = set(evenly(len(chosen), options.captum or len(chosen)))
 
     ours: dict[str, Callable[[int], Tensor]] = {}
     shared: dict[str, float] = {}
@@ -119,9 +149,10 @@ def main() -> None:
     peers = {f"captum, batch {size}": Captum(net, x, size, clock) for size in options.batches}
     times: dict[str, list[float]] = {name: [] for name in (*peers, *ours)}
     maps: dict[str, list[Tensor]] = {name: [] for name in ours}
-    for column in chosen:
+    for i, column in enumerate(chosen):
         for name, run in peers.items():
-            times[name].append(run())
+            if i in beside:
+                times[name].append(run())
         for name, run_column in ours.items():
             begin = clock()
             logits = run_column(column)
@@ -130,11 +161,15 @@ def main() -> None:
 
     means = {name: statistics.mean(values) + shared.get(name, 0.0) for name, values in times.items()}
     best = min(means[name] for name in peers)
+    print(f"columns timed: {len(chosen)} of {count}; captum: {9 * len(beside)} masked copies per batch size")
     for name, seconds in means.items():
-        print(f"{name:24s} {1000 * seconds:8.2f} ms per mask   captum's best / this = {best / seconds:5.2f}")
+        print(
+            f"{name:24s} {1000 * seconds:8.2f} ms per mask   captum's best / this = {best / seconds:5.2f}   "
+            f"whole map {seconds * count**2:7.0f} s"
+        )
     exact, rough = (torch.stack(values) for values in maps.values())
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"largest memory of the process, captum's included: {memory:.2f} GiB")
+    for name, size in memory.items():
+        print(f"largest memory of a process that makes two columns in {name}: {size:.2f} GiB")
     print(f"probabilities in the map: {float(exact.min()):.4f} to {float(exact.max()):.4f}")
     print(f"largest probability difference, bfloat16 to float32: {float((exact - rough).abs().max()):.1e}")
     rows = evenly(count, 9)

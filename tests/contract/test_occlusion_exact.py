@@ -14,11 +14,14 @@ from hilum.errors import ModelError
 from hilum.explain.occlusion import Network, occlusion_map, place_masks
 
 
-def brute_force(net: nn.Module, x: Tensor, mask: tuple[int, int], stride: int, fill: Tensor) -> Tensor:
+def brute_force(
+    net: nn.Module, x: Tensor, mask: tuple[int, int], stride: int | tuple[int, int], fill: Tensor
+) -> Tensor:
     """Logits "rows cols classes" of the network on every masked copy."""
+    down, right = (stride, stride) if isinstance(stride, int) else stride
     rows = []
-    for top in range(0, x.shape[2] - mask[0] + 1, stride):
-        lefts = range(0, x.shape[3] - mask[1] + 1, stride)
+    for top in range(0, x.shape[2] - mask[0] + 1, down):
+        lefts = range(0, x.shape[3] - mask[1] + 1, right)
         masked = x.repeat(len(lefts), 1, 1, 1)
         for i, left in enumerate(lefts):
             part = (slice(None), slice(top, top + mask[0]), slice(left, left + mask[1]))
@@ -222,6 +225,21 @@ def test_our_models(name: str, options: dict[str, object], classes: tuple[str, .
     assert "corner" in check(net, torch.randn(1, 1, 53, 61), (33, 37), 4)
 
 
+def test_no_mask_by_corners() -> None:
+    """Opposite edges meet at every position, because rows of mere padding are read, too."""
+    torch.manual_seed(9)
+    layers = [
+        conv(1, 3, (1, 3), padding=2),
+        nn.Sigmoid(),
+        conv(3, 3, (4, 2), stride=2, padding=1, dilation=2),
+    ]
+    net = settled(nn.Sequential(*layers, nn.Sigmoid(), conv(3, 3, padding=2), *head(3)))
+    x = torch.randn(1, 1, 11, 12)
+    network = Network(net, x, torch.zeros_like(x), place_masks((11, 12), 4, 3), torch.float32)
+    assert not network.rows.apart().any()
+    assert "corner" in check(net, x, (4, 4), 3)
+
+
 def test_some_masks_by_corners_and_the_others_by_windows() -> None:
     """The last map reads 18 px and the mask is 15 px: opposite edges meet at some positions only."""
     torch.manual_seed(8)
@@ -250,39 +268,53 @@ LAYER = st.fixed_dictionaries(
         "stride": st.integers(1, 3),
         "padding": st.integers(0, 2),
         "dilation": st.integers(1, 2),
-        "mode": st.sampled_from(["zeros", "reflect", "replicate"]),
+        "mode": st.sampled_from(["zeros", "reflect", "replicate", "circular"]),
         "ceil": st.booleans(),
+        "normalised": st.booleans(),
+        "residual": st.booleans(),
         "activation": st.sampled_from([nn.ReLU(), nn.GELU(), nn.Sigmoid(), nn.Identity()]),
     }
 )
 
 
-def drawn(layers: list[dict[str, object]]) -> nn.Sequential:
-    """The network that a draw describes, with as much padding as torch allows."""
+class Around(nn.Module):
+    """A layer with a shortcut around it that keeps its size: one more convolution, summed."""
+
+    def __init__(self, layer: nn.Conv2d) -> None:
+        super().__init__()
+        self.layer, self.inner = layer, conv(layer.out_channels, layer.out_channels, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.layer(x)
+        return x + self.inner(F.gelu(x))
+
+
+def drawn(layers: list[dict[str, object]], dense: bool, size: tuple[int, int]) -> nn.Sequential:
+    """The network that a draw describes, with as much padding as torch allows.
+
+    The head averages the maps or, with `dense`, flattens them into a dense layer. RuntimeError when the image
+    is too small.
+    """
     made: list[nn.Module] = []
     channels = 1
     for layer in layers:
         kernel: tuple[int, int] = layer["kernel"]  # pyright: ignore[reportAssignmentType]
         stride, padding = layer["stride"], layer["padding"]
         if layer["kind"] == "conv":
-            made.append(
-                conv(
-                    channels,
-                    3,
-                    kernel,
-                    stride=stride,
-                    padding=padding,
-                    dilation=layer["dilation"],
-                    padding_mode=layer["mode"],
-                )
-            )
+            options = {"stride": stride, "dilation": layer["dilation"], "padding_mode": layer["mode"]}
+            new = conv(channels, 3, kernel, padding=padding, **options)
+            made.append(Around(new) if layer["residual"] else new)
+            made += [nn.BatchNorm2d(3)] if layer["normalised"] else []
             channels = 3
         else:
             pool = nn.MaxPool2d if layer["kind"] == "max" else nn.AvgPool2d
             edge = tuple(min(int(padding), side // 2) for side in kernel)  # pyright: ignore[reportArgumentType]
             made.append(pool(kernel, stride, edge, ceil_mode=layer["ceil"]))  # pyright: ignore[reportArgumentType]
         made.append(layer["activation"])  # pyright: ignore[reportArgumentType]
-    return nn.Sequential(*made, *head(channels))
+    if not dense:
+        return nn.Sequential(*made, *head(channels))
+    numbers = nn.Sequential(*made)(torch.zeros(2, 1, *size))[0].numel()
+    return nn.Sequential(*made, nn.Flatten(), nn.Linear(numbers, 5), nn.GELU(), nn.Linear(5, 3))
 
 
 @settings(
@@ -292,18 +324,23 @@ def drawn(layers: list[dict[str, object]]) -> nn.Sequential:
     SIZES,
     st.lists(LAYER, min_size=1, max_size=4),
     st.tuples(st.integers(3, 20), st.integers(3, 20)),
-    st.integers(1, 4),
+    st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    st.booleans(),
 )
 def test_drawn_nets(
-    size: tuple[int, int], layers: list[dict[str, object]], mask: tuple[int, int], stride: int
+    size: tuple[int, int],
+    layers: list[dict[str, object]],
+    mask: tuple[int, int],
+    stride: tuple[int, int],
+    dense: bool,
 ) -> None:
     mask = (min(mask[0], size[0]), min(mask[1], size[1]))
-    net = drawn(layers)
     torch.manual_seed(6)
     x = torch.randn(1, 1, *size)
     try:
-        settled(net)(x)
-    except RuntimeError:  # the image is too small for this network
+        net = settled(drawn(layers, dense, size))
+        net(x)
+    except (RuntimeError, ValueError):  # the image is too small for this network
         return
     wanted = brute_force(net, x, mask, stride, torch.tensor(0.25))
     for engine in ("window", "corner"):

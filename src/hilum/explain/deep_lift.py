@@ -10,10 +10,10 @@ and multipliers are chained like derivatives. The values of a map sum to the evi
 evidence for the baseline. Max pooling: the growth of the maximum goes to the pixel that is the maximum of the
 image, what it lost to the pixel that is the maximum of the baseline, as in captum.
 
-captum's DeepLift (0.9) knows neither GELU nor a layer that is used twice nor pooling windows that overlap,
-and its maps do not sum to the difference where an activation stands next to a max pooling; our networks have
-all of these. Here every torch call on the way is given its rule, and a call without one is named. On networks
-that captum can do the maps are equal (tests).
+captum's DeepLift (0.9) knows no GELU, refuses a layer that is used twice, and its maps do not sum to the
+difference where pooling windows overlap or an activation stands next to a max pooling; our networks have all
+of these but the second. Here every torch call on the way is given its rule, and a call without one is named.
+On networks that captum can do the maps are equal (tests).
 """
 
 from collections.abc import Callable

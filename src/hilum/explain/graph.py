@@ -23,6 +23,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.overrides import TorchFunctionMode
 
+from hilum.explain.rounding import SHORT, rounded
+
 NOWHERE = -1
 """Index of a padded position that holds a constant."""
 
@@ -197,13 +199,25 @@ class Graph:
             values.append(step.whole([values[i] for i in step.inputs]))
         return values
 
-    def cast(self, dtype: torch.dtype) -> None:
-        """Lets all maps be computed and kept in `dtype`; the tail stays as it is."""
+    def cast(self, dtype: torch.dtype, examples: Tensor) -> None:
+        """Lets all maps be computed and kept in `dtype`; the tail stays as it is.
+
+        For a short format, weights are rounded so that the mean of each map of `examples` stays as it was.
+        """
+        short = dtype in SHORT and examples.dtype not in SHORT
+        exact = self.maps(examples) if short else []
+        rough = [examples.to(dtype)]
         for step in self.steps[1 : self.last + 1]:
             if step.weight is not None:
-                step.weight = step.weight.to(dtype, memory_format=torch.channels_last)
-                step.bias = None if step.bias is None else step.bias.to(dtype)
+                weight, bias = step.weight, step.bias
+                if short:
+                    full, low = (values[step.inputs[0]].float().mean((0, 2, 3)) for values in (exact, rough))
+                    weight, bias = rounded(weight, bias, full, low, dtype)
+                step.weight = weight.to(dtype, memory_format=torch.channels_last)
+                step.bias = None if bias is None else bias.to(dtype)
             step.whole, step.part = _casting(step.whole, dtype), _casting(step.part, dtype)
+            if short:
+                rough.append(step.whole([rough[i] for i in step.inputs]))
 
     def finish(self, final: Tensor) -> Tensor:
         """The output of the network from its last maps."""

@@ -96,8 +96,8 @@ def occlusion_map(
     one logit (its sigmoid is the probability of target 0); it is not changed. `x`: one image, prepared as
     the model expects it. `mask`, `stride`: pixels, one number or (rows, cols). `fill`: the value under the
     mask, or an image like `x` that shows through (a blurred copy, the mean, noise). `dtype`: arithmetic of
-    the maps, by default that of `x`; torch.bfloat16 is twice as fast on processors that have it and moves
-    probabilities by about 1e-3.
+    the maps, by default that of `x`; torch.bfloat16 is faster on processors that have it and moves
+    probabilities by about 1e-3 (docs/explain.md has figures).
 
     `engine`: "auto" picks the one with the least work for this network and mask. All are exact. A network
     that can't be followed (see hilum.explain.graph) is run plainly, with a warning that names the layer.
@@ -293,7 +293,7 @@ class Network:
         if self.obstacle:
             return
         self.readout = readout_of(self.graph, x.dtype)
-        self.graph.cast(dtype)
+        self.graph.cast(dtype, torch.cat([x, filled]))
         self.rows = self._reach(0, masks.tops, masks.height)
         self.cols = self._reach(1, masks.lefts, masks.width)
 
@@ -432,6 +432,8 @@ class Network:
         """
         assert self.readout is not None
         rows, cols = self.rows.apart(), self.cols.apart()
+        if not (rows.any() and cols.any()):
+            return self._window(np.ones_like(rows))
         clear, full = self._maps(self.x), self._maps(self.filled)
         corner = Corner(self.graph, self.readout, clear, full, self.rows.only(rows), self.cols)
         whole = None if cols.all() else self._window(np.ones_like(rows))

@@ -155,8 +155,8 @@ def beside_words(that: Explained | None) -> str:
     for block in that.facts.get("maps", {}).values() if that else ():
         if wrong & set(block["films"]):
             return (
-                f"Below such a film what spoke for the name that was given ({block['title']}, orange; full colour"
-                f" stands for {digits(_largest(block))} in every film)."
+                f"Below such a film what spoke for the name that was given ({block['title']}, orange; full"
+                f" colour stands for {digits(_largest(block))} in every film)."
             )
     return ""
 
