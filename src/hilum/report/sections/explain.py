@@ -9,6 +9,16 @@ from hilum.report.explained import PROBABILITY, Explained, explained, raw_colour
 from hilum.report.figures import look
 from hilum.report.heat import bar_colours
 from hilum.report.sections import Section
+from hilum.report.sections.belief import (
+    ablation,
+    agreement,
+    believed,
+    concepts,
+    line,
+    lungs,
+    probes,
+    truth,
+)
 from hilum.report.sections.filters import fired, synthesised
 from hilum.report.sections.task import TITLES
 from hilum.report.wording import count, digits, listing, plural, probability, sentence, split_name
@@ -105,6 +115,13 @@ def _block(that: Explained) -> dict[str, Any]:
         "rows": [_row(that, row, columns) for row in that.examples],
         "every": _every(that, columns),
         "raw": _raw(that),
+        "believed": believed(that),
+        "agreement": agreement((that.facts.get("faithfulness") or {}).get("agreement")),
+        "truth": truth(that),
+        "lungs": lungs(that),
+        "ablation": ablation(that),
+        "probes": probes(that),
+        "concepts": concepts(that),
         "fired": fired(that),
         "synthesised": synthesised(that),
         "failures": [_failure(one) for one in that.facts["failures"]],
@@ -178,7 +195,7 @@ def _cell(that: Explained, row: dict[str, Any], column: dict[str, Any]) -> dict[
         "title": column["title"],
         "range": f"{beside(low, column['scale'])} to {beside(high, column['scale'])}",
         "said": _said(that, row, column["name"]),
-        "believe": "",
+        "believe": line(that, column["name"], row["case_id"]),
     }
 
 
