@@ -17,7 +17,7 @@ COLUMNS = (
     (
         "deletion",
         "Deletion",
-        "area under the probability while the marked pixels are taken away; low is good",
+        "area under the probability as the marked pixels are taken away; low is good",
     ),
     ("insertion", "Insertion", "the same while the marked pixels are added; high is good"),
     ("infidelity", "Infidelity", "squared error of the change that the map foretells; low is good"),
