@@ -124,7 +124,7 @@ class EmbeddingChoice(_Choice):
     maps: tuple[Literal["pca", "lda", "tsne", "umap"], ...] = ("pca", "lda", "tsne")
     perplexity: float = Field(default=30.0, gt=1)
     exaggeration: float = Field(default=1.0, ge=1, description="t-SNE: kept after the early phase")
-    iterations: int = Field(default=500, ge=50, description="t-SNE, after an early phase of half as many")
+    iterations: int = Field(default=750, ge=50, description="t-SNE, after an early phase of a third as many")
     map_seeds: int = Field(default=0, ge=0)
     baselines: tuple[Literal["raw_pixels", "hog", "random_network"], ...] = (
         "raw_pixels",
