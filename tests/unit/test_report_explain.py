@@ -10,6 +10,7 @@ import pytest
 
 from hilum.errors import RunError
 from hilum.files import write_json
+from hilum.report.believing import depends, matters, steady
 from hilum.report.build import _printer as printer
 from hilum.report.build import build_report
 from hilum.report.explained import explained
@@ -325,3 +326,66 @@ def test_letters_and_dead_filters() -> None:
     assert dead_words({"dead": [], "of": 8}).startswith("Every one of the 8 filters")
     many = dead_words({"dead": list(range(20)), "of": 64})
     assert many.startswith("20 of 64 filters never fire") and many.endswith("10, 11 and others.")
+
+
+# -- how far it may be believed ------------------------------------------------------------------------------
+
+GOOD = {"deletion": 0.2, "insertion": 0.9}
+CHANCE = {"deletion": 0.5, "insertion": 0.6}
+
+
+def test_words_of_belief() -> None:
+    assert matters(GOOD, CHANCE).startswith("What it marks matters:")
+    assert "not enough" in matters({**GOOD, "insertion": 0.6}, CHANCE)
+    assert "takes little away" in matters({**GOOD, "deletion": 0.5}, CHANCE)
+    assert matters(CHANCE, CHANCE).endswith("don’t rely on it.")
+    assert "draws the film, not the network" in depends(0.5) and "trained weights" in depends(0.49)
+    assert steady(0.8).startswith("It stays") and "large areas only" in steady(0.49)
+    assert steady(0.6) == "A little noise changes it somewhat."
+    assert depends(float("nan")) == steady(None) == ""
+
+
+def believed_run(folder: Path) -> Run:
+    """The explained run with figures of every further part."""
+    run = explained_run(folder)
+    file = run.task("etiology").attributions.figures_file
+    figures = json.loads(file.read_text())
+    case = figures["films"][0]["case_id"]
+    rows = [
+        {"name": "grad_cam", "title": "Grad-CAM", **GOOD, "randomised": 0.1, "noise": 0.95},
+        {"name": "saliency", "title": "Saliency", **CHANCE, "randomised": 0.9, "noise": 0.3},
+        {"name": "random", "title": "Random numbers", "kind": "baseline", **CHANCE},
+    ]
+    rows[0]["films"] = {case: {"deletion": 0.05, "insertion": 0.99}}
+    same = {"names": ["Grad-CAM", "Saliency"], "values": [[1.0, 0.25], [0.25, 1.0]]}
+    figures["faithfulness"] = {"films": 6, "rows": rows, "agreement": same}
+    pointing = {"value": 0.95, "k": 19, "n": 20}
+    truth = [{"name": "grad_cam", "title": "Grad-CAM", "pointing": pointing, "energy": 0.5, "iou": 0.25}]
+    truth += [{"name": "random", "title": "Random numbers", "kind": "baseline", "pointing": 0.1}]
+    figures["truth"] = {"films": 20, "rows": truth}
+    inside = [{"name": "grad_cam", "title": "Grad-CAM", "share": {"value": 0.6, "low": 0.5, "high": 0.7}}]
+    figures["lungs"] = {"films": 6, "rows": inside, "area": 0.31, "error": "The lungs were found with error."}
+    lost = [{"filter": 4, "loss": 0.25, "classes": {"normal": -0.1, "bacteria": -0.4, "virus": 0.02}}]
+    figures["ablation"] = {"films": 9, "of": 8, "layer": "features.7", "rows": lost}
+    layers = [{"layer": "features.0", "accuracy": 0.5}, {"layer": "pool", "accuracy": {"value": 0.75}}]
+    figures["probes"] = {"rows": layers, "head": 0.8, "note": "Fitted on training films."}
+    notion = {"title": "heart", "accuracy": 0.9, "classes": {"normal": 0.1, "bacteria": 0.2, "virus": 0.3}}
+    figures["concepts"] = {"layer": "features.7", "rows": [notion], "note": "TCAV."}
+    write_json(file, figures)
+    return run
+
+
+def test_each_part_of_belief_is_printed(tmp_path: Path) -> None:
+    words = printed(believed_run(tmp_path / "run"))
+    assert "deletion 0.05, insertion 0.99, random weights 0.10, noise 0.95" in words  # of this very film
+    assert "What it marks matters no more than random spots: don’t rely on it." in words
+    assert "Measured on 6 films of the test split" in words
+    assert '<tr class="strong"><th scope="row">Random numbers</th>' in words
+    assert "0.25" in words and "Do the methods agree" in words
+    assert "The best, Grad-CAM, points into the lesion in 95.0 %" in words and "(19/20)" in words
+    assert "The lungs fill 31.0 % of the film" in words and "50.0 to 70.0 %" in words
+    assert "The lungs were found with error." in words
+    assert "The costliest is filter 4: without it the loss changes by +0.25" in words
+    assert "falls most for films of bacteria" in words and "−0.4" in words
+    assert "names 75.0 % of the films correctly from layer “pool”, from the first layer 50.0 %" in words
+    assert "heart" in words and "TCAV." in words
