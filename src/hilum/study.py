@@ -23,7 +23,7 @@ from hilum.data.facts import facts_table
 from hilum.data.sources import open_source
 from hilum.data.split import Split, split_cases, used_cases
 from hilum.data.tasks import Task, possible_tasks, task
-from hilum.errors import DataError, RunError
+from hilum.errors import DataError, ModelError, RunError
 from hilum.files import write_json
 from hilum.progress import advancing, say
 from hilum.run import Run, TaskFolder
@@ -78,7 +78,12 @@ def study(wish: Wish) -> Run:
                     say(f"  the space of cases of {name} is left out: {error}")
         if wish.recipe.explain:
             with _stage(run, f"explain {name}"):
-                explain_stage(run, name, cases, splits[name].of, one, wish.recipe, again=False)
+                try:
+                    explain_stage(run, name, cases, splits[name].of, one, wish.recipe, again=False)
+                except (
+                    ModelError
+                ) as error:  # a layer that this network does not have must not cost the report
+                    say(f"  explanations of {name} are left out: {error}")
     run.stop_the_clock()
     if wish.report:
         from hilum.report.build import build_report
@@ -224,11 +229,11 @@ def evaluate_run(run: Run) -> None:
 
 
 def _check_methods(recipe: StudyRecipe) -> None:
-    """A method that does not exist is found before anything is trained."""
+    """A method that does not exist or a mask that does not fit is found before anything is trained."""
     if recipe.explain:
         from hilum.explain.stage import check_choice
 
-        check_choice(recipe.explain)
+        check_choice(recipe.explain, [one.pixels.size for one in recipe.tasks.values()])
 
 
 def _audit(run: Run, cases: Cases, splits: dict[str, Split]) -> None:

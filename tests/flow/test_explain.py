@@ -14,7 +14,7 @@ import torch
 
 from hilum.run import Run
 
-from ..conftest import Answer
+from ..conftest import SMALL, Answer
 from .test_bad_input import refused
 
 Command = Callable[..., Answer]
@@ -240,12 +240,33 @@ def test_mistakes_end_in_a_sentence(
     refused(hilum("explain", run.path, *words, *one), *said)
 
 
-def test_an_unknown_method_is_found_before_training(
-    phantom_data: Path, hilum: Command, tmp_path: Path
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [("explain.methods=[grad_cm]", "'grad_cam'"), ("explain.occlusion.mask=97", "a mask of 97 x 97 px")],
+)
+def test_a_fault_is_found_before_training(
+    phantom_data: Path, hilum: Command, tmp_path: Path, change: str, said: str
 ) -> None:
     out = tmp_path / "run"
-    refused(hilum("study", phantom_data, "--out", out, "--set", "explain.methods=[grad_cm]"), "'grad_cam'")
+    refused(hilum("study", phantom_data, "--out", out, "--set", change), said)
     assert not out.exists()
+
+
+def test_a_layer_that_one_network_lacks_costs_that_stage_alone(
+    run: Run, phantom_data: Path, hilum: Command, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run.path, copy)
+    for task in ("binary", "etiology"):
+        shutil.rmtree(copy / task / "attributions")
+    answer = hilum(
+        "study", phantom_data, "--out", copy, "--resume", *SMALL, "--set=explain.layer=features.4.conv1"
+    )
+    assert answer.code == 0, answer.err
+    assert "explanations of binary are left out: the model has no layer 'features.4.conv1'" in answer.err
+    folder = Run(copy).task("etiology").attributions
+    assert folder.figures()["maximal"]["layer"] == "features.4.conv1"
+    assert not Run(copy).task("binary").attributions.figures_file.exists()
 
 
 def test_a_study_can_leave_it_out(run: Run, hilum: Command, tmp_path: Path) -> None:

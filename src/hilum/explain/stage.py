@@ -6,6 +6,7 @@ and choices; a part that can't be done is a sentence in figures.json, never a lo
 
 import json
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -27,10 +28,13 @@ from hilum.training.recipe import ExplainChoice
 FORMAT = 1
 
 
-def check_choice(choice: ExplainChoice) -> None:
-    """RecipeError for a method or an option of a method that does not exist, before anything is trained."""
+def check_choice(choice: ExplainChoice, sizes: Iterable[tuple[int, int]]) -> None:
+    """RecipeError for a method or an option of a method that does not exist, or a mask that does not fit
+    films of one of `sizes`; asked before anything is trained."""
     for name, options in choice.methods.items():
         check_options(name, options)
+    for size in sizes:
+        mask_side(choice.occlusion, size)
 
 
 def explain_task(
@@ -42,10 +46,9 @@ def explain_task(
     RecipeError for a method that does not exist or a mask that does not fit, ModelError for a layer that the
     model does not have; RunError without predictions of these weights.
     """
-    check_choice(choice)
     model = folder.load_model()
+    check_choice(choice, [model.pixels.size])
     chosen_layer(model, choice.layer)
-    mask_side(choice.occlusion, model.pixels.size)
     wanted = choice.model_dump(mode="json")
     target = folder.attributions.figures_file
     if target.exists() and not again:
