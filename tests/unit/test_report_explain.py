@@ -366,11 +366,12 @@ def believed_run(folder: Path) -> Run:
     inside = [{"name": "grad_cam", "title": "Grad-CAM", "share": {"value": 0.6, "low": 0.5, "high": 0.7}}]
     figures["lungs"] = {"films": 6, "rows": inside, "area": 0.31, "error": "The lungs were found with error."}
     lost = [{"filter": 4, "loss": 0.25, "classes": {"normal": -0.1, "bacteria": -0.4, "virus": 0.02}}]
-    figures["ablation"] = {"films": 9, "of": 8, "layer": "features.7", "rows": lost}
+    figures["ablation"] = {"whole": {"loss": 1.5}, "films": 9, "of": 8, "layer": "features.7", "rows": lost}
     layers = [{"layer": "features.0", "accuracy": 0.5}, {"layer": "pool", "accuracy": {"value": 0.75}}]
-    figures["probes"] = {"rows": layers, "head": 0.8, "note": "Fitted on training films."}
-    notion = {"title": "heart", "accuracy": 0.9, "classes": {"normal": 0.1, "bacteria": 0.2, "virus": 0.3}}
-    figures["concepts"] = {"layer": "features.7", "rows": [notion], "note": "TCAV."}
+    figures["probes"] = {"rows": layers, "head": 0.8, "fitted": 40, "measured": 20}
+    raised = {"normal": {"value": 0.125, "matters": False}, "virus": {"value": 1.0, "matters": True}}
+    notion = {"title": "large heart", "accuracy": 0.9, "classes": raised}
+    figures["concepts"] = {"layer": "features.7", "films": 30, "rows": [notion]}
     write_json(file, figures)
     return run
 
@@ -388,4 +389,7 @@ def test_each_part_of_belief_is_printed(tmp_path: Path) -> None:
     assert "The costliest is filter 4: without it the loss changes by +0.25" in words
     assert "falls most for films of bacteria" in words and "−0.4" in words
     assert "names 75.0 % of the films correctly from layer “pool”, from the first layer 50.0 %" in words
-    assert "heart" in words and "TCAV." in words
+    assert "Fitted on 40 training films, measured on 20 held-out films" in words
+    assert "Without the whole layer the loss changes by +1.5" in words
+    row = re.search(r"large heart</th><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td>", words)
+    assert row and row.groups() == ("90 %", "12 %", "–", "100 % *")

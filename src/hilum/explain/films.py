@@ -58,11 +58,12 @@ def choose_films(
     return chosen.drop(columns=["sure"])
 
 
-def sample_films(predictions: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
-    """`count` held-out films on which methods are compared: rightly named, as many of each label as can be
-    had, drawn at random, one per patient. `asked` is the class that the model named."""
-    rows = predictions[predictions["split"] == held_out(predictions)]
-    rows = rows[rows["target"] == rows["predicted"]].sample(frac=1, random_state=seed)
+def sample_films(predictions: pd.DataFrame, count: int, seed: int, right: bool = True) -> pd.DataFrame:
+    """`count` held-out films drawn at random, of each label as many as of the others while they last, one per
+    patient; with `right` only those that the model names rightly. `asked` is the class that it named."""
+    rows = predictions[predictions["split"] == held_out(predictions)].sample(frac=1, random_state=seed)
+    if right:
+        rows = rows[rows["target"] == rows["predicted"]]
     rows = rows.drop_duplicates(["label", "patient"])
     turn = rows.groupby("label").cumcount()
     return rows.assign(turn=turn, asked=rows["predicted"]).sort_values(["turn", "label"]).head(count)

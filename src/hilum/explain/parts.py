@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hilum.explain import load_method
+from hilum.explain import inner, load_method
 from hilum.explain.asked import Subject
 from hilum.explain.films import choose_films
 from hilum.explain.maps import Film, method_map, options_of, probability_map
@@ -217,6 +217,9 @@ PARTS = (
     Part("occlusion", "occlusion maps", ("occlusion", "seed"), occlusion),
     Part("maps", "attribution maps", ("methods", "occlusion", "layer"), maps),
     Part("maximal", "strongest activations", ("layer", "filters", "images", "scan", "seed"), maximal),
+    Part("ablation", "the worth of filters", ("layers", "layer", "seed"), inner.ablation),
+    Part("probes", "probes by layer", ("layers", "seed"), inner.probes),
+    Part("concepts", "notions", ("layers", "layer", "seed"), inner.concepts),
     Part("synthesis", "synthesised inputs", ("synthesis", "layer", "filters", "scan", "seed"), synthesis),
 )
 """In order; `films` comes first, the others may read what was found before them."""

@@ -169,6 +169,16 @@ class SynthesisChoice(_Choice):
     clean_steps: int = Field(default=256, ge=0)
 
 
+class LayersChoice(_Choice):
+    """What the network needs inside, and on how many films that is asked; 0 leaves it out. `ablation`:
+    filters of the layer set to their mean. `probes`: a linear probe per layer. `concepts`: named notions, on
+    drawn films."""
+
+    ablation: int = Field(default=60, ge=0)
+    probes: int = Field(default=1500, ge=0)
+    concepts: int = Field(default=300, ge=0)
+
+
 class FaithfulnessChoice(_Choice):
     """How far the methods may be believed. `films`: on how many held-out films; 0 leaves it out. `steps`:
     points of a deletion or insertion curve."""
@@ -196,6 +206,7 @@ class ExplainChoice(_Choice):
     scan: int | None = Field(default=None, ge=1)
     synthesis: SynthesisChoice = SynthesisChoice()
     faithfulness: FaithfulnessChoice = FaithfulnessChoice()
+    layers: LayersChoice = LayersChoice()
     seed: int = Field(default=0, ge=0)
 
     @field_validator("methods", mode="before")

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from hilum.report.believing import depends, figures_of, matters, steady
 from hilum.report.explained import Explained
 from hilum.report.figures import INK, in_style, new_figure, svg
-from hilum.report.wording import NOTHING, SPACE, count, digits, listing, number, percent, plural
+from hilum.report.wording import LEVEL, NOTHING, SPACE, count, digits, number, percent, plural
 
 FILTERS = 10
 """Rows of the table of filters that matter."""
@@ -161,7 +161,7 @@ def ablation(that: Explained) -> dict[str, Any] | None:
     classes = list(that.one.classes)
     rows = facts["rows"][:FILTERS]
     first = rows[0]
-    hit = max(classes, key=lambda name: -first["classes"].get(name, 0.0))
+    hit = min(classes, key=lambda name: first["classes"].get(name) or 0.0)
     return {
         "classes": classes,
         "rows": [
@@ -177,7 +177,10 @@ def ablation(that: Explained) -> dict[str, Any] | None:
         "of": count(facts.get("of")),
         "lead": (
             f"The costliest is filter {first['filter']}: without it the loss changes by"
-            f" {signed(first['loss'])}, and the probability of the true class falls most for films of {hit}."
+            f" {signed(first['loss'])}, and the probability of the true class falls most for films of"
+            f" {hit}."
+            f" Without the whole layer the loss changes by {signed(facts['whole']['loss'])}; what single filters"
+            " cost does not add up to that, because others stand in for them."
         ),
     }
 
@@ -206,7 +209,12 @@ def probes(that: Explained) -> dict[str, Any] | None:
             f"A linear probe names {percent(plain(best['accuracy']))} of the films correctly from layer"
             f" “{best['layer']}”, from the first layer {percent(plain(rows[0]['accuracy']))}."
         ),
-        "note": facts.get("note", ""),
+        "note": (
+            f"Fitted on {plural(facts['fitted'], 'training film')}, measured on"
+            f" {plural(facts['measured'], 'held-out film')} of other patients; lines are {LEVEL} intervals"
+            " over patients. A good probe shows that the class can be read from a layer, not that the network"
+            " reads it there."
+        ),
     }
 
 
@@ -233,23 +241,40 @@ def probe_curve(rows: list[Mapping[str, Any]], head: float | None, name: str) ->
 
 
 def concepts(that: Explained) -> dict[str, Any] | None:
-    """How often moving towards a concept raises a class."""
+    """How often moving towards a notion raises a class."""
     facts = that.facts.get("concepts")
     if not facts or not facts.get("rows"):
         return None
+    names = list(that.one.classes)
     return {
-        "classes": list(that.one.classes),
-        "layer": facts.get("layer", ""),
+        "classes": names,
         "rows": [
             {
                 "title": row["title"],
-                "cells": [entry(row["classes"].get(name), share=True) for name in that.one.classes],
-                "accuracy": entry(row.get("accuracy"), share=True)["value"],
+                "accuracy": percent(row["accuracy"], 0),
+                "cells": [notion(row["classes"].get(name)) for name in names],
             }
             for row in facts["rows"]
         ],
-        "note": facts.get("note", ""),
+        "note": (
+            f"Layer “{facts['layer']}”, {plural(facts['films'], 'drawn film')}. Told apart: balanced accuracy of"
+            f" a linear classifier on patients that it has not seen; 50{SPACE}% is guessing. Raises a class:"
+            " share of its films whose evidence rises when the layer’s answer moves towards the notion; a star"
+            " where this differs from directions of shuffled labels (rank-sum test, Bonferroni) and the notion"
+            " can be told apart. A notion holds whatever goes along with it in these films."
+        ),
     }
+
+
+def notion(value: Mapping[str, Any] | None) -> str:
+    """A share, with a star where it is no chance.
+
+    >>> notion({"value": 1.0, "matters": True}).replace("\\xa0", " "), notion(None)
+    ('100 % *', '–')
+    """
+    if value is None:
+        return NOTHING
+    return percent(value["value"], 0) + (f"{SPACE}*" if value.get("matters") else "")
 
 
 def agreement(block: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -260,4 +285,4 @@ def agreement(block: Mapping[str, Any] | None) -> dict[str, Any] | None:
         {"title": name, "cells": [number(value, 2) for value in values]}
         for name, values in zip(block["names"], block["values"], strict=True)
     ]
-    return {"names": block["names"], "rows": rows, "listed": listing(list(block["names"])), "space": SPACE}
+    return {"names": block["names"], "rows": rows}
