@@ -179,8 +179,8 @@ def ablation(that: Explained) -> dict[str, Any] | None:
             f"The costliest is filter {first['filter']}: without it the loss changes by"
             f" {signed(first['loss'])}, and the probability of the true class falls most for films of"
             f" {hit}."
-            f" Without the whole layer the loss changes by {signed(facts['whole']['loss'])}; what single filters"
-            " cost does not add up to that, because others stand in for them."
+            f" Without the whole layer the loss changes by {signed(facts['whole']['loss'])}; what single"
+            " filters cost does not add up to that, because others stand in for them."
         ),
     }
 
@@ -257,11 +257,12 @@ def concepts(that: Explained) -> dict[str, Any] | None:
             for row in facts["rows"]
         ],
         "note": (
-            f"Layer “{facts['layer']}”, {plural(facts['films'], 'drawn film')}. Told apart: balanced accuracy of"
-            f" a linear classifier on patients that it has not seen; 50{SPACE}% is guessing. Raises a class:"
-            " share of its films whose evidence rises when the layer’s answer moves towards the notion; a star"
-            " where this differs from directions of shuffled labels (rank-sum test, Bonferroni) and the notion"
-            " can be told apart. A notion holds whatever goes along with it in these films."
+            f"Layer “{facts['layer']}”, {plural(facts['films'], 'drawn film')}. Told apart: balanced accuracy"
+            f" of a linear classifier on patients that it has not seen; 50{SPACE}% is guessing. Raises a"
+            " class: share of its films whose evidence rises when the layer’s answer moves towards the"
+            " notion; a star where this differs from directions of shuffled labels (rank-sum test,"
+            " Bonferroni) and the notion can be told apart. A notion holds whatever goes along with it in"
+            " these films."
         ),
     }
 
