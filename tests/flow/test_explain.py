@@ -55,6 +55,11 @@ def test_a_study_explains_every_task(run: Run, task: str) -> None:
             assert method == "occlusion_probability" or arrays["map"].shape == wanted
             assert np.isfinite(arrays["map"]).all()
     assert folder.attributions.maximal_file.exists() and folder.attributions.synthesis_file.exists()
+    assert figures["ablation"]["films"] == 4 and figures["ablation"]["rows"]
+    losses = [row["loss"] for row in figures["ablation"]["rows"]]
+    assert losses == sorted(losses, reverse=True)
+    assert figures["probes"]["fitted"] + figures["probes"]["measured"] == 40
+    assert figures["concepts"]["films"] == 40  # drawn films: their masks are known
 
 
 def test_the_probability_map_is_what_masking_by_hand_gives(run: Run) -> None:
@@ -101,6 +106,8 @@ def test_nothing_is_made_twice_and_a_change_makes_only_its_part(
     after = folder.figures()
     assert after["maps"] == before["maps"] and after["failures"] == []
     assert "synthesis" not in after
+    assert hilum("explain", copy, "--task", "binary", "--set", "layers={ablation: 0, probes: 0}").code == 0
+    assert not {"ablation", "probes"} & set(folder.figures())
     monkeypatch.undo()
     assert hilum("explain", copy, "--task", "binary", "--set", "scan=20").code == 0
     assert folder.figures()["maximal"]["films"] == 20 < before["maximal"]["films"]

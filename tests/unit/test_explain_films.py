@@ -6,6 +6,7 @@ import pytest
 
 from hilum.errors import RunError
 from hilum.explain.films import choose_films, held_out, log_odds, sample_films
+from hilum.explain.inner import probe_films
 
 CLASSES = ("normal", "pneumonia")
 
@@ -99,3 +100,23 @@ def test_sample_takes_labels_in_turn_and_no_patient_twice() -> None:
     again = sample_films(table(ROWS), count=4, seed=0)
     assert films["case_id"].tolist() == again["case_id"].tolist()
     assert len(sample_films(table(ROWS), count=100, seed=1)) == 5  # n1 n2 (n3 or n4) b1 v1
+
+
+def test_mistakes_are_sampled_too_where_the_films_stand_for_all() -> None:
+    films = sample_films(table(ROWS), count=100, seed=0, right=False)
+    assert (films["target"] != films["predicted"]).any()
+    assert len(films) == 8  # one film of patient p3
+
+
+def test_a_probe_is_fitted_and_measured_on_different_patients() -> None:
+    """Also where the split leaks: p1 has films in train and in val."""
+    rows = [(f"t{i}", f"q{i}", "train", "normal", -1.0) for i in range(30)]
+    rows += [("leak", "p1", "train", "normal", -1.0), ("n1", "p1", "val", "normal", -1.0)]
+    rows += [(f"v{i}", f"r{i}", "val", "bacteria", 1.0) for i in range(9)]
+    films, fit = probe_films(table(rows), count=30, seed=0)
+    assert (len(films), int(fit.sum())) == (30, 20)
+    assert set(films["split"][fit]) == {"train"} and set(films["split"][~fit]) == {"val"}
+    assert not set(films["patient"][fit]) & set(films["patient"][~fit])
+    assert "leak" not in set(films["case_id"])
+    few, fitted = probe_films(table(rows), count=1000, seed=0)
+    assert int((~fitted).sum()) == 10 and "leak" not in set(few["case_id"])

@@ -387,7 +387,7 @@ def test_each_part_of_belief_is_printed(tmp_path: Path) -> None:
     assert "The lungs fill 31.0 % of the film" in words and "50.0 to 70.0 %" in words
     assert "The lungs were found with error." in words
     assert "The costliest is filter 4: without it the loss changes by +0.25" in words
-    assert "falls most for films of bacteria" in words and "−0.4" in words
+    assert "falls most for films labelled bacteria" in words and "−0.4" in words
     assert "names 75.0 % of the films correctly from layer “pool”, from the first layer 50.0 %" in words
     assert "Fitted on 40 training films, measured on 20 held-out films" in words
     assert "Without the whole layer the loss changes by +1.5" in words

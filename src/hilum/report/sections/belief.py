@@ -177,7 +177,7 @@ def ablation(that: Explained) -> dict[str, Any] | None:
         "of": count(facts.get("of")),
         "lead": (
             f"The costliest is filter {first['filter']}: without it the loss changes by"
-            f" {signed(first['loss'])}, and the probability of the true class falls most for films of"
+            f" {signed(first['loss'])}, and the probability of the true class falls most for films labelled"
             f" {hit}."
             f" Without the whole layer the loss changes by {signed(facts['whole']['loss'])}; what single"
             " filters cost does not add up to that, because others stand in for them."
