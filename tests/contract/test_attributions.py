@@ -78,11 +78,16 @@ def test_the_model_and_the_image_are_left_as_they_are(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", methods())
-def test_the_same_twice_and_under_no_grad(name: str) -> None:
+def test_the_same_twice_and_without_gradients(name: str) -> None:
     first = explain(name, chest_model(), films(1), 1, QUICK.get(name))
     with torch.no_grad():
         again = explain(name, chest_model(), films(1), 1, QUICK.get(name))
     assert torch.equal(first, again)
+    model = chest_model()
+    with torch.inference_mode():
+        x = films(1) + 0  # an inference tensor
+        once_more = explain(name, model, x, 1, QUICK.get(name))
+    assert torch.equal(first, once_more)
 
 
 @pytest.mark.parametrize("name", [name for name in methods() if load_method(name).SIGNED])

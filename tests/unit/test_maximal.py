@@ -127,7 +127,7 @@ def test_which_filters_are_picked() -> None:
     x = films()
     with torch.no_grad():
         peaks = net()[:7](x).amax((2, 3)).double().numpy()  # pyright: ignore[reportIndexIssue]
-    by_variance = maximal_activations(net(), x.split(5), count=3)
+    by_variance = maximal_activations(net(), x.split(5), count=3, rule="variance")
     assert by_variance.layer == "6"
     np.testing.assert_allclose(by_variance.spread, peaks.var(0), rtol=1e-4)
     np.testing.assert_allclose(by_variance.peak, peaks.max(0), rtol=1e-5)
@@ -135,6 +135,31 @@ def test_which_filters_are_picked() -> None:
     assert list(by_variance.filters) == sorted(alive, key=lambda i: -peaks.var(0)[i])[:3]
     by_strength = maximal_activations(net(), x.split(5), count=3, rule="strength")
     assert list(by_strength.filters) == sorted(alive, key=lambda i: -peaks.max(0)[i])[:3]
+
+
+def test_distinct_filters_leave_copies_out() -> None:
+    """Filter 3 is a slightly weaker copy of the filter with the largest variance: it comes last."""
+    model, x = net(), films()
+    first = maximal_activations(model, x.split(5), count=1, rule="variance").filters[0]
+    copied = next(i for i in range(7) if i != first)
+    for layer, names in ((4, ("weight", "bias")), (5, ("running_mean", "running_var"))):
+        for name in names:
+            values = getattr(model[layer], name).data  # pyright: ignore[reportIndexIssue]
+            values[copied] = values[first]
+    norm = model[5]  # pyright: ignore[reportIndexIssue]
+    norm.weight.data[copied], norm.bias.data[copied] = 0.98 * norm.weight[first], 0.98 * norm.bias[first]
+    by_variance = maximal_activations(model, x.split(5), count=7, rule="variance").filters
+    assert by_variance[:2] == (first, copied)
+    distinct = maximal_activations(model, x.split(5), count=7).filters
+    assert distinct[0] == first and distinct[-1] == copied and sorted(distinct) == sorted(by_variance)
+    with torch.no_grad():
+        peaks = model[:7](x).amax((2, 3)).double().numpy()  # pyright: ignore[reportIndexIssue]
+    centred = peaks - peaks.mean(0)
+    taken = [first]
+    for number in distinct[1:4]:  # what least squares on the filters before leaves of each
+        left = centred - centred[:, taken] @ np.linalg.lstsq(centred[:, taken], centred, rcond=None)[0]
+        assert number == int((left**2).sum(0).argmax())
+        taken.append(number)
 
 
 def test_dead_and_constant_filters_are_named_and_never_picked() -> None:

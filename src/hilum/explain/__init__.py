@@ -84,5 +84,8 @@ def explain(
     tensor([[[ 1.0000,  0.0000],
              [ 0.0000, -2.0000]]])
     """
+    import torch
+
     check_options(name, options or {})
-    return load_method(name).attribute(model, x, target, **(options or {}))
+    with torch.inference_mode(False):  # gradients are needed, whatever the caller's mode
+        return load_method(name).attribute(model, x.clone(), target, **(options or {}))

@@ -53,7 +53,7 @@ def attribute(
     model: nn.Module,
     x: Float[Tensor, "batch channels rows cols"],
     target: int,
-    baseline: str = "mean",
+    baseline: str = "zero",
     seed: int = 0,
 ) -> Float[Tensor, "batch rows cols"]:
     """What each pixel adds to the evidence, compared with a baseline (channels are summed).

@@ -21,7 +21,7 @@ def attribute(
     model: nn.Module,
     x: Float[Tensor, "batch channels rows cols"],
     target: int,
-    baseline: str = "mean",
+    baseline: str = "zero",
     steps: int = 32,
     batch: int = 8,
     seed: int = 0,

@@ -25,7 +25,7 @@ from hilum.explain.cam import last_layer
 from hilum.explain.graph import POINTWISE, fold_normalisations, record
 from hilum.explain.receptive_field import check_layer, field_of, image_channels
 
-RULES = ("variance", "strength")
+RULES = ("distinct", "variance", "strength")
 CONSTANT = 1e-6
 """A filter whose values spread less than this, relative to its largest, answers the same to every film."""
 
@@ -141,7 +141,7 @@ def maximal_activations(
     images: int = 10,
     *,
     count: int = 5,
-    rule: Literal["variance", "strength"] = "variance",
+    rule: Literal["distinct", "variance", "strength"] = "distinct",
     per_film: int = 1,
     groups: Sequence[str] | None = None,
     per_group: int | None = None,
@@ -152,9 +152,11 @@ def maximal_activations(
 
     `batches`: prepared films, in batches of any size, read once and in order; film 0 is the first.
     `layer`: a name in `model.named_modules()`, by default the last one with maps that is no pooling; the maps
-    of a convolution are read behind its normalisation and activation. `filters`: numbers, or None for the
-    `count` filters that are not dead and have the largest variance of the film's maximum (rule "variance":
-    filters that tell films apart) or the largest maximum (rule "strength"). `images`: how many per filter;
+    of a convolution are read behind its normalisation and activation. `filters`: numbers, or None for
+    `count` filters that are not dead, by a rule on the film's maximum: the largest variance ("variance":
+    filters that tell films apart), each time the largest variance that the filters picked before leave
+    unexplained ("distinct": the first is the same, the others see something else), or the largest maximum
+    ("strength"). `images`: how many per filter;
     `per_film`: positions per film at most; `groups`, `per_group`: the patient of each film, and how many
     films of a patient at most. `margin`: units left out along each side of the map. `progress` is called with
     (films done, films in all; 0 when that is not known, without `groups`).
@@ -279,7 +281,7 @@ class _Tally:
         self.highest = np.full(self.filters, -np.inf)
         self.lowest = np.full(self.filters, np.inf)
         self.mean = np.zeros(self.filters)
-        self.squares = np.zeros(self.filters)
+        self.squares = np.zeros((self.filters, self.filters))
 
     def add(self, maps: Tensor, first: int, margin: int, per_film: int, groups: Sequence[str] | None) -> None:
         """One batch; `first`: the number of its first film."""
@@ -307,10 +309,10 @@ class _Tally:
             self._insert(int(number), answer)
 
     def _count(self, peaks: np.ndarray, lowest: np.ndarray) -> None:
-        """Mean and sum of squares of the films' maxima (Chan et al. 1983), and the range."""
+        """Mean and sums of products of the films' maxima (Chan et al. 1983), and the range."""
         new, total = len(peaks), self.films + len(peaks)
-        step = peaks.mean(0) - self.mean
-        self.squares += ((peaks - peaks.mean(0)) ** 2).sum(0) + step**2 * self.films * new / total
+        step, centred = peaks.mean(0) - self.mean, peaks - peaks.mean(0)
+        self.squares += centred.T @ centred + np.outer(step, step) * (self.films * new / total)
         self.mean += step * new / total
         self.films = total
         self.highest = np.maximum(self.highest, peaks.max(0))
@@ -341,13 +343,34 @@ class _Tally:
 
     def choose(self, count: int, rule: str, dead: tuple[int, ...]) -> tuple[int, ...]:
         """The filters that the rule picks, best first. ModelError if all are dead."""
-        worth = self.squares if rule == "variance" else self.highest
-        order = [number for number in np.argsort(-worth, kind="stable").tolist() if number not in set(dead)]
-        if not order:
+        alive = np.setdiff1d(np.arange(self.filters), dead)
+        if not alive.size:
             raise ModelError(
                 "every filter of the layer is dead", "name another layer, or train the model again"
             )
-        return tuple(order[:count])
+        if rule == "distinct":
+            return tuple(alive[_distinct(self.squares[np.ix_(alive, alive)], count)].tolist())
+        worth = self.squares.diagonal() if rule == "variance" else self.highest
+        return tuple(alive[np.argsort(-worth[alive], kind="stable")][:count].tolist())
+
+
+def _distinct(covariance: np.ndarray, count: int) -> list[int]:
+    """Numbers of the filters, each with the largest variance that is left when those before are regressed out
+    (a pivoted Cholesky factorisation).
+
+    >>> _distinct(np.array([[4.0, 3.9, 0.0], [3.9, 3.9, 0.0], [0.0, 0.0, 1.0]]), 2)
+    [0, 2]
+    """
+    left = covariance.copy()
+    chosen: list[int] = []
+    for _ in range(min(count, len(left))):
+        variance = left.diagonal().copy()
+        variance[chosen] = -np.inf
+        best = int(variance.argmax())
+        chosen.append(best)
+        if variance[best] > 0:
+            left -= np.outer(left[:, best], left[best]) / variance[best]
+    return chosen
 
 
 def _found(
@@ -377,7 +400,7 @@ def _found(
         box,
         padding,
         dead,
-        tally.squares / max(films, 1),
+        tally.squares.diagonal() / films,
         tally.highest,
         tally.size,
         films,

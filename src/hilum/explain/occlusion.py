@@ -177,7 +177,7 @@ def attribute(
     target: int,
     mask: int | tuple[int, int] | None = None,
     stride: int | tuple[int, int] | None = None,
-    fill: str | float = "mean",
+    fill: str | float = "zero",
     output: Output = "probability",
     dtype: torch.dtype | None = None,
     seed: int = 0,

@@ -35,7 +35,7 @@ def attribute(
     masks: int = 1000,
     cells: int = 7,
     keep: float = 0.5,
-    fill: str = "mean",
+    fill: str = "zero",
     output: Output = "probability",
     batch: int = 16,
     seed: int = 0,

@@ -1,0 +1,123 @@
+"""Feature networks: from a film to the patch features that memory, Gaussian and student detectors read.
+
+Every file in this folder with a `build` is one network; its file name is the value of a detector's option
+`features`, and it offers `build(pixels, **options) -> FeatureNet`. A dotted name loads somebody else's.
+
+    random     untrained, seeded: the honest baseline        pixels    raw pixels, no network
+    others     trained inside `fit` on healthy films alone, or declared as pretrained
+
+`trunk` is the small residual network that the untrained and the trained ones share.
+"""
+
+import inspect
+from collections.abc import Sequence
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hilum.anomaly import Advance, HealthyFilms
+from hilum.data.images import Pixels
+from hilum.errors import RecipeError, nearest
+
+
+class FeatureNet(nn.Module):
+    """A network with maps of features at one or more scales.
+
+    A file implements `learn` (fixed networks have nothing to learn) and `forward`, and states `reads`, the
+    words in which the report says where the features come from.
+    """
+
+    pretrained: bool = False
+    """True when its weights come from elsewhere."""
+    reads: str = ""
+
+    def __init__(self, pixels: Pixels) -> None:
+        super().__init__()
+        self.pixels = pixels
+
+    def learn(self, films: HealthyFilms, seed: int, advance: Advance) -> None:
+        """Trains on healthy films, or does nothing. torch's global generator is already seeded."""
+
+    def forward(self, x: Float[Tensor, "batch 1 rows cols"]) -> tuple[Tensor, ...]:
+        """Maps "batch dim rows cols" of each scale, the finest first."""
+        raise NotImplementedError
+
+
+def names() -> list[str]:
+    """The networks that this package brings.
+
+    >>> "random" in names(), "trunk" in names()
+    (True, False)
+    """
+    found = []
+    for module in iter_modules(__path__):
+        maker = getattr(import_module(f"{__name__}.{module.name}"), "build", None)
+        if getattr(maker, "__module__", None) == f"{__name__}.{module.name}":
+            found.append(module.name)
+    return sorted(found)
+
+
+def build(name: str, pixels: Pixels, options: dict[str, Any] | None = None) -> FeatureNet:
+    """A feature network. RecipeError for an unknown name or option, with the nearest known one.
+
+    >>> maps = build("random", Pixels(size=(64, 64)))(torch.zeros(2, 1, 64, 64))
+    >>> [tuple(one.shape) for one in maps]
+    [(2, 32, 16, 16), (2, 64, 8, 8), (2, 128, 4, 4)]
+    """
+    options = options or {}
+    if "." not in name and name not in names():
+        raise RecipeError(f"features {name!r} are not known", nearest(name, names()))
+    try:
+        maker = import_module(name if "." in name else f"{__name__}.{name}").build
+    except (ImportError, AttributeError) as error:
+        raise RecipeError(
+            f"features {name!r} can't be loaded ({error})", "name a module with build()"
+        ) from None
+    known = list(inspect.signature(maker).parameters)[1:]
+    for key in options:
+        if key not in known:
+            raise RecipeError(f"features {name!r} have no option {key!r}", nearest(key, known))
+    try:
+        return maker(pixels, **options)
+    except TypeError as error:  # YAML can hold a word where a number is meant
+        raise RecipeError(
+            f"features {name!r}: an option has the wrong type ({error})", "see their file"
+        ) from None
+
+
+def chosen(maps: tuple[Tensor, ...], layers: Sequence[int] | None) -> tuple[Tensor, ...]:
+    """The scales at these positions (0 = finest), or all for None; RecipeError if one does not exist."""
+    if layers is None:
+        return maps
+    for layer in layers:
+        if not 0 <= layer < len(maps):
+            raise RecipeError(
+                f"layer {layer} was asked for, the features have {len(maps)} scales",
+                f"choose from 0 to {len(maps) - 1}",
+            )
+    return tuple(maps[layer] for layer in sorted(set(layers)))
+
+
+def patch_features(maps: tuple[Tensor, ...], neighbourhood: int = 3) -> Float[Tensor, "batch dim rows cols"]:
+    """One vector per place of the finest map: each scale averaged over a neighbourhood of places, the coarser
+    ones interpolated to the finest, all laid end to end (Roth et al., PatchCore, CVPR 2022, section 3.1).
+
+    >>> patch_features((torch.zeros(1, 2, 8, 8), torch.zeros(1, 3, 4, 4))).shape
+    torch.Size([1, 5, 8, 8])
+    """
+    size = maps[0].shape[-2:]
+    averaged = []
+    for one in maps:
+        if neighbourhood > 1:
+            one = functional.avg_pool2d(
+                one, neighbourhood, stride=1, padding=neighbourhood // 2, count_include_pad=False
+            )
+        if one.shape[-2:] != size:
+            one = functional.interpolate(one, size=size, mode="bilinear", align_corners=False)
+        averaged.append(one)
+    return torch.cat(averaged, dim=1)

@@ -1,0 +1,38 @@
+"""An untrained residual network: what patch features are worth when nothing was learnt."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hilum.anomaly import Advance, HealthyFilms
+from hilum.anomaly.features import FeatureNet
+from hilum.anomaly.features.trunk import Trunk, set_norms
+from hilum.data.images import Pixels
+
+
+class RandomNet(FeatureNet):
+    """`Trunk` with weights drawn from the seed of `fit`. Only the batch norms' means and variances are set,
+    from healthy films."""
+
+    reads = "an untrained network with random weights"
+
+    def __init__(self, pixels: Pixels, width: int) -> None:
+        super().__init__(pixels)
+        self.width = width
+        self.trunk = Trunk(width)
+
+    def learn(self, films: HealthyFilms, seed: int, advance: Advance) -> None:
+        """Draws the weights anew, so that they hang on the seed alone."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.trunk = Trunk(self.width)
+        set_norms(self.trunk, films, seed)
+
+    def forward(self, x: Float[Tensor, "batch 1 rows cols"]) -> tuple[Tensor, ...]:
+        """Maps at strides 4, 8 and 16."""
+        return self.trunk(x)
+
+
+def build(pixels: Pixels, width: int = 32) -> RandomNet:
+    """`width`: channels of the finest map; the next two have twice and four times as many."""
+    return RandomNet(pixels, width).eval()

@@ -1,0 +1,125 @@
+"""A Gaussian of healthy features at every place; a patch is as strange as its Mahalanobis distance (PaDiM).
+
+Defard et al., "PaDiM: a patch distribution modeling framework", ICPR 2020 workshops (arXiv:2011.08785). As
+there, a random subset of channels is kept and 0.01 is added to the covariance's diagonal. Here the channels
+are standardised first, so that 0.01 means the same for every network.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hilum.anomaly import Advance, Detector, HealthyFilms, Scored
+from hilum.anomaly import features as networks
+from hilum.anomaly.patches import BATCH, patch_choices, sampled, standardised, summary, to_image
+from hilum.data.images import Pixels
+from hilum.errors import RecipeError
+
+SMALLEST: dict[str, Any] = {"features": "pixels", "feature_options": {"side": 8}, "channels": 4}
+
+SCALE_FROM = 100_000
+"""Patches that the mean and standard deviation of a channel are taken from."""
+
+
+class PatchGaussian(Detector):
+    """`center`: "places channels"; `whiten`: "places channels channels", the inverse of the covariance's
+    Cholesky factor, so that the length of whiten @ (x - center) is the Mahalanobis distance."""
+
+    channels: Tensor
+    mean: Tensor
+    sd: Tensor
+    center: Tensor
+    whiten: Tensor
+
+    def __init__(self, pixels: Pixels, network: networks.FeatureNet, choices: dict[str, Any]) -> None:
+        super().__init__(pixels)
+        self.network = network
+        self.pretrained = network.pretrained
+        self.choices = choices
+        self.reads = (
+            f"Mahalanobis distance of each patch from healthy ones at its place; features: {network.reads}"
+        )
+        self.register_buffer("channels", torch.empty(0, dtype=torch.int64))
+        for name, axes in (("mean", 1), ("sd", 1), ("center", 2), ("whiten", 3)):
+            self.register_buffer(name, torch.empty((0,) * axes))
+
+    def learn(self, films: HealthyFilms, seed: int, advance: Advance) -> None:
+        """Trains the features, draws channels, and sums up first and second moments in one pass."""
+        self.network.learn(films, seed, advance)
+        chance = np.random.default_rng(seed)
+        few = films.part(np.sort(chance.permutation(len(films))[:256]))
+        patches, _ = sampled(self._features, few, SCALE_FROM, seed, lambda done, total: None)
+        dim = patches.shape[1]
+        drawn = np.sort(chance.permutation(dim)[: self.choices["channels"]])
+        self.channels = torch.from_numpy(drawn)
+        self.mean, self.sd = (one[self.channels] for one in standardised(patches))
+        center, covariance = self._moments(films, advance)
+        identity = torch.eye(len(drawn), dtype=torch.float64)
+        self.center = center.float()
+        self.whiten = torch.empty(covariance.shape)
+        for place, one in enumerate(covariance):  # one at a time: no second copy of all in float64
+            factor = torch.linalg.cholesky(one + self.choices["regularisation"] * identity)
+            self.whiten[place] = torch.linalg.solve_triangular(factor, identity, upper=False).float()
+
+    @torch.no_grad()
+    def _moments(self, films: HealthyFilms, advance: Advance) -> tuple[Tensor, Tensor]:
+        """Mean "places channels" and covariance "places channels channels" at every place, float64."""
+        total = squares = torch.zeros(())
+        seen = 0
+        for x in films.batches(BATCH):
+            places = self._placed(self._features(x)).double()
+            total = total + places.sum(1)
+            products = places.mT @ places
+            squares = products if not seen else squares.add_(products)
+            seen += len(x)
+            advance(seen, len(films))
+        center = total / seen
+        for place, one in enumerate(center):
+            squares[place].addr_(one, one, alpha=-seen)
+        return center, squares.div_(seen - 1)
+
+    def measure(self, x: Float[Tensor, "batch 1 rows cols"]) -> Scored:
+        """Distances at each place, and the mean of the largest."""
+        maps = self._features(x)
+        away = self._placed(maps) - self.center[:, None]
+        distance = (away @ self.whiten.mT).square().sum(2).sqrt().T
+        picture = distance.reshape(len(x), *maps.shape[-2:])
+        return Scored(summary(distance, self.choices["top"]), to_image(picture, x.shape[-2:]))
+
+    def _features(self, x: Tensor) -> Float[Tensor, "batch dim rows cols"]:
+        maps = networks.chosen(self.network(x), self.choices["layers"])
+        return networks.patch_features(maps, self.choices["neighbourhood"])
+
+    def _placed(self, maps: Tensor) -> Float[Tensor, "places batch channels"]:
+        chosen = maps[:, self.channels].flatten(2).permute(2, 0, 1)
+        return (chosen - self.mean) / self.sd
+
+
+def build(
+    pixels: Pixels,
+    features: str = "random",
+    feature_options: dict[str, Any] | None = None,
+    layers: Sequence[int] | None = None,
+    neighbourhood: int = 3,
+    channels: int = 64,
+    regularisation: float = 0.01,
+    top: float = 0.05,
+) -> PatchGaussian:
+    """`features`, `feature_options`, `layers`, `neighbourhood`, `top`: as in patch_memory; `channels`: how
+    many are drawn (all if the features have fewer); `regularisation`: added to the diagonal of the covariance
+    of standardised channels. Memory used: 20 bytes x places x channels^2
+    while it is fitted, 4 afterwards."""
+    if channels < 1:
+        raise RecipeError(f"patch_gaussian: channels is {channels}", "choose 1 or more")
+    if not regularisation > 0:
+        raise RecipeError(f"patch_gaussian: regularisation is {regularisation}", "choose more than 0")
+    choices = {
+        **patch_choices("patch_gaussian", layers, neighbourhood, top),
+        "channels": channels,
+        "regularisation": regularisation,
+    }
+    return PatchGaussian(pixels, networks.build(features, pixels, feature_options), choices)

@@ -1,0 +1,204 @@
+"""What every detector must hold. The files are found, so a new one is tested with no other edit."""
+
+import shutil
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hilum.anomaly import Detector, HealthyFilms, build, load_detector, names, save_detector
+from hilum.data.images import Pixels
+from hilum.data.sources.phantom import PhantomSettings, film
+from hilum.errors import DataError, HilumError, ModelError, RecipeError
+from hilum.files import read_json, write_json
+
+PIXELS = Pixels(size=(64, 72))
+SETTINGS = PhantomSettings(patients=20, size=(96, 108))
+
+
+def drawn(label: str, count: int) -> np.ndarray:
+    return np.stack([PIXELS.prepare(film(SETTINGS, label, person, 0).image) for person in range(count)])
+
+
+def options_of(name: str) -> dict[str, Any]:
+    return dict(import_module(f"hilum.anomaly.{name}").SMALLEST)
+
+
+def fitted(name: str, films: HealthyFilms, seed: int = 0) -> Detector:
+    detector = build(name, PIXELS, options_of(name))
+    detector.fit(films, seed)
+    return detector
+
+
+@pytest.fixture(scope="module")
+def healthy() -> HealthyFilms:
+    return HealthyFilms.of_images(drawn("normal", 8), ["normal"] * 8, PIXELS)
+
+
+@pytest.fixture(scope="module")
+def strange() -> torch.Tensor:
+    """Two sick films, a healthy one, and noise, as the network sees them."""
+    noise = np.random.default_rng(0).integers(0, 256, (1, *PIXELS.size)).astype(np.uint8)
+    images = np.concatenate([drawn("bacteria", 2), drawn("normal", 1), noise])
+    return torch.from_numpy(PIXELS.normalize(images))[:, None]
+
+
+@pytest.fixture(scope="module", params=names())
+def detector(request: pytest.FixtureRequest, healthy: HealthyFilms) -> Detector:
+    return fitted(request.param, healthy)
+
+
+def test_scores_are_finite_and_maps_have_the_size_of_the_film(detector: Detector, strange) -> None:
+    found = detector.score(strange)
+    assert found.score.shape == (4,) and found.score.dtype == torch.float32
+    assert found.map.shape == (4, *PIXELS.size) and found.map.dtype == torch.float32
+    assert torch.isfinite(found.score).all() and torch.isfinite(found.map).all()
+    assert found.score.std() > 0 and (found.map.flatten(1).std(1) > 0).all()
+    if found.reconstruction is not None:
+        assert found.reconstruction.shape == (4, *PIXELS.size)
+        assert torch.isfinite(found.reconstruction).all()
+
+
+def test_scoring_again_and_alone_gives_the_same(detector: Detector, strange) -> None:
+    together = detector.score(strange)
+    assert torch.equal(detector.score(strange).score, together.score)
+    turned = detector.score(strange.flip(0))
+    for place, one in enumerate(strange):
+        alone = detector.score(one[None])
+        for other in (together.score[place], turned.score[3 - place]):
+            assert torch.allclose(alone.score[0], other, rtol=1e-3, atol=1e-5)
+        assert torch.allclose(alone.map[0], together.map[place], rtol=1e-3, atol=1e-3)
+    assert not detector.training
+    assert not together.score.requires_grad
+
+
+def test_noise_is_stranger_than_a_healthy_film(detector: Detector, strange) -> None:
+    score = detector.score(strange).score
+    assert score[3] > score[2]
+
+
+def test_the_seed_repeats_and_the_callers_chance_is_left_alone(detector: Detector, healthy, strange) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    again = fitted(detector.name, healthy)
+    assert torch.equal(torch.rand(1), expected)
+    assert torch.allclose(again.score(strange).score, detector.score(strange).score, rtol=1e-5)
+    assert torch.allclose(again.score(strange).map, detector.score(strange).map, rtol=1e-4, atol=1e-5)
+
+
+def test_it_fits_with_a_bar_that_reaches_its_end(detector: Detector, healthy) -> None:
+    calls: list[tuple[int, int]] = []
+    build(detector.name, PIXELS, options_of(detector.name)).fit(
+        healthy, 0, lambda done, total: calls.append((done, total))
+    )
+    assert calls and calls[-1][0] == calls[-1][1]
+    assert all(0 <= done <= total for done, total in calls)
+
+
+def test_it_says_what_it_reads(detector: Detector) -> None:
+    assert len(detector.reads) > 20
+    assert detector.pretrained is False  # the smallest options use nothing from elsewhere
+
+
+def test_a_saved_detector_scores_the_same(detector: Detector, strange, tmp_path: Path) -> None:
+    save_detector(detector, tmp_path, {"seed": 0})
+    again = load_detector(tmp_path)
+    assert torch.equal(again.score(strange).score, detector.score(strange).score)
+    assert torch.equal(again.score(strange).map, detector.score(strange).map)
+    assert again.name == detector.name and again.options == detector.options and again.card["seed"] == 0
+
+
+def test_damaged_and_foreign_files_are_named(detector: Detector, tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    save_detector(detector, whole)
+
+    def copy(name: str) -> Path:
+        return Path(shutil.copytree(whole, tmp_path / name))
+
+    cut = copy("cut") / "detector.safetensors"
+    cut.write_bytes(cut.read_bytes()[:-1])
+    with pytest.raises(ModelError, match=r"detector.safetensors is not the file that detector.json was"):
+        load_detector(cut.parent)
+    cut.unlink()
+    with pytest.raises(ModelError, match=r"has no detector.safetensors; fit the detector again"):
+        load_detector(cut.parent)
+    with pytest.raises(ModelError, match=r"nowhere/detector.json is missing; restore the file or fit"):
+        load_detector(tmp_path / "nowhere")
+    card = copy("card") / "detector.json"
+    card.write_text("{")
+    with pytest.raises(ModelError, match=r"detector.json is damaged"):
+        load_detector(card.parent)
+    write_json(card, {**read_json(whole / "detector.json"), "format": 99})
+    with pytest.raises(ModelError, match=r"has format 99, this hilum reads 1"):
+        load_detector(card.parent)
+    facts = read_json(whole / "detector.json")
+    del facts["pixels"]
+    write_json(card, facts)
+    with pytest.raises(ModelError, match="lacks 'pixels'"):
+        load_detector(card.parent)
+
+
+def test_files_of_another_detector_are_refused(detector: Detector, healthy, tmp_path: Path) -> None:
+    """The digest fits, the tensors do not."""
+    other = next(name for name in names() if name != detector.name)
+    save_detector(detector, tmp_path)
+    facts = read_json(tmp_path / "detector.json")
+    write_json(
+        tmp_path / "detector.json", {**facts, "detector": {"name": other, "options": options_of(other)}}
+    )
+    with pytest.raises(ModelError, match=f"does not hold a {other}"):
+        load_detector(tmp_path)
+
+
+def test_what_can_not_be_scored_is_named(detector: Detector, strange) -> None:
+    with pytest.raises(
+        DataError, match=r"films of shape \(4, 3, 64, 72\) do not fit .*; give \(batch, 1, 64, 72"
+    ):
+        detector.score(strange.expand(-1, 3, -1, -1))
+    with pytest.raises(DataError, match=r"films of shape \(4, 1, 64, 64\) do not fit"):
+        detector.score(strange[..., :64])
+    with pytest.raises(DataError, match="do not fit"):
+        detector.score(strange[0])
+    with pytest.raises(DataError, match="there is no film to score"):
+        detector.score(strange[:0])
+    broken = strange.clone()
+    broken[2, 0, 5, 5] = float("nan")
+    with pytest.raises(DataError, match="film 2 of the batch holds NaN or infinity; prepare it again"):
+        detector.score(broken)
+
+
+@pytest.mark.parametrize("name", names())
+def test_before_fit_and_with_too_little(name: str, healthy: HealthyFilms, tmp_path: Path) -> None:
+    fresh = build(name, PIXELS, options_of(name))
+    with pytest.raises(ModelError, match=f"{name!r} has not been fitted; call fit"):
+        fresh.score(healthy.tensor([0]))
+    with pytest.raises(ModelError, match="has not been fitted; call fit before saving"):
+        save_detector(fresh, tmp_path)
+    with pytest.raises(DataError, match="1 healthy film is too few"):
+        fresh.fit(healthy.part([0]), 0)
+    other = Pixels(size=(64, 64))
+    films = HealthyFilms.of_images(np.zeros((3, 64, 64), np.uint8), ["normal"] * 3, other)
+    with pytest.raises(DataError, match=r"the films were prepared as .* expects .*; use one pixel contract"):
+        fresh.fit(films, 0)
+
+
+@pytest.mark.parametrize("name", names())
+def test_options_are_checked(name: str) -> None:
+    with pytest.raises(RecipeError, match=f"detector {name!r} has no option 'colour'"):
+        build(name, PIXELS, {"colour": 3})
+    build(name, PIXELS)  # every option has a default
+
+
+def test_black_films_do_no_harm() -> None:
+    """Films without any contrast: the fit works or ends with a sentence, the scores are numbers."""
+    films = HealthyFilms.of_images(np.zeros((4, *PIXELS.size), np.uint8), ["normal"] * 4, PIXELS)
+    for name in names():
+        try:
+            score = fitted(name, films).score(films.tensor([0])).score
+        except HilumError:
+            continue
+        assert torch.isfinite(score).all()
