@@ -48,9 +48,9 @@ QUESTIONS = {
     "grad_cam": "Where are the network’s late filters active that speak for the class?",
     "grad_cam_plus_plus": "Where are the network’s late filters active that speak for the class?",
     "layer_cam": "Where are the network’s late filters active that speak for the class?",
-    "integrated_gradients": "What does each spot add, on the way from an even grey to this film?",
+    "integrated_gradients": "What does each spot add, on the way from a black film to this one?",
     "smooth_grad": "Where would a little more brightness change the answer?",
-    "deep_lift": "What does each spot add, against an even grey film?",
+    "deep_lift": "What does each spot add, against a black film?",
     "saliency": "Where would a little more brightness change the answer?",
     "rise": "How probable is the class, on average, when this spot is left visible?",
 }
