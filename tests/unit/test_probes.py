@@ -65,8 +65,34 @@ def test_means_are_those_of_a_forward_pass() -> None:
 def test_layers_in_order_behind_their_activation() -> None:
     model = build("vgg", CLASSES, Pixels(size=(32, 32)), {"blocks": [[4, 4], [6]], "dense": [8]})
     layers = probed_layers(model, (32, 32))
-    assert layers == ["features.2", "features.5", "features.9"]
-    assert all(isinstance(model.get_submodule(layer), nn.ReLU) for layer in layers)
+    assert layers == ["features.2", "features.5", "features.9", "neck"]
+    assert all(isinstance(model.get_submodule(layer), nn.ReLU) for layer in layers[:3])
+
+
+def test_residual_blocks_are_one_layer_each() -> None:
+    model = build("resnet", CLASSES, Pixels(size=(32, 32)), {"stages": [1, 2], "width": 4, "embedding": 8})
+    assert probed_layers(model, (32, 32)) == [
+        "features.2",
+        "features.4",
+        "features.5",
+        "features.6",
+        "neck",
+    ]
+
+
+class Wrapped(nn.Module):
+    """Holds every convolution of the network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv2d(1, 2, 3), nn.Conv2d(2, 3, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.two(self.one(x).relu()).mean((2, 3))
+
+
+def test_module_around_everything_is_no_block() -> None:
+    assert probed_layers(nn.Sequential(Wrapped(), nn.Linear(3, 2)), (16, 16)) == ["0.one", "0.two"]
 
 
 def test_bad_input() -> None:

@@ -115,7 +115,7 @@ def ablate(
     for number in numbers:
         if not 0 <= number < count:
             raise ModelError(f"layer {name!r} has no filter {number}", f"it has {count}: 0 to {count - 1}")
-    values = torch.zeros(count, dtype=torch.float64)
+    values = torch.zeros(count, dtype=torch.float64, device=maps[0].device)
     if fill == "mean":
         values = sum((part.double().mean((2, 3)).sum(0) for part in maps), values) / len(x)
     constant = values.to(maps[0])[None, :, None, None]
@@ -128,7 +128,9 @@ def ablate(
         if progress is not None:
             progress(min(done * batch, len(x)), len(x))
     effects = [effect(torch.cat(parts), truth) for parts in logits]
-    return Ablation(name, fill, numbers, values.numpy(), effects[0], effects[1], tuple(effects[2:]), len(x))
+    return Ablation(
+        name, fill, numbers, values.cpu().numpy(), effects[0], effects[1], tuple(effects[2:]), len(x)
+    )
 
 
 def _setting(number: int, constant: Tensor) -> Callable[[Tensor], Tensor]:

@@ -46,7 +46,9 @@ class Concept:
     to 1, 0.5 for neither; `scores`, `random`: that share in each draw, for the concept and for shuffled
     labels. `p`: two-sided, of no difference between these two. `accuracy`: mean balanced accuracy of the
     concept's classifier on held-back patients, chance 0.5; `chance`: the same for shuffled labels. `slope`:
-    mean change of the evidence for one step of unit length. `films`: with and without the concept.
+    mean change of the evidence for one step of unit length. `alignment`: mean
+    cosine between the direction and the gradient of the evidence, -1 to 1; `noise`: the largest absolute
+    alignment of a direction from shuffled labels. `films`: with and without the concept.
     """
 
     name: str
@@ -58,25 +60,29 @@ class Concept:
     accuracy: float
     chance: float
     slope: float
+    alignment: float
+    noise: float
     films: tuple[int, int]
 
     def readable(self) -> bool:
         """Whether the layer knows the concept at all: accuracy at least 0.1 above that of shuffled labels.
 
         >>> from dataclasses import replace
-        >>> one = Concept("heart", 1, 1.0, np.ones(3), np.zeros(3), 0.1, 0.8, 0.5, 0.2, (9, 9))
+        >>> one = Concept("heart", 1, 1.0, np.ones(3), np.zeros(3), 0.1, 0.8, 0.5, 0.2, 0.6, 0.3, (9, 9))
         >>> one.readable(), replace(one, accuracy=0.55).readable()
         (True, False)
         """
         return self.accuracy >= self.chance + 0.1
 
     def matters(self, tests: int = 1) -> bool:
-        """Whether the layer knows the concept and it moves the class; `tests` at once (Bonferroni).
+        """Whether the layer knows the concept and it moves the class: `readable`, p times `tests` at most
+        0.05 (Bonferroni), and an alignment beyond that of every shuffled label.
 
-        >>> Concept("heart", 1, 1.0, np.ones(9), np.zeros(9), 0.001, 0.8, 0.5, 0.2, (9, 9)).matters(tests=10)
+        >>> one = Concept("heart", 1, 1.0, np.ones(9), np.zeros(9), 0.001, 0.8, 0.5, 0.2, 0.6, 0.3, (9, 9))
+        >>> one.matters(tests=10)
         True
         """
-        return self.readable() and self.p * tests <= ALPHA
+        return self.readable() and self.p * tests <= ALPHA and abs(self.alignment) > self.noise
 
 
 def film_concepts(image: np.ndarray, masks: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -257,6 +263,8 @@ def concept_scores(
                 float(np.mean([right for _, right in real])),
                 float(np.mean([right for _, right in chance])),
                 float(np.mean(steps)),
+                float(np.mean([_alignment(scaled, direction) for direction, _ in real])),
+                max(abs(_alignment(scaled, direction)) for direction, _ in chance),
                 films,
             )
         )
@@ -284,6 +292,12 @@ def _directions(
     right = np.mean([(told[labels[~fit] == kind] == kind).mean() for kind in (0, 1)])
     direction = probe.coef_[0]
     return direction / max(float(np.linalg.norm(direction)), 1e-12), float(right)
+
+
+def _alignment(slopes: np.ndarray, direction: np.ndarray) -> float:
+    """Mean cosine between the slopes "films filters" and a unit direction; a slope of 0 counts as 0."""
+    lengths = np.linalg.norm(slopes, axis=1)
+    return float((slopes @ direction / np.where(lengths > 0, lengths, 1.0)).mean())
 
 
 def _rank_sum(first: np.ndarray, second: np.ndarray) -> float:

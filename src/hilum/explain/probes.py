@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from hilum.errors import DataError, ModelError
 from hilum.evaluation.evaluate import evaluate
 from hilum.explain.maximal import activated, conv_layers
-from hilum.explain.receptive_field import check_layer
+from hilum.explain.receptive_field import check_layer, image_channels
+from hilum.models import ChestModel
 
 PENALTY = 0.1
 """Inverse strength of the ridge penalty (C of scikit-learn) on standardised features."""
@@ -40,16 +41,36 @@ class Probe:
 
 
 def probed_layers(model: nn.Module, image_size: tuple[int, int]) -> list[str]:
-    """The convolutions of a model in their order, each at the layer where its activation is.
+    """The layers to probe, in the order in which they run: each convolution where its activation is, or the
+    block that it is a part of (a module of its own kind, such as a residual block), and what the head sees.
 
     >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 8, 3))
     >>> probed_layers(net, (16, 16))
     ['1', '3']
     """
     layers = [layer.name for layer in conv_layers(model, image_size)]
-    channels = next(module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d))
-    example = torch.zeros(1, channels, *image_size)
-    return list(dict.fromkeys(activated(model, layer, example) for layer in layers))
+    example = torch.zeros(1, image_channels(model), *image_size)
+    found = [_block(model, layer) or activated(model, layer, example) for layer in layers]
+    neck = getattr(model, "neck", None)
+    if isinstance(model, ChestModel) and isinstance(neck, nn.Sequential) and len(neck):
+        found.append("neck")
+    return list(dict.fromkeys(found))
+
+
+def _block(model: nn.Module, layer: str) -> str:
+    """The innermost module around a layer that is no plain container and does not hold every convolution of
+    the model; "" if there is none."""
+    parts = layer.split(".")
+    for end in range(len(parts) - 1, 0, -1):
+        name = ".".join(parts[:end])
+        module = model.get_submodule(name)
+        if not isinstance(module, (nn.Sequential, nn.ModuleList, nn.ModuleDict)):
+            return name if _convolutions(module) < _convolutions(model) else ""
+    return ""
+
+
+def _convolutions(model: nn.Module) -> int:
+    return sum(isinstance(module, nn.Conv2d) for module in model.modules())
 
 
 @torch.no_grad()
