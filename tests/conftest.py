@@ -30,7 +30,7 @@ SMALL = [
     "--set=explain.filters=2",
     "--set=explain.images=3",
     "--set=explain.synthesis={filters: 2, steps: 3, clean_steps: 3}",
-    "--set=explain.faithfulness={films: 2, steps: 3}",
+    "--set=explain.faithfulness={films: 2, steps: 3, truth: 4}",
     "--set=explain.layers={ablation: 4, probes: 40, concepts: 40}",
 ]
 """Choices that make a study take seconds."""

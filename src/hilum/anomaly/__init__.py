@@ -323,7 +323,8 @@ def build(name: str, pixels: Pixels, options: dict[str, Any] | None = None) -> D
         if key not in known:
             raise RecipeError(f"detector {name!r} has no option {key!r}", nearest(key, known))
     try:
-        detector = maker(pixels, **options)
+        with torch.random.fork_rng(devices=[]):  # first weights are drawn again in `fit`, from its seed
+            detector = maker(pixels, **options)
     except TypeError as error:  # YAML can hold a word where a number is meant
         raise RecipeError(
             f"detector {name!r}: an option has the wrong type ({error})", "see its file"

@@ -22,10 +22,11 @@ POOLING = (
 
 
 @torch.no_grad()
-def last_layer(model: nn.Module, x: Tensor) -> str:
+def last_layer(model: nn.Module, x: Tensor, stride: int | None = None) -> str:
     """The last layer with maps of more than one position that is no pooling: where CAMs are usually drawn.
 
-    ModelError when no layer of the model gives maps.
+    `stride`: the last one with a position for every `stride` rows of the image, for a finer map. ModelError
+    when no layer of the model gives such maps.
 
     >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4, 2))
     >>> last_layer(net, torch.zeros(1, 1, 4, 4))
@@ -43,6 +44,7 @@ def last_layer(model: nn.Module, x: Tensor) -> str:
     finally:
         for handle in handles:
             handle.remove()
+    least = 1 if stride is None else x.shape[2] // stride
     pooled = {id(output) for _, module, output in ends if isinstance(module, POOLING)}
     found = [
         (name, output)
@@ -50,6 +52,7 @@ def last_layer(model: nn.Module, x: Tensor) -> str:
         if isinstance(output, Tensor)
         and output.dim() == 4
         and output.shape[2] * output.shape[3] > 1
+        and output.shape[2] >= least
         and id(output) not in pooled
     ]
     if not found:

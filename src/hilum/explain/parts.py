@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hilum.explain import inner, load_method
+from hilum.explain import checks, inner, load_method
 from hilum.explain.asked import Subject
 from hilum.explain.films import choose_films
 from hilum.explain.maps import Film, method_map, options_of, probability_map
@@ -212,10 +212,15 @@ def spread(width: int, count: int) -> list[int]:
     return [number * width // count for number in range(count)]
 
 
+CHECKED = ("faithfulness", "methods", "occlusion", "layer", "seed")
+
 PARTS = (
     Part("films", "the choice of films", ("cases_per_class", "mistakes"), films),
     Part("occlusion", "occlusion maps", ("occlusion", "seed"), occlusion),
     Part("maps", "attribution maps", ("methods", "occlusion", "layer"), maps),
+    Part("faithfulness", "the worth of the maps", CHECKED, checks.faithfulness),
+    Part("truth", "the comparison with drawn lesions", CHECKED, checks.truth),
+    Part("lungs", "the share inside the lungs", CHECKED, checks.lungs),
     Part("maximal", "strongest activations", ("layer", "filters", "images", "scan", "seed"), maximal),
     Part("ablation", "the worth of filters", ("layers", "layer", "seed"), inner.ablation),
     Part("probes", "probes by layer", ("layers", "seed"), inner.probes),

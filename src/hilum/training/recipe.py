@@ -181,10 +181,11 @@ class LayersChoice(_Choice):
 
 class FaithfulnessChoice(_Choice):
     """How far the methods may be believed. `films`: on how many held-out films; 0 leaves it out. `steps`:
-    points of a deletion or insertion curve."""
+    points of a deletion or insertion curve. `truth`: drawn films with lesions, where the data are drawn."""
 
     films: int = Field(default=12, ge=0)
     steps: int = Field(default=20, ge=2)
+    truth: int = Field(default=60, ge=0)
 
 
 class ExplainChoice(_Choice):

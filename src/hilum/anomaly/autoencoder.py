@@ -1,0 +1,54 @@
+"""Convolutional auto-encoder: draws healthy films through a narrow waist (the seed report's detector)."""
+
+from typing import Any
+
+from hilum.anomaly import reconstruction
+from hilum.anomaly.reconstruction import Reconstruction, checked
+from hilum.data.images import Pixels
+
+SMALLEST: dict[str, Any] = reconstruction.SMALLEST
+
+
+class Autoencoder(Reconstruction):
+    """The plain one: what goes in must come out."""
+
+    reads = (
+        "a convolutional auto-encoder trained on healthy films; residual at each pixel against healthy ones"
+    )
+
+
+def build(
+    pixels: Pixels,
+    loss: str = "l1",
+    width: int = 16,
+    depth: int = 5,
+    latent: int = 16,
+    epochs: int = 20,
+    batch_size: int = 32,
+    lr: float = 2e-3,
+    smooth: int = 5,
+    top: float = 0.02,
+    field: str = "film",
+    precision: str = "bf16",
+) -> Autoencoder:
+    """`loss`: l1, l2, ssim or perceptual, which is also the residual; `width`, `depth`, `latent`: of the
+    network (depth halvings, then `latent` maps); `smooth`: window in pixels over which the residual is
+    averaged; `top`: the share of the strangest pixels whose mean is the score; `field`: 'lung' weighs pixels
+    by how often they were lung in the healthy films, 'film' does not; `precision` of the training."""
+    return Autoencoder(
+        pixels,
+        checked(
+            "autoencoder",
+            loss=loss,
+            width=width,
+            depth=depth,
+            latent=latent,
+            epochs=epochs,
+            batch_size=batch_size,
+            lr=lr,
+            smooth=smooth,
+            top=top,
+            field=field,
+            precision=precision,
+        ),
+    )

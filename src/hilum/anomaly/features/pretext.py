@@ -1,0 +1,204 @@
+"""Features of a network that learnt, from healthy films alone, to say where an opacity was drawn.
+
+Half of the films of each batch get a drawn opacity (`hilum.anomaly.opacities`) and all of them, with the same
+chance, go through the same changes of position, aspect ratio, exposure, sharpness and noise, and get the same
+letters and wires. So nothing but the opacity tells the two halves apart, and what cameras and archives do to
+a film is no help. The network is `Trunk` with a light decoder (Lin et al., feature pyramid networks, CVPR
+2017) that draws the map, and a head that names the film.
+"""
+
+import copy
+from typing import Any, cast
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hilum.anomaly import Advance, HealthyFilms
+from hilum.anomaly.features import FeatureNet
+from hilum.anomaly.features.trunk import Trunk
+from hilum.anomaly.opacities import add_distractor, add_opacity, lung_field, strange_film
+from hilum.data.augment import Augment
+from hilum.data.images import Pixels
+from hilum.errors import RecipeError
+
+POSITION = Augment(rotate=15, translate=0.08, scale=0.2, aspect=0.35, flip=0.5)
+EXPOSURE = Augment(gamma=0.4, contrast=0.2, blur=1.5, sharpen=1.5, noise=0.05)
+STRANGE = 0.06
+"""Share of the changed films that are no chest film any more."""
+
+
+class PretextNet(FeatureNet):
+    """`trunk`: maps at strides 4, 8, 16; `locate`: "batch 1 rows/4 cols/4", logits of an opacity at each
+    place; `name_it`: "batch", the logit that the film holds one."""
+
+    reads = "a network that learnt to find opacities drawn into healthy films"
+
+    def __init__(self, pixels: Pixels, choices: dict[str, Any]) -> None:
+        super().__init__(pixels)
+        self.choices = choices
+        width, blocks = choices["width"], choices["blocks"]
+        self.trunk = Trunk(width, blocks)
+        self.sides = nn.ModuleList(nn.Conv2d(width * 2**stage, width, 1) for stage in range(3))
+        self.map_head = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, 1, 1)
+        )
+        self.head = nn.Linear(2 * self.trunk.width, 1)
+        nn.init.zeros_(self.head.weight)
+
+    def forward(self, x: Float[Tensor, "batch 1 rows cols"]) -> tuple[Tensor, ...]:
+        """Maps at strides 4, 8 and 16."""
+        return self.trunk(x)
+
+    def both(self, x: Float[Tensor, "batch 1 rows cols"]) -> tuple[Tensor, Tensor]:
+        """Logits of the places "batch rows/4 cols/4" and of the film "batch"."""
+        return self._judged(self.trunk(x))
+
+    def read(self, x: Float[Tensor, "batch 1 rows cols"]) -> tuple[Tensor, Tensor, Tensor]:
+        """As `both`, and the vector of the film, "batch 3*dim": mean, largest value and standard deviation of
+        each of the deepest maps."""
+        maps = self.trunk(x)
+        deep = maps[2].flatten(2)
+        vector = torch.cat([deep.mean(2), deep.amax(2), deep.std(2, correction=0)], dim=1)
+        return *self._judged(maps), vector
+
+    def _judged(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        down = self.sides[2](maps[2])
+        for stage in (1, 0):
+            down = functional.interpolate(down, maps[stage].shape[-2:], mode="bilinear", align_corners=False)
+            down = functional.relu(down + self.sides[stage](maps[stage]))
+        deep = maps[2].flatten(2)
+        pooled = torch.cat([deep.mean(2), deep.amax(2)], dim=1)
+        return self.map_head(down)[:, 0], self.head(pooled)[:, 0]
+
+    def learn(self, films: HealthyFilms, seed: int, advance: Advance) -> None:
+        """Trains with AdamW and averaged weights; the weights are drawn from torch's generator anew."""
+        choices = self.choices
+        fresh = PretextNet(self.pixels, choices)
+        self.load_state_dict(fresh.state_dict())
+        cast(Any, self).to(memory_format=torch.channels_last)  # twice as fast in bf16
+        images = films.images
+        lungs = [lung_field(image) for image in images]
+        chance = np.random.default_rng(seed)
+        optimizer = torch.optim.AdamW(self.parameters(), lr=choices["lr"], weight_decay=0.05)
+        steps = choices["steps"]
+        average = copy.deepcopy(self)
+        self.train()
+        order: list[int] = []
+        for step in range(steps):
+            _set_rate(optimizer, choices["lr"], step, steps)
+            while len(order) < choices["batch_size"]:
+                order += chance.permutation(len(images)).tolist()
+            chosen, order = order[: choices["batch_size"]], order[choices["batch_size"] :]
+            x, where, drawn = self._batch(images, lungs, chosen, chance)
+            with torch.autocast("cpu", torch.bfloat16, enabled=choices["precision"] == "bf16"):
+                places, film = self.both(x)
+            loss = functional.binary_cross_entropy_with_logits(film.float(), drawn)
+            loss = loss + _map_loss(places.float(), where)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.parameters(), 1.0)
+            optimizer.step()
+            _average(average, self, min(0.995, (1 + step) / (10 + step)))
+            advance(step + 1, steps)
+        self.load_state_dict(average.state_dict())
+        cast(Any, self).to(memory_format=torch.contiguous_format)
+        self.eval()
+
+    def _batch(
+        self, images: np.ndarray, lungs: list[np.ndarray], chosen: list[int], chance: np.random.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Films "batch 1 rows cols", strengths "batch rows/4 cols/4", and 1.0 where an opacity was drawn."""
+        films, masks = [], []
+        for count, index in enumerate(chosen):
+            film, mask = images[index], np.zeros_like(images[index])
+            if count % 2:
+                if chance.random() < STRANGE:
+                    film, mask = strange_film(film, chance)
+                else:
+                    film, mask = add_opacity(film, lungs[index], chance, images[chance.integers(len(images))])
+            film, mask = varied(film, mask, chance)
+            films.append(film)
+            masks.append(mask)
+        x = torch.from_numpy(self.pixels.standardized(np.stack(films)))[:, None]
+        where = torch.from_numpy(np.stack(masks))[:, None]
+        rows, cols = (-(-side // 4) for side in x.shape[-2:])
+        where = functional.adaptive_avg_pool2d(where, (rows, cols))[:, 0]
+        drawn = torch.tensor([float(count % 2) for count in range(len(chosen))])
+        return x.contiguous(memory_format=torch.channels_last), where, drawn
+
+
+def varied(film: np.ndarray, mask: np.ndarray, chance: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The changes that both halves go through. uint8 film and mask -> float32 of the same shape in 0..1; the
+    mask takes the film's new position."""
+    if chance.random() < 0.3:
+        film = add_distractor(film, chance)
+    if chance.random() < 0.3:  # films that come smaller or more compressed
+        film = _compressed(film, chance)
+    place = int(chance.integers(2**32))
+    moved = POSITION(film, np.random.default_rng(place))
+    mask = POSITION(mask, np.random.default_rng(place))
+    return EXPOSURE(np.rint(moved * 255).astype(np.uint8), chance), mask
+
+
+def _compressed(film: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+    _, data = cv2.imencode(".jpg", film, [cv2.IMWRITE_JPEG_QUALITY, int(chance.integers(30, 96))])
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE))
+
+
+def _map_loss(places: Tensor, where: Tensor) -> Tensor:
+    """Cross-entropy with the strength as a soft label; a place with a full opacity counts five-fold, since
+    most places are clear."""
+    loss = functional.binary_cross_entropy_with_logits(places, where, reduction="none")
+    return (loss * (1 + 4 * where)).mean() * 2
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, lr: float, step: int, steps: int) -> None:
+    """Linear warm-up over a twentieth of the steps, then half a cosine."""
+    warm = max(1, steps // 20)
+    share = (step + 1) / warm if step < warm else 0.5 * (1 + np.cos(np.pi * (step - warm) / (steps - warm)))
+    for group in optimizer.param_groups:
+        group["lr"] = lr * share
+
+
+@torch.no_grad()
+def _average(average: nn.Module, net: nn.Module, decay: float) -> None:
+    for mean, new in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
+        if mean.is_floating_point():
+            mean.lerp_(new, 1 - decay)
+        else:
+            mean.copy_(new)
+
+
+def build(
+    pixels: Pixels,
+    width: int = 32,
+    blocks: int = 1,
+    steps: int = 700,
+    batch_size: int = 32,
+    lr: float = 2e-3,
+    precision: str = "bf16",
+) -> PretextNet:
+    """`width`, `blocks`: of the trunk; `steps` of `batch_size` films each; `lr`: of AdamW; `precision` of the
+    training: 'bf16' (autocast) or 'fp32'."""
+    if steps < 1 or batch_size < 2 or width < 1 or blocks < 1:
+        raise RecipeError(
+            f"pretext: width {width}, blocks {blocks}, steps {steps}, batch_size {batch_size} are too small",
+            "choose 1 or more, and two films per batch",
+        )
+    if precision not in ("bf16", "fp32"):
+        raise RecipeError(f"pretext: precision {precision!r} is not known", "choose 'bf16' or 'fp32'")
+    if not lr > 0:
+        raise RecipeError(f"pretext: lr is {lr}", "choose more than 0")
+    choices = {
+        "width": width,
+        "blocks": blocks,
+        "steps": steps,
+        "batch_size": batch_size,
+        "lr": lr,
+        "precision": precision,
+    }
+    return PretextNet(pixels, choices).eval()

@@ -1,0 +1,364 @@
+"""Drawn opacities: what pneumonia does to a film, laid over healthy films, so that a network can learn to
+find it without ever seeing a sick one.
+
+A lung field full of fluid lets as few X-rays through as the heart does. So a drawn opacity moves the smooth
+part of the film towards the grey of soft tissue and fades the fine part, the vessels; ribs stay. What is
+drawn follows the textbook: lobar and segmental consolidation with a soft border, patches scattered over both
+lungs, haze, streaks along the bronchi around the hila, fluid at the bottom, and one whole white lung. A
+pasted piece of another place (Li et al., "CutPaste", CVPR 2021) stands for everything else.
+
+Distractors (a letter, a wire, a disc) are drawn on films with and without an opacity alike: they are no
+disease.
+"""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+Generator = np.random.Generator
+Layer = np.ndarray  # float32 "rows cols"
+
+
+def lung_field(film: np.ndarray) -> np.ndarray:
+    """uint8 "rows cols" of a healthy film -> bool of the same shape: the air-filled lungs.
+
+    Lungs are darker than their surroundings, lie within the body, and are large: what is dark and joined to
+    the upper or a lateral border is air around the child. On a sick film only the part that still holds air
+    is found. All False where nothing fits.
+    """
+    rows, cols = film.shape
+    side = min(rows, cols)
+    smooth = cv2.GaussianBlur(film.astype(np.float32) / 255, (0, 0), 0.012 * side)
+    middle = smooth[rows // 4 : rows - rows // 4, cols // 4 : cols - cols // 4]
+    _, parts = cv2.connectedComponents((smooth < 0.6 * np.median(middle)).astype(np.uint8))
+    touching = np.unique(np.concatenate([parts[0], parts[:, 0], parts[:, -1]]))
+    outside = np.isin(parts, touching[touching > 0])
+    body = (~outside).astype(np.float32)
+    reach = 0.14 * side
+    around = cv2.GaussianBlur(smooth * body, (0, 0), reach) / np.maximum(
+        cv2.GaussianBlur(body, (0, 0), reach), 1e-3
+    )
+    y, x = _grid(rows, cols)
+    chest = (np.abs(x - 0.5) < 0.43) & (y > 0.1) & (y < 0.88)
+    dark = ((smooth < around - 0.01) & ~outside & chest).astype(np.uint8)
+    width = max(3, int(0.04 * side) | 1)
+    brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
+    dark = cv2.morphologyEx(cv2.morphologyEx(dark, cv2.MORPH_CLOSE, brush), cv2.MORPH_OPEN, brush)
+    _, parts, numbers, centres = cv2.connectedComponentsWithStats(np.asarray(dark))
+    areas = numbers[:, cv2.CC_STAT_AREA]
+    found = np.zeros((rows, cols), bool)
+    for part in np.argsort(-areas[1:], kind="stable")[:2] + 1:
+        central = 0.2 < centres[part, 1] / rows < 0.75
+        if central and areas[part] > max(0.02 * rows * cols, 0.25 * areas[1:].max()):
+            found |= parts == part
+    return found
+
+
+def add_opacity(
+    film: np.ndarray, lung: np.ndarray, chance: Generator, other: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """A film with one drawn disease, and how much of it lies where.
+
+    film: uint8 "rows cols"; lung: its `lung_field`; other: a film that a piece may be pasted from (itself
+    when None). Returns the changed film, uint8, and the strength at each pixel, uint8, 0 where nothing was
+    drawn and 255 where the lung is as dense as soft tissue. Every pixel of strength 0 is as it was.
+    """
+    image = film.astype(np.float32) / 255
+    if not lung.any():
+        return _pasted(film, film if other is None else other, chance)
+    if chance.random() < 0.1:
+        return _pasted(film, film if other is None else other, chance)
+    strength = np.zeros(film.shape, np.float32)
+    streaks = np.zeros(film.shape, np.float32)
+    kinds = [_KINDS[chance.choice(len(_KINDS), p=_SHARES)] for _ in range(1 + int(chance.random() < 0.3))]
+    for kind in kinds:
+        strength = 1 - (1 - strength) * (1 - kind(lung, chance))
+    if _interstitial in kinds or chance.random() < 0.35:
+        streaks = _streaks(lung, chance)
+    side = min(film.shape)
+    tissue = _tissue_grey(image, lung) + chance.uniform(-0.05, 0.05)
+    smooth = cv2.GaussianBlur(image, (0, 0), chance.uniform(0.01, 0.03) * side)
+    fine = image - smooth
+    fade = 1 - strength * chance.uniform(0.2, 0.9)
+    denser = smooth + strength * np.maximum(tissue - smooth, 0)
+    changed = denser + fine * fade + streaks
+    strength = np.clip(strength + 3 * np.abs(streaks), 0, 1)
+    strength = np.where(strength < 0.02, 0, strength)
+    changed = np.where(strength > 0, changed, image)
+    return _to_uint8(changed), _to_uint8(strength)
+
+
+def add_distractor(film: np.ndarray, chance: Generator) -> np.ndarray:
+    """uint8 -> uint8: a letter, a wire or a disc of metal, as they lie on films of every kind."""
+    film = film.copy()
+    rows, cols = film.shape
+    side = min(rows, cols)
+    bright = int(chance.integers(170, 256))
+    kind = chance.integers(3)
+    if kind == 0:
+        where = (int(chance.uniform(0, 0.9) * cols), int(chance.uniform(0.05, 0.4) * rows))
+        letter = "RLAP"[chance.integers(4)]
+        cv2.putText(
+            film, letter, where, cv2.FONT_HERSHEY_SIMPLEX, chance.uniform(0.15, 0.5) * side / 128, bright
+        )
+    elif kind == 1:
+        x = chance.uniform(0.1, 0.9, 4) * cols
+        y = np.sort(chance.uniform(0, 1, 4)) * rows
+        t = np.linspace(0, 1, 40)[:, None]
+        weights = np.hstack([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3])
+        curve = np.rint(weights @ np.column_stack([x, y])).astype(np.int32)
+        over = film.copy()
+        cv2.polylines(over, [curve], False, bright, 1, cv2.LINE_AA)
+        film = cv2.addWeighted(film, 0.5, over, 0.5, 0)
+    else:
+        where = (int(chance.uniform(0.1, 0.9) * cols), int(chance.uniform(0.1, 0.9) * rows))
+        cv2.circle(film, where, max(1, int(chance.uniform(0.01, 0.025) * side)), bright, -1, cv2.LINE_AA)
+    return np.asarray(film)
+
+
+def strange_film(film: np.ndarray, chance: Generator) -> tuple[np.ndarray, np.ndarray]:
+    """What is no upright chest film: noise, a negative, a turned film, a shuffled one, an even grey with a
+    gradient. uint8 -> the picture and the strength, uint8, half everywhere."""
+    kind = int(chance.integers(5))
+    rows, cols = film.shape
+    if kind == 0:
+        grain = _noise(film.shape, chance.uniform(0.5, 0.1 * min(rows, cols)), chance)
+        picture = _to_uint8(0.5 + chance.uniform(0.1, 0.4) * grain)
+    elif kind == 1:
+        picture = 255 - film
+    elif kind == 2:
+        turns = int(chance.integers(1, 4))
+        picture = np.asarray(cv2.resize(np.rot90(film, turns), (cols, rows)))
+    elif kind == 3:
+        picture = np.roll(film, (rows // 2, cols // 2), (0, 1))
+    else:
+        y, x = _grid(rows, cols)
+        picture = _to_uint8(chance.uniform() + chance.uniform(-1, 1) * y + chance.uniform(-1, 1) * x)
+    return np.ascontiguousarray(picture), np.full_like(film, 128)
+
+
+# -- shapes: float32 "rows cols" in 0..1, the strength of the opacity ----------------------------------------
+
+
+def _consolidation(lung: np.ndarray, chance: Generator) -> Layer:
+    """One lobe or segment: a crumpled ellipse with a soft border, dense, sometimes cut by a fissure."""
+    return _blob(lung, chance, chance.uniform(0.08, 0.26), chance.uniform(0.3, 1.0), spill=True)
+
+
+def _patches(lung: np.ndarray, chance: Generator) -> Layer:
+    """Bronchopneumonia: several small soft patches in both lungs."""
+    clear = np.ones(lung.shape, np.float32)
+    for _ in range(int(chance.integers(3, 9))):
+        clear *= 1 - _blob(lung, chance, chance.uniform(0.03, 0.09), chance.uniform(0.2, 0.7), spill=False)
+    return 1 - clear
+
+
+def _haze(lung: np.ndarray, chance: Generator) -> Layer:
+    """Ground glass over one or both lungs: weak, and uneven on a large scale."""
+    side = min(lung.shape)
+    where = _soft(_some_lungs(lung, chance, both=0.75), chance.uniform(0.01, 0.04) * side)
+    uneven = 0.65 + 0.35 * _noise(lung.shape, chance.uniform(0.1, 0.3) * side, chance)
+    return np.clip(where * uneven * chance.uniform(0.2, 0.75), 0, 1)
+
+
+def _interstitial(lung: np.ndarray, chance: Generator) -> Layer:
+    """Perihilar haze of both lungs; `add_opacity` lays streaks over it."""
+    y, x = _grid(*lung.shape)
+    hilum = chance.uniform(0.4, 0.6)
+    near = np.exp(-(((x - 0.5) / chance.uniform(0.15, 0.3)) ** 2) - ((y - hilum) / 0.25) ** 2)
+    side = min(lung.shape)
+    uneven = 0.6 + 0.4 * _noise(lung.shape, 0.05 * side, chance)
+    wide = cv2.dilate(lung.astype(np.uint8), np.ones((3, 3), np.uint8))
+    return np.clip(_soft(wide, 0.015 * side) * near * uneven * chance.uniform(0.25, 0.85), 0, 1).astype(
+        np.float32
+    )
+
+
+def _hilar(lung: np.ndarray, chance: Generator) -> Layer:
+    """Swollen hila and cuffed bronchi: patches along the inner border of one or both lungs, spilling over the
+    edge of the heart."""
+    both = chance.random() < 0.7
+    inner = _inner_border(_some_lungs(lung, chance, both=1.0 if both else 0.0))
+    clear = np.ones(lung.shape, np.float32)
+    for _ in range(int(chance.integers(2, 7))):
+        radius, strength = chance.uniform(0.03, 0.12), chance.uniform(0.25, 0.9)
+        clear *= 1 - _blob(lung, chance, radius, strength, spill=True, centres=inner)
+    return 1 - clear
+
+
+def _effusion(lung: np.ndarray, chance: Generator) -> Layer:
+    """Fluid, or a dense lower lobe, from the bottom of one lung up: the diaphragm vanishes."""
+    one = _some_lungs(lung, chance, both=0.15)
+    rows = np.flatnonzero(one.any(1))
+    low, high = rows[-1], rows[0]
+    level = low - chance.uniform(0.15, 0.7) * (low - high)
+    side = min(lung.shape)
+    y = np.arange(lung.shape[0])[:, None] + chance.uniform(-0.4, 0.4) * np.arange(lung.shape[1])[None]
+    y = y - y[:, lung.any(0)].mean() + np.arange(lung.shape[0]).mean()
+    rising = 1 / (1 + np.exp(-(y - level) / (chance.uniform(0.01, 0.06) * side)))
+    return (_soft(one, 0.012 * side) * rising * chance.uniform(0.4, 1.0)).astype(np.float32)
+
+
+def _white_lung(lung: np.ndarray, chance: Generator) -> Layer:
+    """Nearly all of one lung."""
+    side = min(lung.shape)
+    uneven = 0.85 + 0.15 * _noise(lung.shape, 0.15 * side, chance)
+    one = _soft(_some_lungs(lung, chance, both=0.2), 0.015 * side)
+    return np.clip(one * uneven * chance.uniform(0.5, 1.0), 0, 1)
+
+
+_KINDS: tuple[Callable[[np.ndarray, Generator], Layer], ...] = (
+    _consolidation,
+    _patches,
+    _haze,
+    _interstitial,
+    _hilar,
+    _effusion,
+    _white_lung,
+)
+_SHARES = (0.25, 0.12, 0.16, 0.18, 0.17, 0.07, 0.05)
+
+
+def _inner_border(lung: np.ndarray) -> np.ndarray:
+    """Lung pixels near the midline of the chest, in the middle third of its height."""
+    ys = np.nonzero(lung)[0]
+    y, x = np.mgrid[0 : lung.shape[0], 0 : lung.shape[1]]
+    height = np.quantile(ys, (0.25, 0.75))
+    near = np.abs(x - lung.shape[1] / 2) < 0.22 * lung.shape[1]
+    found = lung & near & (y > height[0]) & (y < height[1])
+    return found if found.any() else lung
+
+
+def _blob(
+    lung: np.ndarray,
+    chance: Generator,
+    radius: float,
+    strength: float,
+    spill: bool,
+    centres: np.ndarray | None = None,
+) -> Layer:
+    rows, cols = lung.shape
+    side = min(rows, cols)
+    ys, xs = np.nonzero(lung if centres is None else centres)
+    pick = int(chance.integers(len(ys)))
+    y, x = np.mgrid[0:rows, 0:cols].astype(np.float32)
+    turn = chance.uniform(0, np.pi)
+    stretch = np.exp(chance.uniform(-0.5, 0.5))
+    dy, dx = (y - ys[pick]) / (radius * side), (x - xs[pick]) / (radius * side)
+    u, v = np.cos(turn) * dx + np.sin(turn) * dy, -np.sin(turn) * dx + np.cos(turn) * dy
+    away = np.sqrt((u * stretch) ** 2 + (v / stretch) ** 2)
+    away += chance.uniform(0.1, 0.5) * _noise((rows, cols), chance.uniform(0.3, 0.8) * radius * side, chance)
+    border = chance.uniform(0.05, 0.35)
+    shape = 1 / (1 + np.exp(np.clip((away - 1) / border, -30, 30)))
+    if spill and chance.random() < 0.3:  # a fissure: one straight sharp border
+        angle = chance.uniform(0, 2 * np.pi)
+        shape /= 1 + np.exp(np.clip(-(np.cos(angle) * dx + np.sin(angle) * dy + 0.3) / 0.08, -30, 30))
+    uneven = 1 + chance.uniform(0, 0.4) * _noise((rows, cols), 0.03 * side, chance)
+    reach = lung.astype(np.uint8)
+    if spill:
+        width = max(3, int(0.05 * side) | 1)
+        reach = np.asarray(cv2.dilate(reach, np.ones((width, width), np.uint8)))
+    return np.clip(shape * uneven * strength * _soft(reach, 0.015 * side), 0, 1).astype(np.float32)
+
+
+def _streaks(lung: np.ndarray, chance: Generator) -> Layer:
+    """Thickened markings: a net of thin ridges in noise, and bronchi that run out from the hila."""
+    side = min(lung.shape)
+    grain = _noise(lung.shape, max(chance.uniform(0.006, 0.018) * side, 0.6), chance)
+    net = np.clip(1 - 2.5 * np.abs(grain), -0.5, 1)
+    level = chance.uniform(0.2, 1)
+    both = level * net + (1.2 - level) * _bronchi(lung, chance)
+    _, x = _grid(*lung.shape)
+    near = np.exp(-(((x - 0.5) / chance.uniform(0.15, 0.5)) ** 2))
+    patchy = np.clip(0.6 + 0.6 * _noise(lung.shape, 0.12 * side, chance), 0, 1)
+    return (_soft(lung, 0.01 * side) * near * patchy * both * chance.uniform(0.03, 0.11)).astype(np.float32)
+
+
+def _bronchi(lung: np.ndarray, chance: Generator) -> Layer:
+    """Lines from both hila towards the edge of the lung, the inner ones thicker, 0..1."""
+    rows, cols = lung.shape
+    side = min(rows, cols)
+    canvas = np.zeros((rows, cols), np.uint8)
+    ys, xs = np.nonzero(_inner_border(lung))
+    for _ in range(int(chance.integers(10, 40))):
+        pick = int(chance.integers(len(ys)))
+        outwards = np.sign(xs[pick] - cols / 2) or 1.0
+        heading = chance.normal(0, 0.8)
+        place = np.array([xs[pick], ys[pick]], float)
+        points = [place.copy()]
+        for _ in range(int(chance.integers(3, 8))):
+            heading += chance.normal(0, 0.25)
+            place += 0.04 * side * np.array([outwards * np.cos(heading), np.sin(heading)])
+            points.append(place.copy())
+        line = np.rint(np.array(points)).astype(np.int32)
+        thick = 1 + int(chance.random() < 0.4 * side / 128)
+        cv2.polylines(canvas, [line], False, int(chance.integers(120, 256)), thick, cv2.LINE_AA)
+    return _soft(canvas, chance.uniform(0.003, 0.01) * side) / 255
+
+
+def _pasted(film: np.ndarray, other: np.ndarray, chance: Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A piece of another place, and perhaps of another film, brighter or darker, with a soft border."""
+    rows, cols = film.shape
+    high, wide = (max(4, int(chance.uniform(0.08, 0.3) * side)) for side in (rows, cols))
+    top, left = int(chance.integers(rows - high + 1)), int(chance.integers(cols - wide + 1))
+    top = int(np.clip(top, rows // 8, max(rows // 8, rows - high - rows // 8)))
+    left = int(np.clip(left, cols // 8, max(cols // 8, cols - wide - cols // 8)))
+    y, x = int(chance.integers(rows - high + 1)), int(chance.integers(cols - wide + 1))
+    mask = np.zeros(film.shape, np.float32)
+    mask[top : top + high, left : left + wide] = 1
+    mask = np.minimum(_soft(mask, chance.uniform(0.005, 0.03) * min(rows, cols)), 1)
+    mask = np.where(mask < 0.02, 0, mask) * chance.uniform(0.5, 1)
+    piece = film.astype(np.float32)
+    piece[top : top + high, left : left + wide] = other[y : y + high, x : x + wide]
+    piece = piece * np.exp(chance.uniform(-0.3, 0.3))
+    changed = film + mask * (piece - film)
+    return np.rint(np.clip(changed, 0, 255)).astype(np.uint8), _to_uint8(mask)
+
+
+# -- pieces ------------------------------------------------------------------------------------------------
+
+
+def _grid(rows: int, cols: int) -> tuple[np.ndarray, np.ndarray]:
+    """y and x of the pixel centres as shares of the sides, broadcastable."""
+    return (np.arange(rows)[:, None] + 0.5) / rows, (np.arange(cols)[None] + 0.5) / cols
+
+
+def _noise(shape: tuple[int, ...], scale: float, chance: Generator) -> Layer:
+    """Smooth noise of unit standard deviation, with details of about `scale` pixels."""
+    rows, cols = shape
+    step = max(1, int(scale))  # drawn coarsely and enlarged: a wide blur of a large film is slow
+    small = chance.standard_normal((rows // step + 4, cols // step + 4)).astype(np.float32)
+    small = np.asarray(cv2.GaussianBlur(small, (0, 0), max(scale / step, 0.5)))
+    small = (small / max(float(small.std()), 1e-6)).astype(np.float32)
+    large = cv2.resize(small, None, fx=step, fy=step, interpolation=cv2.INTER_CUBIC)
+    return np.asarray(large[step : step + rows, step : step + cols])
+
+
+def _soft(mask: np.ndarray, sd: float) -> Layer:
+    return np.asarray(cv2.GaussianBlur(mask.astype(np.float32), (0, 0), max(sd, 0.3)))
+
+
+def _some_lungs(lung: np.ndarray, chance: Generator, both: float) -> np.ndarray:
+    """Both lungs, or those of one half of the film."""
+    if chance.random() < both:
+        return lung
+    centre = round(float(np.nonzero(lung)[1].mean()))
+    half = lung.copy()
+    if chance.random() < 0.5:
+        half[:, :centre] = False
+    else:
+        half[:, centre:] = False
+    return half if half.any() else lung
+
+
+def _tissue_grey(image: Layer, lung: np.ndarray) -> float:
+    """The grey of heart and diaphragm: the upper quartile of what lies around the lungs."""
+    ys, xs = np.nonzero(lung)
+    box = (slice(ys.min(), ys.max() + 1), slice(xs.min(), xs.max() + 1))
+    inside = image[box][~lung[box]]
+    return float(np.quantile(inside, 0.6)) if inside.size else float(image.max())
+
+
+def _to_uint8(values: Layer) -> np.ndarray:
+    return np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)

@@ -1,0 +1,295 @@
+"""What the detectors that draw a film again share: losses, training, and the score of a residual.
+
+A network that has only drawn healthy films should draw a healthy film well and an opacity badly. What it
+draws badly everywhere (edges of ribs, the outline of the child) says nothing, so a residual is compared at
+each pixel with the residuals of healthy films there: the map is its distance from their mean in standard
+deviations (Baur et al., "Autoencoders for unsupervised anomaly segmentation", Medical Image Analysis 2021,
+discuss residual maps and their limits). The score of a film is the mean of the strangest pixels.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hilum.anomaly import Advance, Detector, HealthyFilms, Scored
+from hilum.anomaly.features.trunk import Trunk, set_norms
+from hilum.anomaly.opacities import lung_field
+from hilum.data.images import Pixels
+from hilum.errors import RecipeError, nearest
+
+LOSSES = ("l1", "l2", "ssim", "perceptual")
+SSIM_WINDOW = 7
+SD_FLOOR = 0.2
+"""A pixel's standard deviation is at least this share of the mean one: black borders hardly vary."""
+
+Films = Float[Tensor, "batch 1 rows cols"]
+
+
+# -- losses: how far two films are apart, one number per pixel -----------------------------------------------
+
+
+def ssim_map(a: Films, b: Films, value_range: float = 4.0, window: int = SSIM_WINDOW) -> Films:
+    """Structural similarity at each pixel, -1..1, 1 = alike (Wang et al., IEEE TIP 2004, equation 13), over a
+    square window with even weights and K1 = 0.01, K2 = 0.03. Windows at the border hold fewer pixels.
+
+    `value_range`: the L of the equation; 4 for standardised films, which lie within about -2..2.
+
+    >>> film = torch.rand(1, 1, 16, 16)
+    >>> bool(torch.allclose(ssim_map(film, film), torch.ones(1, 1, 16, 16), atol=1e-4))
+    True
+    """
+
+    def mean(values: Tensor) -> Tensor:
+        return functional.avg_pool2d(values, window, 1, window // 2, count_include_pad=False)
+
+    c1, c2 = (0.01 * value_range) ** 2, (0.03 * value_range) ** 2
+    mean_a, mean_b = mean(a), mean(b)
+    var_a, var_b = mean(a * a) - mean_a**2, mean(b * b) - mean_b**2
+    both = mean(a * b) - mean_a * mean_b
+    luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
+    return luminance * (2 * both + c2) / (var_a + var_b + c2)
+
+
+class Perceptual(nn.Module):
+    """Distance in the features of a seeded, untrained trunk: no disease label and no foreign weights behind
+    it. Each scale is normalised over its channels, squared differences are averaged over them and brought to
+    the film's size (as LPIPS, Zhang et al., CVPR 2018, but without its learnt weights)."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        self.trunk = Trunk(width).eval().requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "Perceptual":
+        """Stays in eval mode: its batch norms are fixed."""
+        return super().train(False)
+
+    def forward(self, a: Films, b: Films) -> Films:
+        """One distance per pixel, 0..4 per scale."""
+        total = torch.zeros_like(a)
+        for one, other in zip(self.trunk(a), self.trunk(b), strict=True):
+            away = (functional.normalize(one, dim=1) - functional.normalize(other, dim=1)).square()
+            total = total + functional.interpolate(
+                away.sum(1, keepdim=True), a.shape[-2:], mode="bilinear", align_corners=False
+            )
+        return total
+
+
+def differences(loss: str, perceptual: Perceptual | None = None) -> Callable[[Films, Films], Films]:
+    """The per-pixel difference of a loss's name; its mean is what training lowers.
+
+    >>> differences("l1")(torch.tensor([[[[1.0]]]]), torch.tensor([[[[3.0]]]])).item()
+    2.0
+    """
+    if loss == "l1":
+        return lambda a, b: (a - b).abs()
+    if loss == "l2":
+        return lambda a, b: (a - b).square()
+    if loss == "ssim":  # alone it leaves the grey level loose
+        return lambda a, b: (1 - ssim_map(a, b)) / 2 + 0.1 * (a - b).abs()
+    if loss == "perceptual":
+        assert perceptual is not None
+        return lambda a, b: perceptual(a, b) + 0.5 * (a - b).abs()
+    raise RecipeError(f"loss {loss!r} is not known", nearest(loss, LOSSES))
+
+
+# -- networks ------------------------------------------------------------------------------------------------
+
+
+def halving(inside: int, outside: int) -> nn.Sequential:
+    """Convolution of stride 2, batch norm, leaky ReLU: half the rows and columns."""
+    return nn.Sequential(
+        nn.Conv2d(inside, outside, 4, stride=2, padding=1), nn.BatchNorm2d(outside), nn.LeakyReLU(0.1)
+    )
+
+
+def doubling(inside: int, outside: int) -> nn.Sequential:
+    """Bilinear enlargement and a convolution (no checkerboards: Odena et al., Distill 2016)."""
+    return nn.Sequential(
+        nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False),
+        nn.Conv2d(inside, outside, 3, padding=1),
+        nn.BatchNorm2d(outside),
+        nn.LeakyReLU(0.1),
+    )
+
+
+class Coder(nn.Module):
+    """Encoder and decoder of `depth` halvings with widths w, 2w, 4w ..., and a bottleneck of `latent` maps.
+
+    The film is brought to a multiple of 2**depth inside, and back.
+    """
+
+    def __init__(self, width: int, depth: int, latent: int) -> None:
+        super().__init__()
+        widths = [min(width * 2**step, 8 * width) for step in range(depth)]
+        self.step = 2**depth
+        self.encoder = nn.Sequential(*(halving(a, b) for a, b in zip([1, *widths], widths, strict=False)))
+        self.narrow = nn.Conv2d(widths[-1], latent, 1)
+        self.widen = nn.Conv2d(latent, widths[-1], 1)
+        back = widths[::-1]
+        outs = [*back[1:], width]
+        self.decoder = nn.Sequential(*(doubling(a, b) for a, b in zip(back, outs, strict=True)))
+        self.last = nn.Conv2d(width, 1, 3, padding=1)
+
+    def encode(self, x: Films) -> Tensor:
+        """Codes "batch latent rows/2**depth cols/2**depth"."""
+        size = [max(1, round(side / self.step)) * self.step for side in x.shape[-2:]]
+        if list(x.shape[-2:]) != size:
+            x = functional.interpolate(x, size, mode="bilinear", align_corners=False)
+        return self.narrow(self.encoder(x))
+
+    def decode(self, code: Tensor, size: torch.Size | tuple[int, ...]) -> Films:
+        """The film of a code."""
+        drawn = self.last(self.decoder(self.widen(code)))
+        if tuple(drawn.shape[-2:]) != tuple(size):
+            drawn = functional.interpolate(drawn, tuple(size), mode="bilinear", align_corners=False)
+        return drawn
+
+    def forward(self, x: Films) -> Films:
+        """The film, drawn again."""
+        return self.decode(self.encode(x), x.shape[-2:])
+
+
+# -- the detectors' base -------------------------------------------------------------------------------------
+
+
+class Reconstruction(Detector):
+    """`coder` draws films again; `center` and `sd`, "rows cols", are the mean and standard deviation of the
+    residual of healthy films at each pixel; `field`, "rows cols", weighs pixels by how often they were lung.
+
+    Subclasses may change what the network is given (`spoil`) and what it is trained on (`loss_of`).
+    """
+
+    center: Tensor
+    sd: Tensor
+    field: Tensor
+
+    def __init__(self, pixels: Pixels, choices: dict[str, Any]) -> None:
+        super().__init__(pixels)
+        self.choices = choices
+        self.coder = Coder(choices["width"], choices["depth"], choices["latent"])
+        self.perceptual = Perceptual() if choices["loss"] == "perceptual" else None
+        self.difference = differences(choices["loss"], self.perceptual)
+        for name in ("center", "sd", "field"):
+            self.register_buffer(name, torch.empty(0, 0))
+
+    def spoil(self, x: Films) -> Films:
+        """What the network sees in training in the place of x."""
+        return x
+
+    def loss_of(self, x: Films) -> Tensor:
+        """The number that training lowers."""
+        return self.difference(self.coder(self.spoil(x)), x).mean()
+
+    def learn(self, films: HealthyFilms, seed: int, advance: Advance) -> None:
+        """Trains the network, then measures its residuals on healthy films.
+
+        The residuals of the films that it learnt from are smaller than those of others, but by about the same
+        factor everywhere, which the ranking of films does not see; the threshold comes from other films.
+        """
+        self.coder = Coder(self.choices["width"], self.choices["depth"], self.choices["latent"])
+        if self.perceptual is not None:
+            self.perceptual.trunk = Trunk(16)
+            set_norms(self.perceptual.trunk, films, seed)
+            self.perceptual.trunk.requires_grad_(False)
+        optimizer = torch.optim.AdamW(self.parameters(), lr=self.choices["lr"], weight_decay=1e-4)
+        epochs = self.choices["epochs"]
+        size = self.choices["batch_size"]
+        steps = epochs * -(-len(films) // size)
+        rates = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, self.choices["lr"], total_steps=max(steps, 2), pct_start=0.1
+        )
+        done = 0
+        self.train()
+        for epoch in range(epochs):
+            for x in films.batches(size, seed + epoch):
+                with torch.autocast("cpu", torch.bfloat16, enabled=self.choices["precision"] == "bf16"):
+                    loss = self.loss_of(x)
+                optimizer.zero_grad(set_to_none=True)
+                loss.float().backward()
+                nn.utils.clip_grad_norm_(self.parameters(), 1.0)
+                optimizer.step()
+                rates.step()
+                done += 1
+                advance(done, steps + 1)
+        self.eval()
+        self._sum_up(films)
+        advance(steps + 1, steps + 1)
+
+    @torch.no_grad()
+    def _sum_up(self, films: HealthyFilms) -> None:
+        """First and second moments of the residual at each pixel, and how often a pixel was lung."""
+        total = squares = torch.zeros(self.pixels.size, dtype=torch.float64)
+        for x in films.batches(32):
+            away = self._residual(x).double()
+            total, squares = total + away.sum(0), squares + away.square().sum(0)
+        self.center = (total / len(films)).float()
+        variance = (squares / len(films) - self.center.double().square()).clamp(min=0)
+        sd = variance.sqrt().float()
+        self.sd = sd.clamp(min=max(SD_FLOOR * float(sd.mean()), 1e-6))
+        often = np.mean([lung_field(image) for image in films.images], axis=0)
+        self.field = torch.from_numpy(often.astype(np.float32))
+
+    def _residual(self, x: Films) -> Float[Tensor, "batch rows cols"]:
+        return self._smoothed(self.difference(self.coder(x), x))[:, 0]
+
+    def _smoothed(self, away: Films) -> Films:
+        """Mean over a small window: a lesion is larger than a pixel."""
+        window = self.choices["smooth"]
+        if window == 1:
+            return away
+        return functional.avg_pool2d(away, window, 1, window // 2, count_include_pad=False)
+
+    def measure(self, x: Films) -> Scored:
+        """The standardised residual; its largest values give the score."""
+        drawn = self.coder(x)
+        away = self._smoothed(self.difference(drawn, x))[:, 0]
+        strange = (away - self.center) / self.sd
+        if self.choices["field"] == "lung":
+            weight = (self.field / self.field.max().clamp(min=1e-6)).clamp(min=0.02)
+            strange = strange * weight
+        flat = strange.flatten(1)
+        count = max(1, round(self.choices["top"] * flat.shape[1]))
+        return Scored(flat.topk(count, dim=1).values.mean(1), strange, drawn[:, 0])
+
+
+SMALLEST: dict[str, Any] = {
+    "width": 4,
+    "depth": 3,
+    "latent": 4,
+    "epochs": 2,
+    "batch_size": 4,
+    "precision": "fp32",
+}
+
+
+def checked(who: str, **choices: Any) -> dict[str, Any]:
+    """The options that every reconstruction detector has; RecipeError for a value out of range."""
+    for name in ("width", "latent", "epochs", "depth"):
+        if choices[name] < 1:
+            raise RecipeError(f"{who}: {name} is {choices[name]}", "choose 1 or more")
+    if choices["batch_size"] < 2:
+        raise RecipeError(f"{who}: batch_size is {choices['batch_size']}", "choose 2 or more")
+    if choices["depth"] > 6:
+        raise RecipeError(f"{who}: depth is {choices['depth']}", "choose 6 or less")
+    if choices["loss"] not in LOSSES:
+        raise RecipeError(
+            f"{who}: loss {choices['loss']!r} is not known", nearest(str(choices["loss"]), LOSSES)
+        )
+    if choices["field"] not in ("film", "lung"):
+        raise RecipeError(f"{who}: field {choices['field']!r} is not known", "choose 'film' or 'lung'")
+    if choices["precision"] not in ("bf16", "fp32"):
+        raise RecipeError(
+            f"{who}: precision {choices['precision']!r} is not known", "choose 'bf16' or 'fp32'"
+        )
+    if choices["smooth"] < 1 or choices["smooth"] % 2 == 0:
+        raise RecipeError(f"{who}: smooth is {choices['smooth']}", "choose an odd number, 1 or more")
+    if not 0 < choices["top"] <= 1:
+        raise RecipeError(f"{who}: top is {choices['top']}", "choose a share above 0, up to 1")
+    if not choices["lr"] > 0:
+        raise RecipeError(f"{who}: lr is {choices['lr']}", "choose more than 0")
+    return choices

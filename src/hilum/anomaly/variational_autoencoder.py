@@ -1,0 +1,120 @@
+"""Variational auto-encoder: the codes of healthy films are pressed into a standard normal cloud.
+
+Kingma & Welling, "Auto-encoding variational Bayes", ICLR 2014, with the weight of the divergence as an option
+(Higgins et al., beta-VAE, ICLR 2017). A film scores by its residual and, as an option, by how far its code
+lies from the cloud (the divergence, Zimmerer et al., MIDL 2019, combine both).
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hilum.anomaly import Advance, HealthyFilms, Scored, reconstruction
+from hilum.anomaly.reconstruction import Films, Reconstruction, checked
+from hilum.data.images import Pixels
+from hilum.errors import RecipeError
+
+SMALLEST: dict[str, Any] = reconstruction.SMALLEST
+
+
+def divergence(mean: Tensor, log_variance: Tensor) -> Float[Tensor, " batch"]:
+    """Kullback-Leibler divergence of a normal cloud from the standard one, in nats, summed over a film's code
+    (appendix B of Kingma & Welling).
+
+    >>> divergence(torch.tensor([[1.0, 0.0]]), torch.zeros(1, 2)).item()
+    0.5
+    """
+    each = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
+    return each.flatten(1).sum(1)
+
+
+class VariationalAutoencoder(Reconstruction):
+    """`spread` gives the logarithm of the variance of each number of the code; the coder's own code is the
+    mean. `usual`: mean and standard deviation of the divergence of healthy films."""
+
+    usual: Tensor
+    reads = (
+        "a variational auto-encoder trained on healthy films; residual at each pixel and place of the code"
+    )
+
+    def __init__(self, pixels: Pixels, choices: dict[str, Any]) -> None:
+        super().__init__(pixels, choices)
+        self.spread = self._new_spread()
+        self.register_buffer("usual", torch.zeros(2))
+
+    def _new_spread(self) -> nn.Conv2d:
+        spread = nn.Conv2d(self.choices["latent"], self.choices["latent"], 1)
+        nn.init.zeros_(spread.weight)
+        nn.init.constant_(spread.bias, -2.0)  # type: ignore[arg-type]
+        return spread
+
+    def learn(self, films: HealthyFilms, seed: int, advance: Advance) -> None:
+        """As every reconstruction detector, and the usual divergence of healthy films."""
+        self.spread = self._new_spread()
+        super().learn(films, seed, advance)
+        with torch.no_grad():
+            found = torch.cat([self._divergence(x) for x in films.batches(32)])
+        self.usual = torch.stack([found.mean(), found.std(correction=0).clamp(min=1e-6)])
+
+    def loss_of(self, x: Films) -> Tensor:
+        """Difference per pixel + beta x divergence per pixel."""
+        mean = self.coder.encode(x)
+        log_variance = self.spread(mean).clamp(-8, 4)
+        code = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+        drawn = self.coder.decode(code, x.shape[-2:])
+        share = divergence(mean.float(), log_variance.float()).mean() / x[0].numel()
+        return self.difference(drawn, x).mean() + self.choices["beta"] * share
+
+    def measure(self, x: Films) -> Scored:
+        """The residual's score, and `divergence` times the standardised divergence of the code."""
+        found = super().measure(x)
+        weight = self.choices["divergence"]
+        if not weight:
+            return found
+        away = (self._divergence(x) - self.usual[0]) / self.usual[1]
+        return found._replace(score=found.score + weight * functional.softplus(away))
+
+    def _divergence(self, x: Films) -> Float[Tensor, " batch"]:
+        mean = self.coder.encode(x)
+        return divergence(mean, self.spread(mean).clamp(-8, 4))
+
+
+def build(
+    pixels: Pixels,
+    loss: str = "l1",
+    beta: float = 0.3,
+    divergence: float = 0.0,
+    width: int = 16,
+    depth: int = 5,
+    latent: int = 32,
+    epochs: int = 20,
+    batch_size: int = 32,
+    lr: float = 2e-3,
+    smooth: int = 5,
+    top: float = 0.02,
+    field: str = "film",
+    precision: str = "bf16",
+) -> VariationalAutoencoder:
+    """`beta`: weight of the divergence in training; `divergence`: its weight in the score. The others as in
+    autoencoder."""
+    for name, value in (("beta", beta), ("divergence", divergence)):
+        if not value >= 0:
+            raise RecipeError(f"variational_autoencoder: {name} is {value}", "choose 0 or more")
+    choices = checked(
+        "variational_autoencoder",
+        loss=loss,
+        width=width,
+        depth=depth,
+        latent=latent,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        smooth=smooth,
+        top=top,
+        field=field,
+        precision=precision,
+    )
+    return VariationalAutoencoder(pixels, {**choices, "beta": beta, "divergence": divergence})

@@ -1,0 +1,144 @@
+"""The lung field: planted truth, the numbers of the weights, and what is refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hilum.data.sources.phantom import draw
+from hilum.errors import DataError, ModelError
+from hilum.explain import lung_training, lungs
+from hilum.explain.lung_training import overlaps, varied
+from hilum.files import digest
+
+GOLDEN_AREA = 0.2743
+GOLDEN_ODDS = [-7.719, -9.638, -3.915, -6.058]
+
+
+def test_lungs_of_drawn_films_that_it_was_not_trained_on() -> None:
+    films = [
+        draw(np.random.default_rng([77, seed]), label) for seed, label in enumerate(lung_training.LABELS)
+    ]
+    values = [overlaps(lungs.lung_field(film.image)[None], film.lung[None])[0] for film in films]
+    assert np.mean(values) > 0.8
+    whole = np.mean([film.lung.mean() for film in films])
+    assert whole < 0.4  # calling everything lung would score this much
+
+
+@pytest.mark.parametrize("change", ["dark", "pale", "wide"])
+def test_exposure_and_shape_may_change(change: str) -> None:
+    film = draw(np.random.default_rng([78, 1]), "normal")
+    image, lung = film.image, film.lung
+    if change == "dark":
+        image = (image // 2).astype(np.uint8)
+    elif change == "pale":
+        image = (90 + image // 3).astype(np.uint8)
+    else:
+        image, lung = np.repeat(image, 2, 1), np.repeat(lung, 2, 1)
+    assert overlaps(lungs.lung_field(image)[None], lung[None])[0] > 0.75
+
+
+def test_a_mirrored_film_has_the_mirrored_field() -> None:
+    film = draw(np.random.default_rng([79, 2]), "virus").image
+    assert (
+        overlaps(lungs.lung_field(film[:, ::-1].copy())[None], lungs.lung_field(film)[None, :, ::-1])[0]
+        > 0.99
+    )
+
+
+def test_the_weights_still_say_the_same() -> None:
+    """Golden: made once with the weights that are in the package."""
+    film = draw(np.random.default_rng(5), "normal").image
+    found = lungs.lung_field(film)
+    assert abs(float(found.mean()) - GOLDEN_AREA) < 0.002
+    odds = lungs.trained()(lungs.standardised(film[None]))[0, 0]
+    assert torch.allclose(odds[8:64:16, 12].double(), torch.tensor(GOLDEN_ODDS).double(), atol=0.02)
+
+
+def test_the_card_is_that_of_the_weights() -> None:
+    card = lungs.card()
+    data = (lungs.FOLDER / "weights.safetensors").read_bytes()
+    assert card["weights_digest"] == digest(data)
+    assert len(data) < 200_000
+    assert f"{card['iou']['mean']:.0%}".replace("%", " %") in lungs.ERROR
+    assert card["parameters"] == sum(weight.numel() for weight in lungs.LungNet().parameters())
+
+
+def test_foreign_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("weights.safetensors", "card.json"):
+        (tmp_path / name).write_bytes((lungs.FOLDER / name).read_bytes())
+    facts = json.loads((tmp_path / "card.json").read_text())
+    (tmp_path / "card.json").write_text(json.dumps(facts | {"weights_digest": "0"}))
+    monkeypatch.setattr(lungs, "FOLDER", tmp_path)
+    lungs.trained.cache_clear()
+    with pytest.raises(ModelError, match=r"not those of its card; install hilum again"):
+        lungs.trained()
+    lungs.trained.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "film",
+    [np.zeros((4, 4), np.float32), np.zeros((1, 4, 4), np.uint8), np.zeros((0, 4), np.uint8)],
+)
+def test_other_arrays_are_refused(film: np.ndarray) -> None:
+    with pytest.raises(DataError, match="has no lung field; give uint8"):
+        lungs.lung_field(film)
+
+
+@pytest.mark.parametrize("shade", [0, 255])
+def test_a_blank_film_does_not_fail(shade: int) -> None:
+    assert lungs.lung_field(np.full((50, 70), shade, np.uint8)).shape == (50, 70)
+
+
+def test_tidy_keeps_two_parts_and_fills_holes() -> None:
+    found = np.zeros((40, 40), bool)
+    found[2:20, 2:12] = found[2:20, 20:32] = found[30:35, 2:10] = True
+    found[10, 5] = False
+    wanted = found.copy()
+    wanted[10, 5], wanted[30:35] = True, False
+    assert (lungs.tidy(found) == wanted).all()
+    assert not lungs.tidy(np.eye(40, dtype=bool)).any()  # single pixels
+
+
+def test_share_of_a_map_that_was_planted() -> None:
+    lung = np.zeros((10, 10), bool)
+    lung[:, :3] = True
+    inside = np.where(lung, 2.0, 0.0)
+    assert lungs.share_inside(inside, lung) == (1.0, 0.3)
+    assert lungs.share_inside(np.ones((10, 10)), lung) == pytest.approx((0.3, 0.3))
+    share, area = lungs.share_inside(-inside, lung)
+    assert np.isnan(share) and area == 0.3
+    with pytest.raises(DataError, match=r"a map of \(3, 3\) does not fit a lung field of \(10, 10\)"):
+        lungs.share_inside(np.ones((3, 3)), lung)
+
+
+@given(st.integers(0, 1000), st.floats(0.1, 100))
+def test_share_does_not_depend_on_the_scale_of_the_map(seed: int, scale: float) -> None:
+    rng = np.random.default_rng(seed)
+    values, lung = rng.normal(size=(6, 5)), rng.random((6, 5)) > 0.5
+    share, area = lungs.share_inside(values, lung)
+    assert 0 <= share <= 1 and area == lung.mean()
+    assert lungs.share_inside(scale * values, lung)[0] == pytest.approx(share)
+
+
+def test_a_varied_film_comes_with_its_own_mask() -> None:
+    """Dark discs on a bright film: what the mask calls lung must be the dark part after every change."""
+    rows, cols = np.mgrid[:96, :112]
+    lung = ((rows - 48) ** 2 + (cols - 56) ** 2) < 30**2
+    image = np.where(lung, 30, 220).astype(np.uint8)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        film, mask = varied(rng, image, lung)
+        assert mask.any()
+        assert np.median(film[mask]) <= np.median(film[~mask])
+
+
+def test_training_is_the_same_for_the_same_seed_and_learns() -> None:
+    films, truth = lung_training.drawn(3, 4)
+    first, second = (lung_training.train(films, truth, 1, 3) for _ in range(2))
+    for one, other in zip(first.state_dict().values(), second.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
