@@ -96,9 +96,9 @@ def lungs(subject: Subject, found: Found) -> dict[str, Any] | None:
     ]
     known: dict[str, Any] = card()["iou"]  # pyright: ignore[reportAssignmentType]
     error = (
-        "The lungs are found by a small network trained on drawn films; on drawn films that it had not seen it"
-        f" overlaps with the true lungs by {known['mean']:.2f} (intersection over union). On films of patients"
-        " its error is not known."
+        "The lungs are found by a small network trained on drawn films; on drawn films that it had not seen"
+        f" it overlaps with the true lungs by {known['mean']:.2f} (intersection over union). On films of"
+        " patients its error is not known."
     )
     return {"films": len(films), "area": float(np.mean(areas)), "rows": rows, "error": error}
 
