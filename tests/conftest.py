@@ -27,6 +27,13 @@ SMALL = [
     "--set=replicates=50",
     "--set=anomaly={detectors: {patch_gaussian: {features: pixels, channels: 16}}, pixels: {size: [32, 32]},"
     " split: {val_fraction: 0.5}, false_alarm_rate: 0.3, odd_films: 4}",
+    "--set=explain.methods=[occlusion, grad_cam, saliency]",
+    "--set=explain.occlusion.stride=8",
+    "--set=explain.filters=2",
+    "--set=explain.images=3",
+    "--set=explain.synthesis={filters: 2, steps: 3, clean_steps: 3}",
+    "--set=explain.faithfulness={films: 2, steps: 3, truth: 4}",
+    "--set=explain.layers={ablation: 4, probes: 40, concepts: 40}",
 ]
 """Choices that make a study take seconds."""
 

@@ -196,6 +196,68 @@ def anomaly(
     print(board_text(opened))
 
 
+@app.command(epilog=_example("hilum explain runs/real --task binary --image film.jpeg --method grad_cam"))
+def explain(
+    run: RunPath,
+    task: Annotated[
+        str | None, typer.Option("--task", help="binary or etiology; default: all, or the last for one film.")
+    ] = None,
+    case: Annotated[str | None, typer.Option("--case", help="One case of the run, by its case_id.")] = None,
+    image: Annotated[Path | None, typer.Option("--image", help="One radiograph, in no split.")] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option("--method", help="e.g. grad_cam, occlusion; default: the recipe's. Repeatable."),
+    ] = None,
+    asked: Annotated[
+        str | None, typer.Option("--class", help="Evidence for this class; default: the likeliest.")
+    ] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change one choice, e.g. occlusion.mask=60. Repeatable."),
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Also what is there already.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for one film; default explain-NAME.")
+    ] = None,
+) -> None:
+    """What the models look at: the whole stage again, or one film's maps as pictures and numbers."""
+    from hilum.errors import RecipeError
+    from hilum.explain.one import choose_task
+    from hilum.run import Run
+    from hilum.study import changed_recipe, explain_run
+    from hilum.training.recipe import ExplainChoice
+
+    opened = Run(run)
+    chosen = choose_task(opened, task)
+    changes = change or []
+    try:
+        if case is None and image is None:
+            for name, value in (("--class", asked), ("--out", out)):
+                if value is not None:
+                    raise RecipeError(f"{name} {value} needs one film", "name it with --case or --image")
+            if method:
+                changes = [*changes, f"methods=[{', '.join(method)}]"]
+            explain_run(opened, [chosen] if task else opened.tasks, changes, again)
+            from hilum.explain.show import stage_text
+
+            print(stage_text(opened, [chosen] if task else opened.tasks))
+            return
+        from hilum.explain.one import explain_film
+        from hilum.explain.show import film_text
+        from hilum.report.sheet import write_pictures
+
+        choice = changed_recipe(opened, "explain", changes).explain or ExplainChoice()
+        folder = out or Path(f"explain-{case if case is not None else image.stem if image else ''}")
+        found = explain_film(opened, chosen, choice, method or [], folder, case, image, asked, again)
+    except KeyboardInterrupt:
+        raise HilumInterrupt("stopped; the same command goes on with what is there") from None
+    pictures = write_pictures(
+        found.name, found.image, found.pixels, found.asked, found.maps, found.occlusion, folder
+    )
+    print(film_text(found))
+    print(pictures[0])
+
+
 @app.command(epilog=_example("hilum report runs/real"))
 def report(run: RunPath) -> None:
     """Draws the report again from what is in the run folder; needs no torch."""

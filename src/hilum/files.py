@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
+import numpy as np
 import pandas as pd
 
 from hilum.errors import DataError, RunError
@@ -69,6 +71,23 @@ def read_table(path: Path, /, **types: Any) -> pd.DataFrame:
         raise RunError(f"{path} is missing", "the stage that writes it has not run") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is no readable CSV ({error})", "write it as comma-separated UTF-8") from None
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Writes a compressed .npz without pickles, all or nothing."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Reads an .npz; RunError with the place when it is missing or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing", "the stage that writes it has not run") from None
+    except (ValueError, OSError, EOFError, BadZipFile) as error:
+        raise RunError(f"{path} is damaged ({error})", "delete it and run the stage again") from None
 
 
 def digest(*parts: str | bytes) -> str:

@@ -8,6 +8,7 @@
         model/          weights.safetensors  model.json  golden.npz
         embeddings/     vectors.npz  neighbors.csv  projection.csv
                         suspects.csv  duplicates.csv  figures.json (last)
+        attributions/   <method>/<case_id>.npz  maximal.npz  synthesis.npz  figures.json (last)
         history.csv  metrics.json  predictions.csv  checkpoints/last.ckpt
       anomaly/
         <detector>/     detector.safetensors  detector.json  result.npz
@@ -17,6 +18,7 @@
 Nothing here imports torch, so that a report can be drawn on a machine without it.
 """
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,15 @@ import yaml
 from hilum.data.cases import Cases
 from hilum.data.tasks import TASKS
 from hilum.errors import RunError
-from hilum.files import read_json, read_table, write_json, write_table, write_text
+from hilum.files import (
+    read_arrays,
+    read_json,
+    read_table,
+    write_arrays,
+    write_json,
+    write_table,
+    write_text,
+)
 
 FORMAT = 1
 """Raised when the meaning of a file in a run folder changes; an older run is then refused, never misread."""
@@ -120,6 +130,46 @@ class AnomalyFolder:
             ) from None
 
 
+class AttributionFolder:
+    """What the explanation stage of a task has left behind; figures.json is written last.
+
+    parts.json holds the finished parts of a stage that was stopped, and of the last one for the next.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.maximal_file = self.path / "maximal.npz"
+        self.synthesis_file = self.path / "synthesis.npz"
+        self.parts_file = self.path / "parts.json"
+        self.figures_file = self.path / "figures.json"
+
+    def map_file(self, method: str, case_id: str) -> Path:
+        """The raw map of one method for one case."""
+        return self.path / method / f"{case_id}.npz"
+
+    def write_arrays(self, path: Path, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
+        """Arrays and, as JSON text, the facts that they belong to."""
+        write_arrays(path, {**arrays, "facts": np.array(json.dumps(facts))})
+
+    def read_arrays(self, path: Path, weights_digest: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """What `write_arrays` wrote. RunError when it is missing, damaged, or made with other weights."""
+        arrays = read_arrays(path)
+        try:
+            facts = json.loads(str(arrays.pop("facts")))
+        except (KeyError, ValueError) as error:
+            raise RunError(f"{path} is damaged ({error})", "delete it and run the stage again") from None
+        if facts.get("weights_digest") != weights_digest:
+            raise RunError(
+                f"{path} was made with other weights than the model has",
+                f"run: hilum explain {self.path.parent.parent}",
+            )
+        return arrays, facts
+
+    def figures(self) -> dict[str, Any]:
+        """figures.json: films, methods and what they are worth, filters, ablation, probes."""
+        return read_json(self.figures_file)
+
+
 class TaskFolder:
     """What one task of a run has left behind. Reading something that is not there yet raises RunError."""
 
@@ -134,6 +184,7 @@ class TaskFolder:
         self.metrics_file = self.path / "metrics.json"
         self.predictions_file = self.path / "predictions.csv"
         self.embeddings = EmbeddingFolder(self.path / "embeddings")
+        self.attributions = AttributionFolder(self.path / "attributions")
 
     def card(self) -> dict[str, Any]:
         """model.json: task, classes, architecture, pixels, threshold, digest, training facts."""

@@ -23,11 +23,11 @@ from hilum.data.facts import facts_table
 from hilum.data.sources import open_source
 from hilum.data.split import Split, split_cases, used_cases
 from hilum.data.tasks import Task, possible_tasks, task
-from hilum.errors import DataError, RunError
+from hilum.errors import DataError, ModelError, RunError
 from hilum.files import write_json
 from hilum.progress import advancing, say
 from hilum.run import Run, TaskFolder
-from hilum.training.recipe import AnomalyChoice, EmbeddingChoice, StudyRecipe, TaskRecipe
+from hilum.training.recipe import AnomalyChoice, EmbeddingChoice, ExplainChoice, StudyRecipe, TaskRecipe
 
 INTENDED_USE = "Research and teaching only. Not a medical device; not for diagnosis or treatment of people."
 
@@ -53,6 +53,7 @@ def study(wish: Wish) -> Run:
         Run.refuse_taken(wish.out)  # before minutes are spent on reading data
     cases = open_source(wish.data, wish.source)
     say(f"{len(cases)} radiographs from {cases.root} ({cases.source}), labels: {', '.join(cases.labels)}")
+    _check_methods(wish.recipe)
     run = _open_run(wish, cases)
     with _stage(run, "audit"):
         cases = _readable(cases, wish.recipe.skip_unreadable, run)
@@ -75,6 +76,12 @@ def study(wish: Wish) -> Run:
                     embed_stage(run, name, cases, splits[name].of, one, wish.recipe, again=False)
                 except DataError as error:  # too few cases for a map must not cost the report
                     say(f"  the space of cases of {name} is left out: {error}")
+        if wish.recipe.explain:
+            with _stage(run, f"explain {name}"):
+                try:
+                    explain_stage(run, name, cases, splits[name].of, one, wish.recipe, again=False)
+                except ModelError as error:  # a layer that the network lacks must not cost the report
+                    say(f"  explanations of {name} are left out: {error}")
     if wish.recipe.anomaly:
         with _stage(run, "anomaly"):
             try:
@@ -174,12 +181,7 @@ def embed_stage(
 
 def embed_run(run: Run, changes: Sequence[str] = (), again: bool = False) -> None:
     """`hilum embed`: every task of a run, with the recipe's choices or changed ones."""
-    from hilum.training.recipe import checked, override
-
-    values = run.recipe()
-    for item in changes:
-        override(values, f"embedding.{item}")
-    recipe = checked(values, str(run.recipe_file))
+    recipe = changed_recipe(run, "embedding", changes)
     cases = run.cases()
     if not run.tasks:
         raise RunError(f"{run.path} holds no trained model", "go on with: hilum study ... --resume")
@@ -213,6 +215,35 @@ def anomaly_run(
         anomaly_stage(run, run.cases(), recipe.anomaly or AnomalyChoice(), recipe.replicates, again)
 
 
+def explain_stage(
+    run: Run, name: str, cases: Cases, split: pd.Series, one: Task, recipe: StudyRecipe, again: bool
+) -> dict[str, Any]:
+    """What one task's model looks at, and how far that may be believed."""
+    from hilum.explain.stage import explain_task
+
+    return explain_task(run.task(name), cases, split, one, recipe.explain or ExplainChoice(), again)
+
+
+def explain_run(run: Run, names: Sequence[str], changes: Sequence[str] = (), again: bool = False) -> None:
+    """`hilum explain`: tasks of a run, with the recipe's choices or changed ones."""
+    recipe = changed_recipe(run, "explain", changes)
+    cases = run.cases()
+    for name in names:
+        with _stage(run, f"explain {name}"):
+            explain_stage(run, name, cases, run.split(name), task(name, cases.labels), recipe, again)
+
+
+def changed_recipe(run: Run, part: str, changes: Sequence[str]) -> StudyRecipe:
+    """The run's recipe with choices of one part changed: "occlusion.mask=40" of the part "explain"."""
+    from hilum.training.recipe import checked, override
+
+    values = run.recipe()
+    values[part] = values.get(part) or {}  # null in a recipe that leaves the stage out
+    for item in changes:
+        override(values, f"{part}.{item}")
+    return checked(values, str(run.recipe_file))
+
+
 def evaluate_run(run: Run) -> None:
     """`hilum evaluate`: every task of a run again, with the weights that lie in it."""
     from hilum.training.recipe import checked
@@ -224,6 +255,14 @@ def evaluate_run(run: Run) -> None:
     for name in run.tasks:
         one = task(name, cases.labels)
         evaluate_stage(run.task(name), cases, run.split(name), one, recipe, again=True)
+
+
+def _check_methods(recipe: StudyRecipe) -> None:
+    """A method that does not exist or a mask that does not fit is found before anything is trained."""
+    if recipe.explain:
+        from hilum.explain.stage import check_choice
+
+        check_choice(recipe.explain, [one.pixels.size for one in recipe.tasks.values()])
 
 
 def _audit(run: Run, cases: Cases, splits: dict[str, Split]) -> None:

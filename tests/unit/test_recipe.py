@@ -88,3 +88,40 @@ def test_recipe_does_not_change_after_reading() -> None:
     recipe: StudyRecipe = load_recipe("quick")
     with pytest.raises(Exception, match="frozen"):
         recipe.name = "other"  # type: ignore[misc]
+
+
+# -- explain -------------------------------------------------------------------------------------------------
+
+
+def test_methods_may_be_names_alone_or_names_with_options() -> None:
+    recipe = load_recipe("quick", ["explain.methods=[grad_cam, rise]"])
+    assert recipe.explain and recipe.explain.methods == {"grad_cam": {}, "rise": {}}
+    recipe = load_recipe("quick", ["explain.methods={rise: {masks: 100}, saliency: null}"])
+    assert recipe.explain and recipe.explain.methods == {"rise": {"masks": 100}, "saliency": {}}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("explain.occlusion.stride=0", "explain.occlusion.stride = 0 is not possible"),
+        ("explain.occlusion.mask=0", "explain.occlusion.mask = 0 is not possible"),
+        ("explain.occlusion.fil=mean", "did you mean 'fill'?"),
+        ("explain.sythesis={}", "did you mean 'synthesis'?"),
+        ("explain.synthesis.lr=-1", "explain.synthesis.lr = -1"),
+        ("explain.cases_per_class=0", "explain.cases_per_class = 0"),
+    ],
+)
+def test_faults_in_explain_name_place_and_remedy(change: str, said: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe("quick", [change])
+    assert said in str(caught.value)
+
+
+def test_the_seed_preset_explains_as_the_seed_report() -> None:
+    """90 px, stride 1, zero fill; 5 filters x 10 images; 64 filters, 1000 steps, learning rate 10,000."""
+    explain = load_recipe("seed").explain
+    assert explain is not None
+    occlusion, synthesis = explain.occlusion, explain.synthesis
+    assert (occlusion.mask, occlusion.stride, occlusion.fill) == (90, 1, "zero")
+    assert (explain.filters, explain.images, explain.scan) == (5, 10, None)
+    assert (synthesis.filters, synthesis.steps, synthesis.lr) == (64, 1000, 10_000)

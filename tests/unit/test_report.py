@@ -263,7 +263,17 @@ def test_every_picture_has_words_for_those_who_cannot_see_it(page: str) -> None:
 
 def test_the_sections_stand_in_order_and_only_those_that_exist(page: str) -> None:
     sections = [one["id"] for one in Reader(page).all("section")]
-    assert sections == ["head", "minute", "data", "binary", "etiology", "space", "anomaly", "repeat"]
+    assert sections == [
+        "head",
+        "minute",
+        "data",
+        "binary",
+        "etiology",
+        "space",
+        "anomaly",
+        "explain",
+        "repeat",
+    ]
 
 
 # -- true to the run -----------------------------------------------------------------------------------------

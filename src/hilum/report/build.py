@@ -10,6 +10,7 @@ from hilum.files import write_text
 from hilum.report.sections import Section
 from hilum.report.sections.anomaly import anomaly
 from hilum.report.sections.data import data
+from hilum.report.sections.explain import explain
 from hilum.report.sections.head import head
 from hilum.report.sections.minute import minute
 from hilum.report.sections.repeat import repeat
@@ -25,6 +26,7 @@ SECTIONS: tuple[Callable[[Run], Section | None], ...] = (
     etiology,
     space,
     anomaly,
+    explain,
     repeat,
 )
 """In the order of the page. A section that has nothing to say returns None and leaves no trace."""

@@ -44,6 +44,11 @@ def anomaly(run: Run) -> str:
     return shlex.join(["hilum", "anomaly", place(run)])
 
 
+def explain(run: Run) -> str:
+    """Maps, filters and what they are worth again, with the weights at hand."""
+    return shlex.join(["hilum", "explain", place(run)])
+
+
 def audit(run: Run) -> str:
     """The audit alone, in the terminal."""
     return shlex.join(["hilum", "data", "audit", _data(run)])

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import floor, isfinite, log10
 from typing import Any, Literal
 
 SPACE = "\u00a0"
@@ -113,6 +114,31 @@ def number(value: float | None, digits: int = 3) -> str:
     '−0.123'
     """
     return NOTHING if value is None or value != value else f"{value:.{digits}f}".replace("-", "−")
+
+
+def probability(value: float) -> str:
+    """A probability with three decimals, never rounded to 0 or 1.
+
+    >>> probability(0.98765), probability(0.99999), probability(0.00001)
+    ('0.988', 'over\xa00.999', 'under\xa00.001')
+    """
+    if 0 < value < 0.0005:
+        return f"under{SPACE}0.001"
+    return f"over{SPACE}0.999" if 0.9995 <= value < 1 else number(value)
+
+
+def digits(value: float) -> str:
+    """Three digits that a reader can compare.
+
+    >>> digits(0.98123), digits(1234.5), digits(0.0), digits(0.00012345)
+    ('0.981', '1,230', '0', '0.000123')
+    """
+    if not isfinite(value):
+        return NOTHING
+    rounded = float(f"{value:.3g}")
+    decimals = max(0, 2 - floor(log10(abs(rounded)))) if rounded else 0
+    text = f"{rounded:,.{decimals}f}"
+    return (text.rstrip("0").rstrip(".") if "." in text else text).replace("-", "−")
 
 
 def count(value: float | None) -> str:

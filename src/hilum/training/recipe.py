@@ -12,7 +12,7 @@ from string import ascii_letters, digits
 from typing import Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from hilum.data.augment import Augment
 from hilum.data.images import Fit, Pixels, Standardize
@@ -168,9 +168,95 @@ class AnomalyChoice(_Choice):
         return self
 
 
+METHODS = (
+    "occlusion",
+    "grad_cam",
+    "layer_cam",
+    "integrated_gradients",
+    "smooth_grad",
+    "deep_lift",
+    "rise",
+    "saliency",
+)
+"""What is asked by default; the first of each kind stands in the report's rows of pictures."""
+
+
+class OcclusionChoice(_Choice):
+    """A square mask slides over the film. `mask`: its side in pixels; None: the side that covers the same
+    share of the film as 90 px of 200 x 224 do. `fill`: what lies under it: black, the film's mean, a blurred
+    copy of the film, or noise of the film's mean and spread."""
+
+    mask: int | None = Field(default=None, ge=1)
+    stride: int = Field(default=1, ge=1)
+    fill: Literal["zero", "mean", "blur", "noise"] = "zero"
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+
+class SynthesisChoice(_Choice):
+    """Images that drive a filter. `filters`: how many of the layer. `steps` and `lr`: of the plain ascent
+    from a film. `clean_steps`: of the careful ascent, which has a step length of its own; 0 leaves it out."""
+
+    filters: int = Field(default=64, ge=0)
+    steps: int = Field(default=1000, ge=1)
+    lr: float = Field(default=10_000.0, gt=0)
+    clean_steps: int = Field(default=256, ge=0)
+
+
+class LayersChoice(_Choice):
+    """What the network needs inside, and on how many films that is asked; 0 leaves it out. `ablation`:
+    filters of the layer set to their mean. `probes`: a linear probe per layer. `concepts`: named notions, on
+    drawn films."""
+
+    ablation: int = Field(default=60, ge=0)
+    probes: int = Field(default=1500, ge=0)
+    concepts: int = Field(default=300, ge=0)
+
+
+class FaithfulnessChoice(_Choice):
+    """How far the methods may be believed. `films`: on how many held-out films; 0 leaves it out. `steps`:
+    points of a deletion or insertion curve. `truth`: drawn films with lesions, where the data are drawn."""
+
+    films: int = Field(default=12, ge=0)
+    steps: int = Field(default=20, ge=2)
+    truth: int = Field(default=60, ge=0)
+
+
+class ExplainChoice(_Choice):
+    """What each task's model looks at; see hilum.explain.
+
+    `methods`: files of hilum/explain or dotted modules, each with its options. `cases_per_class`: films shown
+    for each label. `mistakes`: of each class, surest first, shown with a map. `layer`: the convolution whose
+    filters are shown; None: the latest that sees at most half of the film. `filters` x `images`: the grid of
+    strongest activations. `scan`: how many films, drawn at random, are looked through for them; None: all.
+    """
+
+    methods: dict[str, dict[str, Any]] = Field(default_factory=lambda: {name: {} for name in METHODS})
+    cases_per_class: int = Field(default=1, ge=1)
+    mistakes: int = Field(default=5, ge=0)
+    occlusion: OcclusionChoice = OcclusionChoice()
+    layer: str | None = None
+    filters: int = Field(default=5, ge=1)
+    images: int = Field(default=10, ge=1)
+    scan: int | None = Field(default=None, ge=1)
+    synthesis: SynthesisChoice = SynthesisChoice()
+    faithfulness: FaithfulnessChoice = FaithfulnessChoice()
+    layers: LayersChoice = LayersChoice()
+    seed: int = Field(default=0, ge=0)
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _names_alone_will_do(cls, given: Any) -> Any:
+        if isinstance(given, list | tuple) and all(isinstance(name, str) for name in given):
+            return {name: {} for name in given}
+        if isinstance(given, dict):
+            return {name: options or {} for name, options in given.items()}
+        return given
+
+
 class StudyRecipe(_Choice):
     """The whole study. `replicates`: bootstrap replicates of every interval. `embedding`: what is done with
-    the vectors of each task's model, `anomaly`: detectors fitted on healthy films; None leaves a stage out.
+    the vectors of each task's model; `explain`: what is asked about its decisions; `anomaly`: detectors
+    fitted on healthy films; None leaves a stage out.
     """
 
     name: str
@@ -178,6 +264,7 @@ class StudyRecipe(_Choice):
     tasks: dict[str, TaskRecipe]
     embedding: EmbeddingChoice | None = EmbeddingChoice()
     anomaly: AnomalyChoice | None = None
+    explain: ExplainChoice | None = ExplainChoice()
     replicates: int = Field(default=2000, ge=0)
     skip_unreadable: bool = False
 

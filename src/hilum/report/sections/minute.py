@@ -4,8 +4,10 @@ from typing import Any
 
 from hilum.report.beside import published
 from hilum.report.detectors import summary
+from hilum.report.explained import explained
 from hilum.report.results import Results, headline, results
 from hilum.report.sections import Section
+from hilum.report.sections.explain import lead as look_at
 from hilum.report.sections.task import TITLES
 from hilum.report.wording import figure, interval, listing, number, of, plural, split_name
 from hilum.run import Run
@@ -55,6 +57,7 @@ def _sentences(run: Run, known: list[Results]) -> list[str]:
         *_independence(known),
         *_leaks(known),
         *_shortcuts(run),
+        *_looks(run),
     ]
 
 
@@ -82,6 +85,12 @@ def _leaks(known: list[Results]) -> list[str]:
         f"The split of {names} leaks: the same patients or films are on both sides, so the figures are too"
         " good."
     ]
+
+
+def _looks(run: Run) -> list[str]:
+    """What the richest explained task's model looks at."""
+    known = next((that for name in reversed(run.tasks) if (that := explained(run, name)) is not None), None)
+    return [look_at(known)] if known is not None and known.facts.get("occlusion") else []
 
 
 def _shortcuts(run: Run) -> list[str]:

@@ -8,6 +8,7 @@ from hilum.data.tasks import possible_tasks
 from hilum.report import commands
 from hilum.report.beside import seed_comparison
 from hilum.report.curves import calibration_panels, operating_panels, training_panels
+from hilum.report.explained import Explained, beside_film, beside_words, explained
 from hilum.report.figures import look
 from hilum.report.pictures import film
 from hilum.report.results import Results, headline, results
@@ -50,6 +51,7 @@ def task_section(run: Run, task: str) -> Section | None:
             return None
         return Section(task, TITLES[task], "missing.html", _missing(run, task))
     paths = run.cases().table.set_index("case_id")["path"]
+    maps = explained(run, task)
     return Section(
         task,
         TITLES[task],
@@ -60,7 +62,8 @@ def task_section(run: Run, task: str) -> Section | None:
             "confusion": _confusion(one),
             "operating": operating_panels(one),
             "calibration": calibration_panels(one),
-            "mistakes": _mistakes(one, paths),
+            "mistakes": _mistakes(one, paths, maps),
+            "heated": beside_words(maps),
             "rights": _rights(one, paths),
             "legend": [{"name": name, "colour": look(name, one.classes).colour} for name in one.classes],
             "training": training_panels(one),
@@ -146,7 +149,7 @@ def _where_chosen(threshold: dict[str, Any]) -> str:
     return f"rule: {rule}, chosen on {split_name(threshold.get('chosen_on', ''))} films"
 
 
-def _mistakes(one: Results, paths: pd.Series) -> list[dict[str, Any]]:
+def _mistakes(one: Results, paths: pd.Series, maps: Explained | None) -> list[dict[str, Any]]:
     """For each label, the films that got another name, surest first."""
     rows = _surest_first(one)
     wrong = rows[rows["target"] != rows["predicted"]]
@@ -157,7 +160,7 @@ def _mistakes(one: Results, paths: pd.Series) -> list[dict[str, Any]]:
         groups.append(
             {
                 "title": f"Labelled {label}, called otherwise: {len(of_label)} of {count(total)} films",
-                "films": _pictures(one, of_label.head(MISTAKES), paths),
+                "films": _pictures(one, of_label.head(MISTAKES), paths, maps),
                 "more": max(0, len(of_label) - MISTAKES),
             }
         )
@@ -179,14 +182,21 @@ def _surest_first(one: Results) -> pd.DataFrame:
     return rows.sort_values(["sure", "case_id"], ascending=[False, True], kind="stable")
 
 
-def _pictures(one: Results, rows: pd.DataFrame, paths: pd.Series) -> list[dict[str, Any]]:
-    return [_picture(one, row, str(paths.get(row["case_id"], row["case_id"]))) for _, row in rows.iterrows()]
+def _pictures(
+    one: Results, rows: pd.DataFrame, paths: pd.Series, maps: Explained | None = None
+) -> list[dict[str, Any]]:
+    return [
+        _picture(one, row, str(paths.get(row["case_id"], row["case_id"])), maps) for _, row in rows.iterrows()
+    ]
 
 
-def _picture(one: Results, row: pd.Series, path: str) -> dict[str, Any]:
+def _picture(one: Results, row: pd.Series, path: str, maps: Explained | None) -> dict[str, Any]:
+    """`maps`: the heat map of what spoke for the name that was given stands below the film, if there is
+    one."""
     shares = [(name, float(row[f"prob_{name}"])) for name in one.classes]
     return {
         "picture": film(path),
+        "heat": beside_film(maps, row["case_id"]),
         "case": row["case_id"],
         "label": row["label"],
         "called": row["predicted"],

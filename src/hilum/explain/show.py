@@ -1,0 +1,44 @@
+"""What the explanation stage found, as plain text for the terminal."""
+
+from collections.abc import Sequence
+
+from hilum.evaluation.show import columns
+from hilum.explain.one import Answer
+from hilum.run import Run
+
+
+def stage_text(run: Run, names: Sequence[str]) -> str:
+    """Per task: the films, the methods and what was left out."""
+    lines: list[str] = []
+    for name in names:
+        figures = run.task(name).attributions.figures()
+        films = [one for one in figures["films"] if one["role"] == "example"]
+        lines.append(f"{name}: {', '.join(one['case_id'] + ' (' + one['label'] + ')' for one in films)}")
+        rows = [("method", *(f"{one['label']}: lowest to highest" for one in films))]
+        for method in figures.get("maps", {}).values():
+            ends = (method["films"].get(one["case_id"]) for one in films)
+            cells = (f"{end['lowest']:.3g} to {end['highest']:.3g}" if end else "none" for end in ends)
+            rows.append((method["title"], *cells))
+        lines += columns(rows)
+        lines += [f"left out: {one['what']}: {one['why']}" for one in figures["failures"]]
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def film_text(answer: Answer) -> str:
+    """One film: probabilities, and per method where its map lies and its range."""
+    said = ", ".join(f"{name} {value:.3f}" for name, value in answer.probabilities.items())
+    rows = [("method", "lowest", "highest", "map")]
+    for method, (values, facts) in answer.maps.items():
+        place = answer.folder.map_file(method, answer.name).as_posix()
+        rows.append((facts["title"], f"{values.min():.4g}", f"{values.max():.4g}", place))
+    lines = [f"{answer.name}: {said}", f"evidence for {answer.asked}:", *columns(rows)]
+    if answer.occlusion is not None:
+        values, facts = answer.occlusion
+        lines.append(
+            f"occlusion: P({answer.asked}) = {facts['probability']:.3f}, with a mask of {facts['mask']} px"
+            f" ({facts['fill']}) from {values.min():.3f} to {values.max():.3f} over {values.size:,} positions"
+        )
+    lines += [f"note: {note}" for note in answer.notes]
+    lines.append("Research use only; not a medical device.")
+    return "\n".join(lines)

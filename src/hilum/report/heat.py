@@ -1,0 +1,195 @@
+"""Heat maps over films: one signed colour scale for all, blue against and orange for, clear where nothing is.
+
+The colour is mixed into the film in proportion to the value, so that no evidence looks like no evidence. The
+half-way values are also drawn as lines, full for and dotted against, for print in grey. Blue and orange can
+be told apart by colour-blind readers.
+"""
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+
+from hilum.data.images import resize, to_uint8
+
+AGAINST, FOR = (60, 150, 255), (255, 128, 20)
+"""Red, green, blue of the two ends of the scale."""
+
+STRENGTH = 0.85
+"""How much of the film the strongest colour covers."""
+
+GREY = 110
+"""The grey on which the colour bar shows the colours."""
+
+EYE = 0.02
+"""Maps of single pixels are averaged for the eye: the standard deviation, as a share of the shorter side."""
+
+PIXELWISE = (
+    "integrated_gradients",
+    "smooth_grad",
+    "deep_lift",
+    "saliency",
+    "input_x_gradient",
+)
+"""Methods that give each pixel a value of its own."""
+
+
+def for_the_eye(values: np.ndarray, method: str) -> np.ndarray:
+    """The map as it is drawn, in its own units: those of single pixels averaged a little.
+
+    >>> for_the_eye(np.ones((4, 4), np.float32), "saliency").round(3).max()
+    np.float32(1.0)
+    """
+    values = np.asarray(values, np.float32)
+    if method not in PIXELWISE:
+        return values
+    return cv2.GaussianBlur(
+        values, (0, 0), max(EYE * min(values.shape), 0.5), borderType=cv2.BORDER_REFLECT_101
+    )
+
+
+def evidence_of_occlusion(values: np.ndarray, facts: Mapping[str, Any]) -> np.ndarray:
+    """From a probability per mask position to the loss of probability at the mask's centre, on the model's
+    pixels; NaN where no mask can be centred.
+
+    >>> facts = {"size": [4, 4], "mask": 2, "stride": 1, "probability": 0.9}
+    >>> evidence_of_occlusion(np.full((3, 3), 0.5), facts)[1:, 1:].round(2).min()
+    np.float32(0.4)
+    """
+    rows, cols = facts["size"]
+    side, stride = facts["mask"], facts["stride"]
+    lost = np.float32(facts["probability"]) - np.asarray(values, np.float32)
+    field = np.full((rows, cols), np.nan, np.float32)
+    start = side // 2
+    down, across = (_between(count, stride) for count in lost.shape)
+    field[start : start + len(down), start : start + len(across)] = down @ lost @ across.T
+    return field
+
+
+def _between(count: int, stride: int) -> np.ndarray:
+    """Weights "pixels positions" that draw straight lines between positions `stride` pixels apart."""
+    pixels = np.arange(stride * (count - 1) + 1, dtype=np.float32)[:, None] / stride
+    return np.maximum(0, 1 - np.abs(pixels - np.arange(count, dtype=np.float32)))
+
+
+def box_of_mask(values: np.ndarray, facts: Mapping[str, Any]) -> tuple[int, int, int, int]:
+    """(top, left, bottom, right) of the mask that lowers the probability most, in the model's pixels."""
+    row, col = np.unravel_index(int(np.argmin(values)), values.shape)
+    top, left = int(row) * facts["stride"], int(col) * facts["stride"]
+    return top, left, top + facts["mask"], left + facts["mask"]
+
+
+# -- onto the film -------------------------------------------------------------------------------------------
+
+
+def frame_of(pixels: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[float, float, float, float]:
+    """Where a film of `shape` lies in the model's pixels: (top, left, rows, cols).
+
+    >>> frame_of({"size": [100, 100], "fit": "pad"}, (50, 100))
+    (25.0, 0.0, 50.0, 100.0)
+    """
+    rows, cols = pixels["size"]
+    if pixels.get("fit") != "pad":
+        return 0.0, 0.0, float(rows), float(cols)
+    scale = min(rows / shape[0], cols / shape[1])
+    inner = max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
+    return float((rows - inner[0]) // 2), float((cols - inner[1]) // 2), float(inner[0]), float(inner[1])
+
+
+def onto_film(values: np.ndarray, pixels: Mapping[str, Any], shape: tuple[int, ...]) -> np.ndarray:
+    """A map in the model's pixels, stretched back onto a film of `shape`; NaN stays NaN."""
+    top, left, rows, cols = (round(part) for part in frame_of(pixels, shape))
+    inner = values[top : top + rows, left : left + cols]
+    size = (shape[1], shape[0])
+    absent = np.isnan(inner)
+    spread = cv2.resize(np.where(absent, 0, inner).astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+    if absent.any():
+        spread[cv2.resize(absent.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0] = np.nan
+    return spread
+
+
+def box_on_film(
+    box: tuple[float, float, float, float], pixels: Mapping[str, Any], shape: tuple[int, ...]
+) -> tuple[int, int, int, int]:
+    """A box in the model's pixels, on a film of `shape` and clipped to it."""
+    top, left, rows, cols = frame_of(pixels, shape)
+    up, down = shape[0] / rows, shape[1] / cols
+    edges = ((box[0] - top) * up, (box[1] - left) * down, (box[2] - top) * up, (box[3] - left) * down)
+    limits = (shape[0], shape[1], shape[0], shape[1])
+    first, second, third, fourth = (
+        int(np.clip(round(edge), 0, most)) for edge, most in zip(edges, limits, strict=True)
+    )
+    return first, second, third, fourth
+
+
+def overlay(film: np.ndarray, values: np.ndarray, scale: float, lines: bool = True) -> np.ndarray:
+    """uint8 "rows cols 3" (red, green, blue): a grey film with a map of the same shape mixed in; values of
+    +-`scale` and beyond get the full colour, 0 and NaN none."""
+    share = np.clip(np.nan_to_num(values) / scale, -1, 1) if scale > 0 else np.zeros_like(values)
+    colours = mixed(to_uint8(film).astype(np.float32), share)
+    picture = np.clip(np.rint(colours), 0, 255).astype(np.uint8)
+    if lines:
+        _line(picture, share >= 0.5, FOR, dotted=False)
+        _line(picture, share <= -0.5, AGAINST, dotted=True)
+    return picture
+
+
+def mixed(grey: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Greys "..." mixed with the colour of shares from -1 to 1: float "... 3"."""
+    weight = STRENGTH * np.abs(share)[..., None]
+    ends = np.array([AGAINST, FOR], np.float32)
+    colour = ends[(share > 0).astype(int)]
+    return (1 - weight) * grey[..., None] + weight * colour
+
+
+def _line(picture: np.ndarray, inside: np.ndarray, colour: tuple[int, int, int], dotted: bool) -> None:
+    """The outline of a region, brighter than its colour."""
+    bright = tuple(int(255 - 0.45 * (255 - part)) for part in colour)
+    outlines, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    for outline in outlines:
+        if len(outline) < 12:
+            continue
+        points = outline[:, 0]
+        if not dotted:
+            cv2.polylines(picture, [points], True, bright, 1, cv2.LINE_AA)
+            continue
+        for start in range(0, len(points) - 2, 6):
+            cv2.polylines(picture, [points[start : start + 3]], False, bright, 1, cv2.LINE_AA)
+
+
+def framed(picture: np.ndarray, box: tuple[int, int, int, int], dotted: bool = False) -> np.ndarray:
+    """The picture (grey or colour) with a white rectangle, dark beside it so that it is seen on any grey."""
+    coloured = cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB) if picture.ndim == 2 else picture.copy()
+    top, left, bottom, right = box
+    corner, far = (left, top), (max(left, right - 1), max(top, bottom - 1))
+    cv2.rectangle(coloured, corner, far, (0, 0, 0), 3)
+    cv2.rectangle(coloured, corner, far, (255, 255, 255), 1)
+    if dotted:  # gaps in the white line
+        side = coloured[top:bottom, left:right]
+        for part in (side[0], side[-1], side[:, 0], side[:, -1]):
+            part[3::6], part[4::6] = 0, 0
+    return coloured
+
+
+def colour_uri(picture: np.ndarray, quality: int = 82) -> str:
+    """uint8 "rows cols 3" as WebP in a data URI."""
+    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(".webp", bgr, [cv2.IMWRITE_WEBP_QUALITY, quality])
+    return "data:image/webp;base64," + base64.b64encode(data.tobytes()).decode("ascii")
+
+
+def bar_colours(steps: int = 21) -> list[str]:
+    """The colours of the scale from -1 to 1 on grey, as CSS."""
+    share = np.linspace(-1, 1, steps, dtype=np.float32)
+    colours = np.rint(mixed(np.full(steps, GREY, np.float32), share)).astype(int)
+    return [f"rgb({red},{green},{blue})" for red, green, blue in colours.tolist()]
+
+
+def small(film: np.ndarray, longest: int) -> np.ndarray:
+    """A film as uint8, at most `longest` pixels along its longer side, in its own shape."""
+    grey = to_uint8(film)
+    scale = longest / max(grey.shape)
+    size = (max(1, round(grey.shape[0] * scale)), max(1, round(grey.shape[1] * scale)))
+    return resize(grey, size, "squeeze")

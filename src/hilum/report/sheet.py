@@ -1,0 +1,95 @@
+"""Pictures of one explained film as .png files: a sheet with all methods, and one picture for each."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from hilum.files import replacing
+from hilum.report.heat import (
+    GREY,
+    box_of_mask,
+    box_on_film,
+    evidence_of_occlusion,
+    for_the_eye,
+    framed,
+    mixed,
+    onto_film,
+    overlay,
+    small,
+)
+
+TILE, CAPTION = 360, 58
+
+Map = tuple[np.ndarray, dict[str, Any]]
+
+
+def write_pictures(
+    name: str,
+    image: np.ndarray,
+    pixels: Mapping[str, Any],
+    asked: str,
+    maps: Mapping[str, Map],
+    swept: Map | None,
+    folder: Path,
+) -> list[Path]:
+    """One .png per method and, first in the list, the sheet. In each picture full colour stands for the
+    largest magnitude of that map, and its caption says how much that is."""
+    film = small(image, TILE)
+    tiles = [_tile(cv2.cvtColor(film, cv2.COLOR_GRAY2RGB), [name, f"evidence for: {asked}"], bar=False)]
+    written = []
+    for method, (values, facts) in maps.items():
+        box, unit = None, ""
+        if method == "occlusion" and swept is not None:
+            values, unit = evidence_of_occlusion(*swept), " of probability"
+            box = box_on_film(box_of_mask(*swept), pixels, film.shape)
+        picture, scale = drawn(film, values, method, pixels)
+        picture = framed(picture, box) if box else picture
+        tile = _tile(picture, [facts["title"], f"full colour: {scale:.3g}{unit}"], bar=True)
+        tiles.append(tile)
+        written.append(_write(folder / f"{method}.png", tile))
+    while len(tiles) % 4 and len(tiles) > 4:
+        tiles.append(np.full_like(tiles[0], 255))
+    rows = [np.hstack(tiles[start : start + 4]) for start in range(0, len(tiles), 4)]
+    return [_write(folder / "sheet.png", np.vstack(rows)), *written]
+
+
+def drawn(
+    film: np.ndarray, values: np.ndarray, method: str, pixels: Mapping[str, Any], scale: float | None = None
+) -> tuple[np.ndarray, float]:
+    """The film "rows cols 3" with a map over it, and the value that full colour stands for."""
+    eye = for_the_eye(values, method)
+    full = scale if scale is not None else float(np.nanmax(np.abs(eye), initial=0))
+    return overlay(film, onto_film(eye, pixels, film.shape), full), full
+
+
+def _tile(picture: np.ndarray, lines: list[str], bar: bool) -> np.ndarray:
+    """The picture on a dark square, words and the colour scale on white below."""
+    tile = np.full((TILE + CAPTION, TILE, 3), 255, np.uint8)
+    tile[:TILE] = 20
+    rows, cols = picture.shape[:2]
+    top, left = (TILE - rows) // 2, (TILE - cols) // 2
+    tile[top : top + rows, left : left + cols] = picture
+    for number, text in enumerate(lines):
+        _write_words(tile, text, (6, TILE + 17 + 17 * number))
+    if bar:
+        share = np.linspace(-1, 1, TILE - 160, dtype=np.float32)
+        colours = np.rint(mixed(np.full(TILE - 160, GREY, np.float32), share)).astype(np.uint8)
+        tile[TILE + 41 : TILE + 53, 80 : TILE - 80] = colours
+        _write_words(tile, "-1 against", (6, TILE + 51))
+        _write_words(tile, "for +1", (TILE - 74, TILE + 51))
+    return tile
+
+
+def _write_words(tile: np.ndarray, text: str, place: tuple[int, int]) -> None:
+    plain = text.encode("ascii", "replace").decode()
+    cv2.putText(tile, plain[:52], place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, (30, 30, 30), 1, cv2.LINE_AA)
+
+
+def _write(path: Path, picture: np.ndarray) -> Path:
+    with replacing(path) as temporary:
+        data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
+        temporary.write_bytes(data.tobytes())
+    return path

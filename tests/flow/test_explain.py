@@ -1,0 +1,287 @@
+"""`hilum explain`: a case, a file, the stage; what is there is not made again; mistakes end in a sentence."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from hilum.run import Run
+
+from ..conftest import SMALL, Answer
+from .test_bad_input import refused
+
+Command = Callable[..., Answer]
+
+
+@pytest.fixture(scope="module")
+def run(small_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A copy of the small run with its explanations. Tests of this file add to it, and change no weights."""
+    folder = tmp_path_factory.mktemp("explained") / "run"
+    shutil.copytree(small_run.path, folder)
+    return Run(folder)
+
+
+def first_case(run: Run) -> str:
+    return str(run.cases().table["case_id"][0])
+
+
+# -- the stage -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", ["binary", "etiology"])
+def test_a_study_explains_every_task(run: Run, task: str) -> None:
+    folder = run.task(task)
+    figures = folder.attributions.figures()
+    assert figures["weights_digest"] == folder.card()["weights_digest"]
+    assert figures["failures"] == []
+    examples = [row for row in figures["films"] if row["role"] == "example"]
+    right = folder.predictions().set_index("case_id")
+    assert examples
+    for row in examples:
+        assert right.loc[row["case_id"], "predicted"] == row["target"]
+        for method in ("occlusion", "grad_cam", "saliency", "occlusion_probability"):
+            arrays, facts = folder.attributions.read_arrays(
+                folder.attributions.map_file(method, row["case_id"]), figures["weights_digest"]
+            )
+            assert facts["target"] == row["asked"]
+            wanted = tuple(figures["pixels"]["size"])
+            assert method == "occlusion_probability" or arrays["map"].shape == wanted
+            assert np.isfinite(arrays["map"]).all()
+    assert folder.attributions.maximal_file.exists() and folder.attributions.synthesis_file.exists()
+    assert figures["ablation"]["films"] == 4 and figures["ablation"]["rows"]
+    losses = [row["loss"] for row in figures["ablation"]["rows"]]
+    assert losses == sorted(losses, reverse=True)
+    assert figures["probes"]["fitted"] + figures["probes"]["measured"] == 40
+    assert figures["concepts"]["films"] == 40  # drawn films: their masks are known
+
+
+def test_the_probability_map_is_what_masking_by_hand_gives(run: Run) -> None:
+    """An independent forward pass with the mask pasted in at one position."""
+    folder = run.task("etiology")
+    model, figures = folder.load_model(), folder.attributions.figures()
+    case = next(row for row in figures["films"] if row["role"] == "example")
+    path = folder.attributions.map_file("occlusion_probability", case["case_id"])
+    arrays, facts = folder.attributions.read_arrays(path, figures["weights_digest"])
+    table = run.cases().table.set_index("case_id")
+    film = model.pixels.prepare(cv2.imread(table["path"][case["case_id"]], cv2.IMREAD_GRAYSCALE))
+    row, col = arrays["map"].shape[0] - 1, 1
+    top, left = row * facts["stride"], col * facts["stride"]
+    film[top : top + facts["mask"], left : left + facts["mask"]] = 0
+    with torch.inference_mode():
+        shares = model(torch.from_numpy(model.pixels.normalize(film))[None, None]).softmax(1)[0]
+    assert arrays["map"][row, col] == pytest.approx(
+        float(shares[model.classes.index(case["asked"])]), abs=1e-4
+    )
+
+
+def test_nothing_is_made_twice_and_a_change_makes_only_its_part(
+    run: Run, hilum: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run.path, copy)
+    folder = Run(copy).task("binary").attributions
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("made again")
+
+    for name in ("method_map", "probability_map", "maximal_activations", "synthesize"):
+        monkeypatch.setattr(f"hilum.explain.parts.{name}", never)
+    before = folder.figures()
+    folder.figures_file.unlink()  # as after a crash before the last file
+    answer = hilum("explain", copy, "--task", "binary")
+    assert answer.code == 0, answer.err
+    assert folder.figures() == before
+    monkeypatch.undo()
+    for name in ("method_map", "probability_map", "maximal_activations"):
+        monkeypatch.setattr(f"hilum.explain.parts.{name}", never)
+    answer = hilum("explain", copy, "--task", "binary", "--set", "synthesis.filters=0")
+    assert answer.code == 0, answer.err
+    after = folder.figures()
+    assert after["maps"] == before["maps"] and after["failures"] == []
+    assert "synthesis" not in after
+    assert hilum("explain", copy, "--task", "binary", "--set", "layers={ablation: 0, probes: 0}").code == 0
+    assert not {"ablation", "probes"} & set(folder.figures())
+    monkeypatch.undo()
+    assert hilum("explain", copy, "--task", "binary", "--set", "scan=20").code == 0
+    assert folder.figures()["maximal"]["films"] == 20 < before["maximal"]["films"]
+
+
+def test_an_unfinished_map_is_finished(run: Run, hilum: Command, tmp_path: Path) -> None:
+    """Half of the positions are there; the rest is computed, and what was there is kept."""
+    folder = run.task("etiology").attributions
+    case = next(row for row in folder.figures()["films"] if row["role"] == "example")["case_id"]
+    words = ("explain", run.path, "--task", "etiology", "--case", case, "--method", "occlusion")
+    out = tmp_path / "one"
+    assert hilum(*words, "--out", out).code == 0
+    path = out / "occlusion_probability" / f"{case}.npz"
+    whole, facts = folder.read_arrays(path, folder.figures()["weights_digest"])
+    half = whole["map"].copy()
+    half[:, 1:] = np.nan
+    half[:, 0] = 0.25  # a mark: a value that is there stays
+    folder.write_arrays(path, {"map": half}, facts)
+    assert hilum(*words, "--out", out).code == 0
+    again, _ = folder.read_arrays(path, folder.figures()["weights_digest"])
+    assert (again["map"][:, 0] == 0.25).all()
+    np.testing.assert_allclose(again["map"][:, 1:], whole["map"][:, 1:], atol=1e-6)
+
+
+def test_a_method_that_fails_is_a_sentence(run: Run, hilum: Command, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run.path, copy)
+    module = ModuleType("stumbling")
+
+    def attribute(model: object, x: object, target: int) -> object:
+        raise NotImplementedError("this layer is too strange")
+
+    module.attribute, module.TITLE = attribute, "Stumbling"  # pyright: ignore[reportAttributeAccessIssue]
+    module.SOURCE, module.SIGNED = "nobody", True  # pyright: ignore[reportAttributeAccessIssue]
+    package = ModuleType("odd")
+    sys.modules["odd"], sys.modules["odd.stumbling"] = package, module
+    try:
+        answer = hilum(
+            "explain", copy, "--task", "binary", "--method", "odd.stumbling", "--method", "saliency"
+        )
+    finally:
+        del sys.modules["odd"], sys.modules["odd.stumbling"]
+    assert answer.code == 0, answer.err
+    figures = Run(copy).task("binary").attributions.figures()
+    assert "saliency" in figures["maps"] and "odd.stumbling" not in figures["maps"]
+    (failure,) = figures["failures"]
+    assert "Stumbling" in failure["what"] and "too strange" in failure["why"]
+    report = hilum("report", copy)
+    assert report.code == 0, report.err
+    assert "this layer is too strange" in Run(copy).report_file.read_text(encoding="utf-8")
+
+
+def test_other_weights_are_refused(run: Run, hilum: Command, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run.path, copy)
+    file = Run(copy).task("binary").attributions.figures_file
+    figures = json.loads(file.read_text())
+    file.write_text(json.dumps({**figures, "weights_digest": "0" * 32}))
+    refused(hilum("report", copy), "other weights", "hilum explain")
+
+
+# -- one film ------------------------------------------------------------------------------------------------
+
+
+def test_a_case(run: Run, hilum: Command, tmp_path: Path) -> None:
+    case, out = first_case(run), tmp_path / "out"
+    words = ("explain", run.path, "--task", "etiology", "--case", case, "--out", out)
+    answer = hilum(*words, "--method", "grad_cam", "--method", "occlusion", "--class", "virus")
+    assert answer.code == 0, answer.err
+    assert "evidence for virus" in answer.out and "Not a medical device" not in answer.err
+    sheet = cv2.imread(str(out / "sheet.png"))
+    assert sheet is not None and sheet.shape[1] == 3 * 360
+    for name in ("grad_cam.png", "occlusion.png"):
+        assert (out / name).stat().st_size > 1000
+    with np.load(out / "grad_cam" / f"{case}.npz") as file:
+        assert file["map"].shape == (32, 40) and file["map"].dtype == np.float32
+        facts = json.loads(str(file["facts"]))
+    assert facts["target"] == "virus"
+    assert facts["weights_digest"] == run.task("etiology").card()["weights_digest"]
+
+
+def test_a_file_of_another_size(run: Run, hilum: Command, tmp_path: Path) -> None:
+    film = np.random.default_rng(0).integers(0, 256, (90, 70), np.uint8)
+    path = tmp_path / "some film.png"
+    assert cv2.imwrite(str(path), film)
+    out = tmp_path / "out"
+    answer = hilum("explain", run.path, "--image", path, "--method", "saliency", "--out", out)
+    assert answer.code == 0, answer.err
+    assert "the film has 90 x 70 px; it was stretched to 32 x 40 px" in answer.out
+    assert (out / "saliency" / "some film.npz").exists()
+
+
+def test_one_film_is_not_computed_twice(
+    run: Run, hilum: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case, out = first_case(run), tmp_path / "out"
+    words = ("explain", run.path, "--case", case, "--method", "saliency", "--out", out)
+    assert hilum(*words).code == 0
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("made again")
+
+    monkeypatch.setattr("hilum.explain.maps.explain", never)
+    assert hilum(*words).code == 0
+    with pytest.raises(AssertionError, match="made again"):
+        hilum(*words, "--again")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--case", "persn0001-1"), ("the run has no case 'persn0001-1'", "did you mean 'person")),
+        (("--case", "CASE", "--set", "layer=features.1O"), ("no layer 'features.1O'", "did you mean")),
+        (("--case", "CASE", "--method", "gradcam"), ("method 'gradcam' is not known", "'grad_cam'")),
+        (("--case", "CASE", "--class", "viral"), ("no class 'viral'", "did you mean 'virus'?")),
+        (("--case", "CASE", "--method", "occlusion", "--set", "occlusion.mask=33"), ("33 x 33", "32 x 40")),
+        (("--case", "CASE", "--set", "occlusion.stride=0"), ("explain.occlusion.stride = 0",)),
+        (("--case", "CASE", "--set", "occlusion.maks=9"), ("'explain.occlusion.maks'", "'mask'")),
+        (
+            ("--case", "CASE", "--set", "methods={saliency: {times: true}}"),
+            ("no option 'times'", "times_input"),
+        ),
+        (("--case", "CASE", "--image", "film.png"), ("one film", "--case or --image")),
+        (("--image", "missing.png"), ("missing.png",)),
+        (("--task", "binry", "--case", "CASE"), ("no task 'binry'", "did you mean 'binary'?")),
+        (("--class", "virus"), ("--class virus needs one film",)),
+        (("--set", "layer=head.99"), ("no layer 'head.99'",)),
+        (("--method", "rice"), ("'rice'", "did you mean 'rise'?")),
+        (("--set", "occlusion.mask=99"), ("99 x 99", "does not fit")),
+    ],
+)
+def test_mistakes_end_in_a_sentence(
+    run: Run, hilum: Command, tmp_path: Path, words: tuple[str, ...], said: tuple[str, ...]
+) -> None:
+    words = tuple(first_case(run) if word == "CASE" else word for word in words)
+    one = ("--out", tmp_path / "out") if {"--case", "--image"} & set(words) else ()
+    refused(hilum("explain", run.path, *words, *one), *said)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [("explain.methods=[grad_cm]", "'grad_cam'"), ("explain.occlusion.mask=97", "a mask of 97 x 97 px")],
+)
+def test_a_fault_is_found_before_training(
+    phantom_data: Path, hilum: Command, tmp_path: Path, change: str, said: str
+) -> None:
+    out = tmp_path / "run"
+    refused(hilum("study", phantom_data, "--out", out, "--set", change), said)
+    assert not out.exists()
+
+
+def test_a_layer_that_one_network_lacks_costs_that_stage_alone(
+    run: Run, phantom_data: Path, hilum: Command, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run.path, copy)
+    for task in ("binary", "etiology"):
+        shutil.rmtree(copy / task / "attributions")
+    answer = hilum(
+        "study", phantom_data, "--out", copy, "--resume", *SMALL, "--set=explain.layer=features.4.conv1"
+    )
+    assert answer.code == 0, answer.err
+    assert "explanations of binary are left out: the model has no layer 'features.4.conv1'" in answer.err
+    folder = Run(copy).task("etiology").attributions
+    assert folder.figures()["maximal"]["layer"] == "features.4.conv1"
+    assert not Run(copy).task("binary").attributions.figures_file.exists()
+
+
+def test_a_study_can_leave_it_out(run: Run, hilum: Command, tmp_path: Path) -> None:
+    """The report then says how to make it."""
+    copy = tmp_path / "copy"
+    shutil.copytree(run.path, copy)
+    for task in ("binary", "etiology"):
+        shutil.rmtree(copy / task / "attributions")
+    assert hilum("report", copy).code == 0
+    page = Run(copy).report_file.read_text(encoding="utf-8")
+    assert "Nothing is explained yet." in page and "hilum explain " in page

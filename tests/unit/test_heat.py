@@ -1,0 +1,151 @@
+"""Heat maps over films: the colours mean what the scale says, and a map lies where the model saw it."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hilum.data.images import Pixels
+from hilum.report import heat
+
+SQUEEZED = {"size": [96, 96], "fit": "squeeze"}
+PADDED = {"size": [96, 96], "fit": "pad"}
+
+
+def test_zero_and_nothing_leave_the_film_as_it_is() -> None:
+    film = np.random.default_rng(0).integers(0, 256, (20, 30), np.uint8)
+    values = np.zeros((20, 30), np.float32)
+    values[:, :10] = np.nan
+    picture = heat.overlay(film, values, scale=1.0)
+    np.testing.assert_array_equal(picture, np.repeat(film[..., None], 3, axis=2))
+
+
+def test_a_map_of_zeros_alone_is_clear() -> None:
+    film = np.full((8, 8), 90, np.uint8)
+    assert (heat.overlay(film, np.zeros((8, 8)), scale=0.0) == 90).all()
+
+
+@pytest.mark.parametrize(("sign", "colour"), [(1, heat.FOR), (-1, heat.AGAINST)])
+@pytest.mark.parametrize("share", [0.1, 0.4, 1.0])
+def test_colour_is_in_proportion_to_the_value(sign: int, colour: tuple[int, int, int], share: float) -> None:
+    """Weak evidence stays weak: nothing is stretched to the range of the picture."""
+    film = np.full((9, 9), 100, np.uint8)
+    picture = heat.overlay(film, np.full((9, 9), sign * share * 3.0), scale=3.0, lines=False)
+    weight = heat.STRENGTH * share
+    wanted = [(1 - weight) * 100 + weight * part for part in colour]
+    np.testing.assert_allclose(picture[4, 4], wanted, atol=0.51)
+
+
+def test_beyond_the_scale_is_full_colour() -> None:
+    film = np.full((9, 9), 100, np.uint8)
+    full = heat.overlay(film, np.full((9, 9), 3.0), scale=3.0)
+    np.testing.assert_array_equal(full, heat.overlay(film, np.full((9, 9), 50.0), scale=3.0))
+
+
+def test_bar_shows_the_same_colours() -> None:
+    colours = heat.bar_colours(3)
+    assert colours[1] == f"rgb({heat.GREY},{heat.GREY},{heat.GREY})"
+    film = np.full((9, 9), heat.GREY, np.uint8)
+    for colour, value in ((colours[0], -1.0), (colours[2], 1.0)):
+        red, green, blue = heat.overlay(film, np.full((9, 9), value), 1.0, lines=False)[4, 4]
+        assert colour == f"rgb({red},{green},{blue})"
+
+
+def test_ends_can_be_told_apart_without_colour_vision() -> None:
+    """The ends differ in blue, which red-green blindness leaves (Brettel et al. 1997)."""
+    assert heat.AGAINST[2] - heat.FOR[2] > 200
+
+
+def test_lines_tell_the_sign_in_grey() -> None:
+    """Full around what speaks for, dotted around what speaks against."""
+    film = np.full((80, 80), 60, np.uint8)
+    values = np.zeros((80, 80), np.float32)
+    values[20:60, 20:60] = 1.0
+    drawn = {}
+    for sign in (1, -1):
+        with_lines = heat.overlay(film, sign * values, 1.0).astype(int)
+        drawn[sign] = (with_lines != heat.overlay(film, sign * values, 1.0, lines=False)).any(2).sum()
+    assert drawn[1] > 1.3 * drawn[-1] > 0
+
+
+# -- where the map lies --------------------------------------------------------------------------------------
+
+
+@given(
+    rows=st.integers(40, 300), cols=st.integers(40, 300), place=st.tuples(st.floats(0, 1), st.floats(0, 1))
+)
+def test_box_on_a_padded_film_is_where_the_model_saw_it(
+    rows: int, cols: int, place: tuple[float, float]
+) -> None:
+    """A bright square is drawn on a film, prepared as the model sees it, found there and sent back."""
+    film = np.zeros((rows, cols), np.uint8)
+    side = max(12, min(rows, cols) // 4)
+    top, left = int(place[0] * (rows - side)), int(place[1] * (cols - side))
+    film[top : top + side, left : left + side] = 255
+    for pixels in (SQUEEZED, PADDED):
+        seen = Pixels(size=(96, 96), fit=pixels["fit"]).prepare(film) > 127
+        where = np.argwhere(seen)
+        (up, west), (low, east) = where.min(0), where.max(0) + 1
+        box = heat.box_on_film((up, west, low, east), pixels, film.shape)
+        slack = 2 * max(rows, cols) / 96 + 2
+        assert np.abs(np.array(box) - (top, left, top + side, left + side)).max() <= slack
+        back = heat.onto_film(seen.astype(np.float32), pixels, film.shape) > 0.5
+        both = (back & (film > 0)).sum() / (back | (film > 0)).sum()
+        assert both > 0.6
+
+
+def test_box_is_clipped_to_the_film() -> None:
+    assert heat.box_on_film((0, 0, 96, 96), PADDED, (50, 100)) == (0, 0, 50, 100)
+
+
+def test_occlusion_is_drawn_at_the_masks_centre() -> None:
+    """One position of the mask costs everything; the loss is drawn in its middle and nowhere else."""
+    facts = {"size": [40, 60], "mask": 11, "stride": 1, "probability": 0.9}
+    values = np.full((30, 50), 0.9, np.float32)
+    values[7, 20] = 0.1
+    field = heat.evidence_of_occlusion(values, facts)
+    assert np.unravel_index(np.nanargmax(field), field.shape) == (7 + 5, 20 + 5)
+    assert np.nanmax(field) == pytest.approx(0.8, abs=1e-6)
+    assert np.isnan(field[:5]).all() and np.isnan(field[:, :5]).all()
+    assert not np.isnan(field[5:35, 5:55]).any()
+    assert heat.box_of_mask(values, facts) == (7, 20, 18, 31)
+
+
+def test_strided_occlusion_keeps_its_places() -> None:
+    facts = {"size": [41, 41], "mask": 9, "stride": 8, "probability": 1.0}
+    values = np.ones((5, 5), np.float32)
+    values[2, 3] = 0.0
+    field = heat.evidence_of_occlusion(values, facts)
+    row, col = np.unravel_index(np.nanargmax(field), field.shape)
+    assert (row, col) == (16 + 4, 24 + 4)
+    assert field[row, col] == 1.0 and field[row, col + 4] == pytest.approx(0.5)  # half way to the next
+    assert heat.box_of_mask(values, facts) == (16, 24, 25, 33)
+
+
+def test_only_pixelwise_maps_are_averaged_and_nothing_is_lost() -> None:
+    values = np.zeros((64, 64), np.float32)
+    values[32, 32] = 5.0
+    np.testing.assert_array_equal(heat.for_the_eye(values, "grad_cam"), values)
+    eye = heat.for_the_eye(values, "saliency")
+    assert eye.sum() == pytest.approx(5.0, rel=1e-4)
+    assert eye.max() < 2.5
+
+
+def test_frame_is_seen_on_any_grey() -> None:
+    for grey in (0, 128, 255):
+        drawn = heat.framed(np.full((30, 30), grey, np.uint8), (5, 6, 20, 25))
+        edge = drawn[5, 6:25].max(1).astype(int)
+        assert edge.min() == 255 and drawn[4, 6:25].max() == 0
+        assert (drawn[10:15, 10:15] == grey).all()
+
+
+def test_encoded_pictures_are_colour() -> None:
+    picture = np.zeros((16, 16, 3), np.uint8)
+    picture[..., 0] = 200
+    import base64
+
+    data = base64.b64decode(heat.colour_uri(picture).split(",", 1)[1])
+    back = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert back is not None
+    assert back[8, 8, 2] > 150 and back[8, 8, 0] < 60  # blue, green, red
