@@ -54,19 +54,19 @@ class Mean(Detector):
 def build(pixels, power: float = 1.0, fail: bool = False, foreign: bool = False):
     return Mean(pixels, power, fail, foreign)
 '''
-MEAN = "somebody.mean"
+MEAN = "somebodys_detectors.mean"
 PATCHES = {"features": "pixels", "feature_options": {"side": 8}, "memory": 40}
 
 
 @pytest.fixture
 def counting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The detector's module; its name in a recipe is MEAN."""
-    package = tmp_path / "somebody"
+    package = tmp_path / "somebodys_detectors"
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "mean.py").write_text(COUNTING, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
-    for name in ("somebody", MEAN):
+    for name in ("somebodys_detectors", MEAN):
         monkeypatch.delitem(sys.modules, name, raising=False)
     return import_module(MEAN)
 

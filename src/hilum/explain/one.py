@@ -13,6 +13,8 @@ from hilum.errors import DataError, ModelError, RunError, nearest
 from hilum.evaluation.stage import softmax
 from hilum.explain import load_method
 from hilum.explain.asked import chosen_layer
+from hilum.explain.faithfulness import BASELINES, believed, ways
+from hilum.explain.lungs import lung_field, share_inside
 from hilum.explain.maps import Film, mask_side, method_map, options_of, probability_map
 from hilum.files import digest_of_file
 from hilum.models import ChestModel
@@ -25,7 +27,9 @@ from hilum.training.recipe import ExplainChoice
 class Answer:
     """`image`: the film as decoded, uint8 or uint16 "rows cols". `maps`: per method its raw map in the
     model's pixels and its facts. `occlusion`: the raw map of probabilities per mask position and its facts,
-    if asked for. `notes`: what was done to the film before the model saw it."""
+    if asked for. `figures`: how far each method may be believed on this film, the rows of
+    `faithfulness.believed` with the share inside the lungs; empty where the recipe asks for no checks.
+    `notes`: what was done to the film before the model saw it."""
 
     name: str
     image: np.ndarray
@@ -34,7 +38,7 @@ class Answer:
     asked: str
     maps: dict[str, tuple[np.ndarray, dict[str, Any]]]
     occlusion: tuple[np.ndarray, dict[str, Any]] | None
-    figures: dict[str, dict[str, Any]]
+    figures: list[dict[str, Any]]
     folder: AttributionFolder
     notes: list[str]
 
@@ -90,10 +94,36 @@ def explain_film(
         film.asked,
         maps,
         swept,
-        {},
+        _figures(model, film, choice, names, model.pixels.prepare(grey)),
         folder,
         _notes(grey, model),
     )
+
+
+def _figures(
+    model: ChestModel, film: Film, choice: ExplainChoice, names: list[str], prepared: np.ndarray
+) -> list[dict[str, Any]]:
+    """The checks of the stage on one film, worthless maps beside them."""
+    if not choice.faithfulness.films:
+        return []
+    asked = ways({name: options_of(choice, name, model.pixels.size) for name in names})
+    steps = choice.faithfulness.steps
+    with advancing(f"{film.case_id}: can the maps be believed?") as advance:
+        checked = believed(
+            model,
+            {film.case_id: (film.x, film.target)},
+            asked,
+            steps=steps,
+            samples=2 * steps,
+            seed=choice.seed,
+            progress=advance,
+        )
+    field = lung_field(prepared)
+    for row in checked["rows"]:
+        way = {**asked, **BASELINES}[row["name"]]
+        heat = way(model, film.x, film.target)[0].float().cpu().numpy()
+        row["lungs"], row["lung_area"] = share_inside(heat, field)
+    return checked["rows"]
 
 
 def choose_task(run: Run, task: str | None) -> str:

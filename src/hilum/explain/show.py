@@ -39,6 +39,31 @@ def film_text(answer: Answer) -> str:
             f"occlusion: P({answer.asked}) = {facts['probability']:.3f}, with a mask of {facts['mask']} px"
             f" ({facts['fill']}) from {values.min():.3f} to {values.max():.3f} over {values.size:,} positions"
         )
+    lines += _belief(answer)
     lines += [f"note: {note}" for note in answer.notes]
     lines.append("Research use only; not a medical device.")
     return "\n".join(lines)
+
+
+def _belief(answer: Answer) -> list[str]:
+    """How far each map may be believed on this film, and what a worthless map scores."""
+    if not answer.figures:
+        return []
+    heads = {
+        "deletion": "deletion",
+        "insertion": "insertion",
+        "infidelity": "infidelity",
+        "randomised": "random weights",
+        "noise": "noise",
+        "shift": "shift",
+        "lungs": "in lungs",
+    }
+    rows = [("can it be believed?", *heads.values())]
+    for row in answer.figures:
+        rows.append((row["title"], *(f"{row[key]:.2f}" for key in heads)))
+    area = answer.figures[0]["lung_area"]
+    return [
+        *columns(rows),
+        "good: low deletion and infidelity, random weights near 0; high insertion, noise and shift.",
+        f"The lungs fill {area:.2f} of the film. One film says little: the report has means over several.",
+    ]
