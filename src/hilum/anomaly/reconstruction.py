@@ -19,6 +19,7 @@ from torch.nn import functional
 from hilum.anomaly import Advance, Detector, HealthyFilms, Scored
 from hilum.anomaly.features.trunk import Trunk, set_norms
 from hilum.anomaly.opacities import lung_field
+from hilum.anomaly.rates import one_cycle
 from hilum.data.images import Pixels
 from hilum.errors import RecipeError, nearest
 
@@ -200,9 +201,7 @@ class Reconstruction(Detector):
         epochs = self.choices["epochs"]
         size = self.choices["batch_size"]
         steps = epochs * -(-len(films) // size)
-        rates = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.choices["lr"], total_steps=max(steps, 2), pct_start=max(0.1, 2 / max(steps, 2))
-        )
+        rates = one_cycle(optimizer, self.choices["lr"], steps)
         done = 0
         self.train()
         for epoch in range(epochs):

@@ -17,6 +17,7 @@ from torch.nn import functional
 from hilum.anomaly import Advance, Detector, HealthyFilms, Scored
 from hilum.anomaly import features as networks
 from hilum.anomaly.patches import summary, to_image
+from hilum.anomaly.rates import one_cycle
 from hilum.data.images import Pixels
 from hilum.errors import RecipeError
 
@@ -114,9 +115,7 @@ class StudentTeacher(Detector):
         self._scale_channels(films)
         self.student = Student(self.dims, self.strides, self.choices["width"])
         optimizer = torch.optim.AdamW(self.student.parameters(), lr=self.choices["lr"], weight_decay=1e-4)
-        rates = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.choices["lr"], total_steps=max(steps, 2), pct_start=max(0.1, 2 / max(steps, 2))
-        )
+        rates = one_cycle(optimizer, self.choices["lr"], steps)
         self.student.train()
         done = 0
         for epoch in range(epochs):

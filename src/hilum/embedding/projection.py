@@ -132,9 +132,9 @@ def _tsne(settings: MapSettings, train: np.ndarray, new: np.ndarray) -> tuple[np
         perplexity=settings.perplexity,  # type: ignore[arg-type]
         initialization=settings.start,
         exaggeration=settings.exaggeration,
-        early_exaggeration=8,
+        early_exaggeration=8,  # type: ignore[arg-type]
         early_exaggeration_iter=settings.iterations // 3,
-        learning_rate=max(50.0, len(train) / 40),
+        learning_rate=max(50.0, len(train) / 40),  # type: ignore[arg-type]
         negative_gradient_method="fft" if large else "bh",
         n_interpolation_points=2,
         n_iter=settings.iterations,

@@ -21,9 +21,10 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
+from hilum.data.cache import ImageCache
 from hilum.data.cases import HEALTHY
-from hilum.data.decode import read_grey
 from hilum.data.sources import phantom
+from hilum.data.split import used_cases
 from hilum.errors import DataError, HilumError, RecipeError
 from hilum.evaluation.intervals import bootstrap_weights, percentile_interval, wilson_interval
 from hilum.explain.faithfulness import BASELINES, Advance, Way, check_map, places, title_of
@@ -188,7 +189,10 @@ def planted_films(
         table = table.sample(limit, random_state=seed).sort_index()
     if table.empty:
         raise DataError(f"part {part!r} of {run.path} has no sick film", "choose train, val or test")
-    films = torch.stack([model.pixels.apply(read_grey(path)) for path in table["path"]])
+    used = used_cases(cases, run.split(task))
+    cache = ImageCache.of(used, model.pixels)
+    prepared = cache.images[cache.rows(table["case_id"])]
+    films = torch.from_numpy(model.pixels.normalize(prepared))[:, None]
     drawn = [phantom.masks(cases.root, name) for name in table["case_id"]]
     masks = {
         name: np.stack([model.pixels.prepare(one[name].astype(np.uint8) * 255) >= 128 for one in drawn])

@@ -18,6 +18,7 @@ from hilum.anomaly import Advance, HealthyFilms
 from hilum.anomaly.features import FeatureNet
 from hilum.anomaly.features.pretext import varied
 from hilum.anomaly.features.trunk import Trunk
+from hilum.anomaly.rates import one_cycle
 from hilum.data.images import Pixels
 from hilum.errors import RecipeError
 
@@ -69,9 +70,7 @@ class ContrastiveNet(FeatureNet):
         weights = [*self.trunk.parameters(), *projector.parameters()]
         optimizer = torch.optim.AdamW(weights, lr=choices["lr"], weight_decay=1e-4)
         steps = choices["steps"]
-        rates = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, choices["lr"], total_steps=max(steps, 2), pct_start=max(0.1, 2 / max(steps, 2))
-        )
+        rates = one_cycle(optimizer, choices["lr"], steps)
         images = films.images
         chance = np.random.default_rng(seed)
         self.trunk.train()
