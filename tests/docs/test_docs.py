@@ -3,6 +3,7 @@
 import doctest
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,11 @@ def test_seed_figures_in_the_docs_are_those_of_the_report() -> None:
     assert f"{right}/{sum(map(sum, RESNET34_TEST))}" == "521/624"
     recipe = (ROOT / "src" / "hilum" / "recipes" / "seed.yaml").read_text(encoding="utf-8")
     assert "521/624" in recipe
+
+
+def test_git_holds_no_links() -> None:
+    """A link leads to a path of one machine; a tracked .venv broke every fresh clone once."""
+    if not (ROOT / ".git").exists() or not shutil.which("git"):
+        pytest.skip("not a git checkout")
+    listed = subprocess.run(["git", "ls-files", "-s"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert [line for line in listed.stdout.splitlines() if line.startswith("120000")] == []
