@@ -258,6 +258,47 @@ def explain(
     print(pictures[0])
 
 
+@app.command(epilog=_example("hilum compare path/to/chest_xray --grid alternatives --out runs/alternatives"))
+def compare(
+    data: Data = "phantom",
+    grid: Annotated[
+        str, typer.Option("--grid", help="A grid file (.yaml), or the name of one that hilum brings.")
+    ] = "alternatives",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write or to go on with; default runs/DATA-GRID.")
+    ] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change one choice of every cell, e.g. training.epochs=3. Repeatable."),
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Train this cell now, not the others. Repeatable.")
+    ] = None,
+    source: Source = None,
+    skip_unreadable: Skip = False,
+) -> None:
+    """Many recipes on the same patient-disjoint folds: one table with spread and paired tests.
+
+    What is finished in --out is not trained again; a training that was cut off goes on.
+    """
+    from hilum.compare.grid import chosen, load_grid
+
+    loaded, cells = load_grid(grid, change or [])  # a fault in the grid is found before torch is loaded
+    names = chosen(cells, only or [])
+    from hilum.compare.run import Wish
+    from hilum.compare.run import compare as run_comparison
+    from hilum.compare.show import comparison_text
+    from hilum.study import default_out
+
+    folder = out or default_out(data, loaded.name)
+    try:
+        result = run_comparison(Wish(data, loaded, cells, folder, grid, source, skip_unreadable, names))
+    except KeyboardInterrupt:
+        raise HilumInterrupt(f"stopped; the same command goes on (folder {folder})") from None
+    print(comparison_text(result))
+    print(folder / "index.html")
+
+
 @app.command(epilog=_example("hilum report runs/real"))
 def report(run: RunPath) -> None:
     """Draws the report again from what is in the run folder; needs no torch."""

@@ -101,9 +101,15 @@ def study(wish: Wish) -> Run:
 
 
 def train_task(
-    folder: TaskFolder, cases: Cases, split: Split, one: Task, recipe: TaskRecipe, recipe_name: str
+    folder: TaskFolder,
+    cases: Cases,
+    split: Split,
+    one: Task,
+    recipe: TaskRecipe,
+    recipe_name: str,
+    cache: ImageCache | None = None,
 ) -> None:
-    """Trains one task unless its model is already there."""
+    """Trains one task unless its model is already there. `cache`: films that are decoded already."""
     if folder.card_file.exists():
         return
     from hilum.evaluation.evaluate import evaluate
@@ -111,9 +117,9 @@ def train_task(
     from hilum.training.loader import FilmSet
 
     used = used_cases(cases, split.of)  # test films too: one cache serves training and evaluation
-    raw = recipe.pixels.contract(0.5, 0.25)
-    with advancing(f"{one.name}: decoding") as advance:
-        cache = ImageCache.of(used, raw, advance)
+    if cache is None:
+        with advancing(f"{one.name}: decoding") as advance:
+            cache = ImageCache.of(used, recipe.pixels.contract(0.5, 0.25), advance)
     rows = {name: used.table[used.table["case_id"].map(split.of) == name] for name in ("train", "val")}
     mean, sd = cache.mean_sd(rows["train"]["case_id"].tolist())
     pixels = recipe.pixels.contract(mean, sd)

@@ -6,7 +6,7 @@ else's file in the same way.
 """
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -112,7 +112,15 @@ def build(
     >>> build("vgg", ["normal", "pneumonia"], Pixels(size=(64, 64))).classes
     ('normal', 'pneumonia')
     """
-    options = options or {}
+    return _maker(name, options or {})(tuple(classes), pixels, **(options or {}))
+
+
+def check_choice(name: str, options: dict[str, Any]) -> None:
+    """RecipeError for an unknown architecture or option, without building anything."""
+    _maker(name, options)
+
+
+def _maker(name: str, options: dict[str, Any]) -> Callable[..., ChestModel]:
     if "." not in name and name not in names():
         raise RecipeError(f"model {name!r} is not known", nearest(name, names()))
     try:
@@ -123,7 +131,7 @@ def build(
     for key in options:
         if key not in known:
             raise RecipeError(f"model {name!r} has no option {key!r}", nearest(key, known))
-    return maker(tuple(classes), pixels, **options)
+    return maker
 
 
 def parameters(model: nn.Module) -> int:
