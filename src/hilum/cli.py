@@ -274,6 +274,14 @@ def compare(
     only: Annotated[
         list[str] | None, typer.Option("--only", help="Train this cell now, not the others. Repeatable.")
     ] = None,
+    ledger: Annotated[
+        bool, typer.Option("--ledger", help="Instead of a grid: what a split by image would have bought.")
+    ] = False,
+    preset: Annotated[str, typer.Option("--preset", help="With --ledger: the recipe to train.")] = "quick",
+    task: Annotated[
+        str | None, typer.Option("--task", help="With --ledger: binary or etiology; default: the last.")
+    ] = None,
+    folds: Annotated[int, typer.Option("--folds", help="With --ledger: trainings per way.", min=2)] = 2,
     source: Source = None,
     skip_unreadable: Skip = False,
 ) -> None:
@@ -281,6 +289,9 @@ def compare(
 
     What is finished in --out is not trained again; a training that was cut off goes on.
     """
+    if ledger:
+        _full_ledger(data, preset, task, folds, change or [], out, source, skip_unreadable)
+        return
     from hilum.compare.grid import chosen, load_grid
 
     loaded, cells = load_grid(grid, change or [])  # a fault in the grid is found before torch is loaded
@@ -296,6 +307,34 @@ def compare(
     except KeyboardInterrupt:
         raise HilumInterrupt(f"stopped; the same command goes on (folder {folder})") from None
     print(comparison_text(result))
+    print(folder / "index.html")
+
+
+def _full_ledger(
+    data: str,
+    preset: str,
+    task: str | None,
+    folds: int,
+    changes: list[str],
+    out: Path | None,
+    source: str | None,
+    skip_unreadable: bool,
+) -> None:
+    from hilum.training.recipe import load_recipe
+
+    recipe = load_recipe(preset)
+    name = task or [*recipe.tasks][-1]
+    recipe = load_recipe(preset, [f"{name}.{item}" for item in changes])
+    from hilum.compare.full_ledger import full_ledger, ledger_text
+    from hilum.study import choose_tasks, default_out
+
+    folder = out or default_out(data, f"{recipe.name}-ledger")
+    try:
+        chosen = choose_tasks(recipe, [name]).tasks[name]
+        found = full_ledger(data, name, chosen, folds, folder, recipe.replicates, source, skip_unreadable)
+    except KeyboardInterrupt:
+        raise HilumInterrupt(f"stopped; the same command goes on (folder {folder})") from None
+    print(ledger_text(found))
     print(folder / "index.html")
 
 

@@ -196,6 +196,26 @@ class ComparisonFolder:
         return read_json(self.figures_file)
 
 
+class LedgerFolder:
+    """What a split by image would have bought; figures.json is written last.
+
+    <way>/seed<seed>-fold<fold>/ holds one training each, as in a comparison.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.figures_file = self.path / "figures.json"
+        self.page_file = self.path / "index.html"
+
+    def way(self, name: str) -> Path:
+        """The folder of one way to split."""
+        return self.path / name
+
+    def figures(self) -> dict[str, Any]:
+        """figures.json: ways, differences, what was shared; see docs/compare.md."""
+        return read_json(self.figures_file)
+
+
 class TaskFolder:
     """What one task of a run has left behind. Reading something that is not there yet raises RunError."""
 
@@ -251,6 +271,7 @@ class Run:
         self.report_file = self.path / "report" / "index.html"
         self.anomaly = AnomalyFolder(self.path / "anomaly")
         self.comparison = ComparisonFolder(self.path / "compare")
+        self.ledger = LedgerFolder(self.path / "ledger")
         self._check()
 
     def _check(self) -> None:

@@ -5,7 +5,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -27,7 +27,14 @@ from hilum.errors import DataError, ModelError, RunError
 from hilum.files import write_json
 from hilum.progress import advancing, say
 from hilum.run import Run, TaskFolder
-from hilum.training.recipe import AnomalyChoice, EmbeddingChoice, ExplainChoice, StudyRecipe, TaskRecipe
+from hilum.training.recipe import (
+    AnomalyChoice,
+    EmbeddingChoice,
+    ExplainChoice,
+    LedgerChoice,
+    StudyRecipe,
+    TaskRecipe,
+)
 
 INTENDED_USE = "Research and teaching only. Not a medical device; not for diagnosis or treatment of people."
 
@@ -88,6 +95,12 @@ def study(wish: Wish) -> Run:
                 anomaly_stage(run, cases, wish.recipe.anomaly, wish.recipe.replicates)
             except DataError as error:  # too few healthy films must not cost the report
                 say(f"  anomaly detection is left out: {error}")
+    if wish.recipe.ledger:
+        with _stage(run, "ledger"):
+            try:
+                ledger_stage(run, cases, tasks, wish.recipe.ledger, wish.recipe.replicates)
+            except DataError as error:  # a source without patients must not cost the report
+                say(f"  the leak ledger is left out: {error}")
     run.stop_the_clock()
     if wish.report:
         from hilum.report.build import build_report
@@ -219,6 +232,26 @@ def anomaly_run(
     recipe = checked(values, str(run.recipe_file))
     with _stage(run, "anomaly"):
         anomaly_stage(run, run.cases(), recipe.anomaly or AnomalyChoice(), recipe.replicates, again)
+
+
+def ledger_stage(
+    run: Run, cases: Cases, tasks: Mapping[str, Task], choice: LedgerChoice, replicates: int
+) -> dict[str, Any]:
+    """What a split by image would have bought, from short trainings."""
+    from hilum.compare.ledger import ledger
+
+    name = choice.task or list(tasks)[-1]
+    if name not in tasks:
+        raise DataError(f"ledger.task {name!r} is not in this study", f"it has {', '.join(tasks)}")
+    return ledger(
+        run.ledger,
+        cases,
+        tasks[name],
+        choice.recipe(),
+        choice.folds,
+        replicates=replicates,
+        seeds=[choice.seed],
+    )
 
 
 def explain_stage(

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from hilum.compare import table, train
-from hilum.compare.folds import HELD, held_out, held_out_by_image, official
+from hilum.compare.folds import HELD, held_out, held_out_by_image
 from hilum.compare.grid import grids, load_grid
 from hilum.data import decode
 from hilum.data.cases import Cases
@@ -141,12 +141,6 @@ def test_folds_by_image_hold_each_film_once_and_leak(cases: Cases) -> None:
         seen += of.index[of == HELD].tolist()
     assert sorted(seen) == sorted(cases.table["case_id"][cases.table["split"] != "test"])
     assert shared > 5
-
-
-def test_the_official_way_holds_out_the_declared_test_part(cases: Cases) -> None:
-    of = official(cases, 0, 0.2).of
-    assert set(of.index[of == HELD]) == set(cases.table["case_id"][cases.table["split"] == "test"])
-    assert {"train", "val"} <= set(of)
 
 
 def test_too_few_patients_for_the_folds_is_one_sentence(cases: Cases) -> None:
@@ -294,6 +288,7 @@ def test_the_command_prints_the_table_and_refuses_faults(
         answer = hilum("compare", phantom_data, "--grid", wrong, "--out", tmp_path / "new")
         assert (answer.code, sentence in answer.err) == (2, True), answer.err
         assert not (tmp_path / "new").exists()
+    grid = written(tmp_path, SMALL)
     answer = hilum("compare", phantom_data, "--grid", grid, "--out", tmp_path)
     assert answer.code == 2 and "already holds files; choose another --out" in answer.err
     other = hilum("compare", "phantom", "--grid", grid, "--out", compared[0], "--source", "folder")

@@ -34,13 +34,6 @@ def held_out_by_image(cases: Cases, seed: int, fold: int, folds: int, val_fracti
     return _with_inner(cases, outer, held, val_fraction)
 
 
-def official(cases: Cases, seed: int, val_fraction: float) -> Split:
-    """The declared test part is held out; all else is train and val, by patient."""
-    outer = split_cases(cases, "patient", seed, val_fraction=val_fraction)
-    of = outer.of.mask(outer.of == "test", HELD)
-    return replace(outer, of=of)
-
-
 def _with_inner(cases: Cases, outer: Split, held: pd.Series, val_fraction: float) -> Split:
     """The held-out films apart, and the others split by the same scheme into train and val."""
     inside = outer.of.isin(["train", "val"])

@@ -58,7 +58,7 @@ def cell_figures(
     if test.any():
         figures["test"] = {name: _spread(rows[test], f"test_{name}") for name in ("accuracy", "auroc")}
     if table is not None:
-        shifted = _with_half(table, task.classes)
+        shifted = at_half(table, task.classes)
         block = evaluate(shifted, task.classes, None, replicates=replicates)
         figures["pooled"] = {
             "n_cases": block["n_cases"],
@@ -68,7 +68,7 @@ def cell_figures(
     return figures
 
 
-def _with_half(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+def at_half(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     """Two classes: probabilities stretched so that each row's own threshold lies at one half. A monotone map
     for equal thresholds, and the calls stay those of `called_right`."""
     if len(classes) != 2:

@@ -11,6 +11,7 @@ from hilum.report.sections.anomaly import anomaly
 from hilum.report.sections.data import data
 from hilum.report.sections.explain import explain
 from hilum.report.sections.head import head
+from hilum.report.sections.ledger import ledger
 from hilum.report.sections.minute import minute
 from hilum.report.sections.repeat import repeat
 from hilum.report.sections.space import space
@@ -27,6 +28,7 @@ SECTIONS: tuple[Callable[[Run], Section | None], ...] = (
     anomaly,
     explain,
     alternatives,
+    ledger,
     repeat,
 )
 """In the order of the page. A section that has nothing to say returns None and leaves no trace."""
