@@ -55,6 +55,7 @@ class ChestModel(nn.Module):
         self.neck = neck
         self.head = head
         self.card: dict[str, Any] = {}
+        self.pretrained: str | None = None  # which weights training started from, if any; goes into the card
 
     def embed(self, x: Float[Tensor, "batch channels rows cols"]) -> Float[Tensor, "batch embedding"]:
         """What the head sees: one vector per film."""
@@ -161,6 +162,7 @@ def save_model(model: ChestModel, folder: Path, card: dict[str, Any]) -> None:
             "pixels": model.pixels.to_json(),
             "parameters": parameters(model),
             "weights_digest": digest(data),
+            **({"pretrained": model.pretrained} if model.pretrained else {}),
             **card,
         },
     )
