@@ -271,6 +271,9 @@ def compare(
         list[str] | None,
         typer.Option("--set", help="Change one choice of every cell, e.g. training.epochs=3. Repeatable."),
     ] = None,
+    search: Annotated[
+        int, typer.Option("--search", help="Draw and judge so many trials from the grid's ranges.", min=0)
+    ] = 0,
     only: Annotated[
         list[str] | None, typer.Option("--only", help="Train this cell now, not the others. Repeatable.")
     ] = None,
@@ -292,7 +295,7 @@ def compare(
     if ledger:
         _full_ledger(data, preset, task, folds, change or [], out, source, skip_unreadable)
         return
-    from hilum.compare.grid import chosen, load_grid
+    from hilum.compare.grid import chosen, command_changes, load_grid
 
     loaded, cells = load_grid(grid, change or [])  # a fault in the grid is found before torch is loaded
     names = chosen(cells, only or [])
@@ -303,7 +306,20 @@ def compare(
 
     folder = out or default_out(data, loaded.name)
     try:
-        result = run_comparison(Wish(data, loaded, cells, folder, grid, source, skip_unreadable, names))
+        result = run_comparison(
+            Wish(
+                data,
+                loaded,
+                cells,
+                folder,
+                grid,
+                source,
+                skip_unreadable,
+                names,
+                search,
+                command_changes(change or []),
+            )
+        )
     except KeyboardInterrupt:
         raise HilumInterrupt(f"stopped; the same command goes on (folder {folder})") from None
     print(comparison_text(result))

@@ -1,5 +1,6 @@
 """Comparisons: what a grid file means, clean folds, shared caches, and what failures cost."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,12 +11,12 @@ import yaml
 
 from hilum.compare import table, train
 from hilum.compare.folds import HELD, held_out, held_out_by_image
-from hilum.compare.grid import grids, load_grid
+from hilum.compare.grid import Cell, grids, load_grid
 from hilum.data import decode
 from hilum.data.cases import Cases
 from hilum.data.sources import open_source
 from hilum.data.tasks import task
-from hilum.errors import DataError, RecipeError
+from hilum.errors import DataError, RecipeError, RunError
 from hilum.run import ComparisonFolder
 
 TINY = {"name": "resnet", "options": {"width": 4, "stages": [1, 1], "embedding": 8}}
@@ -308,3 +309,65 @@ def test_the_report_of_a_run_shows_a_comparison_that_lies_in_it(compared: tuple[
     assert section.anchor == "alternatives"
     assert "Of 2\xa0recipes" in lead(compared[1])
     assert lead({**compared[1], "cells": []}) == "No recipe has finished all its trainings yet."
+
+
+# -- search --------------------------------------------------------------------------------------------------
+
+RANGES = {
+    "training.optimizer.lr": {"low": 1e-4, "high": 1e-1, "log": True},
+    "training.batch_size": {"low": 4, "high": 64},
+    "training.balance": ["none", "weights"],
+}
+
+
+def test_a_search_draws_within_its_ranges_and_the_same_again(tmp_path: Path) -> None:
+    """Judged by a known function, it comes near its best; asked again, it draws the same."""
+    pytest.importorskip("optuna")
+    from hilum.compare.search import search
+
+    grid, none = load_grid(written(tmp_path, {"search": RANGES}))
+    assert none == []
+
+    def judge(cell: Cell) -> float | None:
+        if cell.name == "trial 3":
+            return None  # a training that failed
+        return -abs(np.log10(cell.recipe.training.optimizer.lr) + 2)
+
+    cells = search(grid, 30, judge)
+    assert [cell.name for cell in cells[:2]] == ["trial 1", "trial 2"]
+    for cell in cells:
+        assert 1e-4 <= cell.recipe.training.optimizer.lr <= 1e-1
+        assert cell.recipe.training.batch_size in range(4, 65)
+        assert cell.recipe.training.balance in ("none", "weights")
+    worth = [judge(cell) or -9.0 for cell in cells]
+    assert np.mean(worth[20:]) > np.mean([one for one in worth[:10] if one > -9])
+    again = search(grid, 30, judge)
+    assert [cell.changes for cell in again] == [cell.changes for cell in cells]
+
+
+def test_a_search_without_ranges_or_optuna_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hilum.compare.search import search
+
+    plain, _ = load_grid(written(tmp_path, SMALL))
+    with pytest.raises(RecipeError, match="has no section 'search'"):
+        search(plain, 1, lambda _: 0.0)
+    grid, _ = load_grid(written(tmp_path, {"search": RANGES}))
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(RunError, match="--search needs the package optuna, which is not installed"):
+        search(grid, 1, lambda _: 0.0)
+    with pytest.raises(RecipeError, match="a range from 3 to 1 can't be drawn from"):
+        load_grid(written(tmp_path, {"search": {"training.epochs": {"low": 3, "high": 1}}}))
+
+
+def test_trials_stand_in_the_table(phantom_data: Path, tmp_path: Path, hilum: Callable) -> None:
+    pytest.importorskip("optuna")
+    values = {**SMALL, "cells": {}, "seeds": [0], "search": {"model.options.width": [2, 4]}}
+    values["set"] = {**SMALL["set"], "model": TINY}  # type: ignore[dict-item]
+    grid = written(tmp_path, values)
+    for _ in range(2):  # the second time everything is there
+        answer = hilum("compare", phantom_data, "--grid", grid, "--out", tmp_path / "out", "--search", 2)
+        assert answer.code == 0, answer.err
+        assert "trial 2" in answer.out
+    assert "epoch 1/1" not in answer.err

@@ -32,12 +32,29 @@ OWN = ("split", "training.seed")
 """Keys of a recipe that a grid decides for all cells: with other folds a comparison would mean nothing."""
 
 
+class Range(BaseModel):
+    """Numbers from `low` to `high`; whole ones where both are. `log`: drawn evenly on a logarithmic scale."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    low: int | float
+    high: int | float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _from_low_to_high(self) -> Self:
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise ValueError(f"a range from {self.low} to {self.high} can't be drawn from")
+        return self
+
+
 class Grid(BaseModel):
     """The choices of a grid file; see the head of this file for what each says.
 
     `val_fraction`: share of the patients outside the held-out fold that choose epoch and threshold.
     `against`: the cell that the others are compared with: 'first', 'best', or its name. `replicates`: of the
-    bootstrap over patients. `keep_models`: leave the weights of every training on the disk.
+    bootstrap over patients. `keep_models`: leave the weights of every training on the disk. `search`: what
+    `hilum compare --search` draws from, for each key a range or a list.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,6 +71,7 @@ class Grid(BaseModel):
     set: dict[str, Any] = Field(default_factory=dict)
     grid: dict[str, list[Any]] = Field(default_factory=dict)
     cells: dict[str, dict[str, Any] | None] = Field(default_factory=dict)
+    search: dict[str, list[Any] | Range] = Field(default_factory=dict)
     against: str = "first"
     replicates: int = Field(default=2000, ge=0)
     keep_models: bool = False
@@ -68,8 +86,8 @@ class Grid(BaseModel):
         for axis, values in self.grid.items():
             if not values:
                 raise ValueError(f"grid.{axis} holds no values")
-        if not self.grid and not self.cells:
-            raise ValueError("neither grid nor cells is given, so there is nothing to compare")
+        if not self.grid and not self.cells and not self.search:
+            raise ValueError("neither grid nor cells nor search is given, so there is nothing to compare")
         return self
 
     @property
@@ -119,7 +137,7 @@ def load_grid(source: str, changes: Sequence[str] = ()) -> tuple[Grid, list[Cell
         raise RecipeError(
             f"{where}: recipe {grid.base!r} has no task {grid.task!r}", nearest(grid.task, [*base.tasks])
         )
-    common = {**grid.set, **dict(_change(item) for item in changes)}
+    common = {**grid.set, **command_changes(changes)}
     cells = [
         Cell(name, dict(wanted), _recipe(base, grid.task, (common, wanted), f"{where}, cell {name!r}"))
         for name, wanted in _named(grid, where)
@@ -130,6 +148,21 @@ def load_grid(source: str, changes: Sequence[str] = ()) -> tuple[Grid, list[Cell
             nearest(grid.against, ["first", "best", *(cell.name for cell in cells)]),
         )
     return grid, cells
+
+
+def cell_of(grid: Grid, name: str, changes: dict[str, Any], common: dict[str, Any]) -> Cell:
+    """One more cell of a grid; `common`: changes of the command line, stronger than the grid's `set`."""
+    recipe = _recipe(load_recipe(grid.base), grid.task, ({**grid.set, **common}, changes), f"cell {name!r}")
+    return Cell(name, changes, recipe)
+
+
+def command_changes(items: Sequence[str]) -> dict[str, Any]:
+    """What --set says, as keys and values.
+
+    >>> command_changes(["training.epochs=3"])
+    {'training.epochs': 3}
+    """
+    return dict(_change(item) for item in items)
 
 
 def chosen(cells: Sequence[Cell], names: Sequence[str]) -> list[str]:
@@ -225,7 +258,8 @@ def _read(source: str) -> tuple[dict[str, Any], str]:
 
 def _sentence(error: ValidationError, where: str) -> RecipeError:
     """pydantic's first complaint in our words."""
-    first = error.errors()[0]
+    found = error.errors()
+    first = next((one for one in found if "list[any]" not in one["loc"]), found[0])  # a range, not a list
     place = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return RecipeError(f"{where}: key {place!r} is not known", nearest(place, [*Grid.model_fields]))

@@ -1,7 +1,7 @@
 """`hilum compare`: trains what is missing of a grid, then writes the table. Stopping it loses one epoch."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from hilum.compare import table as t
 from hilum.compare import train
 from hilum.compare.folds import HELD, held_out
 from hilum.compare.grid import Cell, Grid
+from hilum.compare.search import judge_with, search
 from hilum.data.cache import UnreadableFiles
 from hilum.data.cases import Cases
 from hilum.data.sources import open_source
@@ -25,7 +26,8 @@ from hilum.run import ComparisonFolder
 
 @dataclass(frozen=True)
 class Wish:
-    """What the user asked for. `only`: names of the cells to train now; the table shows what is there."""
+    """What the user asked for. `only`: names of the cells to train now; the table shows what is there.
+    `trials`: how many draws of the grid's section `search`; `changes`: those of --set, for the draws."""
 
     data: str
     grid: Grid
@@ -35,6 +37,8 @@ class Wish:
     source: str | None = None
     skip_unreadable: bool = False
     only: Sequence[str] = ()
+    trials: int = 0
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
 
 def compare(wish: Wish) -> dict[str, Any]:
@@ -55,6 +59,14 @@ def compare(wish: Wish) -> dict[str, Any]:
     folder = ComparisonFolder(wish.out)
     _same_data(folder, cases, wish.grid)
     errors = _train_all(wish, folder, cases, one, splits)
+    if wish.trials:
+        found = search(
+            wish.grid,
+            wish.trials,
+            judge_with(lambda cell: _trainings(wish, cell, folder, cases, one, splits)),
+            dict(wish.changes),
+        )
+        wish = replace(wish, cells=[*wish.cells, *found])
     return write_results(wish, folder, cases, one, splits, errors)
 
 
@@ -117,6 +129,21 @@ def _train_all(
                     errors[cell.name] = train.failure(error)
                     say(f"  {cell.name} failed: {errors[cell.name]}")
     return errors
+
+
+def _trainings(
+    wish: Wish,
+    cell: Cell,
+    folder: ComparisonFolder,
+    cases: Cases,
+    one: Task,
+    splits: dict[int, Split],
+) -> list[train.Training]:
+    return [
+        train.training_of(cell, seed, fold, split, cases, one, folder.path, wish.grid.keep_models)
+        for seed in wish.grid.seeds
+        for fold, split in splits.items()
+    ]
 
 
 def write_results(

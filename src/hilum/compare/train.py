@@ -107,6 +107,7 @@ def run(training: Training) -> dict[str, Any]:
         "seconds": card["training"]["seconds"],
         "epochs": card["training"]["epochs"],
         "best_epoch": card["training"]["best_epoch"],
+        "val": card["training"]["best_metric"],
         "device": card["training"]["device"],
         "pretrained": card.get("pretrained"),
         **{part: _figures(table[table["split"] == part], training.task) for part in (HELD, "test")},
