@@ -152,7 +152,7 @@ def test_predict_prints_table_json_and_csv(small_run: Run, hilum) -> None:
         assert row["predicted"] == known.loc[case, "predicted"]
         assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5)
     lines = list(csv.reader(io.StringIO(hilum("predict", *films, "--model", model, "--format", "csv").out)))
-    assert lines[0] == ["file", "predicted", "normal", "bacteria", "virus"]
+    assert lines[0] == ["file", "predicted", "normal", "bacteria", "virus", "answer"]
     assert [line[0] for line in lines[1:]] == films
 
 

@@ -5,6 +5,7 @@ import io
 import json
 from typing import Any
 
+from hilum.evaluation.answer import answer_text, notes
 from hilum.run import Run
 
 SHOWN = (
@@ -54,16 +55,23 @@ def predictions_text(rows: list[dict[str, Any]], form: str) -> str:
     if form == "json":
         return json.dumps(rows, indent=2)
     classes = list(rows[0]["probabilities"])
-    head = ["file", "predicted", *classes]
+    answered = "answer" in rows[0]
+    head = ["file", "predicted", *classes, *(["answer"] if answered else [])]
     body = [
-        [row["file"], row["predicted"], *(f"{row['probabilities'][c]:.4f}" for c in classes)] for row in rows
+        [
+            row["file"],
+            row["predicted"],
+            *(f"{row['probabilities'][c]:.4f}" for c in classes),
+            *([answer_text(row)] if answered else []),
+        ]
+        for row in rows
     ]
     if form == "csv":
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([head, *body])
         return text.getvalue().rstrip("\n")
-    note = "\n\nResearch use only; not a medical device."
-    return "\n".join(columns([tuple(head), *map(tuple, body)])) + note
+    said = [*notes(rows), "Research use only; not a medical device."]
+    return "\n".join([*columns([tuple(head), *map(tuple, body)]), "", *said])
 
 
 def columns(rows: list[tuple[str, ...]]) -> list[str]:
