@@ -311,7 +311,7 @@ def cross_fitted(
 ) -> np.ndarray:
     """Scaled logits "cases classes", each case scaled by what was fitted on the other patients' parts."""
     scaled = np.empty_like(logits)
-    for fitted, judged in crossed(patients, target, folds, seed):
+    for fitted, judged in crossed(patients, np.array(classes)[target], folds, seed):
         scaled[judged] = fit(logits[fitted], target[fitted], classes)(logits[judged])
     return scaled
 

@@ -220,7 +220,7 @@ def halves(
     values, index = _checked(probabilities, target, classes)
     found = []
     for one in range(divisions):
-        fitted = patient_parts(patients, index, 2, seed + one) == 0
+        fitted = patient_parts(patients, np.array(classes)[index], 2, seed + one) == 0
         quantiles = fit_quantiles(values[fitted], index[fitted], classes, alpha, kind)
         sets, truth = prediction_sets(values[~fitted], quantiles, classes), index[~fitted]
         hit, size = sets[np.arange(len(truth)), truth], sets.sum(1)

@@ -30,7 +30,7 @@ def patient_parts(patients: ArrayLike, target: ArrayLike, parts: int, seed: int)
         members = rng.permutation(np.flatnonzero(of_patient == number))
         if len(members) < parts:
             raise DataError(
-                f"class {name!r} has {len(members)} patients, too few for {parts} patient-disjoint parts",
+                f"class {str(name)!r} has {len(members)} patients: too few for {parts} parts by patient",
                 "use more cases, or fewer parts",
             )
         part[members] = (np.arange(len(members)) + number) % parts

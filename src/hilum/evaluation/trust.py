@@ -83,6 +83,11 @@ class Part:
     def __len__(self) -> int:
         return len(self.target)
 
+    @property
+    def names(self) -> np.ndarray:
+        """The true class of each case."""
+        return np.array(self.classes)[self.target]
+
 
 @dataclass(frozen=True)
 class Sides:
@@ -248,7 +253,7 @@ def _point(sides: Sides, index: int, rule: str) -> dict[str, Any]:
     try:
         called = np.zeros(len(judged), bool)
         if sides.crossed:
-            for chosen_on, tried_on in crossed(fit.patients, fit.target, choice.folds, choice.seed):
+            for chosen_on, tried_on in crossed(fit.patients, fit.names, choice.folds, choice.seed):
                 called[tried_on] = _called(sides.method, fit, chosen_on, fit.logits[tried_on], index, rule)[0]
         everything = np.ones(len(fit), bool)
         decided, threshold = _called(sides.method, fit, everything, judged.logits, index, rule)
@@ -295,7 +300,7 @@ def _conformal(sides: Sides) -> dict[str, Any]:
     fit, judged, choice = sides.fit, sides.judged, sides.choice
     fitted, measured = np.ones(len(fit), bool), np.ones(len(judged), bool)
     if sides.crossed:
-        fitted = patient_parts(fit.patients, fit.target, 2, choice.seed) == 0
+        fitted = patient_parts(fit.patients, fit.names, 2, choice.seed) == 0
         measured = ~fitted
     kinds = {kind: _sets(sides, kind, fitted, measured) for kind in KINDS}
     return {"alpha": choice.alpha, "answer": choice.answer, "halves": sides.crossed, **kinds}
