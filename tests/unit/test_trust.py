@@ -1,4 +1,4 @@
-"""The trust stage on made-up predictions: judged on test or crossed in val, the card, stale files, bad input."""
+"""The trust stage on made-up predictions: judged on test or crossed in val, the card, bad input."""
 
 import json
 from pathlib import Path
@@ -10,6 +10,7 @@ import pytest
 from hilum.data.cases import Cases
 from hilum.errors import DataError, RecipeError, RunError
 from hilum.evaluation.calibration import probabilities_of
+from hilum.evaluation.conformal_sets import coverage_of_chance
 from hilum.evaluation.trust import trust_task
 from hilum.files import read_json, write_json, write_table
 from hilum.run import AnomalyFolder, TaskFolder
@@ -70,8 +71,9 @@ def test_planted_overconfidence_is_mended_on_cases_that_did_not_fit_it(
     before, after = (calibration["ways"][way]["ece"]["value"] for way in ("none", calibration["used"]))
     assert after < before / 2
     for kind in ("marginal", "class_conditional"):
-        low, high = found["conformal"][kind]["coverage"]["binomial"]
-        assert low <= 0.9 <= high
+        sets = found["conformal"][kind]
+        low, high = coverage_of_chance(sets["n_fitted"], sets["n_measured"], 0.1, level=0.999)
+        assert low <= sets["coverage"]["value"] <= high
     rules = {row["rule"] for row in found["operating"]}
     assert {"sensitivity>=0.95", "sensitivity>=0.99", "precision>=0.95"} <= rules
     assert ("youden" in rules) == (len(classes) == 2)
