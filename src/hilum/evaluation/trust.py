@@ -46,6 +46,9 @@ from hilum.training.recipe import TrustChoice
 VERSION = 1
 """Raised when the figures of trust.json change their meaning: older ones are then made again."""
 
+FEWEST = 200
+"""Bootstrap replicates where the recipe asks for none: a figure here means little without its interval."""
+
 WAYS: dict[str, Fit] = {"temperature": fit_temperature, "vector": fit_vector}
 DIAGRAM_BINS, FILMS_PER_BIN = 10, 20
 
@@ -125,6 +128,7 @@ def trust_task(
     when there is no val split, or val has too few patients of a class.
     """
     card = folder.card()
+    replicates = replicates or FEWEST
     made_from = _made_from(folder, anomaly, card, choice, replicates)
     if not again and folder.trust_file.exists() and "calibration" in card:
         known = folder.trust()
