@@ -89,6 +89,17 @@ def likeliest_margin_entropy(probabilities: ArrayLike) -> dict[str, np.ndarray]:
     }
 
 
+def risk_at_grid(confidence: ArrayLike, wrong: ArrayLike, coverages: ArrayLike) -> list[float]:
+    """The risk of the smallest set of surest cases that holds at least each of these shares.
+
+    >>> risk_at_grid([0.9, 0.6, 0.8, 0.7], [0, 1, 0, 0], [0.5, 1.0])
+    [0.0, 0.25]
+    """
+    covered, risk = risk_coverage(confidence, wrong)
+    places = np.searchsorted(covered, np.asarray(coverages) - 1e-9)
+    return risk[np.minimum(places, len(risk) - 1)].tolist()
+
+
 def selective_block(
     confidence: ArrayLike,
     wrong: ArrayLike,

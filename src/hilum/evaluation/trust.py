@@ -38,7 +38,7 @@ from hilum.evaluation.decision import choose_threshold
 from hilum.evaluation.intervals import bootstrap, with_interval
 from hilum.evaluation.metrics import log_loss
 from hilum.evaluation.operating import decision_curve, operating_point
-from hilum.evaluation.selective import aurc, likeliest_margin_entropy, selective_block
+from hilum.evaluation.selective import aurc, likeliest_margin_entropy, risk_at_grid, selective_block
 from hilum.files import digest, digest_of_file, write_json
 from hilum.run import AnomalyFolder, TaskFolder
 from hilum.training.recipe import TrustChoice
@@ -415,6 +415,7 @@ def _selective(sides: Sides, orders: list[Order]) -> dict[str, Any]:
             one.confidence[known], wrong[known], people, replicates=sides.replicates, seed=choice.seed
         )
         if one is not orders[0]:
+            block["probability_risk"] = risk_at_grid(first[known], wrong[known], block["curve"]["coverage"])
             block["less_probability"] = _difference(
                 one.confidence[known], first[known], wrong[known], people, sides.replicates, choice.seed
             )

@@ -127,26 +127,45 @@ def coverages(conformal: Mapping[str, Any], classes: Sequence[str], name: str) -
     )
 
 
+def risks(selective: Mapping[str, Any], name: str) -> list[Markup]:
+    """Mistakes among the films answered, against the share answered: a panel for each set of films."""
+    everything = selective["probability"]["n_cases"]
+    sizes = sorted({block["n_cases"] for block in selective.values()}, reverse=True)
+    return [
+        _risk_panel(
+            {way: block for way, block in selective.items() if block["n_cases"] == size},
+            size,
+            size == everything,
+            f"{name}-{size}",
+        )
+        for size in sizes
+    ]
+
+
 @in_style
-def risks(selective: Mapping[str, Any], name: str) -> Markup:
-    """Mistakes among the films that are answered, against the share of films answered."""
-    figure = new_figure(4.4)
+def _risk_panel(ways: Mapping[str, Any], size: int, whole: bool, name: str) -> Markup:
+    figure = new_figure(4.2)
     axes = figure.subplots()
-    first = selective["probability"]["curve"]
-    grid = 100 * np.array(first["coverage"])
-    axes.fill_between(
-        grid, _percent(first["low"]), _percent(first["high"]), color=INK, alpha=0.13, linewidth=0
-    )
-    for way, block in selective.items():
+    first = next(iter(ways.values()))
+    grid = 100 * np.array(first["curve"]["coverage"])
+    if whole:
+        band = first["curve"]
+        axes.fill_between(
+            grid, _percent(band["low"]), _percent(band["high"]), color=INK, alpha=0.13, linewidth=0
+        )
+    else:
+        label, colour, line = CURVES["probability"]
+        axes.plot(grid, _percent(first["probability_risk"]), line, color=colour, label=label, linewidth=1.5)
+    for way, block in ways.items():
         label, colour, line = CURVES.get(way, (way, FAINT, "-"))
         axes.plot(grid, _percent(block["curve"]["risk"]), line, color=colour, label=label, linewidth=1.5)
     axes.set(xlim=(0, 101), ylim=(0, None))
-    axes.set_title("Risk and coverage")
+    axes.set_title(f"Risk and coverage, {'all ' if whole else ''}{size:,} films")
     axes.set_xlabel("films answered, surest first, %")
     axes.set_ylabel("of these answered wrongly, %")
     axes.legend(loc="upper left")
-    areas = ", ".join(f"{way} {block['aurc']['value']:.4f}" for way, block in selective.items())
-    return svg(figure, name, f"Risk against coverage; areas under the curves: {areas}")
+    areas = ", ".join(f"{way} {block['aurc']['value']:.4f}" for way, block in ways.items())
+    return svg(figure, name, f"Risk against coverage, {size} films; areas under the curves: {areas}")
 
 
 def _percent(values: Sequence[float | None]) -> np.ndarray:

@@ -277,7 +277,7 @@ class TrustChoice(_Choice):
     divisions: int = Field(default=100, ge=1)
     mc_passes: int = Field(default=20, ge=0)
     views: bool = True
-    films: int = Field(default=400, ge=1)
+    films: int = Field(default=300, ge=1)
     seed: int = Field(default=0, ge=0)
 
 

@@ -24,6 +24,7 @@ from hilum.run import Run
 
 TITLE = "How far can the answer be trusted?"
 WAYS = {"none": "as trained", "temperature": "temperature", "vector": "scale and shift per class"}
+RULES = {"youden": "highest sensitivity + specificity", "half": "one half"}
 ORDERS = {
     "probability": "probability of the likeliest class",
     "margin": "margin to the second class",
@@ -99,8 +100,8 @@ def _short(found: Mapping[str, Any]) -> str:
     return (
         f"stated probabilities are off by {percent(before['value'])} on average, after calibration by"
         f" {percent(after['value'])}; its answers, of one class or several, hold the truth in"
-        f" {percent(sets['coverage']['value'])} (promised: {percent(1 - found['conformal']['alpha'], 0)}), and"
-        f" for {percent(sets['unknown']['value'])} of films it says “I do not know”."
+        f" {percent(sets['coverage']['value'])} (promised: {percent(1 - found['conformal']['alpha'], 0)}),"
+        f" and for {percent(sets['unknown']['value'])} of films it says “I do not know”."
     )
 
 
@@ -130,7 +131,8 @@ def _calibration(one: Results, found: Mapping[str, Any]) -> dict[str, Any]:
         "drawings": drawings,
         "caption": (
             "Groups of equal size by stated probability; hollow: as the model states them; filled:"
-            f" calibrated, with Wilson’s {LEVEL} interval, films taken as independent. Dotted: what is stated comes true."
+            f" calibrated, with Wilson’s {LEVEL} interval, films taken as independent. Dotted: what is stated"
+            " comes true."
         ),
         "rows": [
             {
@@ -194,7 +196,7 @@ def _aim(row: Mapping[str, Any]) -> str:
         if rule.startswith(f"{name}>="):
             share = percent(float(rule.split(">=")[1]), 0)
             return f"{name} {share} or more{'; in use' if row['in_use'] else ''}"
-    return f"in use (rule: {rule})"
+    return f"in use ({RULES.get(rule, rule)})"
 
 
 def _operating_sentence(rows: list[dict[str, Any]]) -> str:
@@ -213,9 +215,9 @@ def _decision(one: Results, found: Mapping[str, Any]) -> dict[str, Any] | None:
     curve = found["decision_curve"]
     if not curve:
         return None
-    sure = [at for at, low in zip(curve["at"], curve["gain_low"], strict=True) if low > 0]
+    sure = _longest([at if low > 0 else None for at, low in zip(curve["at"], curve["gain_low"], strict=True)])
     where = (
-        f"For thresholds between {number(min(sure), 2)} and {number(max(sure), 2)}"
+        f"For thresholds between {number(sure[0], 2)} and {number(sure[-1], 2)}"
         if sure
         else "At no threshold"
     )
@@ -232,6 +234,20 @@ def _decision(one: Results, found: Mapping[str, Any]) -> dict[str, Any] | None:
             " sick; where fewer are, the curves lie lower. Calibrated probabilities."
         ),
     }
+
+
+def _longest(values: list[float | None]) -> list[float]:
+    """The longest run without a gap.
+
+    >>> _longest([0.1, None, 0.3, 0.4, None])
+    [0.3, 0.4]
+    """
+    best: list[float] = []
+    run: list[float] = []
+    for value in values:
+        run = [] if value is None else [*run, value]
+        best = run if len(run) > len(best) else best
+    return best
 
 
 # -- sets and refusals -------------------------------------------------------------------------------------
@@ -256,13 +272,14 @@ def _conformal(one: Results, found: Mapping[str, Any]) -> dict[str, Any]:
             "An answer that may name several classes holds the true one in"
             f" {percent(coverage['value'])} of films ({of(coverage)}; exact binomial interval"
             f" {_range(low, high)}), which {holds} the {percent(promised, 0)} that were promised.{also} For"
-            f" {_share(answered['unknown'])} of films it says “I do not know”: no class is left, or all are, or"
-            " not the one that the model calls."
+            f" {_share(answered['unknown'])} of films it says “I do not know”: no class is left, or all are,"
+            " or not the one that the model calls."
         ),
         "drawings": [trusting.coverages(conformal, one.classes, f"{one.task}-trust-sets")],
         "caption": (
             f"Quantiles from {count(answered['n_fitted'])} films, measured on"
-            f" {count(answered['n_measured'])} of other patients. Lines: exact binomial {LEVEL} intervals, films taken as independent. Hollow:"
+            f" {count(answered['n_measured'])} of other patients. Lines: exact binomial {LEVEL} intervals,"
+            " films taken as independent. Hollow:"
             f" one quantile for all classes. Dotted: the promise, {percent(promised, 0)}."
         ),
         "rows": [
@@ -313,10 +330,11 @@ def _selective(one: Results, found: Mapping[str, Any]) -> dict[str, Any]:
             f"If a person takes the 20{SPACE}% of films that the model is least sure of, its mistakes fall"
             f" from {_share(first['error'])} to {_share(eight['risk'])} of the films it answers.{order}"
         ),
-        "drawings": [trusting.risks(selective, f"{one.task}-trust-risk")],
+        "drawings": trusting.risks(selective, f"{one.task}-trust-risk"),
         "caption": (
-            f"The answer is the likeliest class. Band: {LEVEL} interval over patients for the stated"
-            " probability. A line that rises to the right means that the unsure answers are the wrong ones."
+            f"The answer is the likeliest class. Band: {LEVEL} interval over patients for the probability. A"
+            " line that rises to the right means that the unsure answers are the wrong ones. Ways that know"
+            " only some of the films stand in a panel of their own, beside the probability on the same films."
         ),
         "coverages": [percent(each["coverage"], 0) for each in first["risk_at"]],
         "rows": [
