@@ -50,6 +50,30 @@ def metrics_table(run: Run) -> str:
     return "\n".join(lines).rstrip()
 
 
+def trust_table(run: Run) -> str:
+    """How far each task's answers can be trusted, one line per figure; empty where that was not measured."""
+    lines = []
+    for name in run.tasks:
+        folder = run.task(name)
+        if not folder.trust_file.exists():
+            continue
+        found = folder.trust()
+        calibration, conformal = found["calibration"], found["conformal"]
+        used, sets = calibration["used"], conformal[conformal["answer"]]
+        crossed = ", cross-fitted" if found["cross_fitted"] else ""
+        rows = [
+            (name, f"{found['judged_on']} (n={found['n_cases']}{crossed})"),
+            ("calibration error", figure(calibration["ways"]["none"]["ece"])),
+            (f"  after {used} scaling", figure(calibration["ways"][used]["ece"])),
+            (f"sets hold the truth, promised {1 - conformal['alpha']:g}", figure(sets["coverage"])),
+            ("  classes named", figure(sets["mean_size"])),
+            ("  I do not know", figure(sets["unknown"])),
+            ("risk-coverage area", figure(found["selective"]["probability"]["aurc"])),
+        ]
+        lines += [*columns(rows), ""]
+    return "\n".join(lines).rstrip()
+
+
 def predictions_text(rows: list[dict[str, Any]], form: str) -> str:
     """Predictions as 'table', 'json' or 'csv'."""
     if form == "json":
