@@ -12,7 +12,11 @@ import numpy as np
 import pytest
 import torch
 
+from hilum.explain.faithfulness import deletion
+from hilum.explain.lungs import lung_field
+from hilum.explain.one import explain_film
 from hilum.run import Run
+from hilum.training.recipe import ExplainChoice
 
 from ..conftest import SMALL, Answer
 from .test_bad_input import refused
@@ -60,6 +64,9 @@ def test_a_study_explains_every_task(run: Run, task: str) -> None:
     assert losses == sorted(losses, reverse=True)
     assert figures["probes"]["fitted"] + figures["probes"]["measured"] == 40
     assert figures["concepts"]["films"] == 40  # drawn films: their masks are known
+    lungs = {row["name"]: row["share"] for row in figures["lungs"]["rows"]}
+    assert abs(lungs["random"] - figures["lungs"]["area"]) < 0.05  # chance covers what the lungs cover
+    assert lungs["centre"] != lungs["random"] and {"grad_cam", "saliency"} <= lungs.keys()
 
 
 def test_the_probability_map_is_what_masking_by_hand_gives(run: Run) -> None:
@@ -187,6 +194,25 @@ def test_a_case(run: Run, hilum: Command, tmp_path: Path) -> None:
         facts = json.loads(str(file["facts"]))
     assert facts["target"] == "virus"
     assert facts["weights_digest"] == run.task("etiology").card()["weights_digest"]
+
+
+def test_one_film_says_how_far_its_maps_may_be_believed(run: Run, tmp_path: Path) -> None:
+    task, case = run.task("etiology"), first_case(run)
+    choice = ExplainChoice.model_validate(run.recipe()["explain"])
+    answer = explain_film(run, "etiology", choice, ["grad_cam"], tmp_path / "out", case=case)
+    rows = {row["name"]: row for row in answer.figures}
+    assert list(rows) == ["grad_cam", "random", "edges", "centre"]
+    model = task.load_model()
+    x = torch.from_numpy(model.pixels.normalize(model.pixels.prepare(answer.image)))[None, None]
+    target = model.classes.index(answer.asked)
+    heat = torch.from_numpy(answer.maps["grad_cam"][0])[None]
+    again = deletion(model.eval(), x, target, heat, steps=choice.faithfulness.steps, seed=choice.seed)
+    assert rows["grad_cam"]["deletion"] == pytest.approx(float(again.auc[0]), abs=1e-4)
+    field = lung_field(model.pixels.prepare(answer.image))
+    assert rows["grad_cam"]["lung_area"] == pytest.approx(float(field.mean()))
+    evidence = np.clip(answer.maps["grad_cam"][0], 0, None)
+    if evidence.sum() > 0:
+        assert rows["grad_cam"]["lungs"] == pytest.approx(evidence[field].sum() / evidence.sum(), abs=1e-4)
 
 
 def test_a_file_of_another_size(run: Run, hilum: Command, tmp_path: Path) -> None:

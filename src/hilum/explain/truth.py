@@ -335,7 +335,7 @@ def truth_table(
         "goal": GOAL,
         "note": "Drawn films that the model calls sick, one per patient; "
         f"{len(films) - len(left)} sick films were missed. Lesions fill {mask.mean():.0%} of a film, "
-        "so a random map hits as often.",
+        "and that is how often a map of random numbers would hit.",
         "rows": [
             {
                 "name": name,
