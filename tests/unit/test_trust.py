@@ -13,7 +13,7 @@ from hilum.evaluation.calibration import probabilities_of
 from hilum.evaluation.conformal_sets import coverage_of_chance
 from hilum.evaluation.trust import trust_task
 from hilum.files import read_json, write_json, write_table
-from hilum.run import AnomalyFolder, TaskFolder
+from hilum.run import AnomalyFolder, Run, TaskFolder
 from hilum.training.recipe import TrustChoice, load_recipe
 
 CHOICE = TrustChoice(mc_passes=0, views=False, divisions=20)
@@ -123,6 +123,31 @@ def test_done_once_and_again_when_something_changed(tmp_path: Path) -> None:
     found = trusted(folder)
     assert found["selective"]["anomaly"]["n_cases"] == 300
     assert found["selective"]["anomaly"]["less_probability"]["value"] > 0  # a score that knows nothing
+
+
+def test_other_runs_join_as_an_ensemble_when_they_may(tmp_path: Path) -> None:
+    """Two further models of the same films with noise of their own: their mean is the better order."""
+    runs = [Run.create(tmp_path / name, {}, {}) for name in "abc"]
+    for seed, run in enumerate(runs):
+        folder = made(run.path / "binary", ("normal", "pneumonia"), ("train", "val"))
+        table = folder.predictions()
+        noise = np.random.default_rng(seed).normal(0, 4, len(table))
+        table[["logit_normal", "logit_pneumonia"]] /= 3
+        table["logit_pneumonia"] += noise
+        write_table(folder.predictions_file, table)
+    choice = CHOICE.model_copy(update={"ensemble": tuple(str(run.path) for run in runs[1:])})
+    block = trusted(runs[0].task("binary"), choice)["selective"]["ensemble"]
+    assert block["n_cases"] == 300
+    assert block["less_probability"]["value"] < 0
+    table = runs[2].task("binary").predictions()
+    table.loc[table["case_id"] == "case0300", "split"] = "train"
+    write_table(runs[2].task("binary").predictions_file, table)
+    with pytest.raises(RunError) as caught:
+        trusted(runs[0].task("binary"), choice)
+    assert str(caught.value) == (
+        f"{runs[2].path} can't join the ensemble of binary: it trained on case 'case0300' or lacks it; "
+        "name runs of the same split"
+    )
 
 
 def test_figures_beside_other_weights_are_refused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from hilum.data.cases import HEALTHY, Cases
-from hilum.errors import DataError, ModelError
+from hilum.errors import DataError, ModelError, RunError
 from hilum.evaluation.calibration import (
     Fit,
     calibration_block,
@@ -40,7 +40,7 @@ from hilum.evaluation.metrics import log_loss
 from hilum.evaluation.operating import decision_curve, operating_point
 from hilum.evaluation.selective import aurc, likeliest_margin_entropy, risk_at_grid, selective_block
 from hilum.files import digest, digest_of_file, write_json
-from hilum.run import AnomalyFolder, TaskFolder
+from hilum.run import AnomalyFolder, Run, TaskFolder
 from hilum.training.recipe import TrustChoice
 
 VERSION = 1
@@ -162,10 +162,12 @@ def _made_from(
     folder: TaskFolder, anomaly: AnomalyFolder, card: dict[str, Any], choice: TrustChoice, replicates: int
 ) -> str:
     scores = digest_of_file(anomaly.scores_file) if anomaly.scores_file.exists() else ""
+    others = [Run(path).task(folder.name).predictions_file for path in choice.ensemble]
+    together = [digest_of_file(file) if file.exists() else "" for file in others]
     chosen = json.dumps(
         [VERSION, choice.model_dump(mode="json"), replicates, card.get("threshold")], sort_keys=True
     )
-    return digest(card["weights_digest"], digest_of_file(folder.predictions_file), scores, chosen)
+    return digest(card["weights_digest"], digest_of_file(folder.predictions_file), scores, chosen, *together)
 
 
 def _sides(table: pd.DataFrame, classes: tuple[str, ...], choice: TrustChoice, replicates: int) -> Sides:
@@ -359,8 +361,31 @@ def _orders(sides: Sides, folder: TaskFolder, anomaly: AnomalyFolder, cases: Cas
     plain = likeliest_margin_entropy(probabilities)
     names = ["probability"] if len(judged.classes) == 2 else ["probability", "margin", "entropy"]
     found = [Order(name, plain[name]) for name in names]
+    found += _together(sides, folder.name, probabilities)
     found += _looked_again(sides, folder, cases, probabilities.argmax(1))
     return found + _strangeness(judged, anomaly)
+
+
+def _together(sides: Sides, task: str, probabilities: np.ndarray) -> list[Order]:
+    """How sure the mean over this and other runs' models is of the class that the model names."""
+    if not sides.choice.ensemble:
+        return []
+    judged = sides.judged
+    members = [probabilities]
+    for path in sides.choice.ensemble:
+        table = Run(path).task(task).predictions().set_index("case_id")
+        rows = table.reindex(judged.rows["case_id"])
+        columns = [f"logit_{name}" for name in judged.classes]
+        bad = (rows["split"].isna() | (rows["split"] == "train")).to_numpy()
+        if not set(columns) <= set(rows.columns) or bad.any():
+            case = judged.rows["case_id"][int(bad.argmax())]
+            what = f"trained on case {case!r} or lacks it" if bad.any() else "has other classes"
+            raise RunError(
+                f"{path} can't join the ensemble of {task}: it {what}", "name runs of the same split"
+            )
+        members.append(probabilities_of(rows[columns].to_numpy(np.float64)))
+    said = probabilities.argmax(1)
+    return [Order("ensemble", np.mean(members, axis=0)[np.arange(len(said)), said])]
 
 
 def _looked_again(sides: Sides, folder: TaskFolder, cases: Cases, said: np.ndarray) -> list[Order]:

@@ -14,6 +14,7 @@ CURVES = {
     "probability": ("probability", "#000000", "-"),
     "margin": ("margin", "#0072B2", "--"),
     "entropy": ("entropy", "#56B4E9", ":"),
+    "ensemble": ("several models", "#CC79A7", "--"),
     "mc_dropout": ("dropout left on", "#E69F00", "-."),
     "views": ("several views", "#D55E00", "-"),
     "anomaly": ("anomaly score", "#009E73", "--"),

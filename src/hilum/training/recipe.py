@@ -262,9 +262,10 @@ class TrustChoice(_Choice):
     gives. `calibration`: the way of scaling that travels with the model; auto takes the one with the lower
     cross-fitted log-loss on val. `sensitivities`, `precisions`: for which thresholds are sought.
     `prevalences`: shares of sick people for which predictive values are given. `folds`: of the cross-fitting
-    in val, and `divisions`: how often val is halved, where there is no test split. `mc_passes`: with dropout
-    left on; 0 leaves that out. `views`: whether films are looked at turned and shifted, too; `films`: how
-    many held-out films, drawn at random, are looked at again for these two.
+    in val, and `divisions`: how often val is halved, where there is no test split. `ensemble`: other runs
+    on the same split whose predictions are averaged with this one's. `mc_passes`: with dropout left on; 0
+    leaves that out. `views`: whether films are looked at turned and shifted, too; `films`: how many held-out
+    films, drawn at random, are looked at again for these two.
     """
 
     alpha: float = Field(default=0.1, gt=0, lt=1)
@@ -275,6 +276,7 @@ class TrustChoice(_Choice):
     prevalences: tuple[_Part, ...] = (0.05, 0.2, 0.5)
     folds: int = Field(default=5, ge=2)
     divisions: int = Field(default=100, ge=1)
+    ensemble: tuple[str, ...] = ()
     mc_passes: int = Field(default=20, ge=0)
     views: bool = True
     films: int = Field(default=300, ge=1)

@@ -29,6 +29,7 @@ ORDERS = {
     "probability": "probability of the likeliest class",
     "margin": "margin to the second class",
     "entropy": "entropy of the probabilities",
+    "ensemble": "mean over models of several runs",
     "mc_dropout": "mean with dropout left on",
     "views": "mean over several views of the film",
     "anomaly": "anomaly score, healthy films only",
