@@ -116,8 +116,8 @@ def compare_ways(
     leaky = leaky.set_index("case_id").loc[ids].reset_index()
     target = pd.Index(list(task.classes)).get_indexer(pd.Index(clean["target"]))
     columns = [f"prob_{name}" for name in task.classes]
-    scores = [one[columns].to_numpy() for one in (leaky, clean)]
-    right = [t.called_right(one, task.classes) for one in (leaky, clean)]
+    scores = leaky[columns].to_numpy(), clean[columns].to_numpy()
+    right = t.called_right(leaky, task.classes), t.called_right(clean, task.classes)
     gap = paired.difference(*scores, *right, target, clean["patient"].to_numpy(), replicates, seed)
     return {**gap, "mcnemar": paired.mcnemar(*right), "delong": {"p": paired.delong(*scores, target).p}}
 

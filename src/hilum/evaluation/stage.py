@@ -133,7 +133,7 @@ def _add_subgroups(
     """Figures by subgroup of the held-out splits, from what the audit has measured on each film."""
     with advancing(f"{task.name}: subgroups") as advance:
         facts = facts_table(cases, advance)
-    films = cases.table["patient"].value_counts().to_dict()
+    films = {str(name): int(count) for name, count in cases.table["patient"].value_counts().items()}
     for name in ("val", "test"):
         if name in metrics:
             rows = table[table["split"] == name]

@@ -72,8 +72,8 @@ def build(
         )
     net = _loaded(source)
     config = net.config
-    width = getattr(config, "hidden_sizes", None) or [getattr(config, "hidden_size", None)]
-    if width[-1] is None:
+    width = [*(getattr(config, "hidden_sizes", None) or [getattr(config, "hidden_size", 0)])]
+    if not width[-1]:
         raise ModelError(f"{source!r} is no image backbone: it tells no hidden size", "choose another source")
     model = ChestModel(
         classes,
