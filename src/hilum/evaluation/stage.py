@@ -7,11 +7,13 @@ import pandas as pd
 
 from hilum.data.cache import ImageCache
 from hilum.data.cases import SPLITS, Cases
+from hilum.data.facts import facts_table
 from hilum.data.split import used_cases
 from hilum.data.tasks import Task
 from hilum.errors import RunError
 from hilum.evaluation.decision import choose_threshold
 from hilum.evaluation.evaluate import evaluate, predicted_classes
+from hilum.evaluation.shift import shift_figures
 from hilum.files import write_json, write_table
 from hilum.models import ChestModel
 from hilum.progress import advancing
@@ -95,6 +97,10 @@ def evaluate_task(
     card = {**folder.card(), "threshold": threshold}
     write_table(folder.predictions_file, table)
     metrics = metrics_of(table, task.classes, value, card["weights_digest"], replicates, seed)
+    facts = facts_table(used)
+    for part in ("val", "test"):
+        if part in metrics:
+            metrics[part]["shift"] = shift_figures(table, part, facts, replicates, seed)
     write_json(folder.card_file, card)
     write_json(folder.metrics_file, metrics)
     return metrics

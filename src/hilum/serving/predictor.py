@@ -36,7 +36,7 @@ UNKNOWN = "I do not know"
 HEAT = "layer_cam"
 """The method of the heat maps; hilum.explain has the others."""
 
-HEAT_STRIDE = 8
+HEAT_STRIDE = 16
 """A position of the map for every so many rows that the network reads: finer than the last layer's."""
 
 BATCH = 32
