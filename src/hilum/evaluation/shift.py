@@ -132,8 +132,8 @@ def _figures(rows: pd.DataFrame, inside: np.ndarray, replicates: int, seed: int)
     right = (some["predicted"] == some["target"]).to_numpy()
     sick = (some["label"] != HEALTHY).to_numpy()
     column = f"prob_{HEALTHY}"
-    score = 1 - some[column].to_numpy(float) if column in some else None
-    both = score is not None and sick.any() and not sick.all()
+    both = column in some and bool(sick.any()) and not sick.all()
+    score = 1 - some[column].to_numpy(float) if both else np.zeros(len(some))
     accuracies, areas = [], []
     for weights in bootstrap_weights(some["patient"].to_numpy(), replicates, seed):
         accuracies.append(weights @ right / weights.sum(1))
