@@ -9,7 +9,7 @@
         embeddings/     vectors.npz  neighbors.csv  projection.csv
                         suspects.csv  duplicates.csv  figures.json (last)
         attributions/   <method>/<case_id>.npz  maximal.npz  synthesis.npz  figures.json (last)
-        history.csv  metrics.json  predictions.csv  checkpoints/last.ckpt
+        history.csv  metrics.json  predictions.csv  trust.json  checkpoints/last.ckpt
       anomaly/
         <detector>/     detector.safetensors  detector.json  result.npz
         scores.csv  examples.npz  figures.json (last)
@@ -183,6 +183,7 @@ class TaskFolder:
         self.history_file = self.path / "history.csv"
         self.metrics_file = self.path / "metrics.json"
         self.predictions_file = self.path / "predictions.csv"
+        self.trust_file = self.path / "trust.json"
         self.embeddings = EmbeddingFolder(self.path / "embeddings")
         self.attributions = AttributionFolder(self.path / "attributions")
 
@@ -201,6 +202,19 @@ class TaskFolder:
     def predictions(self) -> pd.DataFrame:
         """A row per case: case_id, patient, split, label, target, predicted, logit_<class>, prob_<class>."""
         return read_table(self.predictions_file, case_id=str, patient=str, split=str, label=str)
+
+    def trust(self) -> dict[str, Any]:
+        """trust.json: calibration, operating points, conformal sets, selective prediction; see docs/trust.md.
+
+        RunError when it was made with other weights than those that lie beside it now.
+        """
+        found = read_json(self.trust_file)
+        if found.get("weights_digest") != self.card()["weights_digest"]:
+            raise RunError(
+                f"{self.trust_file} was made with other weights than {self.model_folder} holds",
+                f"run: hilum evaluate {self.path.parent}",
+            )
+        return found
 
     def load_model(self) -> Any:
         """The trained model in eval mode (imports torch)."""

@@ -28,7 +28,14 @@ from hilum.errors import DataError, ModelError, RunError
 from hilum.files import write_json
 from hilum.progress import advancing, say
 from hilum.run import Run, TaskFolder
-from hilum.training.recipe import AnomalyChoice, EmbeddingChoice, ExplainChoice, StudyRecipe, TaskRecipe
+from hilum.training.recipe import (
+    AnomalyChoice,
+    EmbeddingChoice,
+    ExplainChoice,
+    StudyRecipe,
+    TaskRecipe,
+    TrustChoice,
+)
 
 INTENDED_USE = "Research and teaching only. Not a medical device; not for diagnosis or treatment of people."
 
@@ -89,6 +96,10 @@ def study(wish: Wish) -> Run:
                 anomaly_stage(run, cases, wish.recipe.anomaly, wish.recipe.replicates)
             except DataError as error:  # too few healthy films must not cost the report
                 say(f"  anomaly detection is left out: {error}")
+    if wish.recipe.trust:
+        for name in tasks:  # after anomaly, whose scores are one way to know when not to answer
+            with _stage(run, f"trust {name}"):
+                trust_stage(run, name, cases, wish.recipe, again=False)
     run.stop_the_clock()
     if wish.report:
         from hilum.report.build import build_report
@@ -171,6 +182,20 @@ def evaluate_stage(
 
         logits = extract_task(folder, cases, split, recipe.embedding)[0]
     return evaluate_task(folder, cases, split, one, rule, recipe.replicates, seed=0, logits=logits)
+
+
+def trust_stage(run: Run, name: str, cases: Cases, recipe: StudyRecipe, again: bool) -> None:
+    """How far one task's answers can be trusted; too few validation films must not cost the report."""
+    from hilum.evaluation.trust import trust_task
+
+    choice = recipe.trust or TrustChoice()
+    used = used_cases(cases, run.split(name))
+    try:
+        trust_task(run.task(name), run.anomaly, used, choice, recipe.replicates, again)
+    except RunError:  # figures of other weights: made again
+        trust_task(run.task(name), run.anomaly, used, choice, recipe.replicates, again=True)
+    except DataError as error:
+        say(f"  how far {name} can be trusted is left out: {error}")
 
 
 def embed_stage(
@@ -259,6 +284,9 @@ def evaluate_run(run: Run) -> None:
     for name in run.tasks:
         one = task(name, cases.labels)
         evaluate_stage(run.task(name), cases, run.split(name), one, recipe, again=True)
+        if recipe.trust:
+            with _stage(run, f"trust {name}"):
+                trust_stage(run, name, cases, recipe, again=True)
 
 
 def _check_methods(recipe: StudyRecipe) -> None:
