@@ -32,9 +32,7 @@ def clusters(facts: pd.DataFrame, k: int = 5, seed: int = 0) -> np.ndarray:
     if unread.any():
         raise DataError(f"{int(unread.sum())} films could not be measured", "pass --skip-unreadable")
     means = KMeans(k, n_init=10, random_state=seed)  # type: ignore[arg-type]
-    found = means.fit_predict(
-        _normal_scores(facts[names])
-    )
+    found = means.fit_predict(_normal_scores(facts[names]))
     order = np.argsort(-np.bincount(found, minlength=k), kind="stable")
     return np.argsort(order)[found].astype(np.int64)
 

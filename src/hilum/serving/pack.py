@@ -107,7 +107,11 @@ def _store_half(folder: Path) -> None:
     )
     with replacing(path) as temporary:
         temporary.write_bytes(data)
-    write_json(folder / "model.json", {**read_json(folder / "model.json"), "weights_digest": digest(data)})
+    card = {**read_json(folder / "model.json"), "weights_digest": digest(data)}
+    for name in ("calibration", "conformal"):  # measured before rounding; half_precision says what that costs
+        if isinstance(card.get(name), dict) and "weights_digest" in card[name]:
+            card[name] = {**card[name], "weights_digest": digest(data)}
+    write_json(folder / "model.json", card)
 
 
 def _attribution(run: Run) -> dict[str, Any]:

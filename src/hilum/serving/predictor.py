@@ -22,6 +22,8 @@ from hilum.anomaly.conformal import p_values
 from hilum.data.cases import HEALTHY
 from hilum.data.decode import read_grey
 from hilum.errors import ModelError
+from hilum.evaluation.answer import UNKNOWN, answer
+from hilum.evaluation.evaluate import predicted_classes
 from hilum.evaluation.predict import list_images
 from hilum.evaluation.show import columns
 from hilum.evaluation.stage import softmax
@@ -32,7 +34,6 @@ from hilum.models import ChestModel, load_model
 from hilum.report.sheet import write_pictures
 from hilum.serving.pack import WEIGHTS
 
-UNKNOWN = "I do not know"
 HEAT = "layer_cam"
 """The method of the heat maps; hilum.explain has the others."""
 
@@ -73,8 +74,10 @@ def predict_packaged(
     paths: Sequence[str | Path], heat_maps: Path | None = None, models: Packaged | None = None
 ) -> list[dict[str, Any]]:
     """One dict per film: "file"; "predicted", a class or "I do not know"; "why", a sentence where it is the
-    latter; "pneumonia", the probability of being sick, with its "threshold"; "probabilities" of the three
-    classes; "strange", {"p_value", "flagged"}; "heat_map", a file or None.
+    latter; "sick", true or false by the card's threshold; "pneumonia", the probability of that, and
+    "probabilities" of the three classes, both calibrated where the cards say how; "set", the classes that hold
+    the truth as often as the card promises, or None; "strange", {"p_value", "flagged"}; "heat_map", a file or
+    None.
 
     Folders stand for the images in them. Every film is read before anything is predicted (DataError for one
     that is damaged). With `heat_maps` a picture per film is written there: LayerCAM of the likeliest of the
@@ -83,27 +86,31 @@ def predict_packaged(
     models = models or packaged()
     files = list_images(paths)
     films = [read_grey(file) for file in files]
-    sick = softmax(_logits(models.binary, films))[:, 1]
-    kinds = softmax(_logits(models.etiology, films))
+    raw = _logits(models.binary, films)
+    called = predicted_classes(softmax(raw), models.binary.classes, _threshold(models.binary))
+    sick = answer(_card(models.binary), raw)["probabilities"][:, 1]
+    said = answer(_card(models.etiology), _logits(models.etiology, films))
+    kinds = said["probabilities"]
     with torch.inference_mode():
         x = torch.stack([models.detector.pixels.apply(film) for film in films])
         p = p_values(models.detector.score(x).score.double().numpy(), models.known)
-    threshold = (models.binary.card.get("threshold") or {}).get("value", 0.5)
     rows = []
     for place, file in enumerate(files):
         kind = models.etiology.classes[int(kinds[place].argmax())]
         strange = bool(p[place] <= models.rate)
-        why = _doubt(float(sick[place]), threshold, kind, strange, float(p[place]))
+        ill = bool(called[place] != HEALTHY)
+        why = _doubt(ill, float(sick[place]), kind, float(p[place]) if strange else None)
         rows.append(
             {
                 "file": str(file),
                 "predicted": UNKNOWN if why else kind,
                 "why": why,
                 "pneumonia": round(float(sick[place]), 6),
-                "threshold": threshold,
+                "sick": ill,
                 "probabilities": dict(
                     zip(models.etiology.classes, np.round(kinds[place], 6).tolist(), strict=True)
                 ),
+                "set": None if said["sets"] is None else said["sets"][place],
                 "strange": {"p_value": round(float(p[place]), 6), "flagged": strange},
                 "heat_map": None,
             }
@@ -115,18 +122,25 @@ def predict_packaged(
     return rows
 
 
-def _doubt(sick: float, threshold: float, kind: str, strange: bool, p: float) -> str:
-    """Why there is no answer; empty when there is one.
+def _doubt(ill: bool, sick: float, kind: str, p: float | None) -> str:
+    """Why there is no answer; empty when there is one. `p` is given for a strange film only.
 
-    >>> _doubt(0.9, 0.1, "virus", False, 0.5), _doubt(0.05, 0.1, "virus", False, 0.5)
+    >>> _doubt(True, 0.9, "virus", None), _doubt(False, 0.05, "virus", None)
     ('', 'the models disagree: not sick (0.05), yet most likely virus')
     """
-    if strange:
+    if p is not None:
         return f"the film is unlike those that the models know (p = {p:.3f})"
-    if (sick >= threshold) != (kind != HEALTHY):
-        said = "sick" if sick >= threshold else "not sick"
-        return f"the models disagree: {said} ({sick:.2f}), yet most likely {kind}"
+    if ill != (kind != HEALTHY):
+        return f"the models disagree: {'sick' if ill else 'not sick'} ({sick:.2f}), yet most likely {kind}"
     return ""
+
+
+def _threshold(model: ChestModel) -> float | None:
+    return (model.card.get("threshold") or {}).get("value")
+
+
+def _card(model: ChestModel) -> dict[str, Any]:
+    return {**model.card, "classes": list(model.classes)}
 
 
 @torch.inference_mode()
