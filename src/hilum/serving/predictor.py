@@ -75,9 +75,9 @@ def predict_packaged(
 ) -> list[dict[str, Any]]:
     """One dict per film: "file"; "predicted", a class or "I do not know"; "why", a sentence where it is the
     latter; "sick", true or false by the card's threshold; "pneumonia", the probability of that, and
-    "probabilities" of the three classes, both calibrated where the cards say how; "set", the classes that hold
-    the truth as often as the card promises, or None; "strange", {"p_value", "flagged"}; "heat_map", a file or
-    None.
+    "probabilities" of the three classes, both calibrated where the cards say how; "set", the classes that
+    hold the truth as often as the card promises, or None; "strange", {"p_value", "flagged"}; "heat_map", a
+    file or None.
 
     Folders stand for the images in them. Every film is read before anything is predicted (DataError for one
     that is damaged). With `heat_maps` a picture per film is written there: LayerCAM of the likeliest of the
