@@ -363,18 +363,32 @@ def report(run: RunPath) -> None:
     print(build_report(Run(run)))
 
 
-@app.command(epilog=_example("hilum predict film1.jpeg film2.png --model runs/real/binary --format csv"))
+@app.command(epilog=_example("hilum predict film1.jpeg folder_of_films --format csv"))
 def predict(
     images: Annotated[
         list[Path], typer.Argument(help="Radiographs, or folders of them.", show_default=False)
     ],
-    model: Annotated[Path, typer.Option("--model", help="A run's task folder or a model folder.")],
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", help="A run's task folder or a model folder; default: the package's own."),
+    ] = None,
     form: Annotated[Form, typer.Option("--format", help="How to print.")] = Form.table,
+    heat_map: Annotated[
+        Path | None, typer.Option("--heat-map", help="Folder for a picture per film; without --model only.")
+    ] = None,
 ) -> None:
-    """Probabilities of each class for single radiographs."""
+    """Probabilities of each class for single radiographs, with nothing to train."""
+    if model is None:
+        from hilum.serving.predictor import packaged_text, predict_packaged
+
+        print(packaged_text(predict_packaged(images, heat_map), form.value))
+        return
+    from hilum.errors import RecipeError
     from hilum.evaluation.predict import predict_files
     from hilum.evaluation.show import predictions_text
 
+    if heat_map is not None:
+        raise RecipeError("--heat-map goes with the package's own models", "use hilum explain for a run")
     print(predictions_text(predict_files(model, images), form.value))
 
 

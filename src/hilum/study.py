@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from hilum import __version__
+from hilum.data.acquisition import clusters
 from hilum.data.audit import audit
 from hilum.data.cache import ImageCache
 from hilum.data.cases import Cases
@@ -148,6 +149,9 @@ def train_task(
         for name, part in rows.items()
     }
     _every_class(sets, one)
+    if recipe.training.balance == "shortcuts":
+        kept = used.where(used.table["case_id"].isin(rows["train"]["case_id"]))
+        sets["train"] = replace(sets["train"], alike=clusters(facts_table(kept)))
     val = rows["val"].reset_index(drop=True)
 
     def score(probabilities: np.ndarray, positions: np.ndarray) -> dict[str, float]:

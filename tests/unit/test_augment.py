@@ -64,3 +64,15 @@ def test_crop_enlarges_and_never_shows_the_outside() -> None:
     for seed in range(30):
         cropped = Augment(crop=0.5)(film, np.random.default_rng(seed))
         assert cropped[2:-2, 2:-2].min() > 0.7
+
+
+def test_jpeg_of_full_quality_is_nearly_the_film_and_of_low_quality_is_not() -> None:
+    """Its error grows with the strength, and a flat film stays flat."""
+    film = np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)
+    errors = []
+    for strength in (0.01, 0.5, 0.95):
+        made = Augment(jpeg=strength)(film, np.random.default_rng(1))
+        errors.append(float(np.abs(made - film / 255).mean()))
+    assert errors[0] < 0.02 < errors[1] < errors[2]
+    flat = np.full((32, 32), 100, np.uint8)
+    assert np.abs(Augment(jpeg=0.9)(flat, np.random.default_rng(0)) * 255 - 100).max() <= 4

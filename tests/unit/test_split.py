@@ -203,7 +203,11 @@ def test_the_same_split_on_every_machine() -> None:
 
 def test_without_any_declared_split_the_same_test_part_is_taken_for_every_scheme() -> None:
     cases = made(even({"normal": 40, "virus": 60}, images=3))
-    tests = {scheme: split_cases(cases, scheme).of == "test" for scheme in SCHEMES if scheme != "official"}
+    tests = {
+        scheme: split_cases(cases, scheme).of == "test"
+        for scheme in SCHEMES
+        if scheme not in ("official", "acquisition")
+    }
     assert all(test.equals(tests["patient"]) for test in tests.values())
     rows = joined(cases, split_cases(cases))
     assert rows.groupby(["part", "label"])["patient"].nunique().to_dict() == {
@@ -407,6 +411,24 @@ def real_cases(real_data: Path) -> Cases:
 
     cases = open_source(real_data)
     return cases.where(cases.table["split"] != "test")
+
+
+def test_films_taken_alike_are_held_out_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three planted cameras; the second one is val, and nobody is on both sides."""
+    cases = made(even({"normal": 60, "sick": 60}))
+    camera = pd.Series(np.arange(len(cases)) % 10).map(
+        lambda digit: 0 if digit < 5 else 1 if digit < 8 else 2
+    )
+    facts = pd.DataFrame({"case_id": cases.table["case_id"], "sharpness": 10.0 * camera})
+    monkeypatch.setattr("hilum.data.split.facts_table", lambda _cases: facts)
+    split = split_cases(cases, "acquisition", fold=1, folds=3)
+    of = split.of.loc[cases.table["case_id"]].to_numpy()
+    held = facts["sharpness"].to_numpy() == 10.0
+    assert set(of[~held]) <= {"train", "unused", "test"}
+    assert (of[held] != "train").all() and (of == "val").any()
+    assert split.shared_patients == 0 and "group 2 of 3" in split.note
+    with pytest.raises(DataError, match="fold 3 of 3 does not exist"):
+        split_cases(cases, "acquisition", fold=3, folds=3)
 
 
 @pytest.mark.real

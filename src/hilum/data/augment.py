@@ -27,6 +27,7 @@ class Augment(BaseModel):
     blur: float = Field(default=0.0, ge=0, le=10, description="Gaussian blur of up to this many pixels (sd)")
     sharpen: float = Field(default=0.0, ge=0, le=5, description="unsharp mask of up to this amount")
     noise: float = Field(default=0.0, ge=0, le=1, description="noise of up to this sd, in units of 0..1")
+    jpeg: float = Field(default=0.0, ge=0, lt=1, description="JPEG of quality 100 down to 100 (1 - this)")
     cutout: float = Field(default=0.0, ge=0, lt=1, description="black square of up to this share of a side")
     flip: float = Field(default=0.0, ge=0, le=1, description="probability of a left-right flip")
 
@@ -43,6 +44,8 @@ class Augment(BaseModel):
         image = self._place(image, chance)
         image = self._expose(image, chance)
         image = self._focus(image, chance)
+        if self.jpeg:
+            image = _as_jpeg(image, self.jpeg, chance)
         if self.cutout:
             image = _cut_out(image, self.cutout, chance)
         return np.clip(image, 0.0, 1.0)
@@ -92,6 +95,14 @@ class Augment(BaseModel):
             sd = np.float32(chance.uniform(0, self.noise))
             image = image + sd * chance.standard_normal(image.shape, dtype=np.float32)
         return image
+
+
+def _as_jpeg(image: np.ndarray, share: float, chance: Generator) -> np.ndarray:
+    """The film as it comes back from a JPEG file: 8 bits, with the blocks of that quality."""
+    quality = round(100 * (1 - chance.uniform(0, share)))
+    grey = np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
+    data = cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, max(quality, 1)])[1]
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)).astype(np.float32) / np.float32(255)
 
 
 def _cut_out(image: np.ndarray, share: float, chance: Generator) -> np.ndarray:

@@ -12,15 +12,20 @@ from typing import Any, Literal, get_args
 
 import pandas as pd
 
+from hilum.data.acquisition import clusters
 from hilum.data.cases import HEALTHY, SPLITS, Cases
+from hilum.data.facts import facts_table
 from hilum.errors import DataError, nearest
 from hilum.files import digest
 
-Scheme = Literal["patient", "official", "image", "seed-1a", "seed-1b"]
+Scheme = Literal["patient", "official", "image", "acquisition", "seed-1a", "seed-1b"]
 SCHEMES: tuple[str, ...] = get_args(Scheme)
 
 TEST_FRACTION = 0.15
 """The share of patients for the test when a source declares no split at all."""
+
+ACQUISITIONS = 5
+"""Groups of films taken alike, unless folds are given."""
 
 SEED_1A_VAL = 0.2
 SEED_1B_MOVED, SEED_1B_TRAIN, SEED_1B_SMALL = 400, 5216, 2000
@@ -67,6 +72,9 @@ def split_cases(
         equal size, of which number `fold` is val. Patients that share a byte-identical image stay together.
     official: as the source declares.
     image: train and val joined and split by image, stratified by label. Leaky on purpose, for comparison.
+    acquisition: a pseudo-shift to choose models on. Films that were taken alike (hilum.data.acquisition) are
+        held out whole: of `folds` such groups (5 unless given) number `fold` (0 unless given, the largest) is
+        val. Other films of its patients are unused, so that no patient is on both sides.
     seed-1a: as the seed report did its binary task: joined, 80/20 by image, then images of the larger side
         dropped until healthy and sick are equal in train and in val.
     seed-1b: as the seed report did its three classes: 400 images moved from train to val.
@@ -90,6 +98,8 @@ def split_cases(
         part, said = _by_patient(table, groups, part, seed, val_fraction, fold, folds)
     elif scheme == "image":
         part, said = _by_image(table, part, seed, val_fraction)
+    elif scheme == "acquisition":
+        part, said = _by_acquisition(cases, table, groups, part, seed, fold or 0, folds or ACQUISITIONS)
     elif scheme == "seed-1a":
         part, said = _seed_1a(table, part, seed)
     else:
@@ -171,6 +181,24 @@ def _by_image(
         chosen += _in_random_order(ids, seed, "image")[: _count(len(ids), fraction)]
     note = f"Train and validation are split by image, not by patient: {fraction:.0%} for val (seed {seed})."
     return _val_else_train(part, table["case_id"].isin(chosen)), [note]
+
+
+def _by_acquisition(
+    cases: Cases, table: pd.DataFrame, groups: pd.Series, part: pd.Series, seed: int, fold: int, k: int
+) -> tuple[pd.Series, list[str]]:
+    """One group of films that were taken alike is val. Test films take no part in finding the groups."""
+    part = part.mask((part == "rest") & groups.isin(groups[part == "test"]), "unused")
+    rest = part == "rest"
+    facts = facts_table(cases).set_index("case_id").loc[table["case_id"][rest]]
+    number = pd.Series(-1, index=table.index)
+    number[rest] = clusters(facts.reset_index(), k, seed)
+    val = number == fold
+    split_up = rest & ~val & groups.isin(groups[val])
+    note = (
+        f"Films that were taken alike are held out whole: group {fold + 1} of {k}, {int(val.sum())} films"
+        f" (seed {seed}). {int(split_up.sum())} other films of its patients are unused."
+    )
+    return _val_else_train(part.mask(split_up, "unused"), val), [note]
 
 
 def _seed_1a(table: pd.DataFrame, part: pd.Series, seed: int) -> tuple[pd.Series, list[str]]:
@@ -357,7 +385,7 @@ def _check_numbers(
             raise DataError(f"{name} is {value:g}", "give a number between 0 and 1")
     if fold is None and folds is None:
         return
-    if scheme != "patient":
+    if scheme not in ("patient", "acquisition"):
         raise DataError(f"scheme {scheme!r} has no folds", "use scheme 'patient'")
     if folds is None or fold is None or folds < 2 or not 0 <= fold < folds:
         raise DataError(

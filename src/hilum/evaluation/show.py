@@ -46,8 +46,22 @@ def metrics_table(run: Run) -> str:
         splits = [split for split in ("val", "test") if split in metrics] or list(metrics)
         rows = [(name, *[f"{split} (n={metrics[split]['n_cases']})" for split in splits])]
         rows += [(key, *[figure(metrics[split][key]) for split in splits]) for key in SHOWN]
+        rows += _shifted([metrics[split] for split in splits])
         lines += [*columns(rows), ""]
     return "\n".join(lines).rstrip()
+
+
+def _shifted(blocks: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """What is left among matched films, and the accuracy of the worst group (hilum.evaluation.shift)."""
+    found = [block.get("shift") or {"groups": [], "worst_group": None} for block in blocks]
+    matched = [next((one for one in some["groups"] if one["kind"] == "matched"), {}) for some in found]
+    rows = [
+        (f"matched {name}", *[figure(one.get(name) or {}) for one in matched])
+        for name in ("accuracy", "auroc")
+    ]
+    worst = [some["worst_group"] or {} for some in found]
+    said = [f"{figure(one)} {one.get('name', '')}".rstrip() for one in worst]
+    return [*rows, ("worst group", *said)]
 
 
 def trust_table(run: Run) -> str:

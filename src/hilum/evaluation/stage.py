@@ -13,6 +13,7 @@ from hilum.data.tasks import Task
 from hilum.errors import RunError
 from hilum.evaluation.decision import choose_threshold
 from hilum.evaluation.evaluate import evaluate, predicted_classes
+from hilum.evaluation.shift import shift_figures
 from hilum.evaluation.subgroups import subgroups
 from hilum.files import write_json, write_table
 from hilum.models import ChestModel
@@ -97,7 +98,12 @@ def evaluate_task(
     card = {**folder.card(), "threshold": threshold}
     write_table(folder.predictions_file, table)
     metrics = metrics_of(table, task.classes, value, card["weights_digest"], replicates, seed)
-    _add_subgroups(metrics, table, cases, task, value, replicates, seed)
+    with advancing(f"{folder.name}: what each film gives away without a lung") as advance:
+        facts = facts_table(cases, advance)
+    _add_subgroups(metrics, table, cases, facts, task, value, replicates, seed)
+    for part in ("val", "test"):
+        if part in metrics:
+            metrics[part]["shift"] = shift_figures(table, part, facts, replicates, seed)
     write_json(folder.card_file, card)
     write_json(folder.metrics_file, metrics)
     return metrics
@@ -125,14 +131,13 @@ def _add_subgroups(
     metrics: dict[str, Any],
     table: pd.DataFrame,
     cases: Cases,
+    facts: pd.DataFrame,
     task: Task,
     threshold: float | None,
     replicates: int,
     seed: int,
 ) -> None:
     """Figures by subgroup of the held-out splits, from what the audit has measured on each film."""
-    with advancing(f"{task.name}: subgroups") as advance:
-        facts = facts_table(cases, advance)
     films = {str(name): int(count) for name, count in cases.table["patient"].value_counts().items()}
     for name in ("val", "test"):
         if name in metrics:

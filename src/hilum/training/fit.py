@@ -21,6 +21,7 @@ from hilum.files import replacing, write_table
 from hilum.models import ChestModel, build, save_model
 from hilum.progress import bar, say
 from hilum.run import TaskFolder
+from hilum.training.distill import load_teachers
 from hilum.training.loader import FilmSet, class_weights, loader
 from hilum.training.module import Classifier, Scorer
 from hilum.training.recipe import TaskRecipe
@@ -93,7 +94,9 @@ def fit_task(
             f"loss binary_cross_entropy needs two classes, task {task.name!r} has {len(task.classes)}",
             "use cross_entropy",
         )
-    module = Classifier(model, choice, len(train_loader) * choice.epochs, weights, score)
+    asked = choice.distill.teachers if choice.distill else ()
+    teachers = load_teachers(asked, task.classes, train.pixels, card)
+    module = Classifier(model, choice, len(train_loader) * choice.epochs, weights, score, teachers)
     module.train_ids = list(train.case_ids)
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     keeper = Keeper(folder, choice.monitor, task.name, choice.epochs, len(train_loader), choice.batch_size)
@@ -111,6 +114,8 @@ def fit_task(
         "precision": hardware.precision,
         "images": len(train.case_ids),
     }
+    if teachers:
+        facts["teachers"] = [teacher.card["weights_digest"] for teacher in teachers]
     architecture = {"name": recipe.model.name, "options": recipe.model.options}
     save_model(
         model,

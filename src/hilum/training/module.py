@@ -1,7 +1,7 @@
 """The LightningModule: a step of training, a pass of validation, optimiser and schedule of the recipe."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from hilum.errors import TrainingError
 from hilum.models import ChestModel
+from hilum.training.distill import mean_logits, soft_loss
 from hilum.training.loader import Batch
 from hilum.training.recipe import Optimizer, Training
 
@@ -25,10 +26,17 @@ class Classifier(pl.LightningModule):
     """Trains a ChestModel. Validation figures are logged as val_<metric>, among them val_loss."""
 
     def __init__(
-        self, model: ChestModel, training: Training, steps: int, weights: Tensor | None, score: Scorer
+        self,
+        model: ChestModel,
+        training: Training,
+        steps: int,
+        weights: Tensor | None,
+        score: Scorer,
+        teachers: Sequence[ChestModel] = (),
     ) -> None:
         super().__init__()
         self.model = model
+        self.teachers = tuple(teachers)  # a tuple, so that checkpoints and averages leave them out
         self.training_choice = training
         self.steps = steps  # optimiser steps of the whole training, for the cosine
         self.score = score
@@ -54,9 +62,17 @@ class Classifier(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch; TrainingError with the cases when it is not a number."""
         x, target, position = batch
-        logits = self.model(_channels_last(x)).float()
+        mixed, partner, share = mix(x, self.training_choice.mixup)
+        logits = self.model(_channels_last(mixed)).float()
         losses = loss_per_case(logits, target, self.training_choice, self.class_weights)
+        if share < 1:
+            other = loss_per_case(logits, target[partner], self.training_choice, self.class_weights)
+            losses = share * losses + (1 - share) * other
         loss = losses.mean()
+        choice = self.training_choice.distill
+        if choice is not None:
+            soft = mean_logits(self.teachers, _channels_last(mixed))
+            loss = (1 - choice.alpha) * loss + choice.alpha * soft_loss(logits, soft, choice.temperature)
         if not torch.isfinite(loss):
             first = [self.train_ids[i] for i in position[:3].tolist()]
             raise TrainingError(
@@ -148,6 +164,23 @@ def loss_per_case(
     else:
         losses = functional.cross_entropy(logits, target, reduction="none", label_smoothing=smoothing)
     return losses if weights is None else losses * weights[target]
+
+
+def mix(
+    x: Float[Tensor, "batch 1 rows cols"], alpha: float
+) -> tuple[Float[Tensor, "batch 1 rows cols"], Int[Tensor, " batch"], float]:
+    """Mixup (Zhang et al., ICLR 2018): share * film + (1 - share) * its partner, with share from Beta(alpha,
+    alpha); and the partner's position. With alpha 0 nothing is drawn and the share is 1.
+
+    >>> mixed, partner, share = mix(torch.ones(2, 1, 4, 4), 0.0)
+    >>> share, partner.tolist()
+    (1.0, [0, 1])
+    """
+    if not alpha:
+        return x, torch.arange(len(x), device=x.device), 1.0
+    share = float(torch.distributions.Beta(alpha, alpha).sample())
+    partner = torch.randperm(len(x)).to(x.device)
+    return share * x + (1 - share) * x[partner], partner, share
 
 
 def make_optimizer(model: nn.Module, choice: Optimizer) -> torch.optim.Optimizer:

@@ -33,7 +33,7 @@ class _Choice(BaseModel):
 class SplitChoice(_Choice):
     """How cases are divided; see hilum.data.split for what each scheme does."""
 
-    scheme: Literal["patient", "official", "image", "seed-1a", "seed-1b"] = "patient"
+    scheme: Literal["patient", "official", "image", "acquisition", "seed-1a", "seed-1b"] = "patient"
     val_fraction: float = Field(default=0.15, gt=0, lt=1)
     test_fraction: float | None = Field(default=None, gt=0, lt=1)
     folds: int | None = Field(default=None, ge=2)
@@ -85,8 +85,24 @@ class Schedule(_Choice):
     patience: int = Field(default=2, ge=0, description="plateau: epochs without a better val_loss")
 
 
+class Distill(_Choice):
+    """Learning from the answers of trained models (Hinton, Vinyals & Dean 2015); see training/distill.py.
+
+    `teachers`: task folders of runs, or model folders. `alpha`: weight of their soft answers; the labels get
+    the rest. `temperature`: both sides' logits are divided by it.
+    """
+
+    teachers: tuple[str, ...] = Field(min_length=1)
+    alpha: float = Field(default=0.7, ge=0, le=1)
+    temperature: float = Field(default=2.0, gt=0)
+
+
 class Training(_Choice):
-    """Epochs, loss, optimiser and what belongs to them."""
+    """Epochs, loss, optimiser and what belongs to them.
+
+    `mixup`: films and labels are mixed in pairs, with shares from Beta(mixup, mixup) (Zhang et al., ICLR
+    2018). `balance`: 'shortcuts' draws films so that the label says nothing about how they were taken.
+    """
 
     epochs: int = Field(ge=1)
     batch_size: int = Field(default=32, ge=1)
@@ -94,7 +110,9 @@ class Training(_Choice):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
-    balance: Literal["none", "undersample", "weights", "sampler"] = "none"
+    mixup: float = Field(default=0.0, ge=0)
+    balance: Literal["none", "undersample", "weights", "sampler", "shortcuts"] = "none"
+    distill: Distill | None = None
     ema: float | None = Field(default=None, gt=0, lt=1, description="decay of averaged weights")
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     monitor: str = "val_accuracy"

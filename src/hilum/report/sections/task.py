@@ -63,6 +63,7 @@ def task_section(run: Run, task: str) -> Section | None:
             "confusion": _confusion(one),
             "operating": operating_panels(one),
             "calibration": calibration_panels(one),
+            "shift": _shift(one),
             "mistakes": _mistakes(one, paths, maps),
             "heated": beside_words(maps),
             "rights": _rights(one, paths),
@@ -216,6 +217,32 @@ def _stated(one: Results, row: pd.Series) -> str:
     More classes: the probability of the name that was given."""
     name = one.classes[1] if len(one.classes) == 2 else row["predicted"]
     return f"P({name}) = {number(row[f'prob_{name}'], 2)}"
+
+
+def _shift(one: Results) -> dict[str, Any] | None:
+    """The groups of films in which the camera gives nothing away, and the worst of them."""
+    found = one.block.get("shift")
+    if not found:
+        return None
+    worst = found["worst_group"]
+    rows = [
+        {
+            "name": group["name"],
+            "films": f"{count(group['healthy'])} healthy, {count(group['sick'])} sick, "
+            f"{count(group['patients'])} patients",
+            "accuracy": _cell("accuracy", group["accuracy"]),
+            "auroc": _cell("auroc", group["auroc"]) if group["auroc"] else None,
+            "worst": bool(worst and worst["name"] == group["name"]),
+        }
+        for group in found["groups"]
+    ]
+    sentence = ""
+    if worst:
+        sentence = (
+            f"Worst group: {worst['name']}, accuracy {figure('accuracy', worst)}"
+            f" ({interval('accuracy', worst)}; {of(worst)})."
+        )
+    return {"rows": rows, "sentence": sentence, "note": found["note"]}
 
 
 # -- tables ------------------------------------------------------------------------------------------------

@@ -1,0 +1,234 @@
+"""Puts trained models into the package: python -m hilum.serving.pack RUN --task etiology [--out FOLDER]
+
+A classifier is stored in float16 and measured again as it is stored, beside the network that was trained. Its
+model.json becomes the full card: data with attribution, recipe, figures, limits. A detector
+(--task anomaly --detector ROW) keeps float32: its scores are compared with scores that were kept.
+"""
+
+import argparse
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from hilum.anomaly import load_detector, save_detector
+from hilum.data.cache import ImageCache
+from hilum.errors import DataError, RunError
+from hilum.evaluation.evaluate import predicted_classes
+from hilum.evaluation.stage import check_same_weights, predict_films, softmax
+from hilum.files import digest, read_json, replacing, write_arrays, write_json
+from hilum.models import ChestModel, build, golden_films, save_model
+from hilum.run import Run
+
+WEIGHTS = Path(str(files("hilum"))) / "weights"
+"""Where the models of the package lie: binary, etiology and anomaly."""
+
+KERMANY = {
+    "title": "Labeled Optical Coherence Tomography (OCT) and Chest X-Ray Images for Classification",
+    "authors": "Daniel Kermany, Kang Zhang, Michael Goldbaum",
+    "year": 2018,
+    "published": "Mendeley Data, doi 10.17632/rscbjbr9sj.2",
+    "paper": "Kermany et al., Cell 172, 1122-1131 (2018)",
+    "licence": "CC BY 4.0",
+    "changes": "films reduced in size; only weights and figures are passed on, no film",
+}
+"""The attribution that the licence of the public set asks for."""
+
+LIMITS = [
+    "Trained on children aged 1 to 5 of one hospital; adults, other hospitals, side views and other diseases"
+    " were never measured.",
+    "Healthy films of another camera may look sick: healthy and sick films of the training set differ in"
+    " sharpness, size of file and shape, and validation films share these differences.",
+    "The labels bacteria and virus are noisy, and the two are confused more often than sick and healthy.",
+    "Research and teaching only. Not a medical device; not for diagnosis or treatment of people.",
+]
+"""What everybody must know who reads an answer."""
+
+KNOWN_RATE = 0.03
+"""The share of ordinary held-back films that the packed detector may call strange."""
+
+
+def pack_task(run: Run, task: str, out: Path) -> dict[str, Any]:
+    """Writes the model of one task into `out`, in float16 with its full card; gives the card back.
+
+    The figures in the card are those of the held-out part in metrics.json. `half_precision` compares them
+    with what the stored weights answer on the same films. RunError when the task has not been evaluated with
+    the weights at hand.
+    """
+    if task not in run.tasks:
+        raise RunError(f"{run.path} has no trained task {task!r}", "name another run or --task")
+    folder = run.task(task)
+    check_same_weights(folder)
+    metrics, card = folder.metrics(), folder.card()
+    part = next((name for name in ("test", "val") if name in metrics), None)
+    if part is None:
+        raise RunError(f"{folder.metrics_file} has figures of neither val nor test", "hilum evaluate RUN")
+    model = folder.load_model()
+    half = halved(model)
+    full = {
+        **{name: value for name, value in card.items() if name not in ("format", "weights_digest")},
+        "data": {**card.get("data", {}), "attribution": _attribution(run)},
+        "recipe_in_full": run.recipe()["tasks"][task],
+        "command": f"hilum train DATA --preset {run.facts()['preset']} --task {task}, with recipe_in_full",
+        "made_with": {name: run.facts().get(name) for name in ("hilum", "commit", "versions", "finished")},
+        "figures": {"part": part, **metrics[part]},
+        "shortcuts": _shortcuts(run, task),
+        "half_precision": _compared(run, task, part, half),
+        "known_failures": LIMITS,
+    }
+    save_model(half, out, full)
+    _store_half(out)
+    return read_json(out / "model.json")
+
+
+def halved(model: ChestModel) -> ChestModel:
+    """A copy whose weights went through float16 and back; it computes in float32."""
+    architecture = model.card["architecture"]
+    copy = build(architecture["name"], model.classes, model.pixels, architecture.get("options"))
+    copy.load_state_dict(
+        {
+            name: tensor.half().float() if tensor.is_floating_point() else tensor
+            for name, tensor in model.state_dict().items()
+        }
+    )
+    copy.card = model.card
+    return copy.eval().requires_grad_(False)
+
+
+def _store_half(folder: Path) -> None:
+    """weights.safetensors in half the bytes, and its new digest in model.json."""
+    path = folder / "weights.safetensors"
+    tensors = load_tensors(path.read_bytes())
+    data = save_tensors(
+        {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    )
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+    card = {**read_json(folder / "model.json"), "weights_digest": digest(data)}
+    for name in ("calibration", "conformal"):  # measured before rounding; half_precision says what that costs
+        if isinstance(card.get(name), dict) and "weights_digest" in card[name]:
+            card[name] = {**card[name], "weights_digest": digest(data)}
+    write_json(folder / "model.json", card)
+
+
+def _attribution(run: Run) -> dict[str, Any]:
+    source = run.facts().get("data", {}).get("source")
+    return KERMANY if source in ("kaggle", "medmnist") else {"title": f"data of the kind {source!r}"}
+
+
+def _shortcuts(run: Run, task: str) -> dict[str, Any] | str | None:
+    """What simple numbers of file and picture earn without a lung: a figure to read the others by."""
+    return (run.audit() or {}).get("joint", {}).get(task)
+
+
+def _compared(run: Run, task: str, part: str, half: ChestModel) -> dict[str, Any]:
+    """How many films of the part get the same name, and how many get the right one, before and after."""
+    cases = run.cases()
+    table = run.task(task).predictions()
+    rows = table[table["split"] == part].reset_index(drop=True)
+    cache = ImageCache.of(cases.where(cases.table["case_id"].isin(rows["case_id"])), half.pixels)
+    logits = predict_films(half, cache, cache.rows(rows["case_id"].tolist()), f"{task}: float16")
+    threshold = (half.card.get("threshold") or {}).get("value")
+    called = predicted_classes(softmax(logits), half.classes, threshold)
+    before = rows[[f"logit_{name}" for name in half.classes]].to_numpy(float)
+    right = int((called == rows["target"]).sum())
+    return {
+        "films": len(rows),
+        "same_answer": int((called == rows["predicted"]).sum()),
+        "right": right,
+        "right_in_float32": int((rows["predicted"] == rows["target"]).sum()),
+        "largest_difference_of_a_logit": float(np.abs(logits - before).max()),
+    }
+
+
+def pack_detector(run: Run, row: str, out: Path) -> dict[str, Any]:
+    """Writes one detector of the board into `out`, with the sorted scores of all held-back films.
+
+    The board asks "is it unlike healthy lungs?", to which pneumonia is a right yes. The packed detector is
+    asked "is it unlike the films of this set, healthy or sick?": its p-value is taken among the films of all
+    labels that took no part in fitting, and `KNOWN_RATE` of those are called strange.
+    """
+    figures = run.anomaly.figures()
+    if row not in figures["detectors"] or row == "ensemble":
+        raise RunError(f"{run.anomaly.path} has no detector {row!r}", "see: hilum anomaly RUN")
+    folder = run.anomaly.detector(row)
+    detector = load_detector(folder.path)
+    scores = run.anomaly.scores()
+    kept = scores[scores["role"].isin(["calibrate", "measure"])]
+    known = np.sort(kept[row].to_numpy(float))
+    if len(known) < 1 / KNOWN_RATE:
+        raise DataError(f"{len(known)} held-back films are too few for a rate of {KNOWN_RATE}", "use more")
+    limit = float(known[int(np.ceil((len(known) + 1) * (1 - KNOWN_RATE))) - 1])
+    with np.load(folder.result_file, allow_pickle=False) as result:
+        odd = {
+            name.removeprefix("odd/"): {"k": int((result[name] > limit).sum()), "n": len(result[name])}
+            for name in result.files
+            if name.startswith("odd/")
+        }
+    card = {name: value for name, value in folder.card().items() if name != "fitted_from"}
+    save_detector(
+        detector,
+        out,
+        {
+            **card,
+            "data": {
+                "attribution": _attribution(run),
+                "patients": card.get("patients"),
+                "films": card.get("films"),
+            },
+            "recipe_in_full": figures["choices"],
+            "command": f"hilum anomaly RUN --detector {row}, with recipe_in_full",
+            "threshold": {"value": limit, "rate": KNOWN_RATE, "films": len(known)},
+            "figures": {
+                "flagged_as_strange": odd,
+                "flagged_of_held_back_films": {
+                    label: {"k": int((some[row] > limit).sum()), "n": len(some)}
+                    for label, some in kept.groupby("label")
+                },
+                "healthy_against_sick": figures["detectors"][row]["measure"],
+            },
+            "known_failures": [
+                "Blurred films pass: hardly any is called strange.",
+                "It says that a film is unlike those of the training set, not that a person is ill.",
+                *LIMITS,
+            ],
+            "intended_use": LIMITS[-1],
+        },
+    )
+    films = golden_films(detector.pixels)
+    found = detector.score(_tensor(detector.pixels.normalize(films)))
+    write_arrays(
+        out / "golden.npz", {"films": films, "scores": found.score.numpy(), "known": known.astype(np.float32)}
+    )
+    return read_json(out / "detector.json")
+
+
+def _tensor(films: np.ndarray) -> Any:
+    import torch
+
+    return torch.from_numpy(films)[:, None]
+
+
+def main() -> None:
+    """The command."""
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("run", type=Path)
+    asked.add_argument("--task", default="etiology", choices=("binary", "etiology", "anomaly"))
+    asked.add_argument("--detector", default="variational_autoencoder", help="row of the board")
+    asked.add_argument("--out", type=Path, help="default: the package's own folder of that task")
+    words = asked.parse_args()
+    out = words.out or WEIGHTS / words.task
+    run = Run(words.run)
+    if words.task == "anomaly":
+        pack_detector(run, words.detector, out)
+    else:
+        pack_task(run, words.task, out)
+    size = sum(file.stat().st_size for file in out.iterdir())
+    print(f"{out}: {size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()

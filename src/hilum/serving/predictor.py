@@ -1,0 +1,207 @@
+"""Single films through the models of the package: nothing to train, one answer with its doubts.
+
+Three networks look at each film. Two are classifiers: sick or healthy, and normal, bacteria or virus. The
+third, a detector, says how unlike the films of the training set it is. "I do not know" is an answer: when the
+film is strange, or when the two classifiers contradict each other.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hilum.anomaly import Detector, load_detector
+from hilum.anomaly.conformal import p_values
+from hilum.data.cases import HEALTHY
+from hilum.data.decode import read_grey
+from hilum.errors import ModelError
+from hilum.evaluation.answer import UNKNOWN, answer
+from hilum.evaluation.evaluate import predicted_classes
+from hilum.evaluation.predict import list_images
+from hilum.evaluation.show import columns
+from hilum.evaluation.stage import softmax
+from hilum.explain import explain
+from hilum.explain.cam import last_layer
+from hilum.files import read_arrays
+from hilum.models import ChestModel, load_model
+from hilum.report.sheet import write_pictures
+from hilum.serving.pack import WEIGHTS
+
+HEAT = "layer_cam"
+"""The method of the heat maps; hilum.explain has the others."""
+
+HEAT_STRIDE = 16
+"""A position of the map for every so many rows that the network reads: finer than the last layer's."""
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """`known`: scores of held-back films, sorted; `rate`: a p-value of at most this is called strange."""
+
+    binary: ChestModel
+    etiology: ChestModel
+    detector: Detector
+    known: np.ndarray
+    rate: float
+
+
+@cache
+def packaged(folder: Path = WEIGHTS) -> Packaged:
+    """The models that the package brings, read once. ModelError when one is missing or was changed."""
+    missing = [name for name in ("binary", "etiology", "anomaly") if not (folder / name).is_dir()]
+    if missing:
+        raise ModelError(f"{folder} lacks the model {missing[0]!r}", "install hilum again, or give --model")
+    detector = load_detector(folder / "anomaly")
+    return Packaged(
+        load_model(folder / "binary"),
+        load_model(folder / "etiology"),
+        detector,
+        read_arrays(folder / "anomaly" / "golden.npz")["known"].astype(float),
+        float(detector.card["threshold"]["rate"]),
+    )
+
+
+def predict_packaged(
+    paths: Sequence[str | Path], heat_maps: Path | None = None, models: Packaged | None = None
+) -> list[dict[str, Any]]:
+    """One dict per film: "file"; "predicted", a class or "I do not know"; "why", a sentence where it is the
+    latter; "sick", true or false by the card's threshold; "pneumonia", the probability of that, and
+    "probabilities" of the three classes, both calibrated where the cards say how; "set", the classes that
+    hold the truth as often as the card promises, or None; "strange", {"p_value", "flagged"}; "heat_map", a
+    file or None.
+
+    Folders stand for the images in them. Every film is read before anything is predicted (DataError for one
+    that is damaged). With `heat_maps` a picture per film is written there: LayerCAM of the likeliest of the
+    three classes.
+    """
+    models = models or packaged()
+    files = list_images(paths)
+    films = [read_grey(file) for file in files]
+    raw = _logits(models.binary, films)
+    called = predicted_classes(softmax(raw), models.binary.classes, _threshold(models.binary))
+    sick = answer(_card(models.binary), raw)["probabilities"][:, 1]
+    said = answer(_card(models.etiology), _logits(models.etiology, films))
+    kinds = said["probabilities"]
+    with torch.inference_mode():
+        x = torch.stack([models.detector.pixels.apply(film) for film in films])
+        p = p_values(models.detector.score(x).score.double().numpy(), models.known)
+    rows = []
+    for place, file in enumerate(files):
+        kind = models.etiology.classes[int(kinds[place].argmax())]
+        strange = bool(p[place] <= models.rate)
+        ill = bool(called[place] != HEALTHY)
+        why = _doubt(ill, float(sick[place]), kind, float(p[place]) if strange else None)
+        rows.append(
+            {
+                "file": str(file),
+                "predicted": UNKNOWN if why else kind,
+                "why": why,
+                "pneumonia": round(float(sick[place]), 6),
+                "sick": ill,
+                "probabilities": dict(
+                    zip(models.etiology.classes, np.round(kinds[place], 6).tolist(), strict=True)
+                ),
+                "set": None if said["sets"] is None else said["sets"][place],
+                "strange": {"p_value": round(float(p[place]), 6), "flagged": strange},
+                "heat_map": None,
+            }
+        )
+    if heat_maps is not None:
+        names = _names(files)
+        for row, film, name in zip(rows, films, names, strict=True):
+            row["heat_map"] = str(_heat_map(models.etiology, film, name, row["probabilities"], heat_maps))
+    return rows
+
+
+def _doubt(ill: bool, sick: float, kind: str, p: float | None) -> str:
+    """Why there is no answer; empty when there is one. `p` is given for a strange film only.
+
+    >>> _doubt(True, 0.9, "virus", None), _doubt(False, 0.05, "virus", None)
+    ('', 'the models disagree: not sick (0.05), yet most likely virus')
+    """
+    if p is not None:
+        return f"the film is unlike those that the models know (p = {p:.3f})"
+    if ill != (kind != HEALTHY):
+        return f"the models disagree: {'sick' if ill else 'not sick'} ({sick:.2f}), yet most likely {kind}"
+    return ""
+
+
+def _threshold(model: ChestModel) -> float | None:
+    return (model.card.get("threshold") or {}).get("value")
+
+
+def _card(model: ChestModel) -> dict[str, Any]:
+    return {**model.card, "classes": list(model.classes)}
+
+
+@torch.inference_mode()
+def _logits(model: ChestModel, films: Sequence[np.ndarray]) -> np.ndarray:
+    x = torch.stack([model.pixels.apply(film) for film in films])
+    return torch.cat([model(part) for part in x.split(BATCH)]).double().numpy()
+
+
+def _heat_map(
+    model: ChestModel, film: np.ndarray, name: str, probabilities: dict[str, float], folder: Path
+) -> Path:
+    asked = max(probabilities, key=lambda one: probabilities[one])
+    x = model.pixels.apply(film)[None]
+    layer = last_layer(model, x, HEAT_STRIDE)
+    values = explain(HEAT, model, x, model.classes.index(asked), {"layer": layer})[0].numpy()
+    maps = {HEAT: (values, {"title": "LayerCAM"})}
+    sheet = write_pictures(name, film, model.pixels.to_json(), asked, maps, None, folder / name)[0]
+    final = folder / f"{name}.png"
+    sheet.replace(final)
+    (folder / name / f"{HEAT}.png").unlink()
+    (folder / name).rmdir()
+    return final
+
+
+def _names(files: Sequence[Path]) -> list[str]:
+    """A name for each picture: the film's, with a number where two films share it.
+
+    >>> _names([Path("a/x.png"), Path("b/x.png")])
+    ['x', 'x-2']
+    """
+    seen: dict[str, int] = {}
+    names = []
+    for file in files:
+        seen[file.stem] = seen.get(file.stem, 0) + 1
+        names.append(file.stem if seen[file.stem] == 1 else f"{file.stem}-{seen[file.stem]}")
+    return names
+
+
+def packaged_text(rows: list[dict[str, Any]], form: str) -> str:
+    """The answers as 'table', 'json' or 'csv'."""
+    if form == "json":
+        return json.dumps(rows, indent=2)
+    classes = list(rows[0]["probabilities"])
+    head = ["file", "predicted", "pneumonia", *classes, "p_known_film", "why"]
+    if any(row["heat_map"] for row in rows):
+        head.append("heat_map")
+    body = [
+        [
+            row["file"],
+            row["predicted"],
+            f"{row['pneumonia']:.4f}",
+            *(f"{row['probabilities'][name]:.4f}" for name in classes),
+            f"{row['strange']['p_value']:.4f}",
+            row["why"],
+            *([row["heat_map"] or ""] if "heat_map" in head else []),
+        ]
+        for row in rows
+    ]
+    if form == "csv":
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([head, *body])
+        return text.getvalue().rstrip("\n")
+    note = "\n\nResearch use only; not a medical device."
+    return "\n".join(columns([tuple(head), *map(tuple, body)])) + note

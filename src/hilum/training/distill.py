@@ -1,0 +1,82 @@
+"""Distillation: a student learns the soft answers of several trained models (Hinton, Vinyals & Dean, 2015).
+
+    loss = (1 - alpha) * loss of the labels + alpha * T^2 * KL(softmax(teachers / T), softmax(student / T))
+
+where `teachers` are the mean logits of all teachers on the very film, augmented, that the student sees. One
+network then answers nearly as the ensemble would, at the cost of one.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from hilum.data.images import Pixels
+from hilum.errors import RecipeError
+from hilum.models import ChestModel, load_model
+
+
+def load_teachers(
+    places: Sequence[str], classes: Sequence[str], pixels: Pixels, card: dict[str, Any]
+) -> list[ChestModel]:
+    """The teachers, frozen. RecipeError for one that names other classes, sees other pixels, or was trained
+    on another split or other data: it might know the student's validation films."""
+    teachers = []
+    for place in places:
+        teacher = load_model(place)
+        if teacher.classes != tuple(classes):
+            raise RecipeError(
+                f"teacher {place} knows {', '.join(teacher.classes)}, not {', '.join(classes)}",
+                "name a run's folder of the same task",
+            )
+        if _seen(teacher.pixels) != _seen(pixels):
+            raise RecipeError(
+                f"teacher {place} sees films as {_seen(teacher.pixels)}, the student as {_seen(pixels)}",
+                "use the same pixels in both recipes",
+            )
+        for what in ("data", "split"):
+            theirs, ours = teacher.card.get(what) or {}, card.get(what) or {}
+            keys = ("digest",) if what == "data" else ("scheme", "seed", "fold", "folds")
+            if any(theirs.get(key) != ours.get(key) for key in keys):
+                raise RecipeError(
+                    f"teacher {place} was trained on another {what}, so it may know the validation films",
+                    "train it on the same films and split",
+                )
+        teachers.append(teacher)
+    return teachers
+
+
+def _seen(pixels: Pixels) -> tuple[Any, ...]:
+    """What of a pixel contract the network sees; films standardised one by one need no mean and sd."""
+    own = pixels.standardize == "image"
+    return (
+        pixels.size,
+        pixels.fit,
+        pixels.standardize,
+        None if own else pixels.mean,
+        None if own else pixels.sd,
+    )
+
+
+@torch.no_grad()
+def mean_logits(
+    teachers: Sequence[ChestModel], x: Float[Tensor, "batch 1 rows cols"]
+) -> Float[Tensor, "batch classes"]:
+    """The mean of the teachers' logits."""
+    return torch.stack([teacher.to(x.device)(x).float() for teacher in teachers]).mean(0)
+
+
+def soft_loss(
+    student: Float[Tensor, "batch classes"], teacher: Float[Tensor, "batch classes"], temperature: float
+) -> Float[Tensor, ""]:
+    """T^2 times the Kullback-Leibler divergence from the teacher's softened answer; 0 where both agree.
+
+    >>> float(soft_loss(torch.tensor([[0.0, 2.0]]), torch.tensor([[1.0, 3.0]]), 2.0))  # a shift says nothing
+    0.0
+    """
+    wanted = functional.log_softmax(teacher / temperature, 1)
+    given = functional.log_softmax(student / temperature, 1)
+    return temperature**2 * functional.kl_div(given, wanted, reduction="batchmean", log_target=True)

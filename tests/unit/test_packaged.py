@@ -1,0 +1,243 @@
+"""The models that the package brings: whole, small, with a full card, and asked through `hilum predict`."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from hilum.anomaly import load_detector
+from hilum.errors import ModelError, RunError
+from hilum.evaluation.predict import predict_files
+from hilum.files import digest, read_arrays, read_json
+from hilum.models import check_golden, load_model
+from hilum.run import Run
+from hilum.serving import pack
+from hilum.serving.pack import WEIGHTS, halved, pack_detector, pack_task
+from hilum.serving.predictor import UNKNOWN, Packaged, packaged, predict_packaged
+
+CARDS = {"binary": "model.json", "etiology": "model.json", "anomaly": "detector.json"}
+
+
+def card_of(name: str) -> dict:
+    return read_json(WEIGHTS / name / CARDS[name])
+
+
+# -- what lies in the package --------------------------------------------------------------------------------
+
+
+def test_all_models_together_are_small() -> None:
+    assert sum(file.stat().st_size for file in WEIGHTS.rglob("*") if file.is_file()) < 20e6
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_a_card_names_data_licence_figures_and_limits(name: str) -> None:
+    card = card_of(name)
+    origin = card["data"]["attribution"]
+    assert origin["licence"] == "CC BY 4.0"
+    assert all(person in origin["authors"] for person in ("Kermany", "Zhang", "Goldbaum"))
+    assert "Mendeley" in origin["published"] and origin["year"] == 2018
+    assert "Research" in card["intended_use"] and "Not a medical device" in card["intended_use"]
+    assert len(card["known_failures"]) >= 3
+    assert card["recipe_in_full"] and card["command"].startswith("hilum ")
+    assert card["pixels"]["size"] and card["threshold" if name != "etiology" else "figures"]
+    text = json.dumps(card)
+    assert "/work" not in text and "/tmp" not in text and "/home" not in text
+
+
+@pytest.mark.parametrize("name", ["binary", "etiology"])
+def test_figures_have_counts_and_intervals_and_half_precision_costs_nothing(name: str) -> None:
+    card = card_of(name)
+    accuracy = card["figures"]["accuracy"]
+    assert accuracy["low"] < accuracy["k"] / accuracy["n"] < accuracy["high"]
+    half = card["half_precision"]
+    assert half["right_in_float32"] == accuracy["k"] and half["films"] == accuracy["n"]
+    assert abs(half["right"] - half["right_in_float32"]) <= 0.01 * half["films"]
+
+
+@pytest.mark.parametrize("name", ["binary", "etiology"])
+def test_golden_outputs_and_digest(name: str) -> None:
+    folder = WEIGHTS / name
+    assert digest((folder / "weights.safetensors").read_bytes()) == card_of(name)["weights_digest"]
+    assert check_golden(folder) < 1e-3
+
+
+def test_golden_scores_of_the_detector() -> None:
+    import torch
+
+    detector = load_detector(WEIGHTS / "anomaly")
+    golden = read_arrays(WEIGHTS / "anomaly" / "golden.npz")
+    x = torch.from_numpy(detector.pixels.normalize(golden["films"]))[:, None]
+    np.testing.assert_allclose(detector.score(x).score.numpy(), golden["scores"], rtol=1e-3)
+    assert (np.diff(golden["known"]) >= 0).all() and len(golden["known"]) == card_of("anomaly")["threshold"][
+        "films"
+    ]
+
+
+def test_a_changed_file_is_refused(tmp_path: Path) -> None:
+    for name in ("binary", "etiology", "anomaly"):
+        for file in (WEIGHTS / name).iterdir():
+            copy = tmp_path / name / file.name
+            copy.parent.mkdir(exist_ok=True)
+            copy.write_bytes(file.read_bytes())
+    (tmp_path / "etiology" / "weights.safetensors").write_bytes(b"other")
+    with pytest.raises(ModelError, match="not the file"):
+        packaged(tmp_path)
+
+
+def test_a_missing_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="lacks the model 'binary'"):
+        packaged(tmp_path)
+
+
+# -- packing -------------------------------------------------------------------------------------------------
+
+
+def test_a_packed_model_answers_like_the_trained_one_in_half_the_bytes(
+    small_run: Run, tmp_path: Path
+) -> None:
+    card = pack_task(small_run, "etiology", tmp_path)
+    trained = small_run.task("etiology").model_folder
+    assert (tmp_path / "weights.safetensors").stat().st_size < 0.6 * (
+        trained / "weights.safetensors"
+    ).stat().st_size
+    films = small_run.cases().table["path"].head(8).tolist()
+    ours, theirs = predict_files(tmp_path, films), predict_files(trained, films)
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(
+            list(one["probabilities"].values()), list(other["probabilities"].values()), atol=2e-3
+        )
+    assert (
+        card["half_precision"]["right_in_float32"]
+        == small_run.task("etiology").metrics()["test"]["accuracy"]["k"]
+    )
+    assert card["data"]["attribution"]["title"] == "data of the kind 'phantom'"  # phantoms aren't Kermany's
+    assert check_golden(tmp_path) < 1e-3
+    for entry in ("calibration", "conformal"):
+        if isinstance(card.get(entry), dict) and "weights_digest" in card[entry]:
+            assert card[entry]["weights_digest"] == card["weights_digest"]
+
+
+def test_halving_rounds_the_weights_and_leaves_the_original(small_run: Run) -> None:
+    model = small_run.task("binary").load_model()
+    before = (
+        model.state_dict()["head.linear.weight"].clone()
+        if "head.linear.weight" in model.state_dict()
+        else None
+    )
+    half = halved(model)
+    for name, tensor in half.state_dict().items():
+        if tensor.is_floating_point():
+            np.testing.assert_array_equal(tensor.numpy(), tensor.half().float().numpy())
+            assert not np.array_equal(tensor.numpy(), model.state_dict()[name].numpy()) or tensor.numel() < 9
+            break
+    assert before is None or bool((before == model.state_dict()["head.linear.weight"]).all())
+
+
+def test_packing_names_what_is_not_there(small_run: Run, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no trained task"):
+        pack_task(small_run, "anomaly", tmp_path)
+    with pytest.raises(RunError, match="no detector 'ensemble'"):
+        pack_detector(small_run, "ensemble", tmp_path)
+
+
+def test_a_packed_detector_keeps_the_scores_of_all_held_back_films(
+    small_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pack, "KNOWN_RATE", 0.2)
+    card = pack_detector(small_run, "patch_gaussian", tmp_path)
+    scores = small_run.anomaly.scores()
+    kept = scores[scores["role"].isin(["calibrate", "measure"])]
+    known = read_arrays(tmp_path / "golden.npz")["known"]
+    np.testing.assert_allclose(known, np.sort(kept["patch_gaussian"]), rtol=1e-5)
+    assert (known > card["threshold"]["value"]).mean() <= 0.2
+    flagged = card["figures"]["flagged_of_held_back_films"]
+    assert sum(one["n"] for one in flagged.values()) == len(kept)
+    load_detector(tmp_path)
+
+
+def test_the_packing_command(small_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr(
+        "sys.argv", ["pack", str(small_run.path), "--task", "binary", "--out", str(tmp_path / "b")]
+    )
+    pack.main()
+    assert "MB" in capsys.readouterr().out
+    assert load_model(tmp_path / "b").classes == ("normal", "pneumonia")
+
+
+# -- asking --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def mine(small_run: Run) -> Packaged:
+    """The models of the small run, with a detector for which every film is ordinary."""
+    detector = load_detector(small_run.anomaly.detector("patch_gaussian").path)
+    binary, etiology = (small_run.task(name).load_model() for name in ("binary", "etiology"))
+    return Packaged(binary, etiology, detector, np.array([1e9] * 99), 0.05)
+
+
+def test_answers_are_those_of_the_single_models(small_run: Run, mine: Packaged) -> None:
+    films = small_run.cases().table["path"].head(12).tolist()
+    sick = predict_files(small_run.path / "binary", films)
+    kinds = predict_files(small_run.path / "etiology", films)
+    rows = predict_packaged(films, models=mine)
+    for row, one, kind in zip(rows, sick, kinds, strict=True):
+        assert row["pneumonia"] == pytest.approx(one["probabilities"]["pneumonia"], abs=1e-5)
+        assert row["probabilities"] == pytest.approx(kind["probabilities"], abs=1e-5)
+        agree = (one["predicted"] == "normal") == (kind["predicted"] == "normal")
+        assert row["predicted"] == (kind["predicted"] if agree else UNKNOWN)
+        assert bool(row["why"]) != agree
+
+
+def test_a_strange_film_gets_no_answer(small_run: Run, mine: Packaged) -> None:
+    wary = Packaged(mine.binary, mine.etiology, mine.detector, np.full(99, -1e9), 0.05)
+    [row] = predict_packaged([small_run.cases().table["path"].iloc[0]], models=wary)
+    assert row["predicted"] == UNKNOWN and row["strange"] == {"p_value": 0.01, "flagged": True}
+    assert "unlike" in row["why"]
+
+
+def test_the_packaged_detector_flags_noise_and_inverted_films(tmp_path: Path) -> None:
+    """The one packed model asked with pictures that are no radiographs."""
+    noise = np.random.default_rng(0).integers(0, 256, (300, 300)).astype(np.uint8)
+    board = (255 * ((np.arange(300)[:, None] // 20 + np.arange(300) // 20) % 2)).astype(np.uint8)
+    for name, picture in (("noise", noise), ("board", board)):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), picture)
+    rows = predict_packaged([tmp_path])
+    assert [row["strange"]["flagged"] for row in rows] == [True, True]
+    assert {row["predicted"] for row in rows} == {UNKNOWN}
+
+
+def test_predict_needs_no_model(small_run: Run, tmp_path: Path, hilum) -> None:
+    film = Path(small_run.cases().table["path"].iloc[0])
+    assert "p_known_film" in hilum("predict", film).out
+    answer = hilum("predict", film, "--format", "json", "--heat-map", tmp_path / "maps")
+    [row] = json.loads(answer.out)
+    picture = cv2.imread(row["heat_map"])
+    assert picture is not None and picture.shape[1] > 300
+    assert [file.name for file in (tmp_path / "maps").iterdir()] == [f"{film.stem}.png"]
+    table = list(csv.DictReader(io.StringIO(hilum("predict", film, "--format", "csv").out)))
+    assert float(table[0]["pneumonia"]) == pytest.approx(row["pneumonia"], abs=1e-4)
+    assert set(row["probabilities"]) == {"normal", "bacteria", "virus"}
+
+
+def test_heat_maps_need_the_packaged_models(small_run: Run, tmp_path: Path, hilum) -> None:
+    film = small_run.cases().table["path"].iloc[0]
+    answer = hilum("predict", film, "--model", small_run.path / "binary", "--heat-map", tmp_path)
+    assert answer.code == 2 and "hilum explain" in answer.err
+
+
+@pytest.mark.real
+def test_the_originals(real_data: Path) -> None:
+    """24 full-size films, all from the training set; most of them took part in the training."""
+    folder = real_data.parent / "originals"
+    if not folder.is_dir():
+        pytest.skip("no full-size films beside the data")
+    rows = predict_packaged([folder])
+    truth = ["normal" if "NORMAL" in row["file"] else row["file"].split("_")[1] for row in rows]
+    right = sum(row["predicted"] == label for row, label in zip(rows, truth, strict=True))
+    sick = sum(row["sick"] == (label != "normal") for row, label in zip(rows, truth, strict=True))
+    assert len(rows) == 24 and right >= 18 and sick >= 22
+    assert not any(row["strange"]["flagged"] for row in rows)
