@@ -258,6 +258,28 @@ def explain(
     print(pictures[0])
 
 
+@app.command(epilog=_example("hilum missing runs/real --set corruptions=[block,blur] --set films=300"))
+def missing(
+    run: RunPath,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change one choice, e.g. severities=[1,5], films=300. Repeatable."),
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Also what is there already.")] = False,
+) -> None:
+    """Held-out films with pixels missing or spoilt: accuracy and calibration at every severity."""
+    from hilum.evaluation.show import missing_table
+    from hilum.run import Run
+    from hilum.study import missing_run
+
+    opened = Run(run)
+    try:
+        missing_run(opened, change or [], again)
+    except KeyboardInterrupt:
+        raise HilumInterrupt("stopped; the same command goes on with what is there") from None
+    print(missing_table(opened))
+
+
 @app.command(epilog=_example("hilum report runs/real"))
 def report(run: RunPath) -> None:
     """Draws the report again from what is in the run folder; needs no torch."""

@@ -10,6 +10,7 @@
                         suspects.csv  duplicates.csv  figures.json (last)
         attributions/   <method>/<case_id>.npz  maximal.npz  synthesis.npz  figures.json (last)
         history.csv  metrics.json  predictions.csv  checkpoints/last.ckpt
+        missing.json    the figures when pixels are missing
       anomaly/
         <detector>/     detector.safetensors  detector.json  result.npz
         scores.csv  examples.npz  figures.json (last)
@@ -183,6 +184,7 @@ class TaskFolder:
         self.history_file = self.path / "history.csv"
         self.metrics_file = self.path / "metrics.json"
         self.predictions_file = self.path / "predictions.csv"
+        self.missing_file = self.path / "missing.json"
         self.embeddings = EmbeddingFolder(self.path / "embeddings")
         self.attributions = AttributionFolder(self.path / "attributions")
 
@@ -201,6 +203,21 @@ class TaskFolder:
     def predictions(self) -> pd.DataFrame:
         """A row per case: case_id, patient, split, label, target, predicted, logit_<class>, prob_<class>."""
         return read_table(self.predictions_file, case_id=str, patient=str, split=str, label=str)
+
+    def missing(self) -> dict[str, Any]:
+        """missing.json: the figures when pixels are missing; keys in docs/missing.md.
+
+        RunError when it was made with other weights than those that lie beside it now.
+        """
+        return self._of_these_weights(self.missing_file, f"hilum missing {self.path.parent}")
+
+    def _of_these_weights(self, file: Path, remedy: str) -> dict[str, Any]:
+        facts = read_json(file)
+        if facts.get("weights_digest") != self.card()["weights_digest"]:
+            raise RunError(
+                f"{file} was made with other weights than {self.model_folder} holds", f"run: {remedy}"
+            )
+        return facts
 
     def load_model(self) -> Any:
         """The trained model in eval mode (imports torch)."""

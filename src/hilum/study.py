@@ -27,7 +27,14 @@ from hilum.errors import DataError, ModelError, RunError
 from hilum.files import write_json
 from hilum.progress import advancing, say
 from hilum.run import Run, TaskFolder
-from hilum.training.recipe import AnomalyChoice, EmbeddingChoice, ExplainChoice, StudyRecipe, TaskRecipe
+from hilum.training.recipe import (
+    AnomalyChoice,
+    EmbeddingChoice,
+    ExplainChoice,
+    MissingChoice,
+    StudyRecipe,
+    TaskRecipe,
+)
 
 INTENDED_USE = "Research and teaching only. Not a medical device; not for diagnosis or treatment of people."
 
@@ -70,6 +77,9 @@ def study(wish: Wish) -> Run:
             train_task(run.task(name), cases, splits[name], one, wish.recipe.tasks[name], wish.recipe.name)
         with _stage(run, f"evaluate {name}"):
             evaluate_stage(run.task(name), cases, splits[name].of, one, wish.recipe, again=False)
+        if wish.recipe.missing:
+            with _stage(run, f"missing {name}"):
+                missing_stage(run, name, cases, one, wish.recipe.missing)
         if wish.recipe.embedding:
             with _stage(run, f"embed {name}"):
                 try:
@@ -169,6 +179,31 @@ def evaluate_stage(
     return evaluate_task(folder, cases, split, one, rule, recipe.replicates, seed=0, logits=logits)
 
 
+def missing_stage(
+    run: Run, name: str, cases: Cases, one: Task, choice: MissingChoice, again: bool = False
+) -> dict[str, Any]:
+    """What one task's model says of held-out films with pixels missing."""
+    from hilum.evaluation.missing_pixels import missing_pixels
+
+    return missing_pixels(run.task(name), cases, run.split(name), one, choice, again)
+
+
+def missing_run(run: Run, changes: Sequence[str] = (), again: bool = False) -> None:
+    """`hilum missing`: every task of a run, every corruption at every severity unless changed."""
+    from hilum.training.recipe import checked, override
+
+    if not run.tasks:
+        raise RunError(f"{run.path} holds no trained model", "go on with: hilum study ... --resume")
+    values = {**run.recipe(), "missing": {}}  # all of it, where the recipe has a part for the study
+    for item in changes:
+        override(values, f"missing.{item}")
+    choice = checked(values, str(run.recipe_file)).missing or MissingChoice()
+    cases = run.cases()
+    for name in run.tasks:
+        with _stage(run, f"missing {name}"):
+            missing_stage(run, name, cases, task(name, cases.labels), choice, again)
+
+
 def embed_stage(
     run: Run, name: str, cases: Cases, split: pd.Series, one: Task, recipe: StudyRecipe, again: bool
 ) -> dict[str, Any]:
@@ -259,6 +294,10 @@ def evaluate_run(run: Run) -> None:
 
 def _check_methods(recipe: StudyRecipe) -> None:
     """A method that does not exist or a mask that does not fit is found before anything is trained."""
+    if recipe.missing:
+        from hilum.evaluation.missing_pixels import check_corruptions
+
+        check_corruptions(recipe.missing)
     if recipe.explain:
         from hilum.explain.stage import check_choice
 

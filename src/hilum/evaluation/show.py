@@ -49,6 +49,22 @@ def metrics_table(run: Run) -> str:
     return "\n".join(lines).rstrip()
 
 
+def missing_table(run: Run) -> str:
+    """The figures of every task when pixels are missing, a line per corruption and severity."""
+    lines = []
+    for name in run.tasks:
+        facts = run.task(name).missing()
+        lines.append(f"{name}: {facts['films']} films of {facts['patients']} patients in {facts['split']}")
+        rows = [("corruption", "severity", "accuracy", "AUROC", "calibration error")]
+        rows.append(("none", "0", *(figure(facts["plain"][key]) for key in ("accuracy", "auroc", "ece"))))
+        for corruption, points in facts["corruptions"].items():
+            for severity, point in sorted(points.items()):
+                cells = (figure(point[key]) for key in ("accuracy", "auroc", "ece"))
+                rows.append((corruption, severity, *cells))
+        lines += [*columns(rows), ""]
+    return "\n".join(lines).rstrip()
+
+
 def predictions_text(rows: list[dict[str, Any]], form: str) -> str:
     """Predictions as 'table', 'json' or 'csv'."""
     if form == "json":

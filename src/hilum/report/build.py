@@ -13,6 +13,7 @@ from hilum.report.sections.data import data
 from hilum.report.sections.explain import explain
 from hilum.report.sections.head import head
 from hilum.report.sections.minute import minute
+from hilum.report.sections.missing import missing
 from hilum.report.sections.repeat import repeat
 from hilum.report.sections.space import space
 from hilum.report.sections.task import binary, etiology
@@ -27,6 +28,7 @@ SECTIONS: tuple[Callable[[Run], Section | None], ...] = (
     space,
     anomaly,
     explain,
+    missing,
     repeat,
 )
 """In the order of the page. A section that has nothing to say returns None and leaves no trace."""

@@ -49,6 +49,11 @@ def explain(run: Run) -> str:
     return shlex.join(["hilum", "explain", place(run)])
 
 
+def missing(run: Run) -> str:
+    """Held-out films with pixels missing, every corruption at every severity."""
+    return shlex.join(["hilum", "missing", place(run)])
+
+
 def audit(run: Run) -> str:
     """The audit alone, in the terminal."""
     return shlex.join(["hilum", "data", "audit", _data(run)])

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from string import ascii_letters, digits
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -253,10 +253,24 @@ class ExplainChoice(_Choice):
         return given
 
 
+class MissingChoice(_Choice):
+    """What happens when pixels are missing; see hilum.evaluation.missing_pixels.
+
+    `corruptions`: names of hilum.evaluation.robustness; None: all. `films`: at most so many held-out films;
+    None: all.
+    """
+
+    corruptions: tuple[str, ...] | None = Field(default=None, min_length=1)
+    severities: tuple[Annotated[int, Field(ge=1, le=5)], ...] = Field(default=(1, 2, 3, 4, 5), min_length=1)
+    films: int | None = Field(default=None, ge=2)
+    replicates: int = Field(default=1000, ge=0)
+    seed: int = Field(default=0, ge=0)
+
+
 class StudyRecipe(_Choice):
     """The whole study. `replicates`: bootstrap replicates of every interval. `embedding`: what is done with
     the vectors of each task's model; `explain`: what is asked about its decisions; `anomaly`: detectors
-    fitted on healthy films; None leaves a stage out.
+    fitted on healthy films; `missing`: the held-out films with pixels missing; None leaves a stage out.
     """
 
     name: str
@@ -264,6 +278,7 @@ class StudyRecipe(_Choice):
     tasks: dict[str, TaskRecipe]
     embedding: EmbeddingChoice | None = EmbeddingChoice()
     anomaly: AnomalyChoice | None = None
+    missing: MissingChoice | None = MissingChoice(severities=(1, 3, 5), films=200)
     explain: ExplainChoice | None = ExplainChoice()
     replicates: int = Field(default=2000, ge=0)
     skip_unreadable: bool = False
