@@ -10,7 +10,7 @@
                         suspects.csv  duplicates.csv  figures.json (last)
         attributions/   <method>/<case_id>.npz  maximal.npz  synthesis.npz  figures.json (last)
         history.csv  metrics.json  predictions.csv  checkpoints/last.ckpt
-        missing.json    the figures when pixels are missing
+        missing.json  labels.json  classes.json    the figures when pixels, labels or a class are missing
       anomaly/
         <detector>/     detector.safetensors  detector.json  result.npz
         scores.csv  examples.npz  figures.json (last)
@@ -185,6 +185,8 @@ class TaskFolder:
         self.metrics_file = self.path / "metrics.json"
         self.predictions_file = self.path / "predictions.csv"
         self.missing_file = self.path / "missing.json"
+        self.labels_file = self.path / "labels.json"
+        self.classes_file = self.path / "classes.json"
         self.embeddings = EmbeddingFolder(self.path / "embeddings")
         self.attributions = AttributionFolder(self.path / "attributions")
 

@@ -60,6 +60,8 @@ def study(wish: Wish) -> Run:
         Run.refuse_taken(wish.out)  # before minutes are spent on reading data
     cases = open_source(wish.data, wish.source)
     say(f"{len(cases)} radiographs from {cases.root} ({cases.source}), labels: {', '.join(cases.labels)}")
+    for note in cases.notes:
+        say(f"  {note}")
     _check_methods(wish.recipe)
     run = _open_run(wish, cases)
     with _stage(run, "audit"):
@@ -188,20 +190,35 @@ def missing_stage(
     return missing_pixels(run.task(name), cases, run.split(name), one, choice, again)
 
 
-def missing_run(run: Run, changes: Sequence[str] = (), again: bool = False) -> None:
-    """`hilum missing`: every task of a run, every corruption at every severity unless changed."""
+def missing_run(
+    run: Run, changes: Sequence[str] = (), again: bool = False, labels: bool = False, classes: bool = False
+) -> None:
+    """`hilum missing`: every task with every corruption at every severity, unless changed; or, with `labels`
+    or `classes`, the task with the most classes with labels or a class missing."""
     from hilum.training.recipe import checked, override
 
     if not run.tasks:
         raise RunError(f"{run.path} holds no trained model", "go on with: hilum study ... --resume")
-    values = {**run.recipe(), "missing": {}}  # all of it, where the recipe has a part for the study
+    values = {**run.recipe(), "missing": {}}  # all of it: a recipe has a few points, for the study
     for item in changes:
         override(values, f"missing.{item}")
     choice = checked(values, str(run.recipe_file)).missing or MissingChoice()
     cases = run.cases()
-    for name in run.tasks:
-        with _stage(run, f"missing {name}"):
-            missing_stage(run, name, cases, task(name, cases.labels), choice, again)
+    for name in run.tasks if not (labels or classes) else run.tasks[-1:]:
+        one, folder, split = task(name, cases.labels), run.task(name), run.split(name)
+        if labels:
+            from hilum.evaluation.missing_labels import missing_labels
+
+            with _stage(run, f"missing labels {name}"):
+                missing_labels(folder, cases, split, one, choice, again)
+        if classes:
+            from hilum.evaluation.missing_classes import missing_classes
+
+            with _stage(run, f"missing classes {name}"):
+                missing_classes(folder, run.anomaly, cases, split, one, choice, again)
+        if not (labels or classes):
+            with _stage(run, f"missing {name}"):
+                missing_stage(run, name, cases, one, choice, again)
 
 
 def embed_stage(

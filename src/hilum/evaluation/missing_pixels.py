@@ -115,7 +115,7 @@ def held_out(cases: Cases, split: pd.Series, task: Task, choice: MissingChoice) 
     table["target"] = table["label"].map(dict(task.class_of))
     if choice.films is None or len(table) <= choice.films:
         return table, part
-    order = table["case_id"].map(lambda case: digest("missing", str(choice.seed), case))
+    order = table["case_id"].map(lambda case: digest("missing", str(choice.seed), str(case)))
     ordered = table.iloc[np.argsort(order.to_numpy())]
     share = choice.films / len(table)
     chosen = [rows.head(max(1, int(share * len(rows)))) for _, rows in ordered.groupby("target")]

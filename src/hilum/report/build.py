@@ -9,6 +9,7 @@ from markupsafe import Markup
 from hilum.files import write_text
 from hilum.report.sections import Section
 from hilum.report.sections.anomaly import anomaly
+from hilum.report.sections.checklists import checklists
 from hilum.report.sections.data import data
 from hilum.report.sections.explain import explain
 from hilum.report.sections.head import head
@@ -44,6 +45,7 @@ def build_report(run: Run) -> Path:
     """
     printer = _printer()
     sections = [section for make in SECTIONS if (section := make(run)) is not None]
+    sections.append(checklists(sections))
     printed = [Markup(printer.get_template(one.template).render(one.values, section=one)) for one in sections]
     page = printer.get_template("page.html").render(
         title=f"{run.facts().get('name') or run.path.name}: hilum report",

@@ -49,9 +49,9 @@ def explain(run: Run) -> str:
     return shlex.join(["hilum", "explain", place(run)])
 
 
-def missing(run: Run) -> str:
-    """Held-out films with pixels missing, every corruption at every severity."""
-    return shlex.join(["hilum", "missing", place(run)])
+def missing(run: Run, *options: str) -> str:
+    """Held-out films with pixels missing, every corruption at every severity; or what the options say."""
+    return shlex.join(["hilum", "missing", place(run), *options])
 
 
 def audit(run: Run) -> str:

@@ -1,13 +1,15 @@
 """When data is missing: what becomes of accuracy and calibration, with one curve and one sentence each."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from hilum.data.decode import read_grey
 from hilum.data.images import Pixels
 from hilum.errors import DataError
 from hilum.evaluation.robustness import CORRUPTIONS, corrupt
+from hilum.files import read_json
 from hilum.report import commands
+from hilum.report.lacking import classes_values, labels_values
 from hilum.report.pictures import Film, data_uri
 from hilum.report.results import Results, found, results
 from hilum.report.sections import Section
@@ -40,8 +42,19 @@ def _values(run: Run, known: list[tuple[Results, dict[str, Any]]]) -> dict[str, 
         "lead": " ".join(_lead(one, facts) for one, facts in known),
         "tasks": [_task(one, facts) for one, facts in known],
         "films": _films(run, *known[0]),
+        "labels": _lacking(run, "labels_file", labels_values),
+        "classes": _lacking(run, "classes_file", classes_values),
+        "make": {one: commands.missing(run, f"--{one}") for one in ("labels", "classes")},
         "commands": [commands.missing(run), commands.report(run)],
     }
+
+
+def _lacking(
+    run: Run, name: str, values: Callable[[dict[str, Any]], dict[str, Any]]
+) -> dict[str, Any] | None:
+    """What the task with the most classes says; None where it was not asked."""
+    file = getattr(run.task(run.tasks[-1]), name)
+    return values(read_json(file)) if file.exists() else None
 
 
 # -- words -------------------------------------------------------------------------------------------------
