@@ -25,8 +25,9 @@ from hilum.run import AnomalyFolder, TaskFolder
 from hilum.training.recipe import MissingChoice
 
 FORMAT = 1
-MEASURED = ("measure", "test")
-"""Roles of the anomaly stage that neither fitted nor set a threshold."""
+MEASURED = ("measure", "test", "unused")
+"""Roles of the anomaly stage that neither fitted nor set a threshold; unused are the sick films of its train
+part, which no detector looks at."""
 
 
 def missing_classes(

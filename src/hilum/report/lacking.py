@@ -169,10 +169,14 @@ def _beside(facts: Mapping[str, Any]) -> str:
         return ""
     by_score, by_doubt = found["by_score"], found["by_confidence"]
     healthy, sick = found["by_score_against_healthy"], found["by_score_against_sick"]
-    return (
+    said = (
         f"On {plural(found['films'], 'film')} that no detector learnt from, the anomaly score of"
         f" {found['detector'].replace('_', ' ')} reaches {number(by_score['value'])} and doubt"
-        f" {number(by_doubt['value'])}. The score tells {facts['without']} from healthy films with"
-        f" {number(healthy['value'])}, from the other sick ones with {number(sick['value'])}: it knows"
-        " what is healthy, not which disease is new."
+        f" {number(by_doubt['value'])}."
+    )
+    if healthy.get("value") is None or sick.get("value") is None:
+        return said
+    return (
+        f"{said} The score tells {facts['without']} from healthy films with {number(healthy['value'])}, from the"
+        f" other sick ones with {number(sick['value'])}."
     )
