@@ -177,6 +177,6 @@ def _beside(facts: Mapping[str, Any]) -> str:
     if healthy.get("value") is None or sick.get("value") is None:
         return said
     return (
-        f"{said} The score tells {facts['without']} from healthy films with {number(healthy['value'])}, from the"
-        f" other sick ones with {number(sick['value'])}."
+        f"{said} The score tells {facts['without']} from healthy films with"
+        f" {number(healthy['value'])}, from the other sick ones with {number(sick['value'])}."
     )
