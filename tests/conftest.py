@@ -27,6 +27,7 @@ SMALL = [
     "--set=replicates=50",
     "--set=anomaly={detectors: {patch_gaussian: {features: pixels, channels: 16}}, pixels: {size: [32, 40]},"
     " split: {val_fraction: 0.5}, false_alarm_rate: 0.3, odd_films: 4}",
+    "--set=trust={mc_passes: 2, films: 20}",
     "--set=explain.methods=[occlusion, grad_cam, saliency]",
     "--set=explain.occlusion.stride=8",
     "--set=explain.filters=2",

@@ -126,14 +126,14 @@ def _study(
 
 @app.command(epilog=_example("hilum evaluate runs/real"))
 def evaluate(run: RunPath) -> None:
-    """Predicts every split again with the weights in the run and writes predictions.csv and metrics.json."""
-    from hilum.evaluation.show import metrics_table
+    """Predicts every split again with the weights in the run; writes predictions, metrics and trust.json."""
+    from hilum.evaluation.show import metrics_table, trust_table
     from hilum.run import Run
     from hilum.study import evaluate_run
 
     opened = Run(run)
     evaluate_run(opened)
-    print(metrics_table(opened))
+    print("\n\n".join(part for part in (metrics_table(opened), trust_table(opened)) if part))
 
 
 @app.command(epilog=_example("hilum embed runs/real --set maps=[tsne,umap] --set select=true"))

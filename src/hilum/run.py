@@ -9,7 +9,7 @@
         embeddings/     vectors.npz  neighbors.csv  projection.csv
                         suspects.csv  duplicates.csv  figures.json (last)
         attributions/   <method>/<case_id>.npz  maximal.npz  synthesis.npz  figures.json (last)
-        history.csv  metrics.json  predictions.csv  checkpoints/last.ckpt
+        history.csv  metrics.json  predictions.csv  trust.json  checkpoints/last.ckpt
         missing.json  labels.json  classes.json    the figures when pixels, labels or a class are missing
       anomaly/
         <detector>/     detector.safetensors  detector.json  result.npz
@@ -187,6 +187,7 @@ class TaskFolder:
         self.missing_file = self.path / "missing.json"
         self.labels_file = self.path / "labels.json"
         self.classes_file = self.path / "classes.json"
+        self.trust_file = self.path / "trust.json"
         self.embeddings = EmbeddingFolder(self.path / "embeddings")
         self.attributions = AttributionFolder(self.path / "attributions")
 
@@ -220,6 +221,13 @@ class TaskFolder:
                 f"{file} was made with other weights than {self.model_folder} holds", f"run: {remedy}"
             )
         return facts
+
+    def trust(self) -> dict[str, Any]:
+        """trust.json: calibration, operating points, conformal sets, selective prediction; see docs/trust.md.
+
+        RunError when it was made with other weights than those that lie beside it now.
+        """
+        return self._of_these_weights(self.trust_file, f"hilum evaluate {self.path.parent}")
 
     def load_model(self) -> Any:
         """The trained model in eval mode (imports torch)."""

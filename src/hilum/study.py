@@ -34,6 +34,7 @@ from hilum.training.recipe import (
     MissingChoice,
     StudyRecipe,
     TaskRecipe,
+    TrustChoice,
 )
 
 INTENDED_USE = "Research and teaching only. Not a medical device; not for diagnosis or treatment of people."
@@ -100,6 +101,10 @@ def study(wish: Wish) -> Run:
                 anomaly_stage(run, cases, wish.recipe.anomaly, wish.recipe.replicates)
             except DataError as error:  # too few healthy films must not cost the report
                 say(f"  anomaly detection is left out: {error}")
+    if wish.recipe.trust:
+        for name in tasks:  # after anomaly, whose scores are one way to know when not to answer
+            with _stage(run, f"trust {name}"):
+                trust_stage(run, name, cases, wish.recipe, again=False)
     run.stop_the_clock()
     if wish.report:
         from hilum.report.build import build_report
@@ -221,6 +226,20 @@ def missing_run(
                 missing_stage(run, name, cases, one, choice, again)
 
 
+def trust_stage(run: Run, name: str, cases: Cases, recipe: StudyRecipe, again: bool) -> None:
+    """How far one task's answers can be trusted; too few validation films must not cost the report."""
+    from hilum.evaluation.trust import trust_task
+
+    choice = recipe.trust or TrustChoice()
+    used = used_cases(cases, run.split(name))
+    try:
+        trust_task(run.task(name), run.anomaly, used, choice, recipe.replicates, again)
+    except RunError:  # figures of other weights: made again
+        trust_task(run.task(name), run.anomaly, used, choice, recipe.replicates, again=True)
+    except DataError as error:
+        say(f"  how far {name} can be trusted is left out: {error}")
+
+
 def embed_stage(
     run: Run, name: str, cases: Cases, split: pd.Series, one: Task, recipe: StudyRecipe, again: bool
 ) -> dict[str, Any]:
@@ -307,6 +326,9 @@ def evaluate_run(run: Run) -> None:
     for name in run.tasks:
         one = task(name, cases.labels)
         evaluate_stage(run.task(name), cases, run.split(name), one, recipe, again=True)
+        if recipe.trust:
+            with _stage(run, f"trust {name}"):
+                trust_stage(run, name, cases, recipe, again=True)
 
 
 def _check_methods(recipe: StudyRecipe) -> None:

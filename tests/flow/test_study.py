@@ -18,6 +18,8 @@ import torch
 
 import hilum as package
 from hilum.data.decode import read_grey
+from hilum.evaluation.answer import answer
+from hilum.files import read_json, write_json
 from hilum.run import Run
 
 from ..conftest import SMALL
@@ -28,13 +30,16 @@ def test_a_finished_run_holds_what_the_docs_promise(small_run: Run) -> None:
     assert facts["status"] == "finished"
     assert facts["argv"][:2] == ["hilum", "study"]
     assert facts["data"]["source"] == "phantom"
-    assert set(facts["stages"]) >= {"audit", "train binary", "evaluate etiology"}
+    assert set(facts["stages"]) >= {"audit", "train binary", "evaluate etiology", "trust binary"}
     assert small_run.tasks == ("binary", "etiology")
     for name in small_run.tasks:
         folder = small_run.task(name)
         assert len(folder.history()) == 2
         metrics = folder.metrics()
         assert set(metrics) == {"train", "val", "test"}
+        trust = folder.trust()
+        assert (trust["judged_on"], trust["cross_fitted"]) == ("test", False)
+        assert {"probability", "views", "anomaly"} <= set(trust["selective"])
         accuracy = metrics["test"]["accuracy"]
         assert accuracy["value"] == accuracy["k"] / accuracy["n"]
         assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
@@ -148,12 +153,38 @@ def test_predict_prints_table_json_and_csv(small_run: Run, hilum) -> None:
     assert "Research use only" in text.out
     rows = json.loads(hilum("predict", *films, "--model", model, "--format", "json").out)
     known = small_run.task("etiology").predictions().set_index("case_id")
+    card = small_run.task("etiology").card()
     for row, case in zip(rows, table["case_id"], strict=False):
         assert row["predicted"] == known.loc[case, "predicted"]
         assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+        logits = known.loc[[case], [f"logit_{name}" for name in card["classes"]]].to_numpy()
+        said = answer(card, logits, [row["predicted"]])
+        assert [*row["probabilities"].values()] == pytest.approx(said["probabilities"][0].tolist(), abs=1e-3)
+        assert (row["answer"], row["unknown"]) == (said["sets"][0], said["unknown"][0])
+        assert row["uncalibrated"]["virus"] == pytest.approx(known.loc[case, "prob_virus"], abs=1e-3)
+    assert "Probabilities are calibrated on validation films" in text.out
+    assert "holds the true one for 90 %" in text.out
     lines = list(csv.reader(io.StringIO(hilum("predict", *films, "--model", model, "--format", "csv").out)))
-    assert lines[0] == ["file", "predicted", "normal", "bacteria", "virus"]
+    assert lines[0] == ["file", "predicted", "normal", "bacteria", "virus", "answer"]
     assert [line[0] for line in lines[1:]] == films
+
+
+def test_a_card_without_trust_predicts_as_it_always_did(small_run: Run, tmp_path: Path, hilum) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(small_run.task("binary").model_folder, model)
+    card = read_json(model / "model.json")
+    plain = {key: value for key, value in card.items() if key not in ("calibration", "conformal")}
+    write_json(model / "model.json", plain)
+    film = small_run.cases().table["path"][0]
+    [row] = json.loads(hilum("predict", film, "--model", model, "--format", "json").out)
+    assert set(row) == {"file", "predicted", "probabilities", "threshold"}
+    assert "calibrated" not in hilum("predict", film, "--model", model).out
+    write_json(model / "model.json", {**card, "conformal": {**card["conformal"], "weights_digest": "other"}})
+    refused = hilum("predict", film, "--model", model)
+    assert (refused.code, refused.err) == (
+        2,
+        "hilum: the card's conformal was made for other weights; run: hilum evaluate RUN\n",
+    )
 
 
 def test_audit_and_phantom_and_recipe_commands(phantom_data: Path, tmp_path: Path, hilum) -> None:

@@ -127,5 +127,5 @@ def test_unknown_rule(rule: str) -> None:
         choose_threshold([0.1, 0.9], [0, 1], rule)
     assert str(caught.value) == (
         f"threshold rule {rule!r} is not known; "
-        "known are 'youden', 'half' and 'sensitivity>=X' with X above 0 and at most 1"
+        "known are 'youden', 'half', 'sensitivity>=X' and 'precision>=X' with X above 0 and at most 1"
     )

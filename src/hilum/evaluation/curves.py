@@ -104,10 +104,24 @@ def calibration_bins(
     (0.2, 0.0, 0.6, 2, 2)
     """
     values, sick = checked_probabilities(probability, is_sick)
-    _, tied, counts = np.unique(values, return_inverse=True, return_counts=True)
-    middle_rank = np.cumsum(counts) - counts / 2  # of each group of equal probabilities
-    bin_of_case = np.floor(middle_rank * bins / len(values)).astype(int)[tied]
-    return [_bin(values[bin_of_case == one], sick[bin_of_case == one]) for one in np.unique(bin_of_case)]
+    bin_of_case = equal_mass_bins(values, bins)
+    return [
+        _bin(values[bin_of_case == one], sick[bin_of_case == one]) for one in range(bin_of_case.max() + 1)
+    ]
+
+
+def equal_mass_bins(values: ArrayLike, bins: int) -> np.ndarray:
+    """The bin of each value, "cases", from 0: about equally many in each, from low to high, equals together.
+
+    Values that are equal are never parted, so bins may be fewer than asked for and differ in size.
+
+    >>> equal_mass_bins([0.1, 0.9, 0.1, 0.4], 2).tolist()
+    [0, 1, 0, 1]
+    """
+    _, tied, counts = np.unique(np.asarray(values, np.float64), return_inverse=True, return_counts=True)
+    middle_rank = np.cumsum(counts) - counts / 2  # of each group of equal values
+    bin_of_group = np.floor(middle_rank * bins / len(tied)).astype(int)
+    return np.unique(bin_of_group, return_inverse=True)[1][tied]
 
 
 def _bin(values: np.ndarray, sick: np.ndarray) -> dict[str, float | int]:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from hilum.errors import DataError, RecipeError
 from hilum.evaluation.metrics import cumulative_counts
 
-_SENSITIVITY = re.compile(r"sensitivity\s*>=\s*(\d+(?:\.\d*)?|\.\d+)")
+_SHARE = re.compile(r"(sensitivity|precision)\s*>=\s*(\d+(?:\.\d*)?|\.\d+)")
 
 
 def choose_threshold(
@@ -25,6 +25,7 @@ def choose_threshold(
     Rules:
         "youden"              greatest sensitivity + specificity - 1 (Youden, Cancer 3, 1950)
         "sensitivity>=0.95"   greatest specificity of those that find this share of the sick (any share)
+        "precision>=0.95"     greatest sensitivity of those whose calls of sick are right this often
         "half"                0.5, whatever the cases say
 
     `probability_sick`: 0 to 1, "cases". `is_sick`: true or false, "cases". `weights`: how often each case
@@ -34,15 +35,16 @@ def choose_threshold(
     returned, so that rounding a probability does not flip a decision. When several gaps are equally good, the
     widest is taken, then the lowest (which finds more of the sick). The order of the cases does not matter.
 
-    DataError when there are no cases of one class, or a probability is no number in 0..1. RecipeError for
-    another rule. On few cases the choice is unstable: look at the interval of the sensitivity it earns.
+    DataError when there are no cases of one class, a probability is no number in 0..1, or no threshold is as
+    precise as asked. RecipeError for another rule. On few cases the choice is unstable: look at the interval
+    of the sensitivity it earns.
 
     >>> choose_threshold([0.1, 0.3, 0.7, 0.8], [0, 0, 1, 1])
     0.5
     >>> choose_threshold([0.1, 0.3, 0.2, 0.8], [0, 0, 1, 1], rule="sensitivity>=0.9")
     0.15000000000000002
     """
-    least = _least_sensitivity(rule)
+    wanted = _wanted(rule)
     if rule == "half":
         return 0.5
     score, sick = checked_probabilities(probability_sick, is_sick)
@@ -54,20 +56,24 @@ def choose_threshold(
             f"all cases that the threshold should be chosen on are {'healthy' if tp[-1] == 0 else 'sick'}",
             "use a validation split that holds both classes, or the rule 'half'",
         )
-    best = _best_of_youden(tp, fp) if least is None else _best_of_sensitivity(tp, fp, least)
+    if wanted is None:
+        best = _best_of_youden(tp, fp)
+    else:
+        what, least = wanted
+        best = (_best_of_sensitivity if what == "sensitivity" else _best_of_precision)(tp, fp, least)
     return _middle_of_widest_gap(scores, best)
 
 
-def _least_sensitivity(rule: str) -> Fraction | None:
-    """The share in "sensitivity>=0.95", exactly; None for the other rules."""
+def _wanted(rule: str) -> tuple[str, Fraction] | None:
+    """What "sensitivity>=0.95" asks for and how much of it, exactly; None for the other rules."""
     if rule in ("youden", "half"):
         return None
-    match = _SENSITIVITY.fullmatch(rule.strip())
-    if match and 0 < Fraction(match[1]) <= 1:
-        return Fraction(match[1])
+    match = _SHARE.fullmatch(rule.strip())
+    if match and 0 < Fraction(match[2]) <= 1:
+        return match[1], Fraction(match[2])
     raise RecipeError(
         f"threshold rule {rule!r} is not known",
-        "known are 'youden', 'half' and 'sensitivity>=X' with X above 0 and at most 1",
+        "known are 'youden', 'half', 'sensitivity>=X' and 'precision>=X' with X above 0 and at most 1",
     )
 
 
@@ -98,6 +104,20 @@ def _best_of_sensitivity(tp: np.ndarray, fp: np.ndarray, least: Fraction) -> np.
     enough = tp >= math.ceil(least * int(tp[-1]))
     fewest = enough & (fp == fp[enough].min())
     return fewest & (tp == tp[fewest].max())
+
+
+def _best_of_precision(tp: np.ndarray, fp: np.ndarray, least: Fraction) -> np.ndarray:
+    """Mask of the scores precise enough with the most true positives, then the fewest false ones."""
+    enough = tp * least.denominator >= (tp + fp) * least.numerator
+    if not enough.any():
+        highest = float((tp / (tp + fp)).max())
+        raise DataError(
+            f"no threshold is right in {float(least):g} of its calls of sick on these cases, the best in "
+            f"{highest:.3g}",
+            "ask for a lower precision",
+        )
+    most = enough & (tp == tp[enough].max())
+    return most & (fp == fp[most].min())
 
 
 def _middle_of_widest_gap(scores: np.ndarray, best: np.ndarray) -> float:

@@ -107,6 +107,24 @@ def percentile_interval(values: ArrayLike, level: float = LEVEL) -> tuple[float,
     return float(low), float(high)
 
 
+def with_interval(value: float, drawn: ArrayLike, why: str = "") -> dict[str, float | str | None]:
+    """{"value", "low", "high"} ready for JSON: None for what is not defined, and then "why".
+
+    `drawn`: the figure in each bootstrap replicate. An infinite figure (a ratio with nothing below the line)
+    counts as not defined.
+
+    >>> with_interval(0.5, [0.4, 0.5, 0.6])
+    {'value': 0.5, 'low': 0.405, 'high': 0.595}
+    """
+    spread = np.asarray(drawn, np.float64)
+    low, high = percentile_interval(np.where(np.isfinite(spread), spread, np.nan))
+    entry: dict[str, float | str | None] = {
+        name: float(one) if np.isfinite(one) else None
+        for name, one in {"value": value, "low": low, "high": high}.items()
+    }
+    return {**entry, "why": why} if why and entry["value"] is None else entry
+
+
 def wilson_interval(k: int, n: int, level: float = LEVEL) -> tuple[float, float]:
     """Interval for a share k / n of independent cases (Wilson 1927); sound for small n and for k = 0 or n.
 

@@ -10,13 +10,18 @@ import torch
 from hilum.data.decode import read_grey
 from hilum.data.listing import IMAGE_SUFFIXES
 from hilum.errors import DataError
+from hilum.evaluation.answer import with_answers
 from hilum.evaluation.evaluate import predicted_classes
 from hilum.evaluation.stage import softmax
 from hilum.models import load_model
 
 
 def predict_files(model_path: str | Path, paths: Sequence[str | Path]) -> list[dict[str, Any]]:
-    """One dict per file: {"file", "predicted", "probabilities": {class: 0..1}, "threshold"}.
+    """One dict per file: {"file", "predicted", "probabilities": {class: 0..1}, "threshold", ...}.
+
+    Where the model's card says how, the probabilities are calibrated, and "answer" is a list of classes that
+    holds the truth in a share of 1 - "alpha" of films, with "unknown" true where that says nothing (see
+    `hilum.evaluation.answer`). "threshold" is one of "uncalibrated", from which "predicted" follows.
 
     Folders stand for the images in them. Every file is read before anything is predicted, so a damaged
     one is named at once (DataError) and no half answer is given.
@@ -29,15 +34,16 @@ def predict_files(model_path: str | Path, paths: Sequence[str | Path]) -> list[d
     probabilities = softmax(logits)
     threshold = (model.card.get("threshold") or {}).get("value")
     predicted = predicted_classes(probabilities, model.classes, threshold)
-    return [
+    rows = [
         {
             "file": str(file),
-            "predicted": str(answer),
+            "predicted": str(name),
             "probabilities": dict(zip(model.classes, np.round(row, 6).tolist(), strict=True)),
             "threshold": threshold,
         }
-        for file, answer, row in zip(files, predicted, probabilities, strict=True)
+        for file, name, row in zip(files, predicted, probabilities, strict=True)
     ]
+    return with_answers(rows, {**model.card, "classes": list(model.classes)}, logits)
 
 
 def list_images(paths: Sequence[str | Path]) -> list[Path]:

@@ -5,6 +5,7 @@ import io
 import json
 from typing import Any
 
+from hilum.evaluation.answer import answer_text, notes
 from hilum.files import read_json
 from hilum.run import Run
 
@@ -93,21 +94,52 @@ def _classes(facts: dict[str, Any]) -> list[str]:
     return lines
 
 
+def trust_table(run: Run) -> str:
+    """How far each task's answers can be trusted, one line per figure; empty where that was not measured."""
+    lines = []
+    for name in run.tasks:
+        folder = run.task(name)
+        if not folder.trust_file.exists():
+            continue
+        found = folder.trust()
+        calibration, conformal = found["calibration"], found["conformal"]
+        used, sets = calibration["used"], conformal[conformal["answer"]]
+        crossed = ", cross-fitted" if found["cross_fitted"] else ""
+        rows = [
+            (name, f"{found['judged_on']} (n={found['n_cases']}{crossed})"),
+            ("calibration error", figure(calibration["ways"]["none"]["ece"])),
+            (f"  after {used} scaling", figure(calibration["ways"][used]["ece"])),
+            (f"sets hold the truth, promised {1 - conformal['alpha']:g}", figure(sets["coverage"])),
+            ("  classes named", figure(sets["mean_size"])),
+            ("  I do not know", figure(sets["unknown"])),
+            ("risk-coverage area", figure(found["selective"]["probability"]["aurc"])),
+        ]
+        lines += [*columns(rows), ""]
+    return "\n".join(lines).rstrip()
+
+
 def predictions_text(rows: list[dict[str, Any]], form: str) -> str:
     """Predictions as 'table', 'json' or 'csv'."""
     if form == "json":
         return json.dumps(rows, indent=2)
     classes = list(rows[0]["probabilities"])
-    head = ["file", "predicted", *classes]
+    answered = "answer" in rows[0]
+    head = ["file", "predicted", *classes, *(["answer"] if answered else [])]
     body = [
-        [row["file"], row["predicted"], *(f"{row['probabilities'][c]:.4f}" for c in classes)] for row in rows
+        [
+            row["file"],
+            row["predicted"],
+            *(f"{row['probabilities'][c]:.4f}" for c in classes),
+            *([answer_text(row)] if answered else []),
+        ]
+        for row in rows
     ]
     if form == "csv":
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([head, *body])
         return text.getvalue().rstrip("\n")
-    note = "\n\nResearch use only; not a medical device."
-    return "\n".join(columns([tuple(head), *map(tuple, body)])) + note
+    said = [*notes(rows), "Research use only; not a medical device."]
+    return "\n".join([*columns([tuple(head), *map(tuple, body)]), "", *said])
 
 
 def columns(rows: list[tuple[str, ...]]) -> list[str]:

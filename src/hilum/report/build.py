@@ -18,6 +18,7 @@ from hilum.report.sections.missing import missing
 from hilum.report.sections.repeat import repeat
 from hilum.report.sections.space import space
 from hilum.report.sections.task import binary, etiology
+from hilum.report.sections.trust import trust
 from hilum.run import Run
 
 SECTIONS: tuple[Callable[[Run], Section | None], ...] = (
@@ -26,6 +27,7 @@ SECTIONS: tuple[Callable[[Run], Section | None], ...] = (
     data,
     binary,
     etiology,
+    trust,
     space,
     anomaly,
     explain,

@@ -19,6 +19,8 @@ from hilum.data.images import Fit, Pixels, Standardize
 from hilum.data.tasks import TASKS
 from hilum.errors import RecipeError, nearest
 
+_Share = Annotated[float, Field(gt=0, le=1)]
+_Part = Annotated[float, Field(gt=0, lt=1)]
 _ROW = set(ascii_letters + digits + "_.-@")
 
 
@@ -304,10 +306,39 @@ class MissingChoice(_Choice):
     classes: ClassesChoice = ClassesChoice()
 
 
+class TrustChoice(_Choice):
+    """How far each task's answers can be trusted; see hilum.evaluation.trust.
+
+    `alpha`: the share of answers that may miss the truth; `answer`: which conformal sets `hilum predict`
+    gives. `calibration`: the way of scaling that travels with the model; auto takes the one with the lower
+    cross-fitted log-loss on val. `sensitivities`, `precisions`: for which thresholds are sought.
+    `prevalences`: shares of sick people for which predictive values are given. `folds`: of the cross-fitting
+    in val, and `divisions`: how often val is halved, where there is no test split. `ensemble`: other runs
+    on the same split whose predictions are averaged with this one's. `mc_passes`: with dropout left on; 0
+    leaves that out. `views`: whether films are looked at turned and shifted, too; `films`: how many held-out
+    films, drawn at random, are looked at again for these two.
+    """
+
+    alpha: float = Field(default=0.1, gt=0, lt=1)
+    answer: Literal["marginal", "class_conditional"] = "class_conditional"
+    calibration: Literal["auto", "temperature", "vector"] = "auto"
+    sensitivities: tuple[_Share, ...] = (0.95, 0.99)
+    precisions: tuple[_Share, ...] = (0.95,)
+    prevalences: tuple[_Part, ...] = (0.05, 0.2, 0.5)
+    folds: int = Field(default=5, ge=2)
+    divisions: int = Field(default=100, ge=1)
+    ensemble: tuple[str, ...] = ()
+    mc_passes: int = Field(default=20, ge=0)
+    views: bool = True
+    films: int = Field(default=300, ge=1)
+    seed: int = Field(default=0, ge=0)
+
+
 class StudyRecipe(_Choice):
     """The whole study. `replicates`: bootstrap replicates of every interval. `embedding`: what is done with
     the vectors of each task's model; `explain`: what is asked about its decisions; `anomaly`: detectors
-    fitted on healthy films; `missing`: the held-out films with pixels missing; None leaves a stage out.
+    fitted on healthy films; `trust`: how far answers can be trusted; `missing`: the held-out films with
+    pixels missing; None leaves a stage out.
     """
 
     name: str
@@ -317,6 +348,7 @@ class StudyRecipe(_Choice):
     anomaly: AnomalyChoice | None = None
     missing: MissingChoice | None = MissingChoice(severities=(1, 3, 5), films=200)
     explain: ExplainChoice | None = ExplainChoice()
+    trust: TrustChoice | None = TrustChoice()
     replicates: int = Field(default=2000, ge=0)
     skip_unreadable: bool = False
 
