@@ -17,7 +17,7 @@ from hilum.errors import DataError
 from hilum.evaluation import missing_labels as under_test
 from hilum.evaluation.missing_classes import left_out, missing_classes
 from hilum.evaluation.missing_labels import WAYS, labelled_patients, missing_labels
-from hilum.models import build
+from hilum.models import ChestModel, build
 from hilum.run import Run
 from hilum.training.loader import FilmSet
 from hilum.training.recipe import MissingChoice
@@ -110,7 +110,7 @@ def film_set(targets: np.ndarray) -> FilmSet:
     return FilmSet(Films(bright), [str(i) for i in range(len(targets))], targets, Pixels((32, 32)))  # type: ignore[arg-type]
 
 
-def small_net() -> torch.nn.Module:
+def small_net() -> ChestModel:
     torch.manual_seed(0)
     options = {"width": 4, "stages": [1, 1], "embedding": 8}
     return build("resnet", ("dark", "bright"), Pixels((32, 32)), options)
