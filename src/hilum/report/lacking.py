@@ -144,7 +144,7 @@ def confidence_histogram(facts: Mapping[str, Any]) -> Markup:
         axes.bar(edges[:-1], 100 * shares, np.diff(edges), align="edge", color=colour, alpha=0.8, hatch=hatch)
         axes.set_ylabel("films, %")
         said = f"{name}, never seen" if name == facts["without"] else name
-        axes.text(0.99, 0.9, said, transform=axes.transAxes, va="top", ha="right")
+        axes.text(0.4, 0.9, said, transform=axes.transAxes, va="top", ha="center")
     rows[0].set_title("Highest probability")
     rows[-1].set_xlabel("highest probability that the network states")
     medians = ", ".join(f"{name} {np.median(facts['confidence'][name]):.2f}" for name in names)
