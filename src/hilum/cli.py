@@ -286,6 +286,102 @@ def missing(
     print(missing_table(opened, pixels=not (labels or classes), labels=labels, classes=classes))
 
 
+@app.command(epilog=_example("hilum compare path/to/chest_xray --grid alternatives --out runs/alternatives"))
+def compare(
+    data: Data = "phantom",
+    grid: Annotated[
+        str, typer.Option("--grid", help="A grid file (.yaml), or the name of one that hilum brings.")
+    ] = "alternatives",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write or to go on with; default runs/DATA-GRID.")
+    ] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change one choice of every cell, e.g. training.epochs=3. Repeatable."),
+    ] = None,
+    search: Annotated[
+        int, typer.Option("--search", help="Draw and judge so many trials from the grid's ranges.", min=0)
+    ] = 0,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Train this cell now, not the others. Repeatable.")
+    ] = None,
+    ledger: Annotated[
+        bool, typer.Option("--ledger", help="Instead of a grid: what a split by image would have bought.")
+    ] = False,
+    preset: Annotated[str, typer.Option("--preset", help="With --ledger: the recipe to train.")] = "quick",
+    task: Annotated[
+        str | None, typer.Option("--task", help="With --ledger: binary or etiology; default: the last.")
+    ] = None,
+    folds: Annotated[int, typer.Option("--folds", help="With --ledger: trainings per way.", min=2)] = 2,
+    source: Source = None,
+    skip_unreadable: Skip = False,
+) -> None:
+    """Many recipes on the same patient-disjoint folds: one table with spread and paired tests.
+
+    What is finished in --out is not trained again; a training that was cut off goes on.
+    """
+    if ledger:
+        _full_ledger(data, preset, task, folds, change or [], out, source, skip_unreadable)
+        return
+    from hilum.compare.grid import chosen, command_changes, load_grid
+
+    loaded, cells = load_grid(grid, change or [])  # a fault in the grid is found before torch is loaded
+    names = chosen(cells, only or [])
+    from hilum.compare.run import Wish
+    from hilum.compare.run import compare as run_comparison
+    from hilum.compare.show import comparison_text
+    from hilum.study import default_out
+
+    folder = out or default_out(data, loaded.name)
+    try:
+        result = run_comparison(
+            Wish(
+                data,
+                loaded,
+                cells,
+                folder,
+                grid,
+                source,
+                skip_unreadable,
+                names,
+                search,
+                command_changes(change or []),
+            )
+        )
+    except KeyboardInterrupt:
+        raise HilumInterrupt(f"stopped; the same command goes on (folder {folder})") from None
+    print(comparison_text(result))
+    print(folder / "index.html")
+
+
+def _full_ledger(
+    data: str,
+    preset: str,
+    task: str | None,
+    folds: int,
+    changes: list[str],
+    out: Path | None,
+    source: str | None,
+    skip_unreadable: bool,
+) -> None:
+    from hilum.training.recipe import load_recipe
+
+    recipe = load_recipe(preset)
+    name = task or [*recipe.tasks][-1]
+    recipe = load_recipe(preset, [f"{name}.{item}" for item in changes])
+    from hilum.compare.full_ledger import full_ledger, ledger_text
+    from hilum.study import choose_tasks, default_out
+
+    folder = out or default_out(data, f"{recipe.name}-ledger")
+    try:
+        chosen = choose_tasks(recipe, [name]).tasks[name]
+        found = full_ledger(data, name, chosen, folds, folder, recipe.replicates, source, skip_unreadable)
+    except KeyboardInterrupt:
+        raise HilumInterrupt(f"stopped; the same command goes on (folder {folder})") from None
+    print(ledger_text(found))
+    print(folder / "index.html")
+
+
 @app.command(epilog=_example("hilum report runs/real"))
 def report(run: RunPath) -> None:
     """Draws the report again from what is in the run folder; needs no torch."""

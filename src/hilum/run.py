@@ -171,6 +171,52 @@ class AttributionFolder:
         return read_json(self.figures_file)
 
 
+class ComparisonFolder:
+    """What `hilum compare` writes; compare.json is written last of the numbers.
+
+    cells/<cell>/seed<seed>-fold<fold>/ holds one training each: history.csv, predictions.csv, figures.json.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.facts_file = self.path / "made_from.json"
+        self.table_file = self.path / "compare.csv"
+        self.figures_file = self.path / "compare.json"
+        self.page_file = self.path / "index.html"
+
+    def facts(self) -> dict[str, Any] | None:
+        """Digest of the data and the grid; None in a new folder."""
+        return read_json(self.facts_file) if self.facts_file.exists() else None
+
+    def write_facts(self, facts: dict[str, Any]) -> None:
+        """Writes made_from.json."""
+        write_json(self.facts_file, facts)
+
+    def figures(self) -> dict[str, Any]:
+        """compare.json: the cells with their figures and paired tests; see docs/compare.md."""
+        return read_json(self.figures_file)
+
+
+class LedgerFolder:
+    """What a split by image would have bought; figures.json is written last.
+
+    <way>/seed<seed>-fold<fold>/ holds one training each, as in a comparison.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.figures_file = self.path / "figures.json"
+        self.page_file = self.path / "index.html"
+
+    def way(self, name: str) -> Path:
+        """The folder of one way to split."""
+        return self.path / name
+
+    def figures(self) -> dict[str, Any]:
+        """figures.json: ways, differences, what was shared; see docs/compare.md."""
+        return read_json(self.figures_file)
+
+
 class TaskFolder:
     """What one task of a run has left behind. Reading something that is not there yet raises RunError."""
 
@@ -251,6 +297,8 @@ class Run:
         self.audit_file = self.path / "audit.json"
         self.report_file = self.path / "report" / "index.html"
         self.anomaly = AnomalyFolder(self.path / "anomaly")
+        self.comparison = ComparisonFolder(self.path / "compare")
+        self.ledger = LedgerFolder(self.path / "ledger")
         self._check()
 
     def _check(self) -> None:

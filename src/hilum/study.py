@@ -5,7 +5,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -31,6 +31,7 @@ from hilum.training.recipe import (
     AnomalyChoice,
     EmbeddingChoice,
     ExplainChoice,
+    LedgerChoice,
     MissingChoice,
     StudyRecipe,
     TaskRecipe,
@@ -101,6 +102,12 @@ def study(wish: Wish) -> Run:
                 anomaly_stage(run, cases, wish.recipe.anomaly, wish.recipe.replicates)
             except DataError as error:  # too few healthy films must not cost the report
                 say(f"  anomaly detection is left out: {error}")
+    if wish.recipe.ledger:
+        with _stage(run, "ledger"):
+            try:
+                ledger_stage(run, cases, tasks, wish.recipe.ledger, wish.recipe.replicates)
+            except DataError as error:  # a source without patients must not cost the report
+                say(f"  the leak ledger is left out: {error}")
     if wish.recipe.trust:
         for name in tasks:  # after anomaly, whose scores are one way to know when not to answer
             with _stage(run, f"trust {name}"):
@@ -118,9 +125,15 @@ def study(wish: Wish) -> Run:
 
 
 def train_task(
-    folder: TaskFolder, cases: Cases, split: Split, one: Task, recipe: TaskRecipe, recipe_name: str
+    folder: TaskFolder,
+    cases: Cases,
+    split: Split,
+    one: Task,
+    recipe: TaskRecipe,
+    recipe_name: str,
+    cache: ImageCache | None = None,
 ) -> None:
-    """Trains one task unless its model is already there."""
+    """Trains one task unless its model is already there. `cache`: films that are decoded already."""
     if folder.card_file.exists():
         return
     from hilum.evaluation.evaluate import evaluate
@@ -128,9 +141,9 @@ def train_task(
     from hilum.training.loader import FilmSet
 
     used = used_cases(cases, split.of)  # test films too: one cache serves training and evaluation
-    raw = recipe.pixels.contract(0.5, 0.25)
-    with advancing(f"{one.name}: decoding") as advance:
-        cache = ImageCache.of(used, raw, advance)
+    if cache is None:
+        with advancing(f"{one.name}: decoding") as advance:
+            cache = ImageCache.of(used, recipe.pixels.contract(0.5, 0.25), advance)
     rows = {name: used.table[used.table["case_id"].map(split.of) == name] for name in ("train", "val")}
     mean, sd = cache.mean_sd(rows["train"]["case_id"].tolist())
     pixels = recipe.pixels.contract(mean, sd)
@@ -284,6 +297,26 @@ def anomaly_run(
     recipe = checked(values, str(run.recipe_file))
     with _stage(run, "anomaly"):
         anomaly_stage(run, run.cases(), recipe.anomaly or AnomalyChoice(), recipe.replicates, again)
+
+
+def ledger_stage(
+    run: Run, cases: Cases, tasks: Mapping[str, Task], choice: LedgerChoice, replicates: int
+) -> dict[str, Any]:
+    """What a split by image would have bought, from short trainings."""
+    from hilum.compare.ledger import ledger
+
+    name = choice.task or list(tasks)[-1]
+    if name not in tasks:
+        raise DataError(f"ledger.task {name!r} is not in this study", f"it has {', '.join(tasks)}")
+    return ledger(
+        run.ledger,
+        cases,
+        tasks[name],
+        choice.recipe(),
+        choice.folds,
+        replicates=replicates,
+        seeds=[choice.seed],
+    )
 
 
 def explain_stage(

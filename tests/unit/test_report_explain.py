@@ -11,8 +11,8 @@ import pytest
 from hilum.errors import RunError
 from hilum.files import write_json
 from hilum.report.believing import depends, matters, steady
-from hilum.report.build import _printer as printer
 from hilum.report.build import build_report
+from hilum.report.build_page import _printer as printer
 from hilum.report.explained import explained
 from hilum.report.sections.explain import beside, explain, lead
 from hilum.report.sections.filters import dead_words, letter

@@ -7,11 +7,13 @@ import pandas as pd
 
 from hilum.data.cache import ImageCache
 from hilum.data.cases import SPLITS, Cases
+from hilum.data.facts import facts_table
 from hilum.data.split import used_cases
 from hilum.data.tasks import Task
 from hilum.errors import RunError
 from hilum.evaluation.decision import choose_threshold
 from hilum.evaluation.evaluate import evaluate, predicted_classes
+from hilum.evaluation.subgroups import subgroups
 from hilum.files import write_json, write_table
 from hilum.models import ChestModel
 from hilum.progress import advancing
@@ -95,6 +97,7 @@ def evaluate_task(
     card = {**folder.card(), "threshold": threshold}
     write_table(folder.predictions_file, table)
     metrics = metrics_of(table, task.classes, value, card["weights_digest"], replicates, seed)
+    _add_subgroups(metrics, table, cases, task, value, replicates, seed)
     write_json(folder.card_file, card)
     write_json(folder.metrics_file, metrics)
     return metrics
@@ -116,6 +119,27 @@ def metrics_of(
             block = evaluate(rows, classes, threshold, replicates=replicates, seed=seed)
             metrics[name] = {**block, "weights_digest": digest}
     return metrics
+
+
+def _add_subgroups(
+    metrics: dict[str, Any],
+    table: pd.DataFrame,
+    cases: Cases,
+    task: Task,
+    threshold: float | None,
+    replicates: int,
+    seed: int,
+) -> None:
+    """Figures by subgroup of the held-out splits, from what the audit has measured on each film."""
+    with advancing(f"{task.name}: subgroups") as advance:
+        facts = facts_table(cases, advance)
+    films = {str(name): int(count) for name, count in cases.table["patient"].value_counts().items()}
+    for name in ("val", "test"):
+        if name in metrics:
+            rows = table[table["split"] == name]
+            metrics[name]["subgroups"] = subgroups(
+                rows, facts, films, task.classes, threshold, replicates, seed
+            )
 
 
 def _threshold(table: pd.DataFrame, task: Task, rule: str) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ else's file in the same way.
 """
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -55,6 +55,7 @@ class ChestModel(nn.Module):
         self.neck = neck
         self.head = head
         self.card: dict[str, Any] = {}
+        self.pretrained: str | None = None  # which weights training started from, if any; goes into the card
 
     def embed(self, x: Float[Tensor, "batch channels rows cols"]) -> Float[Tensor, "batch embedding"]:
         """What the head sees: one vector per film."""
@@ -112,7 +113,15 @@ def build(
     >>> build("vgg", ["normal", "pneumonia"], Pixels(size=(64, 64))).classes
     ('normal', 'pneumonia')
     """
-    options = options or {}
+    return _maker(name, options or {})(tuple(classes), pixels, **(options or {}))
+
+
+def check_choice(name: str, options: dict[str, Any]) -> None:
+    """RecipeError for an unknown architecture or option, without building anything."""
+    _maker(name, options)
+
+
+def _maker(name: str, options: dict[str, Any]) -> Callable[..., ChestModel]:
     if "." not in name and name not in names():
         raise RecipeError(f"model {name!r} is not known", nearest(name, names()))
     try:
@@ -123,7 +132,7 @@ def build(
     for key in options:
         if key not in known:
             raise RecipeError(f"model {name!r} has no option {key!r}", nearest(key, known))
-    return maker(tuple(classes), pixels, **options)
+    return maker
 
 
 def parameters(model: nn.Module) -> int:
@@ -153,6 +162,7 @@ def save_model(model: ChestModel, folder: Path, card: dict[str, Any]) -> None:
             "pixels": model.pixels.to_json(),
             "parameters": parameters(model),
             "weights_digest": digest(data),
+            **({"pretrained": model.pretrained} if model.pretrained else {}),
             **card,
         },
     )

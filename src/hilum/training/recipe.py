@@ -170,6 +170,38 @@ class AnomalyChoice(_Choice):
         return self
 
 
+class LedgerChoice(_Choice):
+    """The leak ledger: short trainings with patients apart, and with films drawn by image; see
+    hilum.compare.ledger. `task`: default the last of the recipe that the labels allow. `folds`: each film is
+    held out once, so that is the number of trainings per way. No augmentation: what a network remembers of a
+    patient should be seen."""
+
+    task: str | None = None
+    size: tuple[int, int] = (48, 48)
+    model: ModelChoice = ModelChoice(
+        name="resnet", options={"width": 16, "stages": [1, 1, 1], "embedding": 64}
+    )
+    folds: int = Field(default=2, ge=2)
+    epochs: int = Field(default=4, ge=1)
+    batch_size: int = Field(default=32, ge=1)
+    lr: float = Field(default=2e-3, gt=0)
+    seed: int = Field(default=0, ge=0)
+
+    def recipe(self) -> "TaskRecipe":
+        """The task recipe of the short trainings."""
+        return TaskRecipe(
+            pixels=PixelChoice(size=self.size),
+            model=self.model,
+            training=Training(
+                epochs=self.epochs,
+                batch_size=self.batch_size,
+                optimizer=Optimizer(lr=self.lr, weight_decay=0.01),
+                schedule=Schedule(name="warmup_cosine", warmup_steps=10),
+                seed=self.seed,
+            ),
+        )
+
+
 METHODS = (
     "occlusion",
     "grad_cam",
@@ -337,8 +369,8 @@ class TrustChoice(_Choice):
 class StudyRecipe(_Choice):
     """The whole study. `replicates`: bootstrap replicates of every interval. `embedding`: what is done with
     the vectors of each task's model; `explain`: what is asked about its decisions; `anomaly`: detectors
-    fitted on healthy films; `trust`: how far answers can be trusted; `missing`: the held-out films with
-    pixels missing; None leaves a stage out.
+    fitted on healthy films; `missing`: the held-out films with pixels missing; `ledger`: what a split by
+    image would have bought; `trust`: how far answers can be trusted; None leaves a stage out.
     """
 
     name: str
@@ -348,6 +380,7 @@ class StudyRecipe(_Choice):
     anomaly: AnomalyChoice | None = None
     missing: MissingChoice | None = MissingChoice(severities=(1, 3, 5), films=200)
     explain: ExplainChoice | None = ExplainChoice()
+    ledger: LedgerChoice | None = LedgerChoice()
     trust: TrustChoice | None = TrustChoice()
     replicates: int = Field(default=2000, ge=0)
     skip_unreadable: bool = False

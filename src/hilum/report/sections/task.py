@@ -13,6 +13,7 @@ from hilum.report.figures import look
 from hilum.report.pictures import film
 from hilum.report.results import Results, headline, results
 from hilum.report.sections import Section
+from hilum.report.subgrouped import subgroup_rows
 from hilum.report.wording import (
     METRICS,
     count,
@@ -70,6 +71,7 @@ def task_section(run: Run, task: str) -> Section | None:
             "card": _card(one),
             "figures": _all_figures(one),
             "per_class": _per_class(one),
+            "subgroups": subgroup_rows(one),
             "seed": seed_comparison(one),
             "size": one.size,
             "split": split_name(one.split),

@@ -1,0 +1,150 @@
+"""Subgroups: is a model as good on small films as on large ones, on dark as on bright, for each cause?
+
+    size       thirds of the films by number of pixels of the file (small, middle, large)
+    exposure   thirds by mean brightness of the film (dark, middle, bright)
+    cause      the label: normal, bacteria, virus
+    films      how many films the patient has in the whole set: 1, 2, 3 or more
+
+The lines between thirds are quantiles of the films of this split. Each kind has the gap in accuracy between
+its best and its worst group, with an interval over patients. The two were chosen by the very figures that are
+compared: the interval is widened for the number of pairs (Bonferroni), the gap itself stays a little too
+large. Groups also differ in how many of them are sick, which moves an accuracy; the AUROC beside it does not
+depend on that. Groups of fewer than 10 patients are left out.
+
+Oakden-Rayner L et al. Hidden stratification causes clinically meaningful failures in machine learning for
+medical imaging. ACM CHIL (2020).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hilum.evaluation.evaluate import evaluate
+from hilum.evaluation.intervals import LEVEL, bootstrap_weights, percentile_interval
+
+FEWEST = 10
+"""Patients below which a group is left out: its interval would say nothing."""
+
+KINDS = ("size", "exposure", "cause", "films")
+
+
+def subgroups(
+    predictions: pd.DataFrame,
+    facts: pd.DataFrame,
+    films_of_patient: Mapping[str, int],
+    classes: Sequence[str],
+    threshold: float | None = None,
+    replicates: int = 2000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Figures by subgroup of one split, ready for JSON.
+
+    `predictions`: as `evaluate` takes them, with the columns label and predicted. `facts`: case_id, width,
+    height (pixels) and mean (grey levels). `films_of_patient`: how many films each patient has.
+
+    {kind: {"groups": [{name, about, n_cases, n_patients, accuracy, auroc}], "gap": {value, low, high, best,
+    worst}}}; a kind with fewer than two groups is left out.
+    """
+    table = predictions.merge(facts[["case_id", "width", "height", "mean"]], on="case_id", how="left")
+    right = (table["predicted"] == table["target"]).to_numpy()
+    members = {
+        "size": _thirds(table["width"] * table["height"], ("small", "middle", "large"), "pixels"),
+        "exposure": _thirds(table["mean"], ("dark", "middle", "bright"), "grey levels"),
+        "cause": [(str(name), "", (table["label"] == name).to_numpy()) for name in _labels(table, classes)],
+        "films": _films(table["patient"].map(dict(films_of_patient))),
+    }
+    found: dict[str, Any] = {}
+    for kind in KINDS:
+        groups = [one for one in members[kind] if table["patient"][one[2]].nunique() >= FEWEST]
+        if len(groups) < 2:
+            continue
+        found[kind] = {
+            "groups": [_group(table, one, classes, threshold, replicates, seed) for one in groups],
+            "gap": _gap(right, table["patient"].to_numpy(), groups, replicates, seed),
+        }
+    return found
+
+
+def _thirds(values: pd.Series, names: tuple[str, str, str], unit: str) -> list[tuple[str, str, np.ndarray]]:
+    """Three groups by quantile; equal values stay together, so there may be fewer."""
+    numbers = values.to_numpy(np.float64)
+    known = numbers[np.isfinite(numbers)]
+    if not len(known):
+        return []
+    low, high = np.quantile(known, [1 / 3, 2 / 3], method="lower")
+    middle = (numbers > low) & (numbers <= high)
+    return [
+        (names[0], f"up to {low:,.0f} {unit}", numbers <= low),
+        (names[1], f"{low:,.0f} to {high:,.0f} {unit}", middle),
+        (names[2], f"over {high:,.0f} {unit}", numbers > high),
+    ]
+
+
+def _films(counts: pd.Series) -> list[tuple[str, str, np.ndarray]]:
+    numbers = counts.to_numpy(np.float64)
+    return [
+        ("1 film", "", numbers == 1),
+        ("2 films", "", numbers == 2),
+        ("3 or more", "", numbers >= 3),
+    ]
+
+
+def _labels(table: pd.DataFrame, classes: Sequence[str]) -> list[str]:
+    """The healthy label first, the others in alphabetical order."""
+    return sorted(set(table["label"]), key=lambda name: (name != classes[0], name))
+
+
+def _group(
+    table: pd.DataFrame,
+    group: tuple[str, str, np.ndarray],
+    classes: Sequence[str],
+    threshold: float | None,
+    replicates: int,
+    seed: int,
+) -> dict[str, Any]:
+    name, about, inside = group
+    rows = table[inside]
+    block = evaluate(rows, classes, threshold, replicates=replicates, seed=seed)
+    return {
+        "name": name,
+        "about": about,
+        **{key: block[key] for key in ("n_cases", "n_patients", "accuracy", "auroc")},
+    }
+
+
+def _gap(
+    right: np.ndarray,
+    patients: np.ndarray,
+    groups: Sequence[tuple[str, str, np.ndarray]],
+    replicates: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Accuracy of the best group minus that of the worst; the two stay the same in every replicate."""
+    shares = [float(right[inside].mean()) for _, _, inside in groups]
+    best, worst = int(np.argmax(shares)), int(np.argmin(shares))
+    gap: dict[str, Any] = {
+        "value": shares[best] - shares[worst],
+        "best": groups[best][0],
+        "worst": groups[worst][0],
+    }
+    if replicates and best != worst:
+        drawn = np.concatenate(
+            [
+                _share(weights, right, groups[best][2]) - _share(weights, right, groups[worst][2])
+                for weights in bootstrap_weights(patients, replicates, seed)
+            ]
+        )
+        pairs = len(groups) * (len(groups) - 1) / 2
+        low, high = percentile_interval(drawn, 1 - (1 - LEVEL) / pairs)
+        if np.isfinite(low):
+            gap |= {"low": low, "high": high}
+    return gap
+
+
+def _share(weights: np.ndarray, right: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Share named correctly in each replicate; NaN where it holds none of the group."""
+    total = weights @ inside.astype(np.float64)
+    hits = weights @ (right & inside).astype(np.float64)
+    return np.divide(hits, total, out=np.full(len(total), np.nan), where=total > 0)

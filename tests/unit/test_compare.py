@@ -1,0 +1,373 @@
+"""Comparisons: what a grid file means, clean folds, shared caches, and what failures cost."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from hilum.compare import table, train
+from hilum.compare.folds import HELD, held_out, held_out_by_image
+from hilum.compare.grid import Cell, grids, load_grid
+from hilum.data import decode
+from hilum.data.cases import Cases
+from hilum.data.sources import open_source
+from hilum.data.tasks import task
+from hilum.errors import DataError, RecipeError, RunError
+from hilum.run import ComparisonFolder
+
+TINY = {"name": "resnet", "options": {"width": 4, "stages": [1, 1], "embedding": 8}}
+SMALL = {
+    "base": "quick",
+    "task": "etiology",
+    "folds": 2,
+    "seeds": [0, 1],
+    "replicates": 50,
+    "set": {"pixels.size": [24, 24], "training.epochs": 1},
+    "cells": {
+        "plain": {"model": TINY},
+        "relu sgd": {"model": TINY, "training.optimizer.name": "sgd"},
+        "broken": {"model": TINY, "training.monitor": "val_nonsense"},
+    },
+}
+
+
+def written(folder: Path, values: object) -> str:
+    path = folder / "grid.yaml"
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    return str(path)
+
+
+# -- grid files ----------------------------------------------------------------------------------------------
+
+
+def test_a_product_and_named_cells_stand_together(tmp_path: Path) -> None:
+    grid, cells = load_grid(
+        written(
+            tmp_path,
+            {
+                "seeds": [4],
+                "set": {"training.epochs": 2},
+                "grid": {"model.name": ["vgg", "resnet34_gelu"], "training.optimizer.name": ["sgd", "adam"]},
+                "cells": {"no augmentation": {"augment": {}}},
+            },
+        ),
+        ["training.batch_size=5"],
+    )
+    assert grid.held_out == (0, 1, 2, 3, 4)
+    assert [cell.name for cell in cells] == [
+        "vgg, sgd",
+        "vgg, adam",
+        "resnet34_gelu, sgd",
+        "resnet34_gelu, adam",
+        "no augmentation",
+    ]
+    assert {cell.recipe.training.epochs for cell in cells} == {2}
+    assert {cell.recipe.training.batch_size for cell in cells} == {5}
+    assert cells[1].recipe.model.name == "vgg"
+    assert cells[1].recipe.model.options == {}  # those of the base's resnet are gone
+    assert cells[1].recipe.training.optimizer.name == "adam"
+    assert cells[4].recipe.augment.is_off
+    assert cells[4].recipe.model.options["width"] == 32  # the base's own
+    assert len({cell.folder for cell in cells}) == 5
+
+
+FAULTS: dict[str, tuple[dict, str]] = {
+    "key": ({"seed": [1]}, "key 'seed' is not known; did you mean 'seeds'"),
+    "recipe key": (
+        {"cells": {"a": {"training.epoch": 3}}},
+        "cell 'a': .*epoch' is not known; did you mean 'epochs'",
+    ),
+    "value": ({"cells": {"a": {"training.epochs": 0}}}, "training.epochs = 0 is not possible"),
+    "fold": ({"take_folds": [5]}, "take_folds names fold 5, there are 0 to 4"),
+    "seeds": ({"seeds": [1, 1]}, "are not different whole numbers"),
+    "task": ({"task": "etiologie"}, "has no task 'etiologie'; did you mean 'etiology'"),
+    "against": ({"against": "aa"}, "against 'aa' is no cell; did you mean 'a'"),
+    "own": ({"cells": {"a": {"training.seed": 3}}}, "'training.seed' can't differ between cells"),
+    "split": ({"set": {"split.seed": 3}}, "'split.seed' can't differ between cells"),
+    "empty axis": ({"grid": {"model.name": []}}, "grid.model.name holds no values"),
+    "nothing": ({"cells": {}}, "nothing to compare"),
+    "twice": ({"cells": {"vgg": {}}, "grid": {"model.name": ["vgg"]}}, "two cells are called 'vgg'"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_in_a_grid_names_key_and_remedy(name: str, tmp_path: Path) -> None:
+    values, sentence = FAULTS[name]
+    with pytest.raises(RecipeError, match=sentence):
+        load_grid(written(tmp_path, {"cells": {"a": {}}, **values}))
+
+
+def test_grids_that_come_with_the_package_are_valid() -> None:
+    for name in grids():
+        grid, cells = load_grid(name)
+        assert len(cells) > 1 and grid.seeds
+    with pytest.raises(RecipeError, match="grid 'alternative' is not known; did you mean 'alternatives'"):
+        load_grid("alternative")
+
+
+# -- folds ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cases(phantom_data: Path) -> Cases:
+    return open_source(str(phantom_data))
+
+
+def test_folds_hold_each_patient_once_and_keep_patients_apart(cases: Cases) -> None:
+    patient = cases.table.set_index("case_id")["patient"]
+    declared = set(cases.table["case_id"][cases.table["split"] == "test"])
+    seen: list[str] = []
+    for fold in range(3):
+        of = held_out(cases, 0, fold, 3, 0.2).of
+        parts = {name: set(patient[of.index[of == name]]) for name in ("train", "val", HELD)}
+        assert all(parts.values())
+        assert not (
+            parts["train"] & parts["val"] or parts["train"] & parts[HELD] or parts["val"] & parts[HELD]
+        )
+        assert set(of.index[of == "unused"]) >= declared
+        seen += of.index[of == HELD].tolist()
+    assert sorted(seen) == sorted(set(cases.table["case_id"]) - declared)
+
+
+def test_folds_by_image_hold_each_film_once_and_leak(cases: Cases) -> None:
+    patient = cases.table.set_index("case_id")["patient"]
+    seen, shared = [], 0
+    for fold in range(3):
+        of = held_out_by_image(cases, 0, fold, 3, 0.2).of
+        shared += len(set(patient[of == HELD]) & set(patient[of == "train"]))
+        seen += of.index[of == HELD].tolist()
+    assert sorted(seen) == sorted(cases.table["case_id"][cases.table["split"] != "test"])
+    assert shared > 5
+
+
+def test_too_few_patients_for_the_folds_is_one_sentence(cases: Cases) -> None:
+    with pytest.raises(DataError, match="too few for 40 sides; add patients of this label"):
+        held_out(cases, 0, 0, 40, 0.2)
+
+
+# -- a whole comparison --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def compared(phantom_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict, int]:
+    """Folder, compare.json, and how many films were decoded."""
+    from hilum.compare.run import Wish, compare
+
+    out = tmp_path_factory.mktemp("compare")
+    grid, cells = load_grid(written(out, SMALL))
+    decoded, read = [], decode.read_grey
+    patch = pytest.MonkeyPatch()
+    patch.setattr(decode, "read_grey", lambda path: decoded.append(path) or read(path))
+    result = compare(Wish(str(phantom_data), grid, cells, out / "out"))
+    patch.undo()
+    return out / "out", result, len(decoded)
+
+
+def test_no_film_is_decoded_twice(compared: tuple[Path, dict, int], cases: Cases) -> None:
+    """Three cells, two seeds, two folds: one pass over the films."""
+    assert compared[2] == len(cases)
+
+
+def test_a_failing_cell_stands_in_the_table_and_stops_nobody(compared: tuple[Path, dict, int]) -> None:
+    plain, sgd, broken = compared[1]["cells"]
+    assert "val_nonsense" in broken["error"] and "spread" not in broken
+    assert (plain["error"], plain["trainings"], sgd["trainings"]) == (None, 4, 4)
+    page = (compared[0] / "index.html").read_text()
+    assert "val_nonsense" in page and "relu sgd" in page
+
+
+def test_the_table_follows_from_the_rows_and_the_predictions(compared: tuple[Path, dict, int]) -> None:
+    """Counted again by hand from compare.csv and from the predictions of the trainings."""
+    out, result, _ = compared
+    rows = pd.read_csv(out / "compare.csv")
+    assert len(rows) == 8
+    for cell in result["cells"][:2]:
+        mine = rows[rows["cell"] == cell["name"]]
+        assert cell["spread"]["accuracy"]["mean"] == pytest.approx(mine["accuracy"].mean())
+        assert cell["spread"]["accuracy"]["sd"] == pytest.approx(mine["accuracy"].std())
+        tables = [
+            pd.read_csv(path)
+            for path in sorted(out.glob(f"cells/{cell['name'].split()[0]}*/*/predictions.csv"))
+        ]
+        assert len(tables) == 4
+        held = pd.concat(tables).query("split == 'held'")
+        names = ["prob_normal", "prob_bacteria", "prob_virus"]
+        mean = held.groupby("case_id")[names].mean()
+        target = held.drop_duplicates("case_id").set_index("case_id")["target"].loc[mean.index]
+        called = mean.idxmax(axis=1).str.removeprefix("prob_")
+        assert cell["pooled"]["accuracy"]["k"] == int((called == target).sum())
+        assert cell["pooled"]["n_cases"] == len(mean)
+    paired = result["cells"][1]["paired"]
+    assert result["against"] == "plain"
+    gap = (
+        result["cells"][1]["pooled"]["accuracy"]["value"] - result["cells"][0]["pooled"]["accuracy"]["value"]
+    )
+    assert paired["difference"]["accuracy"]["value"] == pytest.approx(gap)
+    won = paired["mcnemar"]["only_first"] - paired["mcnemar"]["only_second"]
+    assert won / result["cells"][0]["pooled"]["n_cases"] == pytest.approx(gap)
+    assert paired["mcnemar"]["p_holm"] == paired["mcnemar"]["p"]  # one comparison
+
+
+def test_what_is_finished_is_not_trained_again(
+    compared: tuple[Path, dict, int], phantom_data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A lost training is made again, alone; one of another recipe is thrown away; the figures come back."""
+    import shutil
+
+    from hilum.compare.run import Wish, compare
+
+    out = tmp_path / "out"
+    shutil.copytree(compared[0], out)
+    shutil.rmtree(out / "cells" / "plain" / "seed1-fold0")
+    trained: list[str] = []
+    import hilum.study as study
+
+    train_task = study.train_task
+    monkeypatch.setattr(study, "train_task", lambda *given: trained.append(given[5]) or train_task(*given))
+    values = {**SMALL, "cells": {name: SMALL["cells"][name] for name in ("plain", "relu sgd")}}  # type: ignore[index]
+    grid, cells = load_grid(written(tmp_path, values))
+    again = compare(Wish(str(phantom_data), grid, cells, out))
+    assert trained == ["plain, seed 1, fold 0"]
+    before = compared[1]["cells"][0]["spread"]["accuracy"]
+    assert again["cells"][0]["spread"]["accuracy"] == pytest.approx(before)
+    trained.clear()
+    grid, cells = load_grid(written(tmp_path, values), ["training.label_smoothing=0.1"])
+    compare(Wish(str(phantom_data), grid, cells, out, only=["plain"]))
+    assert trained == [f"plain, seed {seed}, fold {fold}" for seed in (0, 1) for fold in (0, 1)]
+
+
+def test_weights_and_checkpoints_do_not_fill_the_disk(compared: tuple[Path, dict, int]) -> None:
+    left = {path.name for path in compared[0].glob("cells/plain/seed0-fold0/*")}
+    assert left == {"training.json", "history.csv", "predictions.csv", "figures.json"}
+    assert ComparisonFolder(compared[0]).figures()["name"] == "compare"
+
+
+def test_two_classes_keep_their_calls_when_thresholds_are_moved_to_one_half() -> None:
+    chance = np.random.default_rng(0)
+    sick = chance.random(200)
+    rows = pd.DataFrame(
+        {
+            "case_id": [f"c{i}" for i in range(200)],
+            "patient": [f"p{i}" for i in range(200)],
+            "target": np.where(sick + chance.normal(0, 0.3, 200) > 0.6, "pneumonia", "normal"),
+            "prob_normal": 1 - sick,
+            "prob_pneumonia": sick,
+            "threshold": 0.62,
+            "split": HELD,
+        }
+    )
+    pooled = table.pooled([rows], ["normal", "pneumonia"])
+    right = table.called_right(pooled, ["normal", "pneumonia"])
+    assert right.sum() == int(((sick >= 0.62) == (rows["target"] == "pneumonia")).sum())
+    facts = pd.DataFrame([{"parameters": 1, "epochs": 1, "seconds": 1.0, **dict.fromkeys(table.SPREAD, 0.5)}])
+    figures = table.cell_figures(facts, pooled, task("binary", ["normal", "pneumonia"]), 0)
+    assert figures["pooled"]["accuracy"]["k"] == right.sum()
+
+
+def test_the_command_prints_the_table_and_refuses_faults(
+    phantom_data: Path, compared: tuple[Path, dict, int], hilum: Callable, tmp_path: Path
+) -> None:
+    grid = written(tmp_path, SMALL)
+    answer = hilum("compare", phantom_data, "--grid", grid, "--out", compared[0], "--only", "plain")
+    assert answer.code == 0
+    assert "plain" in answer.out and "4/4" in answer.out and answer.out.strip().endswith("index.html")
+    for words, sentence in (
+        (["--only", "plane"], "the grid has no cell 'plane'; did you mean 'plain'?"),
+        (["--set", "training.epoch=3"], "did you mean 'epochs'"),
+    ):
+        answer = hilum("compare", phantom_data, "--grid", grid, "--out", compared[0], *words)
+        assert (answer.code, sentence in answer.err) == (2, True), answer.err
+    for model, sentence in (
+        ({"model.name": "vggg"}, "model 'vggg' is not known; did you mean 'vgg'?"),
+        ({"model.options": {"widht": 3}}, "model 'resnet' has no option 'widht'; did you mean 'width'?"),
+    ):
+        wrong = written(tmp_path, {"cells": {"a": {}, "b": model}})
+        answer = hilum("compare", phantom_data, "--grid", wrong, "--out", tmp_path / "new")
+        assert (answer.code, sentence in answer.err) == (2, True), answer.err
+        assert not (tmp_path / "new").exists()
+    grid = written(tmp_path, SMALL)
+    answer = hilum("compare", phantom_data, "--grid", grid, "--out", tmp_path)
+    assert answer.code == 2 and "already holds files; choose another --out" in answer.err
+    other = hilum("compare", "phantom", "--grid", grid, "--out", compared[0], "--source", "folder")
+    assert other.code == 2
+
+
+def test_a_failure_becomes_one_sentence() -> None:
+    assert train.failure(RuntimeError("out of memory\nTraceback ...")) == "RuntimeError: out of memory"
+    assert train.failure(DataError("what", "remedy")) == "what; remedy"
+    assert train.failure(KeyError()) == "KeyError"
+
+
+def test_the_report_of_a_run_shows_a_comparison_that_lies_in_it(compared: tuple[Path, dict, int]) -> None:
+    from hilum.report.compared import comparison_section, lead
+
+    section = comparison_section(ComparisonFolder(compared[0]))
+    assert section.anchor == "alternatives"
+    assert "Of 2\xa0recipes" in lead(compared[1])
+    assert lead({**compared[1], "cells": []}) == "No recipe has finished all its trainings yet."
+
+
+# -- search --------------------------------------------------------------------------------------------------
+
+RANGES = {
+    "training.optimizer.lr": {"low": 1e-4, "high": 1e-1, "log": True},
+    "training.batch_size": {"low": 4, "high": 64},
+    "training.balance": ["none", "weights"],
+}
+
+
+def test_a_search_draws_within_its_ranges_and_the_same_again(tmp_path: Path) -> None:
+    """Judged by a known function, it comes near its best; asked again, it draws the same."""
+    pytest.importorskip("optuna")
+    from hilum.compare.search import search
+
+    grid, none = load_grid(written(tmp_path, {"search": RANGES}))
+    assert none == []
+
+    def judge(cell: Cell) -> float | None:
+        if cell.name == "trial 3":
+            return None  # a training that failed
+        return -abs(np.log10(cell.recipe.training.optimizer.lr) + 2)
+
+    cells = search(grid, 30, judge)
+    assert [cell.name for cell in cells[:2]] == ["trial 1", "trial 2"]
+    for cell in cells:
+        assert 1e-4 <= cell.recipe.training.optimizer.lr <= 1e-1
+        assert cell.recipe.training.batch_size in range(4, 65)
+        assert cell.recipe.training.balance in ("none", "weights")
+    worth = [judge(cell) or -9.0 for cell in cells]
+    assert np.mean(worth[20:]) > np.mean([one for one in worth[:10] if one > -9])
+    again = search(grid, 30, judge)
+    assert [cell.changes for cell in again] == [cell.changes for cell in cells]
+
+
+def test_a_search_without_ranges_or_optuna_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hilum.compare.search import search
+
+    plain, _ = load_grid(written(tmp_path, SMALL))
+    with pytest.raises(RecipeError, match="has no section 'search'"):
+        search(plain, 1, lambda _: 0.0)
+    grid, _ = load_grid(written(tmp_path, {"search": RANGES}))
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(RunError, match="--search needs the package optuna, which is not installed"):
+        search(grid, 1, lambda _: 0.0)
+    with pytest.raises(RecipeError, match="a range from 3 to 1 can't be drawn from"):
+        load_grid(written(tmp_path, {"search": {"training.epochs": {"low": 3, "high": 1}}}))
+
+
+def test_trials_stand_in_the_table(phantom_data: Path, tmp_path: Path, hilum: Callable) -> None:
+    pytest.importorskip("optuna")
+    values = {**SMALL, "cells": {}, "seeds": [0], "search": {"model.options.width": [2, 4]}}
+    values["set"] = {**SMALL["set"], "model": TINY}  # type: ignore[dict-item]
+    grid = written(tmp_path, values)
+    for _ in range(2):  # the second time everything is there
+        answer = hilum("compare", phantom_data, "--grid", grid, "--out", tmp_path / "out", "--search", 2)
+        assert answer.code == 0, answer.err
+        assert "trial 2" in answer.out
+    assert "epoch 1/1" not in answer.err
