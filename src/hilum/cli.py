@@ -258,6 +258,34 @@ def explain(
     print(pictures[0])
 
 
+@app.command(epilog=_example("hilum missing runs/real --set corruptions=[block,blur] --set films=300"))
+def missing(
+    run: RunPath,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change one choice, e.g. severities=[1,5], films=300. Repeatable."),
+    ] = None,
+    labels: Annotated[
+        bool, typer.Option("--labels", help="Instead: accuracy by the number of labelled patients.")
+    ] = False,
+    classes: Annotated[
+        bool, typer.Option("--classes", help="Instead: a network that never saw the last class.")
+    ] = False,
+    again: Annotated[bool, typer.Option("--again", help="Also what is there already.")] = False,
+) -> None:
+    """Held-out films with pixels missing or spoilt; or labels, or a whole class, missing in training."""
+    from hilum.evaluation.show import missing_table
+    from hilum.run import Run
+    from hilum.study import missing_run
+
+    opened = Run(run)
+    try:
+        missing_run(opened, change or [], again, labels, classes)
+    except KeyboardInterrupt:
+        raise HilumInterrupt("stopped; the same command goes on with what is there") from None
+    print(missing_table(opened, pixels=not (labels or classes), labels=labels, classes=classes))
+
+
 @app.command(epilog=_example("hilum compare path/to/chest_xray --grid alternatives --out runs/alternatives"))
 def compare(
     data: Data = "phantom",

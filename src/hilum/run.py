@@ -10,6 +10,7 @@
                         suspects.csv  duplicates.csv  figures.json (last)
         attributions/   <method>/<case_id>.npz  maximal.npz  synthesis.npz  figures.json (last)
         history.csv  metrics.json  predictions.csv  trust.json  checkpoints/last.ckpt
+        missing.json  labels.json  classes.json    the figures when pixels, labels or a class are missing
       anomaly/
         <detector>/     detector.safetensors  detector.json  result.npz
         scores.csv  examples.npz  figures.json (last)
@@ -229,6 +230,9 @@ class TaskFolder:
         self.history_file = self.path / "history.csv"
         self.metrics_file = self.path / "metrics.json"
         self.predictions_file = self.path / "predictions.csv"
+        self.missing_file = self.path / "missing.json"
+        self.labels_file = self.path / "labels.json"
+        self.classes_file = self.path / "classes.json"
         self.trust_file = self.path / "trust.json"
         self.embeddings = EmbeddingFolder(self.path / "embeddings")
         self.attributions = AttributionFolder(self.path / "attributions")
@@ -249,18 +253,27 @@ class TaskFolder:
         """A row per case: case_id, patient, split, label, target, predicted, logit_<class>, prob_<class>."""
         return read_table(self.predictions_file, case_id=str, patient=str, split=str, label=str)
 
+    def missing(self) -> dict[str, Any]:
+        """missing.json: the figures when pixels are missing; keys in docs/missing.md.
+
+        RunError when it was made with other weights than those that lie beside it now.
+        """
+        return self._of_these_weights(self.missing_file, f"hilum missing {self.path.parent}")
+
+    def _of_these_weights(self, file: Path, remedy: str) -> dict[str, Any]:
+        facts = read_json(file)
+        if facts.get("weights_digest") != self.card()["weights_digest"]:
+            raise RunError(
+                f"{file} was made with other weights than {self.model_folder} holds", f"run: {remedy}"
+            )
+        return facts
+
     def trust(self) -> dict[str, Any]:
         """trust.json: calibration, operating points, conformal sets, selective prediction; see docs/trust.md.
 
         RunError when it was made with other weights than those that lie beside it now.
         """
-        found = read_json(self.trust_file)
-        if found.get("weights_digest") != self.card()["weights_digest"]:
-            raise RunError(
-                f"{self.trust_file} was made with other weights than {self.model_folder} holds",
-                f"run: hilum evaluate {self.path.parent}",
-            )
-        return found
+        return self._of_these_weights(self.trust_file, f"hilum evaluate {self.path.parent}")
 
     def load_model(self) -> Any:
         """The trained model in eval mode (imports torch)."""

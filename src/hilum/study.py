@@ -33,6 +33,7 @@ from hilum.training.recipe import (
     EmbeddingChoice,
     ExplainChoice,
     LedgerChoice,
+    MissingChoice,
     StudyRecipe,
     TaskRecipe,
     TrustChoice,
@@ -62,6 +63,8 @@ def study(wish: Wish) -> Run:
         Run.refuse_taken(wish.out)  # before minutes are spent on reading data
     cases = open_source(wish.data, wish.source)
     say(f"{len(cases)} radiographs from {cases.root} ({cases.source}), labels: {', '.join(cases.labels)}")
+    for note in cases.notes:
+        say(f"  {note}")
     _check_methods(wish.recipe)
     run = _open_run(wish, cases)
     with _stage(run, "audit"):
@@ -79,6 +82,9 @@ def study(wish: Wish) -> Run:
             train_task(run.task(name), cases, splits[name], one, wish.recipe.tasks[name], wish.recipe.name)
         with _stage(run, f"evaluate {name}"):
             evaluate_stage(run.task(name), cases, splits[name].of, one, wish.recipe, again=False)
+        if wish.recipe.missing:
+            with _stage(run, f"missing {name}"):
+                missing_stage(run, name, cases, one, wish.recipe.missing)
         if wish.recipe.embedding:
             with _stage(run, f"embed {name}"):
                 try:
@@ -195,6 +201,46 @@ def evaluate_stage(
 
         logits = extract_task(folder, cases, split, recipe.embedding)[0]
     return evaluate_task(folder, cases, split, one, rule, recipe.replicates, seed=0, logits=logits)
+
+
+def missing_stage(
+    run: Run, name: str, cases: Cases, one: Task, choice: MissingChoice, again: bool = False
+) -> dict[str, Any]:
+    """What one task's model says of held-out films with pixels missing."""
+    from hilum.evaluation.missing_pixels import missing_pixels
+
+    return missing_pixels(run.task(name), cases, run.split(name), one, choice, again)
+
+
+def missing_run(
+    run: Run, changes: Sequence[str] = (), again: bool = False, labels: bool = False, classes: bool = False
+) -> None:
+    """`hilum missing`: every task with every corruption at every severity, unless changed; or, with `labels`
+    or `classes`, the task with the most classes with labels or a class missing."""
+    from hilum.training.recipe import checked, override
+
+    if not run.tasks:
+        raise RunError(f"{run.path} holds no trained model", "go on with: hilum study ... --resume")
+    values = {**run.recipe(), "missing": {}}  # all of it: a recipe has a few points, for the study
+    for item in changes:
+        override(values, f"missing.{item}")
+    choice = checked(values, str(run.recipe_file)).missing or MissingChoice()
+    cases = run.cases()
+    for name in run.tasks if not (labels or classes) else run.tasks[-1:]:
+        one, folder, split = task(name, cases.labels), run.task(name), run.split(name)
+        if labels:
+            from hilum.evaluation.missing_labels import missing_labels
+
+            with _stage(run, f"missing labels {name}"):
+                missing_labels(folder, cases, split, one, choice, again)
+        if classes:
+            from hilum.evaluation.missing_classes import missing_classes
+
+            with _stage(run, f"missing classes {name}"):
+                missing_classes(folder, run.anomaly, cases, split, one, choice, again)
+        if not (labels or classes):
+            with _stage(run, f"missing {name}"):
+                missing_stage(run, name, cases, one, choice, again)
 
 
 def trust_stage(run: Run, name: str, cases: Cases, recipe: StudyRecipe, again: bool) -> None:
@@ -324,6 +370,10 @@ def evaluate_run(run: Run) -> None:
 
 def _check_methods(recipe: StudyRecipe) -> None:
     """A method that does not exist or a mask that does not fit is found before anything is trained."""
+    if recipe.missing:
+        from hilum.evaluation.missing_pixels import check_corruptions
+
+        check_corruptions(recipe.missing)
     if recipe.explain:
         from hilum.explain.stage import check_choice
 

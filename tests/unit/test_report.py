@@ -273,7 +273,9 @@ def test_the_sections_stand_in_order_and_only_those_that_exist(page: str) -> Non
         "space",
         "anomaly",
         "explain",
+        "missing",
         "repeat",
+        "checklists",
     ]
 
 

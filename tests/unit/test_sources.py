@@ -250,7 +250,7 @@ def test_table_reads_its_columns_and_no_others(tmp_path: Path) -> None:
             ["path,label", "c.png,virus", "", "d.png,virus"],
             "cases.csv row 4: path 'd.png' is no file; paths are",
         ),
-        (["path,label", "c.png,"], "cases.csv row 2: label is empty; fill"),
+        (["path,label", "c.png,"], "cases.csv: none of 1 rows has a label; fill in the column 'label'"),
         (["path,label", ",virus"], "cases.csv row 2: path is empty; fill"),
         (["path,label", "c.png,a,b"], "cases.csv row 2 has 3 cells, the header has 2; correct"),
         (
@@ -272,6 +272,15 @@ def test_table_reads_its_columns_and_no_others(tmp_path: Path) -> None:
 )
 def test_table_names_row_value_and_remedy(tmp_path: Path, lines: list[str], said: str) -> None:
     assert said in sentence(open_source, csv(tmp_path, *lines))
+
+
+def test_rows_without_a_label_are_left_out_and_counted(tmp_path: Path) -> None:
+    film(tmp_path / "d.png", 9)
+    rows = ["c.png,virus", "films/b.png,", "films/a.png,normal", 'd.png," "']
+    cases = open_source(csv(tmp_path, "path,label", *rows))
+    assert cases.table["case_id"].tolist() == ["c", "films-a"]
+    assert cases.notes[0] == "Left out: 2 of 4 cases without a label (films-b, d)."
+    assert cases.notes[1].startswith("2 of 2 rows name no patient")
 
 
 def test_table_that_is_no_text(tmp_path: Path) -> None:

@@ -8,11 +8,13 @@ from hilum.report.build_page import print_page
 from hilum.report.sections import Section
 from hilum.report.sections.alternatives import alternatives
 from hilum.report.sections.anomaly import anomaly
+from hilum.report.sections.checklists import checklists
 from hilum.report.sections.data import data
 from hilum.report.sections.explain import explain
 from hilum.report.sections.head import head
 from hilum.report.sections.ledger import ledger
 from hilum.report.sections.minute import minute
+from hilum.report.sections.missing import missing
 from hilum.report.sections.repeat import repeat
 from hilum.report.sections.space import space
 from hilum.report.sections.task import binary, etiology
@@ -29,6 +31,7 @@ SECTIONS: tuple[Callable[[Run], Section | None], ...] = (
     space,
     anomaly,
     explain,
+    missing,
     alternatives,
     ledger,
     repeat,
@@ -43,6 +46,7 @@ def build_report(run: Run) -> Path:
     run gives the same bytes: times and dates come from run.json.
     """
     sections = [section for make in SECTIONS if (section := make(run)) is not None]
+    sections.append(checklists(sections))
     title = f"{run.facts().get('name') or run.path.name}: hilum report"
     write_text(run.report_file, print_page(title, sections))
     return run.report_file

@@ -305,6 +305,57 @@ class ExplainChoice(_Choice):
         return given
 
 
+class LabelsChoice(_Choice):
+    """Accuracy against the number of labelled patients; see hilum.evaluation.missing_labels.
+
+    `fractions` of the train patients whose labels are known; `seeds`: how often they are drawn and trained
+    on. Every fraction gets `steps` of `batch_size` films. `pretrain_*`: SimSiam on all train films. `k`:
+    neighbours.
+    """
+
+    fractions: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
+    seeds: int = Field(default=3, ge=1)
+    pixels: PixelChoice = PixelChoice(size=(48, 48))
+    model: ModelChoice = ModelChoice(name="resnet", options={"width": 16, "embedding": 64})
+    augment: Augment = Augment(rotate=7, translate=0.05, scale=0.1, contrast=0.2, brightness=0.1)
+    steps: int = Field(default=300, ge=1)
+    batch_size: int = Field(default=32, ge=2)
+    lr: float = Field(default=2e-3, gt=0)
+    pretrain_steps: int = Field(default=800, ge=1)
+    pretrain_batch_size: int = Field(default=64, ge=2)
+    pretrain_lr: float = Field(default=2e-3, gt=0)
+    k: int = Field(default=20, ge=1)
+
+
+class ClassesChoice(_Choice):
+    """A label that the network never saw; see hilum.evaluation.missing_classes.
+
+    `without`: the class; None: the last of the task. The network, its pixels and batches are those of
+    `missing.labels`, its `steps` its own.
+    """
+
+    without: str | None = None
+    steps: int = Field(default=900, ge=1)
+    seed: int = Field(default=0, ge=0)
+
+
+class MissingChoice(_Choice):
+    """What happens when pixels are missing; see hilum.evaluation.missing_pixels.
+
+    `corruptions`: names of hilum.evaluation.robustness; None: all. `films`: at most so many held-out films;
+    None: all. `labels`, `classes`: what `hilum missing RUN --labels` and `--classes` do; a study leaves
+    them out.
+    """
+
+    corruptions: tuple[str, ...] | None = Field(default=None, min_length=1)
+    severities: tuple[Annotated[int, Field(ge=1, le=5)], ...] = Field(default=(1, 2, 3, 4, 5), min_length=1)
+    films: int | None = Field(default=None, ge=2)
+    replicates: int = Field(default=1000, ge=0)
+    seed: int = Field(default=0, ge=0)
+    labels: LabelsChoice = LabelsChoice()
+    classes: ClassesChoice = ClassesChoice()
+
+
 class TrustChoice(_Choice):
     """How far each task's answers can be trusted; see hilum.evaluation.trust.
 
@@ -336,8 +387,8 @@ class TrustChoice(_Choice):
 class StudyRecipe(_Choice):
     """The whole study. `replicates`: bootstrap replicates of every interval. `embedding`: what is done with
     the vectors of each task's model; `explain`: what is asked about its decisions; `anomaly`: detectors
-    fitted on healthy films; `ledger`: what a split by image would have bought; None leaves a stage out.
-    fitted on healthy films; `trust`: how far answers can be trusted; None leaves a stage out.
+    fitted on healthy films; `missing`: the held-out films with pixels missing; `ledger`: what a split by
+    image would have bought; `trust`: how far answers can be trusted; None leaves a stage out.
     """
 
     name: str
@@ -345,6 +396,7 @@ class StudyRecipe(_Choice):
     tasks: dict[str, TaskRecipe]
     embedding: EmbeddingChoice | None = EmbeddingChoice()
     anomaly: AnomalyChoice | None = None
+    missing: MissingChoice | None = MissingChoice(severities=(1, 3, 5), films=200)
     explain: ExplainChoice | None = ExplainChoice()
     ledger: LedgerChoice | None = LedgerChoice()
     trust: TrustChoice | None = TrustChoice()

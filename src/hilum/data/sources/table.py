@@ -4,7 +4,7 @@
     films/a.png,normal,p1,train
 
 Paths are relative to the CSV. Other columns are not read. Rows are counted as in a spreadsheet: the header is
-row 1.
+row 1. A row whose label is empty is a case of unknown label: it is left out, and a note counts such rows.
 """
 
 import csv
@@ -29,10 +29,10 @@ def accepts(data: str | Path) -> bool:
 
 
 def load(data: str | Path) -> Cases:
-    """Every row of the table.
+    """Every row of the table that has a label; a note says how many have none.
 
-    DataError, with the row, when a column or a cell is missing, a file is not there or listed twice, a split
-    is not known, or a case_id can't be a file name.
+    DataError when no row has a label, and, with the row, when a column or a cell is missing, a file is not
+    there or listed twice, a split is not known, or a case_id can't be a file name.
     """
     path = existing(data)
     rows: list[_Row] = []
@@ -46,7 +46,10 @@ def load(data: str | Path) -> Cases:
                 "remove one of the rows",
             )
         rows.append(row)
-    return cases_from(rows, "table", path, _notes(rows))
+    labelled = [row for row in rows if row["label"]]
+    if rows and not labelled:
+        raise DataError(f"{path.name}: none of {len(rows)} rows has a label", "fill in the column 'label'")
+    return cases_from(labelled, "table", path, [*_left_out(rows), *_notes(labelled)])
 
 
 def _read(path: Path) -> list[tuple[int, dict[str, str]]]:
@@ -81,9 +84,8 @@ def _cells(header: list[str], cells: list[str]) -> dict[str, str]:
 
 def _row(cells: dict[str, str], table: Path, number: int) -> _Row:
     where = f"{table.name} row {number}"
-    for name in _NEEDED:
-        if not cells[name]:
-            raise DataError(f"{where}: {name} is empty", "fill in the cell or remove the row")
+    if not cells["path"]:
+        raise DataError(f"{where}: path is empty", "fill in the cell or remove the row")
     file = Path(os.path.normpath(table.parent / Path(cells["path"]).expanduser()))
     if not file.is_file():
         raise DataError(
@@ -107,6 +109,15 @@ def _row(cells: dict[str, str], table: Path, number: int) -> _Row:
         "patient": cells.get("patient") or case_id,
         "split": split,
     }
+
+
+def _left_out(rows: list[_Row]) -> list[str]:
+    """A case of unknown label can neither teach nor measure; that it is left out is said."""
+    names = [str(row["case_id"]) for row in rows if not row["label"]]
+    if not names:
+        return []
+    named = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return [f"Left out: {len(names)} of {len(rows)} cases without a label ({named})."]
 
 
 def _notes(rows: list[_Row]) -> list[str]:

@@ -1,0 +1,182 @@
+"""Missing labels and missing classes: two drawings and the words beside them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from hilum.report.figures import FAINT, in_style, look, new_figure, svg
+from hilum.report.wording import count, listing, number, of, percent, plural, split_name
+
+WAYS = {
+    "scratch": ("from random weights", "#0072B2", "o", "-"),
+    "pretrained": ("after SimSiam without labels", "#D55E00", "s", "--"),
+    "knn": ("kNN on SimSiam’s vectors", "#009E73", "^", ":"),
+}
+"""Name for readers, colour (Okabe and Ito), marker and line of each way to use few labels."""
+
+
+# -- labels ------------------------------------------------------------------------------------------------
+
+
+def labels_values(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The figure, its sentence and its table, from labels.json."""
+    return {
+        "drawing": learning_curve(facts),
+        "lead": _labels_lead(facts),
+        "caption": (
+            f"{plural(facts['films'], split_name(facts['split']) + ' film')} of"
+            f" {plural(facts['patients'], 'patient')}; mean over"
+            f" {plural(facts['choices']['seeds'], 'drawing')} of the labelled patients, with 95 % intervals"
+            f" from {facts['replicates']} bootstrap samples over the measured patients. A small network at"
+            f" {facts['choices']['pixels']['size'][0]} px, the same number of steps for every point. Dotted:"
+            " what naming the commonest class earns."
+        ),
+        "ways": [title for title, *_ in WAYS.values()],
+        "rows": [
+            _labels_row(entries) for entries in zip(*(facts["curve"][way] for way in WAYS), strict=True)
+        ],
+    }
+
+
+@in_style
+def learning_curve(facts: Mapping[str, Any]) -> Markup:
+    """Accuracy in percent against labelled patients on a logarithmic axis, with a band for each way."""
+    figure = new_figure(5.6, 3.3)
+    axes = figure.subplots()
+    axes.axhline(100 * facts["guessing"], color=FAINT, linewidth=0.9, linestyle=":")
+    for way, (title, colour, marker, line) in WAYS.items():
+        entries = facts["curve"][way]
+        x = [entry["patients"] for entry in entries]
+        y, low, high = (
+            [100 * entry["accuracy"].get(key, entry["accuracy"]["value"]) for entry in entries]
+            for key in ("value", "low", "high")
+        )
+        axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+        axes.plot(x, y, line, color=colour, marker=marker, markersize=5, label=title)
+    axes.set_xscale("log")
+    axes.set_xticks(x, [count(value) for value in x])
+    axes.minorticks_off()
+    axes.set(
+        xlabel="labelled patients", ylabel="accuracy, %", title="Accuracy by number of labelled patients"
+    )
+    axes.legend(loc="lower right")
+    return svg(figure, "missing-labels", f"Learning curve. {_labels_lead(facts)}")
+
+
+def _labels_lead(facts: Mapping[str, Any]) -> str:
+    """From the fewest labels to all, and whether the pre-training helped with the fewest."""
+    scratch, pretrained = facts["curve"]["scratch"], facts["curve"]["pretrained"]
+    few, whole, helped = scratch[0], scratch[-1], pretrained[0]
+    gain = helped.get("gain") or {}
+    verdict = "makes no measurable difference to that"
+    if gain.get("low") is not None and gain["low"] > 0:
+        verdict = "raises that"
+    if gain.get("high") is not None and gain["high"] < 0:
+        verdict = "lowers that"
+    return (
+        f"With the labels of {plural(few['patients'], 'patient')} ({percent(few['fraction'], 0)}) the network"
+        f" names {percent(few['accuracy']['value'])} of the films correctly, with those of"
+        f" {count(whole['patients'])} it names {percent(whole['accuracy']['value'])}; learning from all"
+        f" films without labels first {verdict}"
+        f" ({percent(helped['accuracy']['value'])} with {plural(few['patients'], 'patient')})."
+    )
+
+
+def _labels_row(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    first = entries[0]
+    return {
+        "share": percent(first["fraction"], 0),
+        "patients": count(first["patients"]),
+        "films": count(first["films"]),
+        "cells": [
+            {
+                "value": percent(entry["accuracy"]["value"]),
+                "interval": _interval(entry["accuracy"]),
+                "seeds": f"{percent(min(entry['seeds']))} to {percent(max(entry['seeds']))}",
+            }
+            for entry in entries
+        ],
+    }
+
+
+def _interval(entry: Mapping[str, Any]) -> str:
+    if entry.get("low") is None:
+        return ""
+    return f"{100 * entry['low']:.1f} to {percent(entry['high'])}"
+
+
+# -- classes -----------------------------------------------------------------------------------------------
+
+
+def classes_values(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The figure, its sentences and its rows, from classes.json."""
+    return {
+        "drawing": confidence_histogram(facts),
+        "without": facts["without"],
+        "lead": _classes_lead(facts),
+        "anomaly": _beside(facts),
+        "caption": (
+            f"{count(sum(facts['films'].values()))} {split_name(facts['split'])} films of"
+            f" {plural(facts['patients'], 'patient')}; a small network trained on"
+            f" {count(facts['trained_on'])} films of {listing(facts['classes'])}. Intervals:"
+            f" 95 %, {facts['replicates']} bootstrap samples over patients."
+        ),
+        "rows": [
+            (name, percent(entry["value"]), of(entry), _interval(entry))
+            for name, entry in facts["answers"].items()
+        ],
+    }
+
+
+@in_style
+def confidence_histogram(facts: Mapping[str, Any]) -> Markup:
+    """How sure the network is, a row per label, the unknown one last; shares of the label's films."""
+    names = [*facts["classes"], facts["without"]]
+    figure = new_figure(5.6, 0.7 + 0.9 * len(names))
+    rows = figure.subplots(len(names), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    edges = np.linspace(1 / len(facts["classes"]), 1, 21)
+    for axes, name in zip(rows, names, strict=True):
+        shares = np.histogram(facts["confidence"][name], edges)[0] / max(1, len(facts["confidence"][name]))
+        colour = look(name, names).colour
+        hatch = "///" if name == facts["without"] else None
+        axes.bar(edges[:-1], 100 * shares, np.diff(edges), align="edge", color=colour, alpha=0.8, hatch=hatch)
+        axes.set_ylabel("films, %")
+        said = f"{name}, never seen" if name == facts["without"] else name
+        axes.text(0.4, 0.9, said, transform=axes.transAxes, va="top", ha="center")
+    rows[0].set_title("Highest probability")
+    rows[-1].set_xlabel("highest probability that the network states")
+    medians = ", ".join(f"{name} {np.median(facts['confidence'][name]):.2f}" for name in names)
+    return svg(figure, "missing-classes", f"How sure the network is, by label. Medians: {medians}")
+
+
+def _classes_lead(facts: Mapping[str, Any]) -> str:
+    without, answers = facts["without"], facts["answers"]
+    commonest = max(answers, key=lambda name: answers[name]["k"])
+    entry, area = answers[commonest], facts["unknown_by_confidence"]
+    told = "" if area.get("low") is None else f" ({number(area['low'])} to {number(area['high'])})"
+    return (
+        f"A network that never saw {without} calls {percent(entry['value'])} ({of(entry)}) of the {without}"
+        f" films {commonest}. By its own doubt alone it tells them from the known ones with AUROC"
+        f" {number(area['value'])}{told}; 0.5 is guessing."
+    )
+
+
+def _beside(facts: Mapping[str, Any]) -> str:
+    found = facts.get("anomaly")
+    if not found:
+        return ""
+    by_score, by_doubt = found["by_score"], found["by_confidence"]
+    healthy, sick = found["by_score_against_healthy"], found["by_score_against_sick"]
+    said = (
+        f"On {plural(found['films'], 'film')} that no detector learnt from, the anomaly score of"
+        f" {found['detector'].replace('_', ' ')} reaches {number(by_score['value'])} and doubt"
+        f" {number(by_doubt['value'])}."
+    )
+    if healthy.get("value") is None or sick.get("value") is None:
+        return said
+    return (
+        f"{said} The score tells {facts['without']} from healthy films with"
+        f" {number(healthy['value'])}, from the other sick ones with {number(sick['value'])}."
+    )

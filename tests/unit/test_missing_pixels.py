@@ -1,0 +1,192 @@
+"""Figures with pixels missing: severity 0 is the plain figure, and a network that reads one half shows it."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from hilum.data.cases import Cases
+from hilum.data.images import Pixels
+from hilum.data.tasks import task
+from hilum.errors import RecipeError, RunError
+from hilum.evaluation import missing_pixels as under_test
+from hilum.evaluation.missing_pixels import confidence_error, held_out, missing_pixels
+from hilum.files import read_json, write_json
+from hilum.models import ChestModel
+from hilum.report.sections.missing import missing as missing_section
+from hilum.run import Run
+from hilum.training.recipe import MissingChoice
+
+ONE = MissingChoice(corruptions=("left_gone",), severities=(1, 5), replicates=50)
+
+
+@pytest.fixture
+def run(small_run: Run, tmp_path: Path) -> Run:
+    shutil.copytree(small_run.path, tmp_path / "run")
+    return Run(tmp_path / "run")
+
+
+def measure(run: Run, choice: MissingChoice, again: bool = False, name: str = "binary") -> dict:
+    cases = run.cases()
+    return missing_pixels(run.task(name), cases, run.split(name), task(name, cases.labels), choice, again)
+
+
+@pytest.mark.parametrize("name", ["binary", "etiology"])
+def test_severity_0_are_the_plain_figures(run: Run, name: str) -> None:
+    facts = measure(run, MissingChoice(corruptions=("text",), severities=(1,), replicates=50), True, name)
+    plain = run.task(name).metrics()["test"]
+    assert facts["split"] == "test"
+    for key in ("accuracy", "auroc"):
+        assert facts["plain"][key]["value"] == pytest.approx(plain[key]["value"], abs=1e-9)
+    assert facts["plain"]["accuracy"]["k"] == plain["accuracy"]["k"]
+
+
+class LeftHalf(nn.Module):
+    """Logits (0, z) with z > 0 where the mean of the left half, in the network's units, is above zero."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        films = x.reshape(-1, 32, 40)
+        z = 50 * films[:, :, :20].mean((1, 2))
+        return torch.stack([torch.zeros_like(z), z], dim=1)
+
+
+def test_a_network_that_reads_the_left_half_only(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All is lost when that half is gone (every film looks the same to it), nothing when the other is."""
+    cases, split = run.cases(), run.split("binary")
+    pixels = Pixels((32, 40), mean=0.5, sd=0.25)
+    same = nn.Identity()
+    model = ChestModel(("normal", "pneumonia"), pixels, same, nn.Flatten(), same, LeftHalf())
+    chance = np.random.default_rng(0)
+    sick = dict(zip(cases.table["case_id"], (cases.table["label"] != "normal"), strict=True))
+
+    class Cache:
+        def __init__(self, used: Cases) -> None:
+            self.ids = list(used.table["case_id"])
+            grey = [180 if sick[case] else 60 for case in self.ids]
+            noise = chance.integers(-20, 20, (len(grey), 32, 40))
+            self.images = (np.array(grey)[:, None, None] + noise).astype(np.uint8)
+
+        def rows(self, wanted: list[str]) -> np.ndarray:
+            return np.array([self.ids.index(case) for case in wanted])
+
+    folder = run.task("binary")
+    monkeypatch.setattr(under_test.ImageCache, "of", lambda used, pixels: Cache(used))
+    monkeypatch.setattr(type(folder), "load_model", lambda self: model)
+    card = {**folder.card(), "threshold": {"value": 0.5}}
+    write_json(folder.card_file, card)
+    both = MissingChoice(corruptions=("left_gone", "right_gone"), severities=(3, 5), replicates=50)
+    facts = missing_pixels(folder, cases, split, task("binary", cases.labels), both, again=True)
+    assert facts["plain"]["accuracy"]["value"] == 1.0
+    assert facts["plain"]["auroc"]["value"] == 1.0
+    gone = facts["corruptions"]["left_gone"]["5"]
+    assert gone["auroc"]["value"] == 0.5  # every film gives the same answer, 'normal'
+    table, _ = held_out(cases, split, task("binary", cases.labels), both)
+    healthy = float((table["target"] == "normal").mean())
+    assert gone["accuracy"]["value"] == pytest.approx(healthy)
+    assert gone["change"]["value"] == pytest.approx(healthy - 1)
+    assert gone["change"]["high"] < 0
+    kept = facts["corruptions"]["right_gone"]
+    for severity in ("3", "5"):
+        assert kept[severity]["accuracy"]["value"] == kept[severity]["auroc"]["value"] == 1.0
+        assert kept[severity]["change"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+
+
+def test_calibration_error_by_hand() -> None:
+    stated = np.array([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6], [0.3, 0.7]])
+    target = np.array([0, 1, 1, 1])
+    # two bins: {0.6 right, 0.7 right} gap |0.65 - 1|; {0.8 wrong, 0.9 right} gap |0.85 - 0.5|
+    assert confidence_error(stated, target, bins=2)[0] == pytest.approx((2 * 0.35 + 2 * 0.35) / 4)
+    doubled = confidence_error(stated, target, np.array([[0.0, 4.0, 0.0, 0.0]]), bins=2)
+    assert doubled[0] == pytest.approx(0.8)  # only the sure mistake is drawn
+
+
+def test_goes_on_adds_points_and_measures_nothing_twice(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = measure(run, ONE, again=True)
+    calls = []
+    real = under_test.corrupt
+    monkeypatch.setattr(
+        under_test,
+        "corrupt",
+        lambda film, name, severity, *rest: (
+            calls.append((name, severity)) or real(film, name, severity, *rest)
+        ),
+    )
+    assert measure(run, ONE) == first
+    assert calls == []
+    more = measure(run, ONE.model_copy(update={"severities": (1, 3, 5)}))
+    assert set(calls) == {("left_gone", 3)}
+    assert more["corruptions"]["left_gone"]["5"] == first["corruptions"]["left_gone"]["5"]
+
+
+def test_a_study_keeps_what_was_measured_on_more_films(run: Run) -> None:
+    whole = measure(run, ONE, again=True)
+    assert measure(run, ONE.model_copy(update={"films": 5})) == whole
+    few = measure(run, ONE.model_copy(update={"films": 5}), again=True)
+    assert few["films"] <= 5
+    assert few["of_films"] == whole["films"]
+
+
+def test_at_most_so_many_films_and_every_class() -> None:
+    names = [f"c{i:03}" for i in range(100)]
+    table = pd.DataFrame(
+        {
+            "case_id": names,
+            "path": names,
+            "label": ["normal"] * 4 + ["pneumonia"] * 96,
+            "patient": names,
+            "split": "",
+            "digest": names,
+        }
+    )
+    cases = Cases.checked(table, "test", Path())
+    split = pd.Series("val", index=names)
+    chosen, part = held_out(cases, split, task("binary", cases.labels), MissingChoice(films=20))
+    assert part == "val"
+    assert len(chosen) <= 20
+    assert set(chosen["target"]) == {"normal", "pneumonia"}
+    again, _ = held_out(cases, split, task("binary", cases.labels), MissingChoice(films=20))
+    assert list(again["case_id"]) == list(chosen["case_id"])
+
+
+def test_an_unknown_corruption_is_one_sentence(run: Run, hilum) -> None:
+    with pytest.raises(RecipeError, match=r"'blurr' is not known; did you mean 'blur'[?]"):
+        measure(run, MissingChoice(corruptions=("blurr",)))
+    answer = hilum("missing", run.path, "--set", "severities=[6]")
+    assert answer.code == 2
+    assert "missing.severities.0 = 6 is not possible" in answer.err
+
+
+def test_other_weights_are_refused(run: Run) -> None:
+    measure(run, ONE)
+    folder = run.task("binary")
+    facts = read_json(folder.missing_file)
+    write_json(folder.missing_file, {**facts, "weights_digest": "other"})
+    with pytest.raises(RunError, match=r"other weights.*hilum missing"):
+        folder.missing()
+    assert measure(run, ONE)["weights_digest"] == folder.card()["weights_digest"]
+
+
+def test_the_command_prints_and_the_report_draws(run: Run, hilum) -> None:
+    answer = hilum("missing", run.path, "--set", "corruptions=[block, text]", "--set", "replicates=20")
+    assert answer.code == 0
+    assert "block" in answer.out
+    assert hilum("report", run.path).code == 0
+    page = run.report_file.read_text(encoding="utf-8")
+    section = page[page.index('<section id="missing">') :]
+    section = section[: section.index("</section>")]
+    assert section.count('class="drawing"') >= 4  # two corruptions, two tasks
+    for words in ("a block of 50 % of the film black", "letters of 20 % of the height", "calibration error"):
+        assert words in section
+
+
+def test_a_run_without_the_stage_says_how_to_make_it(run: Run) -> None:
+    for name in run.tasks:
+        run.task(name).missing_file.unlink()
+    section = missing_section(run)
+    assert section is not None
+    assert section.template == "missing.html"
+    assert dict(vars(section))["values"]["command"].startswith("hilum missing ")
