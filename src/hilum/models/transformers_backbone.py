@@ -48,7 +48,9 @@ def _on_grid(tokens: Tensor, size: tuple[int, int]) -> Tensor:
     """Tokens "batch tokens dim" as maps in the shape of the film; tokens in front that have no place are left
     out. ModelError when the number fits no grid of square patches."""
     count = tokens.shape[1]
-    for patch in range(1, min(size) + 1):
+    sides = range(1, min(size) + 1)
+    whole = [patch for patch in sides if size[0] % patch == size[1] % patch == 0]
+    for patch in [*whole, *sides]:  # patches that leave no border first
         rows, cols = size[0] // patch, size[1] // patch
         if count - 8 <= rows * cols <= count:  # at most a class token and seven registers
             return tokens[:, count - rows * cols :].transpose(1, 2).unflatten(2, (rows, cols))

@@ -126,12 +126,16 @@ def _doubt(ill: bool, sick: float, kind: str, p: float | None) -> str:
     """Why there is no answer; empty when there is one. `p` is given for a strange film only.
 
     >>> _doubt(True, 0.9, "virus", None), _doubt(False, 0.05, "virus", None)
-    ('', 'the models disagree: not sick (0.05), yet most likely virus')
+    ('', 'the models disagree: P(pneumonia) = 0.05 is below its threshold, yet virus is the likeliest kind')
     """
     if p is not None:
         return f"the film is unlike those that the models know (p = {p:.3f})"
     if ill != (kind != HEALTHY):
-        return f"the models disagree: {'sick' if ill else 'not sick'} ({sick:.2f}), yet most likely {kind}"
+        side = "above" if ill else "below"
+        return (
+            f"the models disagree: P(pneumonia) = {sick:.2f} is {side} its threshold, "
+            f"yet {kind} is the likeliest kind"
+        )
     return ""
 
 
