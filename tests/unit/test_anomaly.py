@@ -80,9 +80,11 @@ def test_unknown_names_are_answered_with_the_nearest() -> None:
         build("patch_memry", PIXELS)
     with pytest.raises(RecipeError, match=r"detector 'no.such' can't be loaded"):
         build("no.such", PIXELS)
-    with pytest.raises(RecipeError, match=r"features 'randm' are not known; did you mean 'random'?"):
+    with pytest.raises(RecipeError, match=r"feature network 'randm' is not known; did you mean 'random'?"):
         build("patch_memory", PIXELS, {"features": "randm"})
-    with pytest.raises(RecipeError, match=r"features 'pixels' have no option 'sid'; did you mean 'side'?"):
+    with pytest.raises(
+        RecipeError, match=r"feature network 'pixels' has no option 'sid'; did you mean 'side'?"
+    ):
         build("patch_memory", PIXELS, {"features": "pixels", "feature_options": {"sid": 4}})
     with pytest.raises(RecipeError, match="patch_memory: candidates is 10; choose 50 or more"):
         build("patch_memory", PIXELS, {"memory": 50, "candidates": 10})
@@ -90,7 +92,7 @@ def test_unknown_names_are_answered_with_the_nearest() -> None:
         build("patch_gaussian", PIXELS, {"neighbourhood": 2})
     with pytest.raises(RecipeError, match="detector 'patch_memory': an option has the wrong type"):
         build("patch_memory", PIXELS, {"memory": "many"})
-    with pytest.raises(RecipeError, match="features 'pixels': an option has the wrong type"):
+    with pytest.raises(RecipeError, match="feature network 'pixels': an option has the wrong type"):
         build("patch_memory", PIXELS, {"features": "pixels", "feature_options": {"side": "8"}})
     detector = build("patch_memory", PIXELS, {"layers": [3]})
     with pytest.raises(

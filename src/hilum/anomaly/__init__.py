@@ -13,12 +13,9 @@ A detector is fitted on `HealthyFilms`, which can't be made from a film with ano
 label and no sick film can take part, not even by mistake.
 """
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,10 +25,11 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
+from hilum.builders import built, find_build, with_build
 from hilum.data.cache import ImageCache
 from hilum.data.cases import HEALTHY
 from hilum.data.images import Pixels
-from hilum.errors import DataError, HilumError, ModelError, RecipeError, TrainingError, nearest
+from hilum.errors import DataError, HilumError, ModelError, TrainingError
 from hilum.files import digest, read_json, replacing, write_json
 
 FORMAT = 1
@@ -294,13 +292,7 @@ def names() -> list[str]:
     >>> "patch_memory" in names(), "coreset" in names()
     (True, False)
     """
-    found = []
-    for module in iter_modules(__path__):
-        if not module.ispkg:
-            maker = getattr(import_module(f"{__name__}.{module.name}"), "build", None)
-            if getattr(maker, "__module__", None) == f"{__name__}.{module.name}":
-                found.append(module.name)
-    return sorted(found)
+    return with_build(__name__, __path__)
 
 
 def build(name: str, pixels: Pixels, options: dict[str, Any] | None = None) -> Detector:
@@ -310,25 +302,9 @@ def build(name: str, pixels: Pixels, options: dict[str, Any] | None = None) -> D
     'patch_memory'
     """
     options = dict(options or {})
-    if "." not in name and name not in names():
-        raise RecipeError(f"detector {name!r} is not known", nearest(name, names()))
-    try:
-        maker = import_module(name if "." in name else f"{__name__}.{name}").build
-    except (ImportError, AttributeError) as error:
-        raise RecipeError(
-            f"detector {name!r} can't be loaded ({error})", "name a module with build()"
-        ) from None
-    known = list(inspect.signature(maker).parameters)[1:]
-    for key in options:
-        if key not in known:
-            raise RecipeError(f"detector {name!r} has no option {key!r}", nearest(key, known))
-    try:
-        with torch.random.fork_rng(devices=[]):  # first weights are drawn again in `fit`, from its seed
-            detector = maker(pixels, **options)
-    except TypeError as error:  # YAML can hold a word where a number is meant
-        raise RecipeError(
-            f"detector {name!r}: an option has the wrong type ({error})", "see its file"
-        ) from None
+    maker = find_build("detector", name, __name__, names(), options, given=1)
+    with torch.random.fork_rng(devices=[]):  # first weights are drawn again in `fit`, from its seed
+        detector = built("detector", name, maker, pixels, **options)
     detector.name, detector.options = name, options
     return detector
 

@@ -5,9 +5,7 @@ Every other file in this folder is one architecture. Its file name is its name i
 else's file in the same way.
 """
 
-import inspect
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
@@ -19,8 +17,9 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
+from hilum.builders import find_build
 from hilum.data.images import Pixels
-from hilum.errors import HilumError, ModelError, RecipeError, nearest
+from hilum.errors import HilumError, ModelError
 from hilum.files import digest, read_json, replacing, write_json
 
 FORMAT = 1
@@ -122,17 +121,7 @@ def check_choice(name: str, options: dict[str, Any]) -> None:
 
 
 def _maker(name: str, options: dict[str, Any]) -> Callable[..., ChestModel]:
-    if "." not in name and name not in names():
-        raise RecipeError(f"model {name!r} is not known", nearest(name, names()))
-    try:
-        maker = import_module(name if "." in name else f"{__name__}.{name}").build
-    except (ImportError, AttributeError) as error:
-        raise RecipeError(f"model {name!r} can't be loaded ({error})", "name a module with build()") from None
-    known = list(inspect.signature(maker).parameters)[2:]
-    for key in options:
-        if key not in known:
-            raise RecipeError(f"model {name!r} has no option {key!r}", nearest(key, known))
-    return maker
+    return find_build("model", name, __name__, names(), options, given=2)
 
 
 def parameters(model: nn.Module) -> int:

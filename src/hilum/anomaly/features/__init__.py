@@ -9,10 +9,7 @@ Every file in this folder with a `build` is one network; its file name is the va
 `trunk` is the small residual network that the untrained and the trained ones share.
 """
 
-import inspect
 from collections.abc import Sequence
-from importlib import import_module
-from pkgutil import iter_modules
 from typing import Any
 
 import torch
@@ -21,8 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hilum.anomaly import Advance, HealthyFilms
+from hilum.builders import built, find_build, with_build
 from hilum.data.images import Pixels
-from hilum.errors import RecipeError, nearest
+from hilum.errors import RecipeError
 
 
 class FeatureNet(nn.Module):
@@ -54,12 +52,7 @@ def names() -> list[str]:
     >>> "random" in names(), "trunk" in names()
     (True, False)
     """
-    found = []
-    for module in iter_modules(__path__):
-        maker = getattr(import_module(f"{__name__}.{module.name}"), "build", None)
-        if getattr(maker, "__module__", None) == f"{__name__}.{module.name}":
-            found.append(module.name)
-    return sorted(found)
+    return with_build(__name__, __path__)
 
 
 def build(name: str, pixels: Pixels, options: dict[str, Any] | None = None) -> FeatureNet:
@@ -70,24 +63,8 @@ def build(name: str, pixels: Pixels, options: dict[str, Any] | None = None) -> F
     [(2, 32, 16, 16), (2, 64, 8, 8), (2, 128, 4, 4)]
     """
     options = options or {}
-    if "." not in name and name not in names():
-        raise RecipeError(f"features {name!r} are not known", nearest(name, names()))
-    try:
-        maker = import_module(name if "." in name else f"{__name__}.{name}").build
-    except (ImportError, AttributeError) as error:
-        raise RecipeError(
-            f"features {name!r} can't be loaded ({error})", "name a module with build()"
-        ) from None
-    known = list(inspect.signature(maker).parameters)[1:]
-    for key in options:
-        if key not in known:
-            raise RecipeError(f"features {name!r} have no option {key!r}", nearest(key, known))
-    try:
-        return maker(pixels, **options)
-    except TypeError as error:  # YAML can hold a word where a number is meant
-        raise RecipeError(
-            f"features {name!r}: an option has the wrong type ({error})", "see their file"
-        ) from None
+    maker = find_build("feature network", name, __name__, names(), options, given=1)
+    return built("feature network", name, maker, pixels, **options)
 
 
 def chosen(maps: tuple[Tensor, ...], layers: Sequence[int] | None) -> tuple[Tensor, ...]:

@@ -1,0 +1,61 @@
+"""One file, one component: what a recipe names is a module with `build`, found by its name.
+
+Models, detectors and feature networks are all chosen so; a dotted name loads a component from elsewhere.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
+
+from hilum.errors import RecipeError, nearest
+
+
+def with_build(package: str, path: Iterable[str]) -> list[str]:
+    """The files of a package that define `build` themselves, sorted; helper files do not.
+
+    >>> import hilum.models
+    >>> "vgg" in with_build("hilum.models", hilum.models.__path__)
+    True
+    """
+    found = []
+    for module in iter_modules(path):
+        if not module.ispkg:
+            maker = getattr(import_module(f"{package}.{module.name}"), "build", None)
+            if getattr(maker, "__module__", None) == f"{package}.{module.name}":
+                found.append(module.name)
+    return sorted(found)
+
+
+def find_build(
+    kind: str, name: str, package: str, known: list[str], options: dict[str, Any], given: int
+) -> Callable[..., Any]:
+    """`build` of the module `name` of `package`, or of any module where the name has a dot.
+
+    `kind`: the word for error sentences; `given`: how many of its parameters come first and are no options.
+    RecipeError for an unknown name or option, with the nearest known one.
+    """
+    if "." not in name and name not in known:
+        raise RecipeError(f"{kind} {name!r} is not known", nearest(name, known))
+    try:
+        maker = import_module(name if "." in name else f"{package}.{name}").build
+    except (ImportError, AttributeError) as error:
+        raise RecipeError(
+            f"{kind} {name!r} can't be loaded ({error})", "name a module with build()"
+        ) from None
+    choices = list(inspect.signature(maker).parameters)[given:]
+    for key in options:
+        if key not in choices:
+            raise RecipeError(f"{kind} {name!r} has no option {key!r}", nearest(key, choices))
+    return maker
+
+
+def built(kind: str, name: str, maker: Callable[..., Any], *given: Any, **options: Any) -> Any:
+    """maker(*given, **options); a word where a number is meant (YAML can hold it) is a RecipeError."""
+    try:
+        return maker(*given, **options)
+    except TypeError as error:
+        raise RecipeError(
+            f"{kind} {name!r}: an option has the wrong type ({error})", "see its file"
+        ) from None
