@@ -155,7 +155,7 @@ def train_task(
         for name, part in rows.items()
     }
     _every_class(sets, one)
-    if recipe.training.balance == "shortcuts":
+    if recipe.training.balance == "shortcuts" or recipe.training.group_dro:
         kept = used.where(used.table["case_id"].isin(rows["train"]["case_id"]))
         sets["train"] = replace(sets["train"], alike=clusters(facts_table(kept)))
     val = rows["val"].reset_index(drop=True)

@@ -10,11 +10,13 @@ import pytest
 import yaml
 
 from hilum.compare import table, train
-from hilum.compare.folds import HELD, held_out, held_out_by_image
+from hilum.compare.folds import HELD, held_out, held_out_alike, held_out_by_image
 from hilum.compare.grid import Cell, grids, load_grid
 from hilum.data import decode
 from hilum.data.cases import Cases
+from hilum.data.shortcuts import NAMES
 from hilum.data.sources import open_source
+from hilum.data.split import split_cases
 from hilum.data.tasks import task
 from hilum.errors import DataError, RecipeError, RunError
 from hilum.run import ComparisonFolder
@@ -104,7 +106,7 @@ def test_a_fault_in_a_grid_names_key_and_remedy(name: str, tmp_path: Path) -> No
 def test_grids_that_come_with_the_package_are_valid() -> None:
     for name in grids():
         grid, cells = load_grid(name)
-        assert len(cells) > 1 and grid.seeds
+        assert cells and grid.seeds
     with pytest.raises(RecipeError, match="grid 'alternative' is not known; did you mean 'alternatives'"):
         load_grid("alternative")
 
@@ -260,12 +262,27 @@ def test_two_classes_keep_their_calls_when_thresholds_are_moved_to_one_half() ->
             "split": HELD,
         }
     )
+    rows["label"] = rows["target"]
     pooled = table.pooled([rows], ["normal", "pneumonia"])
     right = table.called_right(pooled, ["normal", "pneumonia"])
     assert right.sum() == int(((sick >= 0.62) == (rows["target"] == "pneumonia")).sum())
-    facts = pd.DataFrame([{"parameters": 1, "epochs": 1, "seconds": 1.0, **dict.fromkeys(table.SPREAD, 0.5)}])
-    figures = table.cell_figures(facts, pooled, task("binary", ["normal", "pneumonia"]), 0)
+    mine = pd.DataFrame([{"parameters": 1, "epochs": 1, "seconds": 1.0, **dict.fromkeys(table.SPREAD, 0.5)}])
+    films = pd.DataFrame({"case_id": rows["case_id"], **{name: chance.random(200) for name in NAMES}})
+    figures = table.cell_figures(mine, pooled, task("binary", ["normal", "pneumonia"]), films, 0)
     assert figures["pooled"]["accuracy"]["k"] == right.sum()
+    everyone = figures["shift"]["groups"][0]
+    assert (everyone["kind"], everyone["accuracy"]["k"]) == ("all", right.sum())
+
+
+def test_films_taken_alike_are_held_out_whole(phantom_data: Path) -> None:
+    cases = open_source(str(phantom_data))
+    outer = split_cases(cases, "acquisition", 0, fold=2, folds=3)
+    split = held_out_alike(cases, 0, 2, 3, 0.2)
+    assert set(split.of.index[split.of == HELD]) == set(outer.of.index[outer.of == "val"])
+    patient = cases.table.set_index("case_id")["patient"]
+    parts = [set(patient[split.of.index[split.of == part]]) for part in ("train", "val", HELD)]
+    assert all(parts)
+    assert not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
 
 
 def test_the_command_prints_the_table_and_refuses_faults(

@@ -69,6 +69,7 @@ def test_the_same_predictions_differ_by_nothing() -> None:
         {
             "case_id": [f"c{i}" for i in range(40)],
             "patient": [f"p{i // 2}" for i in range(40)],
+            "label": "normal",
             "target": np.where(chance.random(40) < 0.5, "normal", "pneumonia"),
             "prob_normal": 1 - sick,
             "prob_pneumonia": sick,

@@ -13,6 +13,7 @@ import hilum
 from hilum.data.images import Pixels
 from hilum.errors import ModelError, RecipeError
 from hilum.models import build, check_golden, load_model, parameters, save_model
+from hilum.models.resnet import BasicBlock, drop_paths
 
 THREE = ("normal", "bacteria", "virus")
 TWO = ("normal", "pneumonia")
@@ -231,3 +232,21 @@ def test_a_backbone_that_cannot_be_had_is_one_sentence(monkeypatch: pytest.Monke
         ModelError, match=r"'nobody/none' can't be had \(We couldn't connect to the hub\); check"
     ):
         build("transformers_backbone", TWO, Pixels(size=(64, 64)), {"source": "nobody/none"})
+
+
+def test_stochastic_depth_leaves_films_to_the_shortcut() -> None:
+    """In training a film passes by the shortcut alone with chance `drop_path`; the others are scaled up."""
+    torch.manual_seed(0)
+    ones = torch.ones(4000, 1, 1, 1)
+    dropped = drop_paths(ones, 0.25).flatten()
+    assert sorted(set(dropped.tolist())) == pytest.approx([0.0, 1 / 0.75])
+    assert float((dropped == 0).float().mean()) == pytest.approx(0.25, abs=0.03)
+    options = {"width": 4, "stages": [1, 1], "embedding": 8}
+    pixels, x = Pixels(size=(32, 32)), torch.randn(3, 1, 32, 32)
+    plain, deep = (build("resnet", ("a", "b"), pixels, {**options, "drop_path": p}) for p in (0.0, 0.5))
+    deep.load_state_dict(plain.state_dict())
+    rates = [one.drop_path for one in deep.modules() if isinstance(one, BasicBlock)]
+    assert rates == [0.25, 0.5]
+    torch.testing.assert_close(plain.eval()(x), deep.eval()(x), rtol=0, atol=0)
+    with pytest.raises(RecipeError, match="drop_path is 1; choose from 0 up to, not 1"):
+        build("resnet", ("a", "b"), pixels, {**options, "drop_path": 1.0})

@@ -22,6 +22,14 @@ def held_out(cases: Cases, seed: int, fold: int, folds: int, val_fraction: float
     return _with_inner(cases, outer, outer.of == "val", val_fraction)
 
 
+def held_out_alike(cases: Cases, seed: int, fold: int, folds: int, val_fraction: float) -> Split:
+    """A pseudo-shift: films that were taken alike (hilum.data.acquisition) are held out whole, the rest is
+    split by patient. Other films of the held-out patients are unused. DataError when a label is in one of the
+    parts only."""
+    outer = split_cases(cases, "acquisition", seed, fold=fold, folds=folds)
+    return _with_inner(cases, outer, outer.of == "val", val_fraction, "patient")
+
+
 def held_out_by_image(cases: Cases, seed: int, fold: int, folds: int, val_fraction: float) -> Split:
     """The same folds in size, but drawn by image within each label: films of one patient come to both sides.
     Leaky on purpose."""
@@ -34,13 +42,15 @@ def held_out_by_image(cases: Cases, seed: int, fold: int, folds: int, val_fracti
     return _with_inner(cases, outer, held, val_fraction)
 
 
-def _with_inner(cases: Cases, outer: Split, held: pd.Series, val_fraction: float) -> Split:
-    """The held-out films apart, and the others split by the same scheme into train and val."""
+def _with_inner(
+    cases: Cases, outer: Split, held: pd.Series, val_fraction: float, scheme: str | None = None
+) -> Split:
+    """The held-out films apart, and the others split into train and val, by the same scheme unless given."""
     inside = outer.of.isin(["train", "val"])
     rest_ids = set(outer.of.index[inside & ~held])
     rest = cases.where(cases.table["case_id"].isin(rest_ids))
     rest = Cases(rest.table.assign(split="train"), rest.source, rest.root, rest.notes)
-    inner = split_cases(rest, outer.scheme, outer.seed, val_fraction=val_fraction)
+    inner = split_cases(rest, scheme or outer.scheme, outer.seed, val_fraction=val_fraction)
     of = inner.of.reindex(outer.of.index).fillna("unused")
     of = of.mask(held, HELD).mask(outer.of == "test", "unused")
     note = f"A fold is held out; {inner.note} {outer.note}"

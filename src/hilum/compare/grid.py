@@ -3,6 +3,7 @@
     base: quick                      a preset or a recipe file
     task: etiology
     folds: 5                         patient-disjoint parts; each is held out once
+    scheme: patient                  or acquisition: the parts are films that were taken alike
     take_folds: [0]                  only these of them; default all
     seeds: [0, 1, 2]
     set: {pixels.size: [64, 64]}     for every cell
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from itertools import product
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -64,6 +65,7 @@ class Grid(BaseModel):
     base: str = "quick"
     task: str = "etiology"
     folds: int = Field(default=5, ge=2)
+    scheme: Literal["patient", "acquisition"] = "patient"
     take_folds: tuple[int, ...] | None = None
     split_seed: int = Field(default=0, ge=0)
     val_fraction: float = Field(default=0.15, gt=0, lt=1)

@@ -9,17 +9,18 @@ import pandas as pd
 
 from hilum.compare import table as t
 from hilum.compare import train
-from hilum.compare.folds import HELD, held_out
+from hilum.compare.folds import HELD, held_out, held_out_alike
 from hilum.compare.grid import Cell, Grid
 from hilum.compare.search import judge_with, search
 from hilum.data.cache import UnreadableFiles
 from hilum.data.cases import Cases
+from hilum.data.facts import facts_table
 from hilum.data.sources import open_source
 from hilum.data.split import Split
 from hilum.data.tasks import Task, task
 from hilum.errors import RunError
 from hilum.files import write_json, write_table
-from hilum.progress import say
+from hilum.progress import advancing, say
 from hilum.report.compared import build_comparison_page
 from hilum.run import ComparisonFolder
 
@@ -87,7 +88,8 @@ def read_cases(data: str, source: str | None, skip: bool, recipes: Iterable[Any]
 
 
 def _split(grid: Grid, cases: Cases, fold: int) -> Split:
-    return held_out(cases, grid.split_seed, fold, grid.folds, grid.val_fraction)
+    divide = held_out_alike if grid.scheme == "acquisition" else held_out
+    return divide(cases, grid.split_seed, fold, grid.folds, grid.val_fraction)
 
 
 def _same_data(folder: ComparisonFolder, cases: Cases, grid: Grid) -> None:
@@ -156,6 +158,8 @@ def write_results(
 ) -> dict[str, Any]:
     """Gathers what is finished into compare.csv, compare.json and the page."""
     rows, figures, tables = [], {}, {}
+    with advancing("what each film gives away without a lung") as advance:
+        facts = facts_table(cases, advance)
     for cell in wish.cells:
         trainings = [
             (seed, fold, train.training_of(cell, seed, fold, split, cases, one, folder.path, False))
@@ -171,7 +175,7 @@ def write_results(
         if whole:
             tables[cell.name] = t.pooled([train.predictions(one_) for _, _, one_, _ in known], one.classes)
         figures[cell.name] = t.cell_figures(
-            pd.DataFrame(mine), tables.get(cell.name), one, wish.grid.replicates
+            pd.DataFrame(mine), tables.get(cell.name), one, facts, wish.grid.replicates
         )
     against = t.choose_against(wish.grid.against, [cell.name for cell in wish.cells], figures)
     compared = t.tests(tables, against, one, wish.grid.replicates) if against else {}
@@ -182,7 +186,12 @@ def write_results(
         "task": one.name,
         "classes": list(one.classes),
         "data": {"given": wish.data, "source": cases.source, "digest": cases.digest, "n_cases": len(cases)},
-        "folds": {"of": wish.grid.folds, "held_out": list(splits), "seed": wish.grid.split_seed},
+        "folds": {
+            "of": wish.grid.folds,
+            "held_out": list(splits),
+            "seed": wish.grid.split_seed,
+            "scheme": wish.grid.scheme,
+        },
         "seeds": list(wish.grid.seeds),
         "replicates": wish.grid.replicates,
         "against": against,

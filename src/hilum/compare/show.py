@@ -13,6 +13,8 @@ HEAD = (
     "sd",
     "difference",
     "p (Holm)",
+    "matched",
+    "worst group",
     "parameters",
     "seconds",
     "trainings",
@@ -27,6 +29,10 @@ def comparison_text(result: Mapping[str, Any]) -> str:
     waiting = [cell["name"] for cell in result["cells"] if "spread" not in cell and not cell.get("error")]
     if result["against"]:
         lines.append(f"difference: accuracy minus that of {result['against']}, 95 % interval over patients")
+    if any(cell.get("shift") for cell in result["cells"]):
+        lines.append(
+            "matched, worst group: accuracy on pairs that the camera can't tell apart, and where it is lowest"
+        )
     if waiting:
         lines.append(f"not trained yet: {', '.join(waiting)}")
     return "\n".join([*lines, *failed])
@@ -49,10 +55,19 @@ def _row(cell: Mapping[str, Any]) -> tuple[str, ...]:
         _number(auroc["sd"]),
         gap,
         p,
+        *_camera(cell.get("shift")),
         f"{cell['parameters']:,}",
         f"{cell['seconds']:.1f}",
         f"{cell['trainings']}/{cell['expected']}",
     )
+
+
+def _camera(found: Mapping[str, Any] | None) -> tuple[str, str]:
+    """Accuracy on matched pairs and in the worst group."""
+    groups = found["groups"] if found else ()
+    matched = next((one["accuracy"]["value"] for one in groups if one["kind"] == "matched"), None)
+    worst = found["worst_group"] if found else None
+    return _number(matched), _number(worst["value"] if worst else None)
 
 
 def _number(value: float | None) -> str:

@@ -17,7 +17,8 @@ import pandas as pd
 from hilum.compare.folds import HELD
 from hilum.data.tasks import Task
 from hilum.evaluation import paired
-from hilum.evaluation.evaluate import evaluate
+from hilum.evaluation.evaluate import evaluate, predicted_classes
+from hilum.evaluation.shift import shift_figures
 
 SPREAD = ("accuracy", "balanced_accuracy", "auroc", "brier", "log_loss")
 
@@ -29,7 +30,7 @@ def pooled(tables: Sequence[pd.DataFrame], classes: Sequence[str]) -> pd.DataFra
     rows = rows[rows["split"] == HELD]
     columns = [*(f"prob_{name}" for name in classes), "threshold"]
     mean = rows.groupby("case_id", sort=True)[columns].mean()
-    facts = rows.drop_duplicates("case_id").set_index("case_id")[["patient", "target"]]
+    facts = rows.drop_duplicates("case_id").set_index("case_id")[["patient", "label", "target"]]
     return mean.join(facts).reset_index()
 
 
@@ -43,10 +44,10 @@ def called_right(table: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
 
 
 def cell_figures(
-    rows: pd.DataFrame, table: pd.DataFrame | None, task: Task, replicates: int
+    rows: pd.DataFrame, table: pd.DataFrame | None, task: Task, facts: pd.DataFrame, replicates: int
 ) -> dict[str, Any]:
     """What stands in the row of one cell. `rows`: its finished trainings in compare.csv; `table`: its pooled
-    predictions, None where a training is missing."""
+    predictions, None where a training is missing; `facts`: the facts table of all cases."""
     figures: dict[str, Any] = {
         "trainings": len(rows),
         "parameters": int(rows["parameters"].iloc[0]),
@@ -65,7 +66,17 @@ def cell_figures(
             "n_patients": block["n_patients"],
             **{name: block[name] for name in ("accuracy", "auroc")},
         }
+        figures["shift"] = camera_figures(shifted, task.classes, facts, replicates)
     return figures
+
+
+def camera_figures(
+    table: pd.DataFrame, classes: Sequence[str], facts: pd.DataFrame, replicates: int
+) -> dict[str, Any]:
+    """hilum.evaluation.shift of the pooled predictions: matched pairs, worst group, and the others."""
+    probabilities = table[[f"prob_{name}" for name in classes]].to_numpy()
+    asked = table.assign(split=HELD, predicted=predicted_classes(probabilities, classes))
+    return shift_figures(asked, HELD, facts, replicates)
 
 
 def at_half(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:

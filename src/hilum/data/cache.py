@@ -111,7 +111,8 @@ class ImageCache:
 def _key(cases: Cases, pixels: Pixels) -> str:
     """Neither mean, sd nor standardize: they act after the cache."""
     rows, cols = pixels.size
-    return digest("images", str(VERSION), str(rows), str(cols), pixels.fit, *cases.table["digest"])
+    levelled = [f"clahe {pixels.clahe:g}"] if pixels.clahe else []
+    return digest("images", str(VERSION), str(rows), str(cols), pixels.fit, *levelled, *cases.table["digest"])
 
 
 def _open(folder: Path, shape: tuple[int, ...]) -> np.memmap | None:

@@ -22,7 +22,8 @@ class Pixels:
     size: rows and columns. fit: 'squeeze' stretches to the size (as the seed report did), 'pad' keeps the
     aspect ratio and fills the rest with black. standardize: 'dataset' subtracts `mean` and divides by `sd`
     (both in units of the value range 0..1), 'image' does so with each image's own mean and sd, which makes
-    the network blind to exposure and contrast.
+    the network blind to exposure and contrast. clahe: clip limit of the adaptive histogram equalisation
+    that follows the resizing (Zuiderveld, Graphics Gems IV, 1994, 8 x 8 tiles); 0 leaves it out.
 
     >>> Pixels(size=(4, 6)).apply(np.zeros((8, 8), np.uint8)).shape
     torch.Size([1, 4, 6])
@@ -35,10 +36,12 @@ class Pixels:
     sd: float = 0.25
     channels: int = 1
     value_range: tuple[float, float] = (0.0, 1.0)
+    clahe: float = 0.0
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
         """Any grey image -> uint8 "rows cols" of the contract's size; this is what the cache stores."""
-        return resize(to_uint8(image), self.size, self.fit)
+        resized = resize(to_uint8(image), self.size, self.fit)
+        return equalised(resized, self.clahe) if self.clahe else resized
 
     def normalize(self, prepared: np.ndarray) -> np.ndarray:
         """uint8 "... rows cols" -> float32 of the same shape, in the units that the network sees."""
@@ -76,6 +79,21 @@ class Pixels:
             )
         except TypeError as error:
             raise DataError(f"the pixel contract can't be read ({error})", "write the model again") from None
+
+
+TILES = (8, 8)
+"""Rows and columns of tiles whose histograms are equalised."""
+
+
+def equalised(image: np.ndarray, clip: float) -> np.ndarray:
+    """uint8 "rows cols" with the histogram of each tile levelled, at most `clip` times as steep as an even
+    histogram would make it (CLAHE; Zuiderveld 1994).
+
+    >>> ramp = np.tile(np.arange(100, 164, dtype=np.uint8), (64, 1))
+    >>> int(np.ptp(equalised(ramp, 4.0))) > int(np.ptp(ramp))
+    True
+    """
+    return np.asarray(cv2.createCLAHE(clipLimit=clip, tileGridSize=TILES).apply(image))
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:

@@ -29,6 +29,8 @@ from hilum.report.wording import (
 )
 from hilum.run import ComparisonFolder
 
+FOLDS = {"patient": "patient-disjoint folds", "acquisition": "groups of films that were taken alike"}
+
 ALPHA = 0.05
 """A corrected p-value below this is called a difference."""
 
@@ -54,6 +56,7 @@ def comparison_section(folder: ComparisonFolder) -> Section:
             "drawing": _drawing(folder, cells, result),
             "measured": _measured(result),
             "against": result["against"],
+            "has_camera": any(cell.get("shift") for cell in cells),
             "has_test": any("test" in cell for cell in cells),
             "level": LEVEL,
             "command": _command(result, folder),
@@ -123,6 +126,7 @@ def _row(cell: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
         "auroc_interval": _interval("auroc", pooled),
         "brier": _mean_sd(spread["brier"], False),
         "test": _mean_sd(test["accuracy"], True) if test else NOTHING,
+        "camera": _camera(cell.get("shift")),
         "trainings": count(cell["trainings"]),
         "parameters": count(cell["parameters"]),
         "seconds": duration(cell["seconds"]),
@@ -139,6 +143,22 @@ def _mean_sd(entry: Mapping[str, float | None], share: bool) -> dict[str, str]:
     if sd is None:
         return {"value": said, "spread": "one training"}
     return {"value": said, "spread": f"sd {100 * sd:.1f} points" if share else f"sd {number(sd)}"}
+
+
+def _camera(found: Mapping[str, Any] | None) -> list[str]:
+    """What is left where the camera gives nothing away: matched pairs, and the worst group."""
+    if not found:
+        return []
+    said = [
+        f"matched pairs: {figure('accuracy', one['accuracy'])} ({of(one['accuracy'])}),"
+        f" {interval('accuracy', one['accuracy'])}"
+        for one in found["groups"]
+        if one["kind"] == "matched"
+    ]
+    worst = found["worst_group"]
+    if worst:
+        said.append(f"worst group: {figure('accuracy', worst)} ({of(worst)}; {worst['name']})")
+    return said
 
 
 def _interval(key: str, pooled: Mapping[str, Any] | None) -> str:
@@ -202,7 +222,7 @@ def _measured(result: Mapping[str, Any]) -> str:
         else "no recipe is complete"
     )
     return (
-        f"{films}; {folds['of']} patient-disjoint folds, {taken}, the same for every recipe;"
+        f"{films}; {folds['of']} {FOLDS[folds.get('scheme', 'patient')]}, {taken}, the same for every recipe;"
         f" {plural(len(seeds), 'seed')}; epoch and threshold chosen on other patients of the training part"
     )
 

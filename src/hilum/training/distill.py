@@ -56,6 +56,7 @@ def _seen(pixels: Pixels) -> tuple[Any, ...]:
         pixels.size,
         pixels.fit,
         pixels.standardize,
+        pixels.clahe,
         None if own else pixels.mean,
         None if own else pixels.sd,
     )

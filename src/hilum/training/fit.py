@@ -22,6 +22,7 @@ from hilum.models import ChestModel, build, save_model
 from hilum.progress import bar, say
 from hilum.run import TaskFolder
 from hilum.training.distill import load_teachers
+from hilum.training.group_dro import GroupWeights
 from hilum.training.loader import FilmSet, class_weights, loader
 from hilum.training.module import Classifier, Scorer
 from hilum.training.recipe import TaskRecipe
@@ -96,7 +97,8 @@ def fit_task(
         )
     asked = choice.distill.teachers if choice.distill else ()
     teachers = load_teachers(asked, task.classes, train.pixels, card)
-    module = Classifier(model, choice, len(train_loader) * choice.epochs, weights, score, teachers)
+    groups = GroupWeights.of(train.targets, train.alike, choice.group_dro) if choice.group_dro else None
+    module = Classifier(model, choice, len(train_loader) * choice.epochs, weights, score, teachers, groups)
     module.train_ids = list(train.case_ids)
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     keeper = Keeper(folder, choice.monitor, task.name, choice.epochs, len(train_loader), choice.batch_size)

@@ -24,7 +24,7 @@ class FilmSet:
     """The cases of one split: rows of a cache with their ids and targets, all in one order.
 
     `alike`: in which group of films taken alike each case is (hilum.data.acquisition), for balance
-    'shortcuts' only.
+    'shortcuts' and for group DRO only.
     """
 
     cache: ImageCache

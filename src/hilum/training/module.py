@@ -14,6 +14,7 @@ from torch.nn import functional
 from hilum.errors import TrainingError
 from hilum.models import ChestModel
 from hilum.training.distill import mean_logits, soft_loss
+from hilum.training.group_dro import GroupWeights
 from hilum.training.loader import Batch
 from hilum.training.recipe import Optimizer, Training
 
@@ -33,10 +34,12 @@ class Classifier(pl.LightningModule):
         weights: Tensor | None,
         score: Scorer,
         teachers: Sequence[ChestModel] = (),
+        groups: GroupWeights | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self.teachers = tuple(teachers)  # a tuple, so that checkpoints and averages leave them out
+        self.groups = groups
         self.training_choice = training
         self.steps = steps  # optimiser steps of the whole training, for the cosine
         self.score = score
@@ -68,7 +71,7 @@ class Classifier(pl.LightningModule):
         if share < 1:
             other = loss_per_case(logits, target[partner], self.training_choice, self.class_weights)
             losses = share * losses + (1 - share) * other
-        loss = losses.mean()
+        loss = losses.mean() if self.groups is None else self.groups(losses, position)
         choice = self.training_choice.distill
         if choice is not None:
             soft = mean_logits(self.teachers, _channels_last(mixed))

@@ -47,6 +47,7 @@ class PixelChoice(_Choice):
     size: tuple[int, int] = (224, 224)
     fit: Fit = "squeeze"
     standardize: Standardize = "dataset"
+    clahe: float = Field(default=0.0, ge=0, le=100, description="clip limit; 0: no CLAHE")
 
     @model_validator(mode="after")
     def _size_is_sensible(self) -> Self:
@@ -56,7 +57,7 @@ class PixelChoice(_Choice):
 
     def contract(self, mean: float, sd: float) -> Pixels:
         """The full contract, once mean and sd of the training cases are known."""
-        return Pixels(self.size, self.fit, self.standardize, round(mean, 6), round(sd, 6))
+        return Pixels(self.size, self.fit, self.standardize, round(mean, 6), round(sd, 6), clahe=self.clahe)
 
 
 class ModelChoice(_Choice):
@@ -102,6 +103,8 @@ class Training(_Choice):
 
     `mixup`: films and labels are mixed in pairs, with shares from Beta(mixup, mixup) (Zhang et al., ICLR
     2018). `balance`: 'shortcuts' draws films so that the label says nothing about how they were taken.
+    `group_dro`: step size with which weight moves to the groups (label and how the film was taken) that are
+    learnt worst (Sagawa et al., ICLR 2020); 0 weighs all films alike.
     """
 
     epochs: int = Field(ge=1)
@@ -112,6 +115,7 @@ class Training(_Choice):
     schedule: Schedule = Schedule()
     mixup: float = Field(default=0.0, ge=0)
     balance: Literal["none", "undersample", "weights", "sampler", "shortcuts"] = "none"
+    group_dro: float = Field(default=0.0, ge=0, le=1)
     distill: Distill | None = None
     ema: float | None = Field(default=None, gt=0, lt=1, description="decay of averaged weights")
     precision: Literal["auto", "fp32", "bf16"] = "auto"

@@ -184,6 +184,8 @@ def _measures(run: Run) -> list[str]:
             if pixels.get("standardize") == "image"
             else "brightness and contrast stay visible"
         )
+        if pixels.get("clahe"):
+            exposure = f"contrast is levelled tile by tile, and {exposure}"
         shape = (
             "films are squeezed to one size, so a film’s shape stays visible as texture"
             if pixels.get("fit") == "squeeze"

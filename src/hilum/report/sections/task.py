@@ -299,7 +299,9 @@ def _pixels(pixels: dict[str, Any]) -> str:
         " standard"
         " deviation of the training films (grey from 0 to 1)"
     )
-    return f"{rows} × {columns} (rows × columns), {fit}; {scale}"
+    clip = pixels.get("clahe")
+    levelled = f"; contrast levelled tile by tile (CLAHE, clip limit {clip:g})" if clip else ""
+    return f"{rows} × {columns} (rows × columns), {fit}{levelled}; {scale}"
 
 
 def _trained_on(card: dict[str, Any], training: dict[str, Any]) -> str:
