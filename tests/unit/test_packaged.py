@@ -3,20 +3,22 @@
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import yaml
 
 from hilum.anomaly import load_detector
 from hilum.errors import ModelError, RunError
 from hilum.evaluation.predict import predict_files
-from hilum.files import digest, read_arrays, read_json
+from hilum.files import digest, read_arrays, read_json, write_json
 from hilum.models import check_golden, load_model
 from hilum.run import Run
 from hilum.serving import pack
-from hilum.serving.pack import WEIGHTS, halved, pack_detector, pack_task
+from hilum.serving.pack import WEIGHTS, pack_detector, pack_task, rounded, to_int8
 from hilum.serving.predictor import UNKNOWN, Packaged, packaged, predict_packaged
 
 CARDS = {"binary": "model.json", "etiology": "model.json", "anomaly": "detector.json"}
@@ -128,13 +130,46 @@ def test_halving_rounds_the_weights_and_leaves_the_original(small_run: Run) -> N
         if "head.linear.weight" in model.state_dict()
         else None
     )
-    half = halved(model)
+    half = rounded(model, lambda tensor: tensor.half().float())
     for name, tensor in half.state_dict().items():
         if tensor.is_floating_point():
             np.testing.assert_array_equal(tensor.numpy(), tensor.half().float().numpy())
             assert not np.array_equal(tensor.numpy(), model.state_dict()[name].numpy()) or tensor.numel() < 9
             break
     assert before is None or bool((before == model.state_dict()["head.linear.weight"]).all())
+
+
+def test_int8_has_255_steps_per_channel(small_run: Run) -> None:
+    model = small_run.task("binary").load_model()
+    copy = rounded(model, to_int8)
+    for name, tensor in copy.state_dict().items():
+        original = model.state_dict()[name]
+        if tensor.ndim < 2:
+            assert bool((tensor == original).all())
+            continue
+        for mine, theirs in zip(tensor, original, strict=True):
+            assert len(mine.unique()) <= 255
+            assert float((mine - theirs).abs().max()) <= float(theirs.abs().max()) / 254 * 1.001
+
+
+def test_a_student_is_compared_with_its_teachers(small_run: Run, tmp_path: Path) -> None:
+    """A student that is its own only teacher answers as the teacher does; the card names no place."""
+    copy = tmp_path / "run"
+    shutil.copytree(small_run.path, copy)
+    run = Run(copy)
+    recipe = run.recipe()
+    place = str(small_run.path / "etiology")
+    recipe["tasks"]["etiology"]["training"]["distill"] = {"teachers": [place], "alpha": 0.7, "temperature": 2}
+    run.recipe_file.write_text(yaml.safe_dump(recipe))
+    card_file = run.task("etiology").card_file
+    card = read_json(card_file)
+    mark = card["weights_digest"]
+    write_json(card_file, {**card, "training": {**card["training"], "teachers": [mark]}})
+    packed = pack_task(run, "etiology", tmp_path / "out")
+    found = packed["distillation"]
+    assert found["right_by_teachers_together"] == found["right"] == found["right_by_each_teacher"][0]
+    assert found["teachers"] == packed["recipe_in_full"]["training"]["distill"]["teachers"] == [mark]
+    assert place not in json.dumps(packed)
 
 
 def test_packing_names_what_is_not_there(small_run: Run, tmp_path: Path) -> None:

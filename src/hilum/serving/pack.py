@@ -6,13 +6,18 @@ model.json becomes the full card: data with attribution, recipe, figures, limits
 """
 
 import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from torch import Tensor
 
 from hilum.anomaly import load_detector, save_detector
 from hilum.data.cache import ImageCache
@@ -20,7 +25,7 @@ from hilum.errors import DataError, RunError
 from hilum.evaluation.evaluate import predicted_classes
 from hilum.evaluation.stage import check_same_weights, predict_films, softmax
 from hilum.files import digest, read_json, replacing, write_arrays, write_json
-from hilum.models import ChestModel, build, golden_films, save_model
+from hilum.models import ChestModel, build, golden_films, load_model, save_model
 from hilum.run import Run
 
 WEIGHTS = Path(str(files("hilum"))) / "weights"
@@ -54,9 +59,10 @@ KNOWN_RATE = 0.03
 def pack_task(run: Run, task: str, out: Path) -> dict[str, Any]:
     """Writes the model of one task into `out`, in float16 with its full card; gives the card back.
 
-    The figures in the card are those of the held-out part in metrics.json. `half_precision` compares them
-    with what the stored weights answer on the same films. RunError when the task has not been evaluated with
-    the weights at hand.
+    The figures in the card are those of the held-out part in metrics.json. `half_precision` and
+    `int8_weights` compare them with what rounded weights answer, `distillation` with what the mean of the
+    teachers answers, if there were any. RunError when the task has not been evaluated with the weights at
+    hand; ModelError for a teacher that is gone.
     """
     if task not in run.tasks:
         raise RunError(f"{run.path} has no trained task {task!r}", "name another run or --task")
@@ -67,16 +73,20 @@ def pack_task(run: Run, task: str, out: Path) -> dict[str, Any]:
     if part is None:
         raise RunError(f"{folder.metrics_file} has figures of neither val nor test", "hilum evaluate RUN")
     model = folder.load_model()
-    half = halved(model)
+    half = rounded(model, lambda tensor: tensor.half().float())
+    films = _Films.of(run, task, part, model)
+    recipe = run.recipe()["tasks"][task]
     full = {
         **{name: value for name, value in card.items() if name not in ("format", "weights_digest")},
         "data": {**card.get("data", {}), "attribution": _attribution(run)},
-        "recipe_in_full": run.recipe()["tasks"][task],
+        "recipe_in_full": _without_places(recipe, card),
         "command": f"hilum train DATA --preset {run.facts()['preset']} --task {task}, with recipe_in_full",
         "made_with": {name: run.facts().get(name) for name in ("hilum", "commit", "versions", "finished")},
         "figures": {"part": part, **metrics[part]},
         "shortcuts": _shortcuts(run, task),
-        "half_precision": _compared(run, task, part, half),
+        "half_precision": films.compared(films.logits(half, "float16")),
+        "int8_weights": films.compared(films.logits(rounded(model, to_int8), "int8")),
+        "distillation": _distilled(recipe, films),
         "known_failures": LIMITS,
     }
     save_model(half, out, full)
@@ -84,18 +94,31 @@ def pack_task(run: Run, task: str, out: Path) -> dict[str, Any]:
     return read_json(out / "model.json")
 
 
-def halved(model: ChestModel) -> ChestModel:
-    """A copy whose weights went through float16 and back; it computes in float32."""
+def rounded(model: ChestModel, round_: Callable[[Tensor], Tensor]) -> ChestModel:
+    """A copy whose weights went through a smaller format and back; it computes in float32."""
     architecture = model.card["architecture"]
     copy = build(architecture["name"], model.classes, model.pixels, architecture.get("options"))
     copy.load_state_dict(
         {
-            name: tensor.half().float() if tensor.is_floating_point() else tensor
+            name: round_(tensor) if tensor.is_floating_point() else tensor
             for name, tensor in model.state_dict().items()
         }
     )
     copy.card = model.card
     return copy.eval().requires_grad_(False)
+
+
+def to_int8(tensor: Tensor) -> Tensor:
+    """Weights of layers rounded to 255 even steps per output channel (symmetric, Jacob et al., CVPR 2018);
+    biases and normalisation, a thousandth of all numbers, stay.
+
+    >>> to_int8(torch.tensor([[1.27, 0.004, -0.5]])).round(decimals=4).tolist()
+    [[1.27, 0.0, -0.5]]
+    """
+    if tensor.ndim < 2:
+        return tensor
+    step = tensor.abs().amax(dim=tuple(range(1, tensor.ndim)), keepdim=True).clamp(min=1e-12) / 127
+    return (tensor / step).round() * step
 
 
 def _store_half(folder: Path) -> None:
@@ -124,24 +147,67 @@ def _shortcuts(run: Run, task: str) -> dict[str, Any] | str | None:
     return (run.audit() or {}).get("joint", {}).get(task)
 
 
-def _compared(run: Run, task: str, part: str, half: ChestModel) -> dict[str, Any]:
-    """How many films of the part get the same name, and how many get the right one, before and after."""
-    cases = run.cases()
-    table = run.task(task).predictions()
-    rows = table[table["split"] == part].reset_index(drop=True)
-    cache = ImageCache.of(cases.where(cases.table["case_id"].isin(rows["case_id"])), half.pixels)
-    logits = predict_films(half, cache, cache.rows(rows["case_id"].tolist()), f"{task}: float16")
-    threshold = (half.card.get("threshold") or {}).get("value")
-    called = predicted_classes(softmax(logits), half.classes, threshold)
-    before = rows[[f"logit_{name}" for name in half.classes]].to_numpy(float)
-    right = int((called == rows["target"]).sum())
+@dataclass(frozen=True)
+class _Films:
+    """The held-out films of one part, as the network sees them, with what it said in float32."""
+
+    rows: pd.DataFrame
+    cache: ImageCache
+    task: str
+    model: ChestModel
+
+    @classmethod
+    def of(cls, run: Run, task: str, part: str, model: ChestModel) -> "_Films":
+        table = run.task(task).predictions()
+        rows = table[table["split"] == part].reset_index(drop=True)
+        cases = run.cases()
+        used = cases.where(cases.table["case_id"].isin(rows["case_id"]))
+        return cls(rows, ImageCache.of(used, model.pixels), task, model)
+
+    def logits(self, model: ChestModel, words: str) -> np.ndarray:
+        """ "films classes" of another network."""
+        return predict_films(
+            model, self.cache, self.cache.rows(self.rows["case_id"].tolist()), f"{self.task}: {words}"
+        )
+
+    def compared(self, logits: np.ndarray) -> dict[str, Any]:
+        """How many films get the same name, and how many get the right one, before and after."""
+        threshold = (self.model.card.get("threshold") or {}).get("value")
+        called = predicted_classes(softmax(logits), self.model.classes, threshold)
+        before = self.rows[[f"logit_{name}" for name in self.model.classes]].to_numpy(float)
+        return {
+            "films": len(self.rows),
+            "same_answer": int((called == self.rows["predicted"]).sum()),
+            "right": int((called == self.rows["target"]).sum()),
+            "right_in_float32": int((self.rows["predicted"] == self.rows["target"]).sum()),
+            "largest_difference_of_a_logit": float(np.abs(logits - before).max()),
+        }
+
+
+def _distilled(recipe: dict[str, Any], films: _Films) -> dict[str, Any] | None:
+    """What the mean of the teachers' logits answers on the same films, by the student's threshold."""
+    choice = recipe["training"].get("distill")
+    if not choice:
+        return None
+    teachers = [load_model(place) for place in choice["teachers"]]
+    each = [films.logits(teacher, f"teacher {i + 1}") for i, teacher in enumerate(teachers)]
+    together = films.compared(np.mean(each, axis=0))
     return {
-        "films": len(rows),
-        "same_answer": int((called == rows["predicted"]).sum()),
-        "right": right,
-        "right_in_float32": int((rows["predicted"] == rows["target"]).sum()),
-        "largest_difference_of_a_logit": float(np.abs(logits - before).max()),
+        "teachers": [teacher.card["weights_digest"] for teacher in teachers],
+        "films": together["films"],
+        "right_by_teachers_together": together["right"],
+        "right_by_each_teacher": [films.compared(one)["right"] for one in each],
+        "right": together["right_in_float32"],
     }
+
+
+def _without_places(recipe: dict[str, Any], card: dict[str, Any]) -> dict[str, Any]:
+    """Teachers by the digest of their weights: where they lay is nobody's business."""
+    choice = recipe["training"].get("distill")
+    if not choice:
+        return recipe
+    named = {**choice, "teachers": card["training"]["teachers"]}
+    return {**recipe, "training": {**recipe["training"], "distill": named}}
 
 
 def pack_detector(run: Run, row: str, out: Path) -> dict[str, Any]:
@@ -206,9 +272,7 @@ def pack_detector(run: Run, row: str, out: Path) -> dict[str, Any]:
     return read_json(out / "detector.json")
 
 
-def _tensor(films: np.ndarray) -> Any:
-    import torch
-
+def _tensor(films: np.ndarray) -> Tensor:
     return torch.from_numpy(films)[:, None]
 
 
