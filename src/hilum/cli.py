@@ -271,6 +271,9 @@ def missing(
     classes: Annotated[
         bool, typer.Option("--classes", help="Instead: a network that never saw the last class.")
     ] = False,
+    training: Annotated[
+        bool, typer.Option("--training", help="Instead: a network trained with and without spoilt films.")
+    ] = False,
     again: Annotated[bool, typer.Option("--again", help="Also what is there already.")] = False,
 ) -> None:
     """Held-out films with pixels missing or spoilt; or labels, or a whole class, missing in training."""
@@ -278,12 +281,14 @@ def missing(
     from hilum.run import Run
     from hilum.study import missing_run
 
+    asked = {"labels": labels, "classes": classes, "training": training}
+    kinds = [name for name, wanted in asked.items() if wanted] or ["pixels"]
     opened = Run(run)
     try:
-        missing_run(opened, change or [], again, labels, classes)
+        missing_run(opened, change or [], again, kinds)
     except KeyboardInterrupt:
         raise HilumInterrupt("stopped; the same command goes on with what is there") from None
-    print(missing_table(opened, pixels=not (labels or classes), labels=labels, classes=classes))
+    print(missing_table(opened, kinds))
 
 
 @app.command(epilog=_example("hilum compare path/to/chest_xray --grid alternatives --out runs/alternatives"))

@@ -233,6 +233,7 @@ class TaskFolder:
         self.missing_file = self.path / "missing.json"
         self.labels_file = self.path / "labels.json"
         self.classes_file = self.path / "classes.json"
+        self.training_file = self.path / "training.json"
         self.trust_file = self.path / "trust.json"
         self.embeddings = EmbeddingFolder(self.path / "embeddings")
         self.attributions = AttributionFolder(self.path / "attributions")

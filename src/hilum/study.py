@@ -213,10 +213,11 @@ def missing_stage(
 
 
 def missing_run(
-    run: Run, changes: Sequence[str] = (), again: bool = False, labels: bool = False, classes: bool = False
+    run: Run, changes: Sequence[str] = (), again: bool = False, kinds: Sequence[str] = ("pixels",)
 ) -> None:
-    """`hilum missing`: every task with every corruption at every severity, unless changed; or, with `labels`
-    or `classes`, the task with the most classes with labels or a class missing."""
+    """`hilum missing`: `kinds` of what is missing. "pixels": every task with every corruption at every
+    severity, unless changed; "labels", "classes", "training": the task with the most classes with labels or a
+    class missing, or trained for spoilt films."""
     from hilum.training.recipe import checked, override
 
     if not run.tasks:
@@ -226,21 +227,27 @@ def missing_run(
         override(values, f"missing.{item}")
     choice = checked(values, str(run.recipe_file)).missing or MissingChoice()
     cases = run.cases()
-    for name in run.tasks if not (labels or classes) else run.tasks[-1:]:
-        one, folder, split = task(name, cases.labels), run.task(name), run.split(name)
-        if labels:
-            from hilum.evaluation.missing_labels import missing_labels
-
-            with _stage(run, f"missing labels {name}"):
-                missing_labels(folder, cases, split, one, choice, again)
-        if classes:
-            from hilum.evaluation.missing_classes import missing_classes
-
-            with _stage(run, f"missing classes {name}"):
-                missing_classes(folder, run.anomaly, cases, split, one, choice, again)
-        if not (labels or classes):
+    if "pixels" in kinds:
+        for name in run.tasks:
             with _stage(run, f"missing {name}"):
-                missing_stage(run, name, cases, one, choice, again)
+                missing_stage(run, name, cases, task(name, cases.labels), choice, again)
+    name = run.tasks[-1]
+    one, folder, split = task(name, cases.labels), run.task(name), run.split(name)
+    if "labels" in kinds:
+        from hilum.evaluation.missing_labels import missing_labels
+
+        with _stage(run, f"missing labels {name}"):
+            missing_labels(folder, cases, split, one, choice, again)
+    if "classes" in kinds:
+        from hilum.evaluation.missing_classes import missing_classes
+
+        with _stage(run, f"missing classes {name}"):
+            missing_classes(folder, run.anomaly, cases, split, one, choice, again)
+    if "training" in kinds:
+        from hilum.evaluation.missing_training import missing_training
+
+        with _stage(run, f"missing training {name}"):
+            missing_training(folder, cases, split, one, choice, again)
 
 
 def trust_stage(run: Run, name: str, cases: Cases, recipe: StudyRecipe, again: bool) -> None:

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,15 +13,18 @@ from hypothesis import strategies as st
 
 from hilum.data.augment import Augment
 from hilum.data.images import Pixels
+from hilum.data.sources import open_source
+from hilum.data.split import split_cases
 from hilum.data.tasks import task
 from hilum.errors import DataError
 from hilum.evaluation import missing_labels as under_test
 from hilum.evaluation.missing_classes import left_out, missing_classes
 from hilum.evaluation.missing_labels import WAYS, labelled_patients, missing_labels
+from hilum.evaluation.missing_training import missing_training
 from hilum.models import ChestModel, build
-from hilum.run import Run
+from hilum.run import Run, TaskFolder
 from hilum.training.loader import FilmSet
-from hilum.training.recipe import MissingChoice
+from hilum.training.recipe import MissingChoice, SpoiltChoice
 from hilum.training.selfsupervised import pretrain, simsiam_loss, train_briefly
 
 CHOICE = MissingChoice.model_validate(
@@ -37,6 +41,9 @@ CHOICE = MissingChoice.model_validate(
             "pretrain_batch_size": 8,
         },
         "classes": {"steps": 2},
+        "training": {"steps": 2, "seeds": 2},
+        "corruptions": ["block", "blur"],
+        "severities": [1, 5],
     }
 )
 
@@ -229,12 +236,14 @@ def test_the_commands_print_and_the_report_draws(run: Run, hilum) -> None:
     one = task("etiology", cases.labels)
     missing_labels(run.task("etiology"), cases, split, one, CHOICE)
     missing_classes(run.task("etiology"), run.anomaly, cases, split, one, CHOICE)
+    missing_training(run.task("etiology"), cases, split, one, CHOICE)
     from hilum.evaluation.show import missing_table
     from hilum.report.sections.missing import missing
 
-    printed = missing_table(run, pixels=False, labels=True, classes=True)
+    printed = missing_table(run, ["labels", "classes", "training"])
     assert "virus called normal" in printed
     assert "scratch" in printed
+    assert "some spoilt" in printed
     section = missing(run)
     assert section is not None
     said = section.values  # noqa: PD011, this is no table
@@ -242,3 +251,56 @@ def test_the_commands_print_and_the_report_draws(run: Run, hilum) -> None:
     assert said["classes"]["lead"].startswith("A network that never saw virus calls ")
     assert "<svg" in said["labels"]["drawing"]
     assert "<svg" in said["classes"]["drawing"]
+    assert "kinds of spoilt films" in said["training"]["lead"]
+    assert [drawing.count("<svg") for drawing, _ in said["training"]["panels"]] == [1, 1]
+    assert len(said["training"]["rows"]) == 1 + 2 * 2
+
+
+# -- training for spoilt films -------------------------------------------------------------------------------
+
+
+def test_only_the_second_network_learns_from_spoilt_films(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    cases, split = run.cases(), run.split("etiology")
+    one = task("etiology", cases.labels)
+    shares: list[float] = []
+    real = under_test.train_briefly
+    monkeypatch.setattr(
+        under_test,
+        "train_briefly",
+        lambda m, f, augment, *r: (shares.append(augment.corrupt), real(m, f, augment, *r)),
+    )
+    facts = missing_training(run.task("etiology"), cases, split, one, CHOICE)
+    assert shares == [0.0, 0.0, 0.5, 0.5]
+    assert set(facts["corruptions"]) == {"block", "blur"} and set(facts["corruptions"]["blur"]) == {"1", "5"}
+    for point in (facts["plain"], facts["corruptions"]["block"]["5"]):
+        whole, spoilt = point["whole"], point["spoilt"]
+        assert np.mean(whole["seeds"]) == pytest.approx(whole["accuracy"]["value"])
+        assert point["gain"]["value"] == pytest.approx(
+            spoilt["accuracy"]["value"] - whole["accuracy"]["value"]
+        )
+    shares.clear()
+    assert missing_training(run.task("etiology"), cases, split, one, CHOICE) == facts
+    assert not shares
+
+
+def test_a_network_that_learnt_from_spoilt_films_reads_them_better(tmp_path: Path) -> None:
+    """Classes told apart by brightness alone: a network that knows whole films fails where pixels are black."""
+    chance = np.random.default_rng(0)
+    for number in range(60):
+        label = "normal" if number % 2 else "virus"
+        film = chance.integers(60, 100, (40, 40)) + (60 if label == "virus" else 0)
+        path = tmp_path / label / f"p{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(path), film.astype(np.uint8))
+    cases = open_source(str(tmp_path), "folder")
+    split = split_cases(cases, "patient", 0, val_fraction=0.5, test_fraction=0.2).of
+    choice = CHOICE.model_copy(
+        update={
+            "training": SpoiltChoice(steps=60, seeds=1, share=0.8),
+            "corruptions": ("random_pixels",),
+            "severities": (5,),
+        }
+    )
+    folder = TaskFolder(tmp_path / "binary")
+    facts = missing_training(folder, cases, split, task("binary", cases.labels), choice)
+    assert facts["corruptions"]["random_pixels"]["5"]["gain"]["value"] > 0.2

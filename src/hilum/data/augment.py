@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from hilum.data.robustness import CORRUPTIONS
+
 Generator = np.random.Generator
 
 
@@ -29,6 +31,7 @@ class Augment(BaseModel):
     noise: float = Field(default=0.0, ge=0, le=1, description="noise of up to this sd, in units of 0..1")
     jpeg: float = Field(default=0.0, ge=0, lt=1, description="JPEG of quality 100 down to 100 (1 - this)")
     cutout: float = Field(default=0.0, ge=0, lt=1, description="black square of up to this share of a side")
+    corrupt: float = Field(default=0.0, ge=0, le=1, description="probability of one of hilum.data.robustness")
     flip: float = Field(default=0.0, ge=0, le=1, description="probability of a left-right flip")
 
     @property
@@ -48,7 +51,10 @@ class Augment(BaseModel):
             image = _as_jpeg(image, self.jpeg, chance)
         if self.cutout:
             image = _cut_out(image, self.cutout, chance)
-        return np.clip(image, 0.0, 1.0)
+        image = np.clip(image, 0.0, 1.0)
+        if self.corrupt and chance.random() < self.corrupt:
+            image = _spoil(image, chance)
+        return image
 
     def _place(self, image: np.ndarray, chance: Generator) -> np.ndarray:
         """Rotation, shift, zoom, aspect, crop and flip as one affine map, so pixels are interpolated once."""
@@ -95,6 +101,13 @@ class Augment(BaseModel):
             sd = np.float32(chance.uniform(0, self.noise))
             image = image + sd * chance.standard_normal(image.shape, dtype=np.float32)
         return image
+
+
+def _spoil(image: np.ndarray, chance: Generator) -> np.ndarray:
+    """One corruption at one severity, each as likely as the others."""
+    one = CORRUPTIONS[list(CORRUPTIONS)[chance.integers(len(CORRUPTIONS))]]
+    grey = np.rint(255 * image).astype(np.uint8)
+    return one.apply(grey, chance.choice(one.strengths), chance).astype(np.float32) / np.float32(255)
 
 
 def _as_jpeg(image: np.ndarray, share: float, chance: Generator) -> np.ndarray:

@@ -164,8 +164,20 @@ class Bench:
         weights: Mapping[str, torch.Tensor] | None = None,
         advance: Advance | None = None,
     ) -> np.ndarray:
-        """A network of these classes, trained on these rows of `train`; probabilities of the held-out
-        films."""
+        """`fitted`, and its probabilities of the held-out films."""
+        model = self.fitted(classes, rows, steps, seed, weights, advance)
+        return softmax(logits_of_films(model, self.shown))
+
+    def fitted(
+        self,
+        classes: Sequence[str],
+        rows: np.ndarray,
+        steps: int,
+        seed: int,
+        weights: Mapping[str, torch.Tensor] | None = None,
+        advance: Advance | None = None,
+    ) -> ChestModel:
+        """A network of these classes, trained on these rows of `train`."""
         model = self._new(seed, classes)
         if weights is not None:
             model.load_state_dict({**model.state_dict(), **weights})
@@ -173,7 +185,7 @@ class Bench:
         targets = pd.Index(list(classes)).get_indexer(pd.Index(self.train["target"].iloc[rows]))
         films = replace(self.films(rows), targets=targets.astype(np.int64))
         train_briefly(model, films, choice.augment, steps, choice.batch_size, choice.lr, seed, advance)
-        return softmax(logits_of_films(model, self.shown))
+        return model
 
     def hits(self, probabilities: np.ndarray) -> np.ndarray:
         return (probabilities.argmax(1) == self.truth).astype(np.float64)
@@ -254,17 +266,17 @@ def _curve(
                 "fraction": fraction,
                 "patients": found[0]["patients"],
                 "films": round(float(np.mean([one["films"] for one in found]))),
-                "accuracy": _mean(hits[way].mean(0), work, choice),
+                "accuracy": mean_with_interval(hits[way].mean(0), work, choice),
                 "seeds": hits[way].mean(1).tolist(),
                 "auroc": float(np.mean([_area(one, work.truth) for one in probabilities])),
             }
             if way != "scratch":
-                entry["gain"] = _mean(hits[way].mean(0) - hits["scratch"].mean(0), work, choice)
+                entry["gain"] = mean_with_interval(hits[way].mean(0) - hits["scratch"].mean(0), work, choice)
             curve[way].append(entry)
     return curve
 
 
-def _mean(values: np.ndarray, work: Bench, choice: MissingChoice) -> dict[str, float]:
+def mean_with_interval(values: np.ndarray, work: Bench, choice: MissingChoice) -> dict[str, float]:
     """The mean over the held-out films with its interval over patients."""
     entry = {"value": float(values.mean())}
     if choice.replicates:

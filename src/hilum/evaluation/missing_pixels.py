@@ -16,12 +16,12 @@ import pandas as pd
 
 from hilum.data.cache import ImageCache
 from hilum.data.cases import Cases
+from hilum.data.robustness import CORRUPTIONS, corrupt
 from hilum.data.split import used_cases
 from hilum.data.tasks import Task
 from hilum.errors import DataError, RecipeError, RunError, nearest
 from hilum.evaluation.evaluate import evaluate, predicted_classes
 from hilum.evaluation.intervals import bootstrap, percentile_interval
-from hilum.evaluation.robustness import CORRUPTIONS, corrupt
 from hilum.evaluation.stage import BATCH, softmax
 from hilum.files import digest, write_json
 from hilum.models import ChestModel

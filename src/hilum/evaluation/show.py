@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from hilum.evaluation.answer import answer_text, notes
@@ -65,17 +66,20 @@ def _shifted(blocks: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     return [*rows, ("worst group", *said)]
 
 
-def missing_table(run: Run, pixels: bool, labels: bool, classes: bool) -> str:
-    """What `hilum missing` has found, a line per corruption and severity, per fraction, or per answer."""
+def missing_table(run: Run, kinds: Sequence[str]) -> str:
+    """What `hilum missing` has found of pixels, labels, classes or training: a line per corruption and
+    severity, per fraction, or per answer."""
     lines: list[str] = []
     for name in run.tasks:
         folder = run.task(name)
-        if pixels:
+        if "pixels" in kinds:
             lines += [f"{name}: pixels missing", *_pixels(folder.missing()), ""]
-        if labels and folder.labels_file.exists():
+        if "labels" in kinds and folder.labels_file.exists():
             lines += [f"{name}: labels missing", *_labels(read_json(folder.labels_file)), ""]
-        if classes and folder.classes_file.exists():
+        if "classes" in kinds and folder.classes_file.exists():
             lines += [f"{name}: a class missing", *_classes(read_json(folder.classes_file)), ""]
+        if "training" in kinds and folder.training_file.exists():
+            lines += [f"{name}: trained for spoilt films", *_training(read_json(folder.training_file)), ""]
     return "\n".join(lines).rstrip()
 
 
@@ -94,6 +98,17 @@ def _labels(facts: dict[str, Any]) -> list[str]:
     for entries in zip(*facts["curve"].values(), strict=True):
         cells = (figure(one["accuracy"]) for one in entries)
         rows.append((str(entries[0]["patients"]), str(entries[0]["films"]), *cells))
+    return columns(rows)
+
+
+def _training(facts: dict[str, Any]) -> list[str]:
+    rows: list[tuple[str, ...]] = [("corruption", "severity", "whole films", "some spoilt", "gain")]
+    points = [("none", "0", facts["plain"])]
+    for corruption, found in facts["corruptions"].items():
+        points += [(corruption, severity, point) for severity, point in sorted(found.items())]
+    for corruption, severity, point in points:
+        cells = (figure(entry) for entry in (point["whole"]["accuracy"], point["spoilt"]["accuracy"]))
+        rows.append((corruption, severity, *cells, figure(point["gain"])))
     return columns(rows)
 
 

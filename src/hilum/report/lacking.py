@@ -1,4 +1,4 @@
-"""Missing labels and missing classes: two drawings and the words beside them."""
+"""Missing labels, missing classes, training for spoilt films: drawings and the words beside them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from hilum.data.robustness import CORRUPTIONS
 from hilum.report.figures import FAINT, in_style, look, new_figure, svg
+from hilum.report.severities import pair
 from hilum.report.wording import count, listing, number, of, percent, plural, split_name
 
 WAYS = {
@@ -105,6 +107,90 @@ def _interval(entry: Mapping[str, Any]) -> str:
     if entry.get("low") is None:
         return ""
     return f"{100 * entry['low']:.1f} to {percent(entry['high'])}"
+
+
+# -- training for spoilt films -----------------------------------------------------------------------------
+
+
+def training_values(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """A panel with its sentence per corruption, the lead and the table, from training.json."""
+    choices = facts["choices"]
+    return {
+        "lead": _training_lead(facts),
+        "panels": [
+            (
+                pair(
+                    _severities(facts, name), CORRUPTIONS[name].title, facts["guessing"], f"training-{name}"
+                ),
+                _training_sentence(facts, name),
+            )
+            for name in facts["corruptions"]
+        ],
+        "caption": (
+            f"{plural(facts['films'], split_name(facts['split']) + ' film')} of"
+            f" {plural(facts['patients'], 'patient')}. Blue with circles: a small network at"
+            f" {choices['size'][0]} px trained on films as they are; green, dashed, with triangles: the same"
+            f" with {percent(choices['share'], 0)} of its training films spoilt, in any of these ways. Mean"
+            f" over {plural(choices['seeds'], 'training')} of {count(choices['steps'])} steps; bands: 95 %"
+            f" intervals from {facts['replicates']} bootstrap samples over patients. Dotted: what naming the"
+            " commonest class earns."
+        ),
+        "rows": [_training_row("as it is", facts["plain"])]
+        + [
+            _training_row(f"{severity}: {CORRUPTIONS[name].strength(severity)}", point)
+            for name in facts["corruptions"]
+            for severity, point in _severities(facts, name)[1:]
+        ],
+    }
+
+
+def _severities(facts: Mapping[str, Any], name: str) -> list[tuple[int, dict[str, Any]]]:
+    points = sorted((int(severity), point) for severity, point in facts["corruptions"][name].items())
+    return [(0, facts["plain"]), *points]
+
+
+def _training_lead(facts: Mapping[str, Any]) -> str:
+    ends = {name: _severities(facts, name)[-1][1]["gain"] for name in facts["corruptions"]}
+    helped = sum((gain.get("low") or 0) > 0 for gain in ends.values())
+    cost = facts["plain"]
+    return (
+        f"Spoilt films in training raise the accuracy measurably for {helped} of"
+        f" {plural(len(ends), 'kind')} of spoilt films at the highest severity; films as they are go from"
+        f" {percent(cost['whole']['accuracy']['value'])} to {percent(cost['spoilt']['accuracy']['value'])}"
+        f" ({_points(cost['gain'])})."
+    )
+
+
+def _training_sentence(facts: Mapping[str, Any], name: str) -> str:
+    severity, point = _severities(facts, name)[-1]
+    whole, spoilt = point["whole"], point["spoilt"]
+    return (
+        f"With {CORRUPTIONS[name].strength(severity)}: {percent(whole['accuracy']['value'])} without"
+        f" training for it, {percent(spoilt['accuracy']['value'])} with ({_points(point['gain'])});"
+        f" calibration error {percent(whole['ece'])} and {percent(spoilt['ece'])}."
+    )
+
+
+def _points(gain: Mapping[str, Any]) -> str:
+    """A paired difference in points, with its interval."""
+    said = f"{100 * gain['value']:+.1f} points"
+    if gain.get("low") is not None:
+        said += f", {100 * gain['low']:+.1f} to {100 * gain['high']:+.1f}"
+    return said.replace("-", "−")
+
+
+def _training_row(name: str, point: Mapping[str, Any]) -> dict[str, str]:
+    whole, spoilt = point["whole"], point["spoilt"]
+    return {
+        "name": name,
+        "whole": percent(whole["accuracy"]["value"]),
+        "whole_interval": _interval(whole["accuracy"]),
+        "whole_error": percent(whole["ece"]),
+        "spoilt": percent(spoilt["accuracy"]["value"]),
+        "spoilt_interval": _interval(spoilt["accuracy"]),
+        "spoilt_error": percent(spoilt["ece"]),
+        "gain": _points(point["gain"]),
+    }
 
 
 # -- classes -----------------------------------------------------------------------------------------------

@@ -12,8 +12,10 @@ from hilum.report.wording import percent
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+WHOLE, SPOILT = ("#0072B2", "o", "-"), ("#009E73", "^", "--")
 ACCURACY, ERROR = ("#0072B2", "o", "-"), ("#D55E00", "s", "--")
-"""Colour (Okabe and Ito), marker and line of the two curves."""
+"""Colour (Okabe and Ito), marker and line of two curves: trained on whole films or with spoilt ones among
+them; accuracy and calibration error."""
 
 PANEL = (2.45, 1.95)
 
@@ -47,6 +49,28 @@ def panel(points: Sequence[Point], title: str, guessing: float, name: str) -> Ma
         f"severity {point.severity}: accuracy {percent(point.accuracy.get('value'))}, calibration error"
         f" {percent(point.error.get('value'))}"
         for point in points
+    )
+    return svg(figure, name, f"{title}. {spoken}")
+
+
+@in_style
+def pair(points: Sequence[tuple[int, dict[str, Any]]], title: str, guessing: float, name: str) -> Markup:
+    """Accuracy in percent of a network trained on whole films and of one trained with spoilt films among
+    them, each with its band. `points`: severity and entry of training.json."""
+    figure = new_figure(*PANEL)
+    axes = figure.subplots()
+    axes.axhline(100 * guessing, color=FAINT, linewidth=0.9, linestyle=":")
+    severities = [severity for severity, _ in points]
+    for way, style in (("whole", WHOLE), ("spoilt", SPOILT)):
+        _curve(axes, severities, [point[way]["accuracy"] for _, point in points], style)
+    axes.set(xlim=(-0.2, 5.2), ylim=(-2, 102), xlabel="severity", ylabel="%")
+    axes.set_xticks(range(6))
+    axes.set_yticks([0, 25, 50, 75, 100])
+    axes.set_title(title)
+    spoken = "; ".join(
+        f"severity {severity}: {percent(point['whole']['accuracy']['value'])} trained on whole films,"
+        f" {percent(point['spoilt']['accuracy']['value'])} with spoilt ones among them"
+        for severity, point in points
     )
     return svg(figure, name, f"{title}. {spoken}")
 

@@ -343,12 +343,23 @@ class ClassesChoice(_Choice):
     seed: int = Field(default=0, ge=0)
 
 
+class SpoiltChoice(_Choice):
+    """Training for spoilt films; see hilum.evaluation.missing_training.
+
+    `share` of the films are spoilt in training. Network, pixels and batches are those of `missing.labels`.
+    """
+
+    share: float = Field(default=0.5, gt=0, le=1)
+    steps: int = Field(default=900, ge=1)
+    seeds: int = Field(default=3, ge=1)
+
+
 class MissingChoice(_Choice):
     """What happens when pixels are missing; see hilum.evaluation.missing_pixels.
 
-    `corruptions`: names of hilum.evaluation.robustness; None: all. `films`: at most so many held-out films;
-    None: all. `labels`, `classes`: what `hilum missing RUN --labels` and `--classes` do; a study leaves
-    them out.
+    `corruptions`: names of hilum.data.robustness; None: all. `films`: at most so many held-out films;
+    None: all. `labels`, `classes`, `training`: what `hilum missing RUN --labels`, `--classes` and
+    `--training` do; a study leaves them out.
     """
 
     corruptions: tuple[str, ...] | None = Field(default=None, min_length=1)
@@ -358,6 +369,7 @@ class MissingChoice(_Choice):
     seed: int = Field(default=0, ge=0)
     labels: LabelsChoice = LabelsChoice()
     classes: ClassesChoice = ClassesChoice()
+    training: SpoiltChoice = SpoiltChoice()
 
 
 class TrustChoice(_Choice):

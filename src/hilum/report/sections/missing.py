@@ -5,11 +5,11 @@ from typing import Any
 
 from hilum.data.decode import read_grey
 from hilum.data.images import Pixels
+from hilum.data.robustness import CORRUPTIONS, corrupt
 from hilum.errors import DataError
-from hilum.evaluation.robustness import CORRUPTIONS, corrupt
 from hilum.files import read_json
 from hilum.report import commands
-from hilum.report.lacking import classes_values, labels_values
+from hilum.report.lacking import classes_values, labels_values, training_values
 from hilum.report.pictures import Film, data_uri
 from hilum.report.results import Results, found, results
 from hilum.report.sections import Section
@@ -44,7 +44,8 @@ def _values(run: Run, known: list[tuple[Results, dict[str, Any]]]) -> dict[str, 
         "films": _films(run, *known[0]),
         "labels": _lacking(run, "labels_file", labels_values),
         "classes": _lacking(run, "classes_file", classes_values),
-        "make": {one: commands.missing(run, f"--{one}") for one in ("labels", "classes")},
+        "training": _lacking(run, "training_file", training_values),
+        "make": {one: commands.missing(run, f"--{one}") for one in ("labels", "classes", "training")},
         "commands": [commands.missing(run), commands.report(run)],
     }
 
