@@ -284,7 +284,7 @@ def test_only_the_second_network_learns_from_spoilt_films(run: Run, monkeypatch:
 
 
 def test_a_network_that_learnt_from_spoilt_films_reads_them_better(tmp_path: Path) -> None:
-    """Classes told apart by brightness alone: a network that knows whole films fails where pixels are black."""
+    """Classes differ in brightness alone: a network that knows whole films fails where pixels are black."""
     chance = np.random.default_rng(0)
     for number in range(60):
         label = "normal" if number % 2 else "virus"
