@@ -47,7 +47,23 @@ def test_teachers_are_averaged_as_logits(tmp_path: Path) -> None:
     pixels = film_sets()[0].pixels
     places = [teacher(tmp_path / "a", 1.0), teacher(tmp_path / "b", 3.0)]
     found = load_teachers(places, TASK.classes, pixels, CARD)
-    np.testing.assert_allclose(mean_logits(found, torch.zeros(1, 1, 32, 32)).numpy(), [[2.0, 0.0, 0.0]])
+    np.testing.assert_allclose(mean_logits(found, torch.zeros(1, 1, 32, 32), 3).numpy(), [[2.0, 0.0, 0.0]])
+
+
+def test_a_student_of_two_classes_hears_teachers_of_three(tmp_path: Path) -> None:
+    """P(sick) of a teacher of three classes is the sum over its kinds; the other way round is refused."""
+    pixels = film_sets()[0].pixels
+    places = [teacher(tmp_path / "a", 1.0), teacher(tmp_path / "b", 3.0)]
+    found = load_teachers(places, ("normal", "pneumonia"), pixels, CARD)
+    x = torch.zeros(1, 1, 32, 32)
+    each = [one(x).softmax(1) for one in found]
+    told = mean_logits(found[:1], x, 2).softmax(1)
+    np.testing.assert_allclose(told[0, 1], each[0][0, 1:].sum(), rtol=1e-5)
+    mean = mean_logits(found, x, 2)[0]
+    wanted = np.mean([float(torch.logit(one[0, 0])) for one in each])
+    assert float(mean[0] - mean[1]) == pytest.approx(wanted, rel=1e-5)
+    with pytest.raises(RecipeError, match="knows normal, bacteria, virus"):
+        load_teachers(places[:1], ("normal", "bacteria", "virus", "fungus"), pixels, CARD)
 
 
 def test_a_teacher_that_may_know_the_validation_films_is_refused(tmp_path: Path) -> None:
@@ -58,7 +74,7 @@ def test_a_teacher_that_may_know_the_validation_films_is_refused(tmp_path: Path)
         with pytest.raises(RecipeError, match=f"trained on another {what}"):
             load_teachers([place], TASK.classes, pixels, CARD)
     with pytest.raises(RecipeError, match="knows normal, bacteria, virus"):
-        load_teachers([other_split], ["normal", "pneumonia"], pixels, CARD)
+        load_teachers([other_split], ["well", "ill"], pixels, CARD)
     with pytest.raises(RecipeError, match="sees films as"):
         load_teachers([other_split], TASK.classes, type(pixels)((40, 40)), CARD)
 

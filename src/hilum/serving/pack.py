@@ -27,6 +27,7 @@ from hilum.evaluation.stage import check_same_weights, predict_films, softmax
 from hilum.files import digest, read_json, replacing, write_arrays, write_json
 from hilum.models import ChestModel, build, golden_films, load_model, save_model
 from hilum.run import Run
+from hilum.training.distill import sick_together
 
 WEIGHTS = Path(str(files("hilum"))) / "weights"
 """Where the models of the package lie: binary, etiology and anomaly."""
@@ -191,6 +192,8 @@ def _distilled(recipe: dict[str, Any], films: _Films) -> dict[str, Any] | None:
         return None
     teachers = [load_model(place) for place in choice["teachers"]]
     each = [films.logits(teacher, f"teacher {i + 1}") for i, teacher in enumerate(teachers)]
+    if len(films.model.classes) == 2:
+        each = [one if one.shape[1] == 2 else sick_together(torch.from_numpy(one)).numpy() for one in each]
     together = films.compared(np.mean(each, axis=0))
     return {
         "teachers": [teacher.card["weights_digest"] for teacher in teachers],

@@ -4,6 +4,9 @@
 
 where `teachers` are the mean logits of all teachers on the very film, augmented, that the student sees. One
 network then answers nearly as the ensemble would, at the cost of one.
+
+A student of two classes may also learn from teachers that know several kinds of sick films: the probability
+of being sick is the sum over the kinds, so their logit is log(sum(exp(logits of the kinds))).
 """
 
 from collections.abc import Sequence
@@ -14,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from hilum.data.cases import HEALTHY
 from hilum.data.images import Pixels
 from hilum.errors import RecipeError
 from hilum.models import ChestModel, load_model
@@ -27,7 +31,7 @@ def load_teachers(
     teachers = []
     for place in places:
         teacher = load_model(place)
-        if teacher.classes != tuple(classes):
+        if teacher.classes != tuple(classes) and not _finer(teacher.classes, classes):
             raise RecipeError(
                 f"teacher {place} knows {', '.join(teacher.classes)}, not {', '.join(classes)}",
                 "name a run's folder of the same task",
@@ -49,6 +53,11 @@ def load_teachers(
     return teachers
 
 
+def _finer(theirs: Sequence[str], ours: Sequence[str]) -> bool:
+    """Whether `theirs` are healthy and several kinds of sick, and `ours` healthy and sick."""
+    return len(ours) == 2 and len(theirs) > 2 and theirs[0] == ours[0] == HEALTHY
+
+
 def _seen(pixels: Pixels) -> tuple[Any, ...]:
     """What of a pixel contract the network sees; films standardised one by one need no mean and sd."""
     own = pixels.standardize == "image"
@@ -64,10 +73,20 @@ def _seen(pixels: Pixels) -> tuple[Any, ...]:
 
 @torch.no_grad()
 def mean_logits(
-    teachers: Sequence[ChestModel], x: Float[Tensor, "batch 1 rows cols"]
+    teachers: Sequence[ChestModel], x: Float[Tensor, "batch 1 rows cols"], classes: int
 ) -> Float[Tensor, "batch classes"]:
-    """The mean of the teachers' logits."""
-    return torch.stack([teacher.to(x.device)(x).float() for teacher in teachers]).mean(0)
+    """The mean of the teachers' logits for a student of so many classes."""
+    answers = [teacher.to(x.device)(x).float() for teacher in teachers]
+    return torch.stack([one if one.shape[1] == classes else sick_together(one) for one in answers]).mean(0)
+
+
+def sick_together(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch 2"]:
+    """Logits of healthy (the first class) and sick (any of the others).
+
+    >>> sick_together(torch.tensor([[0.0, 0.0, 0.0]])).softmax(1).round(decimals=3).tolist()
+    [[0.333..., 0.666...]]
+    """
+    return torch.stack([logits[:, 0], logits[:, 1:].logsumexp(1)], dim=1)
 
 
 def soft_loss(

@@ -74,7 +74,7 @@ class Classifier(pl.LightningModule):
         loss = losses.mean() if self.groups is None else self.groups(losses, position)
         choice = self.training_choice.distill
         if choice is not None:
-            soft = mean_logits(self.teachers, _channels_last(mixed))
+            soft = mean_logits(self.teachers, _channels_last(mixed), logits.shape[1])
             loss = (1 - choice.alpha) * loss + choice.alpha * soft_loss(logits, soft, choice.temperature)
         if not torch.isfinite(loss):
             first = [self.train_ids[i] for i in position[:3].tolist()]
