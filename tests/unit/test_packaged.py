@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -45,7 +46,7 @@ def test_a_card_names_data_licence_figures_and_limits(name: str) -> None:
     assert "Research" in card["intended_use"] and "Not a medical device" in card["intended_use"]
     assert len(card["known_failures"]) >= 3
     assert card["recipe_in_full"] and card["command"].startswith("hilum ")
-    assert card["pixels"]["size"] and card["threshold" if name != "etiology" else "figures"]
+    assert card["pixels"]["size"] and card["threshold" if name != "etiology" else "two_steps"]
     text = json.dumps(card)
     assert "/work" not in text and "/tmp" not in text and "/home" not in text
 
@@ -137,6 +138,30 @@ def test_halving_rounds_the_weights_and_leaves_the_original(small_run: Run) -> N
             assert not np.array_equal(tensor.numpy(), model.state_dict()[name].numpy()) or tensor.numel() < 9
             break
     assert before is None or bool((before == model.state_dict()["head.linear.weight"]).all())
+
+
+def test_the_card_says_where_sick_begins_and_what_two_steps_earn(small_run: Run, tmp_path: Path) -> None:
+    steps = pack_task(small_run, "etiology", tmp_path)["two_steps"]
+    rows = small_run.task("etiology").predictions()
+    rows = rows[rows["split"] == steps["part"]]
+    sick = 1 - rows["prob_normal"] >= steps["threshold"]
+    kind = np.where(rows["prob_bacteria"] >= rows["prob_virus"], "bacteria", "virus")
+    right = np.where(sick, kind, "normal") == rows["target"]
+    assert (steps["accuracy"]["k"], steps["accuracy"]["n"]) == (right.sum(), len(rows))
+    assert steps["accuracy"]["low"] <= steps["accuracy"]["value"] <= steps["accuracy"]["high"]
+    assert pack_task(small_run, "binary", tmp_path / "binary")["two_steps"] is None
+
+
+def test_a_sick_film_is_called_by_its_likelier_kind(mine: Packaged, small_run: Run) -> None:
+    """With a threshold of 0 nothing is healthy to the network of the kinds, above 1 everything is."""
+    films = small_run.cases().table["path"].head(6).tolist()
+    for threshold in (0.0, 1.1):
+        etiology = small_run.task("etiology").load_model()
+        etiology.card["two_steps"] = {"threshold": threshold}
+        rows = predict_packaged(films, models=replace(mine, etiology=etiology))
+        for row in rows:
+            if row["predicted"] != UNKNOWN:
+                assert (row["predicted"] == "normal") == (threshold > 1) == (not row["sick"])
 
 
 def test_int8_has_255_steps_per_channel(small_run: Run) -> None:

@@ -21,8 +21,11 @@ from torch import Tensor
 
 from hilum.anomaly import load_detector, save_detector
 from hilum.data.cache import ImageCache
+from hilum.data.cases import HEALTHY
 from hilum.errors import DataError, RunError
+from hilum.evaluation.decision import called_in_two_steps, choose_threshold
 from hilum.evaluation.evaluate import predicted_classes
+from hilum.evaluation.intervals import bootstrap_weights, percentile_interval
 from hilum.evaluation.stage import check_same_weights, predict_films, softmax
 from hilum.files import digest, read_json, replacing, write_arrays, write_json
 from hilum.models import ChestModel, build, golden_films, load_model, save_model
@@ -52,6 +55,9 @@ LIMITS = [
     "Research and teaching only. Not a medical device; not for diagnosis or treatment of people.",
 ]
 """What everybody must know who reads an answer."""
+
+REPLICATES = 2000
+"""Of the bootstrap over patients."""
 
 KNOWN_RATE = 0.03
 """The share of ordinary held-back films that the packed detector may call strange."""
@@ -85,6 +91,7 @@ def pack_task(run: Run, task: str, out: Path) -> dict[str, Any]:
         "made_with": {name: run.facts().get(name) for name in ("hilum", "commit", "versions", "finished")},
         "figures": {"part": part, **metrics[part]},
         "shortcuts": _shortcuts(run, task),
+        "two_steps": _two_steps(run, task, part) if len(model.classes) > 2 else None,
         "half_precision": films.compared(films.logits(half, "float16")),
         "int8_weights": films.compared(films.logits(rounded(model, to_int8), "int8")),
         "distillation": _distilled(recipe, films),
@@ -183,6 +190,26 @@ class _Films:
             "right_in_float32": int((self.rows["predicted"] == self.rows["target"]).sum()),
             "largest_difference_of_a_logit": float(np.abs(logits - before).max()),
         }
+
+
+def _two_steps(run: Run, task: str, part: str) -> dict[str, Any] | None:
+    """A threshold between healthy and any kind of sick, chosen on val by Youden's rule, and the accuracy of
+    calling first that and then the likeliest kind. None where val does not hold both sides."""
+    table, classes = run.task(task).predictions(), run.task(task).card()["classes"]
+    columns = [f"prob_{name}" for name in classes]
+    val = table[table["split"] == "val"]
+    sick = (val["target"] != classes[0]).to_numpy()
+    if classes[0] != HEALTHY or sick.all() or not sick.any():
+        return None
+    value = choose_threshold(np.clip(1 - val[columns[0]].to_numpy(float), 0, 1), sick)
+    rows = table[table["split"] == part]
+    right = called_in_two_steps(rows[columns].to_numpy(float), classes, value) == rows["target"].to_numpy()
+    drawn = [
+        weights @ right / weights.sum(1) for weights in bootstrap_weights(rows["patient"], REPLICATES, seed=0)
+    ]
+    low, high = percentile_interval(np.concatenate(drawn))
+    accuracy = {"value": float(right.mean()), "low": low, "high": high, "k": int(right.sum()), "n": len(rows)}
+    return {"threshold": value, "rule": "youden", "chosen_on": "val", "part": part, "accuracy": accuracy}
 
 
 def _distilled(recipe: dict[str, Any], films: _Films) -> dict[str, Any] | None:

@@ -1,8 +1,9 @@
 """Single films through the models of the package: nothing to train, one answer with its doubts.
 
 Three networks look at each film. Two are classifiers: sick or healthy, and normal, bacteria or virus. The
-third, a detector, says how unlike the films of the training set it is. "I do not know" is an answer: when the
-film is strange, or when the two classifiers contradict each other.
+third, a detector, says how unlike the films of the training set it is. Both classifiers say first whether the
+film is sick, each by the threshold of its card; a sick film is then called by the likelier kind. "I do not
+know" is an answer: when the film is strange, or when the two classifiers contradict each other.
 """
 
 import csv
@@ -23,6 +24,7 @@ from hilum.data.cases import HEALTHY
 from hilum.data.decode import read_grey
 from hilum.errors import ModelError
 from hilum.evaluation.answer import UNKNOWN, answer
+from hilum.evaluation.decision import called_in_two_steps
 from hilum.evaluation.evaluate import predicted_classes
 from hilum.evaluation.predict import list_images
 from hilum.evaluation.show import columns
@@ -89,14 +91,16 @@ def predict_packaged(
     raw = _logits(models.binary, films)
     called = predicted_classes(softmax(raw), models.binary.classes, _threshold(models.binary))
     sick = answer(_card(models.binary), raw)["probabilities"][:, 1]
-    said = answer(_card(models.etiology), _logits(models.etiology, films))
+    raw_kinds = _logits(models.etiology, films)
+    said = answer(_card(models.etiology), raw_kinds)
     kinds = said["probabilities"]
+    calls = _calls(models.etiology, softmax(raw_kinds))
     with torch.inference_mode():
         x = torch.stack([models.detector.pixels.apply(film) for film in films])
         p = p_values(models.detector.score(x).score.double().numpy(), models.known)
     rows = []
     for place, file in enumerate(files):
-        kind = models.etiology.classes[int(kinds[place].argmax())]
+        kind = str(calls[place])
         strange = bool(p[place] <= models.rate)
         ill = bool(called[place] != HEALTHY)
         why = _doubt(ill, float(sick[place]), kind, float(p[place]) if strange else None)
@@ -126,7 +130,7 @@ def _doubt(ill: bool, sick: float, kind: str, p: float | None) -> str:
     """Why there is no answer; empty when there is one. `p` is given for a strange film only.
 
     >>> _doubt(True, 0.9, "virus", None), _doubt(False, 0.05, "virus", None)
-    ('', 'the models disagree: P(pneumonia) = 0.05 is below its threshold, yet virus is the likeliest kind')
+    ('', 'the models disagree: P(pneumonia) = 0.05 is below its threshold, yet by its kind it is virus')
     """
     if p is not None:
         return f"the film is unlike those that the models know (p = {p:.3f})"
@@ -134,9 +138,17 @@ def _doubt(ill: bool, sick: float, kind: str, p: float | None) -> str:
         side = "above" if ill else "below"
         return (
             f"the models disagree: P(pneumonia) = {sick:.2f} is {side} its threshold, "
-            f"yet {kind} is the likeliest kind"
+            f"yet by its kind it is {kind}"
         )
     return ""
+
+
+def _calls(model: ChestModel, probabilities: np.ndarray) -> np.ndarray:
+    """What the network of the kinds calls each film: the likeliest class where its card has no threshold."""
+    steps = model.card.get("two_steps")
+    if not steps:
+        return np.array(model.classes)[probabilities.argmax(1)]
+    return called_in_two_steps(probabilities, model.classes, steps["threshold"])
 
 
 def _threshold(model: ChestModel) -> float | None:
