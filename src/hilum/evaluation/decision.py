@@ -66,7 +66,7 @@ def choose_threshold(
 
 
 def called_in_two_steps(probabilities: ArrayLike, classes: Sequence[str], threshold: float) -> np.ndarray:
-    """First healthy or sick, by a threshold on the probability of any sick class; then the likeliest of these.
+    """First healthy or sick, by a threshold on the probability of any sick class; then the likeliest.
 
     `probabilities`: "cases classes", healthy first. The likeliest of all classes would be healthy too often,
     because the probability of being sick is divided between the kinds.
