@@ -57,9 +57,8 @@ def missing_classes(
     bench = Bench.of(cases, split, task, test, choice.labels)
     rows = np.flatnonzero((bench.train["target"] != without).to_numpy())
     with advancing(f"{task.name}: training without {without}") as advance:
-        probabilities = bench.train_and_predict(
-            classes, rows, choice.classes.steps, choice.classes.seed, None, advance
-        )
+        model = bench.fitted(classes, rows, choice.classes.steps, choice.classes.seed, None, advance)
+    probabilities = bench.answers(model)
     unknown = (test["target"] == without).to_numpy()
     confidence = probabilities.max(1)
     answers = np.array(classes)[probabilities.argmax(1)]

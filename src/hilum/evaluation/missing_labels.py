@@ -153,20 +153,7 @@ class Bench:
         if way == "knn":
             return self._neighbours(rows)
         weights = self._pretrained() if way == "pretrained" else None
-        return self.train_and_predict(self.task.classes, rows, self.choice.steps, seed, weights)
-
-    def train_and_predict(
-        self,
-        classes: Sequence[str],
-        rows: np.ndarray,
-        steps: int,
-        seed: int,
-        weights: Mapping[str, torch.Tensor] | None = None,
-        advance: Advance | None = None,
-    ) -> np.ndarray:
-        """`fitted`, and its probabilities of the held-out films."""
-        model = self.fitted(classes, rows, steps, seed, weights, advance)
-        return softmax(logits_of_films(model, self.shown))
+        return self.answers(self.fitted(self.task.classes, rows, self.choice.steps, seed, weights))
 
     def fitted(
         self,
@@ -186,6 +173,10 @@ class Bench:
         films = replace(self.films(rows), targets=targets.astype(np.int64))
         train_briefly(model, films, choice.augment, steps, choice.batch_size, choice.lr, seed, advance)
         return model
+
+    def answers(self, model: ChestModel) -> np.ndarray:
+        """Probabilities of the held-out films, "films classes"."""
+        return softmax(logits_of_films(model, self.shown))
 
     def hits(self, probabilities: np.ndarray) -> np.ndarray:
         return (probabilities.argmax(1) == self.truth).astype(np.float64)

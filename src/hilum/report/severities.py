@@ -11,6 +11,7 @@ from hilum.report.wording import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 WHOLE, SPOILT = ("#0072B2", "o", "-"), ("#009E73", "^", "--")
 ACCURACY, ERROR = ("#0072B2", "o", "-"), ("#D55E00", "s", "--")
@@ -35,16 +36,10 @@ class Point:
 def panel(points: Sequence[Point], title: str, guessing: float, name: str) -> Markup:
     """Accuracy and calibration error in percent, each with its band, over severities 0 to 5. The dotted
     line is what naming the commonest class earns."""
-    figure = new_figure(*PANEL)
-    axes = figure.subplots()
-    axes.axhline(100 * guessing, color=FAINT, linewidth=0.9, linestyle=":")
+    figure, axes = _frame(title, guessing)
     severities = [point.severity for point in points]
     _curve(axes, severities, [point.accuracy for point in points], ACCURACY)
     _curve(axes, severities, [point.error for point in points], ERROR)
-    axes.set(xlim=(-0.2, 5.2), ylim=(-2, 102), xlabel="severity", ylabel="%")
-    axes.set_xticks(range(6))
-    axes.set_yticks([0, 25, 50, 75, 100])
-    axes.set_title(title)
     spoken = "; ".join(
         f"severity {point.severity}: accuracy {percent(point.accuracy.get('value'))}, calibration error"
         f" {percent(point.error.get('value'))}"
@@ -57,22 +52,28 @@ def panel(points: Sequence[Point], title: str, guessing: float, name: str) -> Ma
 def pair(points: Sequence[tuple[int, dict[str, Any]]], title: str, guessing: float, name: str) -> Markup:
     """Accuracy in percent of a network trained on whole films and of one trained with spoilt films among
     them, each with its band. `points`: severity and entry of training.json."""
-    figure = new_figure(*PANEL)
-    axes = figure.subplots()
-    axes.axhline(100 * guessing, color=FAINT, linewidth=0.9, linestyle=":")
+    figure, axes = _frame(title, guessing)
     severities = [severity for severity, _ in points]
     for way, style in (("whole", WHOLE), ("spoilt", SPOILT)):
         _curve(axes, severities, [point[way]["accuracy"] for _, point in points], style)
-    axes.set(xlim=(-0.2, 5.2), ylim=(-2, 102), xlabel="severity", ylabel="%")
-    axes.set_xticks(range(6))
-    axes.set_yticks([0, 25, 50, 75, 100])
-    axes.set_title(title)
     spoken = "; ".join(
         f"severity {severity}: {percent(point['whole']['accuracy']['value'])} trained on whole films,"
         f" {percent(point['spoilt']['accuracy']['value'])} with spoilt ones among them"
         for severity, point in points
     )
     return svg(figure, name, f"{title}. {spoken}")
+
+
+def _frame(title: str, guessing: float) -> "tuple[Figure, Axes]":
+    """An empty panel with the line of guessing."""
+    figure = new_figure(*PANEL)
+    axes = figure.subplots()
+    axes.axhline(100 * guessing, color=FAINT, linewidth=0.9, linestyle=":")
+    axes.set(xlim=(-0.2, 5.2), ylim=(-2, 102), xlabel="severity", ylabel="%")
+    axes.set_xticks(range(6))
+    axes.set_yticks([0, 25, 50, 75, 100])
+    axes.set_title(title)
+    return figure, axes
 
 
 def _curve(
