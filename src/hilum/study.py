@@ -37,6 +37,8 @@ from hilum.training.recipe import (
     StudyRecipe,
     TaskRecipe,
     TrustChoice,
+    checked,
+    override,
 )
 
 INTENDED_USE = "Research and teaching only. Not a medical device; not for diagnosis or treatment of people."
@@ -218,7 +220,6 @@ def missing_run(
     """`hilum missing`: `kinds` of what is missing. "pixels": every task with every corruption at every
     severity, unless changed; "labels", "classes", "training": the task with the most classes with labels or a
     class missing, or trained for spoilt films."""
-    from hilum.training.recipe import checked, override
 
     if not run.tasks:
         raise RunError(f"{run.path} holds no trained model", "go on with: hilum study ... --resume")
@@ -299,7 +300,6 @@ def anomaly_run(
 ) -> None:
     """`hilum anomaly`: the detectors of the board or the recipe, and those that are named."""
     from hilum.anomaly.stage import chosen
-    from hilum.training.recipe import checked, override
 
     values = run.recipe()
     values["anomaly"] = chosen(run.anomaly, values.get("anomaly"), detectors)
@@ -350,7 +350,6 @@ def explain_run(run: Run, names: Sequence[str], changes: Sequence[str] = (), aga
 
 def changed_recipe(run: Run, part: str, changes: Sequence[str]) -> StudyRecipe:
     """The run's recipe with choices of one part changed: "occlusion.mask=40" of the part "explain"."""
-    from hilum.training.recipe import checked, override
 
     values = run.recipe()
     values[part] = values.get(part) or {}  # null in a recipe that leaves the stage out
@@ -361,7 +360,6 @@ def changed_recipe(run: Run, part: str, changes: Sequence[str]) -> StudyRecipe:
 
 def evaluate_run(run: Run) -> None:
     """`hilum evaluate`: every task of a run again, with the weights that lie in it."""
-    from hilum.training.recipe import checked
 
     recipe = checked(run.recipe(), str(run.recipe_file))
     cases = run.cases()
@@ -495,14 +493,16 @@ def _open_run(wish: Wish, cases: Cases) -> Run:
 
 
 def _same_study(run: Run, wish: Wish, cases: Cases) -> None:
-    """Going on is only allowed with the same data and the same recipe: a mixture would mean nothing."""
+    """Going on is only allowed with the same data and the same recipe: a mixture would mean nothing. A choice
+    that an older hilum did not know counts as its default, which leaves things as they were."""
     made_from = run.facts()["data"]["digest"]
     if made_from != cases.digest:
         raise RunError(
             f"{run.path} was made from other data (digest {made_from[:8]}, now {cases.digest[:8]})",
             "choose another --out",
         )
-    before, now = run.recipe(), wish.recipe.to_yaml()
+    before = checked(run.recipe(), str(run.recipe_file)).to_yaml()
+    now = wish.recipe.to_yaml()
     for name, choices in now["tasks"].items():
         if name in before["tasks"] and before["tasks"][name] != choices:
             raise RunError(f"{run.path} was made with another recipe for {name!r}", "choose another --out")

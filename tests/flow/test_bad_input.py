@@ -119,6 +119,11 @@ def test_going_on_with_other_data_or_another_recipe(
     shutil.copytree(small_run.path, copy)
     changed = [*SMALL, "--set=binary.training.epochs=9"]
     refused(hilum("study", phantom_data, "--out", copy, "--resume", *changed), "another recipe for 'binary'")
+    recipe = Run(copy).recipe()
+    del recipe["tasks"]["binary"]["pixels"]["clahe"]  # a choice that an older hilum did not know
+    Run(copy).write_recipe(recipe)
+    refused(hilum("study", phantom_data, "--out", copy, "--resume", *changed), "another recipe for 'binary'")
+    assert hilum("study", phantom_data, "--out", copy, "--resume", *SMALL).code == 0
     other = films(tmp_path / "data", {"normal": 12, "pneumonia": 12})
     refused(hilum("study", other, "--out", copy, "--resume", *SMALL), "other data")
 
