@@ -117,7 +117,7 @@ def grids() -> list[str]:
     """Names of the grid files that come with the package.
 
     >>> grids()
-    ['alternatives']
+    ['alternatives', 'shift', 'validation']
     """
     folder = files("hilum.compare") / "grids"
     return sorted(one.name.removesuffix(".yaml") for one in folder.iterdir() if one.name.endswith(".yaml"))
