@@ -148,11 +148,17 @@ def train_task(
         with advancing(f"{one.name}: decoding") as advance:
             cache = ImageCache.of(used, recipe.pixels.contract(0.5, 0.25), advance)
     rows = {name: used.table[used.table["case_id"].map(split.of) == name] for name in ("train", "val")}
-    mean, sd = cache.mean_sd(rows["train"]["case_id"].tolist())
+    whole = ImageCache.of(
+        used, replace(recipe.pixels.contract(0.5, 0.25), zoom=1.0)
+    )  # augmentation scales them
+    mean, sd = whole.mean_sd(rows["train"]["case_id"].tolist())
     pixels = recipe.pixels.contract(mean, sd)
     sets = {
         name: FilmSet(
-            cache, part["case_id"].tolist(), part["label"].map(one.index).to_numpy(np.int64), pixels
+            whole if name == "train" else cache,
+            part["case_id"].tolist(),
+            part["label"].map(one.index).to_numpy(np.int64),
+            pixels,
         )
         for name, part in rows.items()
     }

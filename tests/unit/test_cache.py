@@ -125,6 +125,16 @@ def test_levelled_films_are_another_cache(tmp_path: Path) -> None:
     np.testing.assert_array_equal(levelled.images[0], expected)
 
 
+def test_films_drawn_smaller_are_another_cache(tmp_path: Path) -> None:
+    cases = draw(tmp_path, 3)
+    plain = ImageCache.of(cases, Pixels(size=(40, 60)))
+    drawn = ImageCache.of(cases, Pixels(size=(40, 60), zoom=0.8))
+    assert plain.folder != drawn.folder
+    film = drawn.images[0]
+    assert not film[:3].any() and not film[-3:].any() and not film[:, :5].any() and not film[:, -5:].any()
+    assert film[6:-6, 9:-9].mean() == pytest.approx(plain.images[0].mean(), rel=0.1)
+
+
 def test_a_changed_film_makes_a_new_cache(tmp_path: Path) -> None:
     cases = draw(tmp_path / "films", 3)
     ImageCache.of(cases, PIXELS)

@@ -149,3 +149,13 @@ def test_encoded_pictures_are_colour() -> None:
     back = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert back is not None
     assert back[8, 8, 2] > 150 and back[8, 8, 0] < 60  # blue, green, red
+
+
+def test_a_spot_is_found_again_where_it_lies_on_the_film() -> None:
+    """A bright spot of a film, seen through contracts that move it, and its map stretched back."""
+    film = np.zeros((200, 300), np.uint8)
+    film[40:60, 240:260] = 255
+    for pixels in (Pixels((100, 100), zoom=0.8), Pixels((100, 100), "pad", zoom=0.9), Pixels((90, 120))):
+        back = heat.onto_film(pixels.prepare(film).astype(np.float32), pixels.to_json(), film.shape)
+        row, col = np.unravel_index(back.argmax(), back.shape)
+        assert abs(row - 50) < 12 and abs(col - 250) < 12, (pixels, row, col)

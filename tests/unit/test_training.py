@@ -234,3 +234,29 @@ def test_validation_sees_every_case_once_in_order_without_augmentation() -> None
     np.testing.assert_allclose(
         films[:, 0].numpy(), val.pixels.normalize(val.cache.images[val.rows]), atol=1e-6
     )
+
+
+def test_training_sees_whole_films_and_validation_the_view_of_the_contract(
+    phantom_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hilum.data.sources import open_source
+    from hilum.data.split import split_cases
+    from hilum.study import train_task
+    from hilum.training import fit as fit_module
+
+    seen: dict[str, Any] = {}
+    monkeypatch.setattr(
+        fit_module,
+        "fit_task",
+        lambda folder, recipe, task, train, val, score, card: seen.update(train=train, val=val),
+    )
+    cases = open_source(str(phantom_data))
+    choice = recipe()
+    choice = choice.model_copy(
+        update={"pixels": choice.pixels.model_copy(update={"size": (40, 40), "zoom": 0.8})}
+    )
+    split = split_cases(cases, "patient", 0)
+    train_task(TaskFolder(tmp_path / "task"), cases, split, task("etiology", cases.labels), choice, "r")
+    edge = {name: part.cache.images[part.rows][:, :3].max() for name, part in seen.items()}
+    assert edge["train"] > 0 and edge["val"] == 0
+    assert seen["val"].pixels.zoom == 0.8

@@ -112,6 +112,7 @@ def _key(cases: Cases, pixels: Pixels) -> str:
     """Neither mean, sd nor standardize: they act after the cache."""
     rows, cols = pixels.size
     levelled = [f"clahe {pixels.clahe:g}"] if pixels.clahe else []
+    levelled += [f"zoom {pixels.zoom:g}"] if pixels.zoom != 1 else []
     return digest("images", str(VERSION), str(rows), str(cols), pixels.fit, *levelled, *cases.table["digest"])
 
 

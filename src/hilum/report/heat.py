@@ -89,13 +89,21 @@ def frame_of(pixels: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[float, 
 
     >>> frame_of({"size": [100, 100], "fit": "pad"}, (50, 100))
     (25.0, 0.0, 50.0, 100.0)
+    >>> frame_of({"size": [100, 100], "zoom": 0.9}, (50, 100))
+    (5.0, 5.0, 90.0, 90.0)
     """
     rows, cols = pixels["size"]
-    if pixels.get("fit") != "pad":
-        return 0.0, 0.0, float(rows), float(cols)
-    scale = min(rows / shape[0], cols / shape[1])
-    inner = max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
-    return float((rows - inner[0]) // 2), float((cols - inner[1]) // 2), float(inner[0]), float(inner[1])
+    top, left, high, wide = 0.0, 0.0, float(rows), float(cols)
+    if pixels.get("fit") == "pad":
+        scale = min(rows / shape[0], cols / shape[1])
+        high, wide = float(max(1, round(shape[0] * scale))), float(max(1, round(shape[1] * scale)))
+        top, left = float((rows - int(high)) // 2), float((cols - int(wide)) // 2)
+    zoom = pixels.get("zoom", 1.0)
+    middle = rows / 2, cols / 2
+    top, left = (
+        round(half + zoom * (edge - half), 6) for edge, half in zip((top, left), middle, strict=True)
+    )
+    return top, left, round(zoom * high, 6), round(zoom * wide, 6)
 
 
 def onto_film(values: np.ndarray, pixels: Mapping[str, Any], shape: tuple[int, ...]) -> np.ndarray:

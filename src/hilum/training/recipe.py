@@ -42,12 +42,17 @@ class SplitChoice(_Choice):
 
 
 class PixelChoice(_Choice):
-    """The pixel contract without mean and sd, which are measured on the training cases."""
+    """The pixel contract without mean and sd, which are measured on the training cases. Training sees films
+    at their full size, and changes them by `augment`; `zoom` is for films that are asked about.
+    """
 
     size: tuple[int, int] = (224, 224)
     fit: Fit = "squeeze"
     standardize: Standardize = "dataset"
     clahe: float = Field(default=0.0, ge=0, le=100, description="clip limit; 0: no CLAHE")
+    zoom: float = Field(
+        default=1.0, ge=0.5, le=1, description="share of the frame that a film fills when asked"
+    )
 
     @model_validator(mode="after")
     def _size_is_sensible(self) -> Self:
@@ -57,7 +62,15 @@ class PixelChoice(_Choice):
 
     def contract(self, mean: float, sd: float) -> Pixels:
         """The full contract, once mean and sd of the training cases are known."""
-        return Pixels(self.size, self.fit, self.standardize, round(mean, 6), round(sd, 6), clahe=self.clahe)
+        return Pixels(
+            self.size,
+            self.fit,
+            self.standardize,
+            round(mean, 6),
+            round(sd, 6),
+            clahe=self.clahe,
+            zoom=self.zoom,
+        )
 
 
 class ModelChoice(_Choice):

@@ -301,7 +301,9 @@ def _pixels(pixels: dict[str, Any]) -> str:
     )
     clip = pixels.get("clahe")
     levelled = f"; contrast levelled tile by tile (CLAHE, clip limit {clip:g})" if clip else ""
-    return f"{rows} × {columns} (rows × columns), {fit}{levelled}; {scale}"
+    zoom = pixels.get("zoom", 1)
+    drawn = f"; a film that is asked about fills {percent(zoom, 0)} of each side, black around it"
+    return f"{rows} × {columns} (rows × columns), {fit}{levelled}{drawn if zoom != 1 else ''}; {scale}"
 
 
 def _trained_on(card: dict[str, Any], training: dict[str, Any]) -> str:
