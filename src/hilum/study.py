@@ -144,13 +144,14 @@ def train_task(
     from hilum.training.loader import FilmSet
 
     used = used_cases(cases, split.of)  # test films too: one cache serves training and evaluation
+    decoded = used if cache is None else cases
     if cache is None:
         with advancing(f"{one.name}: decoding") as advance:
             cache = ImageCache.of(used, recipe.pixels.contract(0.5, 0.25), advance)
     rows = {name: used.table[used.table["case_id"].map(split.of) == name] for name in ("train", "val")}
-    whole = ImageCache.of(
-        used, replace(recipe.pixels.contract(0.5, 0.25), zoom=1.0)
-    )  # augmentation scales them
+    whole = cache
+    if recipe.pixels.zoom != 1:  # training sees films at their full size, augmentation scales them
+        whole = ImageCache.of(decoded, replace(recipe.pixels.contract(0.5, 0.25), zoom=1.0))
     mean, sd = whole.mean_sd(rows["train"]["case_id"].tolist())
     pixels = recipe.pixels.contract(mean, sd)
     sets = {
