@@ -315,7 +315,7 @@ def compare(
     ] = False,
     preset: Annotated[str, typer.Option("--preset", help="With --ledger: the recipe to train.")] = "quick",
     task: Annotated[
-        str | None, typer.Option("--task", help="With --ledger: binary or etiology; default: the last.")
+        str | None, typer.Option("--task", help="Binary or etiology; default: the grid's, or the recipe's last (--ledger).")
     ] = None,
     folds: Annotated[int, typer.Option("--folds", help="With --ledger: trainings per way.", min=2)] = 2,
     source: Source = None,
@@ -330,7 +330,7 @@ def compare(
         return
     from hilum.compare.grid import chosen, command_changes, load_grid
 
-    loaded, cells = load_grid(grid, change or [])  # a fault in the grid is found before torch is loaded
+    loaded, cells = load_grid(grid, change or [], task)  # a fault in it is found before torch is loaded
     names = chosen(cells, only or [])
     from hilum.compare.run import Wish
     from hilum.compare.run import compare as run_comparison

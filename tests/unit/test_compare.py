@@ -20,6 +20,7 @@ from hilum.data.split import split_cases
 from hilum.data.tasks import task
 from hilum.errors import DataError, RecipeError, RunError
 from hilum.run import ComparisonFolder
+from hilum.training.recipe import load_recipe
 
 TINY = {"name": "resnet", "options": {"width": 4, "stages": [1, 1], "embedding": 8}}
 SMALL = {
@@ -109,6 +110,16 @@ def test_grids_that_come_with_the_package_are_valid() -> None:
         assert cells and grid.seeds
     with pytest.raises(RecipeError, match="grid 'alternative' is not known; did you mean 'alternatives'"):
         load_grid("alternative")
+
+
+def test_a_grid_is_asked_about_another_task(tmp_path: Path) -> None:
+    own, _ = load_grid(written(tmp_path, {"name": "mine", "cells": {"a": {}}}))
+    other, cells = load_grid(written(tmp_path, {"name": "mine", "cells": {"a": {}}}), task="binary")
+    assert (own.task, own.name, other.task, other.name) == ("etiology", "mine", "binary", "mine-binary")
+    assert cells[0].recipe == load_recipe("quick").tasks["binary"]
+    assert load_grid(written(tmp_path, {"name": "mine", "cells": {"a": {}}}), task="etiology")[0] == own
+    with pytest.raises(RecipeError, match="no task 'binari'; did you mean 'binary'"):
+        load_grid("validation", task="binari")
 
 
 # -- folds ---------------------------------------------------------------------------------------------------

@@ -123,17 +123,25 @@ def grids() -> list[str]:
     return sorted(one.name.removesuffix(".yaml") for one in folder.iterdir() if one.name.endswith(".yaml"))
 
 
-def load_grid(source: str, changes: Sequence[str] = ()) -> tuple[Grid, list[Cell]]:
+def load_grid(
+    source: str, changes: Sequence[str] = (), task: str | None = None
+) -> tuple[Grid, list[Cell]]:
     """A grid file, or the name of one that the package brings -> the grid and its cells, all checked.
 
-    `changes`: "pixels.size=[48, 48]", for every cell, stronger than the file's `set`. RecipeError names file,
-    key, value and remedy; nothing has been trained by then.
+    `changes`: "pixels.size=[48, 48]", for every cell, stronger than the file's `set`. `task`: another one than
+    the file's; the grid is then named after it too. RecipeError names file, key, value and remedy; nothing has
+    been trained by then.
+
+    >>> load_grid("validation", task="binary")[0].name
+    'validation-binary'
     """
     values, where = _read(source)
     try:
         grid = Grid.model_validate(values)
     except ValidationError as error:
         raise _sentence(error, where) from None
+    if task is not None and task != grid.task:
+        grid = grid.model_copy(update={"task": task, "name": f"{grid.name}-{task}"})
     base = load_recipe(grid.base)
     if grid.task not in base.tasks:
         raise RecipeError(
