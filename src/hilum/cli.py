@@ -315,7 +315,8 @@ def compare(
     ] = False,
     preset: Annotated[str, typer.Option("--preset", help="With --ledger: the recipe to train.")] = "quick",
     task: Annotated[
-        str | None, typer.Option("--task", help="Binary or etiology; default: the grid's, or the recipe's last (--ledger).")
+        str | None,
+        typer.Option("--task", help="binary or etiology; default the grid's own, with --ledger the last."),
     ] = None,
     folds: Annotated[int, typer.Option("--folds", help="With --ledger: trainings per way.", min=2)] = 2,
     source: Source = None,

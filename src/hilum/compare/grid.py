@@ -123,14 +123,12 @@ def grids() -> list[str]:
     return sorted(one.name.removesuffix(".yaml") for one in folder.iterdir() if one.name.endswith(".yaml"))
 
 
-def load_grid(
-    source: str, changes: Sequence[str] = (), task: str | None = None
-) -> tuple[Grid, list[Cell]]:
+def load_grid(source: str, changes: Sequence[str] = (), task: str | None = None) -> tuple[Grid, list[Cell]]:
     """A grid file, or the name of one that the package brings -> the grid and its cells, all checked.
 
-    `changes`: "pixels.size=[48, 48]", for every cell, stronger than the file's `set`. `task`: another one than
-    the file's; the grid is then named after it too. RecipeError names file, key, value and remedy; nothing has
-    been trained by then.
+    `changes`: "pixels.size=[48, 48]", for every cell, stronger than the file's `set`. `task`: another one
+    than the file's; the grid is then named after it too. RecipeError names file, key, value and remedy;
+    nothing has been trained by then.
 
     >>> load_grid("validation", task="binary")[0].name
     'validation-binary'
