@@ -20,7 +20,7 @@ from hilum.models import check_golden, load_model
 from hilum.run import Run
 from hilum.serving import pack
 from hilum.serving.pack import WEIGHTS, pack_detector, pack_task, rounded, to_int8
-from hilum.serving.predictor import UNKNOWN, Packaged, packaged, predict_packaged
+from hilum.serving.predictor import UNKNOWN, Packaged, packaged, packaged_text, predict_packaged
 
 CARDS = {"binary": "model.json", "etiology": "model.json", "anomaly": "detector.json"}
 
@@ -281,6 +281,17 @@ def test_predict_needs_no_model(small_run: Run, tmp_path: Path, hilum) -> None:
     table = list(csv.DictReader(io.StringIO(hilum("predict", film, "--format", "csv").out)))
     assert float(table[0]["pneumonia"]) == pytest.approx(row["pneumonia"], abs=1e-4)
     assert set(row["probabilities"]) == {"normal", "bacteria", "virus"}
+
+
+def test_the_set_holds_what_is_called_and_stands_in_the_table(small_run: Run) -> None:
+    films = small_run.cases().table["path"].iloc[:6].tolist()
+    rows = predict_packaged(films)
+    calls = {row["predicted"] for row in rows} - {UNKNOWN}
+    assert all(row["predicted"] in row["set"] for row in rows if row["predicted"] in calls)
+    assert all(row["promised"] == pytest.approx(0.9) for row in rows)
+    table = packaged_text([{**rows[0], "set": ["bacteria", "virus"]}, {**rows[0], "set": []}], "table")
+    assert "  bacteria or virus  " in table and "  none  " in table and "90% of films" in table
+    assert packaged_text(rows, "csv").splitlines()[0].split(",")[6] == "set"
 
 
 def test_heat_maps_need_the_packaged_models(small_run: Run, tmp_path: Path, hilum) -> None:

@@ -78,8 +78,8 @@ def predict_packaged(
     """One dict per film: "file"; "predicted", a class or "I do not know"; "why", a sentence where it is the
     latter; "sick", true or false by the card's threshold; "pneumonia", the probability of that, and
     "probabilities" of the three classes, both calibrated where the cards say how; "set", the classes that
-    hold the truth as often as the card promises, or None; "strange", {"p_value", "flagged"}; "heat_map", a
-    file or None.
+    hold the truth at least as often as "promised" says (0 to 1), the called one among them, or None;
+    "strange", {"p_value", "flagged"}; "heat_map", a file or None.
 
     Folders stand for the images in them. Every film is read before anything is predicted (DataError for one
     that is damaged). With `heat_maps` a picture per film is written there: LayerCAM of the likeliest of the
@@ -114,7 +114,8 @@ def predict_packaged(
                 "probabilities": dict(
                     zip(models.etiology.classes, np.round(kinds[place], 6).tolist(), strict=True)
                 ),
-                "set": None if said["sets"] is None else said["sets"][place],
+                "set": None if said["sets"] is None else _with(kind, said["sets"][place], models.etiology),
+                "promised": None if said["alpha"] is None else 1 - said["alpha"],
                 "strange": {"p_value": round(float(p[place]), 6), "flagged": strange},
                 "heat_map": None,
             }
@@ -124,6 +125,12 @@ def predict_packaged(
         for row, film, name in zip(rows, films, names, strict=True):
             row["heat_map"] = str(_heat_map(models.etiology, film, name, row["probabilities"], heat_maps))
     return rows
+
+
+def _with(kind: str, found: list[str], model: ChestModel) -> list[str]:
+    """The set with the class that is called: the call has two steps, so its class may be missing, and a
+    larger set holds the truth no less often."""
+    return [name for name in model.classes if name in found or name == kind]
 
 
 def _doubt(ill: bool, sick: float, kind: str, p: float | None) -> str:
@@ -200,7 +207,7 @@ def packaged_text(rows: list[dict[str, Any]], form: str) -> str:
     if form == "json":
         return json.dumps(rows, indent=2)
     classes = list(rows[0]["probabilities"])
-    head = ["file", "predicted", "pneumonia", *classes, "p_known_film", "why"]
+    head = ["file", "predicted", "pneumonia", *classes, "set", "p_known_film", "why"]
     if any(row["heat_map"] for row in rows):
         head.append("heat_map")
     body = [
@@ -209,6 +216,7 @@ def packaged_text(rows: list[dict[str, Any]], form: str) -> str:
             row["predicted"],
             f"{row['pneumonia']:.4f}",
             *(f"{row['probabilities'][name]:.4f}" for name in classes),
+            _set_text(row["set"]),
             f"{row['strange']['p_value']:.4f}",
             row["why"],
             *([row["heat_map"] or ""] if "heat_map" in head else []),
@@ -219,5 +227,25 @@ def packaged_text(rows: list[dict[str, Any]], form: str) -> str:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([head, *body])
         return text.getvalue().rstrip("\n")
-    note = "\n\nResearch use only; not a medical device."
-    return "\n".join(columns([tuple(head), *map(tuple, body)])) + note
+    return "\n".join(columns([tuple(head), *map(tuple, body)])) + "\n\n" + _note(rows[0]["promised"])
+
+
+def _set_text(kinds: list[str] | None) -> str:
+    """One word for the table; "none" where no class is likely enough.
+
+    >>> _set_text(["bacteria", "virus"]), _set_text([]), _set_text(None)
+    ('bacteria or virus', 'none', '')
+    """
+    return "" if kinds is None else " or ".join(kinds) or "none"
+
+
+def _note(promised: float | None) -> str:
+    promise = (
+        ""
+        if promised is None
+        else f"set: holds the truth for {promised:.0%} of films like those it was set on. "
+    )
+    return (
+        f"{promise}p_known_film: small when the film is unlike all that the models know.\n"
+        "Research use only; not a medical device."
+    )
