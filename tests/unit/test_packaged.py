@@ -310,5 +310,6 @@ def test_the_originals(real_data: Path) -> None:
     truth = ["normal" if "NORMAL" in row["file"] else row["file"].split("_")[1] for row in rows]
     right = sum(row["predicted"] == label for row, label in zip(rows, truth, strict=True))
     sick = sum(row["sick"] == (label != "normal") for row, label in zip(rows, truth, strict=True))
-    assert len(rows) == 24 and right >= 20 and sick >= 23
+    assert len(rows) == 24 and right >= 20 and sick == 24
+    assert all(label in row["set"] for row, label in zip(rows, truth, strict=True))
     assert not any(row["strange"]["flagged"] for row in rows)
