@@ -1,14 +1,14 @@
-"""Fitting the fast detector and scoring one film against its bank, with the memory it takes.
+"""Fitting the fast detector and scoring one image against its bank, with the memory it takes.
 
-    OMP_NUM_THREADS=1 python benchmarks/anomaly.py              # 1,341 films of 128 px, default options
-    OMP_NUM_THREADS=2 python benchmarks/anomaly.py --films 300
+    OMP_NUM_THREADS=1 python benchmarks/anomaly.py              # 1,341 images of 128 px, default options
+    OMP_NUM_THREADS=2 python benchmarks/anomaly.py --images 300
     OMP_NUM_THREADS=1 python benchmarks/anomaly.py --clock cpu  # processor time, on a busy machine
 
-The films are drawn ones, repeated until there are enough, with a little noise so that no two are the same. A
-film is scored one at a time, as a page that serves would do it. The peer for the search in the bank is
+The images are drawn ones, repeated until there are enough, with a little noise so that no two are the same. A
+image is scored one at a time, as a page that serves would do it. The peer for the search in the bank is
 scikit-learn's brute-force kNN on the same patches, in turn.
 
-Aims: fitting patch_memory on 1,341 films of 128 px under 5 minutes on two cores; one film under 60 ms on one
+Aims: fitting patch_memory on 1,341 images of 128 px under 5 minutes on two cores; one image under 60 ms on one
 core against a bank of 1 % of 1M patches; memory bounded.
 """
 
@@ -22,22 +22,22 @@ import numpy as np
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from hilum.anomaly import Detector, HealthyFilms, build
+from hilum.anomaly import Detector, HealthyImages, build
 from hilum.anomaly.patch_memory import PatchMemory
 from hilum.data.cache import ImageCache
 from hilum.data.images import Pixels
 from hilum.data.sources import phantom
 
 
-def drawn(count: int, pixels: Pixels) -> HealthyFilms:
-    """Drawn films of healthy children, prepared."""
+def drawn(count: int, pixels: Pixels) -> HealthyImages:
+    """Phantom images of healthy children, prepared."""
     cases = phantom.load("phantom")
     table = cases.table[cases.table["label"] == "normal"]
     cache = ImageCache.of(cases, pixels)
     rows = cache.rows(table["case_id"])
     images = cache.images[np.resize(rows, count)].astype(np.int16)
     images += np.random.default_rng(0).integers(-2, 3, images.shape, dtype=np.int16)
-    return HealthyFilms.of_images(images.clip(0, 255).astype(np.uint8), ["normal"] * count, pixels)
+    return HealthyImages.of_images(images.clip(0, 255).astype(np.uint8), ["normal"] * count, pixels)
 
 
 def peak() -> float:
@@ -49,7 +49,7 @@ def peak() -> float:
 def main() -> None:
     """Prints one line per figure."""
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", 1)[0])
-    parser.add_argument("--films", type=int, default=1341)
+    parser.add_argument("--images", type=int, default=1341)
     parser.add_argument("--side", type=int, default=128)
     parser.add_argument("--detectors", nargs="+", default=["patch_memory", "patch_gaussian"])
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
@@ -57,31 +57,31 @@ def main() -> None:
     clock = time.perf_counter if options.clock == "wall" else time.process_time
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 2))
     pixels = Pixels(size=(options.side, options.side))
-    films = drawn(options.films, pixels)
-    asked = films.tensor(range(20))
-    print(f"{len(films):,} films of {options.side} px, {torch.get_num_threads()} threads")
+    images = drawn(options.images, pixels)
+    asked = images.tensor(range(20))
+    print(f"{len(images):,} images of {options.side} px, {torch.get_num_threads()} threads")
     for name in options.detectors:
         begin = clock()
         detector = build(name, pixels)
-        detector.fit(films, seed=0)
+        detector.fit(images, seed=0)
         seconds = clock() - begin
         print(f"{name}: fitted in {seconds:.0f} s (aim 300), largest resident memory so far {peak():,.0f} MB")
-        print(f"{name}: one film in {1000 * one_film(detector, asked, clock):.1f} ms (aim 60)")
-    bank(pixels, films, asked, clock)
+        print(f"{name}: one image in {1000 * one_image(detector, asked, clock):.1f} ms (aim 60)")
+    bank(pixels, images, asked, clock)
 
 
-def one_film(detector: Detector, asked: torch.Tensor, clock: Callable[[], float]) -> float:
-    """Median seconds of scoring, one film at a time."""
+def one_image(detector: Detector, asked: torch.Tensor, clock: Callable[[], float]) -> float:
+    """Median seconds of scoring, one image at a time."""
     seconds = []
-    for film in asked:
+    for image in asked:
         begin = clock()
-        detector.score(film[None])
+        detector.score(image[None])
         seconds.append(clock() - begin)
     return float(np.median(seconds))
 
 
-def bank(pixels: Pixels, films: HealthyFilms, asked: torch.Tensor, clock: Callable[[], float]) -> None:
-    """One film against 1 % of 1M patches, beside scikit-learn."""
+def bank(pixels: Pixels, images: HealthyImages, asked: torch.Tensor, clock: Callable[[], float]) -> None:
+    """One image against 1 % of 1M patches, beside scikit-learn."""
     options = {
         "feature_options": {"width": 43},  # 43 + 86 = 129 channels at 32 x 32 places
         "layers": [0, 1],
@@ -90,12 +90,12 @@ def bank(pixels: Pixels, films: HealthyFilms, asked: torch.Tensor, clock: Callab
     }
     detector = build("patch_memory", pixels, options)
     assert isinstance(detector, PatchMemory)
-    detector.fit(films, seed=0)
+    detector.fit(images, seed=0)
     bank = detector.memory.numpy()
     peer = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(bank)
     ours, theirs, same = [], [], []
-    for film in asked:
-        patches = detector.patches_of(film[None])[0]
+    for image in asked:
+        patches = detector.patches_of(image[None])[0]
         begin = clock()
         distance, _ = detector.nearest(patches)
         ours.append(clock() - begin)
@@ -108,7 +108,7 @@ def bank(pixels: Pixels, films: HealthyFilms, asked: torch.Tensor, clock: Callab
         f"hilum {1000 * np.median(ours):.1f} ms, scikit-learn {1000 * np.median(theirs):.1f} ms, "
         f"ratio {np.median(theirs) / np.median(ours):.2f}; largest difference {max(same):.1g}"
     )
-    print(f"the whole film, network included: {1000 * one_film(detector, asked, clock):.1f} ms (aim 60)")
+    print(f"the whole image, network included: {1000 * one_image(detector, asked, clock):.1f} ms (aim 60)")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@
 Both take the same two-class predictions and the same draws of patients and give the same intervals, which is
 checked first. The loop works on `--loop` replicates and its time is scaled up, because it is slow. It has
 only the eight metrics that scikit-learn offers as one call each; ours are all thirteen of `evaluate`. Below
-stand the figures of the trust stage on the same draws. Times are of the processor: other work on the machine
+stand the figures of the reliability stage on the same draws. Times are of the processor: other work on the machine
 does not lengthen them.
 """
 
@@ -27,27 +27,27 @@ from hilum.evaluation.selective import selective_block
 
 CLASSES = ("normal", "pneumonia")
 METRICS = {
-    "accuracy": lambda sick, called, _: sk.accuracy_score(sick, called),
-    "balanced_accuracy": lambda sick, called, _: sk.balanced_accuracy_score(sick, called),
-    "f1": lambda sick, called, _: sk.f1_score(sick, called),
-    "mcc": lambda sick, called, _: sk.matthews_corrcoef(sick, called),
-    "auroc": lambda sick, _, probability: sk.roc_auc_score(sick, probability),
-    "average_precision": lambda sick, _, probability: sk.average_precision_score(sick, probability),
-    "brier": lambda sick, _, probability: sk.brier_score_loss(sick, probability),
-    "log_loss": lambda sick, _, probability: sk.log_loss(sick, probability),
+    "accuracy": lambda abnormal, predicted, _: sk.accuracy_score(abnormal, predicted),
+    "balanced_accuracy": lambda abnormal, predicted, _: sk.balanced_accuracy_score(abnormal, predicted),
+    "f1": lambda abnormal, predicted, _: sk.f1_score(abnormal, predicted),
+    "mcc": lambda abnormal, predicted, _: sk.matthews_corrcoef(abnormal, predicted),
+    "auroc": lambda abnormal, _, probability: sk.roc_auc_score(abnormal, probability),
+    "average_precision": lambda abnormal, _, probability: sk.average_precision_score(abnormal, probability),
+    "brier": lambda abnormal, _, probability: sk.brier_score_loss(abnormal, probability),
+    "log_loss": lambda abnormal, _, probability: sk.log_loss(abnormal, probability),
 }
 
 
 def made_up(n_cases: int) -> pd.DataFrame:
     """Predictions of a fair model, two images per patient on average."""
     rng = np.random.default_rng(0)
-    sick = rng.random(n_cases) < 0.6
-    probability = 1 / (1 + np.exp(-rng.normal(np.where(sick, 1.5, -1.5), 1.5)))
+    abnormal = rng.random(n_cases) < 0.6
+    probability = 1 / (1 + np.exp(-rng.normal(np.where(abnormal, 1.5, -1.5), 1.5)))
     return pd.DataFrame(
         {
             "case_id": [f"case{number:06d}" for number in range(n_cases)],
             "patient": rng.integers(0, n_cases // 2, n_cases),
-            "target": np.where(sick, *CLASSES[::-1]),
+            "target": np.where(abnormal, *CLASSES[::-1]),
             "prob_normal": 1 - probability,
             "prob_pneumonia": probability,
         }
@@ -56,13 +56,13 @@ def made_up(n_cases: int) -> pd.DataFrame:
 
 def plain_loop(table: pd.DataFrame, replicates: int) -> dict[str, np.ndarray]:
     """Every metric of every replicate, one scikit-learn call each, on the drawn rows."""
-    sick, probability = (table["target"] == CLASSES[1]).to_numpy(), table["prob_pneumonia"].to_numpy()
+    abnormal, probability = (table["target"] == CLASSES[1]).to_numpy(), table["prob_pneumonia"].to_numpy()
     values: dict[str, list[float]] = {name: [] for name in METRICS}
     for block in bootstrap_weights(table["patient"], replicates, seed=0):
         for weights in block.astype(int):
             rows = np.repeat(np.arange(len(weights)), weights)
             for name, metric in METRICS.items():
-                values[name].append(metric(sick[rows], probability[rows] >= 0.5, probability[rows]))
+                values[name].append(metric(abnormal[rows], probability[rows] >= 0.5, probability[rows]))
     return {name: np.array(some) for name, some in values.items()}
 
 
@@ -90,22 +90,22 @@ def main() -> None:
     print(f"plain loop with scikit-learn   8 metrics  {loop:8.2f} s (from {options.loop} replicates)")
     print(f"hilum evaluate                13 metrics  {ours:8.2f} s")
     print(f"ratio                                     {loop / ours:8.0f} x")
-    for name, work in trust_figures(table, options.replicates).items():
+    for name, work in reliability_figures(table, options.replicates).items():
         print(f"{name:42s}{seconds(work):8.2f} s")
 
 
-def trust_figures(table: pd.DataFrame, replicates: int) -> dict[str, Callable[[], object]]:
-    """What the trust stage draws intervals of, each on all cases."""
+def reliability_figures(table: pd.DataFrame, replicates: int) -> dict[str, Callable[[], object]]:
+    """What the reliability stage draws intervals of, each on all cases."""
     probability = table["prob_pneumonia"].to_numpy()
-    sick, patients = (table["target"] == CLASSES[1]).to_numpy(), table["patient"].to_numpy()
+    abnormal, patients = (table["target"] == CLASSES[1]).to_numpy(), table["patient"].to_numpy()
     logits = np.log(np.column_stack([1 - probability, probability]))
-    wrong, sure = (probability >= 0.5) != sick, np.abs(probability - 0.5)
+    wrong, sure = (probability >= 0.5) != abnormal, np.abs(probability - 0.5)
     return {
         "calibration error, Brier parts": lambda: calibration_block(
-            logits, sick.astype(int), patients, replicates
+            logits, abnormal.astype(int), patients, replicates
         ),
         "operating point at three prevalences": lambda: operating_point(
-            probability >= 0.5, sick, patients, (0.05, 0.2, 0.5), replicates
+            probability >= 0.5, abnormal, patients, (0.05, 0.2, 0.5), replicates
         ),
         "risk and coverage": lambda: selective_block(sure, wrong, patients, replicates=replicates),
     }

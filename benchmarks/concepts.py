@@ -1,5 +1,5 @@
-"""Do concept directions unmask a planted marker? Two networks on drawn films, one trained where every sick
-film carries a marker and no healthy one, one trained without. Both are asked on the same new films: sick
+"""Do concept directions unmask a planted marker? Two networks on phantom images, one trained where every abnormal
+image carries a marker and no healthy one, one trained without. Both are asked on the same new images: abnormal
 children of whom half carry the marker. Prints every concept's scores beside its classifier's accuracy.
 
     python benchmarks/concepts.py [--seed 0]
@@ -14,8 +14,8 @@ from torch import Tensor
 
 from hilum.data.cases import HEALTHY
 from hilum.data.images import Pixels
-from hilum.data.sources.phantom import PhantomSettings, film, plan
-from hilum.explain.concepts import concept_scores, film_concepts, maps_and_slopes, sides
+from hilum.data.sources.phantom import PhantomSettings, phantom_image, plan
+from hilum.explain.concepts import concept_scores, image_concepts, maps_and_slopes, sides
 from hilum.models import ChestModel, build
 
 CLASSES = ("normal", "pneumonia")
@@ -26,20 +26,20 @@ PIXELS = Pixels(size=SIZE)
 def drawn(
     settings: PhantomSettings, split: str
 ) -> tuple[Tensor, np.ndarray, list[str], list[dict[str, float]]]:
-    """Prepared films, class numbers, patients and measured concepts of one split."""
-    films, targets, patients, concepts = [], [], [], []
+    """Prepared images, class numbers, patients and measured concepts of one split."""
+    images, targets, patients, concepts = [], [], [], []
     for row in plan(settings).to_dict("records"):
         if row["split"] != split:
             continue
-        one = film(settings, str(row["label"]), int(row["person"]), int(row["image"]))
+        one = phantom_image(settings, str(row["label"]), int(row["person"]), int(row["image"]))
         masks = {
             name: getattr(one, name) for name in ("lesion", "lung", "heart", "ribs", "marker", "shortcut")
         }
-        films.append(PIXELS.apply(one.image))
+        images.append(PIXELS.apply(one.image))
         targets.append(int(row["label"] != HEALTHY))
         patients.append(str(row["patient"]))
-        concepts.append(film_concepts(one.image, masks))
-    return torch.stack(films), np.array(targets), patients, concepts
+        concepts.append(image_concepts(one.image, masks))
+    return torch.stack(images), np.array(targets), patients, concepts
 
 
 def trained(x: Tensor, targets: np.ndarray, seed: int, epochs: int = 10) -> ChestModel:
@@ -66,29 +66,32 @@ def main() -> None:
     seed = parser.parse_args().seed
     torch.set_num_threads(1)
     asked, truth, patients, concepts = drawn(PhantomSettings(500, SIZE, seed + 1, "marker", 0.5), "test")
-    sick = truth == 1
+    abnormal = truth == 1
     columns = {name: np.array([one[name] for one in concepts]) for name in concepts[0]}
-    known = sides({name: np.where(sick, values, np.nan) for name, values in columns.items()})
+    known = sides({name: np.where(abnormal, values, np.nan) for name, values in columns.items()})
     healthy = drawn(PhantomSettings(500, SIZE, seed + 2), "test")
-    for title, shortcut in (("trained without a marker", None), ("every sick film has a marker", "marker")):
+    for title, shortcut in (
+        ("trained without a marker", None),
+        ("every abnormal image has a marker", "marker"),
+    ):
         x, targets, _, _ = drawn(PhantomSettings(400, SIZE, seed, shortcut), "train")
         model = trained(x, targets, seed)
         with torch.no_grad():
             answers = torch.cat([model(part).argmax(1) for part in asked.split(32)]).numpy()
             clean = torch.cat([model(part).argmax(1) for part in healthy[0].split(32)]).numpy()
         marked = columns["marker"] == 1
-        print(f"\n{title}: {len(x)} films; called sick: with marker {answers[sick & marked].mean():.2f}, sick"
-              f" without {answers[sick & ~marked].mean():.2f}, healthy {answers[~sick].mean():.2f};"
-              f" on films without markers {(clean == healthy[1]).mean():.2f} right")  # fmt: skip
+        print(f"\n{title}: {len(x)} images; abnormal, marked {answers[abnormal & marked].mean():.2f}, abnormal"
+              f" without {answers[abnormal & ~marked].mean():.2f}, healthy {answers[~abnormal].mean():.2f};"
+              f" on images without markers {(clean == healthy[1]).mean():.2f} right")  # fmt: skip
         for layer in (None, "features.8", "features.6"):
             means, slopes = maps_and_slopes(model, asked, layer, 1)
             print(f"layer {layer or 'features'}")
             for name, side in known.items():
-                [one] = concept_scores(name, means, side, patients, {1: slopes[sick]}, seed=seed)
+                [one] = concept_scores(name, means, side, patients, {1: slopes[abnormal]}, seed=seed)
                 print(
                     f"  {name:24s} score {one.score:.2f} (shuffled {one.random.mean():.2f}), p {one.p:.1e},"
                     f" slope {one.slope:+.2f}, alignment {one.alignment:+.2f} (at most {one.noise:.2f}),"
-                    f" accuracy {one.accuracy:.2f} ({one.chance:.2f}), films {one.films}, matters"
+                    f" accuracy {one.accuracy:.2f} ({one.chance:.2f}), images {one.images}, matters"
                     f" {one.matters(len(known))}"
                 )
 

@@ -1,10 +1,10 @@
 """The k-centre coreset against the common greedy implementation, in one process on the same points.
 
     OMP_NUM_THREADS=1 python benchmarks/coreset.py                        # 1.05M x 128, 1 %
-    OMP_NUM_THREADS=1 python benchmarks/coreset.py --films 100            # smaller
+    OMP_NUM_THREADS=1 python benchmarks/coreset.py --images 100            # smaller
     OMP_NUM_THREADS=1 python benchmarks/coreset.py --points gauss         # no structure at all
 
-The points are patch features of drawn films by an untrained network (1,024 per film of 128 px, 128 channels).
+The points are patch features of phantom images by an untrained network (1,024 per image of 128 px, 128 channels).
 The common implementation is the one of PatchCore and anomalib (KCenterGreedy): every pick is measured against
 every point by torch's pairwise_distance. At full size it would take most of an hour, so it makes `--picks`
 picks; every pick costs it the same, and the rest is extrapolated. The picks that both made are compared.
@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hilum.anomaly import HealthyFilms
+from hilum.anomaly import HealthyImages
 from hilum.anomaly import features as networks
 from hilum.anomaly.coreset import k_center
 from hilum.data.cache import ImageCache
@@ -79,20 +79,20 @@ def memory_added() -> Iterator[list[float]]:
 
 
 @torch.no_grad()
-def features_of_films(count: int) -> np.ndarray:
-    """Standardised features of `count` drawn films, float32 "points 128"."""
+def features_of_images(count: int) -> np.ndarray:
+    """Standardised features of `count` phantom images, float32 "points 128"."""
     cases = phantom.load("phantom")
     pixels = Pixels(size=(SIDE, SIDE))
     ids = cases.table["case_id"].tolist()
     ids = [ids[i % len(ids)] for i in range(count)]
-    # Every drawn film serves here, healthy or not: these are points to search in, not a detector.
-    films = HealthyFilms.of(ImageCache.of(cases, pixels), ids, ["normal"] * count, pixels)
+    # Every phantom image serves here, healthy or not: these are points to search in, not a detector.
+    images = HealthyImages.of(ImageCache.of(cases, pixels), ids, ["normal"] * count, pixels)
     network = networks.build("random", pixels)
-    network.learn(films, 0, lambda done, total: None)
+    network.learn(images, 0, lambda done, total: None)
     channels: Tensor | None = None
     points = np.empty((count * PLACES, DIM), np.float32)
     filled = 0
-    for x in films.batches(16):
+    for x in images.batches(16):
         maps = networks.patch_features(network(x))
         if channels is None:
             channels = torch.from_numpy(np.sort(np.random.default_rng(0).permutation(maps.shape[1])[:DIM]))
@@ -107,18 +107,18 @@ def features_of_films(count: int) -> np.ndarray:
 def main() -> None:
     """Prints one line per way, and the ratio."""
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", 1)[0])
-    parser.add_argument("--films", type=int, default=1024)
-    parser.add_argument("--points", choices=["films", "gauss"], default="films")
+    parser.add_argument("--images", type=int, default=1024)
+    parser.add_argument("--points", choices=["images", "gauss"], default="images")
     parser.add_argument("--share", type=float, default=0.01)
     parser.add_argument("--picks", type=int, default=60)
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     options = parser.parse_args()
     clock = time.perf_counter if options.clock == "wall" else time.process_time
     torch.set_num_threads(1)
-    if options.points == "films":
-        points = features_of_films(options.films)
+    if options.points == "images":
+        points = features_of_images(options.images)
     else:
-        shape = (options.films * PLACES, DIM)
+        shape = (options.images * PLACES, DIM)
         points = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
     k = round(options.share * len(points))
     print(f"{len(points):,} points x {DIM}, {k:,} picks; {points.nbytes / 2**20:,.0f} MB of points")

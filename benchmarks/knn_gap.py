@@ -13,13 +13,13 @@ import numpy as np
 
 from hilum.data.tasks import task
 from hilum.embedding.baselines import fit_probe, probe_probabilities
+from hilum.embedding.config import EmbeddingConfig
 from hilum.embedding.extract import Vectors
 from hilum.embedding.neighbors import nearest_neighbors, votes
 from hilum.embedding.space import fit_space
 from hilum.embedding.stage import extract_task
 from hilum.embedding.suspects import confident_learning, out_of_fold
 from hilum.run import Run
-from hilum.training.recipe import EmbeddingChoice
 
 
 def accuracy(answers: np.ndarray, targets: np.ndarray) -> str:
@@ -35,7 +35,7 @@ def main(path: Path, name: str) -> None:
     folder, cases, split = run.task(name), run.cases(), run.split(name)
     one = task(name, cases.labels)
     if not folder.embeddings.vectors_file.exists():
-        extract_task(folder, cases, split, EmbeddingChoice())
+        extract_task(folder, cases, split, EmbeddingConfig())
     vectors = Vectors.read(folder.embeddings.vectors_file, folder.card()["weights_digest"])
     table = cases.table.set_index("case_id").loc[vectors.case_id]
     targets = table["label"].map(one.index).to_numpy(np.int64)
@@ -114,4 +114,4 @@ def main(path: Path, name: str) -> None:
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(__doc__)
-    main(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "etiology")
+    main(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "multiclass")

@@ -1,10 +1,10 @@
-"""How much faster films come from the cache on a second run than from their files through Pillow.
+"""How much faster images come from the cache on a second run than from their files through Pillow.
 
-    python benchmarks/loading.py path/to/chest_xray --films 2000
+    python benchmarks/loading.py path/to/chest_xray --images 2000
 
-Both give uint8 grey films of 224 x 224, one after the other, on one thread, in turn, five rounds; medians.
+Both give uint8 grey images of 224 x 224, one after the other, on one thread, in turn, five rounds; medians.
 The peer decodes with Pillow, converts to grey and resizes where a file has another size. OpenCV (what fills
-the cache on the first run) is printed too. With the word 'phantom' it runs on drawn PNG films.
+the cache on the first run) is printed too. With the word 'phantom' it runs on drawn PNG images.
 """
 
 import argparse
@@ -33,25 +33,25 @@ def with_pillow(path: str) -> np.ndarray:
         )
 
 
-def rate(load: Callable[[int], np.ndarray], films: int) -> float:
-    """Films per second; the sum makes sure that the bytes are really touched."""
+def rate(load: Callable[[int], np.ndarray], images: int) -> float:
+    """Images per second; the sum makes sure that the bytes are really touched."""
     start = time.perf_counter()
-    total = sum(int(load(i)[::16, ::16].sum()) for i in range(films))
+    total = sum(int(load(i)[::16, ::16].sum()) for i in range(images))
     assert total > 0
-    return films / (time.perf_counter() - start)
+    return images / (time.perf_counter() - start)
 
 
 def main() -> None:
-    """Prints films per second and the ratio to Pillow."""
+    """Prints images per second and the ratio to Pillow."""
     words = argparse.ArgumentParser(description=__doc__)
     words.add_argument("data")
-    words.add_argument("--films", type=int, default=2000)
+    words.add_argument("--images", type=int, default=2000)
     given = words.parse_args()
     cv2.setNumThreads(1)
     cases = open_source(given.data)
     cache = ImageCache.of(cases, PIXELS)
     chance = np.random.default_rng(0)
-    some = chance.permutation(len(cases))[: given.films]
+    some = chance.permutation(len(cases))[: given.images]
     paths = cases.table["path"].to_numpy()[some]
     rows = cache.rows(cases.table["case_id"].to_numpy()[some])
     ways: dict[str, Callable[[int], np.ndarray]] = {
@@ -63,7 +63,7 @@ def main() -> None:
     for name in ways:
         speed = statistics.median(one[name] for one in rounds)
         ratio = statistics.median(one[name] / one["Pillow"] for one in rounds)
-        print(f"{name:27} {speed:9.0f} films/s   {ratio:5.1f} x Pillow")
+        print(f"{name:27} {speed:9.0f} images/s   {ratio:5.1f} x Pillow")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python benchmarks/memory.py path/to/chest_xray --preset seed --seconds 240
 
 Runs `hilum train` in a process of its own for each task of the preset and prints its largest resident set;
-pages of the memory-mapped films that happened to be in memory count, too. `--seconds` stops each task early:
+pages of the memory-mapped images that happened to be in memory count, too. `--seconds` stops each task early:
 memory is at its peak after a few batches of training; the evaluation needs less.
 """
 
@@ -38,7 +38,7 @@ def main() -> None:
     words.add_argument("--task", action="append", default=None)
     words.add_argument("--seconds", type=float, default=None)
     given = words.parse_args()
-    for task in given.task or ["binary", "etiology"]:
+    for task in given.task or ["binary", "multiclass"]:
         with tempfile.TemporaryDirectory() as folder:
             command = [
                 "train",

@@ -5,7 +5,7 @@
 The peer is the same network with the same optimiser in fp32 and NCHW memory order, as a notebook would write
 it; ours is what `hilum train` picks on this machine (bf16 autocast where the processor has it, NHWC order).
 Steps in turn, medians of the ratios round by round. Equal accuracy is a matter of whole trainings:
-docs/results.md has both, made with `--set etiology.training.precision=fp32` and without.
+docs/results.md has both, made with `--set multiclass.training.precision=fp32` and without.
 """
 
 import argparse

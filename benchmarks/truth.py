@@ -1,13 +1,13 @@
 """Explanations against a known truth: two phantom sets, two networks, every method.
 
     python benchmarks/truth.py OUT
-    python benchmarks/truth.py OUT --methods grad_cam layer_cam --films 40                    a quick look
+    python benchmarks/truth.py OUT --methods grad_cam layer_cam --images 40                    a quick look
     python benchmarks/truth.py OUT --honest runs/phantom-quick --seed 1       one training less; another seed,
-                                             so that the marked films show children whom that run never saw
+                                             so that the marked images show children whom that run never saw
 
-Draws OUT/honest and OUT/marked (the same films, but sick ones carry a bright disc), trains the network of the
+Draws OUT/honest and OUT/marked (the same images, but abnormal ones carry a bright disc), trains the network of the
 preset `quick` on each with the project's own study, and prints two tables: every method against the lesions
-of held-out films, and the reverse test, whether it unmasks the network that reads the disc. Both tables go to
+of held-out images, and the reverse test, whether it unmasks the network that reads the disc. Both tables go to
 OUT/truth.json. What is there already is not drawn or trained again.
 
 Aims: the best method's pointing game at least 0.95; the fooled network unmasked.
@@ -25,12 +25,12 @@ from hilum.data.sources import phantom
 from hilum.explain import explain
 from hilum.explain.cam import last_layer
 from hilum.explain.faithfulness import BASELINES, Way, ways
-from hilum.explain.truth import planted_films, shortcut_table, smoothed, truth_table
+from hilum.explain.truth import planted_images, shortcut_table, smoothed, truth_table
 from hilum.files import write_json
 from hilum.progress import advancing
+from hilum.recipe import StudyRecipe, load_recipe
 from hilum.run import Run
 from hilum.study import Wish, study
-from hilum.training.recipe import StudyRecipe, load_recipe
 
 METHODS = (
     "grad_cam",
@@ -58,10 +58,10 @@ def recipe(epochs: int, seed: int) -> StudyRecipe:
     )
 
 
-def trained(out: Path, name: str, settings: phantom.PhantomSettings, choice: StudyRecipe) -> Run:
+def trained(out: Path, name: str, settings: phantom.PhantomSettings, config: StudyRecipe) -> Run:
     """The finished study on a phantom set, made when it is not there."""
     data = phantom.write(out / name, settings)
-    return study(Wish(str(data), choice, out / f"run-{name}", resume=True, report=False))
+    return study(Wish(str(data), config, out / f"run-{name}", resume=True, report=False))
 
 
 def asked(names: Sequence[str], sd: float) -> dict[str, Way]:
@@ -92,7 +92,7 @@ def truth_study(
     patients: int = 640,
     epochs: int = 10,
     names: Sequence[str] = METHODS,
-    films: int | None = None,
+    images: int | None = None,
     sd: float = 4.0,
     known: Path | None = None,
 ) -> dict[str, Any]:
@@ -105,10 +105,10 @@ def truth_study(
     honest, fooled = (runs[name].task("binary").load_model() for name in ("honest", "marked"))
     methods = asked(names, sd)
     with advancing("lesions") as advance:
-        held_out = planted_films(runs["honest"], honest, "test", films, seed)
+        held_out = planted_images(runs["honest"], honest, "test", images, seed)
         lesions = truth_table(honest, held_out, methods, seed=seed, progress=advance)
     with advancing("reverse test") as advance:
-        marked = planted_films(runs["marked"], fooled, "test", films, seed)
+        marked = planted_images(runs["marked"], fooled, "test", images, seed)
         reverse = shortcut_table(honest, fooled, marked, methods, seed=seed, progress=advance)
     auroc = {name: run.task("binary").metrics()["test"]["auroc"] for name, run in runs.items()}
     found = {"seed": seed, "patients": patients, "epochs": epochs, "sd": sd, "auroc": auroc}
@@ -121,10 +121,10 @@ def show(found: dict[str, Any]) -> None:
     """Both tables as text."""
     lesions, reverse = found["lesions"], found["reverse"]
     for name, value in found["auroc"].items():
-        print(f"test AUROC of the network trained on {name} films: {value['value']:.3f}")
+        print(f"test AUROC of the network trained on {name} images: {value['value']:.3f}")
     print(
-        f"\n{lesions['films']} sick test films, one per patient, that the honest network calls sick "
-        f"({lesions['missed']} missed); lesions fill {lesions['lesion_area']:.1%} of a film; "
+        f"\n{lesions['images']} abnormal test images, one per patient, that the honest network calls abnormal "
+        f"({lesions['missed']} missed); lesions fill {lesions['lesion_area']:.1%} of an image; "
         f"tolerance {lesions['tolerance']} px"
     )
     print(f"{'method':32} {'pointing':>20} {'within tol.':>12} {'energy':>7} {'IoU':>6}")
@@ -138,7 +138,7 @@ def show(found: dict[str, Any]) -> None:
     chances = [lesions["rows"][0][key]["chance"] for key in ("pointing", "pointing_near", "energy", "iou")]
     print(f"{'(by chance)':32} {chances[0]:20.2f} {chances[1]:12.2f} {chances[2]:7.2f} {chances[3]:6.2f}")
     print(f"best: {lesions['best']}; goal of {lesions['goal']} reached: {lesions['reached']}")
-    print(f"\nreverse test on {reverse['films']} marked films; caught: {reverse['rule']}")
+    print(f"\nreverse test on {reverse['images']} marked images; caught: {reverse['rule']}")
     print(f"{'method':32} {'fooled, peak on disc':>21} {'honest':>9} {'energy':>7} {'honest':>7}")
     for name, row in reverse["methods"].items():
         one, other = (row[who]["pointing"] for who in ("fooled", "honest"))
@@ -147,7 +147,7 @@ def show(found: dict[str, Any]) -> None:
             f"{name:32} {one['k']:>17}/{one['n']:<3} {other['k']:>5}/{other['n']:<3} {energy[0]:7.3f} "
             f"{energy[1]:7.3f}{'  caught' if row['passes'] else ''}"
         )
-    print(f"(the disc is {reverse['marker_area']:.2%} of the film)")
+    print(f"(the disc is {reverse['marker_area']:.2%} of the image)")
     for sentence in {*lesions["failures"], *reverse["failures"]}:
         print(f"failed: {sentence}")
 
@@ -159,12 +159,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--patients", type=int, default=640)
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--films", type=int, default=None, help="at most so many sick test films")
+    parser.add_argument("--images", type=int, default=None, help="at most so many abnormal test images")
     parser.add_argument("--sd", type=float, default=4.0, help="blur in pixels of 'blurred'")
     parser.add_argument("--methods", nargs="*", default=METHODS)
     parser.add_argument("--honest", type=Path, default=None, help="a finished run on phantoms")
     given = parser.parse_args()
-    numbers = (given.seed, given.patients, given.epochs, given.methods, given.films, given.sd)
+    numbers = (given.seed, given.patients, given.epochs, given.methods, given.images, given.sd)
     show(truth_study(given.out, *numbers, known=given.honest))
 
 

@@ -18,7 +18,7 @@ SETS = 3
 """Trustworthiness moves by 0.003 from one drawn set to the next."""
 
 
-def films(seed: int, n: int = 5900, dim: int = 50) -> tuple[np.ndarray, np.ndarray]:
+def images(seed: int, n: int = 5900, dim: int = 50) -> tuple[np.ndarray, np.ndarray]:
     """Three overlapping classes in 50 dimensions."""
     chance = np.random.default_rng(seed)
     targets = chance.integers(0, 3, n)
@@ -29,20 +29,20 @@ def films(seed: int, n: int = 5900, dim: int = 50) -> tuple[np.ndarray, np.ndarr
 
 def main() -> None:
     """Prints times and trustworthiness, both means over the sets."""
-    seconds, trust = np.zeros((SETS, 2)), np.zeros((SETS, 2))
+    seconds, reliability = np.zeros((SETS, 2)), np.zeros((SETS, 2))
     for seed in range(SETS):
-        vectors, targets = films(seed)
+        vectors, targets = images(seed)
         start = time.perf_counter()
         theirs = TSNE(perplexity=30, init="pca", random_state=0, n_jobs=threads()).fit_transform(vectors)
         middle = time.perf_counter()
         ours = draw(MapSettings("tsne"), vectors, targets, vectors[:0]).train
         seconds[seed] = middle - start, time.perf_counter() - middle
-        trust[seed] = trustworthiness(vectors, theirs), trustworthiness(vectors, ours)
+        reliability[seed] = trustworthiness(vectors, theirs), trustworthiness(vectors, ours)
     sklearn, hilum = seconds.mean(axis=0)
     print(f"5900 points, {threads()} threads, mean of {SETS} drawn sets:")
     print(f"  scikit-learn {sklearn:.1f} s, hilum {hilum:.1f} s, ratio {sklearn / hilum:.2f} (aim 1.4)")
-    shown = [", ".join(f"{value:.4f}" for value in column) for column in trust.T]
-    means = trust.mean(axis=0)
+    shown = [", ".join(f"{value:.4f}" for value in column) for column in reliability.T]
+    means = reliability.mean(axis=0)
     print(f"  trustworthiness: scikit-learn {means[0]:.4f} ({shown[0]}), hilum {means[1]:.4f} ({shown[1]})")
 
 

@@ -19,22 +19,22 @@ from hilum.run import Run  # noqa: E402
 
 SMALL = [
     "--set=binary.pixels.size=[32, 40]",
-    "--set=etiology.pixels.size=[32, 40]",
+    "--set=multiclass.pixels.size=[32, 40]",
     "--set=binary.training.epochs=2",
-    "--set=etiology.training.epochs=2",
-    "--set=etiology.model={name: resnet, options: {width: 8, stages: [1, 1], embedding: 16}}",
+    "--set=multiclass.training.epochs=2",
+    "--set=multiclass.model={name: resnet, options: {width: 8, stages: [1, 1], embedding: 16}}",
     "--set=binary.model={name: vgg, options: {blocks: [[8], [16]], dense: [8]}}",
-    "--set=ledger=null",
+    "--set=leakage=null",
     "--set=replicates=50",
     "--set=anomaly={detectors: {patch_gaussian: {features: pixels, channels: 16}}, pixels: {size: [32, 40]},"
-    " split: {val_fraction: 0.5}, false_alarm_rate: 0.3, odd_films: 4}",
-    "--set=trust={mc_passes: 2, films: 20}",
+    " split: {val_fraction: 0.5}, false_alarm_rate: 0.3, ood_images: 4}",
+    "--set=reliability={mc_passes: 2, images: 20}",
     "--set=explain.methods=[occlusion, grad_cam, saliency]",
     "--set=explain.occlusion.stride=8",
     "--set=explain.filters=2",
     "--set=explain.images=3",
     "--set=explain.synthesis={filters: 2, steps: 3, clean_steps: 3}",
-    "--set=explain.faithfulness={films: 2, steps: 3, truth: 4}",
+    "--set=explain.faithfulness={images: 2, steps: 3, truth: 4}",
     "--set=explain.layers={ablation: 4, probes: 40, concepts: 40}",
 ]
 """Choices that make a study take seconds."""

@@ -3,9 +3,9 @@
 The public names, in the order of the flow. They load on first use, so `import hilum` needs no torch.
 
     cases = hilum.open_source("path/to/chest_xray")      # who, what, where
-    model = hilum.load_model("runs/real/etiology")       # weights + card
+    model = hilum.load_model("runs/real/multiclass")       # weights + card
     run = hilum.Run("runs/real")                         # everything a study left behind
-    run.task("etiology").metrics()["val"]["accuracy"]
+    run.task("multiclass").metrics()["val"]["accuracy"]
 """
 
 from importlib import import_module

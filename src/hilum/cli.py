@@ -11,7 +11,7 @@ import typer
 from hilum.errors import HilumError
 
 if TYPE_CHECKING:
-    from hilum.training.recipe import StudyRecipe
+    from hilum.recipe import StudyRecipe
 
 app = typer.Typer(
     name="hilum",
@@ -47,7 +47,7 @@ RunPath = Annotated[Path, typer.Argument(help="A run folder.", show_default=Fals
 Preset = Annotated[str, typer.Option("--preset", help="quick, seed, best, or a recipe file (.yaml).")]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Change one choice, e.g. etiology.training.epochs=3. Repeatable."),
+    typer.Option("--set", help="Change one choice, e.g. multiclass.training.epochs=3. Repeatable."),
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="Run folder to write; default runs/DATA-PRESET.")]
 Source = Annotated[
@@ -56,7 +56,7 @@ Source = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with what is already in --out.")]
 Skip = Annotated[bool, typer.Option("--skip-unreadable", help="Leave damaged files out instead of stopping.")]
 Tasks = Annotated[
-    list[str] | None, typer.Option("--task", help="binary or etiology; default: all. Repeatable.")
+    list[str] | None, typer.Option("--task", help="binary or multiclass; default: all. Repeatable.")
 ]
 
 
@@ -79,7 +79,9 @@ def study(
     _study(data, preset, out, task, change, source, skip_unreadable, resume, report=True)
 
 
-@app.command(epilog=_example("hilum train path/to/chest_xray --task etiology --preset seed --out runs/seed"))
+@app.command(
+    epilog=_example("hilum train path/to/chest_xray --task multiclass --preset seed --out runs/seed")
+)
 def train(
     data: Data = "phantom",
     preset: Preset = "quick",
@@ -105,7 +107,7 @@ def _study(
     resume: bool,
     report: bool,
 ) -> None:
-    from hilum.training.recipe import load_recipe
+    from hilum.recipe import load_recipe
 
     if skip_unreadable:
         changes = [*(changes or []), "skip_unreadable=true"]
@@ -126,14 +128,14 @@ def _study(
 
 @app.command(epilog=_example("hilum evaluate runs/real"))
 def evaluate(run: RunPath) -> None:
-    """Predicts every split again with the weights in the run; writes predictions, metrics and trust.json."""
-    from hilum.evaluation.show import metrics_table, trust_table
+    """Predicts every split again with the weights in the run; writes predictions, metrics and reliability.json."""
+    from hilum.evaluation.show import metrics_table, reliability_table
     from hilum.run import Run
     from hilum.study import evaluate_run
 
     opened = Run(run)
     evaluate_run(opened)
-    print("\n\n".join(part for part in (metrics_table(opened), trust_table(opened)) if part))
+    print("\n\n".join(part for part in (metrics_table(opened), reliability_table(opened)) if part))
 
 
 @app.command(epilog=_example("hilum embed runs/real --set maps=[tsne,umap] --set select=true"))
@@ -143,7 +145,7 @@ def embed(
         list[str] | None,
         typer.Option("--set", help="Change one choice, e.g. layer=embedding, k=15, maps=[umap]. Repeatable."),
     ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Also when nothing has changed.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also when nothing has changed.")] = False,
 ) -> None:
     """Vectors of every case: neighbours, kNN beside the head, maps, retrieval, suspect labels."""
     from hilum.embedding.show import embedding_table
@@ -151,15 +153,17 @@ def embed(
     from hilum.study import embed_run
 
     opened = Run(run)
-    embed_run(opened, change or [], again)
+    embed_run(opened, change or [], force)
     print(embedding_table(opened))
 
 
-@app.command(epilog=_example("hilum neighbors runs/real film.jpeg --task etiology"))
+@app.command(epilog=_example("hilum neighbors runs/real image.jpeg --task multiclass"))
 def neighbors(
     run: RunPath,
     image: Annotated[Path, typer.Argument(help="A radiograph, in no split.", show_default=False)],
-    task: Annotated[str | None, typer.Option("--task", help="binary or etiology; default: the last.")] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", help="binary or multiclass; default: the last.")
+    ] = None,
     k: Annotated[int, typer.Option(help="How many.")] = 7,
     sheet: Annotated[Path | None, typer.Option(help="Where to write the pictures (.png).")] = None,
 ) -> None:
@@ -173,34 +177,37 @@ def neighbors(
     print(contact_sheet(answer, sheet or Path(f"neighbors-{image.stem}.png")))
 
 
-@app.command(epilog=_example("hilum anomaly runs/real --detector patch_memory --set odd_films=50"))
+@app.command(epilog=_example("hilum anomaly runs/real --detector patch_memory --set ood_images=50"))
 def anomaly(
     run: RunPath,
     detector: Annotated[
         list[str] | None,
-        typer.Option("--detector", help="One more row of the board; default: those at hand. Repeatable."),
+        typer.Option(
+            "--detector", help="One more row of the leaderboard; default: those at hand. Repeatable."
+        ),
     ] = None,
     change: Annotated[
         list[str] | None,
         typer.Option("--set", help="Change one choice, e.g. detectors.patch_memory.memory=999. Repeatable."),
     ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Fit and score also when nothing changed.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Fit and score also when nothing changed.")] = False,
 ) -> None:
-    """Detectors that have seen healthy films alone: how strange is each film, and where."""
-    from hilum.anomaly.show import board_text
+    """Detectors that have seen healthy images alone: how strange is each image, and where."""
+    from hilum.anomaly.show import leaderboard_text
     from hilum.run import Run
     from hilum.study import anomaly_run
 
     opened = Run(run)
-    anomaly_run(opened, detector or [], change or [], again)
-    print(board_text(opened))
+    anomaly_run(opened, detector or [], change or [], force)
+    print(leaderboard_text(opened))
 
 
-@app.command(epilog=_example("hilum explain runs/real --task binary --image film.jpeg --method grad_cam"))
+@app.command(epilog=_example("hilum explain runs/real --task binary --image image.jpeg --method grad_cam"))
 def explain(
     run: RunPath,
     task: Annotated[
-        str | None, typer.Option("--task", help="binary or etiology; default: all, or the last for one film.")
+        str | None,
+        typer.Option("--task", help="binary or multiclass; default: all, or the last for one image."),
     ] = None,
     case: Annotated[str | None, typer.Option("--case", help="One case of the run, by its case_id.")] = None,
     image: Annotated[Path | None, typer.Option("--image", help="One radiograph, in no split.")] = None,
@@ -215,17 +222,17 @@ def explain(
         list[str] | None,
         typer.Option("--set", help="Change one choice, e.g. occlusion.mask=60. Repeatable."),
     ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Also what is there already.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also what is there already.")] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for one film; default explain-NAME.")
+        Path | None, typer.Option("--out", help="Folder for one image; default explain-NAME.")
     ] = None,
 ) -> None:
-    """What the models look at: the whole stage again, or one film's maps as pictures and numbers."""
+    """What the models look at: the whole stage again, or one image's maps as pictures and numbers."""
     from hilum.errors import RecipeError
+    from hilum.explain.config import ExplainConfig
     from hilum.explain.one import choose_task
     from hilum.run import Run
     from hilum.study import changed_recipe, explain_run
-    from hilum.training.recipe import ExplainChoice
 
     opened = Run(run)
     chosen = choose_task(opened, task)
@@ -234,36 +241,36 @@ def explain(
         if case is None and image is None:
             for name, value in (("--class", asked), ("--out", out)):
                 if value is not None:
-                    raise RecipeError(f"{name} {value} needs one film", "name it with --case or --image")
+                    raise RecipeError(f"{name} {value} needs one image", "name it with --case or --image")
             if method:
                 changes = [*changes, f"methods=[{', '.join(method)}]"]
-            explain_run(opened, [chosen] if task else opened.tasks, changes, again)
+            explain_run(opened, [chosen] if task else opened.tasks, changes, force)
             from hilum.explain.show import stage_text
 
             print(stage_text(opened, [chosen] if task else opened.tasks))
             return
-        from hilum.explain.one import explain_film
-        from hilum.explain.show import film_text
+        from hilum.explain.one import explain_image
+        from hilum.explain.show import image_text
         from hilum.report.sheet import write_pictures
 
-        choice = changed_recipe(opened, "explain", changes).explain or ExplainChoice()
+        config = changed_recipe(opened, "explain", changes).explain or ExplainConfig()
         folder = out or Path(f"explain-{case if case is not None else image.stem if image else ''}")
-        found = explain_film(opened, chosen, choice, method or [], folder, case, image, asked, again)
+        found = explain_image(opened, chosen, config, method or [], folder, case, image, asked, force)
     except KeyboardInterrupt:
         raise HilumInterrupt("stopped; the same command goes on with what is there") from None
     pictures = write_pictures(
         found.name, found.image, found.pixels, found.asked, found.maps, found.occlusion, folder
     )
-    print(film_text(found))
+    print(image_text(found))
     print(pictures[0])
 
 
-@app.command(epilog=_example("hilum missing runs/real --set corruptions=[block,blur] --set films=300"))
+@app.command(epilog=_example("hilum missing runs/real --set corruptions=[block,blur] --set images=300"))
 def missing(
     run: RunPath,
     change: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Change one choice, e.g. severities=[1,5], films=300. Repeatable."),
+        typer.Option("--set", help="Change one choice, e.g. severities=[1,5], images=300. Repeatable."),
     ] = None,
     labels: Annotated[
         bool, typer.Option("--labels", help="Instead: accuracy by the number of labelled patients.")
@@ -272,11 +279,11 @@ def missing(
         bool, typer.Option("--classes", help="Instead: a network that never saw the last class.")
     ] = False,
     training: Annotated[
-        bool, typer.Option("--training", help="Instead: a network trained with and without spoilt films.")
+        bool, typer.Option("--training", help="Instead: a network trained with and without corrupted images.")
     ] = False,
-    again: Annotated[bool, typer.Option("--again", help="Also what is there already.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also what is there already.")] = False,
 ) -> None:
-    """Held-out films with pixels missing or spoilt; or labels, or a whole class, missing in training."""
+    """Held-out images with pixels missing or corrupted; or labels, or a whole class, missing in training."""
     from hilum.evaluation.show import missing_table
     from hilum.run import Run
     from hilum.study import missing_run
@@ -285,7 +292,7 @@ def missing(
     kinds = [name for name, wanted in asked.items() if wanted] or ["pixels"]
     opened = Run(run)
     try:
-        missing_run(opened, change or [], again, kinds)
+        missing_run(opened, change or [], force, kinds)
     except KeyboardInterrupt:
         raise HilumInterrupt("stopped; the same command goes on with what is there") from None
     print(missing_table(opened, kinds))
@@ -310,15 +317,15 @@ def compare(
     only: Annotated[
         list[str] | None, typer.Option("--only", help="Train this cell now, not the others. Repeatable.")
     ] = None,
-    ledger: Annotated[
-        bool, typer.Option("--ledger", help="Instead of a grid: what a split by image would have bought.")
+    leakage: Annotated[
+        bool, typer.Option("--leakage", help="Instead of a grid: what a split by image would have bought.")
     ] = False,
-    preset: Annotated[str, typer.Option("--preset", help="With --ledger: the recipe to train.")] = "quick",
+    preset: Annotated[str, typer.Option("--preset", help="With --leakage: the recipe to train.")] = "quick",
     task: Annotated[
         str | None,
-        typer.Option("--task", help="binary or etiology; default the grid's own, with --ledger the last."),
+        typer.Option("--task", help="binary or multiclass; default the grid's own, with --leakage the last."),
     ] = None,
-    folds: Annotated[int, typer.Option("--folds", help="With --ledger: trainings per way.", min=2)] = 2,
+    folds: Annotated[int, typer.Option("--folds", help="With --leakage: trainings per way.", min=2)] = 2,
     source: Source = None,
     skip_unreadable: Skip = False,
 ) -> None:
@@ -326,16 +333,16 @@ def compare(
 
     What is finished in --out is not trained again; a training that was cut off goes on.
     """
-    if ledger:
-        _full_ledger(data, preset, task, folds, change or [], out, source, skip_unreadable)
+    if leakage:
+        _full_leakage(data, preset, task, folds, change or [], out, source, skip_unreadable)
         return
-    from hilum.compare.grid import chosen, command_changes, load_grid
+    from hilum.comparison.grid import chosen, command_changes, load_grid
 
     loaded, cells = load_grid(grid, change or [], task)  # a fault in it is found before torch is loaded
     names = chosen(cells, only or [])
-    from hilum.compare.run import Wish
-    from hilum.compare.run import compare as run_comparison
-    from hilum.compare.show import comparison_text
+    from hilum.comparison.run import Wish
+    from hilum.comparison.run import compare as run_comparison
+    from hilum.comparison.show import comparison_text
     from hilum.study import default_out
 
     folder = out or default_out(data, loaded.name)
@@ -360,7 +367,7 @@ def compare(
     print(folder / "index.html")
 
 
-def _full_ledger(
+def _full_leakage(
     data: str,
     preset: str,
     task: str | None,
@@ -370,21 +377,21 @@ def _full_ledger(
     source: str | None,
     skip_unreadable: bool,
 ) -> None:
-    from hilum.training.recipe import load_recipe
+    from hilum.recipe import load_recipe
 
     recipe = load_recipe(preset)
     name = task or [*recipe.tasks][-1]
     recipe = load_recipe(preset, [f"{name}.{item}" for item in changes])
-    from hilum.compare.full_ledger import full_ledger, ledger_text
+    from hilum.comparison.full_leakage import full_leakage, leakage_text
     from hilum.study import choose_tasks, default_out
 
-    folder = out or default_out(data, f"{recipe.name}-ledger")
+    folder = out or default_out(data, f"{recipe.name}-leakage")
     try:
         chosen = choose_tasks(recipe, [name]).tasks[name]
-        found = full_ledger(data, name, chosen, folds, folder, recipe.replicates, source, skip_unreadable)
+        found = full_leakage(data, name, chosen, folds, folder, recipe.replicates, source, skip_unreadable)
     except KeyboardInterrupt:
         raise HilumInterrupt(f"stopped; the same command goes on (folder {folder})") from None
-    print(ledger_text(found))
+    print(leakage_text(found))
     print(folder / "index.html")
 
 
@@ -397,7 +404,7 @@ def report(run: RunPath) -> None:
     print(build_report(Run(run)))
 
 
-@app.command(epilog=_example("hilum predict film1.jpeg folder_of_films --format csv"))
+@app.command(epilog=_example("hilum predict image1.jpeg folder_of_images --format csv"))
 def predict(
     images: Annotated[
         list[Path], typer.Argument(help="Radiographs, or folders of them.", show_default=False)
@@ -408,7 +415,7 @@ def predict(
     ] = None,
     form: Annotated[Form, typer.Option("--format", help="How to print.")] = Form.table,
     heat_map: Annotated[
-        Path | None, typer.Option("--heat-map", help="Folder for a picture per film; without --model only.")
+        Path | None, typer.Option("--heat-map", help="Folder for a picture per image; without --model only.")
     ] = None,
 ) -> None:
     """Probabilities of each class for single radiographs, with nothing to train."""
@@ -455,8 +462,10 @@ def data_phantom(
     patients: Annotated[
         int | None, typer.Option(help="How many patients; default: the built-in set's.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Another seed, other films.")] = 0,
-    shortcut: Annotated[str | None, typer.Option(help="Plant a shortcut in sick films, e.g. marker.")] = None,
+    seed: Annotated[int, typer.Option(help="Another seed, other images.")] = 0,
+    shortcut: Annotated[
+        str | None, typer.Option(help="Plant a shortcut in abnormal images, e.g. marker.")
+    ] = None,
 ) -> None:
     """Draws phantom radiographs with known lesions and writes them with their masks and cases.csv."""
     from hilum.data.sources.phantom import PhantomSettings, write
@@ -467,7 +476,7 @@ def data_phantom(
     print(write(folder, PhantomSettings(**settings)))
 
 
-@app.command(epilog=_example("hilum recipe best --set etiology.training.epochs=30 > mine.yaml"))
+@app.command(epilog=_example("hilum recipe best --set multiclass.training.epochs=30 > mine.yaml"))
 def recipe(
     preset: Annotated[str, typer.Argument(help="quick, seed, best, or a recipe file.")] = "quick",
     change: Set = None,
@@ -475,7 +484,7 @@ def recipe(
     """Prints a recipe with every choice written out, to keep or to change."""
     import yaml
 
-    from hilum.training.recipe import load_recipe
+    from hilum.recipe import load_recipe
 
     loaded: StudyRecipe = load_recipe(preset, change or [])
     print(yaml.safe_dump(loaded.to_yaml(), sort_keys=False, allow_unicode=True), end="")

@@ -4,12 +4,12 @@
       run.json          status "started" first, "finished" last; argv, versions, commit, device, seed, digests
       recipe.yaml       resolved: running it again repeats the run
       cases.csv  split.csv  audit.json
-      <task>/           binary, etiology
+      <task>/           binary, multiclass
         model/          weights.safetensors  model.json  golden.npz
         embeddings/     vectors.npz  neighbors.csv  projection.csv
                         suspects.csv  duplicates.csv  figures.json (last)
         attributions/   <method>/<case_id>.npz  maximal.npz  synthesis.npz  figures.json (last)
-        history.csv  metrics.json  predictions.csv  trust.json  checkpoints/last.ckpt
+        history.csv  metrics.json  predictions.csv  reliability.json  checkpoints/last.ckpt
         missing.json  labels.json  classes.json    the figures when pixels, labels or a class are missing
       anomaly/
         <detector>/     detector.safetensors  detector.json  result.npz
@@ -107,7 +107,7 @@ class AnomalyFolder:
         self.figures_file = self.path / "figures.json"
 
     def detector(self, row: str) -> DetectorFolder:
-        """The folder of one row of the board, whether or not it is there yet."""
+        """The folder of one row of the leaderboard, whether or not it is there yet."""
         return DetectorFolder(self.path / row)
 
     def figures(self) -> dict[str, Any]:
@@ -119,7 +119,7 @@ class AnomalyFolder:
         return read_table(self.scores_file, case_id=str, patient=str, split=str, label=str, role=str)
 
     def examples(self) -> dict[str, np.ndarray]:
-        """The chosen films with their maps: arrays named <detector>/<what>; empty when there are none."""
+        """The chosen images with their maps: arrays named <detector>/<what>; empty when there are none."""
         try:
             with self.examples_file.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 return {name: file[name] for name in file.files}
@@ -167,7 +167,7 @@ class AttributionFolder:
         return arrays, facts
 
     def figures(self) -> dict[str, Any]:
-        """figures.json: films, methods and what they are worth, filters, ablation, probes."""
+        """figures.json: images, methods and what they are worth, filters, ablation, probes."""
         return read_json(self.figures_file)
 
 
@@ -197,7 +197,7 @@ class ComparisonFolder:
         return read_json(self.figures_file)
 
 
-class LedgerFolder:
+class LeakageFolder:
     """What a split by image would have bought; figures.json is written last.
 
     <way>/seed<seed>-fold<fold>/ holds one training each, as in a comparison.
@@ -234,7 +234,7 @@ class TaskFolder:
         self.labels_file = self.path / "labels.json"
         self.classes_file = self.path / "classes.json"
         self.training_file = self.path / "training.json"
-        self.trust_file = self.path / "trust.json"
+        self.reliability_file = self.path / "reliability.json"
         self.embeddings = EmbeddingFolder(self.path / "embeddings")
         self.attributions = AttributionFolder(self.path / "attributions")
 
@@ -269,12 +269,12 @@ class TaskFolder:
             )
         return facts
 
-    def trust(self) -> dict[str, Any]:
-        """trust.json: calibration, operating points, conformal sets, selective prediction; see docs/trust.md.
+    def reliability(self) -> dict[str, Any]:
+        """reliability.json: calibration, operating points, conformal sets, selective prediction; docs/reliability.md.
 
         RunError when it was made with other weights than those that lie beside it now.
         """
-        return self._of_these_weights(self.trust_file, f"hilum evaluate {self.path.parent}")
+        return self._of_these_weights(self.reliability_file, f"hilum evaluate {self.path.parent}")
 
     def load_model(self) -> Any:
         """The trained model in eval mode (imports torch)."""
@@ -299,7 +299,7 @@ class Run:
         self.report_file = self.path / "report" / "index.html"
         self.anomaly = AnomalyFolder(self.path / "anomaly")
         self.comparison = ComparisonFolder(self.path / "compare")
-        self.ledger = LedgerFolder(self.path / "ledger")
+        self.leakage = LeakageFolder(self.path / "leakage")
         self._check()
 
     def _check(self) -> None:
@@ -347,6 +347,16 @@ class Run:
     def add_facts(self, **more: Any) -> None:
         """Adds or replaces entries of run.json."""
         write_json(self.facts_file, {**self.facts(), **more})
+
+    def skip_reasons(self, stage: str) -> list[str]:
+        """Why a stage left nothing, per task where it runs per task: "explain multiclass" counts as "explain".
+        Empty when it finished or has not run."""
+        records = self.facts().get("stages", {})
+        return [
+            record["reason"]
+            for name, record in records.items()
+            if name.split()[0] == stage and record.get("reason")
+        ]
 
     def stop_the_clock(self) -> None:
         """Writes down when the work ended; the report, drawn next, prints it."""

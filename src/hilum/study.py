@@ -16,6 +16,8 @@ import numpy as np
 import pandas as pd
 
 from hilum import __version__
+from hilum.anomaly.config import AnomalyConfig
+from hilum.comparison.config import LeakageConfig
 from hilum.data.acquisition import clusters
 from hilum.data.audit import audit
 from hilum.data.cache import ImageCache
@@ -24,22 +26,16 @@ from hilum.data.facts import facts_table
 from hilum.data.sources import open_source
 from hilum.data.split import Split, split_cases, used_cases
 from hilum.data.tasks import Task, possible_tasks, task
+from hilum.embedding.config import EmbeddingConfig
 from hilum.errors import DataError, ModelError, RunError
+from hilum.evaluation.config import ReliabilityConfig
+from hilum.explain.config import ExplainConfig
 from hilum.files import write_json
 from hilum.progress import advancing, say
+from hilum.recipe import StudyRecipe, checked, override
+from hilum.robustness.config import MissingConfig
 from hilum.run import Run, TaskFolder
-from hilum.training.recipe import (
-    AnomalyChoice,
-    EmbeddingChoice,
-    ExplainChoice,
-    LedgerChoice,
-    MissingChoice,
-    StudyRecipe,
-    TaskRecipe,
-    TrustChoice,
-    checked,
-    override,
-)
+from hilum.training.config import TaskRecipe
 
 INTENDED_USE = "Research and teaching only. Not a medical device; not for diagnosis or treatment of people."
 
@@ -83,38 +79,38 @@ def study(wish: Wish) -> Run:
         with _stage(run, f"train {name}"):
             train_task(run.task(name), cases, splits[name], one, wish.recipe.tasks[name], wish.recipe.name)
         with _stage(run, f"evaluate {name}"):
-            evaluate_stage(run.task(name), cases, splits[name].of, one, wish.recipe, again=False)
+            evaluate_stage(run.task(name), cases, splits[name].of, one, wish.recipe, force=False)
         if wish.recipe.missing:
             with _stage(run, f"missing {name}"):
                 missing_stage(run, name, cases, one, wish.recipe.missing)
         if wish.recipe.embedding:
             with _stage(run, f"embed {name}"):
                 try:
-                    embed_stage(run, name, cases, splits[name].of, one, wish.recipe, again=False)
+                    embed_stage(run, name, cases, splits[name].of, one, wish.recipe, force=False)
                 except DataError as error:  # too few cases for a map must not cost the report
                     say(f"  the space of cases of {name} is left out: {error}")
         if wish.recipe.explain:
             with _stage(run, f"explain {name}"):
                 try:
-                    explain_stage(run, name, cases, splits[name].of, one, wish.recipe, again=False)
+                    explain_stage(run, name, cases, splits[name].of, one, wish.recipe, force=False)
                 except ModelError as error:  # a layer that the network lacks must not cost the report
                     say(f"  explanations of {name} are left out: {error}")
     if wish.recipe.anomaly:
         with _stage(run, "anomaly"):
             try:
                 anomaly_stage(run, cases, wish.recipe.anomaly, wish.recipe.replicates)
-            except DataError as error:  # too few healthy films must not cost the report
+            except DataError as error:  # too few healthy images must not cost the report
                 say(f"  anomaly detection is left out: {error}")
-    if wish.recipe.ledger:
-        with _stage(run, "ledger"):
+    if wish.recipe.leakage:
+        with _stage(run, "leakage"):
             try:
-                ledger_stage(run, cases, tasks, wish.recipe.ledger, wish.recipe.replicates)
+                leakage_stage(run, cases, tasks, wish.recipe.leakage, wish.recipe.replicates)
             except DataError as error:  # a source without patients must not cost the report
-                say(f"  the leak ledger is left out: {error}")
-    if wish.recipe.trust:
+                say(f"  the leakage is left out: {error}")
+    if wish.recipe.reliability:
         for name in tasks:  # after anomaly, whose scores are one way to know when not to answer
-            with _stage(run, f"trust {name}"):
-                trust_stage(run, name, cases, wish.recipe, again=False)
+            with _stage(run, f"reliability {name}"):
+                reliability_stage(run, name, cases, wish.recipe, force=False)
     run.stop_the_clock()
     if wish.report:
         from hilum.report.build import build_report
@@ -136,26 +132,26 @@ def train_task(
     recipe_name: str,
     cache: ImageCache | None = None,
 ) -> None:
-    """Trains one task unless its model is already there. `cache`: films that are decoded already."""
+    """Trains one task unless its model is already there. `cache`: images that are decoded already."""
     if folder.card_file.exists():
         return
     from hilum.evaluation.evaluate import evaluate
     from hilum.training.fit import fit_task
-    from hilum.training.loader import FilmSet
+    from hilum.training.loader import ImageSet
 
-    used = used_cases(cases, split.of)  # test films too: one cache serves training and evaluation
+    used = used_cases(cases, split.of)  # test images too: one cache serves training and evaluation
     decoded = used if cache is None else cases
     if cache is None:
         with advancing(f"{one.name}: decoding") as advance:
             cache = ImageCache.of(used, recipe.pixels.contract(0.5, 0.25), advance)
     rows = {name: used.table[used.table["case_id"].map(split.of) == name] for name in ("train", "val")}
     whole = cache
-    if recipe.pixels.zoom != 1:  # training sees films at their full size, augmentation scales them
-        whole = ImageCache.of(decoded, replace(recipe.pixels.contract(0.5, 0.25), zoom=1.0))
+    if recipe.pixels.frame_fraction != 1:  # training sees images at their full size, augmentation scales them
+        whole = ImageCache.of(decoded, replace(recipe.pixels.contract(0.5, 0.25), frame_fraction=1.0))
     mean, sd = whole.mean_sd(rows["train"]["case_id"].tolist())
     pixels = recipe.pixels.contract(mean, sd)
     sets = {
-        name: FilmSet(
+        name: ImageSet(
             whole if name == "train" else cache,
             part["case_id"].tolist(),
             part["label"].map(one.index).to_numpy(np.int64),
@@ -192,12 +188,12 @@ def train_task(
 
 
 def evaluate_stage(
-    folder: TaskFolder, cases: Cases, split: pd.Series, one: Task, recipe: StudyRecipe, again: bool
+    folder: TaskFolder, cases: Cases, split: pd.Series, one: Task, recipe: StudyRecipe, force: bool
 ) -> dict[str, Any]:
     """Predictions and metrics of one task, unless those at hand belong to the present weights."""
     from hilum.evaluation.stage import check_same_weights, evaluate_task
 
-    if not again and folder.metrics_file.exists() and folder.predictions_file.exists():
+    if not force and folder.metrics_file.exists() and folder.predictions_file.exists():
         try:
             check_same_weights(folder)
             return folder.metrics()
@@ -213,76 +209,76 @@ def evaluate_stage(
 
 
 def missing_stage(
-    run: Run, name: str, cases: Cases, one: Task, choice: MissingChoice, again: bool = False
+    run: Run, name: str, cases: Cases, one: Task, config: MissingConfig, force: bool = False
 ) -> dict[str, Any]:
-    """What one task's model says of held-out films with pixels missing."""
+    """What one task's model says of held-out images with pixels missing."""
     from hilum.evaluation.missing_pixels import missing_pixels
 
-    return missing_pixels(run.task(name), cases, run.split(name), one, choice, again)
+    return missing_pixels(run.task(name), cases, run.split(name), one, config, force)
 
 
 def missing_run(
-    run: Run, changes: Sequence[str] = (), again: bool = False, kinds: Sequence[str] = ("pixels",)
+    run: Run, changes: Sequence[str] = (), force: bool = False, kinds: Sequence[str] = ("pixels",)
 ) -> None:
     """`hilum missing`: `kinds` of what is missing. "pixels": every task with every corruption at every
     severity, unless changed; "labels", "classes", "training": the task with the most classes with labels or a
-    class missing, or trained for spoilt films."""
+    class missing, or trained for corrupted images."""
 
     if not run.tasks:
         raise RunError(f"{run.path} holds no trained model", "go on with: hilum study ... --resume")
     values = {**run.recipe(), "missing": {}}  # all of it: a recipe has a few points, for the study
     for item in changes:
         override(values, f"missing.{item}")
-    choice = checked(values, str(run.recipe_file)).missing or MissingChoice()
+    config = checked(values, str(run.recipe_file)).missing or MissingConfig()
     cases = run.cases()
     if "pixels" in kinds:
         for name in run.tasks:
             with _stage(run, f"missing {name}"):
-                missing_stage(run, name, cases, task(name, cases.labels), choice, again)
+                missing_stage(run, name, cases, task(name, cases.labels), config, force)
     name = run.tasks[-1]
     one, folder, split = task(name, cases.labels), run.task(name), run.split(name)
     if "labels" in kinds:
         from hilum.evaluation.missing_labels import missing_labels
 
         with _stage(run, f"missing labels {name}"):
-            missing_labels(folder, cases, split, one, choice, again)
+            missing_labels(folder, cases, split, one, config, force)
     if "classes" in kinds:
         from hilum.evaluation.missing_classes import missing_classes
 
         with _stage(run, f"missing classes {name}"):
-            missing_classes(folder, run.anomaly, cases, split, one, choice, again)
+            missing_classes(folder, run.anomaly, cases, split, one, config, force)
     if "training" in kinds:
         from hilum.evaluation.missing_training import missing_training
 
         with _stage(run, f"missing training {name}"):
-            missing_training(folder, cases, split, one, choice, again)
+            missing_training(folder, cases, split, one, config, force)
 
 
-def trust_stage(run: Run, name: str, cases: Cases, recipe: StudyRecipe, again: bool) -> None:
-    """How far one task's answers can be trusted; too few validation films must not cost the report."""
-    from hilum.evaluation.trust import trust_task
+def reliability_stage(run: Run, name: str, cases: Cases, recipe: StudyRecipe, force: bool) -> None:
+    """How far one task's answers can be trusted; too few validation images must not cost the report."""
+    from hilum.evaluation.reliability import reliability_task
 
-    choice = recipe.trust or TrustChoice()
+    config = recipe.reliability or ReliabilityConfig()
     used = used_cases(cases, run.split(name))
     try:
-        trust_task(run.task(name), run.anomaly, used, choice, recipe.replicates, again)
+        reliability_task(run.task(name), run.anomaly, used, config, recipe.replicates, force)
     except RunError:  # figures of other weights: made again
-        trust_task(run.task(name), run.anomaly, used, choice, recipe.replicates, again=True)
+        reliability_task(run.task(name), run.anomaly, used, config, recipe.replicates, force=True)
     except DataError as error:
         say(f"  how far {name} can be trusted is left out: {error}")
 
 
 def embed_stage(
-    run: Run, name: str, cases: Cases, split: pd.Series, one: Task, recipe: StudyRecipe, again: bool
+    run: Run, name: str, cases: Cases, split: pd.Series, one: Task, recipe: StudyRecipe, force: bool
 ) -> dict[str, Any]:
     """Vectors, neighbours, maps, retrieval and suspects of one task."""
     from hilum.embedding.stage import embed_task
 
-    choice = recipe.embedding or EmbeddingChoice()
-    return embed_task(run.task(name), cases, split, one, choice, recipe.replicates, run.audit(), again)
+    config = recipe.embedding or EmbeddingConfig()
+    return embed_task(run.task(name), cases, split, one, config, recipe.replicates, run.audit(), force)
 
 
-def embed_run(run: Run, changes: Sequence[str] = (), again: bool = False) -> None:
+def embed_run(run: Run, changes: Sequence[str] = (), force: bool = False) -> None:
     """`hilum embed`: every task of a run, with the recipe's choices or changed ones."""
     recipe = changed_recipe(run, "embedding", changes)
     cases = run.cases()
@@ -290,22 +286,22 @@ def embed_run(run: Run, changes: Sequence[str] = (), again: bool = False) -> Non
         raise RunError(f"{run.path} holds no trained model", "go on with: hilum study ... --resume")
     for name in run.tasks:
         with _stage(run, f"embed {name}"):
-            embed_stage(run, name, cases, run.split(name), task(name, cases.labels), recipe, again)
+            embed_stage(run, name, cases, run.split(name), task(name, cases.labels), recipe, force)
 
 
 def anomaly_stage(
-    run: Run, cases: Cases, choice: AnomalyChoice, replicates: int, again: bool = False
+    run: Run, cases: Cases, config: AnomalyConfig, replicates: int, force: bool = False
 ) -> dict[str, Any]:
-    """Detectors fitted on healthy films alone, and the board of their figures."""
+    """Detectors fitted on healthy images alone, and the leaderboard of their figures."""
     from hilum.anomaly.stage import detect
 
-    return detect(run.anomaly, cases, choice, replicates, again)
+    return detect(run.anomaly, cases, config, replicates, force)
 
 
 def anomaly_run(
-    run: Run, detectors: Sequence[str] = (), changes: Sequence[str] = (), again: bool = False
+    run: Run, detectors: Sequence[str] = (), changes: Sequence[str] = (), force: bool = False
 ) -> None:
-    """`hilum anomaly`: the detectors of the board or the recipe, and those that are named."""
+    """`hilum anomaly`: the detectors of the leaderboard or the recipe, and those that are named."""
     from hilum.anomaly.stage import chosen
 
     values = run.recipe()
@@ -314,45 +310,45 @@ def anomaly_run(
         override(values, f"anomaly.{item}")
     recipe = checked(values, str(run.recipe_file))
     with _stage(run, "anomaly"):
-        anomaly_stage(run, run.cases(), recipe.anomaly or AnomalyChoice(), recipe.replicates, again)
+        anomaly_stage(run, run.cases(), recipe.anomaly or AnomalyConfig(), recipe.replicates, force)
 
 
-def ledger_stage(
-    run: Run, cases: Cases, tasks: Mapping[str, Task], choice: LedgerChoice, replicates: int
+def leakage_stage(
+    run: Run, cases: Cases, tasks: Mapping[str, Task], config: LeakageConfig, replicates: int
 ) -> dict[str, Any]:
     """What a split by image would have bought, from short trainings."""
-    from hilum.compare.ledger import ledger
+    from hilum.comparison.leakage import leakage
 
-    name = choice.task or list(tasks)[-1]
+    name = config.task or list(tasks)[-1]
     if name not in tasks:
-        raise DataError(f"ledger.task {name!r} is not in this study", f"it has {', '.join(tasks)}")
-    return ledger(
-        run.ledger,
+        raise DataError(f"leakage.task {name!r} is not in this study", f"it has {', '.join(tasks)}")
+    return leakage(
+        run.leakage,
         cases,
         tasks[name],
-        choice.recipe(),
-        choice.folds,
+        config.recipe(),
+        config.folds,
         replicates=replicates,
-        seeds=[choice.seed],
+        seeds=[config.seed],
     )
 
 
 def explain_stage(
-    run: Run, name: str, cases: Cases, split: pd.Series, one: Task, recipe: StudyRecipe, again: bool
+    run: Run, name: str, cases: Cases, split: pd.Series, one: Task, recipe: StudyRecipe, force: bool
 ) -> dict[str, Any]:
     """What one task's model looks at, and how far that may be believed."""
     from hilum.explain.stage import explain_task
 
-    return explain_task(run.task(name), cases, split, one, recipe.explain or ExplainChoice(), again)
+    return explain_task(run.task(name), cases, split, one, recipe.explain or ExplainConfig(), force)
 
 
-def explain_run(run: Run, names: Sequence[str], changes: Sequence[str] = (), again: bool = False) -> None:
+def explain_run(run: Run, names: Sequence[str], changes: Sequence[str] = (), force: bool = False) -> None:
     """`hilum explain`: tasks of a run, with the recipe's choices or changed ones."""
     recipe = changed_recipe(run, "explain", changes)
     cases = run.cases()
     for name in names:
         with _stage(run, f"explain {name}"):
-            explain_stage(run, name, cases, run.split(name), task(name, cases.labels), recipe, again)
+            explain_stage(run, name, cases, run.split(name), task(name, cases.labels), recipe, force)
 
 
 def changed_recipe(run: Run, part: str, changes: Sequence[str]) -> StudyRecipe:
@@ -374,10 +370,10 @@ def evaluate_run(run: Run) -> None:
         raise RunError(f"{run.path} holds no trained model", "go on with: hilum study ... --resume")
     for name in run.tasks:
         one = task(name, cases.labels)
-        evaluate_stage(run.task(name), cases, run.split(name), one, recipe, again=True)
-        if recipe.trust:
-            with _stage(run, f"trust {name}"):
-                trust_stage(run, name, cases, recipe, again=True)
+        evaluate_stage(run.task(name), cases, run.split(name), one, recipe, force=True)
+        if recipe.reliability:
+            with _stage(run, f"reliability {name}"):
+                reliability_stage(run, name, cases, recipe, force=True)
 
 
 def _check_methods(recipe: StudyRecipe) -> None:
@@ -436,22 +432,22 @@ def _tasks_that_fit(recipe: StudyRecipe, cases: Cases) -> list[str]:
 
 
 def _split(cases: Cases, recipe: TaskRecipe) -> Split:
-    choice = recipe.split
+    config = recipe.split
     return split_cases(
         cases,
-        choice.scheme,
-        seed=choice.seed,
-        val_fraction=choice.val_fraction,
-        test_fraction=choice.test_fraction,
-        fold=choice.fold,
-        folds=choice.folds,
+        config.scheme,
+        seed=config.seed,
+        val_fraction=config.val_fraction,
+        test_fraction=config.test_fraction,
+        fold=config.fold,
+        folds=config.folds,
     )
 
 
 def _every_class(sets: dict[str, Any], one: Task) -> None:
-    for part, films in sets.items():
+    for part, images in sets.items():
         for index, name in enumerate(one.classes):
-            if not (films.targets == index).any():
+            if not (images.targets == index).any():
                 raise DataError(
                     f"split {part} of task {one.name!r} has no case of class {name!r}", "choose another split"
                 )

@@ -28,7 +28,7 @@ def chest_model(classes: tuple[str, ...] = ("normal", "pneumonia")) -> models.Ch
     return models.build("vgg", classes, PIXELS, {"blocks": ((6, 6), (8,)), "dense": (8,)}).eval()
 
 
-def films(count: int = 2) -> Tensor:
+def images(count: int = 2) -> Tensor:
     generator = torch.Generator().manual_seed(1)
     return torch.randn(count, 1, *PIXELS.size, generator=generator)
 
@@ -42,7 +42,7 @@ def test_the_issue_s_methods_are_here() -> None:
 def test_one_float32_map_per_image_on_the_pixels(name: str) -> None:
     method = load_method(name)
     assert isinstance(method.TITLE, str) and isinstance(method.SIGNED, bool) and "20" in method.SOURCE
-    got = explain(name, chest_model(), films(), 1, QUICK.get(name))
+    got = explain(name, chest_model(), images(), 1, QUICK.get(name))
     assert got.shape == (2, *PIXELS.size)
     assert got.dtype == torch.float32 and not got.requires_grad
     assert got.isfinite().all()
@@ -52,7 +52,7 @@ def test_one_float32_map_per_image_on_the_pixels(name: str) -> None:
 
 @pytest.mark.parametrize("name", methods())
 def test_a_batch_gives_what_single_images_give(name: str) -> None:
-    x = films()
+    x = images()
     both = explain(name, chest_model(), x, 1, QUICK.get(name))
     alone = [explain(name, chest_model(), image[None], 1, QUICK.get(name))[0] for image in x]
     torch.testing.assert_close(both, torch.stack(alone), rtol=1e-4, atol=1e-6)
@@ -60,7 +60,7 @@ def test_a_batch_gives_what_single_images_give(name: str) -> None:
 
 @pytest.mark.parametrize("name", methods())
 def test_the_model_and_the_image_are_left_as_they_are(name: str) -> None:
-    model, x = chest_model().train(), films(1)
+    model, x = chest_model().train(), images(1)
     next(iter(model.parameters())).requires_grad_(False)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     wanted = [parameter.requires_grad for parameter in model.parameters()]
@@ -79,13 +79,13 @@ def test_the_model_and_the_image_are_left_as_they_are(name: str) -> None:
 
 @pytest.mark.parametrize("name", methods())
 def test_the_same_twice_and_without_gradients(name: str) -> None:
-    first = explain(name, chest_model(), films(1), 1, QUICK.get(name))
+    first = explain(name, chest_model(), images(1), 1, QUICK.get(name))
     with torch.no_grad():
-        again = explain(name, chest_model(), films(1), 1, QUICK.get(name))
-    assert torch.equal(first, again)
+        force = explain(name, chest_model(), images(1), 1, QUICK.get(name))
+    assert torch.equal(first, force)
     model = chest_model()
     with torch.inference_mode():
-        x = films(1) + 0  # an inference tensor
+        x = images(1) + 0  # an inference tensor
         once_more = explain(name, model, x, 1, QUICK.get(name))
     assert torch.equal(first, once_more)
 
@@ -93,7 +93,7 @@ def test_the_same_twice_and_without_gradients(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in methods() if load_method(name).SIGNED])
 def test_what_speaks_for_one_of_two_classes_speaks_against_the_other(name: str) -> None:
     """The network has one output neuron: logits (0, z). The gradient of logit 0 alone would be zero."""
-    first, second = (explain(name, chest_model(), films(1), target, QUICK.get(name)) for target in (0, 1))
+    first, second = (explain(name, chest_model(), images(1), target, QUICK.get(name)) for target in (0, 1))
     torch.testing.assert_close(first, -second, rtol=1e-4, atol=1e-6)
     assert second.abs().max() > 0
 
@@ -123,9 +123,9 @@ def test_every_kind_of_model(name: str, kind: str) -> None:
 
 @pytest.mark.parametrize("name", methods())
 def test_half_precision_in_float32_out(name: str) -> None:
-    exact = explain(name, chest_model(), films(1).bfloat16().float(), 1, QUICK.get(name))
+    exact = explain(name, chest_model(), images(1).bfloat16().float(), 1, QUICK.get(name))
     model = chest_model().bfloat16()
-    rough = explain(name, model, films(1).bfloat16(), 1, QUICK.get(name))
+    rough = explain(name, model, images(1).bfloat16(), 1, QUICK.get(name))
     assert rough.dtype == torch.float32
     assert next(model.parameters()).dtype == torch.bfloat16
     likeness = torch.corrcoef(torch.stack([exact.flatten(), rough.flatten()]))[0, 1]
@@ -134,7 +134,7 @@ def test_half_precision_in_float32_out(name: str) -> None:
 
 @pytest.mark.parametrize("name", methods())
 def test_bad_input(name: str) -> None:
-    model, x = chest_model(), films(1)
+    model, x = chest_model(), images(1)
     with pytest.raises(ModelError, match="the model has no class 2; it has 2: 0 to 1"):
         explain(name, model, x, 2)
     with pytest.raises(ModelError, match="no class -1"):
@@ -148,7 +148,7 @@ def test_bad_input(name: str) -> None:
     with pytest.raises(DataError, match="NaN or infinity"):
         explain(name, model, x * float("nan"), 0)
     with pytest.raises(DataError, match=r"the model can't take an image of 2 x 36 x 44"):
-        explain(name, nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten()), films(1).repeat(1, 2, 1, 1), 0)
+        explain(name, nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten()), images(1).repeat(1, 2, 1, 1), 0)
     with pytest.raises(ModelError, match="does not return logits"):
         explain(name, nn.Conv2d(1, 2, 3), x, 0)
     with pytest.raises(RecipeError, match=f"method '{name}' has no option 'stepz'"):
@@ -157,7 +157,7 @@ def test_bad_input(name: str) -> None:
 
 def test_names_and_options() -> None:
     with pytest.raises(RecipeError, match="method 'gradcam' is not known; did you mean 'grad_cam'"):
-        explain("gradcam", chest_model(), films(1), 0)
+        explain("gradcam", chest_model(), images(1), 0)
     with pytest.raises(RecipeError, match="has no option 'step'; did you mean 'steps'"):
         check_options("integrated_gradients", {"step": 3})
     with pytest.raises(RecipeError, match="'receptive_field' is not known"):
@@ -175,5 +175,5 @@ def test_a_dotted_name_loads_somebody_else_s_method(tmp_path: Path, monkeypatch:
     (tmp_path / "package_of_methods").mkdir()
     (tmp_path / "other_house.py").rename(tmp_path / "package_of_methods" / "own.py")
     monkeypatch.syspath_prepend(tmp_path)
-    got = explain("package_of_methods.own", chest_model(), films(1), 0, {"factor": 3})
-    torch.testing.assert_close(got, films(1)[:, 0] * 3)
+    got = explain("package_of_methods.own", chest_model(), images(1), 0, {"factor": 3})
+    torch.testing.assert_close(got, images(1)[:, 0] * 3)

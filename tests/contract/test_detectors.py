@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from hilum.anomaly import Detector, HealthyFilms, build, load_detector, names, save_detector
+from hilum.anomaly import Detector, HealthyImages, build, load_detector, names, save_detector
 from hilum.data.images import Pixels
-from hilum.data.sources.phantom import PhantomSettings, film
+from hilum.data.sources.phantom import PhantomSettings, phantom_image
 from hilum.errors import DataError, HilumError, ModelError, RecipeError
 from hilum.files import read_json, write_json
 
@@ -20,38 +20,40 @@ SETTINGS = PhantomSettings(patients=20, size=(96, 108))
 
 
 def drawn(label: str, count: int) -> np.ndarray:
-    return np.stack([PIXELS.prepare(film(SETTINGS, label, person, 0).image) for person in range(count)])
+    return np.stack(
+        [PIXELS.prepare(phantom_image(SETTINGS, label, person, 0).image) for person in range(count)]
+    )
 
 
 def options_of(name: str) -> dict[str, Any]:
     return dict(import_module(f"hilum.anomaly.{name}").SMALLEST)
 
 
-def fitted(name: str, films: HealthyFilms, seed: int = 0) -> Detector:
+def fitted(name: str, images: HealthyImages, seed: int = 0) -> Detector:
     detector = build(name, PIXELS, options_of(name))
-    detector.fit(films, seed)
+    detector.fit(images, seed)
     return detector
 
 
 @pytest.fixture(scope="module")
-def healthy() -> HealthyFilms:
-    return HealthyFilms.of_images(drawn("normal", 8), ["normal"] * 8, PIXELS)
+def healthy() -> HealthyImages:
+    return HealthyImages.of_images(drawn("normal", 8), ["normal"] * 8, PIXELS)
 
 
 @pytest.fixture(scope="module")
 def strange() -> torch.Tensor:
-    """Two sick films, a healthy one, and noise, as the network sees them."""
+    """Two abnormal images, a healthy one, and noise, as the network sees them."""
     noise = np.random.default_rng(0).integers(0, 256, (1, *PIXELS.size)).astype(np.uint8)
     images = np.concatenate([drawn("bacteria", 2), drawn("normal", 1), noise])
     return torch.from_numpy(PIXELS.normalize(images))[:, None]
 
 
 @pytest.fixture(scope="module", params=names())
-def detector(request: pytest.FixtureRequest, healthy: HealthyFilms) -> Detector:
+def detector(request: pytest.FixtureRequest, healthy: HealthyImages) -> Detector:
     return fitted(request.param, healthy)
 
 
-def test_scores_are_finite_and_maps_have_the_size_of_the_film(detector: Detector, strange) -> None:
+def test_scores_are_finite_and_maps_have_the_size_of_the_image(detector: Detector, strange) -> None:
     found = detector.score(strange)
     assert found.score.shape == (4,) and found.score.dtype == torch.float32
     assert found.map.shape == (4, *PIXELS.size) and found.map.dtype == torch.float32
@@ -75,7 +77,7 @@ def test_scoring_again_and_alone_gives_the_same(detector: Detector, strange) -> 
     assert not together.score.requires_grad
 
 
-def test_noise_is_stranger_than_a_healthy_film(detector: Detector, strange) -> None:
+def test_noise_is_stranger_than_a_healthy_image(detector: Detector, strange) -> None:
     score = detector.score(strange).score
     assert score[3] > score[2]
 
@@ -84,10 +86,10 @@ def test_the_seed_repeats_and_the_callers_chance_is_left_alone(detector: Detecto
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    again = fitted(detector.name, healthy)
+    force = fitted(detector.name, healthy)
     assert torch.equal(torch.rand(1), expected)
-    assert torch.allclose(again.score(strange).score, detector.score(strange).score, rtol=1e-5)
-    assert torch.allclose(again.score(strange).map, detector.score(strange).map, rtol=1e-4, atol=1e-5)
+    assert torch.allclose(force.score(strange).score, detector.score(strange).score, rtol=1e-5)
+    assert torch.allclose(force.score(strange).map, detector.score(strange).map, rtol=1e-4, atol=1e-5)
 
 
 def test_it_fits_with_a_bar_that_reaches_its_end(detector: Detector, healthy) -> None:
@@ -106,10 +108,10 @@ def test_it_says_what_it_reads(detector: Detector) -> None:
 
 def test_a_saved_detector_scores_the_same(detector: Detector, strange, tmp_path: Path) -> None:
     save_detector(detector, tmp_path, {"seed": 0})
-    again = load_detector(tmp_path)
-    assert torch.equal(again.score(strange).score, detector.score(strange).score)
-    assert torch.equal(again.score(strange).map, detector.score(strange).map)
-    assert again.name == detector.name and again.options == detector.options and again.card["seed"] == 0
+    force = load_detector(tmp_path)
+    assert torch.equal(force.score(strange).score, detector.score(strange).score)
+    assert torch.equal(force.score(strange).map, detector.score(strange).map)
+    assert force.name == detector.name and force.options == detector.options and force.card["seed"] == 0
 
 
 def test_damaged_and_foreign_files_are_named(detector: Detector, tmp_path: Path) -> None:
@@ -156,34 +158,34 @@ def test_files_of_another_detector_are_refused(detector: Detector, healthy, tmp_
 
 def test_what_can_not_be_scored_is_named(detector: Detector, strange) -> None:
     with pytest.raises(
-        DataError, match=r"films of shape \(4, 3, 64, 72\) do not fit .*; give \(batch, 1, 64, 72"
+        DataError, match=r"images of shape \(4, 3, 64, 72\) do not fit .*; give \(batch, 1, 64, 72"
     ):
         detector.score(strange.expand(-1, 3, -1, -1))
-    with pytest.raises(DataError, match=r"films of shape \(4, 1, 64, 64\) do not fit"):
+    with pytest.raises(DataError, match=r"images of shape \(4, 1, 64, 64\) do not fit"):
         detector.score(strange[..., :64])
     with pytest.raises(DataError, match="do not fit"):
         detector.score(strange[0])
-    with pytest.raises(DataError, match="there is no film to score"):
+    with pytest.raises(DataError, match="there is no image to score"):
         detector.score(strange[:0])
     broken = strange.clone()
     broken[2, 0, 5, 5] = float("nan")
-    with pytest.raises(DataError, match="film 2 of the batch holds NaN or infinity; prepare it again"):
+    with pytest.raises(DataError, match="image 2 of the batch holds NaN or infinity; prepare it again"):
         detector.score(broken)
 
 
 @pytest.mark.parametrize("name", names())
-def test_before_fit_and_with_too_little(name: str, healthy: HealthyFilms, tmp_path: Path) -> None:
+def test_before_fit_and_with_too_little(name: str, healthy: HealthyImages, tmp_path: Path) -> None:
     fresh = build(name, PIXELS, options_of(name))
     with pytest.raises(ModelError, match=f"{name!r} has not been fitted; call fit"):
         fresh.score(healthy.tensor([0]))
     with pytest.raises(ModelError, match="has not been fitted; call fit before saving"):
         save_detector(fresh, tmp_path)
-    with pytest.raises(DataError, match="1 healthy film is too few"):
+    with pytest.raises(DataError, match="1 healthy image is too few"):
         fresh.fit(healthy.part([0]), 0)
     other = Pixels(size=(64, 64))
-    films = HealthyFilms.of_images(np.zeros((3, 64, 64), np.uint8), ["normal"] * 3, other)
-    with pytest.raises(DataError, match=r"the films were prepared as .* expects .*; use one pixel contract"):
-        fresh.fit(films, 0)
+    images = HealthyImages.of_images(np.zeros((3, 64, 64), np.uint8), ["normal"] * 3, other)
+    with pytest.raises(DataError, match=r"the images were prepared as .* expects .*; use one pixel contract"):
+        fresh.fit(images, 0)
 
 
 @pytest.mark.parametrize("name", names())
@@ -193,12 +195,12 @@ def test_options_are_checked(name: str) -> None:
     build(name, PIXELS)  # every option has a default
 
 
-def test_black_films_do_no_harm() -> None:
-    """Films without any contrast: the fit works or ends with a sentence, the scores are numbers."""
-    films = HealthyFilms.of_images(np.zeros((4, *PIXELS.size), np.uint8), ["normal"] * 4, PIXELS)
+def test_black_images_do_no_harm() -> None:
+    """Images without any contrast: the fit works or ends with a sentence, the scores are numbers."""
+    images = HealthyImages.of_images(np.zeros((4, *PIXELS.size), np.uint8), ["normal"] * 4, PIXELS)
     for name in names():
         try:
-            score = fitted(name, films).score(films.tensor([0])).score
+            score = fitted(name, images).score(images.tensor([0])).score
         except HilumError:
             continue
         assert torch.isfinite(score).all()

@@ -12,7 +12,7 @@ from hilum.data.cases import COLUMNS
 from hilum.data.sources import get, names, open_source
 
 
-def _films(root: Path, *paths: str) -> Path:
+def _images(root: Path, *paths: str) -> Path:
     for value, path in enumerate(paths):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(root / path), np.full((8, 8), value, np.uint8))
@@ -20,7 +20,7 @@ def _films(root: Path, *paths: str) -> Path:
 
 
 def _kaggle(root: Path) -> Path:
-    return _films(
+    return _images(
         root / "chest_xray",
         "train/NORMAL/IM-0115-0001.jpeg",
         "train/PNEUMONIA/person1_bacteria_1.jpeg",
@@ -29,11 +29,11 @@ def _kaggle(root: Path) -> Path:
 
 
 def _folder(root: Path) -> Path:
-    return _films(root / "data", "train/normal/p1/a.png", "train/sick/b.png", "test/sick/c.tif")
+    return _images(root / "data", "train/normal/p1/a.png", "train/abnormal/b.png", "test/abnormal/c.tif")
 
 
 def _table(root: Path) -> Path:
-    _films(root / "data", "a.png", "sub/b.png")
+    _images(root / "data", "a.png", "sub/b.png")
     path = root / "data" / "list.csv"
     path.write_text("path,label,patient,split\na.png,normal,p1,train\nsub/b.png,virus,,\n")
     return path

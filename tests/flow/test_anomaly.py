@@ -1,4 +1,4 @@
-"""`hilum anomaly` on a run: board, files, going on, report, and the sentences for what a user can mend."""
+"""`hilum anomaly` on a run: leaderboard, files, going on, report, and the sentences for what a user can mend."""
 
 import shutil
 from pathlib import Path
@@ -19,7 +19,7 @@ def run(small_run: Run, tmp_path: Path) -> Run:
     return Run(tmp_path / "run")
 
 
-def test_the_study_leaves_a_board(small_run: Run) -> None:
+def test_the_study_leaves_a_leaderboard(small_run: Run) -> None:
     assert "anomaly" in small_run.facts()["stages"]
     figures = small_run.anomaly.figures()
     assert list(figures["detectors"]) == ["patch_gaussian"] == [figures["best"]]
@@ -31,13 +31,13 @@ def test_the_study_leaves_a_board(small_run: Run) -> None:
     assert (counted.groupby("patient")["role"].nunique() == 1).all()
     truth = figures["detectors"]["patch_gaussian"]["truth"]
     held = table[table["role"].isin(["measure", "test"])]
-    assert truth["n_films"] == len(held)
-    assert truth["n_sick"] == truth["pointing"]["n"] == (held["label"] != "normal").sum()
+    assert truth["n_images"] == len(held)
+    assert truth["n_abnormal"] == truth["pointing"]["n"] == (held["label"] != "normal").sum()
     page = small_run.report_file.read_text(encoding="utf-8")
     assert '<section id="anomaly">' in page
 
 
-def test_one_more_detector_joins_the_board(run: Run, hilum) -> None:
+def test_one_more_detector_joins_the_leaderboard(run: Run, hilum) -> None:
     weights = run.anomaly.detector("patch_gaussian").path / "detector.safetensors"
     before, alone = weights.stat().st_mtime_ns, run.anomaly.figures()["detectors"]["patch_gaussian"]
     asked = ["--detector", "patch_memory", "--set=detectors.patch_memory={features: pixels, memory: 50}"]
@@ -50,22 +50,22 @@ def test_one_more_detector_joins_the_board(run: Run, hilum) -> None:
     assert figures["detectors"]["patch_gaussian"]["measure"] == alone["measure"]
     assert weights.stat().st_mtime_ns == before
 
-    again = hilum("anomaly", run.path, "--detector", "patch_gaussian")
-    assert again.code == 0 and again.out == answer.out
+    force = hilum("anomaly", run.path, "--detector", "patch_gaussian")
+    assert force.code == 0 and force.out == answer.out
 
     assert hilum("report", run.path).code == 0
     page = run.report_file.read_text(encoding="utf-8")
     for words in (
         "Strange to healthy lungs",
         "AUPRO",
-        "Does it notice a film of another kind?",
+        "Does it notice an image of another kind?",
         "the ensemble",
     ):
         assert words in page
-    assert "SQUID" not in page  # published figures say nothing beside drawn films
+    assert "SQUID" not in page  # published figures say nothing beside phantom images
 
 
-def test_too_few_healthy_films_do_not_cost_the_report(run: Run, phantom_data: Path, hilum) -> None:
+def test_too_few_healthy_images_do_not_cost_the_report(run: Run, phantom_data: Path, hilum) -> None:
     shutil.rmtree(run.anomaly.path)
     strict = "--set=anomaly={detectors: {patch_gaussian: {}}, false_alarm_rate: 0.01}"
     answer = hilum("study", phantom_data, "--out", run.path, "--resume", *SMALL, strict)
@@ -75,7 +75,7 @@ def test_too_few_healthy_films_do_not_cost_the_report(run: Run, phantom_data: Pa
     assert '<section id="anomaly">' in page and "<code>hilum anomaly " in page
 
 
-def test_a_board_of_another_detector_is_refused(run: Run, hilum) -> None:
+def test_a_leaderboard_of_another_detector_is_refused(run: Run, hilum) -> None:
     card = run.anomaly.detector("patch_gaussian").card_file
     card.write_text(card.read_text(encoding="utf-8").replace('"weights_digest": "', '"weights_digest": "0'))
     answer = hilum("report", run.path)
@@ -106,7 +106,7 @@ def test_one_sentence_for_each_mistake(run: Run, hilum, words: list[str], said: 
     assert run.anomaly.figures_file.read_bytes() == before
 
 
-def test_no_run_no_board(tmp_path: Path, hilum) -> None:
+def test_no_run_no_leaderboard(tmp_path: Path, hilum) -> None:
     answer = hilum("anomaly", tmp_path / "nothing")
     assert answer.code == 2 and "does not exist" in answer.err
 
@@ -119,7 +119,7 @@ def test_a_damaged_file_of_examples_is_named(run: Run) -> None:
 
 
 def test_scores_are_those_of_the_saved_detector(small_run: Run) -> None:
-    """load_detector on a film's own file gives the score in scores.csv."""
+    """load_detector on an image's own file gives the score in scores.csv."""
     from hilum.anomaly import load_detector
     from hilum.data.decode import read_grey
 

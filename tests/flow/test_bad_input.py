@@ -26,8 +26,8 @@ def refused(answer: Answer, *words: str) -> None:
         assert word in last, last
 
 
-def films(folder: Path, counts: dict[str, int]) -> Path:
-    """A folder of noise films, one folder per class."""
+def images(folder: Path, counts: dict[str, int]) -> Path:
+    """A folder of noise images, one folder per class."""
     chance = np.random.default_rng(0)
     for label, count in counts.items():
         (folder / label).mkdir(parents=True)
@@ -44,22 +44,22 @@ def test_missing_folder(tmp_path: Path, hilum: Command) -> None:
 
 
 def test_empty_class(tmp_path: Path, hilum: Command) -> None:
-    data = films(tmp_path / "data", {"normal": 4, "pneumonia": 0})
+    data = images(tmp_path / "data", {"normal": 4, "pneumonia": 0})
     refused(hilum("study", data, "--out", tmp_path / "run"), "pneumonia")
 
 
 def test_one_class_only(tmp_path: Path, hilum: Command) -> None:
-    data = films(tmp_path / "data", {"normal": 6})
+    data = images(tmp_path / "data", {"normal": 6})
     refused(hilum("study", data, "--out", tmp_path / "run"), "'normal'", "at least two classes")
 
 
 def test_too_few_patients(tmp_path: Path, hilum: Command) -> None:
-    data = films(tmp_path / "data", {"normal": 1, "pneumonia": 9})
+    data = images(tmp_path / "data", {"normal": 1, "pneumonia": 9})
     refused(hilum("study", data, "--out", tmp_path / "run", *SMALL), "normal")
 
 
 def test_a_label_not_known(tmp_path: Path, hilum: Command) -> None:
-    data = films(tmp_path / "data", {"normal": 2, "pneumonia": 2})
+    data = images(tmp_path / "data", {"normal": 2, "pneumonia": 2})
     table = tmp_path / "table.csv"
     table.write_text(
         "path,label,split\ndata/normal/0.png,normal,train\ndata/pneumonia/0.png,pneumonia,tset\n"
@@ -70,7 +70,7 @@ def test_a_label_not_known(tmp_path: Path, hilum: Command) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"this is no image", b"\x89PNG\r\n\x1a\n cut off"])
 def test_a_file_that_is_no_image(content: bytes, tmp_path: Path, hilum: Command) -> None:
-    data = films(tmp_path / "data", {"normal": 12, "pneumonia": 12})
+    data = images(tmp_path / "data", {"normal": 12, "pneumonia": 12})
     bad = data / "normal" / "3.png"
     bad.write_bytes(content)
     refused(
@@ -124,7 +124,7 @@ def test_going_on_with_other_data_or_another_recipe(
     Run(copy).write_recipe(recipe)
     refused(hilum("study", phantom_data, "--out", copy, "--resume", *changed), "another recipe for 'binary'")
     assert hilum("study", phantom_data, "--out", copy, "--resume", *SMALL).code == 0
-    other = films(tmp_path / "data", {"normal": 12, "pneumonia": 12})
+    other = images(tmp_path / "data", {"normal": 12, "pneumonia": 12})
     refused(hilum("study", other, "--out", copy, "--resume", *SMALL), "other data")
 
 
@@ -151,16 +151,16 @@ def test_a_full_disk_and_no_permission(
 
 
 def test_predict_names_what_it_cannot_use(small_run: Run, tmp_path: Path, hilum: Command) -> None:
-    film = small_run.cases().table["path"][0]
+    image = small_run.cases().table["path"][0]
     refused(
         hilum("predict", tmp_path / "no.png", "--model", small_run.path / "binary"),
         "no.png",
         "does not exist",
     )
-    refused(hilum("predict", film, "--model", tmp_path), "holds no model")
-    refused(hilum("predict", film, "--model", small_run.path), "several models", "binary, etiology")
+    refused(hilum("predict", image, "--model", tmp_path), "holds no model")
+    refused(hilum("predict", image, "--model", small_run.path), "several models", "binary, multiclass")
     (tmp_path / "text.png").write_text("hello")
-    refused(hilum("predict", film, tmp_path / "text.png", "--model", small_run.path / "binary"), "text.png")
+    refused(hilum("predict", image, tmp_path / "text.png", "--model", small_run.path / "binary"), "text.png")
 
 
 def test_weights_that_were_changed(small_run: Run, tmp_path: Path, hilum: Command) -> None:

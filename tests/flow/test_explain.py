@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
+from hilum.explain.config import ExplainConfig
 from hilum.explain.faithfulness import deletion
 from hilum.explain.lungs import lung_field
-from hilum.explain.one import explain_film
+from hilum.explain.one import explain_image
 from hilum.run import Run
-from hilum.training.recipe import ExplainChoice
 
 from ..conftest import SMALL, Answer
 from .test_bad_input import refused
@@ -39,13 +39,13 @@ def first_case(run: Run) -> str:
 # -- the stage -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("task", ["binary", "etiology"])
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
 def test_a_study_explains_every_task(run: Run, task: str) -> None:
     folder = run.task(task)
     figures = folder.attributions.figures()
     assert figures["weights_digest"] == folder.card()["weights_digest"]
     assert figures["failures"] == []
-    examples = [row for row in figures["films"] if row["role"] == "example"]
+    examples = [row for row in figures["images"] if row["role"] == "example"]
     right = folder.predictions().set_index("case_id")
     assert examples
     for row in examples:
@@ -59,11 +59,11 @@ def test_a_study_explains_every_task(run: Run, task: str) -> None:
             assert method == "occlusion_probability" or arrays["map"].shape == wanted
             assert np.isfinite(arrays["map"]).all()
     assert folder.attributions.maximal_file.exists() and folder.attributions.synthesis_file.exists()
-    assert figures["ablation"]["films"] == 4 and figures["ablation"]["rows"]
+    assert figures["ablation"]["images"] == 4 and figures["ablation"]["rows"]
     losses = [row["loss"] for row in figures["ablation"]["rows"]]
     assert losses == sorted(losses, reverse=True)
     assert figures["probes"]["fitted"] + figures["probes"]["measured"] == 40
-    assert figures["concepts"]["films"] == 40  # drawn films: their masks are known
+    assert figures["concepts"]["images"] == 40  # phantom images: their masks are known
     lungs = {row["name"]: row["share"] for row in figures["lungs"]["rows"]}
     assert abs(lungs["random"] - figures["lungs"]["area"]) < 0.05  # chance covers what the lungs cover
     assert lungs["centre"] != lungs["random"] and {"grad_cam", "saliency"} <= lungs.keys()
@@ -71,18 +71,18 @@ def test_a_study_explains_every_task(run: Run, task: str) -> None:
 
 def test_the_probability_map_is_what_masking_by_hand_gives(run: Run) -> None:
     """An independent forward pass with the mask pasted in at one position."""
-    folder = run.task("etiology")
+    folder = run.task("multiclass")
     model, figures = folder.load_model(), folder.attributions.figures()
-    case = next(row for row in figures["films"] if row["role"] == "example")
+    case = next(row for row in figures["images"] if row["role"] == "example")
     path = folder.attributions.map_file("occlusion_probability", case["case_id"])
     arrays, facts = folder.attributions.read_arrays(path, figures["weights_digest"])
     table = run.cases().table.set_index("case_id")
-    film = model.pixels.prepare(cv2.imread(table["path"][case["case_id"]], cv2.IMREAD_GRAYSCALE))
+    image = model.pixels.prepare(cv2.imread(table["path"][case["case_id"]], cv2.IMREAD_GRAYSCALE))
     row, col = arrays["map"].shape[0] - 1, 1
     top, left = row * facts["stride"], col * facts["stride"]
-    film[top : top + facts["mask"], left : left + facts["mask"]] = 0
+    image[top : top + facts["mask"], left : left + facts["mask"]] = 0
     with torch.inference_mode():
-        shares = model(torch.from_numpy(model.pixels.normalize(film))[None, None]).softmax(1)[0]
+        shares = model(torch.from_numpy(model.pixels.normalize(image))[None, None]).softmax(1)[0]
     assert arrays["map"][row, col] == pytest.approx(
         float(shares[model.classes.index(case["asked"])]), abs=1e-4
     )
@@ -117,14 +117,14 @@ def test_nothing_is_made_twice_and_a_change_makes_only_its_part(
     assert not {"ablation", "probes"} & set(folder.figures())
     monkeypatch.undo()
     assert hilum("explain", copy, "--task", "binary", "--set", "scan=20").code == 0
-    assert folder.figures()["maximal"]["films"] == 20 < before["maximal"]["films"]
+    assert folder.figures()["maximal"]["images"] == 20 < before["maximal"]["images"]
 
 
 def test_an_unfinished_map_is_finished(run: Run, hilum: Command, tmp_path: Path) -> None:
     """Half of the positions are there; the rest is computed, and what was there is kept."""
-    folder = run.task("etiology").attributions
-    case = next(row for row in folder.figures()["films"] if row["role"] == "example")["case_id"]
-    words = ("explain", run.path, "--task", "etiology", "--case", case, "--method", "occlusion")
+    folder = run.task("multiclass").attributions
+    case = next(row for row in folder.figures()["images"] if row["role"] == "example")["case_id"]
+    words = ("explain", run.path, "--task", "multiclass", "--case", case, "--method", "occlusion")
     out = tmp_path / "one"
     assert hilum(*words, "--out", out).code == 0
     path = out / "occlusion_probability" / f"{case}.npz"
@@ -134,9 +134,9 @@ def test_an_unfinished_map_is_finished(run: Run, hilum: Command, tmp_path: Path)
     half[:, 0] = 0.25  # a mark: a value that is there stays
     folder.write_arrays(path, {"map": half}, facts)
     assert hilum(*words, "--out", out).code == 0
-    again, _ = folder.read_arrays(path, folder.figures()["weights_digest"])
-    assert (again["map"][:, 0] == 0.25).all()
-    np.testing.assert_allclose(again["map"][:, 1:], whole["map"][:, 1:], atol=1e-6)
+    force, _ = folder.read_arrays(path, folder.figures()["weights_digest"])
+    assert (force["map"][:, 0] == 0.25).all()
+    np.testing.assert_allclose(force["map"][:, 1:], whole["map"][:, 1:], atol=1e-6)
 
 
 def test_a_method_that_fails_is_a_sentence(run: Run, hilum: Command, tmp_path: Path) -> None:
@@ -176,12 +176,12 @@ def test_other_weights_are_refused(run: Run, hilum: Command, tmp_path: Path) -> 
     refused(hilum("report", copy), "other weights", "hilum explain")
 
 
-# -- one film ------------------------------------------------------------------------------------------------
+# -- one image ------------------------------------------------------------------------------------------------
 
 
 def test_a_case(run: Run, hilum: Command, tmp_path: Path) -> None:
     case, out = first_case(run), tmp_path / "out"
-    words = ("explain", run.path, "--task", "etiology", "--case", case, "--out", out)
+    words = ("explain", run.path, "--task", "multiclass", "--case", case, "--out", out)
     answer = hilum(*words, "--method", "grad_cam", "--method", "occlusion", "--class", "virus")
     assert answer.code == 0, answer.err
     assert "evidence for virus" in answer.out and "Not a medical device" not in answer.err
@@ -193,21 +193,21 @@ def test_a_case(run: Run, hilum: Command, tmp_path: Path) -> None:
         assert file["map"].shape == (32, 40) and file["map"].dtype == np.float32
         facts = json.loads(str(file["facts"]))
     assert facts["target"] == "virus"
-    assert facts["weights_digest"] == run.task("etiology").card()["weights_digest"]
+    assert facts["weights_digest"] == run.task("multiclass").card()["weights_digest"]
 
 
-def test_one_film_says_how_far_its_maps_may_be_believed(run: Run, tmp_path: Path) -> None:
-    task, case = run.task("etiology"), first_case(run)
-    choice = ExplainChoice.model_validate(run.recipe()["explain"])
-    answer = explain_film(run, "etiology", choice, ["grad_cam"], tmp_path / "out", case=case)
+def test_one_image_says_how_far_its_maps_may_be_believed(run: Run, tmp_path: Path) -> None:
+    task, case = run.task("multiclass"), first_case(run)
+    config = ExplainConfig.model_validate(run.recipe()["explain"])
+    answer = explain_image(run, "multiclass", config, ["grad_cam"], tmp_path / "out", case=case)
     rows = {row["name"]: row for row in answer.figures}
     assert list(rows) == ["grad_cam", "random", "edges", "centre"]
     model = task.load_model()
     x = torch.from_numpy(model.pixels.normalize(model.pixels.prepare(answer.image)))[None, None]
     target = model.classes.index(answer.asked)
     heat = torch.from_numpy(answer.maps["grad_cam"][0])[None]
-    again = deletion(model.eval(), x, target, heat, steps=choice.faithfulness.steps, seed=choice.seed)
-    assert rows["grad_cam"]["deletion"] == pytest.approx(float(again.auc[0]), abs=1e-4)
+    force = deletion(model.eval(), x, target, heat, steps=config.faithfulness.steps, seed=config.seed)
+    assert rows["grad_cam"]["deletion"] == pytest.approx(float(force.auc[0]), abs=1e-4)
     field = lung_field(model.pixels.prepare(answer.image))
     assert rows["grad_cam"]["lung_area"] == pytest.approx(float(field.mean()))
     evidence = np.clip(answer.maps["grad_cam"][0], 0, None)
@@ -216,17 +216,17 @@ def test_one_film_says_how_far_its_maps_may_be_believed(run: Run, tmp_path: Path
 
 
 def test_a_file_of_another_size(run: Run, hilum: Command, tmp_path: Path) -> None:
-    film = np.random.default_rng(0).integers(0, 256, (90, 70), np.uint8)
-    path = tmp_path / "some film.png"
-    assert cv2.imwrite(str(path), film)
+    image = np.random.default_rng(0).integers(0, 256, (90, 70), np.uint8)
+    path = tmp_path / "some image.png"
+    assert cv2.imwrite(str(path), image)
     out = tmp_path / "out"
     answer = hilum("explain", run.path, "--image", path, "--method", "saliency", "--out", out)
     assert answer.code == 0, answer.err
-    assert "the film has 90 x 70 px; it was stretched to 32 x 40 px" in answer.out
-    assert (out / "saliency" / "some film.npz").exists()
+    assert "the image has 90 x 70 px; it was stretched to 32 x 40 px" in answer.out
+    assert (out / "saliency" / "some image.npz").exists()
 
 
-def test_one_film_is_not_computed_twice(
+def test_one_image_is_not_computed_twice(
     run: Run, hilum: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     case, out = first_case(run), tmp_path / "out"
@@ -239,7 +239,7 @@ def test_one_film_is_not_computed_twice(
     monkeypatch.setattr("hilum.explain.maps.explain", never)
     assert hilum(*words).code == 0
     with pytest.raises(AssertionError, match="made again"):
-        hilum(*words, "--again")
+        hilum(*words, "--force")
 
 
 @pytest.mark.parametrize(
@@ -256,10 +256,10 @@ def test_one_film_is_not_computed_twice(
             ("--case", "CASE", "--set", "methods={saliency: {times: true}}"),
             ("no option 'times'", "times_input"),
         ),
-        (("--case", "CASE", "--image", "film.png"), ("one film", "--case or --image")),
+        (("--case", "CASE", "--image", "image.png"), ("one image", "--case or --image")),
         (("--image", "missing.png"), ("missing.png",)),
         (("--task", "binry", "--case", "CASE"), ("no task 'binry'", "did you mean 'binary'?")),
-        (("--class", "virus"), ("--class virus needs one film",)),
+        (("--class", "virus"), ("--class virus needs one image",)),
         (("--set", "layer=head.99"), ("no layer 'head.99'",)),
         (("--method", "rice"), ("'rice'", "did you mean 'rise'?")),
         (("--set", "occlusion.mask=99"), ("99 x 99", "does not fit")),
@@ -290,14 +290,14 @@ def test_a_layer_that_one_network_lacks_costs_that_stage_alone(
 ) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(run.path, copy)
-    for task in ("binary", "etiology"):
+    for task in ("binary", "multiclass"):
         shutil.rmtree(copy / task / "attributions")
     answer = hilum(
         "study", phantom_data, "--out", copy, "--resume", *SMALL, "--set=explain.layer=features.4.conv1"
     )
     assert answer.code == 0, answer.err
     assert "explanations of binary are left out: the model has no layer 'features.4.conv1'" in answer.err
-    folder = Run(copy).task("etiology").attributions
+    folder = Run(copy).task("multiclass").attributions
     assert folder.figures()["maximal"]["layer"] == "features.4.conv1"
     assert not Run(copy).task("binary").attributions.figures_file.exists()
 
@@ -306,7 +306,7 @@ def test_a_study_can_leave_it_out(run: Run, hilum: Command, tmp_path: Path) -> N
     """The report then says how to make it."""
     copy = tmp_path / "copy"
     shutil.copytree(run.path, copy)
-    for task in ("binary", "etiology"):
+    for task in ("binary", "multiclass"):
         shutil.rmtree(copy / task / "attributions")
     assert hilum("report", copy).code == 0
     page = Run(copy).report_file.read_text(encoding="utf-8")

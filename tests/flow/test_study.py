@@ -1,4 +1,4 @@
-"""The main job from a folder of films to a report, and everything a person does with a run afterwards."""
+"""The main job from a folder of images to a report, and everything a person does with a run afterwards."""
 
 import csv
 import io
@@ -30,16 +30,16 @@ def test_a_finished_run_holds_what_the_docs_promise(small_run: Run) -> None:
     assert facts["status"] == "finished"
     assert facts["argv"][:2] == ["hilum", "study"]
     assert facts["data"]["source"] == "phantom"
-    assert set(facts["stages"]) >= {"audit", "train binary", "evaluate etiology", "trust binary"}
-    assert small_run.tasks == ("binary", "etiology")
+    assert set(facts["stages"]) >= {"audit", "train binary", "evaluate multiclass", "reliability binary"}
+    assert small_run.tasks == ("binary", "multiclass")
     for name in small_run.tasks:
         folder = small_run.task(name)
         assert len(folder.history()) == 2
         metrics = folder.metrics()
         assert set(metrics) == {"train", "val", "test"}
-        trust = folder.trust()
-        assert (trust["judged_on"], trust["cross_fitted"]) == ("test", False)
-        assert {"probability", "views", "anomaly"} <= set(trust["selective"])
+        reliability = folder.reliability()
+        assert (reliability["judged_on"], reliability["cross_fitted"]) == ("test", False)
+        assert {"probability", "views", "anomaly"} <= set(reliability["selective"])
         accuracy = metrics["test"]["accuracy"]
         assert accuracy["value"] == accuracy["k"] / accuracy["n"]
         assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
@@ -60,9 +60,9 @@ def test_metrics_follow_from_the_predictions_file(small_run: Run) -> None:
 
 def test_predictions_are_those_of_the_loaded_model(small_run: Run) -> None:
     """load_model, pixels.apply and forward give the very logits in predictions.csv, from the image files."""
-    model = package.load_model(small_run.path / "etiology")
+    model = package.load_model(small_run.path / "multiclass")
     paths = small_run.cases().table.set_index("case_id")["path"]
-    rows = small_run.task("etiology").predictions().head(6)
+    rows = small_run.task("multiclass").predictions().head(6)
     x = torch.stack([model.pixels.apply(read_grey(paths[case])) for case in rows["case_id"]])
     with torch.no_grad():
         logits = model(x).numpy()
@@ -78,11 +78,11 @@ def test_the_threshold_comes_from_val_alone(small_run: Run) -> None:
     assert (threshold["chosen_on"], threshold["class"]) == ("val", "pneumonia")
     table = folder.predictions()
     val = table[table["split"] == "val"]
-    sick = (val["target"] == "pneumonia").to_numpy()
-    expected = choose_threshold(val["prob_pneumonia"].to_numpy(), sick, "youden")
+    abnormal = (val["target"] == "pneumonia").to_numpy()
+    expected = choose_threshold(val["prob_pneumonia"].to_numpy(), abnormal, "youden")
     assert threshold["value"] == pytest.approx(expected, abs=1e-6)
-    called = table["prob_pneumonia"] >= threshold["value"]
-    assert (called == (table["predicted"] == "pneumonia")).mean() > 0.999  # nine digits in the CSV
+    predicted = table["prob_pneumonia"] >= threshold["value"]
+    assert (predicted == (table["predicted"] == "pneumonia")).mean() > 0.999  # nine digits in the CSV
 
 
 def test_no_patient_is_on_both_sides(small_run: Run) -> None:
@@ -111,11 +111,11 @@ def test_a_task_can_be_added_later(small_run: Run, phantom_data: Path, tmp_path:
     out = tmp_path / "two"
     assert hilum("train", phantom_data, "--out", out, "--task", "binary", *SMALL).code == 0
     first = Run(out).task("binary").metrics()
-    answer = hilum("study", phantom_data, "--out", out, "--task", "etiology", "--resume", *SMALL)
+    answer = hilum("study", phantom_data, "--out", out, "--task", "multiclass", "--resume", *SMALL)
     assert answer.code == 0, answer.err
     run = Run(out)
-    assert run.tasks == ("binary", "etiology")
-    assert set(run.recipe()["tasks"]) == set(run.facts()["split"]) == {"binary", "etiology"}
+    assert run.tasks == ("binary", "multiclass")
+    assert set(run.recipe()["tasks"]) == set(run.facts()["split"]) == {"binary", "multiclass"}
     assert run.task("binary").metrics() == first
     for name in run.tasks:
         pd.testing.assert_series_equal(run.split(name), small_run.split(name))
@@ -126,8 +126,8 @@ def test_a_resolved_recipe_repeats_the_run(small_run: Run, phantom_data: Path, t
     out = tmp_path / "again"
     answer = hilum("train", phantom_data, "--preset", small_run.recipe_file, "--task", "binary", "--out", out)
     assert answer.code == 0, answer.err
-    first, again = (Run(path).task("binary").metrics() for path in (small_run.path, out))
-    assert first["test"]["auroc"]["value"] == pytest.approx(again["test"]["auroc"]["value"], abs=1e-6)
+    first, force = (Run(path).task("binary").metrics() for path in (small_run.path, out))
+    assert first["test"]["auroc"]["value"] == pytest.approx(force["test"]["auroc"]["value"], abs=1e-6)
     assert not (out / "report").exists()
 
 
@@ -147,13 +147,13 @@ def test_evaluate_and_report_come_again_from_the_run(small_run: Run, tmp_path: P
 
 def test_predict_prints_table_json_and_csv(small_run: Run, hilum) -> None:
     table = small_run.cases().table
-    films = table["path"].head(2).tolist()
-    model = small_run.path / "etiology"
-    text = hilum("predict", *films, "--model", model)
+    images = table["path"].head(2).tolist()
+    model = small_run.path / "multiclass"
+    text = hilum("predict", *images, "--model", model)
     assert "Research use only" in text.out
-    rows = json.loads(hilum("predict", *films, "--model", model, "--format", "json").out)
-    known = small_run.task("etiology").predictions().set_index("case_id")
-    card = small_run.task("etiology").card()
+    rows = json.loads(hilum("predict", *images, "--model", model, "--format", "json").out)
+    known = small_run.task("multiclass").predictions().set_index("case_id")
+    card = small_run.task("multiclass").card()
     for row, case in zip(rows, table["case_id"], strict=False):
         assert row["predicted"] == known.loc[case, "predicted"]
         assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5)
@@ -162,25 +162,25 @@ def test_predict_prints_table_json_and_csv(small_run: Run, hilum) -> None:
         assert [*row["probabilities"].values()] == pytest.approx(said["probabilities"][0].tolist(), abs=1e-3)
         assert (row["answer"], row["unknown"]) == (said["sets"][0], said["unknown"][0])
         assert row["uncalibrated"]["virus"] == pytest.approx(known.loc[case, "prob_virus"], abs=1e-3)
-    assert "Probabilities are calibrated on validation films" in text.out
+    assert "Probabilities are calibrated on validation images" in text.out
     assert "holds the true one for 90 %" in text.out
-    lines = list(csv.reader(io.StringIO(hilum("predict", *films, "--model", model, "--format", "csv").out)))
+    lines = list(csv.reader(io.StringIO(hilum("predict", *images, "--model", model, "--format", "csv").out)))
     assert lines[0] == ["file", "predicted", "normal", "bacteria", "virus", "answer"]
-    assert [line[0] for line in lines[1:]] == films
+    assert [line[0] for line in lines[1:]] == images
 
 
-def test_a_card_without_trust_predicts_as_it_always_did(small_run: Run, tmp_path: Path, hilum) -> None:
+def test_a_card_without_reliability_predicts_as_it_always_did(small_run: Run, tmp_path: Path, hilum) -> None:
     model = tmp_path / "model"
     shutil.copytree(small_run.task("binary").model_folder, model)
     card = read_json(model / "model.json")
     plain = {key: value for key, value in card.items() if key not in ("calibration", "conformal")}
     write_json(model / "model.json", plain)
-    film = small_run.cases().table["path"][0]
-    [row] = json.loads(hilum("predict", film, "--model", model, "--format", "json").out)
+    image = small_run.cases().table["path"][0]
+    [row] = json.loads(hilum("predict", image, "--model", model, "--format", "json").out)
     assert set(row) == {"file", "predicted", "probabilities", "threshold"}
-    assert "calibrated" not in hilum("predict", film, "--model", model).out
+    assert "calibrated" not in hilum("predict", image, "--model", model).out
     write_json(model / "model.json", {**card, "conformal": {**card["conformal"], "weights_digest": "other"}})
-    refused = hilum("predict", film, "--model", model)
+    refused = hilum("predict", image, "--model", model)
     assert (refused.code, refused.err) == (
         2,
         "hilum: the card's conformal was made for other weights; run: hilum evaluate RUN\n",
@@ -240,22 +240,22 @@ def test_kill_9_and_resume_ends_with_the_same_weights(phantom_data: Path, tmp_pa
 def test_real_radiographs_to_the_end(real_data: Path, tmp_path: Path, hilum) -> None:
     """Small pixels, one epoch: the flow on the real set, and a figure far from chance."""
     out = tmp_path / "real"
-    small = [choice for choice in SMALL if "epochs" not in choice]
-    one = ["--set=binary.training.epochs=1", "--set=etiology.training.epochs=1"]
+    small = [config for config in SMALL if "epochs" not in config]
+    one = ["--set=binary.training.epochs=1", "--set=multiclass.training.epochs=1"]
     answer = hilum("study", real_data, "--out", out, *small, *one)
     assert answer.code == 0, answer.err
     run = Run(out)
     assert run.facts()["data"]["n_cases"] == 5232
     assert run.task("binary").metrics()["val"]["auroc"]["value"] > 0.8
-    assert "val" in run.task("etiology").metrics()
+    assert "val" in run.task("multiclass").metrics()
     assert run.report_file.stat().st_size < 25_000_000
 
 
-def test_every_film_is_decoded_once_for_a_model_and_never_again(
+def test_every_image_is_decoded_once_for_a_model_and_never_again(
     phantom_data: Path, tmp_path: Path, hilum, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Training, evaluation and explanations share one cache; a second run decodes nothing. (Concepts, which
-    exist on phantoms alone, are measured on the films at their own size.)"""
+    exist on phantoms alone, are measured on the images at their own size.)"""
     from hilum.data import decode
 
     monkeypatch.setenv("HILUM_CACHE", str(tmp_path / "cache"))
@@ -266,8 +266,8 @@ def test_every_film_is_decoded_once_for_a_model_and_never_again(
     for out in ("first", "second"):
         answer = hilum("train", phantom_data, "--out", tmp_path / out, "--task", "binary", *choices)
         assert answer.code == 0, answer.err
-        films = len(Run(tmp_path / out).cases())
-        assert len(decoded) == len(set(decoded)) == films
+        images = len(Run(tmp_path / out).cases())
+        assert len(decoded) == len(set(decoded)) == images
 
 
 def test_ctrl_c_says_how_to_go_on(
@@ -285,7 +285,7 @@ def test_ctrl_c_says_how_to_go_on(
 
 
 def test_embed_again_and_ask_for_neighbours(small_run: Run, tmp_path: Path, hilum) -> None:
-    """Other choices change the stage; the neighbours of a film never belong to its own patient."""
+    """Other choices change the stage; the neighbours of an image never belong to its own patient."""
     copy = tmp_path / "copy"
     shutil.copytree(small_run.path, copy)
     answer = hilum("embed", copy, "--set", "k=3", "--set", "maps=[pca]", "--set", "baselines=[]")
@@ -296,9 +296,9 @@ def test_embed_again_and_ask_for_neighbours(small_run: Run, tmp_path: Path, hilu
     assert set(near["case_id"]) == set(small_run.cases().table["case_id"])
     patient = small_run.cases().table.set_index("case_id")["patient"]
     assert (near["case_id"].map(patient) != near["neighbor"].map(patient)).all()
-    film = small_run.cases().table["path"][0]
+    image = small_run.cases().table["path"][0]
     sheet = tmp_path / "sheet.png"
-    answer = hilum("neighbors", copy, film, "--task", "binary", "--k", 4, "--sheet", sheet)
+    answer = hilum("neighbors", copy, image, "--task", "binary", "--k", 4, "--sheet", sheet)
     assert answer.code == 0, answer.err
     assert sheet.stat().st_size > 1000
     assert answer.out.count("person") >= 4

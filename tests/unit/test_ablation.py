@@ -16,7 +16,7 @@ from hilum.models import build
 
 
 class Viewing(nn.Module):
-    """Holds the number of films as a number, so that its calls can't be replayed."""
+    """Holds the number of images as a number, so that its calls can't be replayed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ def test_planted_filters() -> None:
     assert costs[0] > 0 and costs[1] == 0 and costs[3] == 0 and costs[2] < 0
     # logit 1 is 2 v + 5 where v = -1, 1; without filter 0 (mean 0) it is -v + 5
     np.testing.assert_allclose(found.changes("evidence")[0], [-3, -3], atol=1e-6)
-    # whole layer at its mean: every film gets logit 5
+    # whole layer at its mean: every image gets logit 5
     assert found.whole.accuracy == 0.5 and found.whole.hit.tolist() == [0.0, 1.0]
     zero = ablate(model, x, [0, 0, 1, 1], layer="0", fill="zero")
     assert zero.changes("evidence")[3].tolist() == [5.0, -5.0]
@@ -136,10 +136,10 @@ def test_batch_size_and_order_change_nothing() -> None:
     one = ablate(model, x, targets, batch=1)
     all_ = ablate(model, x.flip(0), targets[::-1].copy(), batch=6)
     np.testing.assert_allclose(one.costs(), all_.costs(), atol=1e-5)
-    assert one.numbers == tuple(range(6)) and one.films == 6
+    assert one.numbers == tuple(range(6)) and one.images == 6
 
 
-def test_class_without_films_has_no_figure() -> None:
+def test_class_without_images_has_no_figure() -> None:
     found = effect(torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([0]))
     assert found.hit[0] == 1 and np.isnan(found.sure[1:]).all()
 
@@ -155,7 +155,7 @@ def test_progress_and_bad_input() -> None:
         ablate(model, x, [0] * 5, filters=[6])
     with pytest.raises(RecipeError, match="fill 'means' is not known; did you mean 'mean'"):
         ablate(model, x, [0] * 5, fill="means")
-    with pytest.raises(DataError, match="4 targets do not fit 5 films"):
+    with pytest.raises(DataError, match="4 targets do not fit 5 images"):
         ablate(model, x, [0] * 4)
     with pytest.raises(ModelError, match="no class 3"):
         ablate(model, x, [0, 1, 2, 3, 0])

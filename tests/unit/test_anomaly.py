@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist, mahalanobis
 
-from hilum.anomaly import Detector, HealthyFilms, Scored, build, features, load_detector, save_detector
+from hilum.anomaly import Detector, HealthyImages, Scored, build, features, load_detector, save_detector
 from hilum.anomaly.crossfit import cross_fitted, scores_of
 from hilum.anomaly.features import patch_features
 from hilum.anomaly.patches import sampled, summary, to_image
@@ -19,55 +19,57 @@ from hilum.errors import DataError, ModelError, RecipeError, TrainingError
 PIXELS = Pixels(size=(64, 64))
 
 
-def films_of(count: int, seed: int = 0, pixels: Pixels = PIXELS) -> HealthyFilms:
+def images_of(count: int, seed: int = 0, pixels: Pixels = PIXELS) -> HealthyImages:
     images = np.random.default_rng(seed).integers(0, 256, (count, *pixels.size)).astype(np.uint8)
-    return HealthyFilms.of_images(images, ["normal"] * count, pixels)
+    return HealthyImages.of_images(images, ["normal"] * count, pixels)
 
 
-# -- healthy films -------------------------------------------------------------------------------------------
+# -- healthy images -------------------------------------------------------------------------------------------
 
 
-def test_healthy_films_from_a_cache(phantom_data) -> None:
+def test_healthy_images_from_a_cache(phantom_data) -> None:
     cases = phantom.load(phantom_data)
     cache = ImageCache.of(cases, PIXELS)
     table = cases.table[cases.table["label"] == "normal"]
     ids, patients = table["case_id"].tolist()[::-1], table["patient"].tolist()[::-1]
-    films = HealthyFilms.of(cache, ids, ["normal"] * len(ids), PIXELS, patients)
-    assert np.array_equal(films.images[0], cache.images[cache.row_of[ids[0]]])
-    assert isinstance(films.source, np.memmap)
-    together = torch.cat(list(films.batches(7)))
-    assert np.allclose(together[:, 0].numpy(), (films.images / 255 - 0.5) / 0.25, atol=1e-6)
-    shuffled = torch.cat(list(films.batches(7, seed=1)))
+    images = HealthyImages.of(cache, ids, ["normal"] * len(ids), PIXELS, patients)
+    assert np.array_equal(images.images[0], cache.images[cache.row_of[ids[0]]])
+    assert isinstance(images.source, np.memmap)
+    together = torch.cat(list(images.batches(7)))
+    assert np.allclose(together[:, 0].numpy(), (images.images / 255 - 0.5) / 0.25, atol=1e-6)
+    shuffled = torch.cat(list(images.batches(7, seed=1)))
     assert not torch.equal(shuffled, together)
     assert torch.equal(shuffled.flatten(1).sum(1).sort().values, together.flatten(1).sum(1).sort().values)
-    one, other = films.halves(seed=0)
-    assert len(one) + len(other) == len(films) and not set(one.patients) & set(other.patients)
+    one, other = images.halves(seed=0)
+    assert len(one) + len(other) == len(images) and not set(one.patients) & set(other.patients)
 
-    sick = cases.table[cases.table["label"] == "virus"].iloc[0]
+    abnormal = cases.table[cases.table["label"] == "virus"].iloc[0]
     with pytest.raises(
-        DataError, match=f"film {sick.case_id} is labelled 'virus', a detector learns from 'n"
+        DataError, match=f"image {abnormal.case_id} is labelled 'virus', a detector learns from 'n"
     ):
-        HealthyFilms.of(cache, [*ids, sick.case_id], ["normal"] * len(ids) + [sick.label], PIXELS)
+        HealthyImages.of(cache, [*ids, abnormal.case_id], ["normal"] * len(ids) + [abnormal.label], PIXELS)
     with pytest.raises(
-        DataError, match=r"the films have the shape \(64, 64\), the pixel contract says \(32, 32"
+        DataError, match=r"the images have the shape \(64, 64\), the pixel contract says \(32, 32"
     ):
-        HealthyFilms.of(cache, ids, ["normal"] * len(ids), Pixels(size=(32, 32)))
+        HealthyImages.of(cache, ids, ["normal"] * len(ids), Pixels(size=(32, 32)))
 
 
-def test_what_is_no_set_of_healthy_films_is_named() -> None:
+def test_what_is_no_set_of_healthy_images_is_named() -> None:
     images = np.zeros((2, 64, 64), np.uint8)
-    with pytest.raises(DataError, match="there is no healthy film to learn from"):
-        HealthyFilms.of_images(images[:0], [], PIXELS)
-    with pytest.raises(DataError, match="2 films, 2 case ids, 1 labels and 2 patients do not go together"):
-        HealthyFilms.of_images(images, ["normal"], PIXELS)
-    with pytest.raises(DataError, match="films of type float64 are not prepared"):
-        HealthyFilms.of_images(images * np.nan, ["normal"] * 2, PIXELS)
+    with pytest.raises(DataError, match="there is no healthy radiograph to learn from"):
+        HealthyImages.of_images(images[:0], [], PIXELS)
+    with pytest.raises(
+        DataError, match="2 radiographs, 2 case ids, 1 labels and 2 patients do not go together"
+    ):
+        HealthyImages.of_images(images, ["normal"], PIXELS)
+    with pytest.raises(DataError, match="images of type float64 are not prepared"):
+        HealthyImages.of_images(images * np.nan, ["normal"] * 2, PIXELS)
     for odd in (Pixels(size=(64, 64), mean=float("nan")), Pixels(size=(64, 64), sd=0.0)):
         with pytest.raises(DataError, match="the pixel contract has mean"):
-            HealthyFilms.of_images(images, ["normal"] * 2, odd)
-    films = HealthyFilms.of_images(images, ["normal"] * 2, PIXELS, patients=["a", "a"])
+            HealthyImages.of_images(images, ["normal"] * 2, odd)
+    radiographs = HealthyImages.of_images(images, ["normal"] * 2, PIXELS, patients=["a", "a"])
     with pytest.raises(DataError, match="of one patient can't be divided"):
-        films.halves(0)
+        radiographs.halves(0)
 
 
 # -- the base class and the loader ---------------------------------------------------------------------------
@@ -98,19 +100,19 @@ def test_unknown_names_are_answered_with_the_nearest() -> None:
     with pytest.raises(
         RecipeError, match="layer 3 was asked for, the features have 3 scales; choose from 0 to"
     ):
-        detector.fit(films_of(2), 0)
+        detector.fit(images_of(2), 0)
 
 
 class Broken(Detector):
     """Its fit gives NaN."""
 
-    def learn(self, films, seed, advance) -> None:
+    def learn(self, images, seed, advance) -> None:
         self.register_buffer("level", torch.tensor(float("nan")))
 
 
 def test_a_fit_that_is_no_number_is_stopped() -> None:
     with pytest.raises(TrainingError, match=r"after fitting, level of detector .* holds NaN or infinity"):
-        Broken(PIXELS).fit(films_of(2), 0)
+        Broken(PIXELS).fit(images_of(2), 0)
 
 
 def test_a_foreign_detector_by_its_dotted_name(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,15 +124,15 @@ def test_a_foreign_detector_by_its_dotted_name(tmp_path, monkeypatch: pytest.Mon
         "from hilum.anomaly import Detector, Scored\n"
         "class Brightness(Detector):\n"
         "    reads = 'the brightness'\n"
-        "    def learn(self, films, seed, advance): advance(1, 1)\n"
+        "    def learn(self, images, seed, advance): advance(1, 1)\n"
         "    def measure(self, x): return Scored(x.mean((1, 2, 3)), x[:, 0])\n"
         "def build(pixels): return Brightness(pixels)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     detector = build("mypackage.brightness", PIXELS)
-    films = films_of(20)
-    detector.fit(films, 0)
-    found = detector.score(films.tensor(slice(None)))  # more than one batch of scoring
+    images = images_of(20)
+    detector.fit(images, 0)
+    found = detector.score(images.tensor(slice(None)))  # more than one batch of scoring
     assert isinstance(found, Scored) and found.score.shape == (20,)
     assert torch.allclose(found.score, found.map.mean((1, 2)))
     save_detector(detector, tmp_path / "saved")
@@ -161,22 +163,22 @@ def test_maps_in_image_coordinates_keep_place_and_value() -> None:
 
 
 def test_sampling_is_bounded_even_and_seeded() -> None:
-    films = films_of(5)
+    images = images_of(5)
     network = features.build("pixels", PIXELS, {"side": 8})
 
     def maps(x: torch.Tensor) -> torch.Tensor:
         return network(x)[0]
 
     calls = []
-    drawn, owner = sampled(maps, films, 40, 0, lambda done, total: calls.append((done, total)))
+    drawn, owner = sampled(maps, images, 40, 0, lambda done, total: calls.append((done, total)))
     assert drawn.shape == (40, 64) and np.bincount(owner).tolist() == [8] * 5 and calls == [(5, 5)]
-    everything, _ = sampled(maps, films, 10_000, 0, lambda done, total: None)
+    everything, _ = sampled(maps, images, 10_000, 0, lambda done, total: None)
     assert everything.shape == (5 * 64, 64)
     rows = {tuple(row.tolist()) for row in everything}
     assert all(tuple(row.tolist()) in rows for row in drawn)
-    assert torch.equal(sampled(maps, films, 40, 0, lambda done, total: None)[0], drawn)
-    assert not torch.equal(sampled(maps, films, 40, 1, lambda done, total: None)[0], drawn)
-    few, owner = sampled(maps, films, 3, 0, lambda done, total: None)
+    assert torch.equal(sampled(maps, images, 40, 0, lambda done, total: None)[0], drawn)
+    assert not torch.equal(sampled(maps, images, 40, 1, lambda done, total: None)[0], drawn)
+    few, owner = sampled(maps, images, 3, 0, lambda done, total: None)
     assert few.shape == (3, 64) and len(set(owner.tolist())) == 3
 
 
@@ -190,16 +192,16 @@ def test_summary_by_hand() -> None:
 # -- memory --------------------------------------------------------------------------------------------------
 
 
-def squares(films: torch.Tensor, side: int = 8) -> np.ndarray:
-    """Every square of every film as a row, row by row: numpy's own way of cutting."""
-    rows, cols = films.shape[-2] // side, films.shape[-1] // side
-    cut = films.numpy().reshape(len(films), rows, side, cols, side).transpose(0, 1, 3, 2, 4)
-    return cut.reshape(len(films), rows * cols, side * side).astype(np.float64)
+def squares(images: torch.Tensor, side: int = 8) -> np.ndarray:
+    """Every square of every image as a row, row by row: numpy's own way of cutting."""
+    rows, cols = images.shape[-2] // side, images.shape[-1] // side
+    cut = images.numpy().reshape(len(images), rows, side, cols, side).transpose(0, 1, 3, 2, 4)
+    return cut.reshape(len(images), rows * cols, side * side).astype(np.float64)
 
 
 def test_memory_scores_are_distances_to_the_nearest_healthy_patch() -> None:
     """With all patches remembered, against scipy's distances of all pairs."""
-    films = films_of(4)
+    images = images_of(4)
     options = {
         "features": "pixels",
         "feature_options": {"side": 8},
@@ -208,25 +210,25 @@ def test_memory_scores_are_distances_to_the_nearest_healthy_patch() -> None:
         "top": 0,
     }
     detector = build("patch_memory", PIXELS, options)
-    detector.fit(films, 0)
-    known = squares(films.tensor(slice(None))).reshape(-1, 64)
+    detector.fit(images, 0)
+    known = squares(images.tensor(slice(None))).reshape(-1, 64)
     mean, sd = known.mean(0), known.std(0)
-    x = films_of(2, seed=9).tensor([0, 1])
+    x = images_of(2, seed=9).tensor([0, 1])
     found = detector.score(x)
-    for place, film in enumerate(squares(x)):
-        distance = cdist((film - mean) / sd, (known - mean) / sd).min(1)
+    for place, image in enumerate(squares(x)):
+        distance = cdist((image - mean) / sd, (known - mean) / sd).min(1)
         assert found.score[place].item() == pytest.approx(distance.max(), rel=1e-4)
         assert found.map[place, 4::8, 4::8].numpy().mean() == pytest.approx(distance.mean(), rel=0.05)
-    own = detector.score(films.tensor([1]))
-    assert own.score.item() == 0  # a remembered film is not strange at all
+    own = detector.score(images.tensor([1]))
+    assert own.score.item() == 0  # a remembered image is not strange at all
 
 
 def test_reweighting_is_equation_7() -> None:
-    films = films_of(6)
+    images = images_of(6)
     options = {"features": "pixels", "neighbourhood": 1, "memory": 100, "reweight": 3}
     detector = build("patch_memory", PIXELS, options)
-    detector.fit(films, 0)
-    x = films_of(1, seed=9).tensor([0])
+    detector.fit(images, 0)
+    x = images_of(1, seed=9).tensor([0])
     memory = detector.get_buffer("memory").double().numpy()
     patches = (squares(x)[0] - detector.get_buffer("mean").numpy()) / detector.get_buffer("sd").numpy()
     distance = cdist(patches, memory)
@@ -243,7 +245,7 @@ def test_reweighting_is_equation_7() -> None:
 
 def test_gaussian_scores_are_mahalanobis_distances() -> None:
     """Against numpy's covariance and scipy's distance, place by place."""
-    films = films_of(12)
+    images = images_of(12)
     options = {
         "features": "pixels",
         "feature_options": {"side": 8},
@@ -252,18 +254,18 @@ def test_gaussian_scores_are_mahalanobis_distances() -> None:
         "top": 0,
     }
     detector = build("patch_gaussian", PIXELS, options)
-    detector.fit(films, 3)
+    detector.fit(images, 3)
     chosen = detector.get_buffer("channels").numpy()
     assert len(set(chosen.tolist())) == 5
-    known = squares(films.tensor(slice(None)))[:, :, chosen]
+    known = squares(images.tensor(slice(None)))[:, :, chosen]
     mean, sd = known.mean((0, 1)), known.std((0, 1))
-    x = films_of(1, seed=9).tensor([0])
-    film = (squares(x)[0][:, chosen] - mean) / sd
+    x = images_of(1, seed=9).tensor([0])
+    image = (squares(x)[0][:, chosen] - mean) / sd
     known = (known - mean) / sd
     distance = []
     for place in range(64):
         covariance = np.cov(known[:, place], rowvar=False) + 0.01 * np.eye(5)
-        distance.append(mahalanobis(film[place], known[:, place].mean(0), np.linalg.inv(covariance)))
+        distance.append(mahalanobis(image[place], known[:, place].mean(0), np.linalg.inv(covariance)))
     found = detector.score(x)
     assert found.score.item() == pytest.approx(max(distance), rel=1e-3)
     row, col = divmod(int(np.argmax(distance)), 8)
@@ -275,33 +277,33 @@ def test_gaussian_scores_are_mahalanobis_distances() -> None:
 
 @pytest.fixture(scope="module")
 def drawn() -> dict[str, np.ndarray]:
-    """Healthy phantoms and sick ones of other drawn children, 64 px."""
+    """Healthy phantoms and abnormal ones of other drawn children, 64 px."""
     settings = phantom.PhantomSettings(patients=60, size=(96, 96))
     people = {"normal": range(40), "bacteria": range(40, 52)}
     return {
-        label: np.stack([PIXELS.prepare(phantom.film(settings, label, p, 0).image) for p in numbers])
+        label: np.stack([PIXELS.prepare(phantom.phantom_image(settings, label, p, 0).image) for p in numbers])
         for label, numbers in people.items()
     }
 
 
-def test_a_strange_film_labelled_healthy_stands_out_cross_fitted(drawn: dict[str, np.ndarray]) -> None:
-    """A film with a net over the chest that no healthy film has; in the plain fit it hides."""
+def test_a_strange_image_labelled_healthy_stands_out_cross_fitted(drawn: dict[str, np.ndarray]) -> None:
+    """A radiograph with a net over the chest that no healthy radiograph has; in the plain fit it hides."""
     wrong = drawn["bacteria"][:1].copy()
     wrong[:, 16:48:2, 8:56] = 0
     images = np.concatenate([drawn["normal"], wrong])
-    films = HealthyFilms.of_images(images, ["normal"] * len(images), PIXELS)
+    radiographs = HealthyImages.of_images(images, ["normal"] * len(images), PIXELS)
     options = {"features": "pixels", "feature_options": {"side": 4}, "memory": 4000}
-    found = cross_fitted("patch_memory", PIXELS, options, films, seed=0, folds=4)
+    found = cross_fitted("patch_memory", PIXELS, options, radiographs, seed=0, folds=4)
     assert found.p[-1] == min(found.p) and np.median(found.p) > 0.4
     for fold in range(4):
         inside = found.fold == fold
         assert found.p[inside].min() == pytest.approx(1 / inside.sum())
         assert (np.argsort(found.p[inside]) == np.argsort(-found.score[inside])).all()
     plain = build("patch_memory", PIXELS, options)
-    plain.fit(films, 0)
-    assert scores_of(plain, films)[-1] < 0.1 * found.score[-1]
+    plain.fit(radiographs, 0)
+    assert scores_of(plain, radiographs)[-1] < 0.1 * found.score[-1]
     with pytest.raises(DataError, match="41 patients can't be divided into 99 folds"):
-        cross_fitted("patch_memory", PIXELS, options, films, seed=0, folds=99)
+        cross_fitted("patch_memory", PIXELS, options, radiographs, seed=0, folds=99)
 
 
 # -- pretrained features -------------------------------------------------------------------------------------
@@ -318,7 +320,7 @@ def test_missing_extra_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_pretrained_features_are_declared_and_frozen() -> None:
     pytest.importorskip("efficientnet_lite_pytorch")
     network = features.build("efficientnet_lite0", PIXELS, {"side": 64})
-    x = films_of(2).tensor([0, 1])
+    x = images_of(2).tensor([0, 1])
     maps = network.train()(x)
     assert [tuple(one.shape[1:]) for one in maps] == [(40, 8, 8), (112, 4, 4), (320, 2, 2)]
     assert not network.training and not any(weight.requires_grad for weight in network.parameters())

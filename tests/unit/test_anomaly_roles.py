@@ -1,4 +1,4 @@
-"""Who fits, who fixes the threshold, who is measured: by patient, and blind to sick films."""
+"""Who fits, who fixes the threshold, who is measured: by patient, and blind to abnormal images."""
 
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from hilum.files import digest
 
 
 def cases_of(rows: list[tuple[str, str, str]]) -> tuple[Cases, pd.Series]:
-    """(label, patient, split) per film -> cases and split."""
-    ids = [f"film{number:03d}" for number in range(len(rows))]
+    """(label, patient, split) per image -> cases and split."""
+    ids = [f"image{number:03d}" for number in range(len(rows))]
     table = pd.DataFrame(
         {
             "case_id": ids,
@@ -38,7 +38,7 @@ def a_set(per_patient: int = 2, patients: int = 20) -> tuple[Cases, pd.Series]:
     return cases_of(rows)
 
 
-def test_each_film_has_the_role_its_split_and_label_ask_for() -> None:
+def test_each_image_has_the_role_its_split_and_label_ask_for() -> None:
     cases, split = a_set()
     roles = assign_roles(cases, split, 0.5, seed=0)
     table = cases.table.set_index("case_id").assign(role=roles, part=split)
@@ -58,9 +58,9 @@ def test_each_film_has_the_role_its_split_and_label_ask_for() -> None:
     st.floats(0.05, 0.95),
     st.integers(0, 5),
 )
-def test_no_patient_has_two_roles_among_held_back_films(films, fraction: float, seed: int) -> None:
-    """Even where a patient has healthy and sick films."""
-    cases, split = cases_of([(label, f"p{patient}", "val") for label, patient in films])
+def test_no_patient_has_two_roles_among_held_back_images(images, fraction: float, seed: int) -> None:
+    """Even where a patient has healthy and abnormal images."""
+    cases, split = cases_of([(label, f"p{patient}", "val") for label, patient in images])
     roles = assign_roles(cases, split, fraction, seed)
     table = cases.table.assign(role=roles.to_numpy())
     calibrating = set(table.loc[table["role"] == "calibrate", "patient"])
@@ -69,7 +69,7 @@ def test_no_patient_has_two_roles_among_held_back_films(films, fraction: float, 
     assert set(table.loc[table["role"] == "calibrate", "label"]) <= {"normal"}
 
 
-def test_sick_films_change_nothing_about_who_calibrates() -> None:
+def test_abnormal_images_change_nothing_about_who_calibrates() -> None:
     cases, split = a_set()
     before = assign_roles(cases, split, 0.5, seed=3)
     healthy = cases.where(cases.table["label"] == "normal")
@@ -99,8 +99,8 @@ def test_the_fraction_is_kept(fraction: float, expected: int) -> None:
     assert (assign_roles(cases, split, fraction, seed=0) == "calibrate").sum() == expected
 
 
-def test_counts_name_films_and_patients() -> None:
+def test_counts_name_images_and_patients() -> None:
     cases, split = a_set(per_patient=2, patients=4)
     counts = role_counts(cases, assign_roles(cases, split, 0.5, seed=0))
-    assert counts["fit"] == {"normal": {"films": 8, "patients": 4}}
-    assert counts["test"]["virus"] == {"films": 8, "patients": 4}
+    assert counts["fit"] == {"normal": {"images": 8, "patients": 4}}
+    assert counts["test"]["virus"] == {"images": 8, "patients": 4}

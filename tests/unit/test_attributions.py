@@ -112,8 +112,8 @@ class TestRise:
         masks = torch.cat(list(draw_masks((20, 31), 3000, 4, 0.3, 500, seed=0)))
         assert masks.min() >= 0 and masks.max() <= 1
         assert (masks.mean(0) - 0.3).abs().max() < 0.05  # everywhere, at the border too
-        again = torch.cat(list(draw_masks((20, 31), 3000, 4, 0.3, 7, seed=0)))
-        assert torch.equal(masks, again)
+        force = torch.cat(list(draw_masks((20, 31), 3000, 4, 0.3, 7, seed=0)))
+        assert torch.equal(masks, force)
         other = torch.cat(list(draw_masks((20, 31), 3000, 4, 0.3, 500, seed=1)))
         assert not torch.equal(masks, other)
 

@@ -59,12 +59,14 @@ def draw(folder: Path, n: int, seed: int = 0) -> Cases:
     generator = np.random.default_rng(seed)
     for number in range(n):
         shape = generator.integers(10, 40, 2)
-        cv2.imwrite(str(folder / f"film{number:03d}.png"), generator.integers(0, 256, shape).astype(np.uint8))
+        cv2.imwrite(
+            str(folder / f"image{number:03d}.png"), generator.integers(0, 256, shape).astype(np.uint8)
+        )
     return cases_in(folder)
 
 
-def test_rows_are_the_prepared_films(tmp_path: Path) -> None:
-    cases = draw(tmp_path / "films", 7)
+def test_rows_are_the_prepared_images(tmp_path: Path) -> None:
+    cases = draw(tmp_path / "images", 7)
     cache = ImageCache.of(cases, PIXELS)
     assert cache.images.shape == (7, 12, 16)
     assert cache.images.dtype == np.uint8
@@ -75,8 +77,8 @@ def test_rows_are_the_prepared_films(tmp_path: Path) -> None:
         cache.images[0] = 0
 
 
-def test_more_films_than_one_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cases = draw(tmp_path / "films", 11)
+def test_more_images_than_one_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = draw(tmp_path / "images", 11)
     whole = np.array(ImageCache.of(cases, PIXELS).images)
     monkeypatch.setattr(cache_module, "_BLOCK", 4)
     monkeypatch.setenv("HILUM_CACHE", str(tmp_path / "other"))
@@ -88,24 +90,24 @@ def test_more_films_than_one_block(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_second_call_decodes_nothing(tmp_path: Path, decoded: list[str]) -> None:
-    cases = draw(tmp_path / "films", 5)
+    cases = draw(tmp_path / "images", 5)
     first = ImageCache.of(cases, PIXELS)
     assert sorted(decoded) == cases.table["path"].tolist()
-    again = ImageCache.of(cases, Pixels(size=(12, 16), mean=0.1, sd=0.9, standardize="image"))
+    force = ImageCache.of(cases, Pixels(size=(12, 16), mean=0.1, sd=0.9, standardize="image"))
     assert len(decoded) == 5
-    assert again.folder == first.folder
+    assert force.folder == first.folder
 
 
 def test_a_moved_folder_finds_its_cache(tmp_path: Path, decoded: list[str]) -> None:
-    ImageCache.of(draw(tmp_path / "films", 5), PIXELS)
-    (tmp_path / "films").rename(tmp_path / "elsewhere")
+    ImageCache.of(draw(tmp_path / "images", 5), PIXELS)
+    (tmp_path / "images").rename(tmp_path / "elsewhere")
     ImageCache.of(cases_in(tmp_path / "elsewhere"), PIXELS)
     assert len(decoded) == 5
 
 
 @pytest.mark.parametrize("pixels", [Pixels(size=(16, 12)), Pixels(size=(12, 16), fit="pad")])
 def test_another_geometry_is_another_cache(pixels: Pixels, tmp_path: Path, decoded: list[str]) -> None:
-    cases = draw(tmp_path / "films", 3)
+    cases = draw(tmp_path / "images", 3)
     ImageCache.of(cases, PIXELS)
     cache = ImageCache.of(cases, pixels)
     assert len(decoded) == 6
@@ -114,7 +116,7 @@ def test_another_geometry_is_another_cache(pixels: Pixels, tmp_path: Path, decod
     )
 
 
-def test_levelled_films_are_another_cache(tmp_path: Path) -> None:
+def test_levelled_images_are_another_cache(tmp_path: Path) -> None:
     cases = draw(tmp_path, 3)
     plain = ImageCache.of(cases, Pixels(size=(32, 32)))
     levelled = ImageCache.of(cases, Pixels(size=(32, 32), clahe=2.0))
@@ -125,28 +127,28 @@ def test_levelled_films_are_another_cache(tmp_path: Path) -> None:
     np.testing.assert_array_equal(levelled.images[0], expected)
 
 
-def test_films_drawn_smaller_are_another_cache(tmp_path: Path) -> None:
+def test_images_drawn_smaller_are_another_cache(tmp_path: Path) -> None:
     cases = draw(tmp_path, 3)
     plain = ImageCache.of(cases, Pixels(size=(40, 60)))
-    drawn = ImageCache.of(cases, Pixels(size=(40, 60), zoom=0.8))
+    drawn = ImageCache.of(cases, Pixels(size=(40, 60), frame_fraction=0.8))
     assert plain.folder != drawn.folder
-    film = drawn.images[0]
-    assert not film[:3].any() and not film[-3:].any() and not film[:, :5].any() and not film[:, -5:].any()
-    assert film[6:-6, 9:-9].mean() == pytest.approx(plain.images[0].mean(), rel=0.1)
+    image = drawn.images[0]
+    assert not image[:3].any() and not image[-3:].any() and not image[:, :5].any() and not image[:, -5:].any()
+    assert image[6:-6, 9:-9].mean() == pytest.approx(plain.images[0].mean(), rel=0.1)
 
 
-def test_a_changed_film_makes_a_new_cache(tmp_path: Path) -> None:
-    cases = draw(tmp_path / "films", 3)
+def test_a_changed_image_makes_a_new_cache(tmp_path: Path) -> None:
+    cases = draw(tmp_path / "images", 3)
     ImageCache.of(cases, PIXELS)
     cv2.imwrite(cases.table["path"][1], np.full((9, 9), 77, np.uint8))
-    assert ImageCache.of(cases_in(tmp_path / "films"), PIXELS).images[1].max() == 77
+    assert ImageCache.of(cases_in(tmp_path / "images"), PIXELS).images[1].max() == 77
 
 
 def test_mean_and_sd_of_hand_typed_pixels(tmp_path: Path) -> None:
-    (tmp_path / "films").mkdir()
+    (tmp_path / "images").mkdir()
     for name, value in (("a", 0), ("b", 255), ("c", 255)):
-        cv2.imwrite(str(tmp_path / "films" / f"{name}.png"), np.full((4, 4), value, np.uint8))
-    cache = ImageCache.of(cases_in(tmp_path / "films"), Pixels(size=(4, 4)))
+        cv2.imwrite(str(tmp_path / "images" / f"{name}.png"), np.full((4, 4), value, np.uint8))
+    cache = ImageCache.of(cases_in(tmp_path / "images"), Pixels(size=(4, 4)))
     assert cache.mean_sd(["b", "a"]) == (0.5, 0.5)
     assert cache.mean_sd(["c"]) == (1.0, 0.0)
     assert cache.mean_sd(["a", "b", "c"]) == pytest.approx((2 / 3, np.sqrt(2) / 3))
@@ -155,10 +157,10 @@ def test_mean_and_sd_of_hand_typed_pixels(tmp_path: Path) -> None:
 
 
 def test_rows_come_in_the_order_asked_for(tmp_path: Path) -> None:
-    cache = ImageCache.of(draw(tmp_path / "films", 4), PIXELS)
-    assert cache.rows(["film003", "film000", "film003"]).tolist() == [3, 0, 3]
+    cache = ImageCache.of(draw(tmp_path / "images", 4), PIXELS)
+    assert cache.rows(["image003", "image000", "image003"]).tolist() == [3, 0, 3]
     with pytest.raises(DataError, match="2 cases are not in the image cache, the first is 'ghost'"):
-        cache.rows(["film001", "ghost", "spectre"])
+        cache.rows(["image001", "ghost", "spectre"])
 
 
 def cut_images(folder: Path) -> None:
@@ -185,7 +187,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_cache_is_built_again(damage: str, tmp_path: Path, decoded: list[str]) -> None:
-    cases = draw(tmp_path / "films", 3)
+    cases = draw(tmp_path / "images", 3)
     first = ImageCache.of(cases, PIXELS)
     expected = np.array(first.images)
     DAMAGES[damage](first.folder)
@@ -195,18 +197,18 @@ def test_a_damaged_cache_is_built_again(damage: str, tmp_path: Path, decoded: li
 
 
 def test_all_unreadable_files_are_named_in_one_sentence(tmp_path: Path, images_folder: Path) -> None:
-    draw(tmp_path / "films", 8)
+    draw(tmp_path / "images", 8)
     for number in (0, 2, 3, 7):
-        path = tmp_path / "films" / f"film{number:03d}.png"
+        path = tmp_path / "images" / f"image{number:03d}.png"
         path.write_bytes(path.read_bytes()[:-3] if number else b"")
-    cases = cases_in(tmp_path / "films")
+    cases = cases_in(tmp_path / "images")
     with pytest.raises(UnreadableFiles) as caught:
         ImageCache.of(cases, PIXELS)
     sentence = str(caught.value)
     assert sentence.startswith("4 of 8 files can't be read: ")
-    assert "film000.png (empty); " in sentence
-    assert "film003.png (truncated) and 1 more; remove them, or pass --skip-unreadable" in sentence
-    assert list(caught.value.reasons) == ["film000", "film002", "film003", "film007"]
+    assert "image000.png (empty); " in sentence
+    assert "image003.png (truncated) and 1 more; remove them, or pass --skip-unreadable" in sentence
+    assert list(caught.value.reasons) == ["image000", "image002", "image003", "image007"]
     assert list(images_folder.iterdir()) == []
     readable = cases.where(~cases.table["case_id"].isin(caught.value.reasons))
     assert len(ImageCache.of(readable, PIXELS).images) == 4
@@ -217,12 +219,12 @@ def test_an_interruption_leaves_nothing(tmp_path: Path, images_folder: Path) -> 
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        ImageCache.of(draw(tmp_path / "films", 3), PIXELS, interrupt)
+        ImageCache.of(draw(tmp_path / "images", 3), PIXELS, interrupt)
     assert list(images_folder.iterdir()) == []
 
 
 def test_a_full_disk_passes_through_and_leaves_nothing(tmp_path: Path, images_folder: Path) -> None:
-    cases = draw(tmp_path / "films", 40)
+    cases = draw(tmp_path / "images", 40)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))  # no file may grow beyond this
     try:
@@ -234,7 +236,7 @@ def test_a_full_disk_passes_through_and_leaves_nothing(tmp_path: Path, images_fo
 
 
 def test_two_processes_that_build_at_once_agree(tmp_path: Path, decoded: list[str]) -> None:
-    cases = draw(tmp_path / "films", 3)
+    cases = draw(tmp_path / "images", 3)
     others: list[ImageCache] = []
 
     def meanwhile(done: int, total: int) -> None:
@@ -252,13 +254,13 @@ def test_what_killed_processes_left_is_swept_after_a_day(tmp_path: Path, images_
         left.mkdir(parents=True)
         (left / "images.npy").write_bytes(b"half")
     os.utime(old, (0, 0))
-    ImageCache.of(draw(tmp_path / "films", 2), PIXELS)
+    ImageCache.of(draw(tmp_path / "images", 2), PIXELS)
     assert not old.exists()
     assert new.exists()
 
 
 @pytest.mark.real
-def test_real_films(real_data: Path, decoded: list[str]) -> None:
+def test_real_images(real_data: Path, decoded: list[str]) -> None:
     files = sorted((real_data / "val").rglob("*.jpeg"))
     rows = {
         "case_id": [file.stem for file in files],

@@ -179,8 +179,8 @@ def test_parts_do_not_depend_on_the_order_of_the_cases() -> None:
     order = np.random.default_rng(0).permutation(40)
     part = patient_parts(patients, target, 4, seed=1)
     np.testing.assert_array_equal(patient_parts(patients[order], target[order], 4, seed=1), part[order])
-    with pytest.raises(DataError, match="class 'sick' has 1 patients: too few for 2 parts by patient"):
-        patient_parts(["a", "a", "b", "c"], ["sick", "sick", "well", "well"], 2, seed=0)
+    with pytest.raises(DataError, match="class 'abnormal' has 1 patients: too few for 2 parts by patient"):
+        patient_parts(["a", "a", "b", "c"], ["abnormal", "abnormal", "well", "well"], 2, seed=0)
 
 
 @pytest.mark.parametrize("scaling", [temperature_scaling(1.7, 2), Scaling("vector", (1.0, 0.5), (0.0, 2.0))])

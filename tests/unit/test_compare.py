@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from hilum.compare import table, train
-from hilum.compare.folds import HELD, held_out, held_out_alike, held_out_by_image
-from hilum.compare.grid import Cell, grids, load_grid
+from hilum.comparison import table, train
+from hilum.comparison.folds import HELD, held_out, held_out_alike, held_out_by_image
+from hilum.comparison.grid import Cell, grids, load_grid
 from hilum.data import decode
 from hilum.data.cases import Cases
 from hilum.data.shortcuts import NAMES
@@ -19,13 +19,13 @@ from hilum.data.sources import open_source
 from hilum.data.split import split_cases
 from hilum.data.tasks import task
 from hilum.errors import DataError, RecipeError, RunError
+from hilum.recipe import load_recipe
 from hilum.run import ComparisonFolder
-from hilum.training.recipe import load_recipe
 
 TINY = {"name": "resnet", "options": {"width": 4, "stages": [1, 1], "embedding": 8}}
 SMALL = {
     "base": "quick",
-    "task": "etiology",
+    "task": "multiclass",
     "folds": 2,
     "seeds": [0, 1],
     "replicates": 50,
@@ -87,7 +87,7 @@ FAULTS: dict[str, tuple[dict, str]] = {
     "value": ({"cells": {"a": {"training.epochs": 0}}}, "training.epochs = 0 is not possible"),
     "fold": ({"take_folds": [5]}, "take_folds names fold 5, there are 0 to 4"),
     "seeds": ({"seeds": [1, 1]}, "are not different whole numbers"),
-    "task": ({"task": "etiologie"}, "has no task 'etiologie'; did you mean 'etiology'"),
+    "task": ({"task": "etiologie"}, "has no task 'etiologie'; did you mean 'multiclass'"),
     "against": ({"against": "aa"}, "against 'aa' is no cell; did you mean 'a'"),
     "own": ({"cells": {"a": {"training.seed": 3}}}, "'training.seed' can't differ between cells"),
     "split": ({"set": {"split.seed": 3}}, "'split.seed' can't differ between cells"),
@@ -115,9 +115,9 @@ def test_grids_that_come_with_the_package_are_valid() -> None:
 def test_a_grid_is_asked_about_another_task(tmp_path: Path) -> None:
     own, _ = load_grid(written(tmp_path, {"name": "mine", "cells": {"a": {}}}))
     other, cells = load_grid(written(tmp_path, {"name": "mine", "cells": {"a": {}}}), task="binary")
-    assert (own.task, own.name, other.task, other.name) == ("etiology", "mine", "binary", "mine-binary")
+    assert (own.task, own.name, other.task, other.name) == ("multiclass", "mine", "binary", "mine-binary")
     assert cells[0].recipe == load_recipe("quick").tasks["binary"]
-    assert load_grid(written(tmp_path, {"name": "mine", "cells": {"a": {}}}), task="etiology")[0] == own
+    assert load_grid(written(tmp_path, {"name": "mine", "cells": {"a": {}}}), task="multiclass")[0] == own
     with pytest.raises(RecipeError, match="no task 'binari'; did you mean 'binary'"):
         load_grid("validation", task="binari")
 
@@ -146,7 +146,7 @@ def test_folds_hold_each_patient_once_and_keep_patients_apart(cases: Cases) -> N
     assert sorted(seen) == sorted(set(cases.table["case_id"]) - declared)
 
 
-def test_folds_by_image_hold_each_film_once_and_leak(cases: Cases) -> None:
+def test_folds_by_image_hold_each_image_once_and_leak(cases: Cases) -> None:
     patient = cases.table.set_index("case_id")["patient"]
     seen, shared = [], 0
     for fold in range(3):
@@ -167,8 +167,8 @@ def test_too_few_patients_for_the_folds_is_one_sentence(cases: Cases) -> None:
 
 @pytest.fixture(scope="module")
 def compared(phantom_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict, int]:
-    """Folder, compare.json, and how many films were decoded."""
-    from hilum.compare.run import Wish, compare
+    """Folder, compare.json, and how many images were decoded."""
+    from hilum.comparison.run import Wish, compare
 
     out = tmp_path_factory.mktemp("compare")
     grid, cells = load_grid(written(out, SMALL))
@@ -180,8 +180,8 @@ def compared(phantom_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tu
     return out / "out", result, len(decoded)
 
 
-def test_no_film_is_decoded_twice(compared: tuple[Path, dict, int], cases: Cases) -> None:
-    """Three cells, two seeds, two folds: one pass over the films."""
+def test_no_image_is_decoded_twice(compared: tuple[Path, dict, int], cases: Cases) -> None:
+    """Three cells, two seeds, two folds: one pass over the images."""
     assert compared[2] == len(cases)
 
 
@@ -211,8 +211,8 @@ def test_the_table_follows_from_the_rows_and_the_predictions(compared: tuple[Pat
         names = ["prob_normal", "prob_bacteria", "prob_virus"]
         mean = held.groupby("case_id")[names].mean()
         target = held.drop_duplicates("case_id").set_index("case_id")["target"].loc[mean.index]
-        called = mean.idxmax(axis=1).str.removeprefix("prob_")
-        assert cell["pooled"]["accuracy"]["k"] == int((called == target).sum())
+        predicted = mean.idxmax(axis=1).str.removeprefix("prob_")
+        assert cell["pooled"]["accuracy"]["k"] == int((predicted == target).sum())
         assert cell["pooled"]["n_cases"] == len(mean)
     paired = result["cells"][1]["paired"]
     assert result["against"] == "plain"
@@ -231,7 +231,7 @@ def test_what_is_finished_is_not_trained_again(
     """A lost training is made again, alone; one of another recipe is thrown away; the figures come back."""
     import shutil
 
-    from hilum.compare.run import Wish, compare
+    from hilum.comparison.run import Wish, compare
 
     out = tmp_path / "out"
     shutil.copytree(compared[0], out)
@@ -243,10 +243,10 @@ def test_what_is_finished_is_not_trained_again(
     monkeypatch.setattr(study, "train_task", lambda *given: trained.append(given[5]) or train_task(*given))
     values = {**SMALL, "cells": {name: SMALL["cells"][name] for name in ("plain", "relu sgd")}}  # type: ignore[index]
     grid, cells = load_grid(written(tmp_path, values))
-    again = compare(Wish(str(phantom_data), grid, cells, out))
+    force = compare(Wish(str(phantom_data), grid, cells, out))
     assert trained == ["plain, seed 1, fold 0"]
     before = compared[1]["cells"][0]["spread"]["accuracy"]
-    assert again["cells"][0]["spread"]["accuracy"] == pytest.approx(before)
+    assert force["cells"][0]["spread"]["accuracy"] == pytest.approx(before)
     trained.clear()
     grid, cells = load_grid(written(tmp_path, values), ["training.label_smoothing=0.1"])
     compare(Wish(str(phantom_data), grid, cells, out, only=["plain"]))
@@ -261,14 +261,14 @@ def test_weights_and_checkpoints_do_not_fill_the_disk(compared: tuple[Path, dict
 
 def test_two_classes_keep_their_calls_when_thresholds_are_moved_to_one_half() -> None:
     chance = np.random.default_rng(0)
-    sick = chance.random(200)
+    abnormal = chance.random(200)
     rows = pd.DataFrame(
         {
             "case_id": [f"c{i}" for i in range(200)],
             "patient": [f"p{i}" for i in range(200)],
-            "target": np.where(sick + chance.normal(0, 0.3, 200) > 0.6, "pneumonia", "normal"),
-            "prob_normal": 1 - sick,
-            "prob_pneumonia": sick,
+            "target": np.where(abnormal + chance.normal(0, 0.3, 200) > 0.6, "pneumonia", "normal"),
+            "prob_normal": 1 - abnormal,
+            "prob_pneumonia": abnormal,
             "threshold": 0.62,
             "split": HELD,
         }
@@ -276,16 +276,16 @@ def test_two_classes_keep_their_calls_when_thresholds_are_moved_to_one_half() ->
     rows["label"] = rows["target"]
     pooled = table.pooled([rows], ["normal", "pneumonia"])
     right = table.called_right(pooled, ["normal", "pneumonia"])
-    assert right.sum() == int(((sick >= 0.62) == (rows["target"] == "pneumonia")).sum())
+    assert right.sum() == int(((abnormal >= 0.62) == (rows["target"] == "pneumonia")).sum())
     mine = pd.DataFrame([{"parameters": 1, "epochs": 1, "seconds": 1.0, **dict.fromkeys(table.SPREAD, 0.5)}])
-    films = pd.DataFrame({"case_id": rows["case_id"], **{name: chance.random(200) for name in NAMES}})
-    figures = table.cell_figures(mine, pooled, task("binary", ["normal", "pneumonia"]), films, 0)
+    images = pd.DataFrame({"case_id": rows["case_id"], **{name: chance.random(200) for name in NAMES}})
+    figures = table.cell_figures(mine, pooled, task("binary", ["normal", "pneumonia"]), images, 0)
     assert figures["pooled"]["accuracy"]["k"] == right.sum()
     everyone = figures["shift"]["groups"][0]
     assert (everyone["kind"], everyone["accuracy"]["k"]) == ("all", right.sum())
 
 
-def test_films_taken_alike_are_held_out_whole(phantom_data: Path) -> None:
+def test_images_taken_alike_are_held_out_whole(phantom_data: Path) -> None:
     cases = open_source(str(phantom_data))
     outer = split_cases(cases, "acquisition", 0, fold=2, folds=3)
     split = held_out_alike(cases, 0, 2, 3, 0.2)
@@ -351,7 +351,7 @@ RANGES = {
 def test_a_search_draws_within_its_ranges_and_the_same_again(tmp_path: Path) -> None:
     """Judged by a known function, it comes near its best; asked again, it draws the same."""
     pytest.importorskip("optuna")
-    from hilum.compare.search import search
+    from hilum.comparison.search import search
 
     grid, none = load_grid(written(tmp_path, {"search": RANGES}))
     assert none == []
@@ -369,14 +369,14 @@ def test_a_search_draws_within_its_ranges_and_the_same_again(tmp_path: Path) -> 
         assert cell.recipe.training.balance in ("none", "weights")
     worth = [judge(cell) or -9.0 for cell in cells]
     assert np.mean(worth[20:]) > np.mean([one for one in worth[:10] if one > -9])
-    again = search(grid, 30, judge)
-    assert [cell.changes for cell in again] == [cell.changes for cell in cells]
+    force = search(grid, 30, judge)
+    assert [cell.changes for cell in force] == [cell.changes for cell in cells]
 
 
 def test_a_search_without_ranges_or_optuna_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hilum.compare.search import search
+    from hilum.comparison.search import search
 
     plain, _ = load_grid(written(tmp_path, SMALL))
     with pytest.raises(RecipeError, match="has no section 'search'"):

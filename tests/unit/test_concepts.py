@@ -11,7 +11,7 @@ from torch import nn
 from hilum.data.decode import read_grey
 from hilum.data.sources.phantom import masks
 from hilum.errors import DataError
-from hilum.explain.concepts import concept_scores, film_concepts, maps_and_slopes, sides
+from hilum.explain.concepts import concept_scores, image_concepts, maps_and_slopes, sides
 
 
 def planted(seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -23,9 +23,9 @@ def planted(seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[str]]:
     return means, side, [f"p{number // 2}" for number in range(120)]
 
 
-def reading(*first: float, films: int = 9) -> np.ndarray:
+def reading(*first: float, images: int = 9) -> np.ndarray:
     """Slopes of a class that reads the first filters only."""
-    return np.tile([*first, *[0.0] * (43 - len(first))], (films, 1))
+    return np.tile([*first, *[0.0] * (43 - len(first))], (images, 1))
 
 
 def test_class_that_reads_the_concept_and_class_that_reads_against_it() -> None:
@@ -38,7 +38,7 @@ def test_class_that_reads_the_concept_and_class_that_reads_against_it() -> None:
     assert along.slope == pytest.approx(-against.slope) and along.slope > 0
     assert along.alignment > 0.5 and against.alignment == pytest.approx(-along.alignment)
     assert 0 <= along.noise < 1
-    assert along.films == (int((side == 1).sum()), int((side == 0).sum()))
+    assert along.images == (int((side == 1).sum()), int((side == 0).sum()))
 
 
 def test_concept_that_the_layer_does_not_know_does_not_matter() -> None:
@@ -50,15 +50,15 @@ def test_concept_that_the_layer_does_not_know_does_not_matter() -> None:
 
 
 def test_class_that_does_not_read_the_concept() -> None:
-    """The evidence hangs on the loud filter only: half of the films rise either way."""
+    """The evidence hangs on the loud filter only: half of the images rise either way."""
     means, side, people = planted()
-    slopes = {1: reading(0.0, 1.0, films=200) * np.resize([1.0, -1.0], 200)[:, None]}
+    slopes = {1: reading(0.0, 1.0, images=200) * np.resize([1.0, -1.0], 200)[:, None]}
     [one] = concept_scores("planted", means, side, people, slopes)
     assert one.readable() and one.score == 0.5 and one.p == 1.0 and not one.matters()
     assert one.alignment == pytest.approx(0, abs=1e-9)
 
 
-def test_seed_films_left_out_and_scale_of_a_filter() -> None:
+def test_seed_images_left_out_and_scale_of_a_filter() -> None:
     means, side, people = planted()
     slopes = {1: reading(2.0, 0.01)}
     one, two = (concept_scores("planted", means, side, people, slopes, seed=4)[0] for _ in range(2))
@@ -94,10 +94,10 @@ def test_slopes_are_differences_of_the_evidence() -> None:
 
 
 def test_concepts_of_phantoms(phantom_data: Path) -> None:
-    """Concepts follow the masks: healthy films have no lesion, hearts are within a child's range."""
+    """Concepts follow the masks: healthy images have no lesion, hearts are within a child's range."""
     table = pd.read_csv(phantom_data / "cases.csv")
     rows = pd.DataFrame(
-        film_concepts(read_grey(phantom_data / path), masks(phantom_data, case_id))
+        image_concepts(read_grey(phantom_data / path), masks(phantom_data, case_id))
         for case_id, path in zip(table.case_id, table.path, strict=True)
     )
     healthy = (table.label == "normal").to_numpy()
@@ -106,7 +106,7 @@ def test_concepts_of_phantoms(phantom_data: Path) -> None:
     assert rows.heart.between(0.05, 0.6).all() and rows.marker.max() == 0
     assert rows.ribs.mean() > 0  # bone is brighter than lung
     found = sides({str(name): rows[name] for name in rows})
-    assert "planted marker" not in found  # no film has it
+    assert "planted marker" not in found  # no image has it
     assert {"large heart", "strong ribs", "side letter on the left", "lesion on the left"} <= set(found)
     heart = found["large heart"]
     assert rows.heart[heart == 1].min() > rows.heart[heart == 0].max()
@@ -115,11 +115,11 @@ def test_concepts_of_phantoms(phantom_data: Path) -> None:
 
 def test_bad_input() -> None:
     means, side, people = planted()
-    with pytest.raises(DataError, match="concept 'x' has 3 films with it and 0 without; give 8 or more"):
+    with pytest.raises(DataError, match="concept 'x' has 3 images with it and 0 without; give 8 or more"):
         concept_scores("x", means, np.array([1] * 3 + [-1] * 117), people, {})
-    with pytest.raises(DataError, match="119 sides do not fit 120 films"):
+    with pytest.raises(DataError, match="119 sides do not fit 120 images"):
         concept_scores("x", means, side[:-1], people, {})
     with pytest.raises(DataError, match="slopes of 2 filters do not fit 43"):
         concept_scores("x", means, side, people, {0: np.zeros((4, 2))})
-    with pytest.raises(DataError, match="one patient has all films"):
-        concept_scores("x", means, side, np.where(side == 1, "sick", "well"), {})
+    with pytest.raises(DataError, match="one patient has all images"):
+        concept_scores("x", means, side, np.where(side == 1, "abnormal", "well"), {})

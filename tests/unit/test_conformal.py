@@ -34,7 +34,7 @@ def test_above_the_threshold_means_p_at_most_alpha(asked: list[int], healthy: li
         assert flagged.tolist() == (p_values(new, known) <= rate).tolist()
 
 
-def test_healthy_films_are_flagged_at_the_promised_rate() -> None:
+def test_healthy_images_are_flagged_at_the_promised_rate() -> None:
     """Exchangeable draws, without ties: the rate is at most alpha, and not much below it."""
     chance = np.random.default_rng(0)
     flagged = [chance.standard_normal() > threshold(chance.standard_normal(59), 0.05) for _ in range(4000)]
@@ -48,11 +48,11 @@ def test_rates_out_of_range(rate: float) -> None:
 
 
 def test_bad_scores_are_named() -> None:
-    with pytest.raises(DataError, match="healthy scores: number 1 is nan; score that film again"):
+    with pytest.raises(DataError, match="healthy scores: number 1 is nan; score that image again"):
         threshold(np.array([1.0, np.nan]), 0.5)
     with pytest.raises(DataError, match="there are no healthy scores"):
         p_values(np.array([1.0]), np.array([]))
     with pytest.raises(
-        DataError, match=r"18 healthy films are too few for a false-alarm rate of 0.05; keep 19"
+        DataError, match=r"18 healthy images are too few for a false-alarm rate of 0.05; keep 19"
     ):
         threshold(np.arange(18.0), 0.05)

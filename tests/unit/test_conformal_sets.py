@@ -18,7 +18,7 @@ from hilum.evaluation.conformal_sets import (
 CLASSES = ("normal", "bacteria", "virus")
 
 
-def films(
+def images(
     n: int, seed: int = 0, shares: tuple[float, ...] = (0.6, 0.3, 0.1)
 ) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities of a middling model that is surer of the common class, and the true classes."""
@@ -42,7 +42,7 @@ def test_quantile_is_the_rank_of_the_paper() -> None:
 
 
 def test_coverage_on_exchangeable_data_is_within_its_binomial_interval() -> None:
-    p, target = films(40_000)
+    p, target = images(40_000)
     quantiles = fit_quantiles(p[:20_000], target[:20_000], CLASSES, 0.1, "marginal")
     sets, truth = prediction_sets(p[20_000:], quantiles, CLASSES), target[20_000:]
     hits = int(sets[np.arange(20_000), truth].sum())
@@ -52,7 +52,7 @@ def test_coverage_on_exchangeable_data_is_within_its_binomial_interval() -> None
 
 
 def test_class_conditional_sets_keep_the_promise_for_the_rare_class() -> None:
-    p, target = films(40_000)
+    p, target = images(40_000)
     per_class = {}
     for kind in ("marginal", "class_conditional"):
         quantiles = fit_quantiles(p[:20_000], target[:20_000], CLASSES, 0.1, kind)
@@ -75,7 +75,7 @@ def test_mean_coverage_of_small_samples_is_the_promise_whatever_the_model_says()
 def test_coverage_of_chance_is_what_repeated_draws_show() -> None:
     found = []
     for seed in range(300):
-        p, target = films(300, seed)
+        p, target = images(300, seed)
         quantiles = fit_quantiles(p[:150], target[:150], CLASSES, 0.1, "marginal")
         sets = prediction_sets(p[150:], quantiles, CLASSES)
         found.append(sets[np.arange(150), target[150:]].mean())
@@ -91,14 +91,14 @@ def test_block_by_hand() -> None:
         np.array([0, 1, 0, 1, 1]),
         np.array([0, 1, 0, 1, 0]),
         [*"abcde"],
-        ("well", "sick"),
+        ("well", "abnormal"),
         replicates=100,
     )
     assert (block["coverage"]["k"], block["coverage"]["n"]) == (3, 5)
     assert block["mean_size"]["value"] == pytest.approx(1.0)
     assert block["unknown"]["value"] == pytest.approx(0.4)
     assert (block["right_if_single"]["k"], block["right_if_single"]["n"]) == (2, 3)
-    assert block["per_class"]["sick"]["value"] == pytest.approx(2 / 3)
+    assert block["per_class"]["abnormal"]["value"] == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 7), (3, 7), (7, 7), (90, 100)])
@@ -108,7 +108,7 @@ def test_clopper_pearson_is_scipys(k: int, n: int) -> None:
 
 
 def test_bad_input_is_one_sentence() -> None:
-    p, target = films(30)
+    p, target = images(30)
     with pytest.raises(
         DataError, match=r"alpha 1 is not between 0 and 1; write 0\.1 for answers right in 90 %"
     ):

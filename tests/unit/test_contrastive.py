@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from hilum.anomaly import HealthyFilms, build
+from hilum.anomaly import HealthyImages, build
 from hilum.anomaly.features import build as build_features
 from hilum.anomaly.features.contrastive import vicreg_terms
 from hilum.data.images import Pixels
-from hilum.data.sources.phantom import PhantomSettings, film
+from hilum.data.sources.phantom import PhantomSettings, phantom_image
 from hilum.errors import RecipeError
 
 PIXELS = Pixels(size=(64, 64), standardize="image")
@@ -30,13 +30,13 @@ def test_the_terms_are_those_of_the_paper() -> None:
 
 def test_they_serve_the_patch_detectors() -> None:
     settings = PhantomSettings(patients=20, size=(64, 72))
-    images = np.stack([PIXELS.prepare(film(settings, "normal", p, 0).image) for p in range(16)])
-    films = HealthyFilms.of_images(images, ["normal"] * 16, PIXELS)
+    images = np.stack([PIXELS.prepare(phantom_image(settings, "normal", p, 0).image) for p in range(16)])
+    radiographs = HealthyImages.of_images(images, ["normal"] * 16, PIXELS)
     options = {"width": 8, "steps": 15, "batch_size": 8, "projector": 16, "precision": "fp32"}
     found = build("patch_gaussian", PIXELS, {"features": "contrastive", "feature_options": options})
-    found.fit(films, 0)
-    assert "same healthy film" in found.reads
-    assert torch.isfinite(found.score(films.tensor([0, 1])).score).all()
+    found.fit(radiographs, 0)
+    assert "same healthy image" in found.reads
+    assert torch.isfinite(found.score(radiographs.tensor([0, 1])).score).all()
 
 
 def test_options_are_checked() -> None:

@@ -14,48 +14,48 @@ from hilum.evaluation.intervals import bootstrap_weights, wilson_interval
 def cases() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Scores with ties, truth, patients."""
     rng = np.random.default_rng(0)
-    sick = rng.random(80) < 0.6
-    return (rng.normal(size=80) + sick).round(1), sick, rng.integers(0, 40, 80)
+    abnormal = rng.random(80) < 0.6
+    return (rng.normal(size=80) + abnormal).round(1), abnormal, rng.integers(0, 40, 80)
 
 
 def test_roc_equals_scikit_learn(cases: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
-    score, sick, _ = cases
-    fpr, tpr, thresholds = sk.roc_curve(sick, score, drop_intermediate=False)
-    curve = roc_curve(score, sick)
+    score, abnormal, _ = cases
+    fpr, tpr, thresholds = sk.roc_curve(abnormal, score, drop_intermediate=False)
+    curve = roc_curve(score, abnormal)
     assert curve["fpr"] == pytest.approx(fpr)
     assert curve["tpr"] == pytest.approx(tpr)
     assert (curve["thresholds"] == thresholds).all()
-    assert sk.auc(curve["fpr"], curve["tpr"]) == pytest.approx(m.auroc(score, sick))
+    assert sk.auc(curve["fpr"], curve["tpr"]) == pytest.approx(m.auroc(score, abnormal))
 
 
 def test_pr_equals_scikit_learn(cases: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
-    score, sick, _ = cases
-    precision, recall, thresholds = sk.precision_recall_curve(sick, score)
-    curve = pr_curve(score, sick)
+    score, abnormal, _ = cases
+    precision, recall, thresholds = sk.precision_recall_curve(abnormal, score)
+    curve = pr_curve(score, abnormal)
     # scikit-learn runs the other way, and its extra point has precision 1.
     assert curve["precision"][1:] == pytest.approx(precision[-2::-1])
     assert curve["recall"] == pytest.approx(recall[::-1])
     assert (curve["thresholds"][1:] == thresholds[::-1]).all()
     assert np.isinf(curve["thresholds"][0])
     steps = (np.diff(curve["recall"]) * curve["precision"][1:]).sum()
-    assert steps == pytest.approx(m.average_precision(score, sick))
+    assert steps == pytest.approx(m.average_precision(score, abnormal))
 
 
 def test_bands_equal_a_plain_loop(cases: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
-    score, sick, patients = cases
+    score, abnormal, patients = cases
     grid = np.array([0.0, 0.1, 0.3, 0.5, 1.0])
     tprs, precisions = [], []
     for weights in np.concatenate(list(bootstrap_weights(patients, 200, seed=1))).astype(int):
         drawn = np.repeat(np.arange(80), weights)
-        fpr, tpr, _ = sk.roc_curve(sick[drawn], score[drawn])
+        fpr, tpr, _ = sk.roc_curve(abnormal[drawn], score[drawn])
         tprs.append([_height(x, fpr, tpr) for x in grid])
-        precision, recall, _ = sk.precision_recall_curve(sick[drawn], score[drawn])
+        precision, recall, _ = sk.precision_recall_curve(abnormal[drawn], score[drawn])
         reached = [
             np.flatnonzero(recall[:-1] >= x)[-1] for x in grid
         ]  # the highest threshold that finds enough
         precisions.append(precision[reached])
-    roc = roc_band(score, sick, patients, grid, replicates=200, seed=1)
-    pr = pr_band(score, sick, patients, grid, replicates=200, seed=1)
+    roc = roc_band(score, abnormal, patients, grid, replicates=200, seed=1)
+    pr = pr_band(score, abnormal, patients, grid, replicates=200, seed=1)
     for band, heights in ((roc, tprs), (pr, precisions)):
         low, high = np.quantile(np.array(heights), [0.025, 0.975], axis=0)
         assert band["low"] == pytest.approx(low)
@@ -76,15 +76,15 @@ def _height(x: float, fpr: np.ndarray, tpr: np.ndarray) -> float:
 def test_the_band_holds_the_curve_and_is_wider_over_patients(
     cases: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
-    score, sick, _ = cases
-    curve, band = roc_curve(score, sick), roc_band(score, sick, np.arange(80))
+    score, abnormal, _ = cases
+    curve, band = roc_curve(score, abnormal), roc_band(score, abnormal, np.arange(80))
     assert len(band["fpr"]) == 101
     upper = np.array([curve["tpr"][curve["fpr"] <= x].max() for x in band["fpr"]])
     assert (upper <= band["high"] + 1e-9).all()
     assert (upper >= band["low"] - 0.1).all()
-    # The same films shown four times: as 80 patients the band stays, as 320 it halves.
-    score, sick = np.tile(score, 4), np.tile(sick, 4)
-    by_patient, by_image = (roc_band(score, sick, who) for who in (np.arange(320) % 80, np.arange(320)))
+    # The same images shown four times: as 80 patients the band stays, as 320 it halves.
+    score, abnormal = np.tile(score, 4), np.tile(abnormal, 4)
+    by_patient, by_image = (roc_band(score, abnormal, who) for who in (np.arange(320) % 80, np.arange(320)))
     width, narrow = ((band["high"] - band["low"])[10:50].mean() for band in (by_patient, by_image))
     assert width / narrow == pytest.approx(2, rel=0.2)
 
@@ -100,10 +100,10 @@ def test_calibration_by_hand() -> None:
 
 def test_calibration_never_parts_equal_probabilities() -> None:
     probability = np.array([0.0] * 7 + [0.4, 0.6, 1.0])
-    sick = np.array([0, 1, 0, 1, 0, 0, 0, 1, 1, 1])
-    bins = calibration_bins(probability, sick, bins=5)
+    abnormal = np.array([0, 1, 0, 1, 0, 0, 0, 1, 1, 1])
+    bins = calibration_bins(probability, abnormal, bins=5)
     assert [one["n"] for one in bins] == [7, 1, 2]
-    assert calibration_bins(probability[::-1], sick[::-1], bins=5) == bins
+    assert calibration_bins(probability[::-1], abnormal[::-1], bins=5) == bins
     # A tie goes to the bin that its middle lies in.
     assert [one["n"] for one in calibration_bins([0.1, 0.2, 0.2, 0.2, 0.3, 0.4], [0] * 6, bins=3)] == [
         1,

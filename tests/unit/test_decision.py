@@ -11,37 +11,37 @@ from hilum.errors import DataError, RecipeError
 from hilum.evaluation.decision import choose_threshold
 
 CASES = st.lists(st.tuples(st.integers(0, 20), st.booleans()), min_size=2, max_size=30).filter(
-    lambda cases: len({sick for _, sick in cases}) == 2
+    lambda cases: len({abnormal for _, abnormal in cases}) == 2
 )
 REPEATABLE = settings(max_examples=100, deadline=None, derandomize=True)
 
 
-def rates(score: np.ndarray, sick: np.ndarray, threshold: float) -> tuple[Fraction, Fraction]:
+def rates(score: np.ndarray, abnormal: np.ndarray, threshold: float) -> tuple[Fraction, Fraction]:
     """Sensitivity and specificity, exactly."""
-    called = score >= threshold
-    found, spared = int((called & sick).sum()), int((~called & ~sick).sum())
-    return Fraction(found, int(sick.sum())), Fraction(spared, int((~sick).sum()))
+    predicted = score >= threshold
+    found, spared = int((predicted & abnormal).sum()), int((~predicted & ~abnormal).sum())
+    return Fraction(found, int(abnormal.sum())), Fraction(spared, int((~abnormal).sum()))
 
 
-def all_rates(score: np.ndarray, sick: np.ndarray) -> list[tuple[Fraction, Fraction]]:
-    return [rates(score, sick, threshold) for threshold in [*np.unique(score), 2.0]]
+def all_rates(score: np.ndarray, abnormal: np.ndarray) -> list[tuple[Fraction, Fraction]]:
+    return [rates(score, abnormal, threshold) for threshold in [*np.unique(score), 2.0]]
 
 
 @REPEATABLE
 @given(CASES)
 def test_youden_is_the_greatest_of_all(cases: list[tuple[int, bool]]) -> None:
-    score, sick = np.array([case[0] for case in cases]) / 20, np.array([case[1] for case in cases])
-    threshold = choose_threshold(score, sick)
+    score, abnormal = np.array([case[0] for case in cases]) / 20, np.array([case[1] for case in cases])
+    threshold = choose_threshold(score, abnormal)
     assert 0 <= threshold <= 1
-    assert sum(rates(score, sick, threshold)) == max(map(sum, all_rates(score, sick)))
+    assert sum(rates(score, abnormal, threshold)) == max(map(sum, all_rates(score, abnormal)))
 
 
 @REPEATABLE
 @given(CASES, st.sampled_from(["0.07", "0.5", ".9", "0.95", "1", "1.0"]))
 def test_sensitivity_is_kept_at_the_greatest_specificity(cases: list[tuple[int, bool]], least: str) -> None:
-    score, sick = np.array([case[0] for case in cases]) / 20, np.array([case[1] for case in cases])
-    found, spared = rates(score, sick, choose_threshold(score, sick, f"sensitivity>={least}"))
-    enough = [pair for pair in all_rates(score, sick) if pair[0] >= Fraction(least)]
+    score, abnormal = np.array([case[0] for case in cases]) / 20, np.array([case[1] for case in cases])
+    found, spared = rates(score, abnormal, choose_threshold(score, abnormal, f"sensitivity>={least}"))
+    enough = [pair for pair in all_rates(score, abnormal) if pair[0] >= Fraction(least)]
     assert found >= Fraction(least)
     assert spared == max(pair[1] for pair in enough)
     assert found == max(pair[0] for pair in enough if pair[1] == spared)
@@ -50,10 +50,12 @@ def test_sensitivity_is_kept_at_the_greatest_specificity(cases: list[tuple[int, 
 @REPEATABLE
 @given(CASES, st.integers(0, 9))
 def test_the_order_of_cases_does_not_matter(cases: list[tuple[int, bool]], seed: int) -> None:
-    score, sick = np.array([case[0] for case in cases]) / 20, np.array([case[1] for case in cases])
+    score, abnormal = np.array([case[0] for case in cases]) / 20, np.array([case[1] for case in cases])
     order = np.random.default_rng(seed).permutation(len(cases))
     for rule in ("youden", "sensitivity>=0.9"):
-        assert choose_threshold(score[order], sick[order], rule) == choose_threshold(score, sick, rule)
+        assert choose_threshold(score[order], abnormal[order], rule) == choose_threshold(
+            score, abnormal, rule
+        )
 
 
 def test_the_middle_of_the_gap() -> None:
@@ -68,7 +70,7 @@ def test_of_equal_gaps_the_widest_then_the_lowest() -> None:
     assert choose_threshold([0.0, 0.25, 0.5, 0.75], [0, 1, 0, 1]) == 0.125
 
 
-def test_all_sick_is_an_answer_too() -> None:
+def test_all_abnormal_is_an_answer_too() -> None:
     assert choose_threshold([0.3, 0.8], [1, 0]) == 0.15
     assert choose_threshold([0.0, 0.0], [1, 0]) == 0.0
 
@@ -81,27 +83,27 @@ def test_neighbouring_floats_are_told_apart() -> None:
 
 def test_weights_are_repeated_rows() -> None:
     rng = np.random.default_rng(0)
-    score, sick, weights = rng.integers(0, 10, 40) / 10, rng.random(40) < 0.5, rng.integers(1, 4, 40)
-    repeated = choose_threshold(np.repeat(score, weights), np.repeat(sick, weights))
-    assert choose_threshold(score, sick, weights=weights) == repeated
+    score, abnormal, weights = rng.integers(0, 10, 40) / 10, rng.random(40) < 0.5, rng.integers(1, 4, 40)
+    repeated = choose_threshold(np.repeat(score, weights), np.repeat(abnormal, weights))
+    assert choose_threshold(score, abnormal, weights=weights) == repeated
 
 
 def test_a_share_is_meant_exactly() -> None:
-    # 0.07 of 100 sick are 7, although 0.07 * 100 is 7.000000000000001 in floating point.
+    # 0.07 of 100 abnormal are 7, although 0.07 * 100 is 7.000000000000001 in floating point.
     score = np.append(np.linspace(0.2, 1, 100), 0.1 + 0.9 * np.arange(100) / 100)
-    sick = np.arange(200) < 100
-    expected = choose_threshold(score, sick, "sensitivity>=0.0651")  # 7 of 100 as well
-    assert choose_threshold(score, sick, "sensitivity>=0.07") == expected
+    abnormal = np.arange(200) < 100
+    expected = choose_threshold(score, abnormal, "sensitivity>=0.0651")  # 7 of 100 as well
+    assert choose_threshold(score, abnormal, "sensitivity>=0.07") == expected
 
 
 def test_half_asks_nobody() -> None:
     assert choose_threshold([0.9], [1], "half") == 0.5
 
 
-@pytest.mark.parametrize(("sick", "word"), [([0, 0], "healthy"), ([1, 1], "sick")])
-def test_one_class_alone(sick: list[int], word: str) -> None:
+@pytest.mark.parametrize(("abnormal", "word"), [([0, 0], "healthy"), ([1, 1], "abnormal")])
+def test_one_class_alone(abnormal: list[int], word: str) -> None:
     with pytest.raises(DataError) as caught:
-        choose_threshold([0.1, 0.9], sick)
+        choose_threshold([0.1, 0.9], abnormal)
     assert str(caught.value) == (
         f"all cases that the threshold should be chosen on are {word}; "
         "use a validation split that holds both classes, or the rule 'half'"

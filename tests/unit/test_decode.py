@@ -95,8 +95,8 @@ ROUNDED = {
 @pytest.mark.parametrize("kind", EXACT)
 def test_lossless_files_come_back_exactly(kind: str, tmp_path: Path) -> None:
     data, expected, _ = EXACT[kind]
-    (tmp_path / "film").write_bytes(data)
-    image = read_grey(tmp_path / "film")
+    (tmp_path / "image").write_bytes(data)
+    image = read_grey(tmp_path / "image")
     assert image.dtype == expected.dtype
     np.testing.assert_array_equal(image, expected)
 
@@ -104,8 +104,8 @@ def test_lossless_files_come_back_exactly(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ROUNDED)
 def test_jpeg_and_colour_become_luma(kind: str, tmp_path: Path) -> None:
     data, expected, _ = ROUNDED[kind]
-    (tmp_path / "film").write_bytes(data)
-    image = read_grey(tmp_path / "film")
+    (tmp_path / "image").write_bytes(data)
+    image = read_grey(tmp_path / "image")
     assert image.dtype == np.uint8
     assert np.abs(image - expected.astype(float)).max() <= 3
 
@@ -113,8 +113,8 @@ def test_jpeg_and_colour_become_luma(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", [*EXACT, *ROUNDED])
 def test_probe_reads_the_header(kind: str, tmp_path: Path) -> None:
     data, _, (mode, bits) = (EXACT | ROUNDED)[kind]
-    (tmp_path / "film").write_bytes(data)
-    assert probe(tmp_path / "film") == ImageFacts(56, 40, len(data), mode, bits)
+    (tmp_path / "image").write_bytes(data)
+    assert probe(tmp_path / "image") == ImageFacts(56, 40, len(data), mode, bits)
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF"])
@@ -122,9 +122,9 @@ def test_orientation_is_applied_as_viewers_do(form: str, tmp_path: Path) -> None
     exif = Image.Exif()
     exif[274] = 6  # to be turned clockwise
     options = {"tiffinfo": {274: 6}} if form == "TIFF" else {"exif": exif}
-    (tmp_path / "film").write_bytes(encoded(picture(GREY), form, **options))
+    (tmp_path / "image").write_bytes(encoded(picture(GREY), form, **options))
     turned = np.rot90(GREY, -1).astype(int)
-    image = read_grey(tmp_path / "film")
+    image = read_grey(tmp_path / "image")
     assert image.shape == turned.shape
     assert np.abs(image - turned).mean() < 5
 
@@ -142,7 +142,7 @@ def with_thumbnail(data: bytes, thumbnail: bytes) -> bytes:
     return data[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + data[2:]
 
 
-def test_the_end_of_a_thumbnail_is_not_the_end_of_the_film() -> None:
+def test_the_end_of_a_thumbnail_is_not_the_end_of_the_image() -> None:
     small = encoded(picture(GREY[::4, ::4]), "JPEG")
     data = with_thumbnail(ROUNDED["jpeg grey"][0], small)
     assert decode.decode(data).shape == GREY.shape
@@ -180,7 +180,7 @@ def test_a_truncated_tiff_is_refused_or_whole(kind: str) -> None:
     form=st.sampled_from(["JPEG", "PNG"]),
     share=st.floats(0, 1, exclude_max=True),
 )
-def test_any_truncation_of_any_film_is_noticed(
+def test_any_truncation_of_any_image_is_noticed(
     rows: int, cols: int, seed: int, form: str, share: float
 ) -> None:
     image = np.random.default_rng(seed).integers(0, 256, (rows, cols)).astype(np.uint8)
@@ -209,8 +209,8 @@ def test_a_flipped_bit_in_a_png_is_noticed() -> None:
     [
         ("empty.jpeg", b"", "empty"),
         ("page.jpeg", b"<html>not found</html>", "not an image: neither JPEG nor PNG nor TIFF"),
-        ("film.dcm", b"anything", "DICOM is not read yet: export it as a 16-bit PNG"),
-        ("film", bytes(128) + b"DICM", "DICOM is not read yet: export it as a 16-bit PNG"),
+        ("image.dcm", b"anything", "DICOM is not read yet: export it as a 16-bit PNG"),
+        ("image", bytes(128) + b"DICM", "DICOM is not read yet: export it as a 16-bit PNG"),
         ("signed.tiff", tiff(GREY.astype(np.int16)), "pixels of type int16 are not understood"),
         ("bright.tiff", tiff(GREY.astype(np.float32)), r"float pixels run from \d+ to \d+"),
     ],
@@ -259,10 +259,10 @@ def test_the_terminal_stays_open_for_python(tmp_path: Path) -> None:
 
 
 @pytest.mark.real
-def test_real_films_decode_as_pillow_does(real_data: Path) -> None:
-    films = sorted((real_data / "val").rglob("*.jpeg"))
-    assert len(films) == 16
-    for path in films:
+def test_real_images_decode_as_pillow_does(real_data: Path) -> None:
+    images = sorted((real_data / "val").rglob("*.jpeg"))
+    assert len(images) == 16
+    for path in images:
         with Image.open(path) as image:
             expected = np.asarray(image.convert("L")).astype(int)
         assert np.abs(read_grey(path) - expected).max() <= 1

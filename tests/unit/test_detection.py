@@ -10,7 +10,7 @@ from hilum.evaluation.detection import best_over_thresholds, detection_figures, 
 from hilum.evaluation.intervals import wilson_interval
 
 
-def films(seed: int = 0, n: int = 120) -> pd.DataFrame:
+def images(seed: int = 0, n: int = 120) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     label = rng.choice(["normal", "bacteria", "virus"], n)
     score = rng.standard_normal(n) + 0.8 * (label == "bacteria") + 1.6 * (label == "virus")
@@ -18,12 +18,12 @@ def films(seed: int = 0, n: int = 120) -> pd.DataFrame:
 
 
 def test_areas_are_those_of_scikit_learn() -> None:
-    table = films()
+    table = images()
     found = detection_figures(table, 1.0, replicates=0)
     assert found is not None
-    sick = table["label"] != "normal"
-    assert found["auroc"]["value"] == pytest.approx(sklearn_metrics.roc_auc_score(sick, table["score"]))
-    ap = sklearn_metrics.average_precision_score(sick, table["score"])
+    abnormal = table["label"] != "normal"
+    assert found["auroc"]["value"] == pytest.approx(sklearn_metrics.roc_auc_score(abnormal, table["score"]))
+    ap = sklearn_metrics.average_precision_score(abnormal, table["score"])
     assert found["average_precision"]["value"] == pytest.approx(ap)
     for cause in ("bacteria", "virus"):
         some = table[table["label"].isin(["normal", cause])]
@@ -49,39 +49,39 @@ def test_shares_at_the_threshold_are_counted() -> None:
 
 
 def test_the_interval_holds_the_value_and_narrows_with_more_patients() -> None:
-    few, many = (detection_figures(films(1, n), 1.0, replicates=300)["auroc"] for n in (60, 600))  # type: ignore[index]
+    few, many = (detection_figures(images(1, n), 1.0, replicates=300)["auroc"] for n in (60, 600))  # type: ignore[index]
     assert few["low"] < few["value"] < few["high"]
     assert many["high"] - many["low"] < 0.6 * (few["high"] - few["low"])
 
 
 def test_one_kind_alone_has_no_figures() -> None:
-    table = films()
+    table = images()
     assert detection_figures(table[table["label"] == "normal"], 1.0) is None
     assert detection_figures(table[table["label"] != "normal"], 1.0) is None
 
 
 def test_a_score_that_is_no_number_is_named() -> None:
     with pytest.raises(DataError, match="score nan is no number"):
-        detection_figures(films().assign(score=np.nan), 1.0)
+        detection_figures(images().assign(score=np.nan), 1.0)
 
 
 def test_best_over_thresholds_tries_every_threshold() -> None:
     rng = np.random.default_rng(3)
-    score, sick = rng.integers(0, 12, 40).astype(float), rng.random(40) < 0.3
-    found = best_over_thresholds(score, sick)
+    score, abnormal = rng.integers(0, 12, 40).astype(float), rng.random(40) < 0.3
+    found = best_over_thresholds(score, abnormal)
     lines = [*np.unique(score), np.inf]
-    accuracy = max(int(((score >= line) == sick).sum()) for line in lines)
-    f1 = max(sklearn_metrics.f1_score(sick, score >= line, zero_division=0.0) for line in lines)
+    accuracy = max(int(((score >= line) == abnormal).sum()) for line in lines)
+    f1 = max(sklearn_metrics.f1_score(abnormal, score >= line, zero_division=0.0) for line in lines)
     assert found["best_accuracy"]["k"] == accuracy
     assert found["best_f1"]["value"] == pytest.approx(f1)
 
 
 def test_ranking_entry_draws_patients() -> None:
-    """Two patients with many films each are two witnesses, however many films there are."""
+    """Two patients with many images each are two witnesses, however many images there are."""
     rng = np.random.default_rng(0)
     score = np.concatenate([rng.normal(0, 1, 50), rng.normal(1, 1, 50)])
-    sick = np.arange(100) >= 50
-    alone = ranking_entry(score, sick, np.arange(100), replicates=300)
-    grouped = ranking_entry(score, sick, np.arange(100) // 25, replicates=300)
+    abnormal = np.arange(100) >= 50
+    alone = ranking_entry(score, abnormal, np.arange(100), replicates=300)
+    grouped = ranking_entry(score, abnormal, np.arange(100) // 25, replicates=300)
     assert alone["value"] == grouped["value"]
     assert set(grouped) == {"value", "low", "high"}

@@ -1,4 +1,4 @@
-"""Learning from trained models, mixed films, and drawing films so that the camera says nothing."""
+"""Learning from trained models, mixed images, and drawing images so that the camera says nothing."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from hilum.training.distill import load_teachers, mean_logits, soft_loss
 from hilum.training.fit import fit_task
 from hilum.training.loader import MOST, EpochSampler, reweighed
 from hilum.training.module import mix
-from tests.unit.test_training import TASK, film_sets, recipe
+from tests.unit.test_training import TASK, image_sets, recipe
 
 CARD: dict[str, Any] = {
     "data": {"digest": "d"},
@@ -23,9 +23,9 @@ CARD: dict[str, Any] = {
 
 
 def teacher(folder: Path, bias: float = 0.0, **card: Any) -> str:
-    """A network that gives logits (bias, 0, 0) to every film."""
+    """A network that gives logits (bias, 0, 0) to every image."""
     options = {"width": 4, "stages": [1, 1], "embedding": 8}
-    model = build("resnet", TASK.classes, film_sets()[0].pixels, options)
+    model = build("resnet", TASK.classes, image_sets()[0].pixels, options)
     head = [module for module in model.head.modules() if isinstance(module, torch.nn.Linear)][-1]
     with torch.no_grad():
         head.weight.zero_()
@@ -44,15 +44,15 @@ def test_soft_loss_against_its_formula() -> None:
 
 
 def test_teachers_are_averaged_as_logits(tmp_path: Path) -> None:
-    pixels = film_sets()[0].pixels
+    pixels = image_sets()[0].pixels
     places = [teacher(tmp_path / "a", 1.0), teacher(tmp_path / "b", 3.0)]
     found = load_teachers(places, TASK.classes, pixels, CARD)
     np.testing.assert_allclose(mean_logits(found, torch.zeros(1, 1, 32, 32), 3).numpy(), [[2.0, 0.0, 0.0]])
 
 
 def test_a_student_of_two_classes_hears_teachers_of_three(tmp_path: Path) -> None:
-    """P(sick) of a teacher of three classes is the sum over its kinds; the other way round is refused."""
-    pixels = film_sets()[0].pixels
+    """P(abnormal) of a teacher of three classes is the sum over its kinds; the other way round is refused."""
+    pixels = image_sets()[0].pixels
     places = [teacher(tmp_path / "a", 1.0), teacher(tmp_path / "b", 3.0)]
     found = load_teachers(places, ("normal", "pneumonia"), pixels, CARD)
     x = torch.zeros(1, 1, 32, 32)
@@ -66,8 +66,8 @@ def test_a_student_of_two_classes_hears_teachers_of_three(tmp_path: Path) -> Non
         load_teachers(places[:1], ("normal", "bacteria", "virus", "fungus"), pixels, CARD)
 
 
-def test_a_teacher_that_may_know_the_validation_films_is_refused(tmp_path: Path) -> None:
-    pixels = film_sets()[0].pixels
+def test_a_teacher_that_may_know_the_validation_images_is_refused(tmp_path: Path) -> None:
+    pixels = image_sets()[0].pixels
     other_split = teacher(tmp_path / "s", split={"scheme": "image", "seed": 0})
     other_data = teacher(tmp_path / "d", data={"digest": "e"})
     for place, what in ((other_split, "split"), (other_data, "data")):
@@ -75,13 +75,13 @@ def test_a_teacher_that_may_know_the_validation_films_is_refused(tmp_path: Path)
             load_teachers([place], TASK.classes, pixels, CARD)
     with pytest.raises(RecipeError, match="knows normal, bacteria, virus"):
         load_teachers([other_split], ["well", "ill"], pixels, CARD)
-    with pytest.raises(RecipeError, match="sees films as"):
+    with pytest.raises(RecipeError, match="sees images as"):
         load_teachers([other_split], TASK.classes, type(pixels)((40, 40)), CARD)
 
 
 def test_a_student_of_a_stubborn_teacher_answers_as_the_teacher(tmp_path: Path) -> None:
     """Alpha 1: the labels count for nothing, and a teacher that always says the first class is copied."""
-    train, val = film_sets()
+    train, val = image_sets()
     place = teacher(tmp_path / "teacher", 3.0)
     asked = recipe(epochs=4, distill={"teachers": [place], "alpha": 1.0}, monitor="val_first")
 
@@ -96,33 +96,33 @@ def test_a_student_of_a_stubborn_teacher_answers_as_the_teacher(tmp_path: Path) 
     assert facts["parameters"] == sum(p.numel() for p in model.parameters())
 
 
-def test_mixed_films_are_the_mean_of_two() -> None:
+def test_mixed_images_are_the_mean_of_two() -> None:
     x = torch.randn(6, 1, 3, 3)
     torch.manual_seed(0)
     mixed, partner, share = mix(x, 0.5)
     assert 0 <= share <= 1 and sorted(partner.tolist()) == list(range(6))
     torch.testing.assert_close(mixed, share * x + (1 - share) * x[partner])
     torch.manual_seed(0)
-    again = mix(x, 0.5)
-    assert torch.equal(mixed, again[0]) and share == again[2]
+    force = mix(x, 0.5)
+    assert torch.equal(mixed, force[0]) and share == force[2]
 
 
 def test_mixup_trains(tmp_path: Path) -> None:
-    train, val = film_sets()
+    train, val = image_sets()
     asked = recipe(epochs=2, mixup=0.3, monitor="val_loss")
     fit_task(TaskFolder(tmp_path), asked, TASK, train, val, lambda p, at: {}, CARD)
     assert np.isfinite(TaskFolder(tmp_path).history()["train_loss"]).all()
 
 
-def test_reweighed_films_tell_nothing_about_the_label() -> None:
-    """90 % of the sick come from camera 1, 90 % of the healthy from camera 0; as drawn, half and half."""
+def test_reweighed_images_tell_nothing_about_the_label() -> None:
+    """90 % of the abnormal come from camera 1, 90 % of the healthy from camera 0; as drawn, half and half."""
     target = np.repeat([0, 0, 1, 1], [900, 100, 30, 270])
     alike = np.repeat([0, 1, 0, 1], [900, 100, 30, 270])
     share = reweighed(target, alike)
     assert share.sum() == pytest.approx(1)
     cells = {(t, a): share[(target == t) & (alike == a)].sum() for t in (0, 1) for a in (0, 1)}
     assert cells[0, 0] / cells[0, 1] == pytest.approx(930 / 370)
-    assert cells[1, 0] / cells[1, 1] < 930 / 370  # the cap holds the 30 films back a little
+    assert cells[1, 0] / cells[1, 1] < 930 / 370  # the cap holds the 30 images back a little
     assert share.max() <= 1.3 * MOST / len(share)
     sampler = EpochSampler(target, "shortcuts", seed=0, alike=alike)
     drawn = np.array([position for _, position in sampler])

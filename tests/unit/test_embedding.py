@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from hilum.data.images import Pixels
-from hilum.embedding.extract import Vectors, embed_films, layer_names, run_films
+from hilum.embedding.extract import Vectors, embed_images, layer_names, run_images
 from hilum.embedding.neighbors import faiss_neighbors, nearest_neighbors, recall, votes
 from hilum.embedding.projection import MapSettings, draw, map_accuracy, shared_neighborhood, trustworthiness
 from hilum.embedding.retrieval import retrieval_figures
@@ -155,8 +155,8 @@ def test_tsne_keeps_planted_classes_and_places_new_cases() -> None:
     assert map_accuracy(before, targets, before[::2], targets[::2], 7) < 0.8  # a random start knows nothing
     assert map_accuracy(drawn.train, targets, drawn.placed, answers, 7) > 0.95
     assert trustworthiness(vectors * scale, drawn.train) > trustworthiness(vectors * scale, before) + 0.2
-    again = draw(settings, vectors * scale, targets, new * scale)
-    assert np.array_equal(drawn.train, again.train)  # the seed is kept
+    force = draw(settings, vectors * scale, targets, new * scale)
+    assert np.array_equal(drawn.train, force.train)  # the seed is kept
 
 
 @pytest.mark.parametrize("name", ["pca", "lda"])
@@ -224,10 +224,10 @@ def test_planted_wrong_labels_are_named() -> None:
     table = pd.DataFrame({"case_id": ids, "patient": ids, "split": "train", "label": given.astype(str)})
     answers = out_of_fold(vectors, given, np.array(ids))
     assert set(np.flatnonzero(confident_learning(given, answers))) == set(wrong)
-    found = label_suspects(table, ("normal", "sick"), given, answers, vectors, 7, "euclidean")
+    found = label_suspects(table, ("normal", "abnormal"), given, answers, vectors, 7, "euclidean")
     assert set(found["case_id"]) == {f"c{i}" for i in wrong}
     assert found["rank"].tolist() == [1, 2, 3, 4]
-    shares = density(vectors, given, np.array(ids), ("normal", "sick"), 7, "euclidean")
+    shares = density(vectors, given, np.array(ids), ("normal", "abnormal"), 7, "euclidean")
     assert shares["normal"]["n"] == (given == 0).sum()
 
 
@@ -236,9 +236,9 @@ def test_a_planted_copy_is_the_closest_pair() -> None:
     vectors[17] = vectors[4] + 1e-4
     ids = [f"c{i}" for i in range(len(vectors))]
     table = pd.DataFrame({"case_id": ids, "patient": ids, "split": "train", "target": "x"})
-    film = np.random.default_rng(0).integers(0, 256, (len(ids), 64, 64), np.uint8)
-    film[17] = film[4]
-    pairs = closest_pairs(table, vectors, "euclidean", set(), lambda row: film[row], most=3)
+    image = np.random.default_rng(0).integers(0, 256, (len(ids), 64, 64), np.uint8)
+    image[17] = image[4]
+    pairs = closest_pairs(table, vectors, "euclidean", set(), lambda row: image[row], most=3)
     assert (pairs.loc[0, "case_a"], pairs.loc[0, "case_b"]) == ("c4", "c17")
     assert pairs["confirmed"].tolist() == [1, 0, 0]
 
@@ -247,7 +247,7 @@ def test_a_planted_copy_is_the_closest_pair() -> None:
 
 
 class _Cache:
-    """Stands for an ImageCache: films and nothing else."""
+    """Stands for an ImageCache: images and nothing else."""
 
     def __init__(self, images: np.ndarray) -> None:
         self.images = images
@@ -260,21 +260,21 @@ def test_one_pass_gives_the_logits_and_the_vectors() -> None:
 
     torch.manual_seed(0)
     model = build("vgg", ("normal", "pneumonia"), Pixels(size=(32, 32))).eval()
-    films = np.random.default_rng(0).integers(0, 256, (5, 32, 32), np.uint8)
-    logits, vectors = run_films(
-        model, _Cache(films), np.arange(5), ["features.2", "pool", "embedding"], "float32"
+    images = np.random.default_rng(0).integers(0, 256, (5, 32, 32), np.uint8)
+    logits, vectors = run_images(
+        model, _Cache(images), np.arange(5), ["features.2", "pool", "embedding"], "float32"
     )
-    x = torch.from_numpy(model.pixels.normalize(films))[:, None]
+    x = torch.from_numpy(model.pixels.normalize(images))[:, None]
     with torch.no_grad():
         assert np.allclose(logits, model(x).numpy(), atol=1e-5)
         assert np.allclose(vectors["embedding"], model.embed(x).numpy(), atol=1e-5)
         assert np.allclose(vectors["pool"], model.pool(model.features(x)).numpy(), atol=1e-5)
         assert np.allclose(vectors["features.2"], model.features[:3](x).mean((-2, -1)).numpy(), atol=1e-5)
-    alone = embed_films(model, films[2:3], "pool")
+    alone = embed_images(model, images[2:3], "pool")
     assert np.allclose(alone[1][0], vectors["pool"][2], atol=1e-5)
     assert layer_names(model)[-1] == "embedding"
     with pytest.raises(RecipeError, match="no layer 'pol'; did you mean 'pool'"):
-        run_films(model, _Cache(films), np.arange(5), ["pol"])
+        run_images(model, _Cache(images), np.arange(5), ["pol"])
 
 
 def _vectors(**changes: object) -> Vectors:
@@ -284,7 +284,7 @@ def _vectors(**changes: object) -> Vectors:
         "split": np.array(["train", "val"]),
         "layers": {"pool": np.eye(2, dtype=np.float16)},
         "logits": np.zeros((2, 2), np.float32),
-        "classes": ("normal", "sick"),
+        "classes": ("normal", "abnormal"),
         "weights_digest": "1234567890",
     }
     return Vectors(**{**values, **changes})  # type: ignore[arg-type]

@@ -48,8 +48,8 @@ def table(classes: tuple[str, ...], target: Any, probabilities: Any, patients: A
     return frame
 
 
-def two(sick: list[int], probability: list[float]) -> pd.DataFrame:
-    return table(TWO, sick, [[1 - one, one] for one in probability])
+def two(abnormal: list[int], probability: list[float]) -> pd.DataFrame:
+    return table(TWO, abnormal, [[1 - one, one] for one in probability])
 
 
 def entries(block: dict[str, Any], place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -66,25 +66,25 @@ def entries(block: dict[str, Any], place: str = "") -> Iterator[tuple[str, dict[
 def test_two_classes_equal_scikit_learn() -> None:
     rows = predictions(TWO)
     block = evaluate(rows, TWO, threshold=0.35, replicates=0)
-    sick, probability = rows["target"] == "pneumonia", rows["prob_pneumonia"].to_numpy()
-    called = probability >= 0.35
+    abnormal, probability = rows["target"] == "pneumonia", rows["prob_pneumonia"].to_numpy()
+    predicted = probability >= 0.35
     expected = {
-        "accuracy": sk.accuracy_score(sick, called),
-        "balanced_accuracy": sk.balanced_accuracy_score(sick, called),
-        "auroc": sk.roc_auc_score(sick, probability),
-        "average_precision": sk.average_precision_score(sick, probability),
-        "sensitivity": sk.recall_score(sick, called),
-        "specificity": sk.recall_score(~sick, ~called),
-        "precision": sk.precision_score(sick, called),
-        "npv": sk.precision_score(~sick, ~called),
-        "f1": sk.f1_score(sick, called),
-        "mcc": sk.matthews_corrcoef(sick, called),
-        "brier": sk.brier_score_loss(sick, probability),
-        "log_loss": sk.log_loss(sick, probability.clip(1e-7, 1 - 1e-7)),
-        "accuracy_at_half": sk.accuracy_score(sick, probability >= 0.5),
+        "accuracy": sk.accuracy_score(abnormal, predicted),
+        "balanced_accuracy": sk.balanced_accuracy_score(abnormal, predicted),
+        "auroc": sk.roc_auc_score(abnormal, probability),
+        "average_precision": sk.average_precision_score(abnormal, probability),
+        "sensitivity": sk.recall_score(abnormal, predicted),
+        "specificity": sk.recall_score(~abnormal, ~predicted),
+        "precision": sk.precision_score(abnormal, predicted),
+        "npv": sk.precision_score(~abnormal, ~predicted),
+        "f1": sk.f1_score(abnormal, predicted),
+        "mcc": sk.matthews_corrcoef(abnormal, predicted),
+        "brier": sk.brier_score_loss(abnormal, probability),
+        "log_loss": sk.log_loss(abnormal, probability.clip(1e-7, 1 - 1e-7)),
+        "accuracy_at_half": sk.accuracy_score(abnormal, probability >= 0.5),
     }
     assert {name: entry["value"] for name, entry in entries(block)} == pytest.approx(expected, rel=1e-6)
-    assert block["confusion"] == sk.confusion_matrix(sick, called).tolist()
+    assert block["confusion"] == sk.confusion_matrix(abnormal, predicted).tolist()
     assert block["threshold"] == {"class": "pneumonia", "value": 0.35}
     assert set(block) == TWO_METRICS | FACTS
 
@@ -94,22 +94,22 @@ def test_three_classes_equal_scikit_learn() -> None:
     block = evaluate(rows, THREE, replicates=0)
     probabilities = rows[[f"prob_{name}" for name in THREE]].to_numpy()
     target = rows["target"].map(THREE.index).to_numpy()
-    called = probabilities.argmax(1)
+    predicted = probabilities.argmax(1)
     one_hot = np.eye(3)[target]
     expected = {
-        "accuracy": sk.accuracy_score(target, called),
-        "balanced_accuracy": sk.balanced_accuracy_score(target, called),
+        "accuracy": sk.accuracy_score(target, predicted),
+        "balanced_accuracy": sk.balanced_accuracy_score(target, predicted),
         "auroc": sk.roc_auc_score(one_hot, probabilities, average="macro"),
         "average_precision": sk.average_precision_score(one_hot, probabilities, average="macro"),
-        "sensitivity": sk.recall_score(target, called, average="macro"),
-        "specificity": np.mean([sk.recall_score(target != one, called != one) for one in range(3)]),
-        "f1": sk.f1_score(target, called, average="macro"),
-        "mcc": sk.matthews_corrcoef(target, called),
+        "sensitivity": sk.recall_score(target, predicted, average="macro"),
+        "specificity": np.mean([sk.recall_score(target != one, predicted != one) for one in range(3)]),
+        "f1": sk.f1_score(target, predicted, average="macro"),
+        "mcc": sk.matthews_corrcoef(target, predicted),
         "brier": ((probabilities - one_hot) ** 2).sum(1).mean(),
         "log_loss": -np.log(probabilities[np.arange(120), target].clip(1e-7)).mean(),
     }
     for index, name in enumerate(THREE):
-        truth, claim = target == index, called == index
+        truth, claim = target == index, predicted == index
         expected |= {
             f"per_class/{name}/auroc": sk.roc_auc_score(truth, probabilities[:, index]),
             f"per_class/{name}/average_precision": sk.average_precision_score(truth, probabilities[:, index]),
@@ -118,23 +118,23 @@ def test_three_classes_equal_scikit_learn() -> None:
             f"per_class/{name}/precision": sk.precision_score(truth, claim),
             f"per_class/{name}/f1": sk.f1_score(truth, claim),
         }
-    sick, called_sick = target > 0, 1 - probabilities[:, 0] >= 0.5
+    abnormal, called_abnormal = target > 0, 1 - probabilities[:, 0] >= 0.5
     expected |= {
-        "healthy_or_sick/auroc": sk.roc_auc_score(sick, -probabilities[:, 0]),
-        "healthy_or_sick/accuracy": sk.accuracy_score(sick, called_sick),
-        "healthy_or_sick/sensitivity": sk.recall_score(sick, called_sick),
-        "healthy_or_sick/specificity": sk.recall_score(~sick, ~called_sick),
+        "normal_vs_abnormal/auroc": sk.roc_auc_score(abnormal, -probabilities[:, 0]),
+        "normal_vs_abnormal/accuracy": sk.accuracy_score(abnormal, called_abnormal),
+        "normal_vs_abnormal/sensitivity": sk.recall_score(abnormal, called_abnormal),
+        "normal_vs_abnormal/specificity": sk.recall_score(~abnormal, ~called_abnormal),
     }
     assert {name: entry["value"] for name, entry in entries(block)} == pytest.approx(expected)
-    assert block["confusion"] == sk.confusion_matrix(target, called).tolist()
+    assert block["confusion"] == sk.confusion_matrix(target, predicted).tolist()
     assert block["threshold"] is None
 
 
-def test_without_a_healthy_class_there_is_no_healthy_or_sick() -> None:
+def test_without_a_healthy_class_there_is_no_normal_vs_abnormal() -> None:
     block = evaluate(
         predictions(("bacteria", "virus", "fungus")), ("bacteria", "virus", "fungus"), replicates=0
     )
-    assert "healthy_or_sick" not in block
+    assert "normal_vs_abnormal" not in block
 
 
 @pytest.mark.parametrize("classes", [TWO, THREE])
@@ -151,7 +151,7 @@ def test_every_share_is_k_of_n(classes: tuple[str, ...]) -> None:
                 for name in THREE
                 for share in ("sensitivity", "specificity", "precision")
             ),
-            *(f"healthy_or_sick/{share}" for share in ("accuracy", "sensitivity", "specificity")),
+            *(f"normal_vs_abnormal/{share}" for share in ("accuracy", "sensitivity", "specificity")),
         },
     }
     assert set(shares) == expected[len(classes)]
@@ -176,12 +176,12 @@ def test_figures_by_hand() -> None:
 def test_intervals_equal_a_plain_loop_with_scikit_learn() -> None:
     rows = predictions(TWO, n=60, patients=25)
     block = evaluate(rows, TWO, replicates=300, seed=5)
-    sick, probability = (rows["target"] == "pneumonia").to_numpy(), rows["prob_pneumonia"].to_numpy()
+    abnormal, probability = (rows["target"] == "pneumonia").to_numpy(), rows["prob_pneumonia"].to_numpy()
     areas, f1s = [], []
     for weights in np.concatenate(list(bootstrap_weights(rows["patient"], 300, seed=5))).astype(int):
         drawn = np.repeat(np.arange(60), weights)
-        areas.append(sk.roc_auc_score(sick[drawn], probability[drawn]))
-        f1s.append(sk.f1_score(sick[drawn], probability[drawn] >= 0.5))
+        areas.append(sk.roc_auc_score(abnormal[drawn], probability[drawn]))
+        f1s.append(sk.f1_score(abnormal[drawn], probability[drawn] >= 0.5))
     for name, values in (("auroc", areas), ("f1", f1s)):
         ends = np.quantile(values, [0.025, 0.975])
         assert (block[name]["low"], block[name]["high"]) == pytest.approx(tuple(ends))

@@ -264,21 +264,21 @@ class TestAll:
         assert rows["edges"]["randomised"] == pytest.approx(1)
         assert rows["random"]["noise"] == pytest.approx(1)
         assert rows["random"]["noise_change"] == 0
-        two = [film["deletion"] for film in rows["saliency"]["films"].values()]
+        two = [image["deletion"] for image in rows["saliency"]["images"].values()]
         assert rows["saliency"]["deletion"] == pytest.approx(sum(two) / 2)
         assert found["agreement"]["names"][:3] == ["Saliency", "Grad-CAM", "Random numbers"]
         assert np.shape(found["agreement"]["values"]) == (5, 5)
         assert done[-1] == (10, 10)
 
-    def test_one_film_by_its_parts(self) -> None:
+    def test_one_image_by_its_parts(self) -> None:
         way = ways({"saliency": {}})
         [row] = believed(small(), {"a": (X, 1)}, way, baselines=False, steps=5)["rows"]
         heat = way["saliency"](small(), X, 1)
         assert row["deletion"] == pytest.approx(deletion(small(), X, 1, heat, 5).auc.item())
-        assert row["films"]["a"]["insertion"] == pytest.approx(insertion(small(), X, 1, heat, 5).auc.item())
+        assert row["images"]["a"]["insertion"] == pytest.approx(insertion(small(), X, 1, heat, 5).auc.item())
 
-    def test_no_film(self) -> None:
-        with pytest.raises(DataError, match="no film"):
+    def test_no_image(self) -> None:
+        with pytest.raises(DataError, match="no image"):
             believed(small(), {}, {})
 
     def test_baselines(self) -> None:

@@ -11,7 +11,7 @@ from hilum.errors import RecipeError
 from hilum.run import TaskFolder
 from hilum.training.fit import fit_task
 from hilum.training.group_dro import GroupWeights
-from tests.unit.test_training import TASK, film_sets, recipe
+from tests.unit.test_training import TASK, image_sets, recipe
 
 
 def test_weights_move_as_algorithm_1_says() -> None:
@@ -34,13 +34,13 @@ def test_a_group_that_is_never_learnt_gets_the_weight() -> None:
 def test_groups_are_label_and_acquisition() -> None:
     weigh = GroupWeights.of(np.array([0, 0, 1, 1]), np.array([0, 1, 0, 0]), 0.1)
     assert weigh.group.tolist() == [0, 1, 2, 2]
-    with pytest.raises(RecipeError, match="needs groups of films taken alike"):
+    with pytest.raises(RecipeError, match="needs groups of images taken alike"):
         GroupWeights.of(np.array([0, 1]), None, 0.1)
 
 
 def test_an_interrupted_training_keeps_its_weights(tmp_path: Path) -> None:
     """The sum of what was learnt so far lies in the checkpoint."""
-    train, val = film_sets()
+    train, val = image_sets()
     train = replace(train, alike=np.arange(len(train.targets)) % 2)
     calls = [0]
 
@@ -55,11 +55,11 @@ def test_an_interrupted_training_keeps_its_weights(tmp_path: Path) -> None:
 
         return score
 
-    choice = recipe(group_dro=0.1, epochs=3)
-    whole = fit_task(TaskFolder(tmp_path / "a"), choice, TASK, train, val, score_until(0), {})
+    config = recipe(group_dro=0.1, epochs=3)
+    whole = fit_task(TaskFolder(tmp_path / "a"), config, TASK, train, val, score_until(0), {})
     with pytest.raises(KeyboardInterrupt):
-        fit_task(TaskFolder(tmp_path / "b"), choice, TASK, train, val, score_until(2), {})
-    resumed = fit_task(TaskFolder(tmp_path / "b"), choice, TASK, train, val, score_until(0), {})
+        fit_task(TaskFolder(tmp_path / "b"), config, TASK, train, val, score_until(2), {})
+    resumed = fit_task(TaskFolder(tmp_path / "b"), config, TASK, train, val, score_until(0), {})
     for name, tensor in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], tensor, rtol=0, atol=0)
     assert not any("group" in name for name in whole.state_dict())

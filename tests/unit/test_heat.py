@@ -1,4 +1,4 @@
-"""Heat maps over films: the colours mean what the scale says, and a map lies where the model saw it."""
+"""Heat maps over images: the colours mean what the scale says, and a map lies where the model saw it."""
 
 import cv2
 import numpy as np
@@ -13,42 +13,42 @@ SQUEEZED = {"size": [96, 96], "fit": "squeeze"}
 PADDED = {"size": [96, 96], "fit": "pad"}
 
 
-def test_zero_and_nothing_leave_the_film_as_it_is() -> None:
-    film = np.random.default_rng(0).integers(0, 256, (20, 30), np.uint8)
+def test_zero_and_nothing_leave_the_image_as_it_is() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (20, 30), np.uint8)
     values = np.zeros((20, 30), np.float32)
     values[:, :10] = np.nan
-    picture = heat.overlay(film, values, scale=1.0)
-    np.testing.assert_array_equal(picture, np.repeat(film[..., None], 3, axis=2))
+    picture = heat.overlay(image, values, scale=1.0)
+    np.testing.assert_array_equal(picture, np.repeat(image[..., None], 3, axis=2))
 
 
 def test_a_map_of_zeros_alone_is_clear() -> None:
-    film = np.full((8, 8), 90, np.uint8)
-    assert (heat.overlay(film, np.zeros((8, 8)), scale=0.0) == 90).all()
+    image = np.full((8, 8), 90, np.uint8)
+    assert (heat.overlay(image, np.zeros((8, 8)), scale=0.0) == 90).all()
 
 
 @pytest.mark.parametrize(("sign", "colour"), [(1, heat.FOR), (-1, heat.AGAINST)])
 @pytest.mark.parametrize("share", [0.1, 0.4, 1.0])
 def test_colour_is_in_proportion_to_the_value(sign: int, colour: tuple[int, int, int], share: float) -> None:
     """Weak evidence stays weak: nothing is stretched to the range of the picture."""
-    film = np.full((9, 9), 100, np.uint8)
-    picture = heat.overlay(film, np.full((9, 9), sign * share * 3.0), scale=3.0, lines=False)
+    image = np.full((9, 9), 100, np.uint8)
+    picture = heat.overlay(image, np.full((9, 9), sign * share * 3.0), scale=3.0, lines=False)
     weight = heat.STRENGTH * share
     wanted = [(1 - weight) * 100 + weight * part for part in colour]
     np.testing.assert_allclose(picture[4, 4], wanted, atol=0.51)
 
 
 def test_beyond_the_scale_is_full_colour() -> None:
-    film = np.full((9, 9), 100, np.uint8)
-    full = heat.overlay(film, np.full((9, 9), 3.0), scale=3.0)
-    np.testing.assert_array_equal(full, heat.overlay(film, np.full((9, 9), 50.0), scale=3.0))
+    image = np.full((9, 9), 100, np.uint8)
+    full = heat.overlay(image, np.full((9, 9), 3.0), scale=3.0)
+    np.testing.assert_array_equal(full, heat.overlay(image, np.full((9, 9), 50.0), scale=3.0))
 
 
 def test_bar_shows_the_same_colours() -> None:
     colours = heat.bar_colours(3)
     assert colours[1] == f"rgb({heat.GREY},{heat.GREY},{heat.GREY})"
-    film = np.full((9, 9), heat.GREY, np.uint8)
+    image = np.full((9, 9), heat.GREY, np.uint8)
     for colour, value in ((colours[0], -1.0), (colours[2], 1.0)):
-        red, green, blue = heat.overlay(film, np.full((9, 9), value), 1.0, lines=False)[4, 4]
+        red, green, blue = heat.overlay(image, np.full((9, 9), value), 1.0, lines=False)[4, 4]
         assert colour == f"rgb({red},{green},{blue})"
 
 
@@ -59,13 +59,13 @@ def test_ends_can_be_told_apart_without_colour_vision() -> None:
 
 def test_lines_tell_the_sign_in_grey() -> None:
     """Full around what speaks for, dotted around what speaks against."""
-    film = np.full((80, 80), 60, np.uint8)
+    image = np.full((80, 80), 60, np.uint8)
     values = np.zeros((80, 80), np.float32)
     values[20:60, 20:60] = 1.0
     drawn = {}
     for sign in (1, -1):
-        with_lines = heat.overlay(film, sign * values, 1.0).astype(int)
-        drawn[sign] = (with_lines != heat.overlay(film, sign * values, 1.0, lines=False)).any(2).sum()
+        with_lines = heat.overlay(image, sign * values, 1.0).astype(int)
+        drawn[sign] = (with_lines != heat.overlay(image, sign * values, 1.0, lines=False)).any(2).sum()
     assert drawn[1] > 1.3 * drawn[-1] > 0
 
 
@@ -75,28 +75,28 @@ def test_lines_tell_the_sign_in_grey() -> None:
 @given(
     rows=st.integers(40, 300), cols=st.integers(40, 300), place=st.tuples(st.floats(0, 1), st.floats(0, 1))
 )
-def test_box_on_a_padded_film_is_where_the_model_saw_it(
+def test_box_on_a_padded_image_is_where_the_model_saw_it(
     rows: int, cols: int, place: tuple[float, float]
 ) -> None:
-    """A bright square is drawn on a film, prepared as the model sees it, found there and sent back."""
-    film = np.zeros((rows, cols), np.uint8)
+    """A bright square is drawn on an image, prepared as the model sees it, found there and sent back."""
+    image = np.zeros((rows, cols), np.uint8)
     side = max(12, min(rows, cols) // 4)
     top, left = int(place[0] * (rows - side)), int(place[1] * (cols - side))
-    film[top : top + side, left : left + side] = 255
+    image[top : top + side, left : left + side] = 255
     for pixels in (SQUEEZED, PADDED):
-        seen = Pixels(size=(96, 96), fit=pixels["fit"]).prepare(film) > 127
+        seen = Pixels(size=(96, 96), fit=pixels["fit"]).prepare(image) > 127
         where = np.argwhere(seen)
         (up, west), (low, east) = where.min(0), where.max(0) + 1
-        box = heat.box_on_film((up, west, low, east), pixels, film.shape)
+        box = heat.box_on_image((up, west, low, east), pixels, image.shape)
         slack = 2 * max(rows, cols) / 96 + 2
         assert np.abs(np.array(box) - (top, left, top + side, left + side)).max() <= slack
-        back = heat.onto_film(seen.astype(np.float32), pixels, film.shape) > 0.5
-        both = (back & (film > 0)).sum() / (back | (film > 0)).sum()
+        back = heat.onto_image(seen.astype(np.float32), pixels, image.shape) > 0.5
+        both = (back & (image > 0)).sum() / (back | (image > 0)).sum()
         assert both > 0.6
 
 
-def test_box_is_clipped_to_the_film() -> None:
-    assert heat.box_on_film((0, 0, 96, 96), PADDED, (50, 100)) == (0, 0, 50, 100)
+def test_box_is_clipped_to_the_image() -> None:
+    assert heat.box_on_image((0, 0, 96, 96), PADDED, (50, 100)) == (0, 0, 50, 100)
 
 
 def test_occlusion_is_drawn_at_the_masks_centre() -> None:
@@ -151,11 +151,15 @@ def test_encoded_pictures_are_colour() -> None:
     assert back[8, 8, 2] > 150 and back[8, 8, 0] < 60  # blue, green, red
 
 
-def test_a_spot_is_found_again_where_it_lies_on_the_film() -> None:
-    """A bright spot of a film, seen through contracts that move it, and its map stretched back."""
-    film = np.zeros((200, 300), np.uint8)
-    film[40:60, 240:260] = 255
-    for pixels in (Pixels((100, 100), zoom=0.8), Pixels((100, 100), "pad", zoom=0.9), Pixels((90, 120))):
-        back = heat.onto_film(pixels.prepare(film).astype(np.float32), pixels.to_json(), film.shape)
+def test_a_spot_is_found_again_where_it_lies_on_the_image() -> None:
+    """A bright spot of an image, seen through contracts that move it, and its map stretched back."""
+    image = np.zeros((200, 300), np.uint8)
+    image[40:60, 240:260] = 255
+    for pixels in (
+        Pixels((100, 100), frame_fraction=0.8),
+        Pixels((100, 100), "pad", frame_fraction=0.9),
+        Pixels((90, 120)),
+    ):
+        back = heat.onto_image(pixels.prepare(image).astype(np.float32), pixels.to_json(), image.shape)
         row, col = np.unravel_index(back.argmax(), back.shape)
         assert abs(row - 50) < 12 and abs(col - 250) < 12, (pixels, row, col)

@@ -8,10 +8,10 @@ from sklearn.metrics import roc_auc_score
 from hilum.evaluation.localization import aupro, localization_figures, pointed
 
 
-def drawn(seed: int = 0, films: int = 6) -> tuple[np.ndarray, np.ndarray]:
+def drawn(seed: int = 0, images: int = 6) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
-    lesions = np.zeros((films, 20, 24), bool)
-    for one in range(films - 2):  # two films stay healthy
+    lesions = np.zeros((images, 20, 24), bool)
+    for one in range(images - 2):  # two images stay healthy
         for _ in range(1 + one % 2):
             row, col = rng.integers(2, 12, 2)
             lesions[one, row : row + rng.integers(2, 6), col : col + rng.integers(2, 6)] = True
@@ -27,9 +27,9 @@ def slow_aupro(maps: np.ndarray, lesions: np.ndarray, most: float) -> float:
         regions += [(one, labels == number) for number in range(1, count)]
     points = [(0.0, 0.0)]
     for line in sorted(np.unique(maps), reverse=True):
-        called = maps >= line
-        false = called[~lesions].mean()
-        overlap = np.mean([called[one][region].mean() for one, region in regions])
+        predicted = maps >= line
+        false = predicted[~lesions].mean()
+        overlap = np.mean([predicted[one][region].mean() for one, region in regions])
         points.append((float(false), float(overlap)))
     x, y = np.array(points).T
     at_most = np.interp(most, x, y)
@@ -68,14 +68,14 @@ def test_pixel_auroc_is_that_of_all_pixels_together() -> None:
     maps, lesions = drawn(4)
     found = localization_figures(maps, lesions)
     assert found["pixel_auroc"] == pytest.approx(roc_auc_score(lesions.ravel(), maps.ravel()))
-    assert (found["n_films"], found["n_sick"]) == (6, 4)
+    assert (found["n_images"], found["n_abnormal"]) == (6, 4)
     assert found["pointing"]["n"] == 4
     assert found["pointing"]["chance"] == pytest.approx(lesions[:4].mean())
 
 
 def test_noise_earns_what_chance_earns() -> None:
     rng = np.random.default_rng(0)
-    _, lesions = drawn(0, films=30)
+    _, lesions = drawn(0, images=30)
     found = localization_figures(rng.random(lesions.shape), lesions)
     assert found["pixel_auroc"] == pytest.approx(0.5, abs=0.05)
     assert found["aupro"] == pytest.approx(0.15, abs=0.04)
@@ -92,6 +92,6 @@ def test_pointing_needs_the_highest_pixel() -> None:
     assert not pointed(np.ones((3, 3)), lesion)  # an even map points nowhere
 
 
-def test_healthy_films_alone_have_no_figures() -> None:
+def test_healthy_images_alone_have_no_figures() -> None:
     found = localization_figures(np.zeros((2, 4, 4)), np.zeros((2, 4, 4), bool))
     assert (found["pixel_auroc"], found["aupro"], found["pointing"]["value"]) == (None, None, None)

@@ -19,20 +19,20 @@ GOLDEN_AREA = 0.2743
 GOLDEN_ODDS = [-7.719, -9.638, -3.915, -6.058]
 
 
-def test_lungs_of_drawn_films_that_it_was_not_trained_on() -> None:
-    films = [
+def test_lungs_of_drawn_images_that_it_was_not_trained_on() -> None:
+    images = [
         draw(np.random.default_rng([77, seed]), label) for seed, label in enumerate(lung_training.LABELS)
     ]
-    values = [overlaps(lungs.lung_field(film.image)[None], film.lung[None])[0] for film in films]
+    values = [overlaps(lungs.lung_field(image.image)[None], image.lung[None])[0] for image in images]
     assert np.mean(values) > 0.8
-    whole = np.mean([film.lung.mean() for film in films])
+    whole = np.mean([image.lung.mean() for image in images])
     assert whole < 0.4  # calling everything lung would score this much
 
 
 @pytest.mark.parametrize("change", ["dark", "pale", "wide"])
 def test_exposure_and_shape_may_change(change: str) -> None:
-    film = draw(np.random.default_rng([78, 1]), "normal")
-    image, lung = film.image, film.lung
+    radiograph = draw(np.random.default_rng([78, 1]), "normal")
+    image, lung = radiograph.image, radiograph.lung
     if change == "dark":
         image = (image // 2).astype(np.uint8)
     elif change == "pale":
@@ -42,20 +42,20 @@ def test_exposure_and_shape_may_change(change: str) -> None:
     assert overlaps(lungs.lung_field(image)[None], lung[None])[0] > 0.75
 
 
-def test_a_mirrored_film_has_the_mirrored_field() -> None:
-    film = draw(np.random.default_rng([79, 2]), "virus").image
+def test_a_mirrored_image_has_the_mirrored_field() -> None:
+    image = draw(np.random.default_rng([79, 2]), "virus").image
     assert (
-        overlaps(lungs.lung_field(film[:, ::-1].copy())[None], lungs.lung_field(film)[None, :, ::-1])[0]
+        overlaps(lungs.lung_field(image[:, ::-1].copy())[None], lungs.lung_field(image)[None, :, ::-1])[0]
         > 0.99
     )
 
 
 def test_the_weights_still_say_the_same() -> None:
     """Golden: made once with the weights that are in the package."""
-    film = draw(np.random.default_rng(5), "normal").image
-    found = lungs.lung_field(film)
+    image = draw(np.random.default_rng(5), "normal").image
+    found = lungs.lung_field(image)
     assert abs(float(found.mean()) - GOLDEN_AREA) < 0.002
-    odds = lungs.trained()(lungs.standardised(film[None]))[0, 0]
+    odds = lungs.trained()(lungs.standardised(image[None]))[0, 0]
     assert torch.allclose(odds[8:64:16, 12].double(), torch.tensor(GOLDEN_ODDS).double(), atol=0.02)
 
 
@@ -81,16 +81,16 @@ def test_foreign_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    "film",
+    "image",
     [np.zeros((4, 4), np.float32), np.zeros((1, 4, 4), np.uint8), np.zeros((0, 4), np.uint8)],
 )
-def test_other_arrays_are_refused(film: np.ndarray) -> None:
+def test_other_arrays_are_refused(image: np.ndarray) -> None:
     with pytest.raises(DataError, match="has no lung field; give uint8"):
-        lungs.lung_field(film)
+        lungs.lung_field(image)
 
 
 @pytest.mark.parametrize("shade", [0, 255])
-def test_a_blank_film_does_not_fail(shade: int) -> None:
+def test_a_blank_image_does_not_fail(shade: int) -> None:
     assert lungs.lung_field(np.full((50, 70), shade, np.uint8)).shape == (50, 70)
 
 
@@ -125,20 +125,20 @@ def test_share_does_not_depend_on_the_scale_of_the_map(seed: int, scale: float) 
     assert lungs.share_inside(scale * values, lung)[0] == pytest.approx(share)
 
 
-def test_a_varied_film_comes_with_its_own_mask() -> None:
-    """Dark discs on a bright film: what the mask calls lung must be the dark part after every change."""
+def test_a_varied_image_comes_with_its_own_mask() -> None:
+    """Dark discs on a bright radiograph: what the mask calls lung must be the dark part after every change."""
     rows, cols = np.mgrid[:96, :112]
     lung = ((rows - 48) ** 2 + (cols - 56) ** 2) < 30**2
     image = np.where(lung, 30, 220).astype(np.uint8)
     rng = np.random.default_rng(0)
     for _ in range(20):
-        film, mask = varied(rng, image, lung)
+        radiograph, mask = varied(rng, image, lung)
         assert mask.any()
-        assert np.median(film[mask]) <= np.median(film[~mask])
+        assert np.median(radiograph[mask]) <= np.median(radiograph[~mask])
 
 
 def test_training_is_the_same_for_the_same_seed_and_learns() -> None:
-    films, truth = lung_training.drawn(3, 4)
-    first, second = (lung_training.train(films, truth, 1, 3) for _ in range(2))
+    images, truth = lung_training.drawn(3, 4)
+    first, second = (lung_training.train(images, truth, 1, 3) for _ in range(2))
     for one, other in zip(first.state_dict().values(), second.state_dict().values(), strict=True):
         assert torch.equal(one, other)

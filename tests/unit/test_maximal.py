@@ -1,4 +1,4 @@
-"""Maximal activations against looking at every unit of every film."""
+"""Maximal activations against looking at every unit of every image."""
 
 import numpy as np
 import pytest
@@ -27,19 +27,19 @@ def net(seed: int = 0) -> nn.Module:
     return made.eval()
 
 
-def films(count: int = 23, seed: int = 1) -> Tensor:
+def images(count: int = 23, seed: int = 1) -> Tensor:
     return torch.randn(count, 1, *SIZE, generator=torch.Generator().manual_seed(seed))
 
 
 def every_answer(model: nn.Module, layer: int, x: Tensor) -> list[list[tuple[float, int, tuple[int, int]]]]:
-    """For each filter, (value, film, unit) of all units of all films, highest first."""
+    """For each filter, (value, image, unit) of all units of all images, highest first."""
     with torch.no_grad():
         maps = model[: layer + 1](x).numpy()  # pyright: ignore[reportIndexIssue]
     found: list[list[tuple[float, int, tuple[int, int]]]] = []
     for number in range(maps.shape[1]):
         values = [
-            (float(maps[film, number, row, col]), film, (row, col))
-            for film in range(maps.shape[0])
+            (float(maps[image, number, row, col]), image, (row, col))
+            for image in range(maps.shape[0])
             for row in range(maps.shape[2])
             for col in range(maps.shape[3])
         ]
@@ -50,32 +50,32 @@ def every_answer(model: nn.Module, layer: int, x: Tensor) -> list[list[tuple[flo
 def limited(
     answers: list[tuple[float, int, tuple[int, int]]],
     images: int,
-    per_film: int = 1,
+    per_image: int = 1,
     groups: list[str] | None = None,
     per_group: int = 10**6,
 ) -> list[tuple[float, int, tuple[int, int]]]:
     """The best of them, taken one after the other."""
     taken: list[tuple[float, int, tuple[int, int]]] = []
     for answer in answers:
-        film = sum(other[1] == answer[1] for other in taken)
+        image = sum(other[1] == answer[1] for other in taken)
         group = sum(groups[other[1]] == groups[answer[1]] for other in taken) if groups else 0
-        if answer[0] > 0 and film < per_film and group < per_group and len(taken) < images:
+        if answer[0] > 0 and image < per_image and group < per_group and len(taken) < images:
             taken.append(answer)
     return taken
 
 
 @pytest.mark.parametrize("batch", [1, 4, 23])
 def test_equals_looking_at_everything(batch: int) -> None:
-    x = films()
+    x = images()
     found = maximal_activations(net(), x.split(batch), "6", range(7), images=6)
-    assert found.layer == "6" and found.filters == tuple(range(7)) and found.films == 23
+    assert found.layer == "6" and found.filters == tuple(range(7)) and found.images == 23
     assert found.maps == (10, 13)
     fields = field_of(net(), "6", SIZE)
     for number, answers in enumerate(every_answer(net(), 6, x)):
         wanted = limited(answers, 6)
-        kept = found.film[number] >= 0
+        kept = found.image[number] >= 0
         np.testing.assert_allclose(found.activation[number][kept], [one[0] for one in wanted], atol=1e-5)
-        assert found.film[number][kept].tolist() == [one[1] for one in wanted]
+        assert found.image[number][kept].tolist() == [one[1] for one in wanted]
         for j, (_, _, unit) in enumerate(wanted):
             assert tuple(found.unit[number, j]) == unit
             assert tuple(found.box[number, j]) == receptive_field(net(), "6", unit, SIZE)
@@ -84,14 +84,14 @@ def test_equals_looking_at_everything(batch: int) -> None:
 
 
 def test_the_box_holds_all_that_the_unit_sees() -> None:
-    """Another film outside of the box gives the same activation; inside it does not."""
-    x = films(8)
+    """Another image outside of the box gives the same activation; inside it does not."""
+    x = images(8)
     found = maximal_activations(net(), [x], "6", images=3)
-    other = films(1, seed=9)
+    other = images(1, seed=9)
     for i, number in enumerate(found.filters):
         top, left, bottom, right = found.box[i, 0]
         row, col = found.unit[i, 0]
-        outside, inside = other.clone(), x[found.film[i, 0]][None].clone()
+        outside, inside = other.clone(), x[found.image[i, 0]][None].clone()
         outside[..., top:bottom, left:right] = inside[..., top:bottom, left:right]
         inside[..., top:bottom, left:right] = other[..., top:bottom, left:right]
         with torch.no_grad():
@@ -108,23 +108,23 @@ def test_the_box_holds_all_that_the_unit_sees() -> None:
     st.integers(1, 7),
     st.integers(1, 5),
 )
-def test_limits_per_film_and_patient(
-    groups: list[str], per_group: int, per_film: int, images: int, batch: int
+def test_limits_per_image_and_patient(
+    groups: list[str], per_group: int, per_image: int, images: int, batch: int
 ) -> None:
-    x = films(len(groups), seed=len(groups))
+    x = radiographs(len(groups), seed=len(groups))
     found = maximal_activations(
-        net(2), x.split(batch), "6", range(7), images, per_film=per_film, groups=groups, per_group=per_group
+        net(2), x.split(batch), "6", range(7), images, per_image=per_image, groups=groups, per_group=per_group
     )
     for number, answers in enumerate(every_answer(net(2), 6, x)):
-        wanted = limited(answers, images, per_film, groups, per_group)
-        kept = found.film[number] >= 0
-        assert found.film[number][kept].tolist() == [one[1] for one in wanted]
+        wanted = limited(answers, images, per_image, groups, per_group)
+        kept = found.image[number] >= 0
+        assert found.image[number][kept].tolist() == [one[1] for one in wanted]
         np.testing.assert_allclose(found.activation[number][kept], [one[0] for one in wanted], atol=1e-5)
         assert np.isnan(found.activation[number][~kept]).all()
 
 
 def test_which_filters_are_picked() -> None:
-    x = films()
+    x = images()
     with torch.no_grad():
         peaks = net()[:7](x).amax((2, 3)).double().numpy()  # pyright: ignore[reportIndexIssue]
     by_variance = maximal_activations(net(), x.split(5), count=3, rule="variance")
@@ -139,7 +139,7 @@ def test_which_filters_are_picked() -> None:
 
 def test_distinct_filters_leave_copies_out() -> None:
     """Filter 3 is a slightly weaker copy of the filter with the largest variance: it comes last."""
-    model, x = net(), films()
+    model, x = net(), images()
     first = maximal_activations(model, x.split(5), count=1, rule="variance").filters[0]
     copied = next(i for i in range(7) if i != first)
     for layer, names in ((4, ("weight", "bias")), (5, ("running_mean", "running_var"))):
@@ -167,30 +167,30 @@ def test_dead_and_constant_filters_are_named_and_never_picked() -> None:
     norm = model[5]
     norm.bias.data[1] = -100.0  # pyright: ignore[reportIndexIssue, reportOptionalMemberAccess]
     norm.weight.data[4], norm.bias.data[4] = 0.0, 3.0  # pyright: ignore[reportArgumentType, reportIndexIssue]
-    found = maximal_activations(model, films().split(4), count=7)
+    found = maximal_activations(model, images().split(4), count=7)
     assert found.dead == (1, 4)
     assert set(found.filters) == {0, 2, 3, 5, 6}
-    asked = maximal_activations(model, films().split(4), filters=[1], images=2)
-    assert asked.film.tolist() == [[-1, -1]] and np.isnan(asked.activation).all()
+    asked = maximal_activations(model, images().split(4), filters=[1], images=2)
+    assert asked.image.tolist() == [[-1, -1]] and np.isnan(asked.activation).all()
     norm.bias.data[:] = -100.0  # pyright: ignore[reportIndexIssue]
     with pytest.raises(ModelError, match="every filter of the layer is dead"):
-        maximal_activations(model, films().split(4))
+        maximal_activations(model, images().split(4))
 
 
 def test_a_margin_leaves_border_units_out() -> None:
-    found = maximal_activations(net(), [films()], "6", range(7), images=5, margin=2)
-    kept = found.film >= 0
+    found = maximal_activations(net(), [images()], "6", range(7), images=5, margin=2)
+    kept = found.image >= 0
     assert found.unit[kept][:, 0].min() >= 2 and found.unit[kept][:, 0].max() <= 7
     assert found.unit[kept][:, 1].min() >= 2 and found.unit[kept][:, 1].max() <= 10
     assert not found.sees_padding.any()  # units of layer 6 see padding in their first and last two rows
-    for number, answers in enumerate(every_answer(net(), 6, films())):
+    for number, answers in enumerate(every_answer(net(), 6, images())):
         inner = [one for one in answers if 2 <= one[2][0] <= 7 and 2 <= one[2][1] <= 10]
         wanted = limited(inner, 5)
-        assert found.film[number][kept[number]].tolist() == [one[1] for one in wanted]
+        assert found.image[number][kept[number]].tolist() == [one[1] for one in wanted]
 
 
 def test_a_convolution_is_read_behind_its_activation() -> None:
-    x = films(3)
+    x = images(3)
     assert [activated(net(), layer, x) for layer in ("0", "1", "2", "3", "4")] == ["2", "2", "2", "3", "6"]
     resnet = models.build("resnet", ("a", "b"), Pixels(size=(32, 32)), {"stages": (1, 1), "width": 4})
     assert activated(resnet, "features.4.conv1", torch.zeros(1, 1, 32, 32)) == "features.4.act1"
@@ -198,14 +198,14 @@ def test_a_convolution_is_read_behind_its_activation() -> None:
     assert maximal_activations(net(), [x], "4", [0], 1).layer == "6"
 
 
-def test_films_are_read_once_in_order_and_the_model_stays() -> None:
+def test_images_are_read_once_in_order_and_the_model_stays() -> None:
     model, seen = net().train(), []
     before = {key: value.clone() for key, value in model.state_dict().items()}
 
     def stream():
         for start in range(0, 12, 5):
             seen.append(start)
-            yield films(12)[start : start + 5]
+            yield images(12)[start : start + 5]
 
     steps: list[tuple[int, int]] = []
     groups = [str(i) for i in range(12)]
@@ -226,12 +226,12 @@ def test_layers_after_the_one_are_not_run() -> None:
 
     model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.Conv2d(3, 3, 3), Trap())
     with pytest.raises(AssertionError):
-        model(films(1))
+        model(images(1))
     conv = nn.Sequential(nn.Conv2d(1, 3, 3), nn.Identity(), nn.Conv2d(3, 3, 3), nn.ReLU())
     calls: list[int] = []
     conv[2].register_forward_hook(lambda *_: calls.append(1))
-    maximal_activations(conv, films().split(1), "0", [0], 1)
-    assert len(calls) <= 3  # where layers are looked up, but never for each of the 23 films
+    maximal_activations(conv, images().split(1), "0", [0], 1)
+    assert len(calls) <= 3  # where layers are looked up, but never for each of the 23 images
 
 
 def test_conv_layers_in_order() -> None:
@@ -249,7 +249,7 @@ def test_conv_layers_in_order() -> None:
 
 
 def test_bad_input() -> None:
-    x = films(3)
+    x = images(3)
     with pytest.raises(ModelError, match="no layer '66'"):
         maximal_activations(net(), [x], "66")
     with pytest.raises(ModelError, match="layer '10' gives no maps"):
@@ -264,13 +264,13 @@ def test_bad_input() -> None:
         RecipeError, match="a margin of 5 units leaves nothing of maps of 10 x 13; use 0 to 4"
     ):
         maximal_activations(net(), [x], margin=5)
-    with pytest.raises(DataError, match="there is no film"):
+    with pytest.raises(DataError, match="there is no image"):
         maximal_activations(net(), [])
-    with pytest.raises(DataError, match="more films than groups"):
+    with pytest.raises(DataError, match="more images than groups"):
         maximal_activations(net(), [x], groups=["a", "b"])
-    with pytest.raises(DataError, match="3 films for 4 groups"):
+    with pytest.raises(DataError, match="3 images for 4 groups"):
         maximal_activations(net(), [x], groups=list("abcd"))
-    with pytest.raises(DataError, match="the model can't take these films"):
+    with pytest.raises(DataError, match="the model can't take these images"):
         maximal_activations(net(), [x.repeat(1, 2, 1, 1)])
     with pytest.raises(ModelError, match="not finite"):
         maximal_activations(net(), [x * float("nan")])

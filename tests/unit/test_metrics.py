@@ -89,9 +89,9 @@ def test_probability_scores_equal_scikit_learn() -> None:
     summed: dict[str, Any] = {"sample_weight": weights, "scale_by_half": False}
     several = sk.brier_score_loss(target, probabilities, **summed)
     assert m.brier_multiclass(probabilities, target, weights) == near(several)
-    sick, probability = target == 1, probabilities[:, 1]
-    two = sk.brier_score_loss(sick, probability, sample_weight=weights)
-    assert m.brier(probability, sick, weights) == near(two)
+    abnormal, probability = target == 1, probabilities[:, 1]
+    two = sk.brier_score_loss(abnormal, probability, sample_weight=weights)
+    assert m.brier(probability, abnormal, weights) == near(two)
 
 
 # -- weights mean repeated rows, replicates mean a loop ------------------------------------------------------
@@ -144,7 +144,9 @@ def test_auroc_is_the_share_of_pairs_in_order() -> None:
     rng = np.random.default_rng(2)
     score, positive = rng.integers(0, 8, 50), rng.random(50) < 0.4
     pairs = [
-        (sick > healthy) + (sick == healthy) / 2 for sick in score[positive] for healthy in score[~positive]
+        (abnormal > healthy) + (abnormal == healthy) / 2
+        for abnormal in score[positive]
+        for healthy in score[~positive]
     ]
     assert m.auroc(score, positive) == near(np.mean(pairs))
     assert m.auroc(-score, ~positive) == near(np.mean(pairs))

@@ -18,10 +18,10 @@ from hilum.evaluation.missing_pixels import confidence_error, held_out, missing_
 from hilum.files import read_json, write_json
 from hilum.models import ChestModel
 from hilum.report.sections.missing import missing as missing_section
+from hilum.robustness.config import MissingConfig
 from hilum.run import Run
-from hilum.training.recipe import MissingChoice
 
-ONE = MissingChoice(corruptions=("left_gone",), severities=(1, 5), replicates=50)
+ONE = MissingConfig(corruptions=("left_gone",), severities=(1, 5), replicates=50)
 
 
 @pytest.fixture
@@ -30,14 +30,14 @@ def run(small_run: Run, tmp_path: Path) -> Run:
     return Run(tmp_path / "run")
 
 
-def measure(run: Run, choice: MissingChoice, again: bool = False, name: str = "binary") -> dict:
+def measure(run: Run, config: MissingConfig, force: bool = False, name: str = "binary") -> dict:
     cases = run.cases()
-    return missing_pixels(run.task(name), cases, run.split(name), task(name, cases.labels), choice, again)
+    return missing_pixels(run.task(name), cases, run.split(name), task(name, cases.labels), config, force)
 
 
-@pytest.mark.parametrize("name", ["binary", "etiology"])
+@pytest.mark.parametrize("name", ["binary", "multiclass"])
 def test_severity_0_are_the_plain_figures(run: Run, name: str) -> None:
-    facts = measure(run, MissingChoice(corruptions=("text",), severities=(1,), replicates=50), True, name)
+    facts = measure(run, MissingConfig(corruptions=("text",), severities=(1,), replicates=50), True, name)
     plain = run.task(name).metrics()["test"]
     assert facts["split"] == "test"
     for key in ("accuracy", "auroc"):
@@ -49,24 +49,24 @@ class LeftHalf(nn.Module):
     """Logits (0, z) with z > 0 where the mean of the left half, in the network's units, is above zero."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        films = x.reshape(-1, 32, 40)
-        z = 50 * films[:, :, :20].mean((1, 2))
+        images = x.reshape(-1, 32, 40)
+        z = 50 * images[:, :, :20].mean((1, 2))
         return torch.stack([torch.zeros_like(z), z], dim=1)
 
 
 def test_a_network_that_reads_the_left_half_only(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All is lost when that half is gone (every film looks the same to it), nothing when the other is."""
+    """All is lost when that half is gone (every image looks the same to it), nothing when the other is."""
     cases, split = run.cases(), run.split("binary")
     pixels = Pixels((32, 40), mean=0.5, sd=0.25)
     same = nn.Identity()
     model = ChestModel(("normal", "pneumonia"), pixels, same, nn.Flatten(), same, LeftHalf())
     chance = np.random.default_rng(0)
-    sick = dict(zip(cases.table["case_id"], (cases.table["label"] != "normal"), strict=True))
+    abnormal = dict(zip(cases.table["case_id"], (cases.table["label"] != "normal"), strict=True))
 
     class Cache:
         def __init__(self, used: Cases) -> None:
             self.ids = list(used.table["case_id"])
-            grey = [180 if sick[case] else 60 for case in self.ids]
+            grey = [180 if abnormal[case] else 60 for case in self.ids]
             noise = chance.integers(-20, 20, (len(grey), 32, 40))
             self.images = (np.array(grey)[:, None, None] + noise).astype(np.uint8)
 
@@ -78,12 +78,12 @@ def test_a_network_that_reads_the_left_half_only(run: Run, monkeypatch: pytest.M
     monkeypatch.setattr(type(folder), "load_model", lambda self: model)
     card = {**folder.card(), "threshold": {"value": 0.5}}
     write_json(folder.card_file, card)
-    both = MissingChoice(corruptions=("left_gone", "right_gone"), severities=(3, 5), replicates=50)
-    facts = missing_pixels(folder, cases, split, task("binary", cases.labels), both, again=True)
+    both = MissingConfig(corruptions=("left_gone", "right_gone"), severities=(3, 5), replicates=50)
+    facts = missing_pixels(folder, cases, split, task("binary", cases.labels), both, force=True)
     assert facts["plain"]["accuracy"]["value"] == 1.0
     assert facts["plain"]["auroc"]["value"] == 1.0
     gone = facts["corruptions"]["left_gone"]["5"]
-    assert gone["auroc"]["value"] == 0.5  # every film gives the same answer, 'normal'
+    assert gone["auroc"]["value"] == 0.5  # every image gives the same answer, 'normal'
     table, _ = held_out(cases, split, task("binary", cases.labels), both)
     healthy = float((table["target"] == "normal").mean())
     assert gone["accuracy"]["value"] == pytest.approx(healthy)
@@ -105,14 +105,14 @@ def test_calibration_error_by_hand() -> None:
 
 
 def test_goes_on_adds_points_and_measures_nothing_twice(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = measure(run, ONE, again=True)
+    first = measure(run, ONE, force=True)
     calls = []
     real = under_test.corrupt
     monkeypatch.setattr(
         under_test,
         "corrupt",
-        lambda film, name, severity, *rest: (
-            calls.append((name, severity)) or real(film, name, severity, *rest)
+        lambda image, name, severity, *rest: (
+            calls.append((name, severity)) or real(image, name, severity, *rest)
         ),
     )
     assert measure(run, ONE) == first
@@ -122,15 +122,15 @@ def test_goes_on_adds_points_and_measures_nothing_twice(run: Run, monkeypatch: p
     assert more["corruptions"]["left_gone"]["5"] == first["corruptions"]["left_gone"]["5"]
 
 
-def test_a_study_keeps_what_was_measured_on_more_films(run: Run) -> None:
-    whole = measure(run, ONE, again=True)
-    assert measure(run, ONE.model_copy(update={"films": 5})) == whole
-    few = measure(run, ONE.model_copy(update={"films": 5}), again=True)
-    assert few["films"] <= 5
-    assert few["of_films"] == whole["films"]
+def test_a_study_keeps_what_was_measured_on_more_images(run: Run) -> None:
+    whole = measure(run, ONE, force=True)
+    assert measure(run, ONE.model_copy(update={"images": 5})) == whole
+    few = measure(run, ONE.model_copy(update={"images": 5}), force=True)
+    assert few["images"] <= 5
+    assert few["of_images"] == whole["images"]
 
 
-def test_at_most_so_many_films_and_every_class() -> None:
+def test_at_most_so_many_images_and_every_class() -> None:
     names = [f"c{i:03}" for i in range(100)]
     table = pd.DataFrame(
         {
@@ -144,17 +144,17 @@ def test_at_most_so_many_films_and_every_class() -> None:
     )
     cases = Cases.checked(table, "test", Path())
     split = pd.Series("val", index=names)
-    chosen, part = held_out(cases, split, task("binary", cases.labels), MissingChoice(films=20))
+    chosen, part = held_out(cases, split, task("binary", cases.labels), MissingConfig(images=20))
     assert part == "val"
     assert len(chosen) <= 20
     assert set(chosen["target"]) == {"normal", "pneumonia"}
-    again, _ = held_out(cases, split, task("binary", cases.labels), MissingChoice(films=20))
-    assert list(again["case_id"]) == list(chosen["case_id"])
+    force, _ = held_out(cases, split, task("binary", cases.labels), MissingConfig(images=20))
+    assert list(force["case_id"]) == list(chosen["case_id"])
 
 
 def test_an_unknown_corruption_is_one_sentence(run: Run, hilum) -> None:
     with pytest.raises(RecipeError, match=r"'blurr' is not known; did you mean 'blur'[?]"):
-        measure(run, MissingChoice(corruptions=("blurr",)))
+        measure(run, MissingConfig(corruptions=("blurr",)))
     answer = hilum("missing", run.path, "--set", "severities=[6]")
     assert answer.code == 2
     assert "missing.severities.0 = 6 is not possible" in answer.err
@@ -179,7 +179,7 @@ def test_the_command_prints_and_the_report_draws(run: Run, hilum) -> None:
     section = page[page.index('<section id="missing">') :]
     section = section[: section.index("</section>")]
     assert section.count('class="drawing"') >= 4  # two corruptions, two tasks
-    for words in ("a block of 50 % of the film black", "letters of 20 % of the height", "calibration error"):
+    for words in ("a block of 50 % of the image black", "letters of 20 % of the height", "calibration error"):
         assert words in section
 
 

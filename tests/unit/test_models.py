@@ -116,8 +116,8 @@ def test_missing_and_foreign_folders_are_named(saved: Path, tmp_path: Path) -> N
 
 def test_golden_logits_catch_another_computation(saved: Path) -> None:
     with np.load(saved / "golden.npz") as golden:
-        films, logits = golden["films"], golden["logits"]
-    np.savez_compressed(saved / "golden.npz", films=films, logits=logits + 0.1)
+        images, logits = golden["images"], golden["logits"]
+    np.savez_compressed(saved / "golden.npz", images=images, logits=logits + 0.1)
     with pytest.raises(ModelError, match=r"differ by 0\.1 from its golden ones"):
         check_golden(saved)
 
@@ -161,7 +161,7 @@ def test_vit_knows_where_a_patch_lies_and_cuts_what_is_left_over() -> None:
 def test_vit_faults_are_one_sentence() -> None:
     with pytest.raises(RecipeError, match="dim 10 can't be divided among 4 heads"):
         build("vit", TWO, Pixels(size=(32, 32)), {"dim": 10})
-    with pytest.raises(RecipeError, match="a patch of 64 px does not fit a film of 32 x 32 px"):
+    with pytest.raises(RecipeError, match="a patch of 64 px does not fit an image of 32 x 32 px"):
         build("vit", TWO, Pixels(size=(32, 32)), {"patch": 64})
 
 
@@ -234,8 +234,8 @@ def test_a_backbone_that_cannot_be_had_is_one_sentence(monkeypatch: pytest.Monke
         build("transformers_backbone", TWO, Pixels(size=(64, 64)), {"source": "nobody/none"})
 
 
-def test_stochastic_depth_leaves_films_to_the_shortcut() -> None:
-    """In training a film passes by the shortcut alone with chance `drop_path`; the others are scaled up."""
+def test_stochastic_depth_leaves_images_to_the_shortcut() -> None:
+    """In training an image passes by the shortcut alone with chance `drop_path`; the others are scaled up."""
     torch.manual_seed(0)
     ones = torch.ones(4000, 1, 1, 1)
     dropped = drop_paths(ones, 0.25).flatten()

@@ -6,22 +6,22 @@ import pytest
 
 from hilum.anomaly import opacities
 from hilum.anomaly.features import pretext
-from hilum.anomaly.opacities import add_distractor, add_opacity, lung_field, strange_film
-from hilum.data.sources.phantom import PhantomSettings, film
+from hilum.anomaly.opacities import add_distractor, add_opacity, lung_field, ood_image
+from hilum.data.sources.phantom import PhantomSettings, phantom_image
 
 SETTINGS = PhantomSettings(patients=20, size=(112, 128))
 
 
 @pytest.fixture(scope="module")
 def healthy() -> list[np.ndarray]:
-    return [film(SETTINGS, "normal", person, 0).image for person in range(6)]
+    return [phantom_image(SETTINGS, "normal", person, 0).image for person in range(6)]
 
 
 def test_the_lung_field_is_the_lung() -> None:
     """Against the drawn truth: most of what is found is lung, and most of the lung is found."""
     right, found_share = [], []
     for person in range(10):
-        drawn = film(SETTINGS, "normal", person, 0)
+        drawn = phantom_image(SETTINGS, "normal", person, 0)
         found = lung_field(drawn.image)
         near = cv2.dilate(drawn.lung.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
         right.append((found & near).sum() / max(found.sum(), 1))
@@ -29,7 +29,7 @@ def test_the_lung_field_is_the_lung() -> None:
     assert np.median(right) > 0.8 and np.median(found_share) > 0.6
 
 
-def test_a_film_without_lungs_has_no_field() -> None:
+def test_a_image_without_lungs_has_no_field() -> None:
     assert not lung_field(np.full((64, 64), 90, np.uint8)).any()
     assert not lung_field(np.zeros((64, 64), np.uint8)).any()
 
@@ -42,8 +42,8 @@ def test_pixels_without_strength_are_as_they_were(healthy) -> None:
         assert changed.dtype == strength.dtype == np.uint8 and changed.shape == strength.shape == image.shape
         assert np.abs(changed.astype(int) - image)[strength == 0].max() <= 1  # rounding
         assert strength.max() > 5 and (changed != image).any()
-        again, _ = add_opacity(image, lung_field(image), np.random.default_rng(seed), healthy[0])
-        assert np.array_equal(changed, again)
+        force, _ = add_opacity(image, lung_field(image), np.random.default_rng(seed), healthy[0])
+        assert np.array_equal(changed, force)
 
 
 def test_opacities_lie_on_the_lung_and_make_it_denser(healthy) -> None:
@@ -70,14 +70,14 @@ def test_without_a_lung_a_piece_is_pasted(healthy) -> None:
     assert np.abs(changed.astype(int) - healthy[0])[strength == 0].max() <= 1
 
 
-def test_strange_films_and_distractors(healthy) -> None:
-    kinds = {strange_film(healthy[0], np.random.default_rng(seed))[0].tobytes() for seed in range(30)}
+def test_strange_images_and_distractors(healthy) -> None:
+    kinds = {ood_image(healthy[0], np.random.default_rng(seed))[0].tobytes() for seed in range(30)}
     assert len(kinds) > 5 and healthy[0].tobytes() not in kinds
     changed = [(add_distractor(healthy[0], np.random.default_rng(s)) != healthy[0]).mean() for s in range(30)]
     assert 0 < np.median(changed) < 0.05  # a small thing
 
 
-def test_the_mask_moves_with_the_film(monkeypatch) -> None:
+def test_the_mask_moves_with_the_image(monkeypatch) -> None:
     monkeypatch.setattr(pretext, "EXPOSURE", pretext.Augment())
     monkeypatch.setattr(pretext, "add_distractor", lambda image, chance: image)
     square = np.zeros((96, 96), np.uint8)
@@ -88,7 +88,7 @@ def test_the_mask_moves_with_the_film(monkeypatch) -> None:
 
 
 def test_the_changes_do_not_ask_whether_there_is_an_opacity(healthy) -> None:
-    """The same chance changes a film in the same way with and without a mask: no shortcut can come in."""
+    """The same chance changes an image in the same way with and without a mask: no shortcut can come in."""
     for seed in range(10):
         clear, _ = pretext.varied(healthy[0], np.zeros_like(healthy[0]), np.random.default_rng(seed))
         marked, _ = pretext.varied(healthy[0], np.full_like(healthy[0], 255), np.random.default_rng(seed))

@@ -17,41 +17,43 @@ from hilum.evaluation.operating import (
 )
 
 
-def test_precision_rule_finds_the_most_sick_at_that_precision() -> None:
-    #  from above: 0.9 sick 1/1, 0.8 sick 2/2, 0.7 well 2/3, 0.6 sick 3/4, 0.5 well 3/5
-    score, sick = [0.9, 0.8, 0.7, 0.6, 0.5], [1, 1, 0, 1, 0]
-    assert choose_threshold(score, sick, "precision>=0.75") == pytest.approx(0.55)
-    assert choose_threshold(score, sick, "precision>=0.9") == pytest.approx(0.75)
+def test_precision_rule_finds_the_most_abnormal_at_that_precision() -> None:
+    #  from above: 0.9 abnormal 1/1, 0.8 abnormal 2/2, 0.7 well 2/3, 0.6 abnormal 3/4, 0.5 well 3/5
+    score, abnormal = [0.9, 0.8, 0.7, 0.6, 0.5], [1, 1, 0, 1, 0]
+    assert choose_threshold(score, abnormal, "precision>=0.75") == pytest.approx(0.55)
+    assert choose_threshold(score, abnormal, "precision>=0.9") == pytest.approx(0.75)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=2, max_size=30))
 def test_chosen_precision_is_reached_or_said_to_be_out_of_reach(cases: list[tuple[float, bool]]) -> None:
-    score, sick = np.array([one[0] for one in cases]), np.array([one[1] for one in cases])
-    if sick.all() or not sick.any():
+    score, abnormal = np.array([one[0] for one in cases]), np.array([one[1] for one in cases])
+    if abnormal.all() or not abnormal.any():
         return
-    reached = [sick[score >= one].mean() for one in score]
+    reached = [abnormal[score >= one].mean() for one in score]
     try:
-        threshold = choose_threshold(score, sick, "precision>=0.8")
+        threshold = choose_threshold(score, abnormal, "precision>=0.8")
     except DataError:
         assert max(reached) < 0.8
         return
-    called = score >= threshold
-    assert sick[called].mean() >= 0.8
-    best = max(sick[score >= one].sum() for one, share in zip(score, reached, strict=True) if share >= 0.8)
-    assert (called & sick).sum() == best
+    predicted = score >= threshold
+    assert abnormal[predicted].mean() >= 0.8
+    best = max(
+        abnormal[score >= one].sum() for one, share in zip(score, reached, strict=True) if share >= 0.8
+    )
+    assert (predicted & abnormal).sum() == best
 
 
 def test_a_precision_out_of_reach_is_one_sentence() -> None:
     with pytest.raises(DataError) as caught:
         choose_threshold([0.9, 0.8, 0.2], [0, 1, 0], "precision>=0.9")
     assert str(caught.value) == (
-        "no threshold is right in 0.9 of its calls of sick on these cases, the best in 0.5; "
+        "no threshold is right in 0.9 of its calls of abnormal on these cases, the best in 0.5; "
         "ask for a lower precision"
     )
 
 
 def test_predictive_values_by_hand() -> None:
-    # Of 1000 people 20 are sick: 18 found, 2 missed; 980 healthy: 49 false alarms, 931 cleared.
+    # Of 1000 people 20 are abnormal: 18 found, 2 missed; 980 healthy: 49 false alarms, 931 cleared.
     ppv, npv = predictive_values(0.9, 0.95, 0.02)
     assert ppv == pytest.approx(18 / 67)
     assert npv == pytest.approx(931 / 933)
@@ -71,10 +73,10 @@ def test_likelihood_ratios_turn_prior_odds_into_predictive_values(
 
 
 def test_point_counts_patients_and_says_why_a_ratio_is_missing() -> None:
-    sick = np.array([1, 1, 1, 1, 0, 0, 0, 0], bool)
-    called = np.array([1, 1, 1, 0, 0, 0, 0, 0], bool)
+    abnormal = np.array([1, 1, 1, 1, 0, 0, 0, 0], bool)
+    predicted = np.array([1, 1, 1, 0, 0, 0, 0, 0], bool)
     people = np.array([*"aabbccdd"])
-    point = operating_point(called, sick, people, [0.2], replicates=200)
+    point = operating_point(predicted, abnormal, people, [0.2], replicates=200)
     assert (point["sensitivity"]["k"], point["sensitivity"]["n"]) == (3, 4)
     assert point["specificity"]["value"] == 1
     assert point["specificity"]["note"] == "Wilson's interval over patients (n = 2)"
@@ -82,43 +84,47 @@ def test_point_counts_patients_and_says_why_a_ratio_is_missing() -> None:
         "value": None,
         "low": None,
         "high": None,
-        "why": "no healthy case was called sick: the ratio has no finite value",
+        "why": "no healthy case was predicted abnormal: the ratio has no finite value",
     }
     assert point["lr_negative"]["value"] == pytest.approx(0.25)
     assert point["at_prevalence"][0]["ppv"]["value"] == 1
-    nobody = operating_point(np.zeros(8, bool), sick, people, [0.2], replicates=50)
-    assert nobody["precision"]["why"] == nobody["at_prevalence"][0]["ppv"]["why"] == "no case was called sick"
-    with pytest.raises(DataError, match="all 8 cases are sick; judge an operating point on both kinds"):
-        operating_point(called, np.ones(8, bool), people)
+    nobody = operating_point(np.zeros(8, bool), abnormal, people, [0.2], replicates=50)
+    assert (
+        nobody["precision"]["why"]
+        == nobody["at_prevalence"][0]["ppv"]["why"]
+        == "no case was predicted abnormal"
+    )
+    with pytest.raises(DataError, match="all 8 cases are abnormal; judge an operating point on both kinds"):
+        operating_point(predicted, np.ones(8, bool), people)
 
 
 def test_net_benefit_by_hand() -> None:
-    # 10 films, 4 sick. At 0.2: called 6, of which 4 sick: 4/10 - 2/10 * 0.25 = 0.35.
-    # At 0.6: called 3, of which 2 sick: 2/10 - 1/10 * 1.5 = 0.05.
+    # 10 images, 4 abnormal. At 0.2: called 6, of which 4 abnormal: 4/10 - 2/10 * 0.25 = 0.35.
+    # At 0.6: called 3, of which 2 abnormal: 2/10 - 1/10 * 1.5 = 0.05.
     score = [0.9, 0.8, 0.3, 0.25, 0.7, 0.4, 0.1, 0.1, 0.05, 0.0]
-    sick = [1, 1, 1, 1, 0, 0, 0, 0, 0, 0]
-    np.testing.assert_allclose(net_benefit(score, sick, [0.2, 0.6]), [0.35, 0.05])
+    abnormal = [1, 1, 1, 1, 0, 0, 0, 0, 0, 0]
+    np.testing.assert_allclose(net_benefit(score, abnormal, [0.2, 0.6]), [0.35, 0.05])
     np.testing.assert_allclose(treat_all(0.4, [0.2, 0.6]), [0.4 - 0.6 * 0.25, 0.4 - 0.6 * 1.5])
 
 
 def test_a_model_that_calls_everybody_is_treating_everybody() -> None:
-    sick = np.arange(20) % 3 == 0
+    abnormal = np.arange(20) % 3 == 0
     at = np.linspace(0.05, 0.95, 19)
-    np.testing.assert_allclose(net_benefit(np.ones(20), sick, at), treat_all(sick.mean(), at))
-    np.testing.assert_allclose(net_benefit(np.zeros(20), sick, at), 0)
-    np.testing.assert_allclose(net_benefit(sick.astype(float), sick, at), sick.mean())
+    np.testing.assert_allclose(net_benefit(np.ones(20), abnormal, at), treat_all(abnormal.mean(), at))
+    np.testing.assert_allclose(net_benefit(np.zeros(20), abnormal, at), 0)
+    np.testing.assert_allclose(net_benefit(abnormal.astype(float), abnormal, at), abnormal.mean())
 
 
 def test_decision_curve_holds_its_values_and_refuses_bad_thresholds() -> None:
     rng = np.random.default_rng(0)
-    sick = rng.random(200) < 0.4
-    score = np.clip(rng.normal(0.3 + 0.4 * sick, 0.2), 0, 1)
-    curve = decision_curve(score, sick, np.arange(200) // 2, [0.1, 0.5], replicates=300)
+    abnormal = rng.random(200) < 0.4
+    score = np.clip(rng.normal(0.3 + 0.4 * abnormal, 0.2), 0, 1)
+    curve = decision_curve(score, abnormal, np.arange(200) // 2, [0.1, 0.5], replicates=300)
     assert all(
         low <= value <= high
         for low, value, high in zip(curve["low"], curve["model"], curve["high"], strict=True)
     )
-    everybody = np.maximum(treat_all(sick.mean(), [0.1, 0.5]), 0)
+    everybody = np.maximum(treat_all(abnormal.mean(), [0.1, 0.5]), 0)
     np.testing.assert_allclose(curve["gain"], np.array(curve["model"]) - everybody, atol=2e-6)
     with pytest.raises(DataError, match="are not all between 0 and 1; give probabilities"):
-        net_benefit(score, sick, [0.5, 1.0])
+        net_benefit(score, abnormal, [0.5, 1.0])

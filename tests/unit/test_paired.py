@@ -24,15 +24,15 @@ def drawn(n: int = 60, ties: bool = True) -> tuple[np.ndarray, np.ndarray, np.nd
 
 def delong_by_loops(a: np.ndarray, b: np.ndarray, target: np.ndarray) -> float:
     """Eqs. 4 to 6 of DeLong 1988: kernel, structural components, covariances S10 and S01; the z of A - B."""
-    sick, well = np.flatnonzero(target == 1), np.flatnonzero(target == 0)
+    abnormal, well = np.flatnonzero(target == 1), np.flatnonzero(target == 0)
 
     def kernel(x: float, y: float) -> float:
         return 1.0 if x > y else 0.5 if x == y else 0.0
 
-    table = [[[kernel(s[i], s[j]) for j in well] for i in sick] for s in (a, b)]
+    table = [[[kernel(s[i], s[j]) for j in well] for i in abnormal] for s in (a, b)]
     v10 = [np.mean(one, axis=1) for one in table]
     v01 = [np.mean(one, axis=0) for one in table]
-    s = np.cov(v10) / len(sick) + np.cov(v01) / len(well)
+    s = np.cov(v10) / len(abnormal) + np.cov(v01) / len(well)
     areas = [np.mean(one) for one in table]
     return (areas[0] - areas[1]) / np.sqrt(s[0, 0] + s[1, 1] - 2 * s[0, 1])
 
@@ -110,7 +110,7 @@ def test_holm_lies_between_the_bare_p_and_bonferronis(p: list[float]) -> None:
 
 
 def test_the_interval_of_a_difference_is_over_patients_and_pairs() -> None:
-    """One film per patient: the interval agrees with DeLong's. Every film four times: DeLong's p shrinks, the
+    """One image per patient: the interval agrees with DeLong's. Every image four times: DeLong's p shrinks, the
     interval over patients does not."""
     chance, n = np.random.default_rng(3), 240
     target = np.repeat([0, 1], n // 2)
@@ -121,9 +121,9 @@ def test_the_interval_of_a_difference_is_over_patients_and_pairs() -> None:
     assert gap["value"] == pytest.approx(test.first - test.second)
     assert gap["high"] - gap["low"] == pytest.approx(2 * 1.96 * test.se, rel=0.1)
     four = np.tile(np.arange(n), 4)
-    again = difference(a[four], b[four], *(one[four] for one in right), target[four], four, 2000)
+    force = difference(a[four], b[four], *(one[four] for one in right), target[four], four, 2000)
     for name in ("auroc", "accuracy"):
-        assert again[name]["value"] == pytest.approx(once[name]["value"])
-        assert again[name]["low"] == pytest.approx(once[name]["low"], abs=1e-9)
+        assert force[name]["value"] == pytest.approx(once[name]["value"])
+        assert force[name]["low"] == pytest.approx(once[name]["low"], abs=1e-9)
     assert delong(a[four], b[four], target[four]).se == pytest.approx(test.se / 2, rel=0.02)
     assert once["accuracy"]["value"] == pytest.approx(right[0].mean() - right[1].mean())

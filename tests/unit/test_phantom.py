@@ -1,4 +1,4 @@
-"""The phantom: what it claims about its films is checked on the films, and that no cheap cheat solves it."""
+"""The phantom: what it claims about its images is checked on the images, and that no cheap cheat solves it."""
 
 import functools
 from pathlib import Path
@@ -9,22 +9,32 @@ import pandas as pd
 import pytest
 
 from hilum.data.sources import phantom
-from hilum.data.sources.phantom import Anatomy, Film, PhantomSettings, draw, film, load, masks, plan, write
+from hilum.data.sources.phantom import (
+    Anatomy,
+    Image,
+    PhantomSettings,
+    draw,
+    load,
+    masks,
+    phantom_image,
+    plan,
+    write,
+)
 from hilum.errors import DataError
 
 TINY = PhantomSettings(patients=20, size=(64, 72))
 SMALL = PhantomSettings(patients=200, size=(96, 112))
 
 
-def _drawn(seed: int, label: str, settings: PhantomSettings = SMALL) -> Film:
+def _drawn(seed: int, label: str, settings: PhantomSettings = SMALL) -> Image:
     return draw(np.random.default_rng(seed), label, settings=settings)
 
 
 @pytest.fixture(scope="module")
-def sample() -> tuple[pd.DataFrame, list[Film]]:
-    """Some 320 films of 200 patients, with their plan."""
+def sample() -> tuple[pd.DataFrame, list[Image]]:
+    """Some 320 images of 200 patients, with their plan."""
     rows = plan(SMALL)
-    return rows, [film(SMALL, row.label, row.person, row.image) for row in rows.itertuples()]
+    return rows, [phantom_image(SMALL, row.label, row.person, row.image) for row in rows.itertuples()]
 
 
 def _auroc(scores: np.ndarray, positive: np.ndarray) -> float:
@@ -34,7 +44,7 @@ def _auroc(scores: np.ndarray, positive: np.ndarray) -> float:
     return max(area, 1 - area)
 
 
-def _halves(one: Film) -> tuple[np.ndarray, np.ndarray]:
+def _halves(one: Image) -> tuple[np.ndarray, np.ndarray]:
     """The lung in the picture's left half, then the one in the right half, parted at the heart's middle."""
     left = np.arange(one.lung.shape[1]) < np.nonzero(one.heart)[1].mean()
     return one.lung & left, one.lung & ~left
@@ -71,11 +81,11 @@ def test_shares_become_whole_numbers_that_add_up() -> None:
     assert phantom._apportioned(7, (0.6, 0.25, 0.1, 0.05)) == [4, 2, 1, 0]
 
 
-# --- one film ------------------------------------------------------------------------------------------
+# --- one image ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("label", ["normal", "bacteria", "virus"])
-def test_the_same_generator_state_gives_the_same_film(label: str) -> None:
+def test_the_same_generator_state_gives_the_same_image(label: str) -> None:
     one, two, other = _drawn(3, label), _drawn(3, label), _drawn(4, label)
     for name in ("image", *phantom.MASKS):
         assert np.array_equal(getattr(one, name), getattr(two, name))
@@ -85,9 +95,9 @@ def test_the_same_generator_state_gives_the_same_film(label: str) -> None:
     assert {getattr(one, name).shape for name in ("image", *phantom.MASKS)} == {(96, 112)}
 
 
-def test_lesions_lie_in_the_lungs_of_the_sick_alone(sample: tuple[pd.DataFrame, list[Film]]) -> None:
-    rows, films = sample
-    for label, one in zip(rows["label"], films, strict=True):
+def test_lesions_lie_in_the_lungs_of_the_abnormal_alone(sample: tuple[pd.DataFrame, list[Image]]) -> None:
+    rows, images = sample
+    for label, one in zip(rows["label"], images, strict=True):
         assert one.lesion.any() == (label != "normal")
         assert not (one.lesion & ~one.lung).any()
         assert not (one.lung & one.heart).any()
@@ -95,24 +105,26 @@ def test_lesions_lie_in_the_lungs_of_the_sick_alone(sample: tuple[pd.DataFrame, 
 
 
 @pytest.mark.parametrize("label", ["bacteria", "virus"])
-def test_sick_and_healthy_twins_differ_in_the_lesion_alone(label: str) -> None:
+def test_abnormal_and_healthy_twins_differ_in_the_lesion_alone(label: str) -> None:
     brighter = []
     for seed in range(12):
-        healthy, sick = (_drawn(seed, kind, PhantomSettings()) for kind in ("normal", label))
-        change = sick.image.astype(int) - healthy.image
-        near = cv2.dilate(sick.lung.astype(np.uint8), np.ones((25, 25), np.uint8)) > 0  # blurs reach so far
+        healthy, abnormal = (_drawn(seed, kind, PhantomSettings()) for kind in ("normal", label))
+        change = abnormal.image.astype(int) - healthy.image
+        near = (
+            cv2.dilate(abnormal.lung.astype(np.uint8), np.ones((25, 25), np.uint8)) > 0
+        )  # blurs reach so far
         assert not change[~near].any()
-        brighter.append(change[sick.lesion].mean())
-        assert change[sick.lung & ~sick.lesion].mean() < brighter[-1] / 3
+        brighter.append(change[abnormal.lesion].mean())
+        assert change[abnormal.lung & ~abnormal.lesion].mean() < brighter[-1] / 3
         for name in ("lung", "heart", "ribs", "marker"):
-            assert np.array_equal(getattr(healthy, name), getattr(sick, name))
+            assert np.array_equal(getattr(healthy, name), getattr(abnormal, name))
     assert min(brighter) > 5
     assert np.mean(brighter) > 15
 
 
-def test_a_virus_takes_both_lungs_and_bacteria_mostly_one(sample: tuple[pd.DataFrame, list[Film]]) -> None:
-    rows, films = sample
-    taken = np.array([[(one.lesion & half).sum() / half.sum() for half in _halves(one)] for one in films])
+def test_a_virus_takes_both_lungs_and_bacteria_mostly_one(sample: tuple[pd.DataFrame, list[Image]]) -> None:
+    rows, images = sample
+    taken = np.array([[(one.lesion & half).sum() / half.sum() for half in _halves(one)] for one in images])
     virus, bacteria = taken[rows["label"] == "virus"], taken[rows["label"] == "bacteria"]
     assert (virus.min(axis=1) > 0.1).all()
     assert (bacteria.max(axis=1) > 0.05).all()
@@ -120,7 +132,7 @@ def test_a_virus_takes_both_lungs_and_bacteria_mostly_one(sample: tuple[pd.DataF
     assert 0.3 < (bacteria[:, 0] > bacteria[:, 1]).mean() < 0.7
 
 
-def test_the_heart_lies_on_the_pictures_right(sample: tuple[pd.DataFrame, list[Film]]) -> None:
+def test_the_heart_lies_on_the_pictures_right(sample: tuple[pd.DataFrame, list[Image]]) -> None:
     shifts = []
     for one in sample[1]:
         cage = np.nonzero(one.ribs)[1]
@@ -143,12 +155,12 @@ def test_the_letter_names_the_side() -> None:
     assert len(sides) == 4
 
 
-def test_films_of_one_patient_share_anatomy_and_disease() -> None:
+def test_images_of_one_patient_share_anatomy_and_disease() -> None:
     same, others = [], []
     for person in range(1, 17):
         shares = []
         for image in (1, 2):
-            one = film(SMALL, "bacteria", person, image)
+            one = phantom_image(SMALL, "bacteria", person, image)
             shares.append([(one.lesion & half).sum() / half.sum() for half in _halves(one)])
         same.append(np.argmax(shares[0]) == np.argmax(shares[1]))
         others.append(np.argmax(shares[0]))
@@ -187,33 +199,33 @@ def test_an_unknown_label_names_the_nearest() -> None:
 # --- it is not trivial ---------------------------------------------------------------------------------
 
 
-def test_no_single_number_tells_sick_from_healthy(sample: tuple[pd.DataFrame, list[Film]]) -> None:
-    rows, films = sample
-    sick = (rows["label"] != "normal").to_numpy()
-    pictures = [one.image.astype(np.float32) for one in films]
+def test_no_single_number_tells_abnormal_from_healthy(sample: tuple[pd.DataFrame, list[Image]]) -> None:
+    rows, images = sample
+    abnormal = (rows["label"] != "normal").to_numpy()
+    pictures = [one.image.astype(np.float32) for one in images]
     numbers = {
         "mean": [picture.mean() for picture in pictures],
         "contrast": [picture.std() for picture in pictures],
         "sharpness": [np.abs(cv2.Laplacian(picture, cv2.CV_32F)).mean() for picture in pictures],
         "across": [np.abs(np.diff(p, axis=1)).mean() / np.abs(np.diff(p, axis=0)).mean() for p in pictures],
-        "bytes": [len(cv2.imencode(".png", one.image)[1]) for one in films],
-        "corner": [one.image[:20, :20].max() for one in films],
+        "bytes": [len(cv2.imencode(".png", one.image)[1]) for one in images],
+        "corner": [one.image[:20, :20].max() for one in images],
     }
     for name, values in numbers.items():
-        assert _auroc(np.array(values, float), sick) < 0.70, name
+        assert _auroc(np.array(values, float), abnormal) < 0.70, name
     assert np.std(numbers["mean"]) > 10
 
 
 def test_a_linear_model_on_pixels_learns_something_but_stays_under_85_percent(
-    sample: tuple[pd.DataFrame, list[Film]],
+    sample: tuple[pd.DataFrame, list[Image]],
 ) -> None:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    rows, films = sample
-    small = np.stack([cv2.resize(one.image, (32, 32), interpolation=cv2.INTER_AREA) for one in films])
-    values, labels = small.reshape(len(films), -1), rows["label"].to_numpy()
+    rows, images = sample
+    small = np.stack([cv2.resize(one.image, (32, 32), interpolation=cv2.INTER_AREA) for one in images])
+    values, labels = small.reshape(len(images), -1), rows["label"].to_numpy()
     train = (rows["split"] == "train").to_numpy()
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
     accuracy = model.fit(values[train], labels[train]).score(values[~train], labels[~train])
@@ -221,14 +233,16 @@ def test_a_linear_model_on_pixels_learns_something_but_stays_under_85_percent(
 
 
 @pytest.mark.slow
-def test_a_small_cnn_tells_more_than_95_percent_of_sick_from_healthy() -> None:
-    """Five convolutions at 64 px, 20 epochs on the built-in training films, judged on the test films."""
+def test_a_small_cnn_tells_more_than_95_percent_of_abnormal_from_healthy() -> None:
+    """Five convolutions at 64 px, 20 epochs on the built-in training images, judged on the test images."""
     import torch
     from torch import nn
 
     rows = plan()
-    films = [film(PhantomSettings(), row.label, row.person, row.image).image for row in rows.itertuples()]
-    small = np.stack([cv2.resize(one, (64, 64), interpolation=cv2.INTER_AREA) for one in films])
+    images = [
+        phantom_image(PhantomSettings(), row.label, row.person, row.image).image for row in rows.itertuples()
+    ]
+    small = np.stack([cv2.resize(one, (64, 64), interpolation=cv2.INTER_AREA) for one in images])
     values = torch.from_numpy((small[:, None].astype(np.float32) - 111) / 65)
     labels = torch.tensor([phantom.LABELS.index(label) for label in rows["label"]])
     train = torch.tensor((rows["split"] == "train").tolist())
@@ -264,12 +278,12 @@ def test_a_small_cnn_tells_more_than_95_percent_of_sick_from_healthy() -> None:
 # --- the planted shortcut ------------------------------------------------------------------------------
 
 
-def test_the_shortcut_is_off_unless_asked_for(sample: tuple[pd.DataFrame, list[Film]]) -> None:
+def test_the_shortcut_is_off_unless_asked_for(sample: tuple[pd.DataFrame, list[Image]]) -> None:
     assert not any(one.shortcut.any() for one in sample[1])
 
 
 @pytest.mark.parametrize(("strength", "low", "high"), [(1.0, 24, 24), (0.5, 6, 18), (0.0, 0, 0)])
-def test_the_shortcut_marks_its_share_of_the_sick_and_nothing_else(
+def test_the_shortcut_marks_its_share_of_the_abnormal_and_nothing_else(
     strength: float, low: int, high: int
 ) -> None:
     planted = PhantomSettings(size=TINY.size, shortcut="marker", shortcut_strength=strength)
@@ -289,7 +303,7 @@ def test_the_shortcut_marks_its_share_of_the_sick_and_nothing_else(
     ("values", "sentence"),
     [
         ({"patients": 3}, "a phantom of 3 patients is too small; ask for 20 or more"),
-        ({"size": (8, 224)}, r"phantom films of \(8, 224\) can't be drawn; ask for sides of 64 to 2048 px"),
+        ({"size": (8, 224)}, r"phantom images of \(8, 224\) can't be drawn; ask for sides of 64 to 2048 px"),
         ({"seed": -1}, "phantom seed -1 is negative; ask for 0 or more"),
         ({"shortcut": "maker"}, "phantom shortcut 'maker' is not known; did you mean 'marker'?"),
         ({"shortcut_strength": 2}, "phantom shortcut_strength 2 is no share; use 0 to 1"),
@@ -303,13 +317,13 @@ def test_wrong_settings_are_named(values: dict, sentence: str) -> None:
 # --- on disk -------------------------------------------------------------------------------------------
 
 
-def test_a_written_film_is_the_film_drawn_alone(tmp_path: Path) -> None:
+def test_a_written_image_is_the_image_drawn_alone(tmp_path: Path) -> None:
     folder = write(tmp_path / "set", TINY)
     assert sorted(path.name for path in folder.iterdir()) == ["cases.csv", "images", "masks", "phantom.json"]
     rows = plan(TINY)
     assert len(list((folder / "images").iterdir())) == len(list((folder / "masks").iterdir())) == len(rows)
     for row in rows.iloc[[0, len(rows) // 2, -1]].itertuples():
-        alone = film(TINY, row.label, row.person, row.image)
+        alone = phantom_image(TINY, row.label, row.person, row.image)
         stored = cv2.imread(str(folder / "images" / f"{row.case_id}.png"), cv2.IMREAD_UNCHANGED)
         assert np.array_equal(stored, alone.image)
         found = masks(folder, row.case_id)
@@ -318,9 +332,11 @@ def test_a_written_film_is_the_film_drawn_alone(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
-def test_another_seed_gives_other_films(tmp_path: Path) -> None:
+def test_another_seed_gives_other_images(tmp_path: Path) -> None:
     one, two = TINY, PhantomSettings(TINY.patients, TINY.size, seed=1)
-    assert not np.array_equal(film(one, "normal", 1, 1).image, film(two, "normal", 1, 1).image)
+    assert not np.array_equal(
+        phantom_image(one, "normal", 1, 1).image, phantom_image(two, "normal", 1, 1).image
+    )
 
 
 def test_the_cases_of_a_written_folder(phantom_data: Path) -> None:

@@ -19,15 +19,15 @@ def people(count: int) -> list[str]:
 
 def test_planted_information_is_found_and_chance_is_chance() -> None:
     rng = np.random.default_rng(0)
-    targets = np.repeat(rng.integers(0, 3, 200), 2)  # both films of a patient have its class
+    targets = np.repeat(rng.integers(0, 3, 200), 2)  # both images of a patient have its class
     noise = rng.normal(size=(400, 6))
     told = noise.copy()
     told[:, 2] += 6.0 * targets
     some = noise.copy()
-    some[:, 2] += 20.0 * (targets > 0)  # tells sick from healthy, not the two kinds of sick
+    some[:, 2] += 20.0 * (targets > 0)  # tells abnormal from healthy, not the two kinds of abnormal
     fit = np.arange(400) < 200
     chance, half, all_ = probe_layers(
-        {"noise": noise, "sick": some, "all": told}, targets, CLASSES, people(400), fit, replicates=200
+        {"noise": noise, "abnormal": some, "all": told}, targets, CLASSES, people(400), fit, replicates=200
     )
     share = np.bincount(targets[~fit]).max() / 200
     assert abs(chance.accuracy["value"] - share) < 0.15 and abs(chance.auroc["value"] - 0.5) < 0.12
@@ -42,7 +42,8 @@ def test_same_seed_same_probe() -> None:
     features, targets = {"a": rng.normal(size=(60, 4))}, np.repeat(np.arange(30) % 2, 2)
     fit = np.arange(60) < 30
     first, second = (
-        probe_layers(features, targets, ("normal", "sick"), people(60), fit, 100, seed=3) for _ in range(2)
+        probe_layers(features, targets, ("normal", "abnormal"), people(60), fit, 100, seed=3)
+        for _ in range(2)
     )
     assert first == second
 
@@ -99,18 +100,18 @@ def test_bad_input() -> None:
     rng = np.random.default_rng(0)
     features, targets = {"a": rng.normal(size=(8, 2))}, np.array([0, 0, 1, 1] * 2)
     fit = np.arange(8) < 4
-    with pytest.raises(DataError, match="patient p1 has films on both sides"):
+    with pytest.raises(DataError, match="patient p1 has images on both sides"):
         probe_layers(features, targets, ("n", "s"), ["p0", "p0", "p1", "p1", "p1", "p2", "p3", "p3"], fit)
     with pytest.raises(DataError, match="hold no 's'"):
         probe_layers(features, np.array([0] * 4 + [1] * 4), ("n", "s"), people(8), fit)
-    with pytest.raises(DataError, match="no films on one side"):
+    with pytest.raises(DataError, match="no images on one side"):
         probe_layers(features, targets, ("n", "s"), people(8), np.ones(8, bool))
     with pytest.raises(DataError, match="layer 'a' holds NaN"):
         probe_layers({"a": np.full((8, 2), np.nan)}, targets, ("n", "s"), people(8), fit)
-    with pytest.raises(DataError, match="has 7 films, not 8"):
+    with pytest.raises(DataError, match="has 7 images, not 8"):
         probe_layers({"a": np.zeros((7, 2))}, targets, ("n", "s"), people(8), fit)
     net = nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU())
     with pytest.raises(ModelError, match="conv"):
         layer_means(net, [torch.zeros(1, 1, 4, 4)], ["conv"])
-    with pytest.raises(DataError, match="no film"):
+    with pytest.raises(DataError, match="no image"):
         layer_means(net, [], ["0"])

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from hilum.errors import RecipeError
-from hilum.training.recipe import StudyRecipe, load_recipe, override, presets
+from hilum.recipe import StudyRecipe, load_recipe, override, presets
 
 
 @pytest.mark.parametrize("name", presets())
@@ -18,13 +18,16 @@ def test_presets_are_valid_and_survive_writing(name: str, tmp_path: Path) -> Non
 
 
 def test_seed_preset_holds_the_facts_of_the_report() -> None:
-    etiology = load_recipe("seed").tasks["etiology"]
-    assert etiology.model.name == "resnet34_gelu"
-    assert (etiology.training.optimizer.name, etiology.training.optimizer.lr) == ("adamw", 1e-3)
-    assert etiology.training.optimizer.weight_decay == 0.005
-    assert (etiology.training.schedule.name, etiology.training.schedule.warmup_steps) == ("warmup_cosine", 5)
-    assert (etiology.training.epochs, etiology.training.monitor) == (20, "val_accuracy")
-    assert etiology.split.scheme == "seed-1b"
+    multiclass = load_recipe("seed").tasks["multiclass"]
+    assert multiclass.model.name == "resnet34_gelu"
+    assert (multiclass.training.optimizer.name, multiclass.training.optimizer.lr) == ("adamw", 1e-3)
+    assert multiclass.training.optimizer.weight_decay == 0.005
+    assert (multiclass.training.schedule.name, multiclass.training.schedule.warmup_steps) == (
+        "warmup_cosine",
+        5,
+    )
+    assert (multiclass.training.epochs, multiclass.training.monitor) == (20, "val_accuracy")
+    assert multiclass.split.scheme == "seed-1b"
     binary = load_recipe("seed").tasks["binary"]
     assert (binary.training.optimizer.name, binary.training.optimizer.lr) == ("adam", 1e-4)
     assert (binary.pixels.size, binary.split.scheme) == ((200, 224), "seed-1a")
@@ -32,13 +35,13 @@ def test_seed_preset_holds_the_facts_of_the_report() -> None:
 
 
 FAULTS = {
-    "etiology.training.epoch=1": "key 'tasks.etiology.training.epoch' is not known; did you mean 'epochs'",
-    "etiology.training.epochs=0": "tasks.etiology.training.epochs = 0 is not possible",
-    "etiology.training.optimizer.name=adamm": "training.optimizer.name = 'adamm' is not possible",
-    "etiology.pixels.size=[4, 224]": "size 4 x 224 is outside 16..2048 px",
-    "etiology.augment.rotat=4": "did you mean 'rotate'",
-    "etiologie.training.epochs=3": "key 'etiologie' is not known; did you mean 'etiology'",
-    "tasks.etiologie.training.epochs=3": "the recipe has no task 'etiologie'; did you mean 'etiology'",
+    "multiclass.training.epoch=1": "key 'tasks.multiclass.training.epoch' is not known; did you mean 'epochs'",
+    "multiclass.training.epochs=0": "tasks.multiclass.training.epochs = 0 is not possible",
+    "multiclass.training.optimizer.name=adamm": "training.optimizer.name = 'adamm' is not possible",
+    "multiclass.pixels.size=[4, 224]": "size 4 x 224 is outside 16..2048 px",
+    "multiclass.augment.rotat=4": "did you mean 'rotate'",
+    "etiologie.training.epochs=3": "key 'etiologie' is not known; did you mean 'multiclass'",
+    "tasks.etiologie.training.epochs=3": "the recipe has no task 'etiologie'; did you mean 'multiclass'",
     "nonsense": "has no '='; write it as key.key=value",
     "replicates=many": "replicates = 'many' is not possible",
 }
@@ -74,7 +77,7 @@ def test_missing_key_and_file_and_yaml(tmp_path: Path) -> None:
 def test_override_changes_one_value_and_no_other() -> None:
     before, after = load_recipe("best"), load_recipe("best", ["binary.training.epochs=3"])
     assert after.tasks["binary"].training.epochs == 3
-    assert after.tasks["etiology"] == before.tasks["etiology"]
+    assert after.tasks["multiclass"] == before.tasks["multiclass"]
 
 
 def test_override_reads_yaml_values() -> None:

@@ -1,4 +1,4 @@
-"""Losses against independent arithmetic; auto-encoders and the student on films with a planted change."""
+"""Losses against independent arithmetic; auto-encoders and the student on images with a planted change."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from hilum.anomaly import HealthyFilms, build
+from hilum.anomaly import HealthyImages, build
 from hilum.anomaly.reconstruction import Perceptual, differences, ssim_map
 from hilum.anomaly.student_teacher import disagreement
 from hilum.anomaly.variational_autoencoder import divergence
 from hilum.data.images import Pixels
-from hilum.data.sources.phantom import PhantomSettings, film
+from hilum.data.sources.phantom import PhantomSettings, phantom_image
 from hilum.errors import RecipeError
 
 PIXELS = Pixels(size=(64, 64), standardize="image")
@@ -33,7 +33,7 @@ def test_ssim_is_the_formula_of_wang() -> None:
         assert float(found[y, x]) == pytest.approx(expected, abs=1e-9)
 
 
-def test_ssim_of_flat_films_is_known() -> None:
+def test_ssim_of_flat_images_is_known() -> None:
     """No variance: only the luminance term is left, (2 * 1 * 3 + c1) / (1 + 9 + c1)."""
     flat = ssim_map(torch.ones(1, 1, 9, 9), torch.full((1, 1, 9, 9), 3.0), value_range=1.0)
     assert torch.allclose(flat, torch.full_like(flat, 6.0001 / 10.0001), atol=1e-4)
@@ -74,19 +74,19 @@ def test_disagreement_is_one_minus_the_cosine() -> None:
 
 
 @pytest.fixture(scope="module")
-def healthy() -> HealthyFilms:
-    images = np.stack([PIXELS.prepare(film(SETTINGS, "normal", p, 0).image) for p in range(48)])
-    return HealthyFilms.of_images(images, ["normal"] * 48, PIXELS)
+def healthy() -> HealthyImages:
+    images = np.stack([PIXELS.prepare(phantom_image(SETTINGS, "normal", p, 0).image) for p in range(48)])
+    return HealthyImages.of_images(images, ["normal"] * 48, PIXELS)
 
 
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("autoencoder", {"loss": "l1", "field": "film"}),
-        ("autoencoder", {"loss": "ssim", "field": "film"}),
-        ("autoencoder", {"loss": "perceptual", "field": "film"}),
-        ("denoising_autoencoder", {"field": "film"}),
-        ("variational_autoencoder", {"field": "film"}),
+        ("autoencoder", {"loss": "l1", "field": "image"}),
+        ("autoencoder", {"loss": "ssim", "field": "image"}),
+        ("autoencoder", {"loss": "perceptual", "field": "image"}),
+        ("denoising_autoencoder", {"field": "image"}),
+        ("variational_autoencoder", {"field": "image"}),
         ("student_teacher", {"feature_options": {"width": 8}, "width": 16}),
     ],
 )
@@ -96,7 +96,7 @@ def test_a_planted_square_is_strange_where_it_is(name: str, options: dict[str, A
         small |= {"width": 8, "depth": 4}
     detector = build(name, PIXELS, small | options)
     detector.fit(healthy, 0)
-    fresh = np.stack([PIXELS.prepare(film(SETTINGS, "normal", p, 0).image) for p in range(48, 56)])
+    fresh = np.stack([PIXELS.prepare(phantom_image(SETTINGS, "normal", p, 0).image) for p in range(48, 56)])
     planted = fresh.copy()
     planted[:, 26:40, 12:26] = 255
     clear, struck = (detector.score(torch.from_numpy(PIXELS.normalize(x))[:, None]) for x in (fresh, planted))
@@ -107,13 +107,13 @@ def test_a_planted_square_is_strange_where_it_is(name: str, options: dict[str, A
 
 def test_the_lung_option_quiets_what_lies_outside(healthy) -> None:
     maps = {}
-    for field in ("film", "lung"):
+    for field in ("image", "lung"):
         detector = build(
             "autoencoder", PIXELS, {"epochs": 2, "width": 4, "field": field, "precision": "fp32"}
         )
         detector.fit(healthy, 0)
         maps[field] = detector.score(healthy.tensor([0, 1])).map.abs()
-    assert maps["lung"][:, :, :3].sum() < 0.2 * maps["film"][:, :, :3].sum()
+    assert maps["lung"][:, :, :3].sum() < 0.2 * maps["image"][:, :, :3].sum()
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_the_lung_option_quiets_what_lies_outside(healthy) -> None:
         ("autoencoder", {"loss": "l3"}, "loss 'l3' is not known"),
         ("autoencoder", {"latent": 0}, "latent is 0; choose 1 or more"),
         ("autoencoder", {"smooth": 4}, "smooth is 4; choose an odd number"),
-        ("autoencoder", {"field": "heart"}, "field 'heart' is not known; choose 'film' or 'lung'"),
+        ("autoencoder", {"field": "heart"}, "field 'heart' is not known; choose 'image' or 'lung'"),
         ("denoising_autoencoder", {"noise": 0.0}, "noise is 0"),
         ("variational_autoencoder", {"beta": -1.0}, "beta is -1"),
         ("student_teacher", {"epochs": 0}, "epochs 0, .* are too small"),

@@ -21,7 +21,7 @@ from hilum.evaluation.evaluate import evaluate, predicted_classes
 from hilum.files import digest, write_json, write_table
 from hilum.report import commands, figures, wording
 from hilum.report.build import build_report
-from hilum.report.pictures import film
+from hilum.report.pictures import picture_of
 from hilum.run import Run
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -34,12 +34,12 @@ PER_LABEL = 24
 def made_run(
     folder: Path,
     labels: tuple[str, ...] = ("normal", "bacteria", "virus"),
-    tasks: tuple[str, ...] = ("binary", "etiology"),
+    tasks: tuple[str, ...] = ("binary", "multiclass"),
     parts: tuple[str, ...] = ("train", "val"),
     odd: str = "",
     audited: bool = False,
 ) -> Run:
-    """A run folder as a study leaves it: drawn films, made-up probabilities; `odd` is put into names."""
+    """A run folder as a study leaves it: phantom images, made-up probabilities; `odd` is put into names."""
     images = folder.parent / f"{folder.name}-images"
     cases = drawn_cases(images, labels, parts, odd)
     table = cases.table
@@ -47,12 +47,12 @@ def made_run(
         "name": f"A study{odd}",
         "preset": "quick",
         "hilum": "0.1.0",
-        "argv": ["hilum", "study", f"films{odd}", "--preset", "quick", "--out", "runs/drawn"],
+        "argv": ["hilum", "study", f"images{odd}", "--preset", "quick", "--out", "runs/drawn"],
         "versions": {"numpy": "2.4.0"},
         "commit": "0123456789ab",
         "machine": {"system": "Linux x86_64", "cpu": f"A processor{odd}", "cores": 2, "gpu": None},
         "data": {
-            "given": f"films{odd}",
+            "given": f"images{odd}",
             "root": str(images),
             "source": "folder",
             "digest": cases.digest,
@@ -86,7 +86,7 @@ def division(odd: str) -> dict[str, Any]:
 
 
 def drawn_cases(images: Path, labels: tuple[str, ...], parts: tuple[str, ...], odd: str) -> Cases:
-    """Wide films, 40 rows and 60 columns: grey noise with a bright bar whose place depends on the label."""
+    """Wide images, 40 rows and 60 columns: grey noise with a bright bar whose place depends on the label."""
     images.mkdir(parents=True)
     rng = np.random.default_rng(0)
     rows = []
@@ -94,7 +94,7 @@ def drawn_cases(images: Path, labels: tuple[str, ...], parts: tuple[str, ...], o
         for number in range(PER_LABEL):
             image = rng.integers(40, 90, (40, 60), dtype=np.uint8)
             image[:, 10 + 15 * place : 18 + 15 * place] = 200
-            path = images / f"film-{place}-{number}.png"
+            path = images / f"image-{place}-{number}.png"
             assert cv2.imwrite(str(path), image)
             rows.append(
                 {
@@ -268,8 +268,8 @@ def test_the_sections_stand_in_order_and_only_those_that_exist(page: str) -> Non
         "minute",
         "data",
         "binary",
-        "etiology",
-        "trust",
+        "multiclass",
+        "reliability",
         "space",
         "anomaly",
         "explain",
@@ -282,7 +282,7 @@ def test_the_sections_stand_in_order_and_only_those_that_exist(page: str) -> Non
 # -- true to the run -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["binary", "etiology"])
+@pytest.mark.parametrize("name", ["binary", "multiclass"])
 def test_the_figures_are_those_of_metrics_json(run: Run, page: str, name: str) -> None:
     text = Reader(page).text
     for block in run.task(name).metrics().values():
@@ -296,8 +296,8 @@ def test_the_figures_are_those_of_metrics_json(run: Run, page: str, name: str) -
 
 
 def test_the_confusion_matrix_is_that_of_metrics_json(run: Run, page: str) -> None:
-    wanted = run.task("etiology").metrics()["val"]["confusion"]
-    section = page[page.index('<section id="etiology">') :]
+    wanted = run.task("multiclass").metrics()["val"]["confusion"]
+    section = page[page.index('<section id="multiclass">') :]
     matrix = section[section.index('class="confusion"') : section.index("</table>")]
     assert [int(cell) for cell in re.findall(r"<b>([\d,]+)</b>", matrix)] == [
         n for row in wanted for n in row
@@ -307,39 +307,41 @@ def test_the_confusion_matrix_is_that_of_metrics_json(run: Run, page: str) -> No
 
 
 def test_the_surest_mistakes_come_first(run: Run, page: str) -> None:
-    table = run.task("etiology").predictions()
+    table = run.task("multiclass").predictions()
     wrong = table[
         (table["split"] == "val") & (table["target"] != table["predicted"]) & (table["target"] == "virus")
     ]
     sure = [row[f"prob_{row['predicted']}"] for _, row in wrong.iterrows()]
     wanted = wrong.assign(sure=sure).sort_values("sure", ascending=False).head(5)["case_id"].tolist()
-    section = page[page.index('<section id="etiology">') :]
-    group = section[section.index("Labelled virus, called otherwise") :]
+    section = page[page.index('<section id="multiclass">') :]
+    group = section[section.index("Labelled virus, predicted otherwise") :]
     shown = re.findall(r'class="file">([^<]+)<', group[: group.index("<h3>")])
     assert len(wanted) > 1 and shown == wanted
 
 
 def test_validation_figures_are_called_optimistic(page: str) -> None:
     text = Reader(page).text
-    assert "The same films chose the epoch that was kept and the threshold" in text
+    assert "The same images chose the epoch that was kept and the threshold" in text
     assert "no validation figure stands beside a test figure" in text
     assert "took no part in any choice" not in text
 
 
 def test_test_figures_come_first_where_there_are_any(tmp_path: Path) -> None:
-    run = made_run(tmp_path / "tested", parts=("train", "val", "test"), tasks=("etiology",))
+    run = made_run(tmp_path / "tested", parts=("train", "val", "test"), tasks=("multiclass",))
     text = Reader(build_report(run).read_text(encoding="utf-8")).text
-    metrics = run.task("etiology").metrics()
+    metrics = run.task("multiclass").metrics()
     ours, val = (metrics[part]["accuracy"] for part in ("test", "val"))
-    assert "The test films took no part in any choice" in text and "a little too good" not in text
+    assert "The test images took no part in any choice" in text and "a little too good" not in text
     assert f"the model names {100 * ours['value']:.1f} % ({ours['k']}/{ours['n']}" in text
     assert text.index(f"({ours['k']}/{ours['n']}") < text.index(f"({val['k']}/{val['n']})")
     assert "83.5 % (521/624)" in text and "its text says 83.28 %" in text
-    assert "of another set, so a difference may come from the films" in text  # 24 films, not the official 624
+    assert (
+        "of another set, so a difference may come from the images" in text
+    )  # 24 images, not the official 624
 
 
-def test_drawn_films_are_not_compared_with_real_ones(tmp_path: Path) -> None:
-    run = made_run(tmp_path / "phantom", tasks=("etiology",))
+def test_drawn_images_are_not_compared_with_real_ones(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "phantom", tasks=("multiclass",))
     run.add_facts(data={**run.facts()["data"], "source": "phantom"})
     for name in run.tasks:
         card = run.task(name).card()
@@ -352,8 +354,8 @@ def test_drawn_films_are_not_compared_with_real_ones(tmp_path: Path) -> None:
 def test_a_leaky_split_is_named(tmp_path: Path, page: str) -> None:
     run = made_run(tmp_path / "leaky", tasks=("binary",), odd=" odd")
     text = Reader(build_report(run).read_text(encoding="utf-8")).text
-    assert "The split leaks: 3 patients have films on both sides" in text
-    assert "The split of “Healthy or sick” leaks" in text
+    assert "The split leaks: 3 patients have images on both sides" in text
+    assert "The split of “Normal vs pneumonia” leaks" in text
     assert "leaks:" not in Reader(page).text
 
 
@@ -373,8 +375,8 @@ def test_the_shortcuts_are_those_of_the_audit(run: Run, page: str) -> None:
 
 def test_the_counts_per_part_and_label(run: Run, page: str) -> None:
     section = page[page.index('<section id="data">') : page.index('<section id="binary">')]
-    table = section[section.index("How the films were divided") : section.index("</table>")]
-    counts = [int(cell) for cell in re.findall(rf"<td>(\d+){wording.SPACE}films", table)]
+    table = section[section.index("How the images were divided") : section.index("</table>")]
+    counts = [int(cell) for cell in re.findall(rf"<td>(\d+){wording.SPACE}images", table)]
     cases = run.cases().table
     wanted = [
         int(((cases["label"] == label) & (cases["split"] == part)).sum())
@@ -391,9 +393,9 @@ def test_a_task_that_was_not_trained_names_its_command(tmp_path: Path) -> None:
     page = build_report(made_run(tmp_path / "half", tasks=("binary",))).read_text(encoding="utf-8")
     reader = Reader(page)
     assert reader.faults == []
-    command = "hilum study films --preset quick --out runs/drawn --task etiology --resume"
+    command = "hilum study images --preset quick --out runs/drawn --task multiclass --resume"
     assert f"This task is not trained yet. This command makes it: {command}" in reader.text
-    assert "No audit was made of this data. This command makes one: hilum data audit films" in reader.text
+    assert "No audit was made of this data. This command makes one: hilum data audit images" in reader.text
 
 
 def test_a_task_that_the_labels_do_not_allow_leaves_no_trace(tmp_path: Path) -> None:
@@ -420,19 +422,19 @@ def test_figures_of_other_weights_are_refused(tmp_path: Path) -> None:
         build_report(run)
 
 
-def test_films_that_are_gone_leave_a_named_placeholder(tmp_path: Path) -> None:
+def test_images_that_are_gone_leave_a_named_placeholder(tmp_path: Path) -> None:
     run = made_run(tmp_path / "moved", tasks=("binary",))
     shutil.rmtree(tmp_path / "moved-images")
     reader = Reader(build_report(run).read_text(encoding="utf-8"))
     assert reader.faults == [] and reader.all("img") == []
     places = [one for one in reader.all("p") if one.get("class") == "unread"]
     assert len(places) > 10 and all(one["role"] == "img" and one["aria-label"] for one in places)
-    assert re.search(r"film-\d-\d+\.png The file can’t be read any more\.", reader.text)
+    assert re.search(r"image-\d-\d+\.png The file can’t be read any more\.", reader.text)
 
 
-def test_a_damaged_film_is_a_placeholder_too(tmp_path: Path) -> None:
+def test_a_damaged_image_is_a_placeholder_too(tmp_path: Path) -> None:
     (tmp_path / "torn.jpeg").write_bytes(b"\xff\xd8\xff\xe0 no more")
-    assert film(tmp_path / "torn.jpeg").source == ""
+    assert picture_of(tmp_path / "torn.jpeg").source == ""
 
 
 # -- safe, small, the same -----------------------------------------------------------------------------------
@@ -440,20 +442,20 @@ def test_a_damaged_film_is_a_placeholder_too(tmp_path: Path) -> None:
 
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
     odd = " <script>alert('x')</script> & \"q\" $x^2$"
-    sick = ("bac<b>teria</b>", '$\\frac{vi"rus&')
-    run = made_run(tmp_path / "hostile", labels=("normal", *sick), tasks=("etiology",), odd=odd)
+    abnormal = ("bac<b>teria</b>", '$\\frac{vi"rus&')
+    run = made_run(tmp_path / "hostile", labels=("normal", *abnormal), tasks=("multiclass",), odd=odd)
     page = build_report(run).read_text(encoding="utf-8")
     reader = Reader(page)
     assert reader.faults == []
     assert len(reader.all("script")) == 1 and "<script>alert" not in page  # the page's own
-    assert all(name in reader.text for name in sick)
+    assert all(name in reader.text for name in abnormal)
     assert "<script>alert('x')</script>" in reader.text
     ids = [attributes["id"] for _, attributes in reader.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
 
 
 def test_the_page_stays_small(page: str) -> None:
-    assert len(page) < 2_000_000  # the limit is 25 MB; drawn films are tiny
+    assert len(page) < 2_000_000  # the limit is 25 MB; phantom images are tiny
 
 
 def test_no_torch_is_needed_and_the_same_run_gives_the_same_bytes(run: Run, page: str) -> None:
@@ -468,14 +470,14 @@ def test_no_torch_is_needed_and_the_same_run_gives_the_same_bytes(run: Run, page
     assert run.report_file.read_text(encoding="utf-8") == page
 
 
-def test_films_keep_their_shape(tmp_path: Path) -> None:
+def test_images_keep_their_shape(tmp_path: Path) -> None:
     path = tmp_path / "wide.png"
     cv2.imwrite(str(path), np.full((300, 900), 90, np.uint8))
-    shrunk = film(path, longest=320)
+    shrunk = picture_of(path, longest=320)
     assert (shrunk.rows, shrunk.columns) == (107, 320)
     small = tmp_path / "small.png"
     cv2.imwrite(str(small), np.full((20, 10), 90, np.uint8))
-    assert (film(small).rows, film(small).columns) == (20, 10)
+    assert (picture_of(small).rows, picture_of(small).columns) == (20, 10)
 
 
 def test_drawing_leaves_matplotlib_as_it_was() -> None:
@@ -499,13 +501,13 @@ def test_classes_have_fixed_colours_and_different_markers() -> None:
     [
         (["hilum", "study", "a b", "--out=runs/x"], "hilum study 'a b' --out=runs/x --task binary --resume"),
         (
-            ["hilum", "train", "d", "--task", "etiology", "--out", "o", "--resume"],
+            ["hilum", "train", "d", "--task", "multiclass", "--out", "o", "--resume"],
             "hilum train d --out o --resume --task binary",
         ),
-        ([], "hilum study films --out {run} --task binary --resume"),
-        (["python", "mine.py"], "hilum study films --out {run} --task binary --resume"),
+        ([], "hilum study images --out {run} --task binary --resume"),
+        (["python", "mine.py"], "hilum study images --out {run} --task binary --resume"),
     ],
 )
 def test_the_command_that_adds_a_task(tmp_path: Path, argv: list[str], wanted: str) -> None:
-    run = Run.create(tmp_path / "r", {"argv": argv, "data": {"given": "films"}}, {})
+    run = Run.create(tmp_path / "r", {"argv": argv, "data": {"given": "images"}}, {})
     assert commands.train_task(run, "binary") == wanted.format(run=run.path.as_posix())

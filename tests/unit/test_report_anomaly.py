@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from hilum.anomaly.config import AnomalyConfig
 from hilum.anomaly.stage import detect
 from hilum.errors import RunError
 from hilum.evaluation.published_anomaly import PUBLISHED
@@ -17,9 +18,9 @@ from hilum.report.build import build_report
 from hilum.report.detectors import named, strangeness, summary
 from hilum.report.sections.anomaly import anomaly
 from hilum.report.sections.anomaly_maps import triptychs
-from hilum.report.strangeness import SIDE, Scale, film_picture, map_picture, scale_of, score_panels
+from hilum.report.strangeness import SIDE, Scale, image_picture, map_picture, scale_of, score_panels
 from hilum.run import Run
-from hilum.training.recipe import AnomalyChoice, PixelChoice, SplitChoice
+from hilum.training.config import PixelConfig, SplitConfig
 
 from .test_report_space import made_run
 
@@ -32,14 +33,14 @@ ROWS = {
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     made = made_run(tmp_path_factory.mktemp("report") / "run")
-    choice = AnomalyChoice(
+    config = AnomalyConfig(
         detectors=ROWS,
-        pixels=PixelChoice(size=(24, 32)),
-        split=SplitChoice(scheme="official"),
+        pixels=PixelConfig(size=(24, 32)),
+        split=SplitConfig(scheme="official"),
         false_alarm_rate=0.4,
-        odd_films=2,
+        ood_images=2,
     )
-    detect(made.anomaly, made.cases(), choice, replicates=20)
+    detect(made.anomaly, made.cases(), config, replicates=20)
     return made
 
 
@@ -52,7 +53,7 @@ def part(page: str, name: str = "anomaly") -> str:
     return page[page.index(f'<section id="{name}">') :].partition("</section>")[0]
 
 
-def test_the_board_holds_the_figures_of_the_stage(run: Run, page: str) -> None:
+def test_the_leaderboard_holds_the_figures_of_the_stage(run: Run, page: str) -> None:
     section = part(page)
     figures = run.anomaly.figures()
     for one in figures["detectors"].values():
@@ -65,7 +66,7 @@ def test_the_board_holds_the_figures_of_the_stage(run: Run, page: str) -> None:
         assert one.name in section
     assert "may not be compared" in section
     assert "reads these labels" in section
-    assert section.index("The board: test films") < section.index("The board: held-back films")
+    assert section.index("The leaderboard: test images") < section.index("The leaderboard: held-back images")
 
 
 def test_one_sentence_stands_in_section_two(run: Run, page: str) -> None:
@@ -81,7 +82,7 @@ def test_the_map_of_cases_can_be_coloured_by_strangeness(run: Run, page: str) ->
     shown = json.loads(data[1].replace("\\u003c", "<"))
     strange = strangeness(run)
     assert strange is not None
-    for case, value in zip(shown["films"]["case"], shown["scores"]["strangeness"]["values"], strict=True):
+    for case, value in zip(shown["images"]["case"], shown["scores"]["strangeness"]["values"], strict=True):
         assert value == pytest.approx(strange[case], abs=1e-3)
     assert '<option value="strangeness">' in page
 
@@ -99,14 +100,14 @@ def test_a_detector_below_a_single_number_is_said_so(run: Run) -> None:
         write_json(run.anomaly.figures_file, changed)
         section = anomaly(run)
         assert section is not None
-        assert "A single number does better on these films than every detector: file size" in str(
+        assert "A single number does better on these images than every detector: file size" in str(
             section.values["warnings"]
         )
     finally:
         write_json(run.anomaly.figures_file, before)
 
 
-def test_a_run_without_a_board_says_how_to_make_one(tmp_path: Path) -> None:
+def test_a_run_without_a_leaderboard_says_how_to_make_one(tmp_path: Path) -> None:
     bare = made_run(tmp_path / "bare", embedded=False)
     section = anomaly(bare)
     assert section is not None and section.template == "missing.html"
@@ -131,12 +132,12 @@ def test_triptychs_show_the_extremes_on_one_scale(run: Run) -> None:
     shown = triptychs(examples, "patch_gaussian", labels, scores)
     assert shown is not None
     titles = [group["title"] for group in shown["groups"]]
-    assert titles == ["strangest healthy", "least strange sick"]
+    assert titles == ["strangest healthy", "least strange abnormal"]
     held = scores[scores["role"] == "measure"]
     healthy = held[held["label"] == "normal"].sort_values("patch_gaussian")
-    sick = held[held["label"] != "normal"].sort_values("patch_gaussian")
-    assert shown["groups"][0]["films"][0]["case"] == healthy["case_id"].iloc[-1]
-    assert shown["groups"][1]["films"][0]["case"] == sick["case_id"].iloc[0]
+    abnormal = held[held["label"] != "normal"].sort_values("patch_gaussian")
+    assert shown["groups"][0]["images"][0]["case"] == healthy["case_id"].iloc[-1]
+    assert shown["groups"][1]["images"][0]["case"] == abnormal["case_id"].iloc[0]
     scale = scale_of(examples["patch_gaussian/map"])
     assert (shown["low"], shown["high"]) == (f"{scale.low:.3g}", f"{scale.high:.3g}")
 
@@ -158,9 +159,9 @@ def test_a_map_keeps_its_shape_and_brightness_follows_the_value() -> None:
 
 
 def test_a_known_lesion_is_outlined() -> None:
-    film, lesion = np.full((20, 20), 100, np.uint8), np.zeros((20, 20), bool)
+    image, lesion = np.full((20, 20), 100, np.uint8), np.zeros((20, 20), bool)
     lesion[5:15, 5:15] = True
-    plain, drawn = (picture(film_picture("a", film, one).source).astype(int) for one in (None, lesion))
+    plain, drawn = (picture(image_picture("a", image, one).source).astype(int) for one in (None, lesion))
     changed = np.abs(plain - drawn).max(axis=2) > 40
     assert changed[48:53].any() and not changed[90:110, 90:110].any()
 
@@ -171,6 +172,6 @@ def test_the_histogram_says_what_it_shows() -> None:
             {"normal": np.arange(10.0), "virus": np.arange(10.0) + 5}, ["normal", "virus"], 8.5, "10 %", "x"
         )
     )
-    assert "normal, 10 films: 10 % above" in drawing
-    assert "virus, 10 films: 60 % above" in drawing
+    assert "normal, 10 images: 10 % above" in drawing
+    assert "virus, 10 images: 60 % above" in drawing
     assert 'aria-label="Scores by label; medians: normal 4.5, virus 9.5; threshold 8.5"' in drawing

@@ -33,25 +33,25 @@ def explained_run(folder: Path, odd: str = "", leave: tuple[str, ...] = ()) -> R
 
 
 def write_explanations(run: Run, odd: str, leave: tuple[str, ...]) -> None:
-    folder = run.task("etiology").attributions
-    table = run.task("etiology").predictions()
+    folder = run.task("multiclass").attributions
+    table = run.task("multiclass").predictions()
     held = table[table["split"] == "test"]
-    films = [film_row(held, label) for label in LABELS]
+    images = [image_row(held, label) for label in LABELS]
     wrong = held[held["target"] != held["predicted"]].iloc[0]
-    films.append({**facts_of(wrong), "role": "mistake"})
+    images.append({**facts_of(wrong), "role": "mistake"})
     figures: dict[str, Any] = {
         "format": 1,
         "weights_digest": DIGEST,
-        "task": "etiology",
+        "task": "multiclass",
         "classes": list(LABELS),
         "source": "folder",
         "pixels": {"size": list(SIZE), "fit": "pad", "mean": 0.4, "sd": 0.2},
         "choices": {},
-        "films": films,
-        "occlusion": occlusion(folder, films[:3]),
-        "maps": maps(folder, films),
+        "images": images,
+        "occlusion": occlusion(folder, images[:3]),
+        "maps": maps(folder, images),
         "maximal": maximal(folder, table),
-        "synthesis": synthesis(folder, films[0]["case_id"]),
+        "synthesis": synthesis(folder, images[0]["case_id"]),
         "failures": [{"what": f"DeepLIFT{odd}", "why": "it has no rule for GELU"}],
         "seconds": {},
     }
@@ -60,7 +60,7 @@ def write_explanations(run: Run, odd: str, leave: tuple[str, ...]) -> None:
     write_json(folder.figures_file, figures)
 
 
-def film_row(held: Any, label: str) -> dict[str, Any]:
+def image_row(held: Any, label: str) -> dict[str, Any]:
     right = held[(held["label"] == label) & (held["predicted"] == label)].iloc[0]
     return {**facts_of(right), "role": "example"}
 
@@ -71,10 +71,10 @@ def facts_of(row: Any) -> dict[str, Any]:
     return {**kept, "asked": row["predicted"], "probabilities": shares}
 
 
-def occlusion(folder: Any, films: list[dict[str, Any]]) -> dict[str, Any]:
-    """The second film loses nearly all of its probability at one position, the others next to nothing."""
+def occlusion(folder: Any, images: list[dict[str, Any]]) -> dict[str, Any]:
+    """The second image loses nearly all of its probability at one position, the others next to nothing."""
     known = {}
-    for number, row in enumerate(films):
+    for number, row in enumerate(images):
         values = np.full((5, 5), 0.8, np.float32)
         values[1, 3] = 0.0625 if number == 1 else 0.78
         facts = {"mask": 12, "stride": 5, "fill": "zero", "precision": "fp32", "target": row["asked"]}
@@ -89,13 +89,13 @@ def occlusion(folder: Any, films: list[dict[str, Any]]) -> dict[str, Any]:
     return known
 
 
-def maps(folder: Any, films: list[dict[str, Any]]) -> dict[str, Any]:
-    """Grad-CAM of every film, others of the examples; the largest magnitude of saliency is -4 in film 2."""
+def maps(folder: Any, images: list[dict[str, Any]]) -> dict[str, Any]:
+    """Grad-CAM of every image, others of the examples; the largest magnitude of saliency is -4 in image 2."""
     done: dict[str, Any] = {}
     for name, title in TITLES.items():
         block: dict[str, Any] = {"title": title, "source": f"{title}, 1999", "signed": name != "grad_cam"}
-        block["films"] = {}
-        for number, row in enumerate(films):
+        block["images"] = {}
+        for number, row in enumerate(images):
             if row["role"] == "mistake" and name != "grad_cam":
                 continue
             values = np.zeros(SIZE, np.float32)
@@ -103,13 +103,13 @@ def maps(folder: Any, films: list[dict[str, Any]]) -> dict[str, Any]:
             values = np.abs(values) if name == "grad_cam" else values
             facts = {"target": row["asked"], "weights_digest": DIGEST, "title": title}
             folder.write_arrays(folder.map_file(name, row["case_id"]), {"map": values}, facts)
-            block["films"][row["case_id"]] = {"lowest": float(values.min()), "highest": float(values.max())}
+            block["images"][row["case_id"]] = {"lowest": float(values.min()), "highest": float(values.max())}
         done[name] = block
     return done
 
 
 def maximal(folder: Any, table: Any) -> dict[str, Any]:
-    """Two filters of eight on three films; one place has no film, one unit sees padding, filter 5 is dead."""
+    """Two filters of eight on three images; one place has no image, one unit sees padding, filter 5 is dead."""
     cases = table["case_id"].to_numpy(str)[:6].reshape(2, 3).copy()
     cases[1, 2] = ""
     box = np.tile([4, 6, 20, 22], (2, 3, 1))
@@ -117,7 +117,7 @@ def maximal(folder: Any, table: Any) -> dict[str, Any]:
     padding[0, 1] = True
     arrays = {"filters": np.array([3, 6]), "case_id": cases, "box": box, "sees_padding": padding}
     arrays["activation"] = np.array([[9.5, 8.5, 7.5], [3.25, 2.25, np.nan]], np.float32)
-    facts = {"layer": "features.7", "of": 8, "dead": [5], "films": len(table), "maps": [8, 8]}
+    facts = {"layer": "features.7", "of": 8, "dead": [5], "images": len(table), "maps": [8, 8]}
     facts |= {"padded": 1, "shown": 5, "filters": [3, 6], "weights_digest": DIGEST}
     folder.write_arrays(folder.maximal_file, arrays, facts)
     return facts
@@ -163,12 +163,12 @@ def section_of(page: str) -> str:
 
 
 def test_the_lead_says_what_a_covered_square_costs(run: Run) -> None:
-    that = explained(run, "etiology")
+    that = explained(run, "multiclass")
     assert that is not None
     said = lead(that).replace("\u00a0", " ")
-    # 12 x 12 of 32 x 32 px are 14 %; one of three films falls below half
-    assert said.startswith("Covering one square of 14 % of the film more than halves")
-    assert "in 1 of 3 films" in said and "falls from 0.800 to 0.062" in said
+    # 12 x 12 of 32 x 32 px are 14 %; one of three images falls below half
+    assert said.startswith("Covering one square of 14 % of the image more than halves")
+    assert "in 1 of 3 images" in said and "falls from 0.800 to 0.062" in said
 
 
 def test_lead_stands_in_the_first_minute(page: str) -> None:
@@ -177,9 +177,9 @@ def test_lead_stands_in_the_first_minute(page: str) -> None:
 
 
 def test_one_scale_per_method_is_printed(run: Run, page: str) -> None:
-    that = explained(run, "etiology")
+    that = explained(run, "multiclass")
     assert that is not None
-    assert that.scale("saliency") == pytest.approx(4.0, rel=0.02)  # of all films, not of each
+    assert that.scale("saliency") == pytest.approx(4.0, rel=0.02)  # of all images, not of each
     assert that.scale("grad_cam") == pytest.approx(1.0)
     assert that.scale("occlusion") == pytest.approx(0.8 - 0.0625)
     words = section_of(page)
@@ -190,11 +190,11 @@ def test_one_scale_per_method_is_printed(run: Run, page: str) -> None:
 
 def test_a_small_loss_never_gets_the_full_colour(tmp_path: Path) -> None:
     run = explained_run(tmp_path / "run")
-    folder = run.task("etiology").attributions
+    folder = run.task("multiclass").attributions
     for path in folder.map_file("occlusion_probability", "x").parent.glob("*.npz"):
         arrays, facts = folder.read_arrays(path, DIGEST)
         folder.write_arrays(path, {"map": np.maximum(arrays["map"], 0.79)}, facts)
-    that = explained(run, "etiology")
+    that = explained(run, "multiclass")
     assert that is not None and that.scale("occlusion") == 0.1
 
 
@@ -208,20 +208,20 @@ def test_range_and_what_occlusion_says(page: str) -> None:
 
 def test_the_raw_map_tells_mask_steps_positions_and_inversion(page: str) -> None:
     words = section_of(page)
-    assert "A black square of 12 × 12 px moves over the film in steps of 5 px" in words
+    assert "A black square of 12 × 12 px moves over the image in steps of 5 px" in words
     assert "5 × 5 = 25 positions" in words
-    assert "P(normal), P(bacteria) and P(virus)" in words and "1 − P(sick), which is P(normal)" in words
+    assert "P(normal), P(bacteria) and P(virus)" in words and "1 − P(abnormal), which is P(normal)" in words
 
 
-def test_filters_name_their_films_borders_and_the_dead(page: str) -> None:
+def test_filters_name_their_images_borders_and_the_dead(page: str) -> None:
     words = section_of(page)
     for number in (3, 6):
         assert f"<b>Filter {number}</b>" in words
     assert words.count("receptive field of filter 3") == 3 and words.count("receptive field of filter 6") == 2
-    assert "about 25 % of the film" in words  # 16 x 16 of 32 x 32
+    assert "about 25 % of the image" in words  # 16 x 16 of 32 x 32
     assert words.count('<span class="small">border</span>') == 1
     assert "1 of 5 strongest units" in words
-    assert "1 of 8 filters never fires or answer every film alike (dead): 5." in words
+    assert "1 of 8 filters never fires or answer every image alike (dead): 5." in words
     assert "9.50" in words and "3.25" in words
     assert "N normal, B bacteria and V virus" in words
 
@@ -238,11 +238,11 @@ def test_a_part_that_failed_is_said(page: str) -> None:
 
 
 def test_mistakes_have_their_map_beside_them(page: str) -> None:
-    gallery = re.search(r'<section id="etiology">(.*?)</section>', page, re.DOTALL)
+    gallery = re.search(r'<section id="multiclass">(.*?)</section>', page, re.DOTALL)
     assert gallery
     assert gallery[1].count('<div class="heat">') == 1
     assert "Grad-CAM: evidence for" in gallery[1]
-    assert "(Grad-CAM, orange; full colour stands for 1 in every film)" in gallery[1]
+    assert "(Grad-CAM, orange; full colour stands for 1 in every image)" in gallery[1]
 
 
 # -- what may be missing or odd ------------------------------------------------------------------------------
@@ -261,10 +261,10 @@ def test_nothing_explained_yet_names_the_command(tmp_path: Path) -> None:
     assert section.values["command"].startswith("hilum explain ")
 
 
-def test_lost_maps_and_films_leave_the_rest(tmp_path: Path) -> None:
+def test_lost_maps_and_images_leave_the_rest(tmp_path: Path) -> None:
     run = explained_run(tmp_path / "run")
-    folder = run.task("etiology").attributions
-    case = folder.figures()["films"][0]["case_id"]
+    folder = run.task("multiclass").attributions
+    case = folder.figures()["images"][0]["case_id"]
     folder.map_file("saliency", case).unlink()
     folder.maximal_file.unlink()
     path = Path(run.cases().table.set_index("case_id")["path"][case])
@@ -275,7 +275,7 @@ def test_lost_maps_and_films_leave_the_rest(tmp_path: Path) -> None:
 
 def test_other_weights_are_refused(tmp_path: Path) -> None:
     run = explained_run(tmp_path / "run")
-    file = run.task("etiology").attributions.figures_file
+    file = run.task("multiclass").attributions.figures_file
     file.write_text(json.dumps({**json.loads(file.read_text()), "weights_digest": "other"}))
     with pytest.raises(RunError, match=r"other weights .* hilum explain"):
         explain(run)
@@ -283,8 +283,8 @@ def test_other_weights_are_refused(tmp_path: Path) -> None:
 
 def test_a_map_of_other_weights_is_refused(tmp_path: Path) -> None:
     run = explained_run(tmp_path / "run")
-    folder = run.task("etiology").attributions
-    case = folder.figures()["films"][0]["case_id"]
+    folder = run.task("multiclass").attributions
+    case = folder.figures()["images"][0]["case_id"]
     path = folder.map_file("saliency", case)
     arrays, facts = folder.read_arrays(path, DIGEST)
     folder.write_arrays(path, arrays, {**facts, "weights_digest": "other"})
@@ -339,7 +339,7 @@ def test_words_of_belief() -> None:
     assert "not enough" in matters({**GOOD, "insertion": 0.6}, CHANCE)
     assert "takes little away" in matters({**GOOD, "deletion": 0.5}, CHANCE)
     assert matters(CHANCE, CHANCE).endswith("don’t rely on it.")
-    assert "draws the film, not the network" in depends(0.5) and "trained weights" in depends(0.49)
+    assert "draws the image, not the network" in depends(0.5) and "trained weights" in depends(0.49)
     assert steady(0.8).startswith("It stays") and "large areas only" in steady(0.49)
     assert steady(0.6) == "A little noise changes it somewhat."
     assert depends(float("nan")) == steady(None) == ""
@@ -348,48 +348,53 @@ def test_words_of_belief() -> None:
 def believed_run(folder: Path) -> Run:
     """The explained run with figures of every further part."""
     run = explained_run(folder)
-    file = run.task("etiology").attributions.figures_file
+    file = run.task("multiclass").attributions.figures_file
     figures = json.loads(file.read_text())
-    case = figures["films"][0]["case_id"]
+    case = figures["images"][0]["case_id"]
     rows = [
         {"name": "grad_cam", "title": "Grad-CAM", **GOOD, "randomised": 0.1, "noise": 0.95},
         {"name": "saliency", "title": "Saliency", **CHANCE, "randomised": 0.9, "noise": 0.3},
         {"name": "random", "title": "Random numbers", "kind": "baseline", **CHANCE},
     ]
-    rows[0]["films"] = {case: {"deletion": 0.05, "insertion": 0.99}}
+    rows[0]["images"] = {case: {"deletion": 0.05, "insertion": 0.99}}
     same = {"names": ["Grad-CAM", "Saliency"], "values": [[1.0, 0.25], [0.25, 1.0]]}
-    figures["faithfulness"] = {"films": 6, "rows": rows, "agreement": same}
+    figures["faithfulness"] = {"images": 6, "rows": rows, "agreement": same}
     pointing = {"value": 0.95, "k": 19, "n": 20}
     truth = [{"name": "grad_cam", "title": "Grad-CAM", "pointing": pointing, "energy": 0.5, "iou": 0.25}]
     truth += [{"name": "random", "title": "Random numbers", "kind": "baseline", "pointing": 0.1}]
-    figures["truth"] = {"films": 20, "rows": truth}
+    figures["truth"] = {"images": 20, "rows": truth}
     inside = [{"name": "grad_cam", "title": "Grad-CAM", "share": {"value": 0.6, "low": 0.5, "high": 0.7}}]
-    figures["lungs"] = {"films": 6, "rows": inside, "area": 0.31, "error": "The lungs were found with error."}
+    figures["lungs"] = {
+        "images": 6,
+        "rows": inside,
+        "area": 0.31,
+        "error": "The lungs were found with error.",
+    }
     lost = [{"filter": 4, "loss": 0.25, "classes": {"normal": -0.1, "bacteria": -0.4, "virus": 0.02}}]
-    figures["ablation"] = {"whole": {"loss": 1.5}, "films": 9, "of": 8, "layer": "features.7", "rows": lost}
+    figures["ablation"] = {"whole": {"loss": 1.5}, "images": 9, "of": 8, "layer": "features.7", "rows": lost}
     layers = [{"layer": "features.0", "accuracy": 0.5}, {"layer": "pool", "accuracy": {"value": 0.75}}]
     figures["probes"] = {"rows": layers, "head": 0.8, "fitted": 40, "measured": 20}
     raised = {"normal": {"value": 0.125, "matters": False}, "virus": {"value": 1.0, "matters": True}}
-    notion = {"title": "large heart", "accuracy": 0.9, "classes": raised}
-    figures["concepts"] = {"layer": "features.7", "films": 30, "rows": [notion]}
+    concept = {"title": "large heart", "accuracy": 0.9, "classes": raised}
+    figures["concepts"] = {"layer": "features.7", "images": 30, "rows": [concept]}
     write_json(file, figures)
     return run
 
 
 def test_each_part_of_belief_is_printed(tmp_path: Path) -> None:
     words = printed(believed_run(tmp_path / "run"))
-    assert "deletion 0.05, insertion 0.99, random weights 0.10, noise 0.95" in words  # of this very film
+    assert "deletion 0.05, insertion 0.99, random weights 0.10, noise 0.95" in words  # of this very image
     assert "What it marks matters no more than random spots: don’t rely on it." in words
-    assert "Measured on 6 films of the test split" in words
+    assert "Measured on 6 images of the test split" in words
     assert '<tr class="strong"><th scope="row">Random numbers</th>' in words
     assert "0.25" in words and "Do the methods agree" in words
     assert "The best, Grad-CAM, points into the lesion in 95.0 %" in words and "(19/20)" in words
-    assert "The lungs fill 31.0 % of the film" in words and "50.0 to 70.0 %" in words
+    assert "The lungs fill 31.0 % of the image" in words and "50.0 to 70.0 %" in words
     assert "The lungs were found with error." in words
     assert "The costliest is filter 4: without it the loss changes by +0.25" in words
-    assert "falls most for films labelled bacteria" in words and "−0.4" in words
-    assert "names 75.0 % of the films correctly from layer “pool”, from the first layer 50.0 %" in words
-    assert "Fitted on 40 training films, measured on 20 held-out films" in words
+    assert "falls most for images labelled bacteria" in words and "−0.4" in words
+    assert "names 75.0 % of the images correctly from layer “pool”, from the first layer 50.0 %" in words
+    assert "Fitted on 40 training images, measured on 20 held-out images" in words
     assert "Without the whole layer the loss changes by +1.5" in words
     row = re.search(r"large heart</th><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td>", words)
     assert row and row.groups() == ("90 %", "12 %", "–", "100 % *")

@@ -31,7 +31,7 @@ WAYS = {"head": "the network's own head", "knn": "kNN, k = 7", "knn_seed": "kNN 
 
 
 def made_run(folder: Path, odd: str = "", embedded: bool = True) -> Run:
-    """Three labels of twelve drawn films; neighbours and a map whose places are planted by label."""
+    """Three labels of twelve phantom images; neighbours and a map whose places are planted by label."""
     images = folder.parent / f"{folder.name}-images"
     images.mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -57,7 +57,7 @@ def made_run(folder: Path, odd: str = "", embedded: bool = True) -> Run:
     facts = {"name": "drawn", "argv": [], "data": {"root": str(images), "source": "folder"}}
     run = Run.create(folder, facts, {"tasks": {}})
     cases.write(run.cases_file)
-    run.write_split({"etiology": cases.table.set_index("case_id")["split"]})
+    run.write_split({"multiclass": cases.table.set_index("case_id")["split"]})
     table = write_task(run, cases)
     if embedded:
         write_embeddings(run, table)
@@ -66,8 +66,8 @@ def made_run(folder: Path, odd: str = "", embedded: bool = True) -> Run:
 
 
 def write_task(run: Run, cases: Cases) -> pd.DataFrame:
-    """Predictions that are right but for the first film of each label and split."""
-    folder = run.task("etiology")
+    """Predictions that are right but for the first image of each label and split."""
+    folder = run.task("multiclass")
     table = cases.table[["case_id", "patient", "split", "label"]].copy()
     table["target"] = table["label"]
     first = ~table.duplicated(["label", "split"])
@@ -84,7 +84,7 @@ def write_task(run: Run, cases: Cases) -> pd.DataFrame:
         folder.card_file,
         {
             "format": 1,
-            "task": "etiology",
+            "task": "multiclass",
             "classes": list(LABELS),
             "architecture": {"name": "vgg", "options": {}},
             "pixels": {"size": [32, 32], "fit": "pad", "mean": 0.4, "sd": 0.2},
@@ -103,7 +103,7 @@ def block(table: pd.DataFrame, part: str) -> dict[str, Any]:
 
 def write_embeddings(run: Run, table: pd.DataFrame) -> None:
     """The stage's files: see docs/files.md."""
-    folder = run.task("etiology").embeddings
+    folder = run.task("multiclass").embeddings
     place = table["label"].map({name: float(number) for number, name in enumerate(LABELS)})
     shift = np.arange(len(table)) / 100
     projection = table[["case_id", "split"]].assign(
@@ -141,7 +141,7 @@ def write_embeddings(run: Run, table: pd.DataFrame) -> None:
         {
             "format": 1,
             "weights_digest": "abc",
-            "task": "etiology",
+            "task": "multiclass",
             "classes": list(LABELS),
             "layer": "pool",
             "dimensions": 512,
@@ -196,11 +196,11 @@ def script(page: str) -> dict[str, Any]:
 
 def test_the_first_sentence_and_the_table_are_those_of_the_stage(run: Run, page: str) -> None:
     text = words(page)
-    accuracy = run.task("etiology").embeddings.figures()["table"][1]["test"]["accuracy"]
+    accuracy = run.task("multiclass").embeddings.figures()["table"][1]["test"]["accuracy"]
     share = f"{100 * accuracy['value']:.1f} %"
-    assert f"By vote, the 7 most alike training films name {share} ({accuracy['k']}/{accuracy['n']};" in text
+    assert f"By vote, the 7 most alike training images name {share} ({accuracy['k']}/{accuracy['n']};" in text
     assert "as many as the network’s own head" in text
-    assert text.count(f"({accuracy['k']}/{accuracy['n']})") >= 3  # a row per way to name a film
+    assert text.count(f"({accuracy['k']}/{accuracy['n']})") >= 3  # a row per way to name an image
     assert "Linear" not in text and "kNN as the seed report" in text
 
 
@@ -213,10 +213,10 @@ def test_the_seed_report_stands_beside_with_its_counts(page: str) -> None:
     assert cells == [97, 55, 82, 3, 226, 13, 1, 33, 114]
 
 
-def test_drawn_films_are_not_compared_with_the_seed_report(tmp_path: Path) -> None:
+def test_drawn_images_are_not_compared_with_the_seed_report(tmp_path: Path) -> None:
     run = made_run(tmp_path / "phantom")
-    card = run.task("etiology").card()
-    write_json(run.task("etiology").card_file, {**card, "data": {"source": "phantom"}})
+    card = run.task("multiclass").card()
+    write_json(run.task("multiclass").card_file, {**card, "data": {"source": "phantom"}})
     section = space(run)
     assert section is not None
     said = section.values  # noqa: PD011, this is no table
@@ -227,8 +227,8 @@ def test_drawn_films_are_not_compared_with_the_seed_report(tmp_path: Path) -> No
 def test_a_baseline_that_does_as_well_is_said(tmp_path: Path, page: str) -> None:
     assert "Without any training" not in words(page)
     run = made_run(tmp_path / "baseline")
-    file = run.task("etiology").embeddings.figures_file
-    figures = run.task("etiology").embeddings.figures()
+    file = run.task("multiclass").embeddings.figures_file
+    figures = run.task("multiclass").embeddings.figures()
     hog = {**figures["table"][1], "name": "hog", "title": "HOG"}
     write_json(file, {**figures, "table": [*figures["table"], hog]})
     section = space(run)
@@ -240,27 +240,29 @@ def test_a_baseline_that_does_as_well_is_said(tmp_path: Path, page: str) -> None
 def test_the_map_s_honesty_is_said(page: str) -> None:
     text = words(page)
     assert "On this one (t-SNE) trustworthiness is 0.910" in text
-    assert "name 71.0 % of the test films correctly where neighbours in the full space name 81.0 %" in text
-    assert "keeps 62 % of each film’s ten nearest" in text
+    assert "name 71.0 % of the test images correctly where neighbours in the full space name 81.0 %" in text
+    assert "keeps 62 % of each image’s ten nearest" in text
 
 
-def test_every_film_is_on_the_map_with_its_neighbours(run: Run, page: str) -> None:
+def test_every_image_is_on_the_map_with_its_neighbours(run: Run, page: str) -> None:
     data = script(page)
-    predictions = run.task("etiology").predictions().set_index("case_id")
-    films = data["films"]
-    assert sorted(films["case"]) == sorted(predictions.index)
-    assert films["called"] == predictions["predicted"].reindex(films["case"]).tolist()
+    predictions = run.task("multiclass").predictions().set_index("case_id")
+    images = data["images"]
+    assert sorted(images["case"]) == sorted(predictions.index)
+    assert images["called"] == predictions["predicted"].reindex(images["case"]).tolist()
     assert list(data["maps"]) == ["t-SNE", "PCA"]
-    wanted = run.task("etiology").embeddings.neighbors().sort_values(["case_id", "rank"])
-    for row, case in enumerate(films["case"]):
+    wanted = run.task("multiclass").embeddings.neighbors().sort_values(["case_id", "rank"])
+    for row, case in enumerate(images["case"]):
         mine = wanted[wanted["case_id"] == case]
-        assert [films["case"][other] for other in data["neighbors"]["rows"][row]] == mine["neighbor"].tolist()
+        assert [images["case"][other] for other in data["neighbors"]["rows"][row]] == mine[
+            "neighbor"
+        ].tolist()
         assert data["neighbors"]["distances"][row] == pytest.approx(mine["distance"], rel=1e-3)
     first = data["first"]
-    assert films["split"][first] != "train" and films["target"][first] != films["called"][first]
+    assert images["split"][first] != "train" and images["target"][first] != images["called"][first]
 
 
-def test_a_tile_shows_the_film_that_it_is_said_to_show(run: Run) -> None:
+def test_a_tile_shows_the_image_that_it_is_said_to_show(run: Run) -> None:
     cases = run.cases()
     pictures = sprites(cases)
     data = base64.b64decode(pictures.sheets[0].split(",")[1])
@@ -270,7 +272,7 @@ def test_a_tile_shows_the_film_that_it_is_said_to_show(run: Run) -> None:
     for case, label in zip(cases.table["case_id"], cases.table["label"], strict=True):
         row, column = divmod(pictures.tile_of[case], COLUMNS)
         tile = whole[row * size : (row + 1) * size, column * size : (column + 1) * size].astype(float)
-        assert tile[: size // 5].max() < 20  # a wide film keeps its shape: black above
+        assert tile[: size // 5].max() < 20  # a wide image keeps its shape: black above
         inside = tile[size // 2 - 10 : size // 2 + 10]
         bright = float(inside.mean(axis=0).argmax()) / size * 60
         assert abs(bright - (14 + 15 * LABELS.index(label))) < 6
@@ -290,11 +292,11 @@ def test_reasons_are_said_and_pairs_are_shown(page: str) -> None:
         "a model that never saw this patient gives bacteria 2 %; 14 % of its neighbours are bacteria" in text
     )
     assert "probability of bacteria: 30 %" in text
-    assert "1 look like one film twice, and 1 of them were not found by the audit of pixels" in text
+    assert "1 look like one image twice, and 1 of them were not found by the audit of pixels" in text
     assert "distance 0.00100; two patients; one label; training" in text
 
 
-def test_few_films_of_a_large_set_are_drawn_held_out_ones_first() -> None:
+def test_few_images_of_a_large_set_are_drawn_held_out_ones_first() -> None:
     table = pd.DataFrame({"split": ["train"] * 90 + ["val"] * 6 + ["test"] * 4})
     some = drawn(table, most=30)
     assert len(some) == 30 and some["split"].value_counts().to_dict() == {"train": 20, "val": 6, "test": 4}
@@ -302,19 +304,21 @@ def test_few_films_of_a_large_set_are_drawn_held_out_ones_first() -> None:
 
 
 def test_neighbours_and_places_that_are_missing_are_left_out() -> None:
-    films = pd.DataFrame({"case_id": ["a", "b"], "patient": ["p", "q"], "split": ["train", "val"]})
-    films = films.assign(label="normal", target="normal", predicted="normal", prob_normal=0.9, prob_sick=0.1)
-    films = films.assign(pca_x=[1.0, np.nan], pca_y=0.0)
+    images = pd.DataFrame({"case_id": ["a", "b"], "patient": ["p", "q"], "split": ["train", "val"]})
+    images = images.assign(
+        label="normal", target="normal", predicted="normal", prob_normal=0.9, prob_abnormal=0.1
+    )
+    images = images.assign(pca_x=[1.0, np.nan], pca_y=0.0)
     near = pd.DataFrame({"case_id": ["b", "b"], "rank": [1, 2], "neighbor": ["gone", "a"], "distance": 1.0})
-    data = script_data(films, {"pca": "PCA"}, near, ("normal", "sick"), Sprites((), {}, 96), "near")
+    data = script_data(images, {"pca": "PCA"}, near, ("normal", "abnormal"), Sprites((), {}, 96), "near")
     assert data["neighbors"]["rows"] == [[], [0]] and data["neighbors"]["distances"] == [[], [1.0]]
-    assert data["maps"]["PCA"]["x"] == [1.0, None] and data["films"]["tile"] == [None, None]
+    assert data["maps"]["PCA"]["x"] == [1.0, None] and data["images"]["tile"] == [None, None]
     json.loads(as_script(data))  # NaN would raise
 
 
-def test_the_still_map_puts_films_where_they_are() -> None:
-    films = pd.DataFrame({"label": ["normal", "virus"], "pca_x": [0.0, 10.0], "pca_y": [0.0, 10.0]})
-    drawing = still_map(films, "pca", LABELS, "A <map>", 'said "so"')
+def test_the_still_map_puts_images_where_they_are() -> None:
+    images = pd.DataFrame({"label": ["normal", "virus"], "pca_x": [0.0, 10.0], "pca_y": [0.0, 10.0]})
+    drawing = still_map(images, "pca", LABELS, "A <map>", 'said "so"')
     places = re.findall(r'd="M([\d.]+) ([\d.]+)', drawing)
     (left, low), (right, high) = ((float(x), float(y)) for x, y in places)
     assert right - left == pytest.approx(low - high, abs=1)  # not stretched, and y points up
@@ -338,7 +342,7 @@ def test_names_cannot_leave_the_script(tmp_path: Path) -> None:
     odd = ' </script><b>"x"&'
     page = build_report(made_run(tmp_path / "hostile", odd=odd)).read_text(encoding="utf-8")
     data = script(page)
-    assert all(case.endswith(odd) for case in data["films"]["case"])
+    assert all(case.endswith(odd) for case in data["images"]["case"])
     assert "</script><b>" not in page
 
 
@@ -370,22 +374,22 @@ def test_without_embeddings_the_command_is_named(tmp_path: Path) -> None:
 
 def test_without_a_model_there_is_no_section(tmp_path: Path) -> None:
     run = made_run(tmp_path / "untrained", embedded=False)
-    run.task("etiology").card_file.unlink()
+    run.task("multiclass").card_file.unlink()
     assert space(run) is None
 
 
 def test_vectors_of_other_weights_are_refused(tmp_path: Path) -> None:
     run = made_run(tmp_path / "mixed")
-    folder = run.task("etiology").embeddings
+    folder = run.task("multiclass").embeddings
     write_json(folder.figures_file, {**folder.figures(), "weights_digest": "other"})
     with pytest.raises(RunError, match=r"figures.json was made with other weights .* run: hilum embed"):
         space(run)
 
 
-def test_a_film_without_prediction_is_named(tmp_path: Path) -> None:
+def test_a_image_without_prediction_is_named(tmp_path: Path) -> None:
     run = made_run(tmp_path / "fewer")
-    file = run.task("etiology").predictions_file
-    table = run.task("etiology").predictions()
+    file = run.task("multiclass").predictions_file
+    table = run.task("multiclass").predictions()
     write_table(file, table[table["case_id"] != "virus-3"])
     with pytest.raises(
         RunError, match=r"1 cases on the map have no prediction, the first is 'virus-3'; run:"
@@ -395,7 +399,7 @@ def test_a_film_without_prediction_is_named(tmp_path: Path) -> None:
 
 def test_a_stage_that_left_parts_out_still_has_its_section(tmp_path: Path) -> None:
     run = made_run(tmp_path / "short")
-    folder = run.task("etiology").embeddings
+    folder = run.task("multiclass").embeddings
     whole = folder.figures()
     kept = ("format", "weights_digest", "task", "classes", "layer", "dimensions", "space", "table")
     write_json(folder.figures_file, {name: whole[name] for name in kept})
@@ -403,11 +407,11 @@ def test_a_stage_that_left_parts_out_still_has_its_section(tmp_path: Path) -> No
     folder.duplicates_file.unlink()
     page = build_report(run).read_text(encoding="utf-8")
     text = words(page)
-    assert "Labels to look at again" not in text and "One film twice?" not in text
-    assert "space-plotly" not in page and "A few films and their neighbours" in text
+    assert "Labels to look at again" not in text and "One image twice?" not in text
+    assert "space-plotly" not in page and "A few images and their neighbours" in text
 
 
-def test_films_that_are_gone_have_no_tile(tmp_path: Path) -> None:
+def test_images_that_are_gone_have_no_tile(tmp_path: Path) -> None:
     run = made_run(tmp_path / "moved")
     table = run.cases().table
     for path in table["path"]:

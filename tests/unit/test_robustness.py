@@ -1,4 +1,4 @@
-"""Corruptions: hand-computed on tiny films, deterministic, growing with the severity."""
+"""Corruptions: hand-computed on tiny images, deterministic, growing with the severity."""
 
 from itertools import pairwise
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hilum.data.robustness import CORRUPTIONS, SEVERITIES, corrupt
 
 
-def film(rows: int = 120, cols: int = 128) -> np.ndarray:
+def image(rows: int = 120, cols: int = 128) -> np.ndarray:
     """A bright spot off the middle on a ramp, with grain."""
     y, x = np.mgrid[:rows, :cols]
     spot = 100 * np.exp(-(((y - 50) / 25) ** 2) - ((x - 50) / 30) ** 2)
@@ -22,33 +22,33 @@ def film(rows: int = 120, cols: int = 128) -> np.ndarray:
 @pytest.mark.parametrize("name", CORRUPTIONS)
 @pytest.mark.parametrize("severity", SEVERITIES)
 def test_same_size_same_type_same_at_every_call(name: str, severity: int) -> None:
-    before = film()
+    before = image()
     kept = before.copy()
     first = corrupt(before, name, severity, 0, "a")
     assert first.shape == before.shape
     assert first.dtype == np.uint8
     assert (corrupt(before, name, severity, 0, "a") == first).all()
-    assert (before == kept).all(), "the film itself must stay as it is"
+    assert (before == kept).all(), "the image itself must stay as it is"
     assert (first != before).any()
 
 
 @given(name=st.sampled_from(sorted(CORRUPTIONS)), rows=st.integers(20, 50), cols=st.integers(20, 50))
 @settings(max_examples=40, deadline=None)
 def test_any_size_and_severity_0_changes_nothing(name: str, rows: int, cols: int) -> None:
-    before = film(rows, cols)
+    before = image(rows, cols)
     assert (corrupt(before, name, 0, 3, "x") == before).all()
     assert corrupt(before, name, 5, 3, "x").shape == (rows, cols)
 
 
 def test_every_severity_is_stronger_than_the_one_before() -> None:
     for name in CORRUPTIONS:
-        away = [np.abs(corrupt(film(), name, s, 0, "a").astype(int) - film()).mean() for s in SEVERITIES]
+        away = [np.abs(corrupt(image(), name, s, 0, "a").astype(int) - image()).mean() for s in SEVERITIES]
         assert away[-1] > 1.2 * away[0], name
 
 
 def test_holes_only_grow() -> None:
     for name in ("random_pixels", "left_gone", "right_gone", "collimator"):
-        holes = [corrupt(film(), name, severity, 0, "a") == 0 for severity in SEVERITIES]
+        holes = [corrupt(image(), name, severity, 0, "a") == 0 for severity in SEVERITIES]
         for smaller, larger in pairwise(holes):
             assert (larger | ~smaller).all(), name
 
@@ -81,8 +81,8 @@ def test_low_dose_has_the_mean_and_spread_of_photons() -> None:
 
 
 def test_jpeg_is_that_of_the_library_and_crop_keeps_the_middle() -> None:
-    _, data = cv2.imencode(".jpg", film(), [cv2.IMWRITE_JPEG_QUALITY, 7])
-    assert (corrupt(film(), "jpeg", 5, 0, "a") == cv2.imdecode(data, 0)).all()
+    _, data = cv2.imencode(".jpg", image(), [cv2.IMWRITE_JPEG_QUALITY, 7])
+    assert (corrupt(image(), "jpeg", 5, 0, "a") == cv2.imdecode(data, 0)).all()
     dot = np.zeros((40, 40), np.uint8)
     dot[19:21, 19:21] = 250
     cut = corrupt(dot, "crop", 5, 0, "a")

@@ -76,7 +76,7 @@ def test_block_reads_the_curve_and_gives_no_interval_without_width() -> None:
 
 def test_bad_input_is_named() -> None:
     with pytest.raises(
-        DataError, match=r"the confidence of case 1 \(counted from 0\) is NaN; score that film"
+        DataError, match=r"the confidence of case 1 \(counted from 0\) is NaN; score that image"
     ):
         aurc([0.1, np.nan], [0, 1])
     with pytest.raises(DataError, match="there are no cases to answer or refuse"):

@@ -1,4 +1,4 @@
-"""Figures on films that the camera can't tell apart: a cheat with a planted shortcut falls, a reader of lungs
+"""Figures on images that the camera can't tell apart: a cheat with a planted shortcut falls, a reader of lungs
 does not."""
 
 import numpy as np
@@ -8,20 +8,20 @@ from sklearn.metrics import adjusted_rand_score
 
 from hilum.data.acquisition import clusters
 from hilum.errors import DataError
-from hilum.evaluation.shift import FEWEST, crossed_films, shift_figures
+from hilum.evaluation.shift import FEWEST, crossed_images, shift_figures
 
 
 def world(seed: int = 0, n: int = 1200) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
-    """Films of healthy and sick patients, sick ones mostly blurred; and how sick each one looks."""
+    """Images of healthy and abnormal patients, abnormal ones mostly blurred; and how abnormal each one looks."""
     chance = np.random.default_rng(seed)
-    sick = chance.random(n) < 0.5
-    sharpness = chance.normal(np.where(sick, 10, 12), 1.0)
-    lungs = chance.normal(np.where(sick, 1.5, -1.5), 1.0)
+    abnormal = chance.random(n) < 0.5
+    sharpness = chance.normal(np.where(abnormal, 10, 12), 1.0)
+    lungs = chance.normal(np.where(abnormal, 1.5, -1.5), 1.0)
     facts = pd.DataFrame({"case_id": [f"f{i:04d}" for i in range(n)], "sharpness": sharpness})
     facts["mean"] = chance.normal(100, 5, n)
     table = pd.DataFrame({"case_id": facts["case_id"], "patient": [f"p{i // 2}" for i in range(n)]})
     table["split"] = np.where(np.arange(n) % 3 == 0, "val", "train")
-    table["label"] = np.where(sick, "bacteria", "normal")
+    table["label"] = np.where(abnormal, "bacteria", "normal")
     for name in ("width", "height", "aspect", "channels", "bits", "bytes", "contrast", "gradient_ratio"):
         facts[name] = 1.0
     facts["marker_top"] = facts["marker_bottom"] = 0.0
@@ -35,7 +35,7 @@ def answered(table: pd.DataFrame, score: np.ndarray) -> pd.DataFrame:
     return made.assign(prob_normal=1 - p, prob_pneumonia=p)
 
 
-def test_a_cheat_falls_among_matched_and_crossed_films_and_a_reader_does_not() -> None:
+def test_a_cheat_falls_among_matched_and_crossed_images_and_a_reader_does_not() -> None:
     table, facts, lungs = world()
     cheat = 4 * (11 - facts["sharpness"].to_numpy())
     found = {
@@ -62,7 +62,7 @@ def test_counts_and_intervals_are_those_of_the_part() -> None:
     val = rows[rows["split"] == "val"]
     whole = found["groups"][0]
     assert whole["accuracy"]["k"] == int((val["predicted"] == val["target"]).sum())
-    assert whole["accuracy"]["n"] == len(val) == whole["healthy"] + whole["sick"]
+    assert whole["accuracy"]["n"] == len(val) == whole["healthy"] + whole["abnormal"]
     assert whole["patients"] == val["patient"].nunique()
     assert all(
         one["accuracy"]["low"] <= one["accuracy"]["value"] <= one["accuracy"]["high"]
@@ -73,7 +73,7 @@ def test_counts_and_intervals_are_those_of_the_part() -> None:
     assert found["worst_group"]["n"] >= FEWEST
 
 
-def test_test_films_take_no_part_in_the_figures_of_val() -> None:
+def test_test_images_take_no_part_in_the_figures_of_val() -> None:
     table, facts, lungs = world()
     table.loc[::5, "split"] = "test"
     rows = answered(table, lungs)
@@ -89,7 +89,7 @@ def test_the_second_series_of_the_public_set_is_a_group() -> None:
     names = np.where(healthy & (np.arange(300) % 2 == 0), "train-NORMAL2-IM-", "train-IM-") + table["case_id"]
     rows, facts = answered(table.assign(case_id=names), lungs), facts.assign(case_id=names)
     series = [one for one in shift_figures(rows, "val", facts, 0)["groups"] if one["kind"] == "series"]
-    assert [one["sick"] for one in series] == [0, 0] and all(one["auroc"] is None for one in series)
+    assert [one["abnormal"] for one in series] == [0, 0] and all(one["auroc"] is None for one in series)
     assert "low" not in series[0]["accuracy"]  # no replicates, no interval
 
 
@@ -101,10 +101,10 @@ def test_without_shortcuts_the_note_says_so() -> None:
     assert found["worst_group"] is None
 
 
-def test_crossed_films_by_hand() -> None:
+def test_crossed_images_by_hand() -> None:
     values = np.array([0.0, 0.0, 9.0, 10.0, 10.0, 1.0])
-    sick = np.array([0, 0, 0, 1, 1, 1], bool)
-    assert crossed_films(values, sick).tolist() == [False, False, True, False, False, True]
+    abnormal = np.array([0, 0, 0, 1, 1, 1], bool)
+    assert crossed_images(values, abnormal).tolist() == [False, False, True, False, False, True]
 
 
 def test_clusters_find_planted_cameras_whatever_the_unit() -> None:
@@ -118,9 +118,9 @@ def test_clusters_find_planted_cameras_whatever_the_unit() -> None:
     assert (np.diff(np.bincount(found)) <= 0).all()  # the largest comes first
     other = facts.assign(bytes=np.exp(facts["bytes"] / 1e5))
     np.testing.assert_array_equal(clusters(other, 3), found)
-    with pytest.raises(DataError, match="1 films could not be measured"):
+    with pytest.raises(DataError, match="1 images could not be measured"):
         clusters(pd.DataFrame({"sharpness": [1.0, 2.0, np.nan]}), 2)
     with pytest.raises(DataError, match="no number"):
         clusters(pd.DataFrame({"sharpness": [1.0, 1.0]}), 2)
-    with pytest.raises(DataError, match="2 films"):
+    with pytest.raises(DataError, match="2 images"):
         clusters(pd.DataFrame({"sharpness": [1.0, 2.0]}), 3)

@@ -12,16 +12,16 @@ from hilum.data.sources import folder, kaggle, medmnist, open_source, table
 from hilum.errors import DataError
 
 
-def film(path: Path, value: int = 0) -> Path:
+def image(path: Path, value: int = 0) -> Path:
     """A tiny grey image; another value gives other bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), np.full((6, 8), value % 256, np.uint8))
     return path
 
 
-def films(root: Path, *names: str) -> Path:
+def images(root: Path, *names: str) -> Path:
     for value, name in enumerate(names):
-        film(root / name, value)
+        image(root / name, value)
     return root
 
 
@@ -54,7 +54,7 @@ KAGGLE = (
 
 
 def test_kaggle_reads_label_patient_and_split_from_the_names(tmp_path: Path) -> None:
-    cases = open_source(films(tmp_path, *KAGGLE))
+    cases = open_source(images(tmp_path, *KAGGLE))
     assert cases.source == "kaggle"
     assert facts(cases) == {
         "train-IM-0115-0001": ("normal", "train/normal/IM-0115", "train"),
@@ -69,7 +69,7 @@ def test_kaggle_reads_label_patient_and_split_from_the_names(tmp_path: Path) -> 
 
 
 def test_kaggle_names_of_mendeley_give_one_child_one_patient_whatever_the_label(tmp_path: Path) -> None:
-    films(
+    images(
         tmp_path,
         "train/NORMAL/NORMAL-28501-0001.jpeg",
         "test/PNEUMONIA/BACTERIA-5660566-0001.jpeg",
@@ -85,9 +85,9 @@ def test_kaggle_names_of_mendeley_give_one_child_one_patient_whatever_the_label(
 
 
 def test_kaggle_archive_is_read_once_though_it_holds_itself_twice(tmp_path: Path) -> None:
-    films(tmp_path / "chest_xray", *KAGGLE)
-    films(tmp_path / "chest_xray" / "chest_xray", *KAGGLE)
-    films(tmp_path / "chest_xray" / "__MACOSX", *KAGGLE)
+    images(tmp_path / "chest_xray", *KAGGLE)
+    images(tmp_path / "chest_xray" / "chest_xray", *KAGGLE)
+    images(tmp_path / "chest_xray" / "__MACOSX", *KAGGLE)
     (tmp_path / "chest_xray" / "train" / ".DS_Store").write_text("x")
     (tmp_path / "chest_xray" / "train" / "NORMAL" / "._IM-0115-0001.jpeg").write_text("x")
     inside, parent = open_source(tmp_path / "chest_xray"), open_source(tmp_path)
@@ -97,59 +97,59 @@ def test_kaggle_archive_is_read_once_though_it_holds_itself_twice(tmp_path: Path
 
 
 def test_kaggle_unwraps_the_inner_copy_alone(tmp_path: Path) -> None:
-    films(tmp_path / "chest_xray" / "chest_xray", *KAGGLE)
+    images(tmp_path / "chest_xray" / "chest_xray", *KAGGLE)
     assert len(open_source(tmp_path)) == len(KAGGLE)
 
 
 def test_kaggle_tells_what_it_left_out(tmp_path: Path) -> None:
-    films(tmp_path, *KAGGLE, "train/stray.jpeg")
+    images(tmp_path, *KAGGLE, "train/stray.jpeg")
     (tmp_path / "train/NORMAL/readme.txt").write_text("x")
     assert "Left out as no images of a class: 2 (stray.jpeg, readme.txt)." in kaggle.load(tmp_path).notes
 
 
 def test_kaggle_needs_a_cause_in_the_name(tmp_path: Path) -> None:
-    films(tmp_path, *KAGGLE, "train/PNEUMONIA/film7.jpeg")
+    images(tmp_path, *KAGGLE, "train/PNEUMONIA/image7.jpeg")
     said = sentence(open_source, tmp_path)
-    assert "train/PNEUMONIA/film7.jpeg lies in PNEUMONIA but its name says neither" in said
+    assert "train/PNEUMONIA/image7.jpeg lies in PNEUMONIA but its name says neither" in said
     assert "source 'folder'" in said
     assert open_source(tmp_path, "folder").labels == ("normal", "pneumonia")
 
 
 def test_kaggle_refuses_a_name_that_contradicts_its_folder(tmp_path: Path) -> None:
-    films(tmp_path, *KAGGLE, "train/NORMAL/person3_virus_1.jpeg")
+    images(tmp_path, *KAGGLE, "train/NORMAL/person3_virus_1.jpeg")
     assert "person3_virus_1.jpeg lies in NORMAL but its name says virus; move" in sentence(
         open_source, tmp_path
     )
 
 
 def test_kaggle_counts_names_without_a_patient(tmp_path: Path) -> None:
-    films(tmp_path, *KAGGLE, "train/NORMAL/healthy.jpeg", "train/PNEUMONIA/a virus film.jpeg")
+    images(tmp_path, *KAGGLE, "train/NORMAL/healthy.jpeg", "train/PNEUMONIA/a virus image.jpeg")
     cases = open_source(tmp_path)
     assert facts(cases)["train-healthy"] == ("normal", "train-healthy", "train")
-    assert facts(cases)["train-a_virus_film"][0] == "virus"
+    assert facts(cases)["train-a_virus_image"][0] == "virus"
     assert cases.notes[0].startswith("The patient of 2 image(s) can't be told")
 
 
 def test_kaggle_names_an_empty_class(tmp_path: Path) -> None:
-    films(tmp_path, *KAGGLE)
+    images(tmp_path, *KAGGLE)
     (tmp_path / "test" / "NORMAL").mkdir()
     assert "test/NORMAL holds no images; put" in sentence(open_source, tmp_path)
 
 
 def test_kaggle_leaves_other_classes_to_the_folder_source(tmp_path: Path) -> None:
-    films(tmp_path, *KAGGLE, "train/COVID19/a.png")
+    images(tmp_path, *KAGGLE, "train/COVID19/a.png")
     assert not kaggle.accepts(tmp_path)
     assert open_source(tmp_path).labels == ("normal", "covid19", "pneumonia")
 
 
 def test_kaggle_asked_by_name_for_something_else(tmp_path: Path) -> None:
-    films(tmp_path, "a/1.png")
+    images(tmp_path, "a/1.png")
     assert "has no folder like train/NORMAL" in sentence(open_source, tmp_path, "kaggle")
     assert "does not exist" in sentence(open_source, tmp_path / "none", "kaggle")
 
 
 def test_two_files_with_one_name_are_both_named(tmp_path: Path) -> None:
-    films(tmp_path, *KAGGLE, "train/NORMAL/IM-0115-0001.png")
+    images(tmp_path, *KAGGLE, "train/NORMAL/IM-0115-0001.png")
     said = sentence(open_source, tmp_path)
     assert "IM-0115-0001.jpeg and " in said
     assert "IM-0115-0001.png would both be the case 'train-IM-0115-0001'; rename" in said
@@ -159,22 +159,26 @@ def test_two_files_with_one_name_are_both_named(tmp_path: Path) -> None:
 
 
 def test_folder_takes_class_patient_and_split_from_the_folders(tmp_path: Path) -> None:
-    films(
-        tmp_path, "train/Healthy/p1/a.png", "train/sick/p2/b.png", "valid/sick/p2/c.png", "test/sick/d e.png"
+    images(
+        tmp_path,
+        "train/Healthy/p1/a.png",
+        "train/abnormal/p2/b.png",
+        "valid/abnormal/p2/c.png",
+        "test/abnormal/d e.png",
     )
     cases = open_source(tmp_path)
     assert cases.source == "folder"
     assert facts(cases) == {
         "train-Healthy-p1-a": ("normal", "p1", "train"),
-        "train-sick-p2-b": ("sick", "p2", "train"),
-        "valid-sick-p2-c": ("sick", "p2", "val"),
-        "test-sick-d_e": ("sick", "test-sick-d_e", "test"),
+        "train-abnormal-p2-b": ("abnormal", "p2", "train"),
+        "valid-abnormal-p2-c": ("abnormal", "p2", "val"),
+        "test-abnormal-d_e": ("abnormal", "test-abnormal-d_e", "test"),
     }
     assert "1 of 4 images is unknown" in cases.notes[0]
 
 
 def test_folder_without_splits_or_patients_says_so(tmp_path: Path) -> None:
-    films(tmp_path, "normal/a.png", "virus/b.jpg", "virus/c.tiff", "stray.png")
+    images(tmp_path, "normal/a.png", "virus/b.jpg", "virus/c.tiff", "stray.png")
     (tmp_path / "virus" / "notes.md").write_text("x")
     cases = open_source(tmp_path)
     assert set(cases.table["split"]) == {""}
@@ -184,20 +188,20 @@ def test_folder_without_splits_or_patients_says_so(tmp_path: Path) -> None:
 
 
 def test_folder_beside_the_splits_is_left_out_and_named(tmp_path: Path) -> None:
-    films(tmp_path, "train/normal/p/a.png", "val/normal/q/b.png", "extra/normal/r/c.png")
+    images(tmp_path, "train/normal/p/a.png", "val/normal/q/b.png", "extra/normal/r/c.png")
     assert open_source(tmp_path).notes == ("Left out as no images of a class: 1 (extra).",)
 
 
 def test_folder_with_an_empty_class_or_too_deep(tmp_path: Path) -> None:
-    films(tmp_path, "normal/p/a.png", "sick/p/b.png")
+    images(tmp_path, "normal/p/a.png", "abnormal/p/b.png")
     (tmp_path / "virus").mkdir()
     assert "virus holds no images; put" in sentence(open_source, tmp_path)
-    films(tmp_path, "virus/p/study/c.png")
+    images(tmp_path, "virus/p/study/c.png")
     assert "virus/p/study lies too deep; the layout is <class>/" in sentence(open_source, tmp_path)
 
 
 def test_folder_of_loose_images_is_not_understood(tmp_path: Path) -> None:
-    films(tmp_path, "a.png", "b.png")
+    images(tmp_path, "a.png", "b.png")
     said = sentence(open_source, tmp_path)
     assert said.startswith(f"no source understands {tmp_path}; sort the images into one folder per class")
     assert "is no folder" in sentence(folder.load, tmp_path / "a.png")
@@ -207,7 +211,7 @@ def test_folder_of_loose_images_is_not_understood(tmp_path: Path) -> None:
 
 
 def csv(root: Path, *lines: str) -> Path:
-    films(root, "films/a.png", "films/b.png", "c.png")
+    images(root, "images/a.png", "images/b.png", "c.png")
     path = root / "cases.csv"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
@@ -217,19 +221,19 @@ def test_table_reads_its_columns_and_no_others(tmp_path: Path) -> None:
     path = csv(
         tmp_path,
         "\ufeffPath, label,patient,split,case_id,age",
-        "films/a.png,No Finding,p1,train,,3",
+        "images/a.png,No Finding,p1,train,,3",
         "",
-        "films/b.png,virus,,val,second,4",
-        f"{tmp_path}/films/../c.png,virus,p1,,third,5",
+        "images/b.png,virus,,val,second,4",
+        f"{tmp_path}/images/../c.png,virus,p1,,third,5",
     )
     cases = open_source(path)
     assert facts(cases) == {
-        "films-a": ("normal", "p1", "train"),
+        "images-a": ("normal", "p1", "train"),
         "second": ("virus", "second", "val"),
         "third": ("virus", "p1", ""),
     }
     assert cases.table["path"].tolist() == [
-        f"{tmp_path}/{name}" for name in ("films/a.png", "films/b.png", "c.png")
+        f"{tmp_path}/{name}" for name in ("images/a.png", "images/b.png", "c.png")
     ]
     assert cases.notes[0].startswith("1 of 3 rows name no patient")
 
@@ -275,11 +279,11 @@ def test_table_names_row_value_and_remedy(tmp_path: Path, lines: list[str], said
 
 
 def test_rows_without_a_label_are_left_out_and_counted(tmp_path: Path) -> None:
-    film(tmp_path / "d.png", 9)
-    rows = ["c.png,virus", "films/b.png,", "films/a.png,normal", 'd.png," "']
+    image(tmp_path / "d.png", 9)
+    rows = ["c.png,virus", "images/b.png,", "images/a.png,normal", 'd.png," "']
     cases = open_source(csv(tmp_path, "path,label", *rows))
-    assert cases.table["case_id"].tolist() == ["c", "films-a"]
-    assert cases.notes[0] == "Left out: 2 of 4 cases without a label (films-b, d)."
+    assert cases.table["case_id"].tolist() == ["c", "images-a"]
+    assert cases.notes[0] == "Left out: 2 of 4 cases without a label (images-b, d)."
     assert cases.notes[1].startswith("2 of 2 rows name no patient")
 
 
@@ -324,10 +328,10 @@ def test_medmnist_unpacks_once_and_again_when_files_are_missing(tmp_path: Path) 
     written = first.stat().st_mtime_ns
     assert Path(medmnist.load(path).table["path"][0]).stat().st_mtime_ns == written
     first.unlink()
-    again = medmnist.load(path)
+    force = medmnist.load(path)
     assert first.exists()
     assert not list(first.parent.parent.glob(".medmnist*"))
-    assert len(again) == 9
+    assert len(force) == 9
 
 
 @pytest.mark.parametrize(
@@ -395,7 +399,7 @@ def test_unknown_and_foreign_sources(tmp_path: Path, monkeypatch) -> None:
     (package / "__init__.py").write_text("")
     (package / "theirs.py").write_text("from hilum.data.sources.folder import DESCRIPTION, accepts, load\n")
     monkeypatch.syspath_prepend(tmp_path)
-    assert len(open_source(films(tmp_path / "data", "normal/a.png"), "somebody.theirs")) == 1
+    assert len(open_source(images(tmp_path / "data", "normal/a.png"), "somebody.theirs")) == 1
 
 
 def test_what_does_not_exist_is_named() -> None:
@@ -409,13 +413,13 @@ def test_a_file_that_can_not_be_read_is_named(tmp_path: Path, monkeypatch) -> No
     def refuse(path: Path) -> str:
         raise PermissionError(13, "Permission denied")
 
-    films(tmp_path, "normal/a.png")
+    images(tmp_path, "normal/a.png")
     monkeypatch.setattr(listing, "digest_of_file", refuse)
     assert "normal/a.png can't be read (Permission denied); check" in sentence(open_source, tmp_path)
 
 
 def test_a_broken_link_is_named_and_an_empty_file_is_left_to_the_audit(tmp_path: Path) -> None:
-    films(tmp_path, "normal/a.png", "virus/b.png")
+    images(tmp_path, "normal/a.png", "virus/b.png")
     (tmp_path / "normal" / "empty.png").write_bytes(b"")
     assert len(open_source(tmp_path)) == 3
     (tmp_path / "normal" / "gone.png").symlink_to(tmp_path / "nowhere.png")
@@ -423,7 +427,7 @@ def test_a_broken_link_is_named_and_an_empty_file_is_left_to_the_audit(tmp_path:
 
 
 def test_digests_come_in_the_order_of_the_files(tmp_path: Path) -> None:
-    paths = [film(tmp_path / f"{value}.png", value) for value in range(20)]
+    paths = [image(tmp_path / f"{value}.png", value) for value in range(20)]
     digests = listing.digests_of(paths)
     assert len(set(digests)) == 20
     assert listing.digests_of(paths[::-1]) == digests[::-1]
@@ -444,6 +448,6 @@ def test_real_counts(real_data: Path) -> None:
         ("val", "normal"): 8,
         ("val", "bacteria"): 8,
     }
-    sick = kept[(kept["split"] == "train") & (kept["label"] != "normal")]
-    assert sick["patient"].nunique() == 2443
+    abnormal = kept[(kept["split"] == "train") & (kept["label"] != "normal")]
+    assert abnormal["patient"].nunique() == 2443
     assert cases.notes[0].startswith("The chest-xray-pneumonia set")

@@ -21,7 +21,7 @@ def made(patients: Sequence[Patient], digests: dict[str, str] | None = None) -> 
     rows = [
         {
             "case_id": f"{name}-{label}-{split or 'none'}-{number}",
-            "path": f"/films/{name}-{label}-{number}.png",
+            "path": f"/images/{name}-{label}-{number}.png",
             "label": label,
             "patient": name,
             "split": split,
@@ -31,7 +31,7 @@ def made(patients: Sequence[Patient], digests: dict[str, str] | None = None) -> 
     ]
     table = pd.DataFrame(rows)
     table["digest"] = [(digests or {}).get(case_id, case_id) for case_id in table["case_id"]]
-    return Cases.checked(table, "made", Path("/films"))
+    return Cases.checked(table, "made", Path("/images"))
 
 
 def even(counts: dict[str, int], images: int = 1, split: str = "") -> list[Patient]:
@@ -96,9 +96,9 @@ def test_every_scheme_is_complete_repeatable_and_blind_to_order(cases: Cases, sc
     assert split.of.index.name == "case_id"
     assert set(split.of) <= {"train", "val", "test", "unused"}
     shuffled = cases.table.sample(frac=1, random_state=seed % 1000).reset_index(drop=True)
-    again = split_cases(Cases(shuffled, cases.source, cases.root), scheme, seed)
-    assert again.of.equals(split.of)
-    assert again.facts() == split.facts()
+    force = split_cases(Cases(shuffled, cases.source, cases.root), scheme, seed)
+    assert force.of.equals(split.of)
+    assert force.facts() == split.facts()
 
 
 @quickly
@@ -413,9 +413,9 @@ def real_cases(real_data: Path) -> Cases:
     return cases.where(cases.table["split"] != "test")
 
 
-def test_films_taken_alike_are_held_out_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_taken_alike_are_held_out_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three planted cameras; the second one is val, and nobody is on both sides."""
-    cases = made(even({"normal": 60, "sick": 60}))
+    cases = made(even({"normal": 60, "abnormal": 60}))
     camera = pd.Series(np.arange(len(cases)) % 10).map(
         lambda digit: 0 if digit < 5 else 1 if digit < 8 else 2
     )

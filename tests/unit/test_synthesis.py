@@ -85,7 +85,7 @@ def test_the_careful_way_finds_the_direction_that_a_filter_looks_for() -> None:
     net = nn.Sequential(nn.Conv2d(1, 2, 8), nn.Softplus())
     net[0].weight.data = torch.stack([wave.cos(), wave.sin()])[:, None, None, :].repeat(1, 1, 8, 1) / 8
     net[0].bias.data.zero_()
-    found = synthesize_clean(net, "1", [0], torch.randn(1, 48, 48), steps=60, zoom=0.0, smooth=0.0)
+    found = synthesize_clean(net, "1", [0], torch.randn(1, 48, 48), steps=60, frame_fraction=0.0, smooth=0.0)
     assert found.activation[0, -1] > 1.2 * found.activation[0, 0]
     along, across = found.images.diff(dim=3).square().mean(), found.images.diff(dim=2).square().mean()
     assert along > 3 * across  # stripes in the filter's direction; the random start has none
@@ -115,7 +115,7 @@ def test_bad_input() -> None:
         synthesize(net, "4", [0], IMAGE, lr=0.0)
     with pytest.raises(RecipeError, match="-1 steps"):
         synthesize(net, "4", [0], IMAGE, steps=-1)
-    with pytest.raises(RecipeError, match=r"zoom 1\.5"):
-        synthesize_clean(net, "4", [0], IMAGE, zoom=1.5)
+    with pytest.raises(RecipeError, match=r"frame_fraction 1\.5"):
+        synthesize_clean(net, "4", [0], IMAGE, frame_fraction=1.5)
     with pytest.raises(TrainingError, match="no longer finite"):
         synthesize(net, "4", [0], IMAGE * 3e38, steps=1)

@@ -6,11 +6,11 @@ import torch
 from sklearn.covariance import ledoit_wolf
 from sklearn.metrics import roc_auc_score
 
-from hilum.anomaly import HealthyFilms, build, features
+from hilum.anomaly import HealthyImages, build, features
 from hilum.anomaly.features import pretext
 from hilum.anomaly.synthetic_opacity import SyntheticOpacity
 from hilum.data.images import Pixels
-from hilum.data.sources.phantom import PhantomSettings, film
+from hilum.data.sources.phantom import PhantomSettings, phantom_image
 
 PIXELS = Pixels(size=(64, 64), standardize="image")
 SETTINGS = PhantomSettings(patients=60, size=(64, 72))
@@ -18,13 +18,13 @@ OPTIONS = {"width": 16, "steps": 120, "batch_size": 16, "views": 0, "precision":
 
 
 @pytest.fixture(scope="module")
-def healthy() -> HealthyFilms:
-    images = np.stack([PIXELS.prepare(film(SETTINGS, "normal", p, 0).image) for p in range(48)])
-    return HealthyFilms.of_images(images, ["normal"] * 48, PIXELS)
+def healthy() -> HealthyImages:
+    images = np.stack([PIXELS.prepare(phantom_image(SETTINGS, "normal", p, 0).image) for p in range(48)])
+    return HealthyImages.of_images(images, ["normal"] * 48, PIXELS)
 
 
 @pytest.fixture(scope="module")
-def detector(healthy: HealthyFilms) -> SyntheticOpacity:
+def detector(healthy: HealthyImages) -> SyntheticOpacity:
     found = build("synthetic_opacity", PIXELS, OPTIONS)
     found.fit(healthy, 0)
     assert isinstance(found, SyntheticOpacity)
@@ -33,10 +33,13 @@ def detector(healthy: HealthyFilms) -> SyntheticOpacity:
 
 def test_it_finds_the_lesions_of_phantoms(detector) -> None:
     """Twins that differ in the lesion alone; the network has never seen a phantom's lesion."""
-    twins = {label: [film(SETTINGS, label, p, 0) for p in range(48, 60)] for label in ("normal", "bacteria")}
+    twins = {
+        label: [phantom_image(SETTINGS, label, p, 0) for p in range(48, 60)]
+        for label in ("normal", "bacteria")
+    }
     scored = {
-        label: detector.score(torch.cat([PIXELS.apply(one.image)[None] for one in films]))
-        for label, films in twins.items()
+        label: detector.score(torch.cat([PIXELS.apply(one.image)[None] for one in images]))
+        for label, images in twins.items()
     }
     assert (scored["bacteria"].score > scored["normal"].score).float().mean() > 0.65
     pixels = []
@@ -77,5 +80,5 @@ def test_pretext_features_serve_the_patch_detectors(healthy) -> None:
     options = {"features": "pretext", "feature_options": {"width": 8, "steps": 3, "batch_size": 4}}
     found = build("patch_gaussian", PIXELS, options | {"channels": 8})
     found.fit(healthy, 0)
-    assert "drawn into healthy films" in found.reads and not found.pretrained
+    assert "drawn into healthy images" in found.reads and not found.pretrained
     assert torch.isfinite(found.score(healthy.tensor([0])).score).all()

@@ -15,35 +15,35 @@ from hilum.data.tasks import task
 from hilum.errors import RecipeError, RunError, TrainingError
 from hilum.models import ChestModel
 from hilum.run import TaskFolder
+from hilum.training.config import Optimizer, TaskRecipe, Training
 from hilum.training.fit import fit_task
-from hilum.training.loader import EpochSampler, Films, FilmSet, class_weights, loader
+from hilum.training.loader import EpochSampler, Images, ImageSet, class_weights, loader
 from hilum.training.module import loss_per_case, make_optimizer
-from hilum.training.recipe import Optimizer, TaskRecipe, Training
 
 CASES = 96
-TASK = task("etiology", ["normal", "bacteria", "virus"])
+TASK = task("multiclass", ["normal", "bacteria", "virus"])
 
 
 class DrawnCache:
-    """Stands in for ImageCache: squares whose height in the film tells the class, in noise."""
+    """Stands in for ImageCache: squares whose height in the image tells the class, in noise."""
 
     def __init__(self) -> None:
         chance = np.random.default_rng(0)
         self.targets = chance.integers(0, 3, CASES)
         self.images = (chance.random((CASES, 32, 32)) * 160).astype(np.uint8)
-        for film, target in zip(self.images, self.targets, strict=True):
-            film[8 * target : 8 * target + 10, 8:20] += 40
+        for image, target in zip(self.images, self.targets, strict=True):
+            image[8 * target : 8 * target + 10, 8:20] += 40
 
     def rows(self, case_ids: list[str]) -> np.ndarray:
         return np.array([int(name[1:]) for name in case_ids])
 
 
-def film_sets() -> tuple[FilmSet, FilmSet]:
+def image_sets() -> tuple[ImageSet, ImageSet]:
     cache, pixels = DrawnCache(), Pixels((32, 32), mean=0.3, sd=0.2)
     names = [f"c{i}" for i in range(CASES)]
     cut = 2 * CASES // 3
     return tuple(
-        FilmSet(cache, names[part], cache.targets[part], pixels)  # type: ignore[arg-type, return-value]
+        ImageSet(cache, names[part], cache.targets[part], pixels)  # type: ignore[arg-type, return-value]
         for part in (slice(0, cut), slice(cut, CASES))
     )
 
@@ -66,9 +66,9 @@ def recipe(**training: Any) -> TaskRecipe:
 
 
 def fit(
-    folder: Path, choice: TaskRecipe, stop_in_epoch: int = 0, card: dict[str, Any] | None = None
+    folder: Path, config: TaskRecipe, stop_in_epoch: int = 0, card: dict[str, Any] | None = None
 ) -> ChestModel:
-    train, val = film_sets()
+    train, val = image_sets()
     calls = 0
 
     def score(probabilities: np.ndarray, positions: np.ndarray) -> dict[str, float]:
@@ -78,7 +78,7 @@ def fit(
             raise KeyboardInterrupt
         return {"accuracy": float((probabilities.argmax(1) == val.targets[positions]).mean())}
 
-    return fit_task(TaskFolder(folder), choice, TASK, train, val, score, card or {})
+    return fit_task(TaskFolder(folder), config, TASK, train, val, score, card or {})
 
 
 INTERRUPTED = {
@@ -91,12 +91,12 @@ INTERRUPTED = {
 
 @pytest.mark.parametrize("name", INTERRUPTED)
 def test_interrupted_and_resumed_equals_uninterrupted(name: str, tmp_path: Path) -> None:
-    choice = recipe(**INTERRUPTED[name])
-    fit(tmp_path / "whole", choice)
+    config = recipe(**INTERRUPTED[name])
+    fit(tmp_path / "whole", config)
     with pytest.raises(KeyboardInterrupt):
-        fit(tmp_path / "cut", choice, stop_in_epoch=3)
+        fit(tmp_path / "cut", config, stop_in_epoch=3)
     assert len(pd.read_csv(tmp_path / "cut" / "history.csv")) == 2
-    fit(tmp_path / "cut", choice)
+    fit(tmp_path / "cut", config)
     whole, cut = (pd.read_csv(tmp_path / folder / "history.csv") for folder in ("whole", "cut"))
     columns = [name for name in whole if name not in ("seconds", "images_per_second")]
     pd.testing.assert_frame_equal(whole[columns], cut[columns], check_exact=True)
@@ -132,7 +132,7 @@ def test_model_is_the_best_epoch_and_learns(tmp_path: Path) -> None:
     assert history["val_accuracy"].idxmax() + 1 == best
     assert card["training"]["best_metric"] == {"name": "val_accuracy", "value": history["val_accuracy"].max()}
     assert card["recipe"] == "drawn"
-    _, val = film_sets()
+    _, val = image_sets()
     with torch.no_grad():
         x = torch.from_numpy(val.pixels.normalize(val.cache.images[val.rows]))[:, None]
         accuracy = float((model(x).argmax(1).numpy() == val.targets).mean())
@@ -153,7 +153,7 @@ def test_a_monitor_that_does_not_exist_names_the_nearest(tmp_path: Path) -> None
 
 
 def test_binary_cross_entropy_needs_two_classes(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="needs two classes, task 'etiology' has 3"):
+    with pytest.raises(RecipeError, match="needs two classes, task 'multiclass' has 3"):
         fit(tmp_path, recipe(loss="binary_cross_entropy"))
 
 
@@ -211,8 +211,8 @@ def test_balance_gives_the_classes_it_promises(balance: str) -> None:
     assert counts == pytest.approx(wanted, abs=0.03 if balance == "sampler" else 1e-9)
 
 
-def test_each_epoch_has_its_own_order_and_films_that_can_be_asked_for_again() -> None:
-    train, _ = film_sets()
+def test_each_epoch_has_its_own_order_and_images_that_can_be_asked_for_again() -> None:
+    train, _ = image_sets()
     sampler = EpochSampler(train.targets, "none", seed=0)
     orders = []
     for epoch in (0, 1, 0):
@@ -220,23 +220,23 @@ def test_each_epoch_has_its_own_order_and_films_that_can_be_asked_for_again() ->
         orders.append(list(sampler))
     assert orders[0] == orders[2]
     assert [p for _, p in orders[0]] != [p for _, p in orders[1]]
-    films = Films(train, Augment(rotate=10, noise=0.1), seed=0)
-    np.testing.assert_array_equal(films[(3, 5)][0], films[(3, 5)][0])
-    assert np.abs(films[(3, 5)][0] - films[(4, 5)][0]).max() > 0.01
+    images = Images(train, Augment(rotate=10, noise=0.1), seed=0)
+    np.testing.assert_array_equal(images[(3, 5)][0], images[(3, 5)][0])
+    assert np.abs(images[(3, 5)][0] - images[(4, 5)][0]).max() > 0.01
 
 
 def test_validation_sees_every_case_once_in_order_without_augmentation() -> None:
-    _, val = film_sets()
+    _, val = image_sets()
     batches = list(loader(val, 7, seed=0))
-    films, targets, positions = (torch.cat(part) for part in zip(*batches, strict=True))
+    images, targets, positions = (torch.cat(part) for part in zip(*batches, strict=True))
     assert positions.tolist() == list(range(len(val.case_ids)))
     np.testing.assert_array_equal(targets.numpy(), val.targets)
     np.testing.assert_allclose(
-        films[:, 0].numpy(), val.pixels.normalize(val.cache.images[val.rows]), atol=1e-6
+        images[:, 0].numpy(), val.pixels.normalize(val.cache.images[val.rows]), atol=1e-6
     )
 
 
-def test_training_sees_whole_films_and_validation_the_view_of_the_contract(
+def test_training_sees_whole_images_and_validation_the_view_of_the_contract(
     phantom_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from hilum.data.sources import open_source
@@ -251,12 +251,12 @@ def test_training_sees_whole_films_and_validation_the_view_of_the_contract(
         lambda folder, recipe, task, train, val, score, card: seen.update(train=train, val=val),
     )
     cases = open_source(str(phantom_data))
-    choice = recipe()
-    choice = choice.model_copy(
-        update={"pixels": choice.pixels.model_copy(update={"size": (40, 40), "zoom": 0.8})}
+    config = recipe()
+    config = config.model_copy(
+        update={"pixels": config.pixels.model_copy(update={"size": (40, 40), "frame_fraction": 0.8})}
     )
     split = split_cases(cases, "patient", 0)
-    train_task(TaskFolder(tmp_path / "task"), cases, split, task("etiology", cases.labels), choice, "r")
+    train_task(TaskFolder(tmp_path / "task"), cases, split, task("multiclass", cases.labels), config, "r")
     edge = {name: part.cache.images[part.rows][:, :3].max() for name, part in seen.items()}
     assert edge["train"] > 0 and edge["val"] == 0
-    assert seen["val"].pixels.zoom == 0.8
+    assert seen["val"].pixels.frame_fraction == 0.8

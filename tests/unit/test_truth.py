@@ -1,4 +1,4 @@
-"""Figures against a known truth: hand-typed maps, what chance scores, and planted films read back."""
+"""Figures against a known truth: hand-typed maps, what chance scores, and planted images read back."""
 
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,17 @@ from hilum.explain.cam import last_layer
 from hilum.explain.faithfulness import centre, random_map
 from hilum.explain.truth import (
     Planted,
-    called_sick,
+    abnormal_class,
+    called_abnormal,
     energy_inside,
     figure,
     grown,
     iou_at_area,
     lesion_figures,
     maps_of,
-    planted_films,
+    planted_images,
     pointing,
     shortcut_table,
-    sick_class,
     smoothed,
     truth_table,
 )
@@ -90,7 +90,7 @@ class TestFigures:
 
 
 class TestInterval:
-    def test_films_of_one_patient_are_one_witness(self) -> None:
+    def test_images_of_one_patient_are_one_witness(self) -> None:
         values = np.tile([True, False], 20)
         alone = figure(values, np.zeros(40), [str(i) for i in range(40)])
         shared = figure(values, np.zeros(40), [str(i % 4) for i in range(40)])
@@ -133,7 +133,7 @@ def test_the_last_layer_of_a_stride() -> None:
 
 
 class Eye(ChestModel):
-    """A network that calls everything sick and whose maps we type by hand."""
+    """A network that calls everything abnormal and whose maps we type by hand."""
 
     def __init__(self, name: str, mean: float = 0.5) -> None:
         super().__init__(
@@ -149,7 +149,7 @@ class Eye(ChestModel):
         self.head.bias.data = torch.tensor([0.0, 1.0])
 
 
-def films(count: int = 12) -> Planted:
+def images(count: int = 12) -> Planted:
     lesion = np.stack([box(5, 5 + i % 3, 10, 12) for i in range(count)])
     shortcut = np.stack([box(1, 1, 3, 3)] * count)
     names = np.array([f"p{i}" for i in range(count)])
@@ -171,23 +171,23 @@ def looks(model: nn.Module, x: Tensor, target: int) -> Tensor:
 
 class TestTables:
     def test_lesions(self) -> None:
-        found = truth_table(Eye("honest"), films(), {"looks": looks, "random": random_map})
-        assert (found["films"], found["missed"], found["tolerance"]) == (11, 1, 0)
+        found = truth_table(Eye("honest"), images(), {"looks": looks, "random": random_map})
+        assert (found["images"], found["missed"], found["tolerance"]) == (11, 1, 0)
         [looked, chance] = found["rows"]
         assert (looked["name"], looked["kind"], looked["pointing"]["k"]) == ("looks", "method", 11)
         assert (chance["title"], chance["kind"]) == ("Random numbers", "baseline")
         assert (found["best"], found["reached"], found["failures"]) == ("looks", True, [])
-        assert truth_table(Eye("honest"), films(), {"looks": looks}, found_only=False)["films"] == 12
-        assert not truth_table(Eye("fooled"), films(), {"looks": looks})["reached"]
+        assert truth_table(Eye("honest"), images(), {"looks": looks}, found_only=False)["images"] == 12
+        assert not truth_table(Eye("fooled"), images(), {"looks": looks})["reached"]
 
     def test_the_fooled_network_is_caught(self) -> None:
-        found = shortcut_table(Eye("honest"), Eye("fooled"), films(), {"looks": looks, "centre": centre})
+        found = shortcut_table(Eye("honest"), Eye("fooled"), images(), {"looks": looks, "centre": centre})
         assert found["unmasked_by"] == ["looks"]
         assert found["methods"]["looks"]["fooled"]["energy"]["value"] == 1
         assert found["methods"]["looks"]["honest"]["pointing"]["k"] == 0
 
     def test_two_honest_networks_are_not(self) -> None:
-        found = shortcut_table(Eye("honest"), Eye("honest"), films(), {"looks": looks})
+        found = shortcut_table(Eye("honest"), Eye("honest"), images(), {"looks": looks})
         assert found["unmasked_by"] == []
 
     def test_an_accusing_method_does_not_pass(self) -> None:
@@ -196,62 +196,62 @@ class TestTables:
         def disc(model: nn.Module, x: Tensor, target: int) -> Tensor:
             return torch.from_numpy(box(1, 1, 3, 3)).float().expand(len(x), -1, -1)
 
-        assert shortcut_table(Eye("honest"), Eye("fooled"), films(), {"disc": disc})["unmasked_by"] == []
+        assert shortcut_table(Eye("honest"), Eye("fooled"), images(), {"disc": disc})["unmasked_by"] == []
 
-    def test_each_network_gets_the_film_in_its_own_units(self) -> None:
+    def test_each_network_gets_the_image_in_its_own_units(self) -> None:
         seen = {}
 
         def watch(model: nn.Module, x: Tensor, target: int) -> Tensor:
             seen[getattr(model, "name", "")] = float(x.mean())
             return looks(model, x, target)
 
-        shortcut_table(Eye("honest", mean=0.3), Eye("fooled"), films(), {"watch": watch})
+        shortcut_table(Eye("honest", mean=0.3), Eye("fooled"), images(), {"watch": watch})
         assert seen == {"fooled": 0.0, "honest": pytest.approx(0.2 / 0.25)}
 
     def test_a_method_that_fails_is_a_sentence(self) -> None:
         def nan(model: nn.Module, x: Tensor, target: int) -> Tensor:
             return looks(model, x, target) * float("nan")
 
-        found = truth_table(Eye("honest"), films(), {"nan": nan, "looks": looks})
+        found = truth_table(Eye("honest"), images(), {"nan": nan, "looks": looks})
         assert "NaN" in found["failures"][0]
         assert [row["name"] for row in found["rows"]] == ["looks"]
 
     def test_nothing_to_score(self) -> None:
         with pytest.raises(DataError, match="carries the planted marker"):
-            few = films()
+            few = images()
             few.masks["shortcut"][:] = False
             shortcut_table(Eye("honest"), Eye("fooled"), few, {"looks": looks})
-        with pytest.raises(DataError, match="calls no sick film sick"):
-            truth_table(Eye("honest"), films().where(np.arange(12) == 0), {"looks": looks})
+        with pytest.raises(DataError, match="calls no abnormal image abnormal"):
+            truth_table(Eye("honest"), images().where(np.arange(12) == 0), {"looks": looks})
 
         with pytest.raises(DataError, match="no method gave a map"):
-            truth_table(Eye("honest"), films(), {})
+            truth_table(Eye("honest"), images(), {})
 
     def test_batches_change_nothing(self) -> None:
         x = torch.rand(5, 1, 16, 20)
         maps = [maps_of(Eye("honest"), x, 1, random_map, batch) for batch in (2, 8)]
         np.testing.assert_array_equal(maps[0], maps[1])
 
-    def test_sick_class(self) -> None:
+    def test_abnormal_class(self) -> None:
         model = Eye("honest")
         model.classes = ("pneumonia", "normal")
-        assert sick_class(model) == 0
+        assert abnormal_class(model) == 0
         model.classes = ("a", "b")
         with pytest.raises(DataError, match="a, b"):
-            sick_class(model)
+            abnormal_class(model)
 
     def test_the_threshold_of_the_card(self) -> None:
         model, x = Eye("honest"), torch.zeros(1, 1, 16, 20)
-        assert called_sick(model, x).tolist() == [True]  # probability 0.73
+        assert called_abnormal(model, x).tolist() == [True]  # probability 0.73
         model.card = {"threshold": {"value": 0.8}}
-        assert called_sick(model, x).tolist() == [False]
+        assert called_abnormal(model, x).tolist() == [False]
 
 
 # -- a phantom run -------------------------------------------------------------------------------------------
 
 
 class FakeRun:
-    """What planted_films reads of a run."""
+    """What planted_images reads of a run."""
 
     path = Path("run")
 
@@ -265,24 +265,24 @@ class FakeRun:
         return self.opened.table.set_index("case_id")["split"]
 
 
-def test_films_are_read_with_their_masks(tmp_path: Path) -> None:
+def test_images_are_read_with_their_masks(tmp_path: Path) -> None:
     asked = phantom.PhantomSettings(patients=20, size=(64, 72), shortcut="marker")
     run: Any = FakeRun(phantom.write(tmp_path / "set", asked))
     model = build("vgg", ["normal", "pneumonia"], Pixels((64, 72)), {"blocks": [[4]], "dense": [4]}).eval()
-    found = planted_films(run, model)
+    found = planted_images(run, model)
     table = run.cases().table
-    sick = table[(table["split"] == "test") & (table["label"] != "normal")]
-    assert set(found.patients) == set(sick["patient"])
+    abnormal = table[(table["split"] == "test") & (table["label"] != "normal")]
+    assert set(found.patients) == set(abnormal["patient"])
     assert len(set(found.patients)) == len(found)
     masks = phantom.masks(tmp_path / "set", found.case_ids[0])
     np.testing.assert_array_equal(found.masks["lesion"][0], masks["lesion"])
     inside = found.x[0, 0].numpy()[found.masks["shortcut"][0]]
     assert inside.mean() > found.x[0].mean() + 0.2  # the disc is bright
-    assert len(planted_films(run, model, limit=2)) == 2
-    with pytest.raises(DataError, match="no sick film"):
-        planted_films(run, model, part="val")
+    assert len(planted_images(run, model, limit=2)) == 2
+    with pytest.raises(DataError, match="no abnormal image"):
+        planted_images(run, model, part="val")
     for mask in (tmp_path / "set" / "masks").iterdir():
         mask.unlink()
     (tmp_path / "set" / "masks").rmdir()
     with pytest.raises(DataError, match="holds no masks"):
-        planted_films(run, model)
+        planted_images(run, model)

@@ -21,12 +21,12 @@ def net(seed: int, dropout: float = 0.5, pixels: Pixels = PIXELS) -> ChestModel:
     return build("resnet", CLASSES, pixels, options).eval()
 
 
-def films(n: int = 3) -> torch.Tensor:
+def images(n: int = 3) -> torch.Tensor:
     return torch.randn(n, 1, 32, 40, generator=torch.Generator().manual_seed(0))
 
 
 def test_calibrated_scales_the_logits_and_reads_the_card() -> None:
-    model, x = net(0), films()
+    model, x = net(0), images()
     scaling = Scaling("vector", (0.5, 1.0, 2.0), (0.0, 1.0, -1.0))
     expected = model(x) * torch.tensor([0.5, 1, 2]) + torch.tensor([0.0, 1, -1])
     assert torch.allclose(Calibrated(model, scaling)(x), expected)
@@ -41,7 +41,7 @@ def test_calibrated_scales_the_logits_and_reads_the_card() -> None:
 
 
 def test_ensemble_gives_the_mean_probability() -> None:
-    models, x = [net(0), net(1)], films()
+    models, x = [net(0), net(1)], images()
     together = Ensemble(models)
     expected = (models[0](x).softmax(1) + models[1](x).softmax(1)) / 2
     assert torch.allclose(together(x).softmax(1), expected, atol=1e-6)
@@ -52,27 +52,27 @@ def test_ensemble_gives_the_mean_probability() -> None:
         Ensemble([])
 
 
-def test_views_of_the_film_itself_change_nothing_and_shifts_shift() -> None:
-    model, x = net(0), films()
+def test_views_of_the_image_itself_change_nothing_and_shifts_shift() -> None:
+    model, x = net(0), images()
     same = TestTimeAugmented(model, [(0, 0, 0, 1)])
     assert torch.allclose(same(x).softmax(1), model(x).softmax(1), atol=1e-6)
     moved = seen(x, 0, 4 / 40, 2 / 32, 1)  # four pixels right, two down
     torch.testing.assert_close(moved[..., 2:, 4:], x[..., :-2, :-4], atol=1e-4, rtol=0)
     turned = seen(x[..., :32], 90, 0, 0, 1)  # anticlockwise, on a square
     torch.testing.assert_close(turned, torch.rot90(x[..., :32], 1, (-2, -1)), atol=1e-4, rtol=0)
-    with pytest.raises(ModelError, match="no view of the film was named"):
+    with pytest.raises(ModelError, match="no view of the image was named"):
         TestTimeAugmented(model, [])
 
 
-def test_a_turn_does_not_shear_an_oblong_film() -> None:
-    """A disc in the middle of an oblong film is the same disc after a turn."""
+def test_a_turn_does_not_shear_an_oblong_image() -> None:
+    """A disc in the middle of an oblong image is the same disc after a turn."""
     rows, cols = np.mgrid[:64, :128]
     disc = torch.from_numpy(((rows - 31.5) ** 2 + (cols - 63.5) ** 2 < 400).astype(np.float32))[None, None]
     assert (seen(disc, 30, 0, 0, 1) - disc).abs().mean() < 0.01
 
 
 def test_dropout_is_drawn_from_its_seed_and_the_mean_is_the_models() -> None:
-    model, x = net(0), films()
+    model, x = net(0), images()
     before = torch.get_rng_state()
     first = mc_dropout(model, x, 400, seed=3)
     assert torch.equal(torch.get_rng_state(), before)
@@ -98,11 +98,11 @@ def test_dropout_among_the_features_is_drawn_anew_in_each_pass() -> None:
         neck=nn.Identity(),
         head=nn.Linear(8, 3),
     ).eval()
-    assert mc_dropout(model, films(), 5, seed=0).std(0).min() > 1e-5
+    assert mc_dropout(model, images(), 5, seed=0).std(0).min() > 1e-5
 
 
 def test_a_model_without_dropout_says_so() -> None:
     with pytest.raises(ModelError, match="the model has no dropout; train one with dropout"):
-        mc_dropout(net(0, dropout=0.0), films(), 2, seed=0)
+        mc_dropout(net(0, dropout=0.0), images(), 2, seed=0)
     with pytest.raises(ModelError, match="0 passes with dropout are none"):
-        mc_dropout(net(0), films(), 0, seed=0)
+        mc_dropout(net(0), images(), 0, seed=0)

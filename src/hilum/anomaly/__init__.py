@@ -1,4 +1,4 @@
-"""Anomaly detection: the contract of a detector that has seen healthy films alone, building by name, saving.
+"""Anomaly detection: the contract of a detector that has seen healthy images alone, building by name, saving.
 
 Every file in this folder with a `build` is one detector. Its file name is its name in a recipe, and it offers
 
@@ -6,11 +6,11 @@ Every file in this folder with a `build` is one detector. Its file name is its n
     SMALLEST                                 options with which the contract tests run in a second
 
 A dotted name ("my_package.my_detector") loads somebody else's file in the same way. Files without `build` are
-helpers: conformal (threshold), coreset (k-centre), crossfit (how a detector ranks its own films); the folder
+helpers: conformal (threshold), coreset (k-centre), crossfit (how a detector ranks its own images); the folder
 features/ holds the networks whose patch features the detectors read.
 
-A detector is fitted on `HealthyFilms`, which can't be made from a film with another label. So no disease
-label and no sick film can take part, not even by mistake.
+A detector is fitted on `HealthyImages`, which can't be made from an image with another label. So no disease
+label and no abnormal image can take part, not even by mistake.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +34,7 @@ from hilum.files import digest, read_json, replacing, write_json
 
 FORMAT = 1
 SCORE_BATCH = 16
-"""Films scored at once; bounds the memory however many are given."""
+"""Images scored at once; bounds the memory however many are given."""
 
 Advance = Callable[[int, int], None]
 """Called with (done, total) while a detector is fitted."""
@@ -44,22 +44,22 @@ Advance = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class HealthyFilms:
-    """Healthy films, and nothing else: the only thing that a detector is fitted on.
+class HealthyImages:
+    """Healthy images, and nothing else: the only thing that a detector is fitted on.
 
-    `pixels`: how the films are prepared; `case_ids`, `patients`: one each per film (a patient is the case
-    itself where none is known). The films stay in the memory map of the image cache until they are asked for.
+    `pixels`: how the images are prepared; `case_ids`, `patients`: one each per image (a patient is the case
+    itself where none is known). The images stay in the memory map of the image cache until they are asked for.
 
-    Make it with `of` (from a cache) or `of_images` (from an array); both raise DataError for a film that is
+    Make it with `of` (from a cache) or `of_images` (from an array); both raise DataError for an image that is
     not labelled healthy.
 
-    >>> films = HealthyFilms.of_images(np.zeros((3, 8, 8), np.uint8), ["normal"] * 3, Pixels(size=(8, 8)))
-    >>> len(films), [tuple(x.shape) for x in films.batches(2)]
+    >>> images = HealthyImages.of_images(np.zeros((3, 8, 8), np.uint8), ["normal"] * 3, Pixels(size=(8, 8)))
+    >>> len(images), [tuple(x.shape) for x in images.batches(2)]
     (3, [(2, 1, 8, 8), (1, 1, 8, 8)])
-    >>> HealthyFilms.of_images(np.zeros((1, 8, 8), np.uint8), ["virus"], Pixels(size=(8, 8)))
+    >>> HealthyImages.of_images(np.zeros((1, 8, 8), np.uint8), ["virus"], Pixels(size=(8, 8)))
     Traceback (most recent call last):
     ...
-    hilum.errors.DataError: film 0 is labelled 'virus', a detector learns from 'normal' films alone; ...
+    hilum.errors.DataError: image 0 is labelled 'virus', a detector learns from 'normal' images alone; ...
     """
 
     pixels: Pixels
@@ -76,10 +76,10 @@ class HealthyFilms:
         labels: Sequence[str],
         pixels: Pixels,
         patients: Sequence[str] | None = None,
-    ) -> "HealthyFilms":
-        """The films of these cases in an image cache; `labels` and `patients` in the order of `case_ids`.
+    ) -> "HealthyImages":
+        """The images of these cases in an image cache; `labels` and `patients` in the order of `case_ids`.
 
-        DataError when a label is not healthy, when there is no film, or when the cache has another size.
+        DataError when a label is not healthy, when there is no image, or when the cache has another size.
         """
         return cls._checked(cache.images, cache.rows(case_ids), tuple(case_ids), labels, pixels, patients)
 
@@ -91,8 +91,8 @@ class HealthyFilms:
         pixels: Pixels,
         case_ids: Sequence[str] | None = None,
         patients: Sequence[str] | None = None,
-    ) -> "HealthyFilms":
-        """Prepared films, uint8 "films rows cols" (as `Pixels.prepare` gives them). DataError as in `of`."""
+    ) -> "HealthyImages":
+        """Prepared images, uint8 "images rows cols" (as `Pixels.prepare` gives them). DataError as in `of`."""
         ids = tuple(case_ids) if case_ids is not None else tuple(map(str, range(len(images))))
         return cls._checked(images, np.arange(len(images)), ids, labels, pixels, patients)
 
@@ -105,27 +105,27 @@ class HealthyFilms:
         labels: Sequence[str],
         pixels: Pixels,
         patients: Sequence[str] | None,
-    ) -> "HealthyFilms":
+    ) -> "HealthyImages":
         if not len(rows):
-            raise DataError("there is no healthy film to learn from", f"label healthy films {HEALTHY!r}")
+            raise DataError("there is no healthy image to learn from", f"label healthy images {HEALTHY!r}")
         patients = tuple(patients) if patients is not None else case_ids
         if not len(rows) == len(case_ids) == len(labels) == len(patients):
             raise DataError(
-                f"{len(rows)} films, {len(case_ids)} case ids, {len(labels)} labels and {len(patients)} "
+                f"{len(rows)} images, {len(case_ids)} case ids, {len(labels)} labels and {len(patients)} "
                 "patients do not go together",
-                "give one of each per film",
+                "give one of each per image",
             )
         for case, label in zip(case_ids, labels, strict=True):
             if label != HEALTHY:
                 raise DataError(
-                    f"film {case} is labelled {label!r}, a detector learns from {HEALTHY!r} films alone",
-                    "take it out of the films to fit on",
+                    f"image {case} is labelled {label!r}, a detector learns from {HEALTHY!r} images alone",
+                    "take it out of the images to fit on",
                 )
         if source.dtype != np.uint8:
-            raise DataError(f"films of type {source.dtype} are not prepared", "use Pixels.prepare first")
+            raise DataError(f"images of type {source.dtype} are not prepared", "use Pixels.prepare first")
         if source.shape[1:] != tuple(pixels.size):
             raise DataError(
-                f"the films have the shape {source.shape[1:]}, the pixel contract says {pixels.size}",
+                f"the images have the shape {source.shape[1:]}, the pixel contract says {pixels.size}",
                 "prepare them with the same Pixels",
             )
         if not (np.isfinite(pixels.mean) and np.isfinite(pixels.sd) and pixels.sd > 0):
@@ -139,27 +139,27 @@ class HealthyFilms:
 
     @property
     def images(self) -> np.ndarray:
-        """All films as a new array, uint8 "films rows cols" (16 kB per film of 128 px)."""
+        """All images as a new array, uint8 "images rows cols" (16 kB per image of 128 px)."""
         return np.asarray(self.source[self.rows])
 
     def tensor(self, index: Sequence[int] | np.ndarray | slice) -> Float[Tensor, "batch 1 rows cols"]:
-        """Some films in the units that a network sees, float32, in the order asked for."""
+        """Some images in the units that a network sees, float32, in the order asked for."""
         return torch.from_numpy(self.pixels.normalize(np.asarray(self.source[self.rows[index]])))[:, None]
 
     def batches(self, size: int, seed: int | None = None) -> Iterator[Float[Tensor, "batch 1 rows cols"]]:
-        """All films once, `size` at a time, in order or shuffled by a seed. The last may be smaller."""
+        """All images once, `size` at a time, in order or shuffled by a seed. The last may be smaller."""
         order = np.arange(len(self))
         if seed is not None:
             np.random.default_rng(seed).shuffle(order)
         for start in range(0, len(order), size):
             yield self.tensor(order[start : start + size])
 
-    def part(self, index: Sequence[int] | np.ndarray) -> "HealthyFilms":
-        """Some of the films, by position."""
+    def part(self, index: Sequence[int] | np.ndarray) -> "HealthyImages":
+        """Some of the images, by position."""
         where = np.asarray(index, np.int64)
         if not len(where):
-            raise DataError("a part without films was asked for", "name one film or more")
-        return HealthyFilms(
+            raise DataError("a part without images was asked for", "name one image or more")
+        return HealthyImages(
             self.pixels,
             tuple(self.case_ids[i] for i in where),
             tuple(self.patients[i] for i in where),
@@ -167,12 +167,12 @@ class HealthyFilms:
             self.rows[where],
         )
 
-    def halves(self, seed: int, share: float = 0.5) -> tuple["HealthyFilms", "HealthyFilms"]:
+    def halves(self, seed: int, share: float = 0.5) -> tuple["HealthyImages", "HealthyImages"]:
         """Two parts with no patient in both, the first with about `share` of the patients; for detectors
-        that need healthy films which their own network did not learn from."""
+        that need healthy images which their own network did not learn from."""
         people = sorted(set(self.patients))
         if len(people) < 2:
-            raise DataError("healthy films of one patient can't be divided", "give films of more patients")
+            raise DataError("healthy images of one patient can't be divided", "give images of more patients")
         np.random.default_rng(seed).shuffle(people)
         count = min(max(round(share * len(people)), 1), len(people) - 1)
         chosen = set(people[:count])
@@ -181,7 +181,7 @@ class HealthyFilms:
 
     @property
     def digest(self) -> str:
-        """Names the set of films by their case ids."""
+        """Names the set of images by their case ids."""
         return digest(*self.case_ids)
 
 
@@ -189,10 +189,10 @@ class HealthyFilms:
 
 
 class Scored(NamedTuple):
-    """What a detector says about films.
+    """What a detector says about images.
 
     score: float32 "batch", higher = stranger. map: float32 "batch rows cols", in image coordinates and raw
-    (not rescaled per film), higher = stranger. reconstruction: "batch rows cols" in the units that the
+    (not rescaled per image), higher = stranger. reconstruction: "batch rows cols" in the units that the
     network sees, or None where the detector makes none.
     """
 
@@ -223,59 +223,59 @@ class Detector(nn.Module):
         self.card: dict[str, Any] = {}
         self.register_buffer("fitted_on", torch.zeros((), dtype=torch.int64))
 
-    def learn(self, films: HealthyFilms, seed: int, advance: Advance) -> None:
+    def learn(self, images: HealthyImages, seed: int, advance: Advance) -> None:
         """To be implemented: fits the parameters and buffers. torch's global generator is already seeded."""
         raise NotImplementedError
 
     def measure(self, x: Float[Tensor, "batch 1 rows cols"]) -> Scored:
-        """To be implemented: scores films, each independent of the others. Called in eval mode, no grad."""
+        """To be implemented: scores images, each independent of the others. Called in eval mode, no grad."""
         raise NotImplementedError
 
-    def fit(self, films: HealthyFilms, seed: int, advance: Advance | None = None) -> None:
-        """Learns what healthy films look like; the same films and seed give the same detector.
+    def fit(self, images: HealthyImages, seed: int, advance: Advance | None = None) -> None:
+        """Learns what healthy images look like; the same images and seed give the same detector.
 
-        DataError when the films were prepared in another way or are fewer than two; TrainingError when a
+        DataError when the images were prepared in another way or are fewer than two; TrainingError when a
         fitted number is not finite. The random state of the caller stays as it was.
         """
-        if films.pixels != self.pixels:
+        if images.pixels != self.pixels:
             raise DataError(
-                f"the films were prepared as {films.pixels}, detector {self.name!r} expects {self.pixels}",
+                f"the images were prepared as {images.pixels}, detector {self.name!r} expects {self.pixels}",
                 "use one pixel contract for both",
             )
-        if len(films) < 2:
-            raise DataError(f"{len(films)} healthy film is too few to fit on", "give two or more")
+        if len(images) < 2:
+            raise DataError(f"{len(images)} healthy image is too few to fit on", "give two or more")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.learn(films, seed, advance or (lambda done, total: None))
+            self.learn(images, seed, advance or (lambda done, total: None))
         for name, tensor in self.state_dict().items():
             if tensor.is_floating_point() and not torch.isfinite(tensor).all():
                 raise TrainingError(
                     f"after fitting, {name} of detector {self.name!r} holds NaN or infinity",
-                    "lower the learning rate or check the films",
+                    "lower the learning rate or check the images",
                 )
-        self.fitted_on.fill_(len(films))
+        self.fitted_on.fill_(len(images))
         self.eval().requires_grad_(False)
 
     @torch.no_grad()
     def score(self, x: Float[Tensor, "batch 1 rows cols"]) -> Scored:
-        """Scores and maps of films in the units that the network sees (`pixels.normalize` or `.apply`).
+        """Scores and maps of images in the units that the network sees (`pixels.normalize` or `.apply`).
 
-        Deterministic; a film scores the same alone and in a batch, within float rounding. ModelError before
-        `fit`; DataError for another size or number of channels, for NaN and for no film.
+        Deterministic; an image scores the same alone and in a batch, within float rounding. ModelError before
+        `fit`; DataError for another size or number of channels, for NaN and for no image.
         """
         if not int(self.fitted_on):
-            raise ModelError(f"detector {self.name!r} has not been fitted", "call fit with healthy films")
+            raise ModelError(f"detector {self.name!r} has not been fitted", "call fit with healthy images")
         expected = (self.pixels.channels, *self.pixels.size)
         if x.ndim != 4 or tuple(x.shape[1:]) != expected:
             raise DataError(
-                f"films of shape {tuple(x.shape)} do not fit detector {self.name!r}",
+                f"images of shape {tuple(x.shape)} do not fit detector {self.name!r}",
                 f"give (batch, {', '.join(map(str, expected))})",
             )
         if not len(x):
-            raise DataError("there is no film to score", "give one or more")
+            raise DataError("there is no image to score", "give one or more")
         if not torch.isfinite(x).all():
-            film = int((~torch.isfinite(x)).flatten(1).any(1).int().argmax())
-            raise DataError(f"film {film} of the batch holds NaN or infinity", "prepare it again")
+            image = int((~torch.isfinite(x)).flatten(1).any(1).int().argmax())
+            raise DataError(f"image {image} of the batch holds NaN or infinity", "prepare it again")
         self.eval()
         parts = [self.measure(some.float()) for some in x.split(SCORE_BATCH)]
         reconstructions = [part.reconstruction for part in parts if part.reconstruction is not None]
@@ -315,7 +315,7 @@ def build(name: str, pixels: Pixels, options: dict[str, Any] | None = None) -> D
 def save_detector(detector: Detector, folder: Path, card: dict[str, Any] | None = None) -> None:
     """Writes detector.safetensors and, last, detector.json with the digest of the first.
 
-    `card`: further facts for detector.json (seed, films, threshold). ModelError if it has not been fitted.
+    `card`: further facts for detector.json (seed, images, threshold). ModelError if it has not been fitted.
     """
     if not int(detector.fitted_on):
         raise ModelError(f"detector {detector.name!r} has not been fitted", "call fit before saving")

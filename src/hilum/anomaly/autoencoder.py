@@ -1,4 +1,4 @@
-"""Convolutional auto-encoder: draws healthy films through a narrow waist (the seed report's detector)."""
+"""Convolutional auto-encoder: draws healthy images through a narrow waist (the seed report's detector)."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ class Autoencoder(Reconstruction):
     """The plain one: what goes in must come out."""
 
     reads = (
-        "a convolutional auto-encoder trained on healthy films; residual at each pixel against healthy ones"
+        "a convolutional auto-encoder trained on healthy images; residual at each pixel against healthy ones"
     )
 
 
@@ -28,13 +28,13 @@ def build(
     lr: float = 2e-3,
     smooth: int = 5,
     top: float = 0.02,
-    field: str = "film",
+    field: str = "image",
     precision: str = "bf16",
 ) -> Autoencoder:
     """`loss`: l1, l2, ssim or perceptual, which is also the residual; `width`, `depth`, `latent`: of the
     network (depth halvings, then `latent` maps); `smooth`: window in pixels over which the residual is
     averaged; `top`: the share of the strangest pixels whose mean is the score; `field`: 'lung' weighs pixels
-    by how often they were lung in the healthy films, 'film' does not; `precision` of the training."""
+    by how often they were lung in the healthy images, 'image' does not; `precision` of the training."""
     return Autoencoder(
         pixels,
         checked(

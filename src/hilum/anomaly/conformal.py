@@ -1,8 +1,8 @@
-"""The threshold from healthy films alone: split conformal prediction (Vovk et al. 2005; Laxhammar 2014).
+"""The threshold from healthy images alone: split conformal prediction (Vovk et al. 2005; Laxhammar 2014).
 
-n healthy films that the detector was not fitted on are scored. A new healthy film that is exchangeable with
+n healthy images that the detector was not fitted on are scored. A new healthy image that is exchangeable with
 them gets a p-value <= alpha with a probability of at most alpha. So the false-alarm rate is known before any
-sick film has been seen.
+abnormal image has been seen.
 """
 
 from fractions import Fraction
@@ -14,10 +14,10 @@ from hilum.errors import DataError
 
 
 def p_values(scores: np.ndarray, healthy_scores: np.ndarray) -> np.ndarray:
-    """Conformal p-values, float64 "films", in 1 / (n + 1) ... 1:  p = (1 + #{healthy >= score}) / (n + 1).
+    """Conformal p-values, float64 "images", in 1 / (n + 1) ... 1:  p = (1 + #{healthy >= score}) / (n + 1).
 
-    `scores`: of the films asked about, `healthy_scores`: of the n healthy films kept for this. Small =
-    stranger than nearly all healthy films. DataError for NaN or no healthy score.
+    `scores`: of the images asked about, `healthy_scores`: of the n healthy images kept for this. Small =
+    stranger than nearly all healthy images. DataError for NaN or no healthy score.
 
     >>> p_values(np.array([0.0, 2.5, 9.0]), np.array([1.0, 2.0, 3.0])).tolist()
     [1.0, 0.5, 0.25]
@@ -29,12 +29,12 @@ def p_values(scores: np.ndarray, healthy_scores: np.ndarray) -> np.ndarray:
 
 
 def threshold(healthy_scores: np.ndarray, false_alarm_rate: float) -> float:
-    """The ceil((n + 1)(1 - alpha))-th smallest of n healthy scores. A film is flagged when score > threshold,
+    """The ceil((n + 1)(1 - alpha))-th smallest of n healthy scores. An image is flagged when score > threshold,
     which is the same as p-value <= alpha, ties included.
 
-    DataError when n + 1 < 1 / alpha: with so few healthy films no threshold keeps the rate.
+    DataError when n + 1 < 1 / alpha: with so few healthy images no threshold keeps the rate.
 
-    >>> scores = np.arange(1.0, 20.0)          # 19 healthy films
+    >>> scores = np.arange(1.0, 20.0)          # 19 healthy images
     >>> threshold(scores, 0.05), threshold(scores, 0.10)
     (19.0, 18.0)
     """
@@ -45,7 +45,7 @@ def threshold(healthy_scores: np.ndarray, false_alarm_rate: float) -> float:
         raise DataError(f"a false-alarm rate of {false_alarm_rate} is not between 0 and 1", "try 0.05")
     if len(healthy) + 1 < 1 / rate:
         raise DataError(
-            f"{len(healthy)} healthy films are too few for a false-alarm rate of {float(rate):g}",
+            f"{len(healthy)} healthy images are too few for a false-alarm rate of {float(rate):g}",
             f"keep {fewest(false_alarm_rate)} or more for the threshold, or allow a higher rate",
         )
     rank = ceil((len(healthy) + 1) * (1 - rate))
@@ -53,7 +53,7 @@ def threshold(healthy_scores: np.ndarray, false_alarm_rate: float) -> float:
 
 
 def fewest(false_alarm_rate: float) -> int:
-    """How many healthy films a false-alarm rate needs: the smallest n with n + 1 >= 1 / alpha.
+    """How many healthy images a false-alarm rate needs: the smallest n with n + 1 >= 1 / alpha.
 
     >>> fewest(0.05), fewest(0.01)
     (19, 99)
@@ -64,10 +64,10 @@ def fewest(false_alarm_rate: float) -> int:
 def _checked(scores: np.ndarray, what: str, empty: bool = False) -> np.ndarray:
     values = np.asarray(scores, np.float64)
     if values.ndim != 1:
-        raise DataError(f"{what} of shape {values.shape} are no list of numbers", "give one number per film")
+        raise DataError(f"{what} of shape {values.shape} are no list of numbers", "give one number per image")
     if not len(values) and not empty:
-        raise DataError(f"there are no {what}", "keep healthy films for the threshold")
+        raise DataError(f"there are no {what}", "keep healthy images for the threshold")
     if not np.isfinite(values).all():
         place = int((~np.isfinite(values)).argmax())
-        raise DataError(f"{what}: number {place} is {values[place]}", "score that film again")
+        raise DataError(f"{what}: number {place} is {values[place]}", "score that image again")
     return values

@@ -1,6 +1,6 @@
-"""How a detector ranks its own healthy films, each scored by a copy that has not seen its patient.
+"""How a detector ranks its own healthy images, each scored by a copy that has not seen its patient.
 
-A sick film that was labelled healthy becomes part of what the detector takes for healthy, and then looks
+An abnormal image that was labelled healthy becomes part of what the detector takes for healthy, and then looks
 healthy to it. Scored by a copy fitted on other patients it stands out. So this list is where to look for
 wrong labels.
 """
@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from hilum.anomaly import SCORE_BATCH, Advance, Detector, HealthyFilms, build
+from hilum.anomaly import SCORE_BATCH, Advance, Detector, HealthyImages, build
 from hilum.data.images import Pixels
 from hilum.errors import DataError
 
 
 class CrossFitted(NamedTuple):
-    """score: float64 "films", as given by the copy that did not see the film's patient; comparable within a
-    fold only. p: float64 "films", the share of the fold's films at least as strange (1 / films of the fold
-    for the strangest), comparable across folds. fold: int64 "films"."""
+    """score: float64 "images", as given by the copy that did not see the image's patient; comparable within a
+    fold only. p: float64 "images", the share of the fold's images at least as strange (1 / images of the fold
+    for the strangest), comparable across folds. fold: int64 "images"."""
 
     score: np.ndarray
     p: np.ndarray
@@ -29,7 +29,7 @@ def cross_fitted(
     name: str,
     pixels: Pixels,
     options: dict[str, Any] | None,
-    films: HealthyFilms,
+    images: HealthyImages,
     seed: int,
     folds: int = 2,
     advance: Advance | None = None,
@@ -39,29 +39,29 @@ def cross_fitted(
     DataError when there are fewer patients than folds.
 
     >>> images = np.random.default_rng(0).integers(0, 256, (6, 32, 32), dtype=np.uint8)
-    >>> films = HealthyFilms.of_images(images, ["normal"] * 6, Pixels(size=(32, 32)))
+    >>> images = HealthyImages.of_images(images, ["normal"] * 6, Pixels(size=(32, 32)))
     >>> options = {"features": "pixels", "memory": 9}
-    >>> cross_fitted("patch_memory", films.pixels, options, films, seed=0).p.shape
+    >>> cross_fitted("patch_memory", images.pixels, options, images, seed=0).p.shape
     (6,)
     """
-    people = sorted(set(films.patients))
+    people = sorted(set(images.patients))
     if not 2 <= folds <= len(people):
         raise DataError(
             f"{len(people)} patients can't be divided into {folds} folds", "choose 2 folds, or add patients"
         )
     np.random.default_rng(seed).shuffle(people)
     fold_of = {person: place % folds for place, person in enumerate(people)}
-    fold = np.array([fold_of[person] for person in films.patients])
-    score, p = np.empty(len(films)), np.empty(len(films))
+    fold = np.array([fold_of[person] for person in images.patients])
+    score, p = np.empty(len(images)), np.empty(len(images))
     for one in range(folds):
         detector = build(name, pixels, options)
-        detector.fit(films.part(np.flatnonzero(fold != one)), seed, advance)
+        detector.fit(images.part(np.flatnonzero(fold != one)), seed, advance)
         inside = np.flatnonzero(fold == one)
-        score[inside] = scores_of(detector, films.part(inside))
+        score[inside] = scores_of(detector, images.part(inside))
         p[inside] = (score[inside] >= score[inside][:, None]).mean(axis=1)
     return CrossFitted(score, p, fold)
 
 
-def scores_of(detector: Detector, films: HealthyFilms) -> np.ndarray:
-    """Scores of healthy films in order, float64 "films"."""
-    return torch.cat([detector.score(x).score for x in films.batches(SCORE_BATCH)]).double().numpy()
+def scores_of(detector: Detector, images: HealthyImages) -> np.ndarray:
+    """Scores of healthy images in order, float64 "images"."""
+    return torch.cat([detector.score(x).score for x in images.batches(SCORE_BATCH)]).double().numpy()

@@ -1,7 +1,7 @@
-"""Denoising auto-encoder: given a healthy film with coarse noise laid over it, draws the film without.
+"""Denoising auto-encoder: given a healthy image with coarse noise laid over it, draws the image without.
 
 Kascenas et al., "Denoising autoencoders for unsupervised anomaly detection in brain MRI", MIDL 2022: noise
-that is coarse (here 1/8 of the film's resolution, enlarged) teaches to take away what is as large as a
+that is coarse (here 1/8 of the image's resolution, enlarged) teaches to take away what is as large as a
 lesion.
 """
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hilum.anomaly import reconstruction
-from hilum.anomaly.reconstruction import Films, Reconstruction, checked
+from hilum.anomaly.reconstruction import Images, Reconstruction, checked
 from hilum.data.images import Pixels
 from hilum.errors import RecipeError
 
@@ -20,18 +20,18 @@ SMALLEST: dict[str, Any] = reconstruction.SMALLEST
 
 
 class DenoisingAutoencoder(Reconstruction):
-    """The network sees a spoilt film in training and the film as it is when it scores. `noise`: the standard
+    """The network sees a corrupted image in training and the image as it is when it scores. `noise`: the standard
     deviation it learnt with, kept beside the weights."""
 
     noise: Tensor
 
-    reads = "an auto-encoder that learnt to take coarse noise off healthy films; residual at each pixel"
+    reads = "an auto-encoder that learnt to take coarse noise off healthy images; residual at each pixel"
 
     def __init__(self, pixels: Pixels, choices: dict[str, Any]) -> None:
         super().__init__(pixels, choices)
         self.register_buffer("noise", torch.tensor(float(choices["noise"])))
 
-    def spoil(self, x: Films) -> Films:
+    def spoil(self, x: Images) -> Images:
         """Smooth noise of `noise` standard deviations, moved so that no place is special."""
         rows, cols = x.shape[-2:]
         scale = self.choices["noise_scale"]
@@ -40,8 +40,8 @@ class DenoisingAutoencoder(Reconstruction):
         down, right = (int(value) for value in torch.randint(0, scale, (2,)))
         return x + self.noise * large[..., down : down + rows, right : right + cols]
 
-    def loss_of(self, x: Films) -> Tensor:
-        """How far the cleaned film is from the one without noise."""
+    def loss_of(self, x: Images) -> Tensor:
+        """How far the cleaned image is from the one without noise."""
         return self.difference(self.coder(self.spoil(x)), x).mean()
 
 
@@ -58,7 +58,7 @@ def build(
     lr: float = 2e-3,
     smooth: int = 5,
     top: float = 0.02,
-    field: str = "film",
+    field: str = "image",
     precision: str = "bf16",
 ) -> DenoisingAutoencoder:
     """`noise`: standard deviation of the noise in units of the network's input; `noise_scale`: size of its

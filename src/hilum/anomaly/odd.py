@@ -1,6 +1,6 @@
-"""Films that are no chest films of the kind a detector knows: does it say so?
+"""Images that are no chest images of the kind a detector knows: does it say so?
 
-Each kind is made from healthy films that were held back, or drawn without any film. All are uint8 "rows cols"
+Each kind is made from healthy images that were held back, or drawn without any image. All are uint8 "rows cols"
 of the size that the detector sees, so file size and format play no part.
 """
 
@@ -12,41 +12,41 @@ import numpy as np
 Make = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
-def turned(film: np.ndarray, quarters: int) -> np.ndarray:
+def turned(radiograph: np.ndarray, quarters: int) -> np.ndarray:
     """Turned by quarters of a circle, brought back to its own rows and columns.
 
     >>> turned(np.array([[1, 2], [3, 4]], np.uint8), 2).tolist()
     [[4, 3], [2, 1]]
     """
-    image = np.ascontiguousarray(np.rot90(film, quarters))
-    return _resized(image, film.shape)
+    image = np.ascontiguousarray(np.rot90(radiograph, quarters))
+    return _resized(image, radiograph.shape)
 
 
-def inverted(film: np.ndarray, chance: np.random.Generator) -> np.ndarray:
-    """Black and white exchanged, as some archives store films."""
-    return 255 - film
+def inverted(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+    """Black and white exchanged, as some archives store images."""
+    return 255 - image
 
 
-def cropped(film: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+def cropped(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:
     """The middle half of each side, enlarged."""
-    rows, cols = film.shape
-    return _resized(film[rows // 4 : rows - rows // 4, cols // 4 : cols - cols // 4], film.shape)
+    rows, cols = image.shape
+    return _resized(image[rows // 4 : rows - rows // 4, cols // 4 : cols - cols // 4], image.shape)
 
 
-def blurred(film: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+def blurred(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:
     """A Gaussian blur with a standard deviation of 3 % of the shorter side: the child moved."""
-    return np.asarray(cv2.GaussianBlur(film, (0, 0), 0.03 * min(film.shape)))
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), 0.03 * min(image.shape)))
 
 
-def noise(film: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+def noise(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:
     """Every grey level as likely as any other, each pixel alone."""
-    return chance.integers(0, 256, film.shape, dtype=np.uint8)
+    return chance.integers(0, 256, image.shape, dtype=np.uint8)
 
 
-def photograph(film: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+def photograph(radiograph: np.ndarray, chance: np.random.Generator) -> np.ndarray:
     """A texture with the 1 / frequency spectrum of everyday pictures (Field, J Opt Soc Am A 4, 1987) and a
     few overlapping even shapes; drawn, not taken from anywhere."""
-    rows, cols = film.shape
+    rows, cols = radiograph.shape
     image = _spectrum(rows, cols, chance)
     for _ in range(6):
         middle = (int(chance.integers(cols)), int(chance.integers(rows)))
@@ -60,9 +60,9 @@ def photograph(film: np.ndarray, chance: np.random.Generator) -> np.ndarray:
     return _stretched(image)
 
 
-def limb(film: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+def limb(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:
     """A drawn forearm or lower leg: soft tissue with two long bones on black."""
-    rows, cols = film.shape
+    rows, cols = image.shape
     middle, lean = cols * chance.uniform(0.4, 0.6), cols * chance.uniform(-0.12, 0.12)
     ends = np.array([[middle - lean, -0.1 * rows], [middle + lean, 1.1 * rows]])
     absorbed = np.zeros((rows, cols), np.float32)
@@ -77,8 +77,8 @@ def limb(film: np.ndarray, chance: np.random.Generator) -> np.ndarray:
 
 
 KINDS: dict[str, tuple[str, Make]] = {
-    "turned_90": ("turned by 90 degrees", lambda film, chance: turned(film, 1)),
-    "turned_180": ("turned by 180 degrees", lambda film, chance: turned(film, 2)),
+    "turned_90": ("turned by 90 degrees", lambda image, chance: turned(image, 1)),
+    "turned_180": ("turned by 180 degrees", lambda image, chance: turned(image, 2)),
     "inverted": ("black and white exchanged", inverted),
     "cropped": ("middle half of each side, enlarged", cropped),
     "blurred": ("blurred (3 % of the side)", blurred),
@@ -86,19 +86,19 @@ KINDS: dict[str, tuple[str, Make]] = {
     "photograph": ("photograph-like texture, drawn", photograph),
     "limb": ("another body part: a limb, drawn", limb),
 }
-"""Name -> title and how it is made from a healthy film."""
+"""Name -> title and how it is made from a healthy image."""
 
 
-def odd_films(films: np.ndarray, kind: str, seed: int) -> np.ndarray:
-    """uint8 "films rows cols" -> the same number of odd films of one kind and the same size.
+def ood_images(images: np.ndarray, kind: str, seed: int) -> np.ndarray:
+    """uint8 "images rows cols" -> the same number of OOD images of one kind and the same size.
 
-    >>> odd_films(np.zeros((2, 8, 8), np.uint8), "inverted", seed=0).min()
+    >>> ood_images(np.zeros((2, 8, 8), np.uint8), "inverted", seed=0).min()
     np.uint8(255)
     """
     make = KINDS[kind][1]
     place = list(KINDS).index(kind)
     return np.stack(
-        [make(film, np.random.default_rng([seed, place, number])) for number, film in enumerate(films)]
+        [make(image, np.random.default_rng([seed, place, number])) for number, image in enumerate(images)]
     )
 
 

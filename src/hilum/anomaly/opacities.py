@@ -1,13 +1,13 @@
-"""Drawn opacities: what pneumonia does to a film, laid over healthy films, so that a network can learn to
-find it without ever seeing a sick one.
+"""Drawn opacities: what pneumonia does to an image, laid over healthy images, so that a network can learn to
+find it without ever seeing an abnormal one.
 
 A lung field full of fluid lets as few X-rays through as the heart does. So a drawn opacity moves the smooth
-part of the film towards the grey of soft tissue and fades the fine part, the vessels; ribs stay. What is
+part of the image towards the grey of soft tissue and fades the fine part, the vessels; ribs stay. What is
 drawn follows the textbook: lobar and segmental consolidation with a soft border, patches scattered over both
 lungs, haze, streaks along the bronchi around the hila, fluid at the bottom, and one whole white lung. A
 pasted piece of another place (Li et al., "CutPaste", CVPR 2021) stands for everything else.
 
-Distractors (a letter, a wire, a disc) are drawn on films with and without an opacity alike: they are no
+Distractors (a letter, a wire, a disc) are drawn on images with and without an opacity alike: they are no
 disease.
 """
 
@@ -20,16 +20,16 @@ Generator = np.random.Generator
 Layer = np.ndarray  # float32 "rows cols"
 
 
-def lung_field(film: np.ndarray) -> np.ndarray:
-    """uint8 "rows cols" of a healthy film -> bool of the same shape: the air-filled lungs.
+def lung_field(image: np.ndarray) -> np.ndarray:
+    """uint8 "rows cols" of a healthy image -> bool of the same shape: the air-filled lungs.
 
     Lungs are darker than their surroundings, lie within the body, and are large: what is dark and joined to
-    the upper or a lateral border is air around the child. On a sick film only the part that still holds air
+    the upper or a lateral border is air around the child. On an abnormal image only the part that still holds air
     is found. All False where nothing fits.
     """
-    rows, cols = film.shape
+    rows, cols = image.shape
     side = min(rows, cols)
-    smooth = cv2.GaussianBlur(film.astype(np.float32) / 255, (0, 0), 0.012 * side)
+    smooth = cv2.GaussianBlur(image.astype(np.float32) / 255, (0, 0), 0.012 * side)
     middle = smooth[rows // 4 : rows - rows // 4, cols // 4 : cols - cols // 4]
     _, parts = cv2.connectedComponents((smooth < 0.6 * np.median(middle)).astype(np.uint8))
     touching = np.unique(np.concatenate([parts[0], parts[:, 0], parts[:, -1]]))
@@ -56,27 +56,27 @@ def lung_field(film: np.ndarray) -> np.ndarray:
 
 
 def add_opacity(
-    film: np.ndarray, lung: np.ndarray, chance: Generator, other: np.ndarray | None = None
+    radiograph: np.ndarray, lung: np.ndarray, chance: Generator, other: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A film with one drawn disease, and how much of it lies where.
+    """A radiograph with one drawn disease, and how much of it lies where.
 
-    film: uint8 "rows cols"; lung: its `lung_field`; other: a film that a piece may be pasted from (itself
-    when None). Returns the changed film, uint8, and the strength at each pixel, uint8, 0 where nothing was
+    radiograph: uint8 "rows cols"; lung: its `lung_field`; other: a radiograph that a piece may be pasted from (itself
+    when None). Returns the changed radiograph, uint8, and the strength at each pixel, uint8, 0 where nothing was
     drawn and 255 where the lung is as dense as soft tissue. Every pixel of strength 0 is as it was.
     """
-    image = film.astype(np.float32) / 255
+    image = radiograph.astype(np.float32) / 255
     if not lung.any():
-        return _pasted(film, film if other is None else other, chance)
+        return _pasted(radiograph, radiograph if other is None else other, chance)
     if chance.random() < 0.1:
-        return _pasted(film, film if other is None else other, chance)
-    strength = np.zeros(film.shape, np.float32)
-    streaks = np.zeros(film.shape, np.float32)
+        return _pasted(radiograph, radiograph if other is None else other, chance)
+    strength = np.zeros(radiograph.shape, np.float32)
+    streaks = np.zeros(radiograph.shape, np.float32)
     kinds = [_KINDS[chance.choice(len(_KINDS), p=_SHARES)] for _ in range(1 + int(chance.random() < 0.3))]
     for kind in kinds:
         strength = 1 - (1 - strength) * (1 - kind(lung, chance))
     if _interstitial in kinds or chance.random() < 0.35:
         streaks = _streaks(lung, chance)
-    side = min(film.shape)
+    side = min(radiograph.shape)
     tissue = _tissue_grey(image, lung) + chance.uniform(-0.05, 0.05)
     smooth = cv2.GaussianBlur(image, (0, 0), chance.uniform(0.01, 0.03) * side)
     fine = image - smooth
@@ -89,10 +89,10 @@ def add_opacity(
     return _to_uint8(changed), _to_uint8(strength)
 
 
-def add_distractor(film: np.ndarray, chance: Generator) -> np.ndarray:
-    """uint8 -> uint8: a letter, a wire or a disc of metal, as they lie on films of every kind."""
-    film = film.copy()
-    rows, cols = film.shape
+def add_distractor(image: np.ndarray, chance: Generator) -> np.ndarray:
+    """uint8 -> uint8: a letter, a wire or a disc of metal, as they lie on images of every kind."""
+    image = image.copy()
+    rows, cols = image.shape
     side = min(rows, cols)
     bright = int(chance.integers(170, 256))
     kind = chance.integers(3)
@@ -100,7 +100,7 @@ def add_distractor(film: np.ndarray, chance: Generator) -> np.ndarray:
         where = (int(chance.uniform(0, 0.9) * cols), int(chance.uniform(0.05, 0.4) * rows))
         letter = "RLAP"[chance.integers(4)]
         cv2.putText(
-            film, letter, where, cv2.FONT_HERSHEY_SIMPLEX, chance.uniform(0.15, 0.5) * side / 128, bright
+            image, letter, where, cv2.FONT_HERSHEY_SIMPLEX, chance.uniform(0.15, 0.5) * side / 128, bright
         )
     elif kind == 1:
         x = chance.uniform(0.1, 0.9, 4) * cols
@@ -108,34 +108,34 @@ def add_distractor(film: np.ndarray, chance: Generator) -> np.ndarray:
         t = np.linspace(0, 1, 40)[:, None]
         weights = np.hstack([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3])
         curve = np.rint(weights @ np.column_stack([x, y])).astype(np.int32)
-        over = film.copy()
+        over = image.copy()
         cv2.polylines(over, [curve], False, bright, 1, cv2.LINE_AA)
-        film = cv2.addWeighted(film, 0.5, over, 0.5, 0)
+        image = cv2.addWeighted(image, 0.5, over, 0.5, 0)
     else:
         where = (int(chance.uniform(0.1, 0.9) * cols), int(chance.uniform(0.1, 0.9) * rows))
-        cv2.circle(film, where, max(1, int(chance.uniform(0.01, 0.025) * side)), bright, -1, cv2.LINE_AA)
-    return np.asarray(film)
+        cv2.circle(image, where, max(1, int(chance.uniform(0.01, 0.025) * side)), bright, -1, cv2.LINE_AA)
+    return np.asarray(image)
 
 
-def strange_film(film: np.ndarray, chance: Generator) -> tuple[np.ndarray, np.ndarray]:
-    """What is no upright chest film: noise, a negative, a turned film, a shuffled one, an even grey with a
+def ood_image(image: np.ndarray, chance: Generator) -> tuple[np.ndarray, np.ndarray]:
+    """What is no upright chest image: noise, a negative, a turned image, a shuffled one, an even grey with a
     gradient. uint8 -> the picture and the strength, uint8, half everywhere."""
     kind = int(chance.integers(5))
-    rows, cols = film.shape
+    rows, cols = image.shape
     if kind == 0:
-        grain = _noise(film.shape, chance.uniform(0.5, 0.1 * min(rows, cols)), chance)
+        grain = _noise(image.shape, chance.uniform(0.5, 0.1 * min(rows, cols)), chance)
         picture = _to_uint8(0.5 + chance.uniform(0.1, 0.4) * grain)
     elif kind == 1:
-        picture = 255 - film
+        picture = 255 - image
     elif kind == 2:
         turns = int(chance.integers(1, 4))
-        picture = np.asarray(cv2.resize(np.rot90(film, turns), (cols, rows)))
+        picture = np.asarray(cv2.resize(np.rot90(image, turns), (cols, rows)))
     elif kind == 3:
-        picture = np.roll(film, (rows // 2, cols // 2), (0, 1))
+        picture = np.roll(image, (rows // 2, cols // 2), (0, 1))
     else:
         y, x = _grid(rows, cols)
         picture = _to_uint8(chance.uniform() + chance.uniform(-1, 1) * y + chance.uniform(-1, 1) * x)
-    return np.ascontiguousarray(picture), np.full_like(film, 128)
+    return np.ascontiguousarray(picture), np.full_like(image, 128)
 
 
 # -- shapes: float32 "rows cols" in 0..1, the strength of the opacity ----------------------------------------
@@ -297,22 +297,22 @@ def _bronchi(lung: np.ndarray, chance: Generator) -> Layer:
     return _soft(canvas, chance.uniform(0.003, 0.01) * side) / 255
 
 
-def _pasted(film: np.ndarray, other: np.ndarray, chance: Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A piece of another place, and perhaps of another film, brighter or darker, with a soft border."""
-    rows, cols = film.shape
+def _pasted(image: np.ndarray, other: np.ndarray, chance: Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A piece of another place, and perhaps of another image, brighter or darker, with a soft border."""
+    rows, cols = image.shape
     high, wide = (max(4, int(chance.uniform(0.08, 0.3) * side)) for side in (rows, cols))
     top, left = int(chance.integers(rows - high + 1)), int(chance.integers(cols - wide + 1))
     top = int(np.clip(top, rows // 8, max(rows // 8, rows - high - rows // 8)))
     left = int(np.clip(left, cols // 8, max(cols // 8, cols - wide - cols // 8)))
     y, x = int(chance.integers(rows - high + 1)), int(chance.integers(cols - wide + 1))
-    mask = np.zeros(film.shape, np.float32)
+    mask = np.zeros(image.shape, np.float32)
     mask[top : top + high, left : left + wide] = 1
     mask = np.minimum(_soft(mask, chance.uniform(0.005, 0.03) * min(rows, cols)), 1)
     mask = np.where(mask < 0.02, 0, mask) * chance.uniform(0.5, 1)
-    piece = film.astype(np.float32)
+    piece = image.astype(np.float32)
     piece[top : top + high, left : left + wide] = other[y : y + high, x : x + wide]
     piece = piece * np.exp(chance.uniform(-0.3, 0.3))
-    changed = film + mask * (piece - film)
+    changed = image + mask * (piece - image)
     return np.rint(np.clip(changed, 0, 255)).astype(np.uint8), _to_uint8(mask)
 
 
@@ -327,7 +327,7 @@ def _grid(rows: int, cols: int) -> tuple[np.ndarray, np.ndarray]:
 def _noise(shape: tuple[int, ...], scale: float, chance: Generator) -> Layer:
     """Smooth noise of unit standard deviation, with details of about `scale` pixels."""
     rows, cols = shape
-    step = max(1, int(scale))  # drawn coarsely and enlarged: a wide blur of a large film is slow
+    step = max(1, int(scale))  # drawn coarsely and enlarged: a wide blur of a large image is slow
     small = chance.standard_normal((rows // step + 4, cols // step + 4)).astype(np.float32)
     small = np.asarray(cv2.GaussianBlur(small, (0, 0), max(scale / step, 0.5)))
     small = (small / max(float(small.std()), 1e-6)).astype(np.float32)
@@ -340,7 +340,7 @@ def _soft(mask: np.ndarray, sd: float) -> Layer:
 
 
 def _some_lungs(lung: np.ndarray, chance: Generator, both: float) -> np.ndarray:
-    """Both lungs, or those of one half of the film."""
+    """Both lungs, or those of one half of the image."""
     if chance.random() < both:
         return lung
     centre = round(float(np.nonzero(lung)[1].mean()))

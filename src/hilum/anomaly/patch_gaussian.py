@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hilum.anomaly import Advance, Detector, HealthyFilms, Scored
+from hilum.anomaly import Advance, Detector, HealthyImages, Scored
 from hilum.anomaly import features as networks
 from hilum.anomaly.patches import BATCH, patch_choices, sampled, standardised, summary, to_image
 from hilum.data.images import Pixels
@@ -47,17 +47,17 @@ class PatchGaussian(Detector):
         for name, axes in (("mean", 1), ("sd", 1), ("center", 2), ("whiten", 3)):
             self.register_buffer(name, torch.empty((0,) * axes))
 
-    def learn(self, films: HealthyFilms, seed: int, advance: Advance) -> None:
+    def learn(self, images: HealthyImages, seed: int, advance: Advance) -> None:
         """Trains the features, draws channels, and sums up first and second moments in one pass."""
-        self.network.learn(films, seed, advance)
+        self.network.learn(images, seed, advance)
         chance = np.random.default_rng(seed)
-        few = films.part(np.sort(chance.permutation(len(films))[:256]))
+        few = images.part(np.sort(chance.permutation(len(images))[:256]))
         patches, _ = sampled(self._features, few, SCALE_FROM, seed, lambda done, total: None)
         dim = patches.shape[1]
         drawn = np.sort(chance.permutation(dim)[: self.choices["channels"]])
         self.channels = torch.from_numpy(drawn)
         self.mean, self.sd = (one[self.channels] for one in standardised(patches))
-        center, covariance = self._moments(films, advance)
+        center, covariance = self._moments(images, advance)
         identity = torch.eye(len(drawn), dtype=torch.float64)
         self.center = center.float()
         self.whiten = torch.empty(covariance.shape)
@@ -66,17 +66,17 @@ class PatchGaussian(Detector):
             self.whiten[place] = torch.linalg.solve_triangular(factor, identity, upper=False).float()
 
     @torch.no_grad()
-    def _moments(self, films: HealthyFilms, advance: Advance) -> tuple[Tensor, Tensor]:
+    def _moments(self, images: HealthyImages, advance: Advance) -> tuple[Tensor, Tensor]:
         """Mean "places channels" and covariance "places channels channels" at every place, float64."""
         total = squares = torch.zeros(())
         seen = 0
-        for x in films.batches(BATCH):
+        for x in images.batches(BATCH):
             places = self._placed(self._features(x)).double()
             total = total + places.sum(1)
             products = places.mT @ places
             squares = products if not seen else squares.add_(products)
             seen += len(x)
-            advance(seen, len(films))
+            advance(seen, len(images))
         center = total / seen
         for place, one in enumerate(center):
             squares[place].addr_(one, one, alpha=-seen)

@@ -2,7 +2,7 @@
 
 Roth et al., "Towards total recall in industrial anomaly detection", CVPR 2022 (arXiv:2106.08265). What
 differs: features are standardised per channel (ours come from networks whose scales differ), the candidates
-for the memory are a seeded sample of bounded size, and a film's score may be the mean of its strangest
+for the memory are a seeded sample of bounded size, and an image's score may be the mean of its strangest
 patches.
 """
 
@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hilum.anomaly import Advance, Detector, HealthyFilms, Scored
+from hilum.anomaly import Advance, Detector, HealthyImages, Scored
 from hilum.anomaly import features as networks
 from hilum.anomaly.coreset import k_center
 from hilum.anomaly.patches import patch_choices, sampled, standardised, summary, to_image
@@ -49,10 +49,10 @@ class PatchMemory(Detector):
         self._bank = np.empty((0, 0), np.float32)
         self._bank_of: Tensor | None = None
 
-    def learn(self, films: HealthyFilms, seed: int, advance: Advance) -> None:
+    def learn(self, images: HealthyImages, seed: int, advance: Advance) -> None:
         """Trains the features, samples patches, and keeps the k-centre coreset of them."""
-        self.network.learn(films, seed, advance)
-        patches, _ = sampled(self._features, films, self.choices["candidates"], seed, advance)
+        self.network.learn(images, seed, advance)
+        patches, _ = sampled(self._features, images, self.choices["candidates"], seed, advance)
         self.mean, self.sd = standardised(patches)
         patches -= self.mean
         patches /= self.sd
@@ -60,17 +60,17 @@ class PatchMemory(Detector):
         self.memory = patches[torch.from_numpy(k_center(patches, count, seed))].clone()
 
     def measure(self, x: Float[Tensor, "batch 1 rows cols"]) -> Scored:
-        """Distances are found film by film, so the memory used does not grow with the batch."""
+        """Distances are found image by image, so the memory used does not grow with the batch."""
         maps = self._features(x)
         scores, pictures = [], []
         for patches in self._standardised(maps):
             distance, row = self.nearest(patches)
-            scores.append(self._film_score(patches, distance, row))
+            scores.append(self._image_score(patches, distance, row))
             pictures.append(distance.reshape(maps.shape[-2:]))
         return Scored(torch.stack(scores), to_image(torch.stack(pictures), x.shape[-2:]))
 
     def patches_of(self, x: Float[Tensor, "batch 1 rows cols"]) -> Float[Tensor, "batch places dim"]:
-        """The standardised features of films, place by place, row by row: what the memory holds some of."""
+        """The standardised features of images, place by place, row by row: what the memory holds some of."""
         return self._standardised(self._features(x))
 
     def nearest(self, patches: Float[Tensor, "places dim"]) -> tuple[Tensor, Tensor]:
@@ -101,7 +101,7 @@ class PatchMemory(Detector):
         maps = networks.chosen(self.network(x), self.choices["layers"])
         return networks.patch_features(maps, self.choices["neighbourhood"])
 
-    def _film_score(self, patches: Tensor, distance: Tensor, nearest: Tensor) -> Tensor:
+    def _image_score(self, patches: Tensor, distance: Tensor, nearest: Tensor) -> Tensor:
         """The mean of the strangest patches; with `reweight`, PatchCore's eq. 7 on the strangest one."""
         count = self.choices["reweight"]
         if not count:
@@ -129,7 +129,7 @@ def build(
 ) -> PatchMemory:
     """`features`, `feature_options`: the network (see the folder features/); `layers`: its scales to use,
     0 = finest, None = all; `neighbourhood`: places averaged around each; `memory`: patches remembered;
-    `candidates`: patches that they are chosen from, a seeded sample; `top`: share of a film's strangest
+    `candidates`: patches that they are chosen from, a seeded sample; `top`: share of an image's strangest
     patches whose mean is its score (0 = the strangest alone); `reweight`: neighbours in the memory for
     PatchCore's reweighted score of the strangest patch, 0 = off."""
     for name, value, low in (

@@ -1,4 +1,4 @@
-"""What the patch detectors share: sampling patches in bounded memory, scaling, scores and maps of films."""
+"""What the patch detectors share: sampling patches in bounded memory, scaling, scores and maps of images."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from hilum.anomaly import Advance, HealthyFilms
+from hilum.anomaly import Advance, HealthyImages
 from hilum.errors import RecipeError
 
 BATCH = 16
@@ -17,34 +17,34 @@ BATCH = 16
 
 @torch.no_grad()
 def sampled(
-    network: Callable[[Tensor], Tensor], films: HealthyFilms, limit: int, seed: int, advance: Advance
+    network: Callable[[Tensor], Tensor], images: HealthyImages, limit: int, seed: int, advance: Advance
 ) -> tuple[Float[Tensor, "patches dim"], np.ndarray]:
-    """Features of at most `limit` patches, equally many of each film, at places drawn by the seed.
+    """Features of at most `limit` patches, equally many of each image, at places drawn by the seed.
 
-    `network`: films -> "batch dim rows cols". Returns the features and the film of each, int64 "patches".
-    When there are more films than `limit`, a sample of the films gives one patch each. Films are read and
+    `network`: images -> "batch dim rows cols". Returns the features and the image of each, int64 "patches".
+    When there are more images than `limit`, a sample of the images gives one patch each. Images are read and
     forgotten batch by batch: only the drawn patches stay in memory.
     """
     chance = np.random.default_rng(seed)
-    order = np.arange(len(films))
-    if len(films) > limit:
-        order = np.sort(chance.choice(len(films), limit, replace=False))
+    order = np.arange(len(images))
+    if len(images) > limit:
+        order = np.sort(chance.choice(len(images), limit, replace=False))
     found: Tensor | None = None
     owners: list[np.ndarray] = []
     filled = 0
     for start in range(0, len(order), BATCH):
         index = order[start : start + BATCH]
-        maps = network(films.tensor(index)).flatten(2)
+        maps = network(images.tensor(index)).flatten(2)
         places = maps.shape[2]
         each = min(places, limit // len(order))
         if found is None:
             found = torch.empty(each * len(order), maps.shape[1])
-        for film, one in zip(index, maps, strict=True):
+        for image, one in zip(index, maps, strict=True):
             drawn = (
                 np.sort(chance.choice(places, each, replace=False)) if each < places else np.arange(places)
             )
             found[filled : filled + each] = one[:, torch.from_numpy(drawn)].T
-            owners.append(np.full(each, film))
+            owners.append(np.full(each, image))
             filled += each
         advance(min(start + BATCH, len(order)), len(order))
     assert found is not None
@@ -59,7 +59,7 @@ def standardised(patches: Float[Tensor, "patches dim"]) -> tuple[Tensor, Tensor]
 
 
 def summary(values: Float[Tensor, "batch patches"], top: float) -> Float[Tensor, " batch"]:
-    """The score of a film: the mean of its strangest patches, `top` as a share (0 = the strangest alone).
+    """The score of an image: the mean of its strangest patches, `top` as a share (0 = the strangest alone).
 
     >>> summary(torch.tensor([[4.0, 1.0, 2.0, 3.0]]), 0.5)
     tensor([3.5000])

@@ -1,10 +1,10 @@
-"""What the detectors that draw a film again share: losses, training, and the score of a residual.
+"""What the detectors that draw an image again share: losses, training, and the score of a residual.
 
-A network that has only drawn healthy films should draw a healthy film well and an opacity badly. What it
+A network that has only drawn healthy images should draw a healthy image well and an opacity badly. What it
 draws badly everywhere (edges of ribs, the outline of the child) says nothing, so a residual is compared at
-each pixel with the residuals of healthy films there: the map is its distance from their mean in standard
+each pixel with the residuals of healthy images there: the map is its distance from their mean in standard
 deviations (Baur et al., "Autoencoders for unsupervised anomaly segmentation", Medical Image Analysis 2021,
-discuss residual maps and their limits). The score of a film is the mean of the strangest pixels.
+discuss residual maps and their limits). The score of an image is the mean of the strangest pixels.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hilum.anomaly import Advance, Detector, HealthyFilms, Scored
+from hilum.anomaly import Advance, Detector, HealthyImages, Scored
 from hilum.anomaly.features.trunk import Trunk, set_norms
 from hilum.anomaly.opacities import lung_field
 from hilum.anomaly.rates import one_cycle
@@ -28,20 +28,20 @@ SSIM_WINDOW = 7
 SD_FLOOR = 0.2
 """A pixel's standard deviation is at least this share of the mean one: black borders hardly vary."""
 
-Films = Float[Tensor, "batch 1 rows cols"]
+Images = Float[Tensor, "batch 1 rows cols"]
 
 
-# -- losses: how far two films are apart, one number per pixel -----------------------------------------------
+# -- losses: how far two images are apart, one number per pixel -----------------------------------------------
 
 
-def ssim_map(a: Films, b: Films, value_range: float = 4.0, window: int = SSIM_WINDOW) -> Films:
+def ssim_map(a: Images, b: Images, value_range: float = 4.0, window: int = SSIM_WINDOW) -> Images:
     """Structural similarity at each pixel, -1..1, 1 = alike (Wang et al., IEEE TIP 2004, equation 13), over a
     square window with even weights and K1 = 0.01, K2 = 0.03. Windows at the border hold fewer pixels.
 
-    `value_range`: the L of the equation; 4 for standardised films, which lie within about -2..2.
+    `value_range`: the L of the equation; 4 for standardised images, which lie within about -2..2.
 
-    >>> film = torch.rand(1, 1, 16, 16)
-    >>> bool(torch.allclose(ssim_map(film, film), torch.ones(1, 1, 16, 16), atol=1e-4))
+    >>> image = torch.rand(1, 1, 16, 16)
+    >>> bool(torch.allclose(ssim_map(image, image), torch.ones(1, 1, 16, 16), atol=1e-4))
     True
     """
 
@@ -59,7 +59,7 @@ def ssim_map(a: Films, b: Films, value_range: float = 4.0, window: int = SSIM_WI
 class Perceptual(nn.Module):
     """Distance in the features of a seeded, untrained trunk: no disease label and no foreign weights behind
     it. Each scale is normalised over its channels, squared differences are averaged over them and brought to
-    the film's size (as LPIPS, Zhang et al., CVPR 2018, but without its learnt weights)."""
+    the image's size (as LPIPS, Zhang et al., CVPR 2018, but without its learnt weights)."""
 
     def __init__(self, width: int = 16) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class Perceptual(nn.Module):
         """Stays in eval mode: its batch norms are fixed."""
         return super().train(False)
 
-    def forward(self, a: Films, b: Films) -> Films:
+    def forward(self, a: Images, b: Images) -> Images:
         """One distance per pixel, 0..4 per scale."""
         total = torch.zeros_like(a)
         for one, other in zip(self.trunk(a), self.trunk(b), strict=True):
@@ -80,7 +80,7 @@ class Perceptual(nn.Module):
         return total
 
 
-def differences(loss: str, perceptual: Perceptual | None = None) -> Callable[[Films, Films], Films]:
+def differences(loss: str, perceptual: Perceptual | None = None) -> Callable[[Images, Images], Images]:
     """The per-pixel difference of a loss's name; its mean is what training lowers.
 
     >>> differences("l1")(torch.tensor([[[[1.0]]]]), torch.tensor([[[[3.0]]]])).item()
@@ -121,7 +121,7 @@ def doubling(inside: int, outside: int) -> nn.Sequential:
 class Coder(nn.Module):
     """Encoder and decoder of `depth` halvings with widths w, 2w, 4w ..., and a bottleneck of `latent` maps.
 
-    The film is brought to a multiple of 2**depth inside, and back.
+    The image is brought to a multiple of 2**depth inside, and back.
     """
 
     def __init__(self, width: int, depth: int, latent: int) -> None:
@@ -136,22 +136,22 @@ class Coder(nn.Module):
         self.decoder = nn.Sequential(*(doubling(a, b) for a, b in zip(back, outs, strict=True)))
         self.last = nn.Conv2d(width, 1, 3, padding=1)
 
-    def encode(self, x: Films) -> Tensor:
+    def encode(self, x: Images) -> Tensor:
         """Codes "batch latent rows/2**depth cols/2**depth"."""
         size = [max(1, round(side / self.step)) * self.step for side in x.shape[-2:]]
         if list(x.shape[-2:]) != size:
             x = functional.interpolate(x, size, mode="bilinear", align_corners=False)
         return self.narrow(self.encoder(x))
 
-    def decode(self, code: Tensor, size: torch.Size | tuple[int, ...]) -> Films:
-        """The film of a code."""
+    def decode(self, code: Tensor, size: torch.Size | tuple[int, ...]) -> Images:
+        """The image of a code."""
         drawn = self.last(self.decoder(self.widen(code)))
         if tuple(drawn.shape[-2:]) != tuple(size):
             drawn = functional.interpolate(drawn, tuple(size), mode="bilinear", align_corners=False)
         return drawn
 
-    def forward(self, x: Films) -> Films:
-        """The film, drawn again."""
+    def forward(self, x: Images) -> Images:
+        """The image, drawn again."""
         return self.decode(self.encode(x), x.shape[-2:])
 
 
@@ -159,8 +159,8 @@ class Coder(nn.Module):
 
 
 class Reconstruction(Detector):
-    """`coder` draws films again; `center` and `sd`, "rows cols", are the mean and standard deviation of the
-    residual of healthy films at each pixel; `field`, "rows cols", weighs pixels by how often they were lung.
+    """`coder` draws images again; `center` and `sd`, "rows cols", are the mean and standard deviation of the
+    residual of healthy images at each pixel; `field`, "rows cols", weighs pixels by how often they were lung.
 
     Subclasses may change what the network is given (`spoil`) and what it is trained on (`loss_of`).
     """
@@ -178,34 +178,34 @@ class Reconstruction(Detector):
         for name in ("center", "sd", "field"):
             self.register_buffer(name, torch.empty(0, 0))
 
-    def spoil(self, x: Films) -> Films:
+    def spoil(self, x: Images) -> Images:
         """What the network sees in training in the place of x."""
         return x
 
-    def loss_of(self, x: Films) -> Tensor:
+    def loss_of(self, x: Images) -> Tensor:
         """The number that training lowers."""
         return self.difference(self.coder(self.spoil(x)), x).mean()
 
-    def learn(self, films: HealthyFilms, seed: int, advance: Advance) -> None:
-        """Trains the network, then measures its residuals on healthy films.
+    def learn(self, images: HealthyImages, seed: int, advance: Advance) -> None:
+        """Trains the network, then measures its residuals on healthy images.
 
-        The residuals of the films that it learnt from are smaller than those of others, but by about the same
-        factor everywhere, which the ranking of films does not see; the threshold comes from other films.
+        The residuals of the images that it learnt from are smaller than those of others, but by about the same
+        factor everywhere, which the ranking of images does not see; the threshold comes from other images.
         """
         self.coder = Coder(self.choices["width"], self.choices["depth"], self.choices["latent"])
         if self.perceptual is not None:
             self.perceptual.trunk = Trunk(16)
-            set_norms(self.perceptual.trunk, films, seed)
+            set_norms(self.perceptual.trunk, images, seed)
             self.perceptual.trunk.requires_grad_(False)
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.choices["lr"], weight_decay=1e-4)
         epochs = self.choices["epochs"]
         size = self.choices["batch_size"]
-        steps = epochs * -(-len(films) // size)
+        steps = epochs * -(-len(images) // size)
         rates = one_cycle(optimizer, self.choices["lr"], steps)
         done = 0
         self.train()
         for epoch in range(epochs):
-            for x in films.batches(size, seed + epoch):
+            for x in images.batches(size, seed + epoch):
                 with torch.autocast("cpu", torch.bfloat16, enabled=self.choices["precision"] == "bf16"):
                     loss = self.loss_of(x)
                 optimizer.zero_grad(set_to_none=True)
@@ -216,34 +216,34 @@ class Reconstruction(Detector):
                 done += 1
                 advance(done, steps + 1)
         self.eval()
-        self._sum_up(films)
+        self._sum_up(images)
         advance(steps + 1, steps + 1)
 
     @torch.no_grad()
-    def _sum_up(self, films: HealthyFilms) -> None:
+    def _sum_up(self, images: HealthyImages) -> None:
         """First and second moments of the residual at each pixel, and how often a pixel was lung."""
         total = squares = torch.zeros(self.pixels.size, dtype=torch.float64)
-        for x in films.batches(32):
+        for x in images.batches(32):
             away = self._residual(x).double()
             total, squares = total + away.sum(0), squares + away.square().sum(0)
-        self.center = (total / len(films)).float()
-        variance = (squares / len(films) - self.center.double().square()).clamp(min=0)
+        self.center = (total / len(images)).float()
+        variance = (squares / len(images) - self.center.double().square()).clamp(min=0)
         sd = variance.sqrt().float()
         self.sd = sd.clamp(min=max(SD_FLOOR * float(sd.mean()), 1e-6))
-        often = np.mean([lung_field(image) for image in films.images], axis=0)
+        often = np.mean([lung_field(image) for image in images.images], axis=0)
         self.field = torch.from_numpy(often.astype(np.float32))
 
-    def _residual(self, x: Films) -> Float[Tensor, "batch rows cols"]:
+    def _residual(self, x: Images) -> Float[Tensor, "batch rows cols"]:
         return self._smoothed(self.difference(self.coder(x), x))[:, 0]
 
-    def _smoothed(self, away: Films) -> Films:
+    def _smoothed(self, away: Images) -> Images:
         """Mean over a small window: a lesion is larger than a pixel."""
         window = self.choices["smooth"]
         if window == 1:
             return away
         return functional.avg_pool2d(away, window, 1, window // 2, count_include_pad=False)
 
-    def measure(self, x: Films) -> Scored:
+    def measure(self, x: Images) -> Scored:
         """The standardised residual; its largest values give the score."""
         drawn = self.coder(x)
         away = self._smoothed(self.difference(drawn, x))[:, 0]
@@ -279,8 +279,8 @@ def checked(who: str, **choices: Any) -> dict[str, Any]:
         raise RecipeError(
             f"{who}: loss {choices['loss']!r} is not known", nearest(str(choices["loss"]), LOSSES)
         )
-    if choices["field"] not in ("film", "lung"):
-        raise RecipeError(f"{who}: field {choices['field']!r} is not known", "choose 'film' or 'lung'")
+    if choices["field"] not in ("image", "lung"):
+        raise RecipeError(f"{who}: field {choices['field']!r} is not known", "choose 'image' or 'lung'")
     if choices["precision"] not in ("bf16", "fp32"):
         raise RecipeError(
             f"{who}: precision {choices['precision']!r} is not known", "choose 'bf16' or 'fp32'"

@@ -1,4 +1,4 @@
-"""What one detector says of all films, as one file: everything on the board is made from these alone."""
+"""What one detector says of all images, as one file: everything on the leaderboard is made from these alone."""
 
 import json
 from dataclasses import dataclass, field
@@ -16,13 +16,13 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Examples:
-    """Films with what a detector sees in them. `case_id`, `why`: "n"; `film`: uint8 "n rows cols"; `map`:
+    """Images with what a detector sees in them. `case_id`, `why`: "n"; `image`: uint8 "n rows cols"; `map`:
     float32 "n rows cols", raw; `reconstruction`: uint8 "n rows cols" in grey levels, or None; `lesion`: bool
     "n rows cols" where it is known, or None."""
 
     case_id: np.ndarray
     why: np.ndarray
-    film: np.ndarray
+    image: np.ndarray
     map: np.ndarray
     reconstruction: np.ndarray | None = None
     lesion: np.ndarray | None = None
@@ -34,8 +34,8 @@ class Examples:
 
 @dataclass(frozen=True)
 class Result:
-    """`made_from`: digest of the weights and of the films; `score`: float64 "cases"; `odd`: kind -> float64
-    "films"; `own`: float64 "fit films", how strange each film to fit on is to copies that have not seen its
+    """`made_from`: digest of the weights and of the images; `score`: float64 "cases"; `odd`: kind -> float64
+    "images"; `own`: float64 "fit images", how strange each image to fit on is to copies that have not seen its
     patient, in robust standard deviations, empty when nobody asked; `truth`: figures against known lesions,
     or None; `seconds`: what took how long."""
 
@@ -67,7 +67,7 @@ class Result:
 
     @classmethod
     def read(cls, path: Path, made_from: str) -> "Result":
-        """RunError when it is missing, damaged, or was made from other weights or films."""
+        """RunError when it is missing, damaged, or was made from other weights or images."""
         try:
             with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 held = {name: file[name] for name in file.files}
@@ -89,7 +89,7 @@ class Result:
         except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
             raise RunError(f"{path} is damaged ({error})", "run: hilum anomaly RUN") from None
         if known != (FORMAT, made_from):
-            raise RunError(f"{path} was made from other weights or films", "run: hilum anomaly RUN")
+            raise RunError(f"{path} was made from other weights or images", "run: hilum anomaly RUN")
         return found
 
 

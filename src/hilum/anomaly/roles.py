@@ -1,10 +1,10 @@
-"""Which film does what in anomaly detection; patients are never on two sides.
+"""Which image does what in anomaly detection; patients are never on two sides.
 
-fit          healthy films of train: all that a detector ever learns from
-calibrate    healthy films of some val patients: they fix the threshold and nothing else
-measure      healthy films of the other val patients, and the sick films of val
-test         every film of the test part, if there is one
-unused       everything else: sick films of train, and of patients who calibrate
+fit          healthy images of train: all that a detector ever learns from
+calibrate    healthy images of some val patients: they fix the threshold and nothing else
+measure      healthy images of the other val patients, and the abnormal images of val
+test         every image of the test part, if there is one
+unused       everything else: abnormal images of train, and of patients who calibrate
 """
 
 import pandas as pd
@@ -19,8 +19,8 @@ ROLES = ("fit", "calibrate", "measure", "test", "unused")
 def assign_roles(cases: Cases, split: pd.Series, calibrate_fraction: float, seed: int) -> pd.Series:
     """case_id -> role, in the order of `cases`.
 
-    `split`: case_id -> train, val, test or unused. Of the healthy val films about `calibrate_fraction`
-    calibrate, whole patients at a time (patients who share a byte-identical film count as one), drawn in the
+    `split`: case_id -> train, val, test or unused. Of the healthy val images about `calibrate_fraction`
+    calibrate, whole patients at a time (patients who share a byte-identical image count as one), drawn in the
     order of a digest of their names, so that neither the order of rows nor other labels matter. A patient who
     calibrates measures nothing.
     """
@@ -40,28 +40,28 @@ def assign_roles(cases: Cases, split: pd.Series, calibrate_fraction: float, seed
 
 
 def _calibrating(groups: pd.Series, fraction: float, seed: int) -> set[str]:
-    """The groups that calibrate: the run, in chance order, whose number of films is nearest."""
+    """The groups that calibrate: the run, in chance order, whose number of images is nearest."""
     sizes = groups.value_counts()
     names = sorted(sizes.index, key=lambda name: digest(str(seed), "calibrate", str(name)))
     wanted = fraction * len(groups)
     chosen: set[str] = set()
-    films = 0
+    images = 0
     for name in names:
         size = int(sizes[name])
-        if abs(films + size - wanted) > abs(films - wanted):
+        if abs(images + size - wanted) > abs(images - wanted):
             break
         chosen.add(name)
-        films += size
+        images += size
     return chosen
 
 
 def role_counts(cases: Cases, roles: pd.Series) -> dict[str, dict[str, dict[str, int]]]:
-    """{role: {label: {"films", "patients"}}}, only what occurs."""
+    """{role: {label: {"images", "patients"}}}, only what occurs."""
     table = cases.table.assign(role=roles.loc[cases.table["case_id"]].to_numpy())
     return {
         role: {
             label: {
-                "films": len(rows),
+                "images": len(rows),
                 "patients": int(rows["patient"].nunique()),
             }
             for label in cases.labels

@@ -1,4 +1,4 @@
-"""One detector of the stage: fitted unless it is there already, then asked about every film."""
+"""One detector of the stage: fitted unless it is there already, then asked about every image."""
 
 import json
 import time
@@ -12,10 +12,10 @@ import pandas as pd
 import torch
 
 from hilum import __version__
-from hilum.anomaly import Detector, HealthyFilms, build, load_detector, save_detector
-from hilum.anomaly.board import robust
+from hilum.anomaly import Detector, HealthyImages, build, load_detector, save_detector
 from hilum.anomaly.crossfit import cross_fitted
-from hilum.anomaly.odd import KINDS, odd_films
+from hilum.anomaly.leaderboard import robust
+from hilum.anomaly.odd import KINDS, ood_images
 from hilum.anomaly.result import Examples, Result
 from hilum.anomaly.truth import known_cases, lesions
 from hilum.data.cache import ImageCache
@@ -28,16 +28,16 @@ from hilum.progress import advancing
 from hilum.run import DetectorFolder
 
 BATCH = 64
-"""Films read at once."""
+"""Images read at once."""
 
 SHOWN = 3
-"""Strangest healthy and least strange sick films kept as examples, one per patient."""
+"""Strangest healthy and least strange abnormal images kept as examples, one per patient."""
 
 
 @dataclass(frozen=True)
-class Films:
-    """Everything that is the same for all detectors. `table`: a row per film with case_id, patient, split,
-    label, role, in the order of `cases`; `cache`: the prepared films."""
+class Images:
+    """Everything that is the same for all detectors. `table`: a row per image with case_id, patient, split,
+    label, role, in the order of `cases`; `cache`: the prepared images."""
 
     cases: Cases
     table: pd.DataFrame
@@ -48,17 +48,17 @@ class Films:
     seed: int
 
     def rows(self, role: str, label: str | None = None) -> np.ndarray:
-        """Positions of the films with a role."""
+        """Positions of the images with a role."""
         chosen = (self.table["role"] == role).to_numpy()
         if label is not None:
             chosen = chosen & (self.table["label"] == label).to_numpy()
         return np.flatnonzero(chosen)
 
     @property
-    def healthy(self) -> HealthyFilms:
-        """The films to fit on."""
+    def healthy(self) -> HealthyImages:
+        """The images to fit on."""
         part = self.table.iloc[self.rows("fit")]
-        return HealthyFilms.of(
+        return HealthyImages.of(
             self.cache,
             part["case_id"].tolist(),
             part["label"].tolist(),
@@ -67,19 +67,19 @@ class Films:
         )
 
     def images(self, rows: np.ndarray) -> np.ndarray:
-        """uint8 "films rows cols" of some positions."""
+        """uint8 "images rows cols" of some positions."""
         return np.asarray(self.cache.images[self.cache.rows(self.table["case_id"].iloc[rows])])
 
     @property
     def digest(self) -> str:
-        """Names films, roles, pixels and what is asked of each detector."""
+        """Names images, roles, pixels and what is asked of each detector."""
         columns = self.table[["case_id", "patient", "label", "role"]]
         asked = json.dumps([self.pixels.to_json(), self.odd, self.own_ranking, self.seed])
         return digest(self.cases.digest, asked, *columns.to_csv(index=False).splitlines())
 
 
 def detector_of(row: str) -> str:
-    """The detector behind a row of the board.
+    """The detector behind a row of the leaderboard.
 
     >>> detector_of("patch_memory@random"), detector_of("autoencoder")
     ('patch_memory', 'autoencoder')
@@ -88,29 +88,29 @@ def detector_of(row: str) -> str:
 
 
 def result_of(
-    folder: DetectorFolder, films: Films, options: dict[str, Any], again: bool = False
+    folder: DetectorFolder, images: Images, options: dict[str, Any], force: bool = False
 ) -> tuple[Detector, Result]:
-    """The fitted detector of a row and what it says of all films; both are kept and used again as long as
-    films, options and seed stay the same."""
-    detector, seconds = _fitted(folder, films, options, again)
-    made_from = digest(detector.card["weights_digest"], films.digest)
-    if not again:
+    """The fitted detector of a row and what it says of all images; both are kept and used again as long as
+    images, options and seed stay the same."""
+    detector, seconds = _fitted(folder, images, options, force)
+    made_from = digest(detector.card["weights_digest"], images.digest)
+    if not force:
         try:
             return detector, Result.read(folder.result_file, made_from)
         except HilumError:
-            pass  # missing, damaged or of other films: asked again
+            pass  # missing, damaged or of other images: asked again
     took: dict[str, float] = {"fit": seconds}
     with _timed(took, "score"):
-        score, truth = _all_scores(detector, films, folder.name)
+        score, truth = _all_scores(detector, images, folder.name)
     with _timed(took, "odd"):
-        odd = _odd_scores(detector, films, folder.name)
+        odd = _odd_scores(detector, images, folder.name)
     with _timed(took, "own"):
-        own_id, own = _own_scores(folder.name, films, options)
+        own_id, own = _own_scores(folder.name, images, options)
     result = Result(
         made_from,
-        films.table["case_id"].to_numpy(str),
+        images.table["case_id"].to_numpy(str),
         score,
-        _examples(detector, films, score),
+        _examples(detector, images, score),
         odd,
         own_id,
         own,
@@ -125,52 +125,52 @@ def result_of(
 
 
 def _fitted(
-    folder: DetectorFolder, films: Films, options: dict[str, Any], again: bool
+    folder: DetectorFolder, images: Images, options: dict[str, Any], force: bool
 ) -> tuple[Detector, float]:
     """The detector and the seconds that fitting took, now or then."""
     name = detector_of(folder.name)
-    fit = films.table.iloc[films.rows("fit")]
-    contents = films.cases.table.set_index("case_id")["digest"].loc[fit["case_id"]]
+    fit = images.table.iloc[images.rows("fit")]
+    contents = images.cases.table.set_index("case_id")["digest"].loc[fit["case_id"]]
     fitted_from = digest(
         __version__,
         name,
         json.dumps(options, sort_keys=True),
-        json.dumps(films.pixels.to_json()),
-        str(films.seed),
+        json.dumps(images.pixels.to_json()),
+        str(images.seed),
         *contents,
     )
-    if not again:
+    if not force:
         try:
             detector = load_detector(folder.path)
             if detector.card.get("fitted_from") == fitted_from:
                 return detector, float(detector.card.get("fit_seconds", 0.0))
         except HilumError:
             pass  # missing, damaged or of another version: fitted again
-    detector = build(name, films.pixels, options)
+    detector = build(name, images.pixels, options)
     start = time.perf_counter()
     with advancing(f"{folder.name}: fitting") as advance:
-        detector.fit(films.healthy, films.seed, advance)
+        detector.fit(images.healthy, images.seed, advance)
     seconds = round(time.perf_counter() - start, 2)
     folder.result_file.unlink(missing_ok=True)
     card = {
         "fitted_from": fitted_from,
         "fit_seconds": seconds,
-        "seed": films.seed,
-        "films": len(fit),
+        "seed": images.seed,
+        "images": len(fit),
         "patients": int(fit["patient"].nunique()),
     }
     save_detector(detector, folder.path, card)
     return load_detector(folder.path), seconds
 
 
-def _own_scores(row: str, films: Films, options: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """How strange each film to fit on is to a copy that was fitted on other patients, standardised within
+def _own_scores(row: str, images: Images, options: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """How strange each image to fit on is to a copy that was fitted on other patients, standardised within
     its fold because the copies' scales differ."""
-    healthy, folds = films.healthy, films.own_ranking
+    healthy, folds = images.healthy, images.own_ranking
     if not folds or len(set(healthy.patients)) < 2 * folds:
         return np.array([], str), np.array([])
-    with advancing(f"{row}: its own training films") as advance:
-        found = cross_fitted(detector_of(row), films.pixels, options, healthy, films.seed, folds, advance)
+    with advancing(f"{row}: its own training images") as advance:
+        found = cross_fitted(detector_of(row), images.pixels, options, healthy, images.seed, folds, advance)
     own = np.empty(len(healthy))
     for fold in range(folds):
         inside = found.fold == fold
@@ -181,18 +181,18 @@ def _own_scores(row: str, films: Films, options: dict[str, Any]) -> tuple[np.nda
 # -- asking --------------------------------------------------------------------------------------------------
 
 
-def _all_scores(detector: Detector, films: Films, row: str) -> tuple[np.ndarray, dict[str, Any] | None]:
-    """float64 scores of all films, and how well the maps point where the truth is known."""
-    roles = films.table["role"].to_numpy()
-    known = known_cases(films.cases, roles, films.pixels)
+def _all_scores(detector: Detector, images: Images, row: str) -> tuple[np.ndarray, dict[str, Any] | None]:
+    """float64 scores of all images, and how well the maps point where the truth is known."""
+    roles = images.table["role"].to_numpy()
+    known = known_cases(images.cases, roles, images.pixels)
     place = {case: number for number, case in enumerate(known)}
-    maps = np.zeros((len(known), *films.pixels.size), np.float32)
-    score = np.empty(len(films.table))
-    ids = films.table["case_id"].tolist()
+    maps = np.zeros((len(known), *images.pixels.size), np.float32)
+    score = np.empty(len(images.table))
+    ids = images.table["case_id"].tolist()
     with advancing(f"{row}: scoring") as advance:
         for start in range(0, len(ids), BATCH):
             rows = np.arange(start, min(start + BATCH, len(ids)))
-            found = detector.score(_tensor(films.pixels, films.images(rows)))
+            found = detector.score(_tensor(images.pixels, images.images(rows)))
             score[rows] = found.score.double().numpy()
             for at, number in enumerate(rows):
                 if ids[number] in place:
@@ -200,25 +200,25 @@ def _all_scores(detector: Detector, films: Films, row: str) -> tuple[np.ndarray,
             advance(len(rows) + start, len(ids))
     if not known:
         return score, None
-    return score, localization_figures(maps, lesions(films.cases, known, films.pixels))
+    return score, localization_figures(maps, lesions(images.cases, known, images.pixels))
 
 
-def _odd_scores(detector: Detector, films: Films, row: str) -> dict[str, np.ndarray]:
-    """Kind -> float64 scores of odd films made from the first healthy films that are held back for measuring
-    (of val; of test where val has none); "as_they_are" for those films themselves."""
-    rows = films.rows("measure", HEALTHY)
-    rows = (rows if len(rows) else films.rows("test", HEALTHY))[: films.odd]
+def _odd_scores(detector: Detector, images: Images, row: str) -> dict[str, np.ndarray]:
+    """Kind -> float64 scores of OOD images made from the first healthy images that are held back for measuring
+    (of val; of test where val has none); "as_they_are" for those images themselves."""
+    rows = images.rows("measure", HEALTHY)
+    rows = (rows if len(rows) else images.rows("test", HEALTHY))[: images.odd]
     if not len(rows):
         return {}
-    plain = films.images(rows)
+    plain = images.images(rows)
     scores = {"as_they_are": _scores(detector, plain, row)}
     for kind in KINDS:
-        scores[kind] = _scores(detector, odd_films(plain, kind, films.seed), row)
+        scores[kind] = _scores(detector, ood_images(plain, kind, images.seed), row)
     return scores
 
 
 def _scores(detector: Detector, images: np.ndarray, row: str) -> np.ndarray:
-    """float64 scores of prepared films."""
+    """float64 scores of prepared images."""
     parts = []
     with advancing(f"{row}: scoring") as advance:
         for start in range(0, len(images), BATCH):
@@ -235,28 +235,28 @@ def _tensor(pixels: Pixels, images: np.ndarray) -> torch.Tensor:
 # -- examples ------------------------------------------------------------------------------------------------
 
 
-def _examples(detector: Detector, films: Films, score: np.ndarray) -> Examples:
-    """A few held-back films with their maps: the same for every detector, and this one's own extremes."""
-    chosen = _chosen(films.table.assign(score=score))
+def _examples(detector: Detector, radiographs: Images, score: np.ndarray) -> Examples:
+    """A few held-back radiographs with their maps: the same for every detector, and this one's own extremes."""
+    chosen = _chosen(radiographs.table.assign(score=score))
     rows = np.array([row for row, _ in chosen], np.int64)
-    images = films.images(rows) if len(rows) else np.zeros((0, *films.pixels.size), np.uint8)
+    images = radiographs.images(rows) if len(rows) else np.zeros((0, *radiographs.pixels.size), np.uint8)
     maps = np.zeros(images.shape, np.float32)
-    again = None
+    force = None
     if len(rows):
-        found = detector.score(_tensor(films.pixels, images))
+        found = detector.score(_tensor(radiographs.pixels, images))
         maps = found.map.numpy().astype(np.float32)
         if found.reconstruction is not None:
-            again = to_grey(films.pixels, found.reconstruction.numpy(), images)
-    ids = films.table["case_id"].iloc[rows]
+            force = to_grey(radiographs.pixels, found.reconstruction.numpy(), images)
+    ids = radiographs.table["case_id"].iloc[rows]
     truth = None
-    if films.cases.source == "phantom":
-        truth = lesions(films.cases, ids.tolist(), films.pixels)
-    return Examples(ids.to_numpy(str), np.array([why for _, why in chosen], str), images, maps, again, truth)
+    if radiographs.cases.source == "phantom":
+        truth = lesions(radiographs.cases, ids.tolist(), radiographs.pixels)
+    return Examples(ids.to_numpy(str), np.array([why for _, why in chosen], str), images, maps, force, truth)
 
 
 def _chosen(table: pd.DataFrame) -> list[tuple[int, str]]:
-    """(position, why): per label the first film in the order of a digest of the names, the strangest healthy
-    films and the least strange sick ones, one per patient."""
+    """(position, why): per label the first image in the order of a digest of the names, the strangest healthy
+    images and the least strange abnormal ones, one per patient."""
     held = table.reset_index(drop=True)
     held = (
         held[held["role"] == "measure"] if (held["role"] == "measure").any() else held[held["role"] == "test"]
@@ -266,22 +266,22 @@ def _chosen(table: pd.DataFrame) -> list[tuple[int, str]]:
     chosen = [(int(order.index[order["label"] == label][0]), "same") for label in names]
     ranked = held.sort_values(["score", "case_id"], kind="stable")
     healthy = ranked[ranked["label"] == HEALTHY].iloc[::-1].drop_duplicates("patient").head(SHOWN)
-    sick = ranked[ranked["label"] != HEALTHY].drop_duplicates("patient").head(SHOWN)
+    abnormal = ranked[ranked["label"] != HEALTHY].drop_duplicates("patient").head(SHOWN)
     chosen += [(int(row), "strangest healthy") for row in healthy.index]
-    chosen += [(int(row), "least strange sick") for row in sick.index]
+    chosen += [(int(row), "least strange abnormal") for row in abnormal.index]
     return chosen
 
 
-def to_grey(pixels: Pixels, values: np.ndarray, films: np.ndarray) -> np.ndarray:
-    """What a detector made of films, in the units of the network, as grey levels uint8 "films rows cols":
-    the inverse of `pixels.normalize` for those films.
+def to_grey(pixels: Pixels, values: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """What a detector made of images, in the units of the network, as grey levels uint8 "images rows cols":
+    the inverse of `pixels.normalize` for those images.
 
-    >>> pixels, film = Pixels(size=(1, 2)), np.array([[[0, 255]]], np.uint8)
-    >>> to_grey(pixels, pixels.normalize(film), film).tolist()
+    >>> pixels, image = Pixels(size=(1, 2)), np.array([[[0, 255]]], np.uint8)
+    >>> to_grey(pixels, pixels.normalize(image), image).tolist()
     [[[0, 255]]]
     """
     if pixels.standardize == "image":
-        plain = films.astype(np.float32) / 255
+        plain = images.astype(np.float32) / 255
         mean = plain.mean(axis=(1, 2), keepdims=True)
         sd = np.maximum(plain.std(axis=(1, 2), keepdims=True), 1e-3)
     else:

@@ -1,4 +1,4 @@
-"""The anomaly stage: roles, detectors fitted on healthy films alone, scores of every film, the board."""
+"""The anomaly stage: roles, detectors fitted on healthy images alone, scores of every image, the leaderboard."""
 
 import json
 import time
@@ -10,11 +10,20 @@ import numpy as np
 import pandas as pd
 
 from hilum.anomaly import Detector, build
-from hilum.anomaly.board import ENSEMBLE, PARTS, Board, best_row, row_figures, scores_table, with_ensemble
+from hilum.anomaly.config import AnomalyConfig
 from hilum.anomaly.conformal import threshold
+from hilum.anomaly.leaderboard import (
+    ENSEMBLE,
+    PARTS,
+    Leaderboard,
+    best_row,
+    row_figures,
+    scores_table,
+    with_ensemble,
+)
 from hilum.anomaly.result import Result
 from hilum.anomaly.roles import assign_roles, role_counts
-from hilum.anomaly.scoring import Films, detector_of, result_of
+from hilum.anomaly.scoring import Images, detector_of, result_of
 from hilum.data.cache import ImageCache
 from hilum.data.cases import HEALTHY, Cases
 from hilum.data.facts import facts_table
@@ -25,56 +34,57 @@ from hilum.files import digest, replacing, write_json, write_table
 from hilum.models import parameters
 from hilum.progress import advancing
 from hilum.run import AnomalyFolder
-from hilum.training.recipe import AnomalyChoice
 
 FORMAT = 1
 
 
 def detect(
-    folder: AnomalyFolder, cases: Cases, choice: AnomalyChoice, replicates: int, again: bool = False
+    folder: AnomalyFolder, cases: Cases, config: AnomalyConfig, replicates: int, force: bool = False
 ) -> dict[str, Any]:
-    """Writes anomaly/ of a run and gives figures.json back. What is finished for the same films and choices
+    """Writes anomaly/ of a run and gives figures.json back. What is finished for the same images and choices
     is not done again, detector by detector; with `again` it is.
 
-    RecipeError names an unknown detector or option; DataError when no film is healthy, when too few healthy
-    ones are held back for the false-alarm rate, or when a detector can't take the films.
+    RecipeError names an unknown detector or option; DataError when no image is healthy, when too few healthy
+    ones are held back for the false-alarm rate, or when a detector can't take the images.
     """
     made_from = digest(
-        cases.digest, json.dumps(choice.model_dump(mode="json"), sort_keys=True), str(replicates)
+        cases.digest, json.dumps(config.model_dump(mode="json"), sort_keys=True), str(replicates)
     )
-    known = None if again else _finished(folder, made_from)
+    known = None if force else _finished(folder, made_from)
     if known is not None:
         return known
     start = time.perf_counter()
-    films, facts = _films(cases, choice)
+    images, facts = _images(cases, config)
     folder.figures_file.unlink(missing_ok=True)
     found = {
-        row: result_of(folder.detector(row), films, options, again)
-        for row, options in choice.detectors.items()
+        row: result_of(folder.detector(row), images, options, force)
+        for row, options in config.detectors.items()
     }
     results = {row: result for row, (_, result) in found.items()}
-    table = films.table
-    board = Board(table, _pairs(cases, films, table), choice.false_alarm_rate, replicates, choice.seed)
-    members = _members(found) if choice.ensemble else []
-    shown = with_ensemble(board, results, members)
+    table = images.table
+    leaderboard = Leaderboard(
+        table, _pairs(cases, images, table), config.false_alarm_rate, replicates, config.seed
+    )
+    members = _members(found) if config.ensemble else []
+    shown = with_ensemble(leaderboard, results, members)
     rows = {
-        row: {**_card(row, found.get(row), choice, members), **row_figures(board, result)}
+        row: {**_card(row, found.get(row), config, members), **row_figures(leaderboard, result)}
         for row, result in shown.items()
     }
-    write_table(folder.scores_file, scores_table(board, shown))
+    write_table(folder.scores_file, scores_table(leaderboard, shown))
     _write_examples(folder, results)
     figures = {
         "format": FORMAT,
         "made_from": made_from,
         "labels": list(cases.labels),
-        "choices": choice.model_dump(mode="json"),
-        "pixels": films.pixels.to_json(),
+        "choices": config.model_dump(mode="json"),
+        "pixels": images.pixels.to_json(),
         "split": facts,
         "roles": role_counts(cases, table.set_index("case_id")["role"]),
         "detectors": rows,
         "best": best_row(rows),
         "shortcuts": _shortcuts(cases, table),
-        "matching": {part: _matching(cases, table, pairs) for part, pairs in board.pairs.items()},
+        "matching": {part: _matching(cases, table, pairs) for part, pairs in leaderboard.pairs.items()},
         "replicates": replicates,
         "seconds": round(time.perf_counter() - start, 1),
     }
@@ -83,29 +93,29 @@ def detect(
 
 
 def chosen(folder: AnomalyFolder, recipe: dict[str, Any] | None, detectors: Sequence[str]) -> dict[str, Any]:
-    """The choices for one more call, as plain values: those of the board that is there, else of the recipe,
-    else the defaults; with the named detectors beside those of the board.
+    """The choices for one more call, as plain values: those of the leaderboard that is there, else of the recipe,
+    else the defaults; with the named detectors beside those of the leaderboard.
 
-    A named detector has the options that the board or the recipe gives it, if any. Without a board the named
+    A named detector has the options that the leaderboard or recipe gives it, if any. Without a leaderboard the named
     ones stand alone.
     """
-    values: dict[str, Any] = dict(recipe or AnomalyChoice().model_dump(mode="json"))
+    values: dict[str, Any] = dict(recipe or AnomalyConfig().model_dump(mode="json"))
     options = dict(values["detectors"])
-    on_board: dict[str, Any] = {}
+    on_leaderboard: dict[str, Any] = {}
     if folder.figures_file.exists():
         values = dict(folder.figures()["choices"])
-        on_board = dict(values["detectors"])
+        on_leaderboard = dict(values["detectors"])
     if not detectors:
         return values
     values["detectors"] = {
-        **on_board,
-        **{name: on_board.get(name, options.get(name, {})) for name in detectors},
+        **on_leaderboard,
+        **{name: on_leaderboard.get(name, options.get(name, {})) for name in detectors},
     }
     return values
 
 
 def _finished(folder: AnomalyFolder, made_from: str) -> dict[str, Any] | None:
-    """figures.json if it was made from these films and choices, and every detector is still the same."""
+    """figures.json if it was made from these images and choices, and every detector is still the same."""
     if not folder.figures_file.exists():
         return None
     figures = folder.figures()
@@ -126,18 +136,18 @@ def _finished(folder: AnomalyFolder, made_from: str) -> dict[str, Any] | None:
 # -- what goes in --------------------------------------------------------------------------------------------
 
 
-def _films(cases: Cases, choice: AnomalyChoice) -> tuple[Films, dict[str, Any]]:
-    """Roles, pixels and decoded films, and the facts of the split; every check that needs no fitting."""
+def _images(cases: Cases, config: AnomalyConfig) -> tuple[Images, dict[str, Any]]:
+    """Roles, pixels and decoded images, and the facts of the split; every check that needs no fitting."""
     healthy = (cases.table["label"] == HEALTHY).to_numpy()
     if not healthy.any():
         raise DataError(
-            f"no film is labelled {HEALTHY!r} (labels: {', '.join(cases.labels)}), so nothing can be learnt",
-            f"label the healthy films {HEALTHY!r}",
+            f"no image is labelled {HEALTHY!r} (labels: {', '.join(cases.labels)}), so nothing can be learnt",
+            f"label the healthy images {HEALTHY!r}",
         )
-    raw = choice.pixels.contract(0.5, 0.25)
-    for row, options in choice.detectors.items():  # a wrong name or option is found before minutes are spent
+    raw = config.pixels.contract(0.5, 0.25)
+    for row, options in config.detectors.items():  # a wrong name or option is found before minutes are spent
         build(detector_of(row), raw, options)
-    asked = choice.split
+    asked = config.split
     split = split_cases(
         cases,
         asked.scheme,
@@ -148,8 +158,8 @@ def _films(cases: Cases, choice: AnomalyChoice) -> tuple[Films, dict[str, Any]]:
         folds=asked.folds,
     )
     used = used_cases(cases, split.of)
-    roles = assign_roles(used, split.of, choice.calibrate_fraction, choice.seed)
-    threshold(np.zeros(int((roles == "calibrate").sum())), choice.false_alarm_rate)  # enough for the rate?
+    roles = assign_roles(used, split.of, config.calibrate_fraction, config.seed)
+    threshold(np.zeros(int((roles == "calibrate").sum())), config.false_alarm_rate)  # enough for the rate?
     table = used.table[["case_id", "patient", "label"]].copy()
     table.insert(2, "split", split.of.loc[table["case_id"]].to_numpy())
     table["role"] = roles.loc[table["case_id"]].to_numpy()
@@ -157,16 +167,16 @@ def _films(cases: Cases, choice: AnomalyChoice) -> tuple[Films, dict[str, Any]]:
         cache = ImageCache.of(used, raw, advance)
     fit = table["case_id"][(table["role"] == "fit").to_numpy()].tolist()
     if not fit:
-        raise DataError("train holds no healthy film to learn from", "choose another split")
-    pixels = choice.pixels.contract(*cache.mean_sd(fit))
-    films = Films(used, table, pixels, cache, choice.odd_films, choice.own_ranking, choice.seed)
-    return films, split.facts()
+        raise DataError("train holds no healthy image to learn from", "choose another split")
+    pixels = config.pixels.contract(*cache.mean_sd(fit))
+    images = Images(used, table, pixels, cache, config.ood_images, config.own_ranking, config.seed)
+    return images, split.facts()
 
 
-def _pairs(cases: Cases, films: Films, table: pd.DataFrame) -> dict[str, Pairs | str]:
-    """Per part the films paired by their shortcut numbers. The propensity behind the films that measure is
-    learnt without the test films."""
-    facts = facts_table(films.cases)
+def _pairs(cases: Cases, images: Images, table: pd.DataFrame) -> dict[str, Pairs | str]:
+    """Per part the images paired by their shortcut numbers. The propensity behind the images that measure is
+    learnt without the test images."""
+    facts = facts_table(images.cases)
     pairs: dict[str, Pairs | str] = {}
     for part in PARTS:
         asked = (table["role"] == part).to_numpy()
@@ -180,7 +190,7 @@ def _pairs(cases: Cases, films: Films, table: pd.DataFrame) -> dict[str, Pairs |
             asked[known],
         )
         if isinstance(found, Pairs):
-            found = replace(found, healthy=known[found.healthy], sick=known[found.sick])
+            found = replace(found, healthy=known[found.healthy], abnormal=known[found.abnormal])
         pairs[part] = found
     return pairs
 
@@ -194,7 +204,7 @@ def _members(found: Mapping[str, tuple[Detector, Result]]) -> list[str]:
 
 
 def _card(
-    row: str, found: tuple[Detector, Result] | None, choice: AnomalyChoice, members: Sequence[str]
+    row: str, found: tuple[Detector, Result] | None, config: AnomalyConfig, members: Sequence[str]
 ) -> dict[str, Any]:
     """What a row is: the facts that do not come from its scores."""
     if found is None:
@@ -203,7 +213,7 @@ def _card(
     detector = found[0]
     return {
         "detector": detector_of(row),
-        "options": choice.detectors[row],
+        "options": config.detectors[row],
         "reads": detector.reads,
         "pretrained": detector.pretrained,
         "parameters": parameters(detector),
@@ -212,7 +222,7 @@ def _card(
 
 
 def _shortcuts(cases: Cases, table: pd.DataFrame) -> dict[str, Any]:
-    """What the audit's numbers reach on the very films that the detectors are measured on."""
+    """What the audit's numbers reach on the very images that the detectors are measured on."""
     facts = facts_table(cases).set_index("case_id")
     found = {}
     for part in PARTS:
@@ -230,7 +240,7 @@ def _matching(cases: Cases, table: pd.DataFrame, pairs: Pairs | str) -> dict[str
     facts = facts_table(cases).set_index("case_id").loc[rows["case_id"]]
     left = shortcut_figures(facts, rows["label"], rows["patient"])
     return {
-        "pairs": len(pairs.sick),
+        "pairs": len(pairs.abnormal),
         "of_healthy": int((table["label"].iloc[_part_of(table, pairs)] == HEALTHY).sum()),
         "numbers": list(pairs.numbers),
         "caliper": pairs.caliper,
@@ -241,7 +251,7 @@ def _matching(cases: Cases, table: pd.DataFrame, pairs: Pairs | str) -> dict[str
 
 
 def _part_of(table: pd.DataFrame, pairs: Pairs) -> np.ndarray:
-    """All films of the part that the pairs were taken from."""
+    """All images of the part that the pairs were taken from."""
     role = table["role"].iloc[pairs.healthy[0]]
     return np.flatnonzero((table["role"] == role).to_numpy())
 

@@ -1,9 +1,9 @@
-"""Student and teacher: where a student that saw healthy films alone fails to say what its teacher says.
+"""Student and teacher: where a student that saw healthy images alone fails to say what its teacher says.
 
 Wang et al., "Student-teacher feature pyramid matching for anomaly detection", BMVC 2021; the idea is that of
 Bergmann et al., "Uninformed students", CVPR 2020. There the teacher was trained on ImageNet; here it is a
-network of `hilum.anomaly.features`, which has seen the same healthy films or is untrained. As a residual of
-the auto-encoders, the student's error is compared with its mean and standard deviation on healthy films at
+network of `hilum.anomaly.features`, which has seen the same healthy images or is untrained. As a residual of
+the auto-encoders, the student's error is compared with its mean and standard deviation on healthy images at
 each place.
 """
 
@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hilum.anomaly import Advance, Detector, HealthyFilms, Scored
+from hilum.anomaly import Advance, Detector, HealthyImages, Scored
 from hilum.anomaly import features as networks
 from hilum.anomaly.patches import summary, to_image
 from hilum.anomaly.rates import one_cycle
@@ -32,7 +32,7 @@ SMALLEST: dict[str, Any] = {
 
 class Student(nn.Module):
     """Convolutions with the teacher's strides and channels, but not its residual blocks, so that it can't
-    become the teacher where no healthy film has shown it."""
+    become the teacher where no healthy image has shown it."""
 
     def __init__(self, dims: tuple[int, ...], strides: tuple[int, ...], width: int) -> None:
         super().__init__()
@@ -77,9 +77,9 @@ def disagreement(teacher: Tensor, student: Tensor) -> Float[Tensor, "batch rows 
 
 
 class StudentTeacher(Detector):
-    """`center` and `sd`, "scales rows cols" at the finest scale: the usual disagreement of healthy films.
+    """`center` and `sd`, "scales rows cols" at the finest scale: the usual disagreement of healthy images.
 
-    The teacher's channels are standardised over healthy films first (`mean0`, `sd0` ...), or the loudest
+    The teacher's channels are standardised over healthy images first (`mean0`, `sd0` ...), or the loudest
     channel would drown the others.
     """
 
@@ -92,7 +92,7 @@ class StudentTeacher(Detector):
         self.pretrained = teacher.pretrained
         self.choices = choices
         self.reads = (
-            f"disagreement of a student trained on healthy films with its teacher; teacher: {teacher.reads}"
+            f"disagreement of a student trained on healthy images with its teacher; teacher: {teacher.reads}"
         )
         with torch.no_grad():
             maps = teacher.eval()(torch.zeros(1, pixels.channels, *pixels.size))
@@ -106,20 +106,20 @@ class StudentTeacher(Detector):
         for name in ("center", "sd"):
             self.register_buffer(name, torch.empty(0, 0, 0))
 
-    def learn(self, films: HealthyFilms, seed: int, advance: Advance) -> None:
-        """Trains the teacher (if it is one that learns), then the student, then measures healthy films."""
+    def learn(self, images: HealthyImages, seed: int, advance: Advance) -> None:
+        """Trains the teacher (if it is one that learns), then the student, then measures healthy images."""
         epochs, size = self.choices["epochs"], self.choices["batch_size"]
-        steps = epochs * -(-len(films) // size)
-        self.teacher.learn(films, seed, advance)
+        steps = epochs * -(-len(images) // size)
+        self.teacher.learn(images, seed, advance)
         self.teacher.eval().requires_grad_(False)
-        self._scale_channels(films)
+        self._scale_channels(images)
         self.student = Student(self.dims, self.strides, self.choices["width"])
         optimizer = torch.optim.AdamW(self.student.parameters(), lr=self.choices["lr"], weight_decay=1e-4)
         rates = one_cycle(optimizer, self.choices["lr"], steps)
         self.student.train()
         done = 0
         for epoch in range(epochs):
-            for x in films.batches(size, seed + epoch):
+            for x in images.batches(size, seed + epoch):
                 with torch.autocast("cpu", torch.bfloat16, enabled=self.choices["precision"] == "bf16"):
                     wanted, said = self._wanted(x), self._said(x)
                 loss = torch.stack(
@@ -132,7 +132,7 @@ class StudentTeacher(Detector):
                 done += 1
                 advance(done, steps)
         self.eval()
-        self._sum_up(films)
+        self._sum_up(images)
 
     def measure(self, x: Float[Tensor, "batch 1 rows cols"]) -> Scored:
         """The standardised disagreement, averaged over the scales; its largest values give the score."""
@@ -155,10 +155,10 @@ class StudentTeacher(Detector):
         return torch.stack([to_image(one, found[0].shape[-2:]) for one in found], dim=1)
 
     @torch.no_grad()
-    def _scale_channels(self, films: HealthyFilms) -> None:
+    def _scale_channels(self, images: HealthyImages) -> None:
         count = 0
         sums = [torch.zeros(2, dim, dtype=torch.float64) for dim in self.dims]
-        for x in films.batches(32):
+        for x in images.batches(32):
             for scale, one in enumerate(self.teacher(x)):
                 values = one.double()
                 sums[scale] += torch.stack([values.mean((2, 3)).sum(0), values.square().mean((2, 3)).sum(0)])
@@ -170,13 +170,13 @@ class StudentTeacher(Detector):
             self.get_buffer(f"sd{scale}").copy_(sd.clamp(min=max(1e-3 * float(sd.max()), 1e-6)))
 
     @torch.no_grad()
-    def _sum_up(self, films: HealthyFilms) -> None:
+    def _sum_up(self, images: HealthyImages) -> None:
         total = squares = torch.zeros(())
-        for x in films.batches(32):
+        for x in images.batches(32):
             found = self._disagreements(x).double()
             total, squares = total + found.sum(0), squares + found.square().sum(0)
-        self.center = (total / len(films)).float()
-        sd = (squares / len(films) - self.center.double().square()).clamp(min=0).sqrt().float()
+        self.center = (total / len(images)).float()
+        sd = (squares / len(images) - self.center.double().square()).clamp(min=0).sqrt().float()
         floor = 0.2 * sd.mean((1, 2), keepdim=True)
         self.sd = torch.maximum(sd, floor).clamp(min=1e-6)
 
@@ -197,7 +197,7 @@ def build(
     if width < 1 or epochs < 1 or batch_size < 2:
         raise RecipeError(
             f"student_teacher: width {width}, epochs {epochs}, batch_size {batch_size} are too small",
-            "choose 1 or more, and two films per batch",
+            "choose 1 or more, and two images per batch",
         )
     if not 0 <= top <= 1:
         raise RecipeError(f"student_teacher: top is {top}", "choose a share between 0 and 1")

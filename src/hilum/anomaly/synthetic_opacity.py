@@ -1,14 +1,14 @@
-"""Synthetic opacities: a network that learnt to find opacities drawn into healthy films judges real films.
+"""Synthetic opacities: a network that learnt to find opacities drawn into healthy images judges real images.
 
-No disease label and no sick film takes part: what an opacity looks like is written in
+No disease label and no abnormal image takes part: what an opacity looks like is written in
 `hilum.anomaly.opacities` by hand, as a radiology textbook describes it. The training
-(`hilum.anomaly.features.pretext`) gives films with and without an opacity the same changes of aspect ratio,
+(`hilum.anomaly.features.pretext`) gives images with and without an opacity the same changes of aspect ratio,
 sharpness, exposure and noise. The closest published relatives are CutPaste (Li et al., CVPR 2021), foreign
 patch interpolation (Tan et al., MICCAI MOOD 2020) and DRAEM (Zavrtanik et al., ICCV 2021).
 
-A film scores by two numbers, each in standard deviations of healthy films: how far its deep features lie from
-those of healthy films (Mahalanobis, with the shrunk covariance of Ledoit & Wolf 2004), and the network's own
-logit. The healthy features are taken from the films as they are, mirrored, and once with a mild change of
+An image scores by two numbers, each in standard deviations of healthy images: how far its deep features lie from
+those of healthy images (Mahalanobis, with the shrunk covariance of Ledoit & Wolf 2004), and the network's own
+logit. The healthy features are taken from the images as they are, mirrored, and once with a mild change of
 position, aspect ratio and exposure. Without the latter the distance answers to a change of camera as much as
 to disease. The map is the network's logit at each place.
 """
@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hilum.anomaly import Advance, Detector, HealthyFilms, Scored
+from hilum.anomaly import Advance, Detector, HealthyImages, Scored
 from hilum.anomaly.features import pretext
 from hilum.anomaly.patches import BATCH, to_image
 from hilum.data.augment import Augment
@@ -40,21 +40,21 @@ ACQUISITION = Augment(
     sharpen=0.8,
     noise=0.02,
 )
-"""What may differ between two healthy films without making either of them strange."""
+"""What may differ between two healthy images without making either of them strange."""
 
 
 class SyntheticOpacity(Detector):
     """`nets`: one network per member, with seeds of their own. `center`, "members dim", and `whiten`,
     "members dim dim": mean of the healthy features and a matrix W, so that |W (f - center)| is the
     Mahalanobis distance. `usual`, "members 4": mean and sd of the distance, then of the logit, of healthy
-    films."""
+    images."""
 
     center: Tensor
     whiten: Tensor
     usual: Tensor
     reads = (
-        "networks that learnt to find opacities drawn into healthy films; distance of their features from "
-        "those of healthy films, and their logit"
+        "networks that learnt to find opacities drawn into healthy images; distance of their features from "
+        "those of healthy images, and their logit"
     )
 
     def __init__(self, pixels: Pixels, choices: dict[str, Any], net_choices: dict[str, Any]) -> None:
@@ -67,22 +67,22 @@ class SyntheticOpacity(Detector):
         self.register_buffer("whiten", torch.empty(0, 0, 0))
         self.register_buffer("usual", torch.empty(0, 4))
 
-    def learn(self, films: HealthyFilms, seed: int, advance: Advance) -> None:
-        """Trains each network with a seed of its own, then measures healthy films with it."""
+    def learn(self, images: HealthyImages, seed: int, advance: Advance) -> None:
+        """Trains each network with a seed of its own, then measures healthy images with it."""
         members = len(self.nets)
         found = []
         for place, net in enumerate(self.nets):
             assert isinstance(net, pretext.PretextNet)
             net.learn(
-                films,
+                images,
                 seed + 1000 * place,
                 lambda done, total, place=place: advance(place * total + done, members * total),
             )
-            found.append(_measured(net, films, self.choices["views"], seed))
+            found.append(_measured(net, images, self.choices["views"], seed))
         self.center, self.whiten, self.usual = (torch.stack(parts) for parts in zip(*found, strict=True))
 
     def measure(self, x: Float[Tensor, "batch 1 rows cols"]) -> Scored:
-        """The mean over networks and over the film and its mirror image."""
+        """The mean over networks and over the image and its mirror image."""
         share = self.choices["logit_share"]
         scores, maps = [], []
         for net, center, whiten, usual in zip(self.nets, self.center, self.whiten, self.usual, strict=True):
@@ -99,20 +99,20 @@ class SyntheticOpacity(Detector):
 
 @torch.no_grad()
 def _measured(
-    net: pretext.PretextNet, films: HealthyFilms, views: int, seed: int
+    net: pretext.PretextNet, radiographs: HealthyImages, views: int, seed: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Center, whitening matrix, and mean and sd of distance and logit on healthy films."""
+    """Center, whitening matrix, and mean and sd of distance and logit on healthy radiographs."""
     from sklearn.covariance import ledoit_wolf
 
     chance = np.random.default_rng(seed)
     vectors, logits = [], []
-    for start in range(0, len(films), BATCH):
-        images = np.asarray(films.source[films.rows[start : start + BATCH]])
-        plain = torch.from_numpy(films.pixels.normalize(images))[:, None]
+    for start in range(0, len(radiographs), BATCH):
+        images = np.asarray(radiographs.source[radiographs.rows[start : start + BATCH]])
+        plain = torch.from_numpy(radiographs.pixels.normalize(images))[:, None]
         some = [plain, plain.flip(-1)]
         for _ in range(views):
             moved = np.stack([ACQUISITION(image, chance) for image in images])
-            some.append(torch.from_numpy(films.pixels.standardized(moved))[:, None])
+            some.append(torch.from_numpy(radiographs.pixels.standardized(moved))[:, None])
         for x in some:
             _, logit, vector = net.read(x)
             vectors.append(vector)
@@ -144,8 +144,8 @@ def build(
     precision: str = "bf16",
 ) -> SyntheticOpacity:
     """`width`, `blocks`, `steps`, `batch_size`, `lr`, `precision`: of the networks, see features/pretext;
-    `members`: how many are trained; `views`: changed copies of each healthy film that the distance is
-    measured from, beside the film and its mirror image; `logit_share`: weight of the logit, 0..1, the rest
+    `members`: how many are trained; `views`: changed copies of each healthy image that the distance is
+    measured from, beside the image and its mirror image; `logit_share`: weight of the logit, 0..1, the rest
     goes to the distance."""
     if members < 1:
         raise RecipeError(f"synthetic_opacity: members is {members}", "choose 1 or more")

@@ -1,4 +1,4 @@
-"""Films whose lesions are known to the pixel: drawn ones, where a map can be right or wrong."""
+"""Images whose lesions are known to the pixel: drawn ones, where a map can be right or wrong."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ MOST_PIXELS = 6_000_000
 
 def known_cases(cases: Cases, roles: np.ndarray, pixels: Pixels) -> list[str]:
     """The held-back cases (measure and test) whose lesion masks are at hand, at most so many that their maps
-    hold MOST_PIXELS; drawn in the order of a digest of their names. Empty for films of people."""
+    hold MOST_PIXELS; drawn in the order of a digest of their names. Empty for images of people."""
     if cases.source != "phantom":
         return []
     table = cases.table
@@ -23,7 +23,7 @@ def known_cases(cases: Cases, roles: np.ndarray, pixels: Pixels) -> list[str]:
 
 
 def lesions(cases: Cases, case_ids: list[str], pixels: Pixels) -> np.ndarray:
-    """The true lesions in the pixels of the contract, bool "films rows cols"."""
+    """The true lesions in the pixels of the contract, bool "images rows cols"."""
     found = [
         pixels.prepare(phantom.masks(cases.root, case)["lesion"].astype(np.uint8) * 255) > 127
         for case in case_ids

@@ -1,7 +1,7 @@
-"""Variational auto-encoder: the codes of healthy films are pressed into a standard normal cloud.
+"""Variational auto-encoder: the codes of healthy images are pressed into a standard normal cloud.
 
 Kingma & Welling, "Auto-encoding variational Bayes", ICLR 2014, with the weight of the divergence as an option
-(Higgins et al., beta-VAE, ICLR 2017). A film scores by its residual and, as an option, by how far its code
+(Higgins et al., beta-VAE, ICLR 2017). An image scores by its residual and, as an option, by how far its code
 lies from the cloud (the divergence, Zimmerer et al., MIDL 2019, combine both).
 """
 
@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hilum.anomaly import Advance, HealthyFilms, Scored, reconstruction
-from hilum.anomaly.reconstruction import Films, Reconstruction, checked
+from hilum.anomaly import Advance, HealthyImages, Scored, reconstruction
+from hilum.anomaly.reconstruction import Images, Reconstruction, checked
 from hilum.data.images import Pixels
 from hilum.errors import RecipeError
 
@@ -21,7 +21,7 @@ SMALLEST: dict[str, Any] = reconstruction.SMALLEST
 
 
 def divergence(mean: Tensor, log_variance: Tensor) -> Float[Tensor, " batch"]:
-    """Kullback-Leibler divergence of a normal cloud from the standard one, in nats, summed over a film's code
+    """Kullback-Leibler divergence of a normal cloud from the standard one, in nats, summed over an image's code
     (appendix B of Kingma & Welling).
 
     >>> divergence(torch.tensor([[1.0, 0.0]]), torch.zeros(1, 2)).item()
@@ -33,11 +33,11 @@ def divergence(mean: Tensor, log_variance: Tensor) -> Float[Tensor, " batch"]:
 
 class VariationalAutoencoder(Reconstruction):
     """`spread` gives the logarithm of the variance of each number of the code; the coder's own code is the
-    mean. `usual`: mean and standard deviation of the divergence of healthy films."""
+    mean. `usual`: mean and standard deviation of the divergence of healthy images."""
 
     usual: Tensor
     reads = (
-        "a variational auto-encoder trained on healthy films; residual at each pixel and place of the code"
+        "a variational auto-encoder trained on healthy images; residual at each pixel and place of the code"
     )
 
     def __init__(self, pixels: Pixels, choices: dict[str, Any]) -> None:
@@ -51,15 +51,15 @@ class VariationalAutoencoder(Reconstruction):
         nn.init.constant_(spread.bias, -2.0)  # type: ignore[arg-type]
         return spread
 
-    def learn(self, films: HealthyFilms, seed: int, advance: Advance) -> None:
-        """As every reconstruction detector, and the usual divergence of healthy films."""
+    def learn(self, images: HealthyImages, seed: int, advance: Advance) -> None:
+        """As every reconstruction detector, and the usual divergence of healthy images."""
         self.spread = self._new_spread()
-        super().learn(films, seed, advance)
+        super().learn(images, seed, advance)
         with torch.no_grad():
-            found = torch.cat([self._divergence(x) for x in films.batches(32)])
+            found = torch.cat([self._divergence(x) for x in images.batches(32)])
         self.usual = torch.stack([found.mean(), found.std(correction=0).clamp(min=1e-6)])
 
-    def loss_of(self, x: Films) -> Tensor:
+    def loss_of(self, x: Images) -> Tensor:
         """Difference per pixel + beta x divergence per pixel."""
         mean = self.coder.encode(x)
         log_variance = self.spread(mean).clamp(-8, 4)
@@ -68,7 +68,7 @@ class VariationalAutoencoder(Reconstruction):
         share = divergence(mean.float(), log_variance.float()).mean() / x[0].numel()
         return self.difference(drawn, x).mean() + self.choices["beta"] * share
 
-    def measure(self, x: Films) -> Scored:
+    def measure(self, x: Images) -> Scored:
         """The residual's score, and `divergence` times the standardised divergence of the code."""
         found = super().measure(x)
         weight = self.choices["divergence"]
@@ -77,7 +77,7 @@ class VariationalAutoencoder(Reconstruction):
         away = (self._divergence(x) - self.usual[0]) / self.usual[1]
         return found._replace(score=found.score + weight * functional.softplus(away))
 
-    def _divergence(self, x: Films) -> Float[Tensor, " batch"]:
+    def _divergence(self, x: Images) -> Float[Tensor, " batch"]:
         mean = self.coder.encode(x)
         return divergence(mean, self.spread(mean).clamp(-8, 4))
 
@@ -95,7 +95,7 @@ def build(
     lr: float = 2e-3,
     smooth: int = 5,
     top: float = 0.02,
-    field: str = "film",
+    field: str = "image",
     precision: str = "bf16",
 ) -> VariationalAutoencoder:
     """`beta`: weight of the divergence in training; `divergence`: its weight in the score. The others as in

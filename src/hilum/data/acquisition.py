@@ -1,6 +1,6 @@
-"""Groups of films that were taken alike, found without looking at lungs or labels.
+"""Groups of images that were taken alike, found without looking at lungs or labels.
 
-Each number of the facts table becomes a normal score by its rank, and k-means divides the films by these
+Each number of the facts table becomes a normal score by its rank, and k-means divides the images by these
 (Lloyd, IEEE Trans Inf Theory 28, 1982). A whole group held out of training, or a group on which a model does
 badly, stands for a camera that the model has not met.
 """
@@ -13,9 +13,9 @@ from hilum.errors import DataError
 
 
 def clusters(facts: pd.DataFrame, k: int = 5, seed: int = 0) -> np.ndarray:
-    """The group of each film, int64 "films": 0 is the largest group, k - 1 the smallest.
+    """The group of each image, int64 "images": 0 is the largest group, k - 1 the smallest.
 
-    `facts`: the facts table. DataError when no number varies, or there are fewer films than groups.
+    `facts`: the facts table. DataError when no number varies, or there are fewer images than groups.
 
     >>> sharp = pd.DataFrame({"sharpness": [1.0, 1.1, 1.2, 9.0, 9.1]})
     >>> clusters(sharp, 2).tolist()
@@ -25,12 +25,12 @@ def clusters(facts: pd.DataFrame, k: int = 5, seed: int = 0) -> np.ndarray:
 
     names = [name for name in NAMES if name in facts.columns and len(set(facts[name].dropna())) > 1]
     if not names:
-        raise DataError("no number of file or picture varies between the films", "use another split scheme")
+        raise DataError("no number of file or picture varies between the images", "use another split scheme")
     if len(facts) < k:
-        raise DataError(f"{len(facts)} films can't be divided into {k} groups", "use fewer folds")
+        raise DataError(f"{len(facts)} images can't be divided into {k} groups", "use fewer folds")
     unread = facts[names].isna().any(axis=1)
     if unread.any():
-        raise DataError(f"{int(unread.sum())} films could not be measured", "pass --skip-unreadable")
+        raise DataError(f"{int(unread.sum())} images could not be measured", "pass --skip-unreadable")
     means = KMeans(k, n_init=10, random_state=seed)  # type: ignore[arg-type]
     found = means.fit_predict(_normal_scores(facts[names]))
     order = np.argsort(-np.bincount(found, minlength=k), kind="stable")

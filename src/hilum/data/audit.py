@@ -1,4 +1,4 @@
-"""The audit: what is odd about a set of films, before anything is trained on it.
+"""The audit: what is odd about a set of images, before anything is trained on it.
 
 `audit` gives a dictionary that goes to audit.json as it is. Its keys:
 
@@ -12,12 +12,12 @@
     near_duplicates        {"criterion", "candidates", "checked", "n_pairs", "n_across_splits",
                             "n_across_labels", "n_across_patients", "pairs": [{"case_ids", "correlation",
                             "across_splits", "across_labels", "across_patients"}]}
-                            one film stands for each exact group
+                            one image stands for each exact group
     patients_across_splits {"declared" or task: {"n_patients", "n_images", "examples": [{"patient",
                             "images": {split: n}}]}}
     sizes                  {"width": quantiles, "height": quantiles, "bytes": quantiles, "n_sizes",
                             "commonest": [{"width", "height", "images"}]}
-                           quantiles: {"min", "p5", "median", "p95", "max"}, or None without readable films
+                           quantiles: {"min", "p5", "median", "p95", "max"}, or None without readable images
     modes                  {"rgb, 8 bit": n}
     aspect_by_label        {label: quantiles}  of width / height
     shortcuts_on           {"splits": [...], "n_images", "n_patients"}  never test
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 _ACROSS = ("split", "label", "patient")
 _LISTED = 500  # so many groups, pairs or patients are written out; the numbers count all
-_FEW = 100  # with fewer films a split decides nothing: 95 % intervals of an accuracy are wider than 0.1
+_FEW = 100  # with fewer images a split decides nothing: 95 % intervals of an accuracy are wider than 0.1
 _STRONG = 0.7  # an AUROC from which a shortcut is worth a sentence
 
 
@@ -57,10 +57,10 @@ def audit(
     split_columns: dict[str, pd.Series] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Audits the cases, JSON-ready as the module describes. Unreadable films are listed and left out.
+    """Audits the cases, JSON-ready as the module describes. Unreadable images are listed and left out.
 
     `split_columns`: by task, the split used (case_id -> train, val, test or unused), so that leaks in it are
-    found too. `progress` is called with (done, total) while films are measured.
+    found too. `progress` is called with (done, total) while images are measured.
     """
     used = {
         task: column.reindex(cases.table["case_id"]).fillna("")
@@ -74,7 +74,7 @@ def audit(
         **{task: column.set_axis(table.index) for task, column in used.items()},
     }
     splits = {name: column.where(column.isin(SPLITS), "") for name, column in splits.items()}
-    good = _Films(
+    good = _Images(
         table[readable].reset_index(drop=True),
         Facts(facts.table[readable].reset_index(drop=True), facts.thumbnails[readable]),
         {name: column[readable].reset_index(drop=True) for name, column in splits.items()},
@@ -101,14 +101,14 @@ def audit(
     return {**found, "findings": findings(found)}
 
 
-class _Films:
-    """The readable films: their rows of the cases table, their facts and their splits, all in one order."""
+class _Images:
+    """The readable images: their rows of the cases table, their facts and their splits, all in one order."""
 
     def __init__(self, table: pd.DataFrame, facts: Facts, splits: dict[str, pd.Series]) -> None:
         self.table, self.facts, self.splits = table, facts, splits
 
     def across(self, rows: Iterable[int]) -> dict[str, bool]:
-        """Whether films that are the same picture differ in split (in any of the splits), label, patient."""
+        """Whether images that are the same picture differ in split (in any of the splits), label, patient."""
         some = list(rows)
         split = any(len(set(column.iloc[some]) - {""}) > 1 for column in self.splits.values())
         label, patient = (len(set(self.table[name].iloc[some])) > 1 for name in ("label", "patient"))
@@ -127,10 +127,10 @@ def _counts(table: pd.DataFrame, split: pd.Series) -> dict[str, dict[str, dict[s
     return counts
 
 
-def _exact(films: _Films) -> dict[str, Any]:
+def _exact(images: _Images) -> dict[str, Any]:
     groups = [
-        {"case_ids": films.table["case_id"].iloc[rows].tolist(), **films.across(rows)}
-        for rows in films.facts.table.groupby("pixel_digest").indices.values()
+        {"case_ids": images.table["case_id"].iloc[rows].tolist(), **images.across(rows)}
+        for rows in images.facts.table.groupby("pixel_digest").indices.values()
         if len(rows) > 1
     ]
     return {
@@ -141,15 +141,15 @@ def _exact(films: _Films) -> dict[str, Any]:
     }
 
 
-def _near(films: _Films) -> dict[str, Any]:
-    facts = films.facts.table
+def _near(images: _Images) -> dict[str, Any]:
+    facts = images.facts.table
     rows = facts.drop_duplicates("pixel_digest").index.to_numpy()
-    near = near_pairs(facts["phash"].iloc[rows].tolist(), films.facts.thumbnails[rows])
+    near = near_pairs(facts["phash"].iloc[rows].tolist(), images.facts.thumbnails[rows])
     pairs = [
         {
-            "case_ids": films.table["case_id"].iloc[rows[pair]].tolist(),
+            "case_ids": images.table["case_id"].iloc[rows[pair]].tolist(),
             "correlation": float(correlation),
-            **films.across(rows[pair]),
+            **images.across(rows[pair]),
         }
         for pair, correlation in zip(near.pairs, near.correlation, strict=True)
     ]
@@ -205,13 +205,13 @@ def _quantiles(values: pd.Series) -> dict[str, float] | None:
     return dict(zip(names, np.percentile(values, (0, 5, 50, 95, 100)).tolist(), strict=True))
 
 
-def _shortcuts(films: _Films) -> dict[str, Any]:
-    """On films that are test in no split at all: the test set is there to be measured on, once."""
-    kept = np.ones(len(films.table), bool)
-    for column in films.splits.values():
+def _shortcuts(images: _Images) -> dict[str, Any]:
+    """On images that are test in no split at all: the test set is there to be measured on, once."""
+    kept = np.ones(len(images.table), bool)
+    for column in images.splits.values():
         kept &= (column != "test").to_numpy()
-    table = films.table[kept].reset_index(drop=True)
-    facts = films.facts.table[kept].reset_index(drop=True)
+    table = images.table[kept].reset_index(drop=True)
+    facts = images.facts.table[kept].reset_index(drop=True)
     asked, missing = questions(table["label"])
     rows, together = [], {}
     for question in asked:
@@ -275,10 +275,10 @@ def _about_duplicates(found: dict[str, Any]) -> list[str]:
     sentences = []
     for block, whole in (
         (exact, f"{_many(exact['n_groups'], 'group')} of identical images"),
-        (near, f"{_many(near['n_pairs'], 'pair')} of images that show the same film"),
+        (near, f"{_many(near['n_pairs'], 'pair')} of images that show the same image"),
     ):
         for key, harm in (
-            ("n_across_splits", "across splits: the same film is learnt from and asked about"),
+            ("n_across_splits", "across splits: the same image is learnt from and asked about"),
             ("n_across_labels", "across labels: one of the labels is wrong"),
             ("n_across_patients", "across patients: the patient names can't be relied on"),
         ):
@@ -339,7 +339,7 @@ def _about_sizes(found: dict[str, Any]) -> list[str]:
         return []
     width, height = sizes["commonest"][0]["width"], sizes["commonest"][0]["height"]
     return [
-        f"All images are {width} x {height} pixels: they were probably resized before, and the films' own "
+        f"All images are {width} x {height} pixels: they were probably resized before, and the images' own "
         "aspect ratios can't be known."
     ]
 
@@ -353,10 +353,10 @@ def _about_harmless_duplicates(found: dict[str, Any]) -> list[str]:
             f"{_many(exact['n_groups'], 'group')} of identical images ({_many(exact['n_images'], 'image')})"
         )
         sentences.append(
-            f"{whole}{', within ' + inside if inside else ''}: these films count more than once."
+            f"{whole}{', within ' + inside if inside else ''}: these images count more than once."
         )
     if near["n_pairs"]:
-        sentences.append(f"{_many(near['n_pairs'], 'pair')} of images show the same film in two versions.")
+        sentences.append(f"{_many(near['n_pairs'], 'pair')} of images show the same image in two versions.")
     if near["checked"] < near["candidates"]:
         sentences.append(
             f"Of {_many(near['candidates'], 'possible near duplicate')} only the closest {near['checked']:,} "

@@ -1,4 +1,4 @@
-"""Augmentation for radiographs: what may differ between two films of the same chest.
+"""Augmentation for radiographs: what may differ between two images of the same chest.
 
 Each field is a strength; 0 (or None) turns it off. There is no left-right flip unless asked for: the heart
 would change side. The chance is passed in, so that a case looks the same whenever the same generator comes.
@@ -14,13 +14,13 @@ Generator = np.random.Generator
 
 
 class Augment(BaseModel):
-    """Strengths of each change, drawn anew and uniformly up to the strength for every film and epoch."""
+    """Strengths of each change, drawn anew and uniformly up to the strength for every image and epoch."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     rotate: float = Field(default=0.0, ge=0, le=180, description="degrees, both ways")
     translate: float = Field(default=0.0, ge=0, le=0.5, description="share of the side, both ways")
-    scale: float = Field(default=0.0, ge=0, lt=1, description="zoom in or out by up to this share")
+    scale: float = Field(default=0.0, ge=0, lt=1, description="frame_fraction in or out by up to this share")
     aspect: float = Field(default=0.0, ge=0, lt=1, description="widen or narrow by up to this share")
     crop: float = Field(default=0.0, ge=0, lt=1, description="cut away up to this share of the area")
     brightness: float = Field(default=0.0, ge=0, le=1, description="add up to this, in units of 0..1")
@@ -39,9 +39,9 @@ class Augment(BaseModel):
         """True when nothing would change."""
         return self == Augment()
 
-    def __call__(self, film: np.ndarray, chance: Generator) -> np.ndarray:
+    def __call__(self, image: np.ndarray, chance: Generator) -> np.ndarray:
         """uint8 "rows cols" -> float32 of the same shape, in 0..1."""
-        image = film.astype(np.float32) / np.float32(255)
+        image = image.astype(np.float32) / np.float32(255)
         if self.is_off:
             return image
         image = self._place(image, chance)
@@ -57,19 +57,19 @@ class Augment(BaseModel):
         return image
 
     def _place(self, image: np.ndarray, chance: Generator) -> np.ndarray:
-        """Rotation, shift, zoom, aspect, crop and flip as one affine map, so pixels are interpolated once."""
+        """Rotation, shift, frame_fraction, aspect, crop and flip as one affine map, so pixels are interpolated once."""
         if not any((self.rotate, self.translate, self.scale, self.aspect, self.crop, self.flip)):
             return image
         rows, cols = image.shape
         angle = np.deg2rad(chance.uniform(-self.rotate, self.rotate))
-        zoom = 1 + chance.uniform(-self.scale, self.scale)
+        frame_fraction = 1 + chance.uniform(-self.scale, self.scale)
         widen = np.sqrt(1 + chance.uniform(-self.aspect, self.aspect))
         shift = chance.uniform(-self.translate, self.translate, 2) * (cols, rows)
         kept = np.sqrt(1 - chance.uniform(0, self.crop))  # side of the kept window, as a share
         shift = shift + chance.uniform(-1, 1, 2) * (1 - kept) / 2 * (cols, rows)
         mirror = -1.0 if chance.random() < self.flip else 1.0
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        linear = turn @ np.diag([mirror * zoom * widen / kept, zoom / widen / kept])
+        linear = turn @ np.diag([mirror * frame_fraction * widen / kept, frame_fraction / widen / kept])
         centre = np.array([(cols - 1) / 2, (rows - 1) / 2])
         matrix = np.column_stack([linear, centre + shift - linear @ centre])
         return np.asarray(cv2.warpAffine(image, matrix, (cols, rows), flags=cv2.INTER_LINEAR))
@@ -111,7 +111,7 @@ def _spoil(image: np.ndarray, chance: Generator) -> np.ndarray:
 
 
 def _as_jpeg(image: np.ndarray, share: float, chance: Generator) -> np.ndarray:
-    """The film as it comes back from a JPEG file: 8 bits, with the blocks of that quality."""
+    """The image as it comes back from a JPEG file: 8 bits, with the blocks of that quality."""
     quality = round(100 * (1 - chance.uniform(0, share)))
     grey = np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
     data = cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, max(quality, 1)])[1]

@@ -1,10 +1,10 @@
-"""The image cache: every film decoded and resized once, into one uint8 memory map.
+"""The image cache: every image decoded and resized once, into one uint8 memory map.
 
     $HILUM_CACHE/images/<key>/images.npy     uint8 "cases rows cols", rows in the order of the cases
                               index.json     written last
 
-The key is a digest of the films' content digests in order, of size and fit, and of a version number, so a
-moved folder finds its cache and a changed film makes a new one. The folder is built beside its name and
+The key is a digest of the images' content digests in order, of size and fit, and of a version number, so a
+moved folder finds its cache and a changed image makes a new one. The folder is built beside its name and
 renamed: a crash leaves nothing that looks finished, and of two processes that build at once one wins and
 the other uses what it finds.
 """
@@ -33,15 +33,15 @@ Progress = Callable[[int, int], None]
 """Called now and then with (done, total)."""
 
 VERSION = 1
-"""To be raised when the same films would give other bytes."""
+"""To be raised when the same images would give other bytes."""
 
-_BLOCK = 128  # films decoded together: bounds the memory
+_BLOCK = 128  # images decoded together: bounds the memory
 _TEMPORARY = ".temporary-"
 _ABANDONED = 24 * 3600  # seconds after which a build that nobody finished is swept away
 
 
 class UnreadableFiles(DataError):
-    """Some films can't be decoded; `reasons` gives the reason by case_id."""
+    """Some images can't be decoded; `reasons` gives the reason by case_id."""
 
     def __init__(self, cases: Cases, reasons: Mapping[str, str]) -> None:
         names = cases.table.set_index("case_id")["path"]
@@ -56,7 +56,7 @@ class UnreadableFiles(DataError):
 
 @dataclass(frozen=True)
 class ImageCache:
-    """Prepared films. `images`: uint8 "cases rows cols", read-only and mapped from disk; `row_of`: the row
+    """Prepared images. `images`: uint8 "cases rows cols", read-only and mapped from disk; `row_of`: the row
     of each case_id; `folder`: where they lie."""
 
     images: np.memmap
@@ -66,9 +66,9 @@ class ImageCache:
     @classmethod
     def of(cls, cases: Cases, pixels: Pixels, progress: Progress | None = None) -> "ImageCache":
         """The cache of these cases at `pixels.size` and `pixels.fit`; built on the first call, which decodes
-        each film once, and only opened on later calls. A damaged cache is built again.
+        each image once, and only opened on later calls. A damaged cache is built again.
 
-        UnreadableFiles (a DataError) after all films were tried, if some can't be decoded. OSError when the
+        UnreadableFiles (a DataError) after all images were tried, if some can't be decoded. OSError when the
         disk is full; nothing half built stays behind.
         """
         folder = cache_folder() / "images" / _key(cases, pixels)
@@ -112,7 +112,7 @@ def _key(cases: Cases, pixels: Pixels) -> str:
     """Neither mean, sd nor standardize: they act after the cache."""
     rows, cols = pixels.size
     levelled = [f"clahe {pixels.clahe:g}"] if pixels.clahe else []
-    levelled += [f"zoom {pixels.zoom:g}"] if pixels.zoom != 1 else []
+    levelled += [f"frame_fraction {pixels.frame_fraction:g}"] if pixels.frame_fraction != 1 else []
     return digest("images", str(VERSION), str(rows), str(cols), pixels.fit, *levelled, *cases.table["digest"])
 
 

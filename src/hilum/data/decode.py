@@ -2,13 +2,13 @@
 
 JPEG (grey, colour, CMYK), PNG (1 to 16 bit, palette, alpha) and TIFF (8 and 16 bit, float in 0..1, first
 page) are decoded by OpenCV. Before OpenCV sees a file its structure is walked to the end marker, because
-decoders fill the rest of a truncated film with grey and say nothing: a JPEG must reach its end-of-image
+decoders fill the rest of a truncated image with grey and say nothing: a JPEG must reach its end-of-image
 marker, a PNG its IEND chunk with every checksum right, and in a TIFF every strip must lie inside the file.
 Bytes after the end and thumbnails inside the header do no harm. A JPEG carries no checksum, so damage that
 keeps its markers in place can't be noticed.
 
-EXIF orientation is applied: the film is decoded as every viewer shows it, which is what the person saw who
-labelled it. Ignoring it would turn or mirror a photographed film, and a mirrored heart is another finding.
+EXIF orientation is applied: the image is decoded as every viewer shows it, which is what the person saw who
+labelled it. Ignoring it would turn or mirror a photographed image, and a mirrored heart is another finding.
 """
 
 import os

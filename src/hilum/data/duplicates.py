@@ -1,7 +1,7 @@
-"""Duplicates: films that are the same picture, exactly or nearly.
+"""Duplicates: images that are the same picture, exactly or nearly.
 
-Exact: the decoded pixels are identical. Near: the same film encoded, resized, brightened, slightly cropped or
-turned. Chest films all look alike, so plain correlation does not tell: 48,000 pairs of different films of the
+Exact: the decoded pixels are identical. Near: the same image encoded, resized, brightened, slightly cropped or
+turned. Chest images all look alike, so plain correlation does not tell: 48,000 pairs of different images of the
 Kermany set correlate by more than 0.9. What differs is fine structure (ribs, vessels), so a pair counts if
 
 - at most 18 % of the 1024 bits of the perceptual hashes differ, and
@@ -11,7 +11,7 @@ Kermany set correlate by more than 0.9. What differs is fine structure (ribs, ve
 
 Measured on the Kermany set at 224 x 224: copies that were re-encoded, halved in size, brightened, equalised,
 written on, cropped by 2 % or turned by 2 degrees reach 0.91 to 1.00, and full-size originals beside their
-squeezed versions 0.98 and more; different films of one child stay below 0.82, of two phantoms below 0.89.
+squeezed versions 0.98 and more; different images of one child stay below 0.82, of two phantoms below 0.89.
 Copies cropped or shifted by more than about 3 %, mirrored, or padded are not found.
 """
 
@@ -38,7 +38,7 @@ CRITERION = (
 
 @dataclass(frozen=True)
 class NearPairs:
-    """`pairs`: int "pairs 2", rows of the films; `correlation`: float "pairs", 0.9 to 1, highest first;
+    """`pairs`: int "pairs 2", rows of the images; `correlation`: float "pairs", 0.9 to 1, highest first;
     `candidates` and `checked`: how many pairs the hash named, and how many of them were registered."""
 
     pairs: np.ndarray
@@ -49,7 +49,7 @@ class NearPairs:
 
 def near_pairs(hashes: list[str], thumbnails: np.ndarray) -> NearPairs:
     """Pairs that are nearly the same picture. `hashes` as from `perceptual_hash`; `thumbnails`: uint8
-    "films 64 64". Even pictures (black, white) are left out: they have no structure to compare."""
+    "images 64 64". Even pictures (black, white) are left out: they have no structure to compare."""
     textured = np.flatnonzero(thumbnails.std(axis=(1, 2)) >= 2.0)
     bits = np.array([np.frombuffer(bytes.fromhex(hashes[row]), np.uint64) for row in textured])
     near, total = _close_hashes(bits.reshape(len(textured), _WORDS))
@@ -88,7 +88,7 @@ def registered_correlation(one: np.ndarray, other: np.ndarray) -> float:
 
 def local_contrast(thumbnail: np.ndarray) -> np.ndarray:
     """float32 of the same shape: minus the neighbourhood (Gaussian, 2 pixels), divided by the local standard
-    deviation (4 pixels), cut at 2 so that written letters do not outweigh the film."""
+    deviation (4 pixels), cut at 2 so that written letters do not outweigh the image."""
     values = thumbnail.astype(np.float32)
     detail = values - cv2.GaussianBlur(values, (0, 0), 2)
     spread = np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), 4))
@@ -96,7 +96,7 @@ def local_contrast(thumbnail: np.ndarray) -> np.ndarray:
 
 
 def _close_hashes(bits: np.ndarray) -> tuple[np.ndarray, int]:
-    """Row pairs whose hashes (uint64 "films words") differ in at most MAX_BITS bits, the closest MAX_CHECKED
+    """Row pairs whose hashes (uint64 "images words") differ in at most MAX_BITS bits, the closest MAX_CHECKED
     of them, and how many there were."""
     block = 256
     kept, total = np.empty((0, 3), np.int64), 0

@@ -1,12 +1,12 @@
-"""Facts about each film: what its header says, what its pixels measure, and two digests of the picture.
+"""Facts about each image: what its header says, what its pixels measure, and two digests of the picture.
 
 Width, height, mode, bits and bytes are the file's own. Mean, contrast, sharpness, gradient ratio and the
-markers are measured on the film squeezed to 224 x 224 by area averaging (smaller films as they are): that is
-about what a network sees, it makes films of different detectors comparable, and mean and contrast change
-little by it. The pixel digest is taken from the full-size decoded film.
+markers are measured on the image squeezed to 224 x 224 by area averaging (smaller images as they are): that is
+about what a network sees, it makes images of different detectors comparable, and mean and contrast change
+little by it. The pixel digest is taken from the full-size decoded image.
 
 Facts are kept in $HILUM_CACHE/facts, one file per place that cases come from, its rows by content digest:
-asking again, also for fewer films, decodes nothing, and a new film is the only one that is decoded.
+asking again, also for fewer images, decodes nothing, and a new image is the only one that is decoded.
 """
 
 import zipfile
@@ -67,7 +67,7 @@ def facts_table(cases: Cases, progress: Callable[[int, int], None] | None = None
     grey levels; `gradient_ratio`, mean absolute horizontal difference / vertical; `marker_top`,
     `marker_bottom`, the 99th percentile minus the median of the two upper (lower) corners, the larger one,
     grey levels; `phash`, 1024 bits in hexadecimal, each says whether a pixel of the 32 x 32 thumbnail is
-    brighter than its neighbourhood; `pixel_digest` of the decoded film. NaN or empty where unreadable.
+    brighter than its neighbourhood; `pixel_digest` of the decoded image. NaN or empty where unreadable.
     `progress` is called with (done, total).
     """
     return gather(cases, progress).table
@@ -96,7 +96,7 @@ Fact = tuple[dict[str, Any], np.ndarray]
 
 
 def measure(path: Path | str) -> Fact:
-    """The facts of one film and its thumbnail. UnreadableImage when it can't be decoded."""
+    """The facts of one image and its thumbnail. UnreadableImage when it can't be decoded."""
     data = decode.read_bytes(path)
     image = decode.decode(data, path)
     header = decode.facts_of(data, path)

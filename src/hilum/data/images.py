@@ -23,8 +23,8 @@ class Pixels:
     aspect ratio and fills the rest with black. standardize: 'dataset' subtracts `mean` and divides by `sd`
     (both in units of the value range 0..1), 'image' does so with each image's own mean and sd, which makes
     the network blind to exposure and contrast. clahe: clip limit of the adaptive histogram equalisation
-    that follows the resizing (Zuiderveld, Graphics Gems IV, 1994, 8 x 8 tiles); 0 leaves it out. zoom: share
-    of the frame that the film fills, black around it. A network whose training films were turned and scaled
+    that follows the resizing (Zuiderveld, Graphics Gems IV, 1994, 8 x 8 tiles); 0 leaves it out. frame_fraction: share
+    of the frame that the image fills, black around it. A network whose training images were turned and scaled
     has hardly met one that fills its frame exactly, pixel on pixel; one drawn a little smaller is more like
     those (Touvron et al., NeurIPS 2019, on such a gap in size).
 
@@ -40,13 +40,13 @@ class Pixels:
     channels: int = 1
     value_range: tuple[float, float] = (0.0, 1.0)
     clahe: float = 0.0
-    zoom: float = 1.0
+    frame_fraction: float = 1.0
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
         """Any grey image -> uint8 "rows cols" of the contract's size; this is what the cache stores."""
         resized = resize(to_uint8(image), self.size, self.fit)
         levelled = equalised(resized, self.clahe) if self.clahe else resized
-        return smaller(levelled, self.zoom) if self.zoom != 1 else levelled
+        return smaller(levelled, self.frame_fraction) if self.frame_fraction != 1 else levelled
 
     def normalize(self, prepared: np.ndarray) -> np.ndarray:
         """uint8 "... rows cols" -> float32 of the same shape, in the units that the network sees."""
@@ -86,14 +86,19 @@ class Pixels:
             raise DataError(f"the pixel contract can't be read ({error})", "write the model again") from None
 
 
-def smaller(image: np.ndarray, zoom: float) -> np.ndarray:
-    """uint8 "rows cols" drawn at `zoom` of its size around the middle, black outside; linear between pixels.
+def smaller(image: np.ndarray, frame_fraction: float) -> np.ndarray:
+    """uint8 "rows cols" drawn at `frame_fraction` of its size around the middle, black outside; linear between pixels.
 
     >>> smaller(np.full((4, 4), 8, np.uint8), 0.5).tolist()
     [[0, 0, 0, 0], [0, 8, 8, 0], [0, 8, 8, 0], [0, 0, 0, 0]]
     """
     rows, cols = image.shape
-    matrix = np.array([[zoom, 0, (1 - zoom) * (cols - 1) / 2], [0, zoom, (1 - zoom) * (rows - 1) / 2]])
+    matrix = np.array(
+        [
+            [frame_fraction, 0, (1 - frame_fraction) * (cols - 1) / 2],
+            [0, frame_fraction, (1 - frame_fraction) * (rows - 1) / 2],
+        ]
+    )
     return np.asarray(cv2.warpAffine(image, matrix, (cols, rows), flags=cv2.INTER_LINEAR))
 
 
@@ -113,7 +118,7 @@ def equalised(image: np.ndarray, clip: float) -> np.ndarray:
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
-    """A grey image as uint8. 16 bit is stretched from its own minimum to its own maximum, because films
+    """A grey image as uint8. 16 bit is stretched from its own minimum to its own maximum, because images
     carry 10, 12 or 14 bits in 16 and the file does not say which; float must lie in 0..1.
 
     >>> to_uint8(np.array([[0, 4095]], np.uint16)).tolist()

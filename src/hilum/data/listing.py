@@ -61,8 +61,8 @@ def existing(data: str | Path) -> Path:
 def case_id_of(relative: PurePath | str) -> str:
     """A case_id from a relative path: no ending, folders joined by '-', odd characters become '_'.
 
-    >>> case_id_of("train/normal/film 7.png")
-    'train-normal-film_7'
+    >>> case_id_of("train/normal/image 7.png")
+    'train-normal-image_7'
     """
     parts = [part for part in PurePath(relative).with_suffix("").parts if part not in ("/", "..")]
     return safe("-".join(parts))

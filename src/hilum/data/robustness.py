@@ -1,13 +1,13 @@
-"""Films with missing or spoilt pixels: one small function per corruption, five severities each.
+"""Images with missing or corrupted pixels: one small function per corruption, five severities each.
 
-Every function takes a film as the cache holds it (uint8 "rows cols", the model's size, before mean and sd)
-and a strength, and gives a film of the same size back. Chance hangs on (seed, corruption, case) alone, so the
-same case is spoilt in the same way at every repetition, and random holes only grow with the severity.
+Every function takes an image as the cache holds it (uint8 "rows cols", the model's size, before mean and sd)
+and a strength, and gives an image of the same size back. Chance hangs on (seed, corruption, case) alone, so the
+same case is corrupted in the same way at every repetition, and random holes only grow with the severity.
 
 The severities of these come from MedMNIST-C (Di Salvo, Doerrich & Ledig 2024), which names the numbers that
 suit PneumoniaMNIST: low_resolution ('pixelate'), low_dose ('shot_noise'), blur ('gaussian_blur':
 kernels of 3 to 11 px have these sds in torchvision), jpeg ('jpeg_compression'), brighter and darker
-('gamma_corr_down', 'gamma_corr_up'). It spoils films of 224 px; here the film has the model's size, the sd of
+('gamma_corr_down', 'gamma_corr_up'). It spoils images of 224 px; here the image has the model's size, the sd of
 the blur shrinks with it, and photons are counted and JPEG blocks are laid per pixel of that size. The others
 are ours, because MedMNIST-C has no missing regions: random_pixels, block, left_gone, right_gone, crop,
 collimator, rotation, text.
@@ -28,7 +28,7 @@ from hilum.files import digest
 
 SEVERITIES = (1, 2, 3, 4, 5)
 REFERENCE = 224
-"""Side in pixels of the films that MedMNIST-C spoils."""
+"""Side in pixels of the images that MedMNIST-C spoils."""
 
 Generator = np.random.Generator
 Apply = Callable[[np.ndarray, float, Generator], np.ndarray]
@@ -37,144 +37,144 @@ Apply = Callable[[np.ndarray, float, Generator], np.ndarray]
 # -- missing regions -----------------------------------------------------------------------------------------
 
 
-def random_pixels(film: np.ndarray, share: float, chance: Generator) -> np.ndarray:
+def random_pixels(image: np.ndarray, share: float, chance: Generator) -> np.ndarray:
     """Black pixels at random places, `share` of all.
 
     >>> int((random_pixels(np.full((10, 10), 9, np.uint8), 0.25, np.random.default_rng(0)) == 0).sum())
     25
     """
-    order = chance.permutation(film.size)  # the same order at every share: holes only grow
-    spoilt = film.copy().reshape(-1)
-    spoilt[order[: round(share * film.size)]] = 0
-    return spoilt.reshape(film.shape)
+    order = chance.permutation(image.size)  # the same order at every share: holes only grow
+    corrupted = image.copy().reshape(-1)
+    corrupted[order[: round(share * image.size)]] = 0
+    return corrupted.reshape(image.shape)
 
 
-def block(film: np.ndarray, share: float, chance: Generator) -> np.ndarray:
-    """One black rectangle of the film's own proportions at a random place; `share` of the area.
+def block(image: np.ndarray, share: float, chance: Generator) -> np.ndarray:
+    """One black rectangle of the image's own proportions at a random place; `share` of the area.
 
     >>> int((block(np.full((10, 20), 9, np.uint8), 0.25, np.random.default_rng(0)) == 0).sum())
     50
     """
-    rows, cols = (round(side * share**0.5) for side in film.shape)
+    rows, cols = (round(side * share**0.5) for side in image.shape)
     place = chance.random(2)
     top, left = (
-        round(u * (side - part)) for u, side, part in zip(place, film.shape, (rows, cols), strict=True)
+        round(u * (side - part)) for u, side, part in zip(place, image.shape, (rows, cols), strict=True)
     )
-    spoilt = film.copy()
-    spoilt[top : top + rows, left : left + cols] = 0
-    return spoilt
+    corrupted = image.copy()
+    corrupted[top : top + rows, left : left + cols] = 0
+    return corrupted
 
 
-def left_gone(film: np.ndarray, share: float, chance: Generator) -> np.ndarray:
+def left_gone(image: np.ndarray, share: float, chance: Generator) -> np.ndarray:
     """Black from the left edge of the picture (the right side of the patient), `share` of the width.
 
     >>> left_gone(np.full((1, 4), 9, np.uint8), 0.5, np.random.default_rng(0)).tolist()
     [[0, 0, 9, 9]]
     """
-    spoilt = film.copy()
-    spoilt[:, : round(share * film.shape[1])] = 0
-    return spoilt
+    corrupted = image.copy()
+    corrupted[:, : round(share * image.shape[1])] = 0
+    return corrupted
 
 
-def right_gone(film: np.ndarray, share: float, chance: Generator) -> np.ndarray:
+def right_gone(image: np.ndarray, share: float, chance: Generator) -> np.ndarray:
     """Black from the right edge of the picture (the left side of the patient), `share` of the width.
 
     >>> right_gone(np.full((1, 4), 9, np.uint8), 0.5, np.random.default_rng(0)).tolist()
     [[9, 9, 0, 0]]
     """
-    spoilt = film.copy()
-    spoilt[:, film.shape[1] - round(share * film.shape[1]) :] = 0
-    return spoilt
+    corrupted = image.copy()
+    corrupted[:, image.shape[1] - round(share * image.shape[1]) :] = 0
+    return corrupted
 
 
-def crop(film: np.ndarray, share: float, chance: Generator) -> np.ndarray:
-    """The edges are cut away: the middle, without `share` of each side's length, fills the film.
+def crop(image: np.ndarray, share: float, chance: Generator) -> np.ndarray:
+    """The edges are cut away: the middle, without `share` of each side's length, fills the image.
 
-    >>> film = np.arange(16, dtype=np.uint8).reshape(4, 4)
-    >>> crop(film, 0.5, np.random.default_rng(0)).tolist()[0]
+    >>> image = np.arange(16, dtype=np.uint8).reshape(4, 4)
+    >>> crop(image, 0.5, np.random.default_rng(0)).tolist()[0]
     [5, 5, 6, 6]
     """
-    rows, cols = (max(1, round(side * (1 - share))) for side in film.shape)
-    top, left = (film.shape[0] - rows) // 2, (film.shape[1] - cols) // 2
-    return _scaled(film[top : top + rows, left : left + cols], film.shape, cv2.INTER_LINEAR)
+    rows, cols = (max(1, round(side * (1 - share))) for side in image.shape)
+    top, left = (image.shape[0] - rows) // 2, (image.shape[1] - cols) // 2
+    return _scaled(image[top : top + rows, left : left + cols], image.shape, cv2.INTER_LINEAR)
 
 
-def collimator(film: np.ndarray, share: float, chance: Generator) -> np.ndarray:
+def collimator(image: np.ndarray, share: float, chance: Generator) -> np.ndarray:
     """A black frame, on each side `share` of that side's length: the shadow of narrow collimator blades.
 
     >>> int((collimator(np.full((10, 10), 9, np.uint8), 0.2, np.random.default_rng(0)) == 9).sum())
     36
     """
-    rows, cols = (round(share * side) for side in film.shape)
-    spoilt = np.zeros_like(film)
-    inside = (slice(rows, film.shape[0] - rows), slice(cols, film.shape[1] - cols))
-    spoilt[inside] = film[inside]
-    return spoilt
+    rows, cols = (round(share * side) for side in image.shape)
+    corrupted = np.zeros_like(image)
+    inside = (slice(rows, image.shape[0] - rows), slice(cols, image.shape[1] - cols))
+    corrupted[inside] = image[inside]
+    return corrupted
 
 
 # -- missing detail ------------------------------------------------------------------------------------------
 
 
-def low_resolution(film: np.ndarray, factor: float, chance: Generator) -> np.ndarray:
+def low_resolution(image: np.ndarray, factor: float, chance: Generator) -> np.ndarray:
     """As if taken at `factor` of the rows and columns: box averages, repeated to the old size.
 
     >>> low_resolution(np.array([[0, 20], [40, 60]], np.uint8), 0.5, np.random.default_rng(0)).tolist()
     [[30, 30], [30, 30]]
     """
-    small = (max(1, int(film.shape[0] * factor)), max(1, int(film.shape[1] * factor)))
-    return _scaled(_scaled(film, small, cv2.INTER_AREA), film.shape, cv2.INTER_NEAREST)
+    small = (max(1, int(image.shape[0] * factor)), max(1, int(image.shape[1] * factor)))
+    return _scaled(_scaled(image, small, cv2.INTER_AREA), image.shape, cv2.INTER_NEAREST)
 
 
-def low_dose(film: np.ndarray, photons: float, chance: Generator) -> np.ndarray:
+def low_dose(image: np.ndarray, photons: float, chance: Generator) -> np.ndarray:
     """Poisson noise: white is a mean of `photons` counts per pixel, grey in proportion."""
-    counts = chance.poisson(film.astype(np.float64) / 255 * photons)
+    counts = chance.poisson(image.astype(np.float64) / 255 * photons)
     return _to_uint8(counts / photons * 255)
 
 
-def blur(film: np.ndarray, sd: float, chance: Generator) -> np.ndarray:
-    """Gaussian blur of `sd` pixels of a film with 224 columns, and in proportion on others."""
-    return np.asarray(cv2.GaussianBlur(film, (0, 0), sd * film.shape[1] / REFERENCE))
+def blur(image: np.ndarray, sd: float, chance: Generator) -> np.ndarray:
+    """Gaussian blur of `sd` pixels of an image with 224 columns, and in proportion on others."""
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sd * image.shape[1] / REFERENCE))
 
 
-def jpeg(film: np.ndarray, quality: float, chance: Generator) -> np.ndarray:
+def jpeg(image: np.ndarray, quality: float, chance: Generator) -> np.ndarray:
     """Written and read as a JPEG of this quality (1 to 100)."""
-    _, data = cv2.imencode(".jpg", film, [cv2.IMWRITE_JPEG_QUALITY, round(quality)])
+    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, round(quality)])
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE))
 
 
 # -- another exposure, another place -------------------------------------------------------------------------
 
 
-def gamma(film: np.ndarray, exponent: float, chance: Generator) -> np.ndarray:
+def gamma(image: np.ndarray, exponent: float, chance: Generator) -> np.ndarray:
     """Grey v becomes 255 (v / 255)^exponent: below 1 brighter, above 1 darker; black and white stay.
 
     >>> gamma(np.array([[0, 51, 255]], np.uint8), 2.0, np.random.default_rng(0)).tolist()
     [[0, 10, 255]]
     """
     table = _to_uint8(255 * (np.arange(256) / 255) ** exponent)
-    return table[film]
+    return table[image]
 
 
-def rotation(film: np.ndarray, degrees: float, chance: Generator) -> np.ndarray:
+def rotation(image: np.ndarray, degrees: float, chance: Generator) -> np.ndarray:
     """Turned about its middle by `degrees`, to the left or the right by chance; the corners are black."""
-    rows, cols = film.shape
+    rows, cols = image.shape
     sign = 1 if chance.random() < 0.5 else -1
     matrix = cv2.getRotationMatrix2D(((cols - 1) / 2, (rows - 1) / 2), sign * degrees, 1.0)
-    return np.asarray(cv2.warpAffine(film, matrix, (cols, rows), flags=cv2.INTER_LINEAR))
+    return np.asarray(cv2.warpAffine(image, matrix, (cols, rows), flags=cv2.INTER_LINEAR))
 
 
-def text(film: np.ndarray, share: float, chance: Generator) -> np.ndarray:
-    """White letters 'AP 12' in one of the four corners, `share` of the film's height tall."""
-    spoilt = film.copy()
-    tall = share * film.shape[0]
+def text(image: np.ndarray, share: float, chance: Generator) -> np.ndarray:
+    """White letters 'AP 12' in one of the four corners, `share` of the image's height tall."""
+    corrupted = image.copy()
+    tall = share * image.shape[0]
     scale = tall / 22  # the capital letters of this font are 22 pixels tall at scale 1
     thick = max(1, round(tall / 8))
     (wide, _), _ = cv2.getTextSize("AP 12", cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
     right, below = chance.random(2) < 0.5
-    x = max(0, film.shape[1] - wide - 1) if right else 1
-    y = film.shape[0] - 2 if below else round(tall) + 1
-    cv2.putText(spoilt, "AP 12", (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, 255, thick)
-    return spoilt
+    x = max(0, image.shape[1] - wide - 1) if right else 1
+    y = image.shape[0] - 2 if below else round(tall) + 1
+    cv2.putText(corrupted, "AP 12", (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, 255, thick)
+    return corrupted
 
 
 # -- the table of severities ---------------------------------------------------------------------------------
@@ -222,15 +222,15 @@ CORRUPTIONS: dict[str, Corruption] = {
     "random_pixels": _ours(
         "Random pixels black", random_pixels, (0.05, 0.1, 0.2, 0.4, 0.6), "{} % of the pixels black"
     ),
-    "block": _ours("A block black", block, (0.05, 0.1, 0.2, 0.3, 0.5), "a block of {} % of the film black"),
+    "block": _ours("A block black", block, (0.05, 0.1, 0.2, 0.3, 0.5), "a block of {} % of the image black"),
     "left_gone": _ours(
-        "Left of the film gone",
+        "Left of the image gone",
         left_gone,
         (0.1, 0.2, 0.3, 0.4, 0.5),
         "{} % of the width black, from the left",
     ),
     "right_gone": _ours(
-        "Right of the film gone",
+        "Right of the image gone",
         right_gone,
         (0.1, 0.2, 0.3, 0.4, 0.5),
         "{} % of the width black, from the right",
@@ -255,27 +255,27 @@ CORRUPTIONS: dict[str, Corruption] = {
 """Name -> corruption, in the order of the report."""
 
 
-def corrupt(film: np.ndarray, name: str, severity: int, seed: int, case_id: str) -> np.ndarray:
-    """One film spoilt by one corruption; severity 0 gives the film as it is.
+def corrupt(image: np.ndarray, name: str, severity: int, seed: int, case_id: str) -> np.ndarray:
+    """One image corrupted by one corruption; severity 0 gives the image as it is.
 
-    `film`: uint8 "rows cols"; `severity`: 0 to 5. The same arguments give the same film, on every machine
+    `image`: uint8 "rows cols"; `severity`: 0 to 5. The same arguments give the same image, on every machine
     with the same versions of NumPy and OpenCV.
 
-    >>> film = np.full((8, 8), 100, np.uint8)
-    >>> corrupt(film, "text", 0, 0, "a") is film
+    >>> image = np.full((8, 8), 100, np.uint8)
+    >>> corrupt(image, "text", 0, 0, "a") is image
     True
-    >>> bool((corrupt(film, "low_dose", 3, 0, "a") == corrupt(film, "low_dose", 3, 0, "b")).all())
+    >>> bool((corrupt(image, "low_dose", 3, 0, "a") == corrupt(image, "low_dose", 3, 0, "b")).all())
     False
     """
     if severity == 0:
-        return film
+        return image
     one = CORRUPTIONS[name]
     chance = np.random.default_rng([seed, int(digest(name, case_id)[:12], 16)])
-    return one.apply(np.asarray(film), one.strengths[severity - 1], chance)
+    return one.apply(np.asarray(image), one.strengths[severity - 1], chance)
 
 
-def _scaled(film: np.ndarray, size: tuple[int, ...], way: int) -> np.ndarray:
-    return np.asarray(cv2.resize(film, (size[1], size[0]), interpolation=way))
+def _scaled(image: np.ndarray, size: tuple[int, ...], way: int) -> np.ndarray:
+    return np.asarray(cv2.resize(image, (size[1], size[0]), interpolation=way))
 
 
 def _to_uint8(values: np.ndarray) -> np.ndarray:

@@ -47,26 +47,26 @@ class Question:
 
 
 def questions(labels: pd.Series) -> tuple[list[Question], list[str]]:
-    """Sick against healthy, and the two commonest kinds of sickness against each other; and a sentence for
+    """Abnormal against healthy, and the two commonest kinds of sickness against each other; and a sentence for
     each that the labels do not allow.
 
     >>> asked, missing = questions(pd.Series(["normal", "virus", "bacteria", "bacteria"]))
     >>> [(q.task, q.negative, q.positive, q.target.tolist()) for q in asked]
     [('binary', 'normal', 'pneumonia', [False, True, True, True]),
-     ('etiology', 'bacteria', 'virus', [True, False, False])]
+     ('multiclass', 'bacteria', 'virus', [True, False, False])]
     """
     asked, missing = [], []
     if "binary" in possible_tasks(labels.tolist()):
-        healthy, sick = task("binary", labels.tolist()).classes
+        healthy, abnormal = task("binary", labels.tolist()).classes
         target = (labels != HEALTHY).to_numpy()
-        asked.append(Question("binary", sick, healthy, np.ones(len(labels), bool), target))
+        asked.append(Question("binary", abnormal, healthy, np.ones(len(labels), bool), target))
     else:
-        missing.append("sick against healthy: it needs healthy and sick films")
+        missing.append("abnormal against healthy: it needs healthy and abnormal images")
     kinds = Counter(labels[labels != HEALTHY]).most_common(2)
     if len(kinds) == 2:
         negative, positive = sorted(kind for kind, _ in kinds)
         kept = labels.isin([negative, positive]).to_numpy()
-        asked.append(Question("etiology", positive, negative, kept, (labels[kept] == positive).to_numpy()))
+        asked.append(Question("multiclass", positive, negative, kept, (labels[kept] == positive).to_numpy()))
     else:
         missing.append("one kind of sickness against another: it needs two kinds")
     return asked, missing
@@ -127,7 +127,7 @@ class Chances(NamedTuple):
 
 
 def joint_chances(question: Question, facts: pd.DataFrame, patients: pd.Series) -> Chances | str:
-    """What all numbers together say of each film, or a sentence why they can't be asked.
+    """What all numbers together say of each image, or a sentence why they can't be asked.
 
     Each number becomes a normal score by its rank; a logistic regression on these, their squares and
     products gives probabilities for patients that it was not fitted on (5 folds, or as many as the rarer
@@ -143,7 +143,7 @@ def joint_chances(question: Question, facts: pd.DataFrame, patients: pd.Series) 
     folds = min(FOLDS, *(len(set(who[question.target == side])) for side in (True, False)))
     against = f"{question.positive} against {question.negative}"
     if not names:
-        return f"{against}: no number varies between the films"
+        return f"{against}: no number varies between the images"
     if folds < 2:
         return f"{against}: a classifier needs two patients or more on each side"
     values = chosen[names].to_numpy(float)
@@ -169,7 +169,7 @@ def auroc_interval(
     """AUROC with its 95 % interval; `scores`, `positive`, `patients`: "cases". Ties count one half.
 
     The variance is DeLong's with the structural components summed within patients (Obuchowski, Biometrics
-    53, 1997), so several films of one child do not count as several children; the interval is taken on the
+    53, 1997), so several images of one child do not count as several children; the interval is taken on the
     logit scale. Perfect separation gets the Clopper-Pearson bound for as many patients as the rarer group
     has. No interval (None) where a group has fewer than two patients.
 
@@ -179,15 +179,15 @@ def auroc_interval(
     from scipy.stats import rankdata
 
     ranks = rankdata(scores)
-    n_sick, n_healthy = int(positive.sum()), int((~positive).sum())
+    n_abnormal, n_healthy = int(positive.sum()), int((~positive).sum())
     place = np.empty(len(scores))  # the share of the other group that the case beats
     place[positive] = (ranks[positive] - rankdata(scores[positive])) / n_healthy
-    place[~positive] = 1 - (ranks[~positive] - rankdata(scores[~positive])) / n_sick
+    place[~positive] = 1 - (ranks[~positive] - rankdata(scores[~positive])) / n_abnormal
     area = float(place[positive].mean())
 
     _, who = np.unique(patients, return_inverse=True)
     per_patient, clusters = [], []
-    for group, size in ((positive, n_sick), (~positive, n_healthy)):
+    for group, size in ((positive, n_abnormal), (~positive, n_healthy)):
         per_patient.append(np.bincount(who, (place - area) * group) / size)
         clusters.append(len(set(who[group])))
     if min(clusters) < 2:

@@ -25,7 +25,7 @@ TEST_FRACTION = 0.15
 """The share of patients for the test when a source declares no split at all."""
 
 ACQUISITIONS = 5
-"""Groups of films taken alike, unless folds are given."""
+"""Groups of images taken alike, unless folds are given."""
 
 SEED_1A_VAL = 0.2
 SEED_1B_MOVED, SEED_1B_TRAIN, SEED_1B_SMALL = 400, 5216, 2000
@@ -72,11 +72,11 @@ def split_cases(
         equal size, of which number `fold` is val. Patients that share a byte-identical image stay together.
     official: as the source declares.
     image: train and val joined and split by image, stratified by label. Leaky on purpose, for comparison.
-    acquisition: a pseudo-shift to choose models on. Films that were taken alike (hilum.data.acquisition) are
+    acquisition: a pseudo-shift to choose models on. Images that were taken alike (hilum.data.acquisition) are
         held out whole: of `folds` such groups (5 unless given) number `fold` (0 unless given, the largest) is
-        val. Other films of its patients are unused, so that no patient is on both sides.
+        val. Other images of its patients are unused, so that no patient is on both sides.
     seed-1a: as the seed report did its binary task: joined, 80/20 by image, then images of the larger side
-        dropped until healthy and sick are equal in train and in val.
+        dropped until healthy and abnormal are equal in train and in val.
     seed-1b: as the seed report did its three classes: 400 images moved from train to val.
 
     The test part of the source stays as it is. When the source declares no split at all, a patient-disjoint
@@ -186,7 +186,7 @@ def _by_image(
 def _by_acquisition(
     cases: Cases, table: pd.DataFrame, groups: pd.Series, part: pd.Series, seed: int, fold: int, k: int
 ) -> tuple[pd.Series, list[str]]:
-    """One group of films that were taken alike is val. Test films take no part in finding the groups."""
+    """One group of images that were taken alike is val. Test images take no part in finding the groups."""
     part = part.mask((part == "rest") & groups.isin(groups[part == "test"]), "unused")
     rest = part == "rest"
     facts = facts_table(cases).set_index("case_id").loc[table["case_id"][rest]]
@@ -195,8 +195,8 @@ def _by_acquisition(
     val = number == fold
     split_up = rest & ~val & groups.isin(groups[val])
     note = (
-        f"Films that were taken alike are held out whole: group {fold + 1} of {k}, {int(val.sum())} films"
-        f" (seed {seed}). {int(split_up.sum())} other films of its patients are unused."
+        f"Images that were taken alike are held out whole: group {fold + 1} of {k}, {int(val.sum())} images"
+        f" (seed {seed}). {int(split_up.sum())} other images of its patients are unused."
     )
     return _val_else_train(part.mask(split_up, "unused"), val), [note]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hilum.data.cases import HEALTHY
 from hilum.errors import DataError
 
-TASKS = ("binary", "etiology")
+TASKS = ("binary", "multiclass")
 _KINDS_OF_PNEUMONIA = {"bacteria", "bacterial", "virus", "viral", "pneumonia"}
 
 
@@ -26,11 +26,11 @@ class Task:
 def task(name: str, labels: Sequence[str]) -> Task:
     """The task `name` on data with these labels.
 
-    `binary`: normal against everything else. `etiology`: every label its own class; needs three or more.
+    `binary`: normal against everything else. `multiclass`: every label its own class; needs three or more.
 
     >>> task("binary", ["normal", "bacteria", "virus"]).class_of["virus"]
     'pneumonia'
-    >>> task("etiology", ["virus", "normal", "bacteria"]).classes
+    >>> task("multiclass", ["virus", "normal", "bacteria"]).classes
     ('normal', 'bacteria', 'virus')
     """
     found = tuple(sorted(set(labels), key=lambda label: (label != HEALTHY, label)))
@@ -43,12 +43,14 @@ def task(name: str, labels: Sequence[str]) -> Task:
                 f"task 'binary' needs the label {HEALTHY!r}, found {', '.join(found)}",
                 "name the healthy folder or label 'normal'",
             )
-        sick = _name_of_sick(found)
-        return Task(name, (HEALTHY, sick), {label: HEALTHY if label == HEALTHY else sick for label in found})
-    if name == "etiology":
+        abnormal = _name_of_abnormal(found)
+        return Task(
+            name, (HEALTHY, abnormal), {label: HEALTHY if label == HEALTHY else abnormal for label in found}
+        )
+    if name == "multiclass":
         if len(found) < 3:
             raise DataError(
-                f"task 'etiology' needs three labels or more, found {', '.join(found)}", "use task 'binary'"
+                f"task 'multiclass' needs three labels or more, found {', '.join(found)}", "use task 'binary'"
             )
         return Task(name, found, {label: label for label in found})
     raise DataError(f"task {name!r} is not known", f"known are {', '.join(TASKS)}")
@@ -65,14 +67,14 @@ def possible_tasks(labels: Sequence[str]) -> tuple[str, ...]:
         name
         for name, allowed in (
             ("binary", HEALTHY in found and len(found) >= 2),
-            ("etiology", len(found) >= 3),
+            ("multiclass", len(found) >= 3),
         )
         if allowed
     )
 
 
-def _name_of_sick(labels: Sequence[str]) -> str:
-    sick = [label for label in labels if label != HEALTHY]
-    if set(sick) <= _KINDS_OF_PNEUMONIA:
+def _name_of_abnormal(labels: Sequence[str]) -> str:
+    abnormal = [label for label in labels if label != HEALTHY]
+    if set(abnormal) <= _KINDS_OF_PNEUMONIA:
         return "pneumonia"
-    return sick[0] if len(sick) == 1 else "sick"
+    return abnormal[0] if len(abnormal) == 1 else "abnormal"

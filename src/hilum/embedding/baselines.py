@@ -1,6 +1,6 @@
 """The same table without training: raw pixels, HOG, a random network; and the linear probe.
 
-Without these rows nobody can see what training brought: radiographs of sick and healthy children differ
+Without these rows nobody can see what training brought: radiographs of abnormal and healthy children differ
 already in brightness and size of the heart's shadow.
 """
 
@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from hilum.data.cache import ImageCache
-from hilum.embedding.extract import run_films
+from hilum.embedding.extract import run_images
 from hilum.embedding.space import KEPT_VARIANCE
 from hilum.errors import DataError
 from hilum.models import ChestModel, build
@@ -22,34 +22,34 @@ PROBE_PENALTY = 0.01
 
 
 def raw_pixels(cache: ImageCache, rows: np.ndarray, size: int = RAW_SIZE) -> np.ndarray:
-    """float32 "cases size*size": films shrunk by area averaging, 0..1."""
-    films = (np.asarray(cache.images[row]) for row in rows)
-    small = [cv2.resize(film, (size, size), interpolation=cv2.INTER_AREA).ravel() for film in films]
+    """float32 "cases size*size": images shrunk by area averaging, 0..1."""
+    images = (np.asarray(cache.images[row]) for row in rows)
+    small = [cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA).ravel() for image in images]
     return np.stack(small).astype(np.float32) / 255
 
 
 def hog(cache: ImageCache, rows: np.ndarray) -> np.ndarray:
-    """float32 "cases 1764" of films shrunk to 64 x 64; see `hog_of`."""
+    """float32 "cases 1764" of images shrunk to 64 x 64; see `hog_of`."""
     small = (
         cv2.resize(np.asarray(cache.images[row]), (HOG_SIZE, HOG_SIZE), interpolation=cv2.INTER_AREA)
         for row in rows
     )
-    return np.stack([hog_of(film) for film in small])
+    return np.stack([hog_of(image) for image in small])
 
 
-def hog_of(film: np.ndarray) -> np.ndarray:
-    """Histograms of oriented gradients (Dalal & Triggs, CVPR 2005) of a square uint8 film whose side is a
+def hog_of(image: np.ndarray) -> np.ndarray:
+    """Histograms of oriented gradients (Dalal & Triggs, CVPR 2005) of a square uint8 image whose side is a
     multiple of 8: cells of 8 pixels, 9 unsigned directions of 20 degrees, blocks of 2 x 2 cells of length 1.
 
     >>> edge = np.zeros((16, 16), np.uint8); edge[:, 8:] = 255   # gradients point along the rows: direction 0
     >>> hog_of(edge).reshape(4, 9)[:, 0].round(2).tolist()
     [0.5, 0.5, 0.5, 0.5]
     """
-    down, across = np.gradient(film.astype(np.float32))
+    down, across = np.gradient(image.astype(np.float32))
     strength = np.hypot(down, across)
     direction = np.minimum((np.arctan2(down, across) % np.pi * (9 / np.pi)).astype(int), 8)
-    side = len(film) // 8
-    row, column = np.indices(film.shape) // 8
+    side = len(image) // 8
+    row, column = np.indices(image.shape) // 8
     cell = (row * side + column) * 9 + direction
     cells = np.bincount(cell.ravel(), strength.ravel(), side * side * 9).reshape(side, side, 9)
     blocks = np.concatenate([cells[:-1, :-1], cells[:-1, 1:], cells[1:, :-1], cells[1:, 1:]], axis=-1)
@@ -65,7 +65,7 @@ def random_network(model: ChestModel, cache: ImageCache, rows: np.ndarray, layer
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         fresh = build(architecture["name"], model.classes, model.pixels, architecture.get("options"))
-    return run_films(fresh, cache, rows, [layer], "float32", "random network")[1][layer]
+    return run_images(fresh, cache, rows, [layer], "float32", "random network")[1][layer]
 
 
 def fit_probe(vectors: np.ndarray, targets: np.ndarray) -> Any:

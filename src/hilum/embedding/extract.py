@@ -1,4 +1,4 @@
-"""Extraction: one pass over films gives logits and the vectors of named layers.
+"""Extraction: one pass over images gives logits and the vectors of named layers.
 
 Layers by name, in the order of the network: "features.<i>" (output of part i of the convolutional trunk,
 averaged over the image), "pool" (the pooled trunk) and "embedding" (what the head sees).
@@ -25,7 +25,7 @@ Precision = Literal["float16", "float32"]
 
 @dataclass(frozen=True)
 class Vectors:
-    """Vectors of cases with what is needed to trust them.
+    """Vectors of cases with what is needed to reliability them.
 
     `case_id` and `split`: text "cases"; `layers`: float16 or float32 "cases dim" by layer name; `logits`:
     float32 "cases classes"; `classes`: names of the logits; `weights_digest`: the model that made them.
@@ -135,7 +135,7 @@ def layer_names(model: ChestModel) -> list[str]:
     return [*(f"features.{index}" for index, _ in model.features.named_children()), "pool", "embedding"]
 
 
-def run_films(
+def run_images(
     model: ChestModel,
     cache: ImageCache,
     rows: np.ndarray,
@@ -143,7 +143,7 @@ def run_films(
     precision: Precision = "float16",
     what: str = "embedding",
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """float64 logits "cases classes" and vectors "cases dim" by layer, of the cached films at `rows`.
+    """float64 logits "cases classes" and vectors "cases dim" by layer, of the cached images at `rows`.
 
     Computed in fp32 on the best device at hand, in eval mode; `precision` is how vectors are stored.
     RecipeError for an unknown layer. DataError when a value does not fit into float16.
@@ -156,8 +156,8 @@ def run_films(
     logits, parts = [], {name: [] for name in layers}
     with torch.inference_mode(), advancing(what) as advance:
         for start in range(0, len(rows), BATCH):
-            films = model.pixels.normalize(np.asarray(cache.images[rows[start : start + BATCH]]))
-            x = torch.from_numpy(films)[:, None].to(device, memory_format=torch.channels_last)
+            images = model.pixels.normalize(np.asarray(cache.images[rows[start : start + BATCH]]))
+            x = torch.from_numpy(images)[:, None].to(device, memory_format=torch.channels_last)
             answer, vectors = _pass(model, x, layers)
             logits.append(answer.double().cpu().numpy())
             for name in layers:
@@ -165,17 +165,17 @@ def run_films(
             advance(min(start + BATCH, len(rows)), len(rows))
     model.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     if not logits:
-        raise DataError("there is no film to embed", "name a split that has cases")
+        raise DataError("there is no image to embed", "name a split that has cases")
     return np.concatenate(logits), {name: np.concatenate(values) for name, values in parts.items()}
 
 
-def embed_films(model: ChestModel, films: np.ndarray, layer: str) -> tuple[np.ndarray, np.ndarray]:
-    """Logits float64 and vectors float32 of prepared uint8 films "films rows cols" that are in no cache."""
+def embed_images(model: ChestModel, images: np.ndarray, layer: str) -> tuple[np.ndarray, np.ndarray]:
+    """Logits float64 and vectors float32 of prepared uint8 images "images rows cols" that are in no cache."""
     import torch
 
     _check_layers(model, [layer])
     with torch.inference_mode():
-        logits, vectors = _pass(model, torch.from_numpy(model.pixels.normalize(films))[:, None], [layer])
+        logits, vectors = _pass(model, torch.from_numpy(model.pixels.normalize(images))[:, None], [layer])
     return logits.double().numpy(), vectors[layer].float().numpy()
 
 
@@ -189,7 +189,7 @@ def extract(
 ) -> tuple[np.ndarray, Vectors]:
     """Logits (float64) and Vectors of the cases of `table` (columns case_id and split), in its order."""
     ids = table["case_id"].tolist()
-    logits, found = run_films(model, cache, cache.rows(ids), layers, precision, what)
+    logits, found = run_images(model, cache, cache.rows(ids), layers, precision, what)
     digest = str(model.card.get("weights_digest", ""))
     vectors = Vectors(
         np.array(ids), table["split"].to_numpy(str), found, logits.astype(np.float32), model.classes, digest

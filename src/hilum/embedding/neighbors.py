@@ -43,7 +43,7 @@ def nearest_neighbors(
     """The k nearest rows of `base` "cases dim" for each row of `queries` "queries dim"; equals by row.
 
     With groups (text or numbers, "cases" and "queries"), a neighbour of the query's own group does not count:
-    with patients as groups, no film is found through another film of the same child. `distance`: 'euclidean',
+    with patients as groups, no image is found through another image of the same child. `distance`: 'euclidean',
     or 'cosine' = 1 - cosine of the angle (0 to 2). `base` may be a memory map of float16 or float32.
 
     DataError for NaN, for a zero vector with 'cosine', or when fewer than k neighbours are left.

@@ -21,7 +21,7 @@ MapName = Literal["pca", "lda", "tsne", "umap"]
 TITLES = {"pca": "PCA", "lda": "LDA", "tsne": "t-SNE", "umap": "UMAP"}
 DIMENSIONS = 50
 """t-SNE and UMAP work on so many principal components; more cost time and change little."""
-TRUST_K = 10
+RELIABILITY_K = 10
 FFT_FROM = 3000
 
 
@@ -168,10 +168,12 @@ def _umap(settings: MapSettings, train: np.ndarray, new: np.ndarray) -> tuple[np
     return fitted, placed
 
 
-# -- how far to trust a map ----------------------------------------------------------------------------------
+# -- how far to reliability a map ----------------------------------------------------------------------------------
 
 
-def trustworthiness(vectors: np.ndarray, points: np.ndarray, k: int = TRUST_K, queries: int = 1000) -> float:
+def trustworthiness(
+    vectors: np.ndarray, points: np.ndarray, k: int = RELIABILITY_K, queries: int = 1000
+) -> float:
     """Do neighbours on the map belong together in the space? 1: always. (Venna & Kaski 2001, eq. 1.)
 
     Measured for `queries` cases drawn with a fixed seed, each against all cases. DataError when
@@ -204,7 +206,7 @@ def _squared(points: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return distances
 
 
-def shared_neighborhood(points: np.ndarray, others: np.ndarray, k: int = TRUST_K) -> float:
+def shared_neighborhood(points: np.ndarray, others: np.ndarray, k: int = RELIABILITY_K) -> float:
     """Mean share of a case's k neighbours that two maps of the same cases have in common, 0 to 1.
 
     >>> line = np.arange(30.0)[:, None]
@@ -234,7 +236,7 @@ def stability(
         return None
     shares = []
     for number in range(1, seeds + 1):
-        again = replace(drawn.settings, seed=drawn.settings.seed + number, start="random")
-        points = draw(again, train, targets, train[:0], distance).train
+        force = replace(drawn.settings, seed=drawn.settings.seed + number, start="random")
+        points = draw(force, train, targets, train[:0], distance).train
         shares.append(shared_neighborhood(drawn.train, points))
     return float(np.mean(shares))

@@ -1,4 +1,4 @@
-"""Which cases look like this film: for a file that is in no split."""
+"""Which cases look like this image: for a file that is in no split."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from hilum.data.decode import UnreadableImage, read_grey
-from hilum.embedding.extract import Vectors, check_finite, embed_films
+from hilum.embedding.extract import Vectors, check_finite, embed_images
 from hilum.embedding.neighbors import nearest_neighbors
 from hilum.embedding.space import fit_space
 from hilum.errors import DataError, RunError, nearest
@@ -26,15 +26,15 @@ class Answer:
     """`neighbors`: rank, case_id, label, patient, distance, path; nearest first. `probabilities`: of the
     network's own head, by class. `typical`: the median distance from a train case to its k-th neighbour."""
 
-    image: Path
-    film: np.ndarray
+    path: Path
+    image: np.ndarray
     probabilities: dict[str, float]
     neighbors: pd.DataFrame
     typical: float
 
 
-def neighbors_of_file(run: Run, image: Path, task: str | None = None, k: int = 7) -> Answer:
-    """The k train cases most like `image`, in the space that the run's embedding stage used.
+def neighbors_of_file(run: Run, path: Path, task: str | None = None, k: int = 7) -> Answer:
+    """The k train cases most like the image at `path`, in the space that the run's embedding stage used.
 
     RunError when that stage has not run; ModelError when its vectors belong to another model; DataError for
     an unreadable file or too large a k.
@@ -46,11 +46,11 @@ def neighbors_of_file(run: Run, image: Path, task: str | None = None, k: int = 7
     cases = run.cases().table.set_index("case_id")
     model = folder.load_model()
     try:
-        film = read_grey(image)
+        image = read_grey(path)
     except UnreadableImage as error:
-        raise DataError(f"{image} can't be read ({error.reason})", "name a radiograph") from None
-    logits, vector = embed_films(model, model.pixels.prepare(film)[None], choices["layer"])
-    check_finite(vector, [str(image)], f"layer {choices['layer']!r}")
+        raise DataError(f"{path} can't be read ({error.reason})", "name a radiograph") from None
+    logits, vector = embed_images(model, model.pixels.prepare(image)[None], choices["layer"])
+    check_finite(vector, [str(path)], f"layer {choices['layer']!r}")
     train = vectors.split == "train"
     values = vectors.layer(choices["layer"])[train]
     found = cases.loc[vectors.case_id[train]]
@@ -64,8 +64,8 @@ def neighbors_of_file(run: Run, image: Path, task: str | None = None, k: int = 7
         typical["rank"] == typical["rank"].max()
     )
     return Answer(
-        Path(image),
-        film,
+        path,
+        image,
         dict(zip(model.classes, softmax(logits)[0].tolist(), strict=True)),
         table,
         float(typical.loc[of_train, "distance"].median()),
@@ -88,16 +88,16 @@ def _space(run: Run, task: str) -> dict[str, Any]:
 
 
 def contact_sheet(answer: Answer, path: Path) -> Path:
-    """Writes the film and its neighbours side by side as one grey PNG, never stretched; gives the path.
+    """Writes the image and its neighbours side by side as one grey PNG, never stretched; gives the path.
 
-    DataError when a neighbour's film has moved."""
-    tiles = [_tile(answer.film, "asked", answer.image.name)]
+    DataError when a neighbour's image has moved."""
+    tiles = [_tile(answer.image, "asked", answer.path.name)]
     for row in answer.neighbors.itertuples():
         try:
-            film = read_grey(Path(str(row.path)))
+            image = read_grey(Path(str(row.path)))
         except (UnreadableImage, OSError) as error:
             raise DataError(f"{row.path} can't be read ({error})", "put the radiographs back") from None
-        tiles.append(_tile(film, f"{row.rank}: {row.label}, {row.distance:.3g}", str(row.case_id)))
+        tiles.append(_tile(image, f"{row.rank}: {row.label}, {row.distance:.3g}", str(row.case_id)))
     while len(tiles) % 4:
         tiles.append(np.zeros_like(tiles[0]))
     rows = [np.hstack(tiles[start : start + 4]) for start in range(0, len(tiles), 4)]
@@ -106,12 +106,12 @@ def contact_sheet(answer: Answer, path: Path) -> Path:
     return path
 
 
-def _tile(film: np.ndarray, first: str, second: str) -> np.ndarray:
-    """uint8: the film within a square of TILE px on black, two lines of text below."""
+def _tile(image: np.ndarray, first: str, second: str) -> np.ndarray:
+    """uint8: the image within a square of TILE px on black, two lines of text below."""
     from hilum.data.images import resize, to_uint8
 
     tile = np.zeros((TILE + CAPTION, TILE), np.uint8)
-    tile[:TILE] = resize(to_uint8(film), (TILE, TILE), "pad")
+    tile[:TILE] = resize(to_uint8(image), (TILE, TILE), "pad")
     for line, text in enumerate((first, second)):
         place = (3, TILE + 13 + 15 * line)
         cv2.putText(tile, text[:34], place, cv2.FONT_HERSHEY_SIMPLEX, 0.38, 255, 1, cv2.LINE_AA)

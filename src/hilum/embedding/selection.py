@@ -74,10 +74,10 @@ def select(
             for weights in ("uniform", "distance"):
                 for k in ks:
                     near = Neighbors(found.index[:, :k], found.distance[:, :k])
-                    choice = Choice(transform, distance, weights, k)
-                    place = answers.setdefault(choice, np.zeros((len(targets), n_classes)))
+                    config = Choice(transform, distance, weights, k)
+                    place = answers.setdefault(config, np.zeros((len(targets), n_classes)))
                     place[ask] = votes(near, targets[fit], n_classes, weights)
-    rows = [{**asdict(choice), **_figures(shares, targets, choice.k)} for choice, shares in answers.items()]
+    rows = [{**asdict(config), **_figures(shares, targets, config.k)} for config, shares in answers.items()]
     return sorted(rows, key=lambda row: (-row["balanced_accuracy"], row["log_loss"]))
 
 

@@ -20,9 +20,9 @@ def embedding_table(run: Run) -> str:
                 f"{split} {one['knn_map'][split]:.3f} (space {one['knn_space'][split]:.3f})"
                 for split in splits
             )
-            again = "" if one["stability"] is None else f", same neighbours again {one['stability']:.2f}"
+            stable = "" if one["stability"] is None else f", same neighbours again {one['stability']:.2f}"
             lines.append(
-                f"map {one['title']}: trustworthiness {one['trustworthiness']:.3f}{again};"
+                f"map {one['title']}: trustworthiness {one['trustworthiness']:.3f}{stable};"
                 f" kNN on the map {kept}"
             )
         for split, one in figures["retrieval"].items():
@@ -34,7 +34,7 @@ def embedding_table(run: Run) -> str:
 
 
 def neighbors_text(answer: Answer) -> str:
-    """The neighbours of one film as a table, with what the network itself says."""
+    """The neighbours of one image as a table, with what the network itself says."""
     said = ", ".join(f"{name} {value:.3f}" for name, value in answer.probabilities.items())
     rows = [("rank", "case", "label", "patient", "distance")]
     for row in answer.neighbors.itertuples():

@@ -15,6 +15,7 @@ from hilum.data.cases import SPLITS, Cases
 from hilum.data.split import used_cases
 from hilum.data.tasks import Task
 from hilum.embedding import baselines, projection, suspects
+from hilum.embedding.config import EmbeddingConfig
 from hilum.embedding.extract import Vectors, extract
 from hilum.embedding.neighbors import LARGE, Neighbors, faiss_neighbors, nearest_neighbors, recall, votes
 from hilum.embedding.retrieval import retrieval_figures
@@ -28,7 +29,6 @@ from hilum.files import write_json, write_table
 from hilum.models import ChestModel
 from hilum.progress import say
 from hilum.run import TaskFolder
-from hilum.training.recipe import EmbeddingChoice
 
 FORMAT = 1
 NEIGHBORS = 7
@@ -55,13 +55,13 @@ class _Data:
         return [name for name in ("val", "test") if len(self.rows(name))]
 
 
-def layers_of(choice: EmbeddingChoice) -> list[str]:
+def layers_of(config: EmbeddingConfig) -> list[str]:
     """The layers to extract: the chosen one, and the two around the neck (the seed report used the later)."""
-    return list(dict.fromkeys([choice.layer, "pool", "embedding"]))
+    return list(dict.fromkeys([config.layer, "pool", "embedding"]))
 
 
 def extract_task(
-    folder: TaskFolder, cases: Cases, split: pd.Series, choice: EmbeddingChoice
+    folder: TaskFolder, cases: Cases, split: pd.Series, config: EmbeddingConfig
 ) -> tuple[np.ndarray, Vectors]:
     """One pass over train, val and test: writes vectors.npz; float64 logits in the order of `cases`."""
     model = folder.load_model()
@@ -69,7 +69,7 @@ def extract_task(
     cache = ImageCache.of(used, model.pixels)
     table = used.table[["case_id"]].assign(split=split.loc[used.table["case_id"]].to_numpy())
     logits, vectors = extract(
-        model, cache, table, layers_of(choice), choice.precision, f"{folder.name}: embedding"
+        model, cache, table, layers_of(config), config.precision, f"{folder.name}: embedding"
     )
     vectors.write(folder.embeddings.vectors_file)
     return logits, vectors
@@ -80,34 +80,34 @@ def embed_task(
     cases: Cases,
     split: pd.Series,
     task: Task,
-    choice: EmbeddingChoice,
+    config: EmbeddingConfig,
     replicates: int,
     audit: dict[str, Any] | None = None,
-    again: bool = False,
+    force: bool = False,
 ) -> dict[str, Any]:
     """Writes embeddings/ of one task and gives figures.json back; what is there for the same weights and
     the same choices is not made again."""
     digest = folder.card()["weights_digest"]
-    wanted = choice.model_dump(mode="json")
-    if not again and folder.embeddings.figures_file.exists():
+    wanted = config.model_dump(mode="json")
+    if not force and folder.embeddings.figures_file.exists():
         known = folder.embeddings.figures()
         if known.get("weights_digest") == digest and known.get("choices") == wanted:
             return known
     folder.embeddings.figures_file.unlink(missing_ok=True)
     seconds: dict[str, float] = {}
     with _timed(seconds, "extract"):
-        vectors = _vectors(folder, cases, split, choice, digest)
+        vectors = _vectors(folder, cases, split, config, digest)
     data = _data(cases, vectors, task)
     with limited_threads():
-        figures = _figures(folder, cases, data, vectors, choice, replicates, audit, seconds)
+        figures = _figures(folder, cases, data, vectors, config, replicates, audit, seconds)
     figures = {
         "format": FORMAT,
         "weights_digest": digest,
         "task": task.name,
         "classes": list(task.classes),
-        "layer": choice.layer,
-        "dimensions": int(vectors.layers[choice.layer].shape[1]),
-        "precision": choice.precision,
+        "layer": config.layer,
+        "dimensions": int(vectors.layers[config.layer].shape[1]),
+        "precision": config.precision,
         "cases": {name: len(data.rows(name)) for name in SPLITS},
         "choices": wanted,
         **figures,
@@ -121,18 +121,18 @@ def embed_task(
 
 
 def _vectors(
-    folder: TaskFolder, cases: Cases, split: pd.Series, choice: EmbeddingChoice, digest: str
+    folder: TaskFolder, cases: Cases, split: pd.Series, config: EmbeddingConfig, digest: str
 ) -> Vectors:
     """vectors.npz of this model, layer and these cases; made again when it does not fit."""
     used = split.loc[cases.table["case_id"]]
     try:
         vectors = Vectors.read(folder.embeddings.vectors_file, digest)
         fits = set(vectors.case_id) == set(used.index[used.isin(SPLITS)])
-        if fits and all(name in vectors.layers for name in layers_of(choice)):
+        if fits and all(name in vectors.layers for name in layers_of(config)):
             return vectors
     except HilumError:
         pass  # missing, damaged or another model's: made again
-    return extract_task(folder, cases, split, choice)[1]
+    return extract_task(folder, cases, split, config)[1]
 
 
 def _data(cases: Cases, vectors: Vectors, task: Task) -> _Data:
@@ -164,39 +164,39 @@ def _figures(
     cases: Cases,
     data: _Data,
     vectors: Vectors,
-    choice: EmbeddingChoice,
+    config: EmbeddingConfig,
     replicates: int,
     audit: dict[str, Any] | None,
     seconds: dict[str, float],
 ) -> dict[str, Any]:
-    values = vectors.layer(choice.layer)
+    values = vectors.layer(config.layer)
     train = data.rows("train")
     ranked: list[dict[str, Any]] = []
-    if choice.select:
+    if config.select:
         with _timed(seconds, "select"):
-            ranked = select(values[train], data.targets[train], data.patients[train], seed=choice.seed)
+            ranked = select(values[train], data.targets[train], data.patients[train], seed=config.seed)
         best = {name: ranked[0][name] for name in ("transform", "distance", "weights", "k")}
-        choice = choice.model_copy(update=best)
-    space = fit_space(choice.transform, values[train], data.targets[train])
+        config = config.model_copy(update=best)
+    space = fit_space(config.transform, values[train], data.targets[train])
     placed = space.apply(values)
     with _timed(seconds, "neighbors"):
-        near, engine = _all_neighbors(placed, data, choice)
+        near, engine = _all_neighbors(placed, data, config)
         _write_neighbors(folder, data, near)
     with _timed(seconds, "table"):
-        table = _table(folder, cases, data, vectors, values, placed, choice, replicates)
+        table = _table(folder, cases, data, vectors, values, placed, config, replicates)
     with _timed(seconds, "maps"):
-        maps = _maps(folder, data, placed, choice)
+        maps = _maps(folder, data, placed, config)
     with _timed(seconds, "retrieval"):
-        found = {name: _retrieval(data, placed, choice.distance, name) for name in data.asked}
+        found = {name: _retrieval(data, placed, config.distance, name) for name in data.asked}
     with _timed(seconds, "suspects"):
-        doubtful = _suspects(folder, cases, data, values, placed, choice, audit) if choice.suspects else {}
+        doubtful = _suspects(folder, cases, data, values, placed, config, audit) if config.suspects else {}
     return {
         "space": {
-            "layer": choice.layer,
-            "transform": choice.transform,
-            "distance": choice.distance,
-            "weights": choice.weights,
-            "k": choice.k,
+            "layer": config.layer,
+            "transform": config.transform,
+            "distance": config.distance,
+            "weights": config.weights,
+            "k": config.k,
             "dimensions": int(placed.shape[1]),
             "selected_by": "cross-validation" if ranked else "recipe",
         },
@@ -205,7 +205,7 @@ def _figures(
         "maps": maps,
         "retrieval": found,
         "density": suspects.density(
-            placed[train], data.targets[train], data.patients[train], data.classes, choice.k, choice.distance
+            placed[train], data.targets[train], data.patients[train], data.classes, config.k, config.distance
         ),
         **doubtful,
         "neighbors_engine": engine,
@@ -213,16 +213,16 @@ def _figures(
 
 
 def _all_neighbors(
-    placed: np.ndarray, data: _Data, choice: EmbeddingChoice
+    placed: np.ndarray, data: _Data, config: EmbeddingConfig
 ) -> tuple[Neighbors, dict[str, Any]]:
     """NEIGHBORS train cases of other patients for every case."""
     train = data.rows("train")
     base, patients = placed[train], data.patients[train]
     k = min(NEIGHBORS, len(train) - 1)
     if len(train) <= LARGE:
-        near = nearest_neighbors(base, placed, k, choice.distance, patients, data.patients)
+        near = nearest_neighbors(base, placed, k, config.distance, patients, data.patients)
         return Neighbors(train[near.index], near.distance), {"name": "exact, in blocks", "recall": 1.0}
-    return _large(base, placed, patients, data.patients, train, k, choice.distance)
+    return _large(base, placed, patients, data.patients, train, k, config.distance)
 
 
 def _large(
@@ -271,7 +271,7 @@ def _table(
     vectors: Vectors,
     values: np.ndarray,
     placed: np.ndarray,
-    choice: EmbeddingChoice,
+    config: EmbeddingConfig,
     replicates: int,
 ) -> list[dict[str, Any]]:
     """Head, linear probe, kNN, the seed report's kNN and the baselines, all judged by `evaluate`."""
@@ -298,13 +298,13 @@ def _table(
 
     probe = baselines.fit_probe(values[train], data.targets[train])
     head = softmax(vectors.logits[asked].astype(np.float64))
-    chosen = f"{_words(choice)}, layer {choice.layer}"
+    chosen = f"{_words(config)}, layer {config.layer}"
     half = "threshold 0.5" if n_classes == 2 else "most probable class"
     own = votes(
-        nearest_neighbors(placed[train], placed[asked], choice.k, choice.distance),
+        nearest_neighbors(placed[train], placed[asked], config.k, config.distance),
         data.targets[train],
         n_classes,
-        choice.weights,
+        config.weights,
     )
     seed = knn(vectors.layer("embedding"), "none", "euclidean", min(7, len(train)), "uniform")
     rows = [
@@ -312,7 +312,7 @@ def _table(
         row(
             "linear_probe",
             "linear probe",
-            f"logistic regression on layer {choice.layer}",
+            f"logistic regression on layer {config.layer}",
             baselines.probe_probabilities(probe, values[asked]),
         ),
         row("knn", "kNN", chosen, own),
@@ -323,63 +323,63 @@ def _table(
             seed,
         ),
     ]
-    for name, title, note, points in _baseline_vectors(folder, cases, data, choice):
+    for name, title, note, points in _baseline_vectors(folder, cases, data, config):
         transform: Transform = "pca" if name == "raw_pixels" else "standardize"
         rows.append(row(name, title, f"{note}; kNN, k = 7", knn(points, transform, "cosine", 7, "distance")))
     return rows
 
 
-def _words(choice: EmbeddingChoice) -> str:
+def _words(config: EmbeddingConfig) -> str:
     """The choices of a kNN in words."""
     before = {"none": "", "standardize": "standardised, ", "pca": "whitened (PCA), ", "lda": "LDA, "}
-    return f"k = {choice.k}, {before[choice.transform]}{choice.distance}, {choice.weights} weights"
+    return f"k = {config.k}, {before[config.transform]}{config.distance}, {config.weights} weights"
 
 
 def _baseline_vectors(
-    folder: TaskFolder, cases: Cases, data: _Data, choice: EmbeddingChoice
+    folder: TaskFolder, cases: Cases, data: _Data, config: EmbeddingConfig
 ) -> Iterator[tuple[str, str, str, np.ndarray]]:
     """(name, title, note, float32 "cases dim") of each baseline asked for."""
-    if not choice.baselines:
+    if not config.baselines:
         return
     model: ChestModel = folder.load_model()
     used = cases.where(cases.table["case_id"].isin(set(data.table["case_id"])))
     cache = ImageCache.of(used, model.pixels)
     rows = cache.rows(data.table["case_id"])
-    if "raw_pixels" in choice.baselines:
+    if "raw_pixels" in config.baselines:
         note = f"{baselines.RAW_SIZE} x {baselines.RAW_SIZE} pixels, PCA"
         yield "raw_pixels", "raw pixels", note, baselines.raw_pixels(cache, rows)
-    if "hog" in choice.baselines:
+    if "hog" in config.baselines:
         yield "hog", "HOG", "histograms of oriented gradients, 64 x 64 pixels", baselines.hog(cache, rows)
-    if "random_network" in choice.baselines:
-        points = baselines.random_network(model, cache, rows, choice.layer)
-        yield "random_network", "random network", f"untrained, layer {choice.layer}", points
+    if "random_network" in config.baselines:
+        points = baselines.random_network(model, cache, rows, config.layer)
+        yield "random_network", "random network", f"untrained, layer {config.layer}", points
 
 
-def _maps(folder: TaskFolder, data: _Data, placed: np.ndarray, choice: EmbeddingChoice) -> dict[str, Any]:
+def _maps(folder: TaskFolder, data: _Data, placed: np.ndarray, config: EmbeddingConfig) -> dict[str, Any]:
     train = data.rows("train")
     new = np.setdiff1d(np.arange(len(data.table)), train)
     columns: dict[str, np.ndarray] = {}
     figures = {}
-    for name in choice.maps:
+    for name in config.maps:
         settings = projection.MapSettings(
-            name, choice.perplexity, choice.exaggeration, choice.iterations, choice.seed
+            name, config.perplexity, config.exaggeration, config.iterations, config.seed
         )
-        drawn = projection.draw(settings, placed[train], data.targets[train], placed[new], choice.distance)
+        drawn = projection.draw(settings, placed[train], data.targets[train], placed[new], config.distance)
         points = np.full((len(placed), 2), np.nan)
         points[train], points[new] = drawn.train, drawn.placed
         columns |= {f"{name}_x": points[:, 0], f"{name}_y": points[:, 1]}
-        figures[name] = _map_figures(drawn, data, points, placed, choice)
+        figures[name] = _map_figures(drawn, data, points, placed, config)
     table = data.table[["case_id", "split"]].assign(**columns)
     write_table(folder.embeddings.projection_file, table)
     return figures
 
 
 def _map_figures(
-    drawn: projection.Map, data: _Data, points: np.ndarray, placed: np.ndarray, choice: EmbeddingChoice
+    drawn: projection.Map, data: _Data, points: np.ndarray, placed: np.ndarray, config: EmbeddingConfig
 ) -> dict[str, Any]:
     train = data.rows("train")
     targets = data.targets[train]
-    space = _unit(placed) if choice.distance == "cosine" else placed
+    space = _unit(placed) if config.distance == "cosine" else placed
 
     def accuracies(where: np.ndarray) -> dict[str, float]:
         k = min(NEIGHBORS, len(train))
@@ -404,7 +404,7 @@ def _map_figures(
         "trustworthiness": projection.trustworthiness(space[train], drawn.train),
         "knn_map": accuracies(points),
         "knn_space": accuracies(space),
-        "stability": projection.stability(drawn, placed[train], targets, choice.distance, choice.map_seeds),
+        "stability": projection.stability(drawn, placed[train], targets, config.distance, config.map_seeds),
         "seconds": drawn.seconds,
         "n": len(train),
         "note": "learned on train; val and test were placed afterwards"
@@ -436,12 +436,12 @@ def _suspects(
     data: _Data,
     values: np.ndarray,
     placed: np.ndarray,
-    choice: EmbeddingChoice,
+    config: EmbeddingConfig,
     audit: dict[str, Any] | None,
 ) -> dict[str, Any]:
     train = data.rows("train")
     probabilities = suspects.out_of_fold(
-        values[train], data.targets[train], data.patients[train], seed=choice.seed
+        values[train], data.targets[train], data.patients[train], seed=config.seed
     )
     found = suspects.label_suspects(
         data.table.iloc[train].reset_index(drop=True),
@@ -449,8 +449,8 @@ def _suspects(
         data.targets[train],
         probabilities,
         placed[train],
-        choice.k,
-        choice.distance,
+        config.k,
+        config.distance,
     )
     write_table(folder.embeddings.suspects_file, found.head(suspects.SHOWN))
     model = folder.load_model()
@@ -462,7 +462,7 @@ def _suspects(
         return cv2.resize(np.asarray(cache.images[rows[row]]), THUMBNAIL, interpolation=cv2.INTER_AREA)
 
     known = suspects.audited_pairs(audit)
-    pairs = suspects.closest_pairs(data.table, placed, choice.distance, known, thumbnail)
+    pairs = suspects.closest_pairs(data.table, placed, config.distance, known, thumbnail)
     write_table(folder.embeddings.duplicates_file, pairs)
     return {
         "suspects": {

@@ -112,7 +112,7 @@ def closest_pairs(
     `table`: case_id, patient, split, target; `audited`: pairs of case ids that the pixel audit named;
     `thumbnail`: a row's picture, uint8 "64 64", by which each pair is checked: `correlation` of their local
     contrast after registration, `confirmed` from 0.9 on (the audit's bound). Near in the space alone means
-    alike to the network, not the same film.
+    alike to the network, not the same image.
     """
     rows = np.arange(len(table))
     near = nearest_neighbors(vectors, vectors, min(3, len(table) - 1), distance, rows, rows)

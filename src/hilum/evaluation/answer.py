@@ -1,6 +1,6 @@
 """From logits to what a person is told: calibrated probabilities, a set of classes, or "I do not know".
 
-The model's card says how: `calibration` and `conformal`, written by the trust stage. A card without them, of
+The model's card says how: `calibration` and `conformal`, written by the reliability stage. A card without them, of
 a model that was not judged, gives plain probabilities and no set.
 """
 
@@ -18,17 +18,17 @@ UNKNOWN = "I do not know"
 
 
 def answer(card: dict[str, Any], logits: ArrayLike, predicted: Sequence[str] | None = None) -> dict[str, Any]:
-    """What the card lets be said of films, as arrays in their order.
+    """What the card lets be said of images, as arrays in their order.
 
-    `logits`: "films classes". `predicted`: the class that the model names, by default the likeliest. Gives
-    "probabilities" ("films classes", calibrated where the card says how), "calibrated" (true or false),
-    "sets" (a list of class names per film), "unknown" (true where the set is empty, holds all classes or
+    `logits`: "images classes". `predicted`: the class that the model names, by default the likeliest. Gives
+    "probabilities" ("images classes", calibrated where the card says how), "calibrated" (true or false),
+    "sets" (a list of class names per image), "unknown" (true where the set is empty, holds all classes or
     lacks the predicted one) and "alpha"; the last three are None without quantiles. ModelError for entries
     that were made for other weights.
 
-    >>> card = {"classes": ["well", "sick"], "weights_digest": "a",
+    >>> card = {"classes": ["well", "abnormal"], "weights_digest": "a",
     ...     "calibration": {"method": "temperature", "temperature": 2.0, "weights_digest": "a"},
-    ...     "conformal": {"alpha": 0.1, "quantiles": {"well": 0.4, "sick": 0.4}, "weights_digest": "a"}}
+    ...     "conformal": {"alpha": 0.1, "quantiles": {"well": 0.4, "abnormal": 0.4}, "weights_digest": "a"}}
     >>> said = answer(card, [[2.0, 0.0], [0.1, 0.0]])
     >>> said["probabilities"].round(3).tolist(), said["sets"], said["unknown"]
     ([[0.731, 0.269], [0.512, 0.488]], [['well'], []], [False, True])
@@ -46,9 +46,9 @@ def answer(card: dict[str, Any], logits: ArrayLike, predicted: Sequence[str] | N
     }
     if conformal:
         sets = prediction_sets(probabilities_of(values), conformal["quantiles"], classes)
-        called = values.argmax(1) if predicted is None else np.array([*map(classes.index, predicted)], int)
+        chosen = values.argmax(1) if predicted is None else np.array([*map(classes.index, predicted)], int)
         said["sets"] = [[name for name, inside in zip(classes, row, strict=True) if inside] for row in sets]
-        said["unknown"] = says_nothing(sets, called).tolist()
+        said["unknown"] = says_nothing(sets, chosen).tolist()
         said["alpha"] = conformal["alpha"]
     return said
 
@@ -91,18 +91,18 @@ def notes(rows: list[dict[str, Any]]) -> list[str]:
     """What a reader of predictions must know about them, one sentence each; empty for a plain card.
 
     >>> notes([{"uncalibrated": {}, "answer": ["well"], "unknown": False, "alpha": 0.1}])[1]
-    'The answer, of one class or several, holds the true one for 90 % of films like those it was fitted on.'
+    'The answer, of one class or several, holds the true one for 90 % of images like those it was fitted on.'
     """
     first = rows[0]
     said = []
     if "uncalibrated" in first:
         said.append(
-            "Probabilities are calibrated on validation films; the name follows from the model's own."
+            "Probabilities are calibrated on validation images; the name follows from the model's own."
         )
     if "answer" in first:
         share = f"{100 * (1 - first['alpha']):.4g} %"
         said.append(
-            f"The answer, of one class or several, holds the true one for {share} of films like those it was"
+            f"The answer, of one class or several, holds the true one for {share} of images like those it was"
             " fitted on."
         )
     return said

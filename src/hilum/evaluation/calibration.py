@@ -220,14 +220,14 @@ def temperature_scaling(temperature: float, classes: int) -> Scaling:
 def fit_temperature(logits: ArrayLike, target: ArrayLike, classes: Sequence[str]) -> Scaling:
     """The one temperature with the lowest log-loss on these cases (Guo 2017, section 4.2).
 
-    `logits`: "cases classes". `target`: class indices, "cases". It changes no order within a film, so no
+    `logits`: "cases classes". `target`: class indices, "cases". It changes no order within an image, so no
     likeliest class. Sought from 0.05 to 20: a model without mistakes would become ever surer of itself, and
     stops at 0.05. DataError when a class is absent or a logit is no number.
 
     >>> rng = np.random.default_rng(0)
     >>> fair = rng.normal(size=(20000, 2)) * 2
     >>> truth = (rng.random(20000) < probabilities_of(fair)[:, 1]).astype(int)
-    >>> round(fit_temperature(3 * fair, truth, ["well", "sick"]).temperature)  # logits 3 times too large
+    >>> round(fit_temperature(3 * fair, truth, ["well", "abnormal"]).temperature)  # logits 3 times too large
     3
     """
     from scipy.optimize import minimize_scalar

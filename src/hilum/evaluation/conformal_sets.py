@@ -1,12 +1,12 @@
 """An answer of several classes that holds the truth as often as promised: split conformal prediction sets.
 
-Films that the model was not fitted on, the calibration films, show how improbable the true class can look. A
-class stays in a film's answer unless it looks more improbable than nearly all of those. If the film and the
-calibration films are exchangeable, the answer misses the truth with a chance of at most alpha, whatever the
-model is. Films of one patient are not exchangeable with those of others one by one, and films from another
+Images that the model was not fitted on, the calibration images, show how improbable the true class can look. A
+class stays in an image's answer unless it looks more improbable than nearly all of those. If the image and the
+calibration images are exchangeable, the answer misses the truth with a chance of at most alpha, whatever the
+model is. Images of one patient are not exchangeable with those of others one by one, and images from another
 hospital are not at all, so the coverage is measured on held-out patients besides.
 
-The sets need no calibrated probabilities: they are made from the model's own, so that the films that fitted a
+The sets need no calibrated probabilities: they are made from the model's own, so that the images that fitted a
 temperature are not used twice.
 
 References
@@ -41,15 +41,15 @@ def fit_quantiles(
 
     The score of a class is 1 - its probability (least ambiguous sets, Sadinle 2019). Of the n calibration
     cases' scores of their true class it is the ceil((n + 1)(1 - alpha))-th smallest; "marginal": one for all
-    classes, which promises coverage over all films; "class_conditional": one per class from its own cases,
+    classes, which promises coverage over all images; "class_conditional": one per class from its own cases,
     which promises it for each class. 1 (every class stays) where n is too small for the promise.
 
     `probabilities`: "cases classes". `target`: class indices, "cases". DataError for an alpha that is not
     between 0 and 1, a class without cases, or a probability that is no number.
 
     >>> p = [[0.9, 0.1], [0.75, 0.25], [0.3, 0.7]]
-    >>> fit_quantiles(p, [0, 0, 1], ["well", "sick"], 0.5, "marginal")
-    {'well': 0.25, 'sick': 0.25}
+    >>> fit_quantiles(p, [0, 0, 1], ["well", "abnormal"], 0.5, "marginal")
+    {'well': 0.25, 'abnormal': 0.25}
     """
     values, index = _checked(probabilities, target, classes)
     rate = _alpha(alpha)
@@ -62,9 +62,9 @@ def fit_quantiles(
 def prediction_sets(
     probabilities: ArrayLike, quantiles: Mapping[str, float], classes: Sequence[str]
 ) -> np.ndarray:
-    """Which classes are in each film's answer: true or false, "cases classes".
+    """Which classes are in each image's answer: true or false, "cases classes".
 
-    >>> prediction_sets([[0.9, 0.1], [0.5, 0.5]], {"well": 0.6, "sick": 0.6}, ["well", "sick"]).tolist()
+    >>> prediction_sets([[0.9, 0.1], [0.5, 0.5]], {"well": 0.6, "abnormal": 0.6}, ["well", "abnormal"]).tolist()
     [[True, False], [True, True]]
     """
     missing = [name for name in classes if name not in quantiles]
@@ -73,8 +73,8 @@ def prediction_sets(
     return 1 - np.asarray(probabilities, np.float64) <= np.array([quantiles[name] for name in classes])
 
 
-def says_nothing(sets: np.ndarray, called: np.ndarray) -> np.ndarray:
-    """Where the answer is "I do not know", "cases": no class, all classes, or not the one that was called.
+def says_nothing(sets: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Where the answer is "abstained", "cases": no class, all classes, or not the one that was called.
 
     `sets`: "cases classes". `called`: the index of the class that the model names, "cases".
 
@@ -82,13 +82,13 @@ def says_nothing(sets: np.ndarray, called: np.ndarray) -> np.ndarray:
     [False, True, True, True]
     """
     size = sets.sum(1)
-    return (size == 0) | (size == sets.shape[1]) | ~sets[np.arange(len(sets)), called]
+    return (size == 0) | (size == sets.shape[1]) | ~sets[np.arange(len(sets)), predicted]
 
 
 def coverage_block(
     sets: np.ndarray,
     target: np.ndarray,
-    called: np.ndarray,
+    predicted: np.ndarray,
     patients: ArrayLike,
     classes: Sequence[str],
     replicates: int = 2000,
@@ -96,15 +96,15 @@ def coverage_block(
 ) -> dict[str, Any]:
     """How often the answers hold the truth, ready for JSON.
 
-    {"coverage", "mean_size", "unknown" (share of answers that are "I do not know", see `says_nothing`),
+    {"coverage", "mean_size", "unknown" (share of answers that are "abstained", see `says_nothing`),
     "single" (share with one class), "right_if_single", "per_class": {class: coverage}}, each with its 95 %
     interval over patients; coverages also have "k", "n" and "binomial", the interval of Clopper and Pearson,
-    which takes films as independent.
+    which takes images as independent.
     """
     index, inside = np.asarray(target), np.asarray(sets, bool)
     hit = inside[np.arange(len(index)), index]
     size = inside.sum(1)
-    unknown = says_nothing(inside, called)
+    unknown = says_nothing(inside, predicted)
     single = size == 1
 
     def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -205,7 +205,7 @@ class Halves:
 def halves(
     probabilities: np.ndarray,
     target: np.ndarray,
-    called: np.ndarray,
+    predicted: np.ndarray,
     patients: ArrayLike,
     classes: Sequence[str],
     alpha: float,
@@ -229,7 +229,7 @@ def halves(
             (
                 hit.mean(),
                 size.mean(),
-                says_nothing(sets, called[~fitted]).mean(),
+                says_nothing(sets, predicted[~fitted]).mean(),
                 [hit[truth == one].mean() for one in range(len(classes))],
                 low <= 1 - alpha <= high,
             )

@@ -15,7 +15,7 @@ def patient_parts(patients: ArrayLike, target: ArrayLike, parts: int, seed: int)
     dealt with those of its last class in order of name. The order of the cases changes nothing. DataError
     when a class has fewer patients than there are parts.
 
-    >>> patient_parts(["a", "a", "b", "c", "d"], ["sick", "sick", "sick", "well", "well"], 2, seed=0).tolist()
+    >>> patient_parts(["a", "a", "b", "c", "d"], ["ill", "ill", "ill", "well", "well"], 2, seed=0).tolist()
     [0, 0, 1, 1, 0]
     """
     _, patient = np.unique(np.asarray(patients), return_inverse=True)

@@ -1,4 +1,4 @@
-"""From a probability to a decision: the threshold above which a case is called sick.
+"""From a probability to a decision: the threshold above which a case is predicted abnormal.
 
 The threshold is chosen on validation cases only, is written into the model's card, and travels with the
 weights. A threshold chosen on the cases that it is then tested on flatters the model.
@@ -19,22 +19,25 @@ _SHARE = re.compile(r"(sensitivity|precision)\s*>=\s*(\d+(?:\.\d*)?|\.\d+)")
 
 
 def choose_threshold(
-    probability_sick: ArrayLike, is_sick: ArrayLike, rule: str = "youden", weights: ArrayLike | None = None
+    probability_abnormal: ArrayLike,
+    is_abnormal: ArrayLike,
+    rule: str = "youden",
+    weights: ArrayLike | None = None,
 ) -> float:
-    """The threshold t of a rule, 0 to 1; a case is called sick when its probability is at least t.
+    """The threshold t of a rule, 0 to 1; a case is predicted abnormal when its probability is at least t.
 
     Rules:
         "youden"              greatest sensitivity + specificity - 1 (Youden, Cancer 3, 1950)
-        "sensitivity>=0.95"   greatest specificity of those that find this share of the sick (any share)
-        "precision>=0.95"     greatest sensitivity of those whose calls of sick are right this often
+        "sensitivity>=0.95"   greatest specificity of those that find this share of the abnormal (any share)
+        "precision>=0.95"     greatest sensitivity of those whose calls of abnormal are right this often
         "half"                0.5, whatever the cases say
 
-    `probability_sick`: 0 to 1, "cases". `is_sick`: true or false, "cases". `weights`: how often each case
+    `probability_abnormal`: 0 to 1, "cases". `is_abnormal`: true or false, "cases". `weights`: how often each case
     counts, whole numbers, "cases".
 
     Every threshold between two neighbouring scores makes the same decisions; the middle of that gap is
     returned, so that rounding a probability does not flip a decision. When several gaps are equally good, the
-    widest is taken, then the lowest (which finds more of the sick). The order of the cases does not matter.
+    widest is taken, then the lowest (which finds more of the abnormal). The order of the cases does not matter.
 
     DataError when there are no cases of one class, a probability is no number in 0..1, or no threshold is as
     precise as asked. RecipeError for another rule. On few cases the choice is unstable: look at the interval
@@ -48,13 +51,13 @@ def choose_threshold(
     wanted = _wanted(rule)
     if rule == "half":
         return 0.5
-    score, sick = checked_probabilities(probability_sick, is_sick)
+    score, abnormal = checked_probabilities(probability_abnormal, is_abnormal)
     counts = np.ones(len(score)) if weights is None else np.asarray(weights)
-    tp, called, scores = cumulative_counts(score, sick, counts[None, :])
-    tp, fp = tp[0].astype(np.int64), (called - tp)[0].astype(np.int64)
+    tp, predicted, scores = cumulative_counts(score, abnormal, counts[None, :])
+    tp, fp = tp[0].astype(np.int64), (predicted - tp)[0].astype(np.int64)
     if tp[-1] == 0 or fp[-1] == 0:
         raise DataError(
-            f"all cases that the threshold should be chosen on are {'healthy' if tp[-1] == 0 else 'sick'}",
+            f"all cases that the threshold should be chosen on are {'healthy' if tp[-1] == 0 else 'abnormal'}",
             "use a validation split that holds both classes, or the rule 'half'",
         )
     if wanted is None:
@@ -66,10 +69,10 @@ def choose_threshold(
 
 
 def called_in_two_steps(probabilities: ArrayLike, classes: Sequence[str], threshold: float) -> np.ndarray:
-    """First healthy or sick, by a threshold on the probability of any sick class; then the likeliest.
+    """First normal vs pneumonia, by a threshold on the probability of any abnormal class; then the likeliest.
 
     `probabilities`: "cases classes", healthy first. The likeliest of all classes would be healthy too often,
-    because the probability of being sick is divided between the kinds.
+    because the probability of being abnormal is divided between the kinds.
 
     >>> called_in_two_steps([[0.4, 0.3, 0.3], [0.9, 0.06, 0.04]], ["normal", "flu", "cold"], 0.5).tolist()
     ['flu', 'normal']
@@ -92,11 +95,15 @@ def _wanted(rule: str) -> tuple[str, Fraction] | None:
     )
 
 
-def checked_probabilities(probability_sick: ArrayLike, is_sick: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def checked_probabilities(
+    probability_abnormal: ArrayLike, is_abnormal: ArrayLike
+) -> tuple[np.ndarray, np.ndarray]:
     """Both as arrays "cases"; DataError when there are none or a probability is no number in 0..1."""
-    score, sick = np.asarray(probability_sick, np.float64), np.asarray(is_sick, bool)
-    if score.shape != sick.shape or score.ndim != 1:
-        raise ValueError(f"shapes {score.shape} and {sick.shape} are not one score and one truth per case")
+    score, abnormal = np.asarray(probability_abnormal, np.float64), np.asarray(is_abnormal, bool)
+    if score.shape != abnormal.shape or score.ndim != 1:
+        raise ValueError(
+            f"shapes {score.shape} and {abnormal.shape} are not one score and one truth per case"
+        )
     if len(score) == 0:
         raise DataError("there are no cases", "use a split that holds both classes")
     wrong = np.flatnonzero(~((score >= 0) & (score <= 1)))  # also true for NaN
@@ -105,7 +112,7 @@ def checked_probabilities(probability_sick: ArrayLike, is_sick: ArrayLike) -> tu
             f"the probability of case {wrong[0]} (counted from 0) is {score[wrong[0]]:g}",
             "pass probabilities in 0..1 (softmax of the logits)",
         )
-    return score, sick
+    return score, abnormal
 
 
 def _best_of_youden(tp: np.ndarray, fp: np.ndarray) -> np.ndarray:
@@ -127,7 +134,7 @@ def _best_of_precision(tp: np.ndarray, fp: np.ndarray, least: Fraction) -> np.nd
     if not enough.any():
         highest = float((tp / (tp + fp)).max())
         raise DataError(
-            f"no threshold is right in {float(least):g} of its calls of sick on these cases, the best in "
+            f"no threshold is right in {float(least):g} of its calls of abnormal on these cases, the best in "
             f"{highest:.3g}",
             "ask for a lower precision",
         )

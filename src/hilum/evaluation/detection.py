@@ -1,8 +1,8 @@
-"""How well a score that knows no class tells sick films from healthy ones; for anomaly detectors.
+"""How well a score that knows no class tells abnormal images from healthy ones; for anomaly detectors.
 
 A detector gives a number and no probability, so figures are of two kinds. Ranking: AUROC and average
-precision, all sick films together and each cause against the healthy. Calling: with a threshold that was
-fixed on other, healthy films, how many healthy films are flagged and how many sick ones are found.
+precision, all abnormal images together and each cause against the healthy. Calling: with a threshold that was
+fixed on other, healthy images, how many healthy images are flagged and how many abnormal ones are found.
 
 The literature on anomaly detection often prints the best F1 and the best accuracy over all thresholds. Those
 read the labels they are measured on; they are given as `oracle`, to be put beside such figures only.
@@ -23,29 +23,29 @@ Name = tuple[str, ...]
 
 
 def detection_figures(
-    films: pd.DataFrame, threshold: float, replicates: int = 2000, seed: int = 0
+    images: pd.DataFrame, threshold: float, replicates: int = 2000, seed: int = 0
 ) -> dict[str, Any] | None:
-    """Figures of one detector on one set of films, ready for JSON; None when they are not of both kinds.
+    """Figures of one detector on one set of images, ready for JSON; None when they are not of both kinds.
 
-    `films`: a row per film with patient, label and score (higher is stranger). A film is flagged when its
+    `images`: a row per image with patient, label and score (higher is stranger). An image is flagged when its
     score lies above `threshold`. Shares have "k" and "n"; intervals are 95 %, from `replicates` draws of
     patients, and with 0 there are none. The keys: auroc, average_precision, false_alarms, sensitivity;
     causes {label: {auroc, average_precision, sensitivity}}; oracle {best_f1, best_accuracy}; n_healthy,
-    n_sick, n_patients. DataError names a score that is no number.
+    n_abnormal, n_patients. DataError names a score that is no number.
 
-    >>> films = pd.DataFrame({"patient": list("abcd"), "label": ["normal", "normal", "virus", "virus"],
+    >>> images = pd.DataFrame({"patient": list("abcd"), "label": ["normal", "normal", "virus", "virus"],
     ...     "score": [0.1, 0.4, 0.35, 0.8]})
-    >>> found = detection_figures(films, threshold=0.4, replicates=0)
+    >>> found = detection_figures(images, threshold=0.4, replicates=0)
     >>> found["auroc"], found["false_alarms"], found["sensitivity"]
     ({'value': 0.75}, {'value': 0.0, 'k': 0, 'n': 2}, {'value': 0.5, 'k': 1, 'n': 2})
     """
-    films = films.reset_index(drop=True)
-    score = films["score"].to_numpy(np.float64)
+    images = images.reset_index(drop=True)
+    score = images["score"].to_numpy(np.float64)
     if not np.isfinite(score).all():
         raise DataError(
-            f"score {score[~np.isfinite(score)][0]} is no number", "look at the film it stands for"
+            f"score {score[~np.isfinite(score)][0]} is no number", "look at the image it stands for"
         )
-    labels = films["label"].to_numpy(str)
+    labels = images["label"].to_numpy(str)
     healthy = labels == HEALTHY
     if healthy.all() or not healthy.any():
         return None
@@ -64,15 +64,15 @@ def detection_figures(
             values[name] = (weights[:, rows] @ flagged[rows]) / np.maximum(weights[:, rows].sum(1), 1)
         return values
 
-    once = measured(np.ones((1, len(films))))
+    once = measured(np.ones((1, len(images))))
     drawn: dict[Name, np.ndarray] = {}
     if replicates:
-        drawn, _ = bootstrap(measured, films["patient"].to_numpy(str), labels, replicates, seed)
+        drawn, _ = bootstrap(measured, images["patient"].to_numpy(str), labels, replicates, seed)
     shares = _shares(labels, healthy, causes)
     block: dict[str, Any] = {}
     for name, value in once.items():
         rows = shares.get(name)
-        counts = None if rows is None else (flagged[rows], films["patient"].to_numpy(str)[rows])
+        counts = None if rows is None else (flagged[rows], images["patient"].to_numpy(str)[rows])
         place = block
         for part in name[:-1]:
             place = place.setdefault(part, {})
@@ -81,13 +81,13 @@ def detection_figures(
         **block,
         "oracle": best_over_thresholds(score, ~healthy),
         "n_healthy": int(healthy.sum()),
-        "n_sick": int((~healthy).sum()),
-        "n_patients": int(films["patient"].nunique()),
+        "n_abnormal": int((~healthy).sum()),
+        "n_patients": int(images["patient"].nunique()),
     }
 
 
 def _shares(labels: np.ndarray, healthy: np.ndarray, causes: list[str]) -> dict[Name, np.ndarray]:
-    """The films over which each share of flagged films is taken, as masks."""
+    """The images over which each share of flagged images is taken, as masks."""
     return {
         ("false_alarms",): healthy,
         ("sensitivity",): ~healthy,
@@ -98,19 +98,19 @@ def _shares(labels: np.ndarray, healthy: np.ndarray, causes: list[str]) -> dict[
 def ranking_entry(
     score: ArrayLike, positive: ArrayLike, patients: ArrayLike, replicates: int = 2000, seed: int = 0
 ) -> dict[str, Any]:
-    """AUROC as {"value", "low", "high"}; patients are drawn, those with films on both sides as well.
+    """AUROC as {"value", "low", "high"}; patients are drawn, those with images on both sides as well.
 
     >>> ranking_entry([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1], list("abcd"), replicates=0)
     {'value': 0.75}
     """
-    values, sick = np.asarray(score, np.float64), np.asarray(positive, bool)
-    area = ranking_metrics(values, sick)[0]
+    values, abnormal = np.asarray(score, np.float64), np.asarray(positive, bool)
+    area = ranking_metrics(values, abnormal)[0]
     if not replicates:
         return entry(float(area), None, None)
     drawn, _ = bootstrap(
-        lambda weights: {"auroc": np.asarray(ranking_metrics(values, sick, weights)[0])},
+        lambda weights: {"auroc": np.asarray(ranking_metrics(values, abnormal, weights)[0])},
         patients,
-        sick,
+        abnormal,
         replicates,
         seed,
     )
@@ -120,7 +120,7 @@ def ranking_entry(
 def entry(
     value: float, drawn: np.ndarray | None, hits: tuple[np.ndarray, np.ndarray] | None
 ) -> dict[str, Any]:
-    """{"value", "low", "high", "k", "n"} as far as they apply. `hits`: which of the counted films are hits,
+    """{"value", "low", "high", "k", "n"} as far as they apply. `hits`: which of the counted images are hits,
     and their patients. A share of 0 or 1 has no spread to draw from: Wilson's interval over patients."""
     found: dict[str, Any] = {"value": None if np.isnan(value) else float(value)}
     if hits is not None:
@@ -137,7 +137,7 @@ def entry(
 
 
 def share_entry(hits: ArrayLike) -> dict[str, Any]:
-    """A share of independent films with Wilson's interval: {"value", "low", "high", "k", "n"}.
+    """A share of independent images with Wilson's interval: {"value", "low", "high", "k", "n"}.
 
     >>> share_entry([True, False])["k"], share_entry([])["value"]
     (1, None)
@@ -148,19 +148,19 @@ def share_entry(hits: ArrayLike) -> dict[str, Any]:
     return {"value": k / n if n else None, "low": low, "high": high, "k": k, "n": n}
 
 
-def best_over_thresholds(score: ArrayLike, sick: ArrayLike) -> dict[str, dict[str, float]]:
-    """The largest F1, and the largest accuracy, that any threshold gives on these very films.
+def best_over_thresholds(score: ArrayLike, abnormal: ArrayLike) -> dict[str, dict[str, float]]:
+    """The largest F1, and the largest accuracy, that any threshold gives on these very images.
 
-    It reads the labels of the films it is measured on, as most published figures do.
+    It reads the labels of the images it is measured on, as most published figures do.
 
     >>> best_over_thresholds([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])["best_accuracy"]
     {'value': 0.75, 'k': 3, 'n': 4}
     >>> best_over_thresholds([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])["best_f1"]["value"]
     0.8
     """
-    target = np.asarray(sick, bool)
-    tp, called, _ = cumulative_counts(score, target, np.ones((1, len(target))))
-    found, named, positive = tp[0], called[0], int(target.sum())
+    target = np.asarray(abnormal, bool)
+    tp, predicted, _ = cumulative_counts(score, target, np.ones((1, len(target))))
+    found, named, positive = tp[0], predicted[0], int(target.sum())
     f1 = 2 * found / (named + positive)
     right = np.concatenate([[len(target) - positive], found + (len(target) - positive) - (named - found)])
     best, most = int(np.argmax(f1)), int(right.max())

@@ -45,15 +45,15 @@ def evaluate(
     and "high". The threshold is held fixed, so on the split it was chosen on the intervals are a little too
     narrow.
 
-    Two classes (sick = classes[1]): accuracy, balanced_accuracy, auroc, average_precision, sensitivity,
-    specificity, precision, npv, f1, mcc, brier (mean squared error of P(sick)), log_loss, and
+    Two classes (abnormal = classes[1]): accuracy, balanced_accuracy, auroc, average_precision, sensitivity,
+    specificity, precision, npv, f1, mcc, brier (mean squared error of P(abnormal)), log_loss, and
     accuracy_at_half (at threshold 0.5).
 
     More classes: accuracy, mcc, brier (summed over the classes), log_loss; balanced_accuracy, auroc,
     average_precision, sensitivity, specificity, f1 (each the plain mean over the classes, one against the
     rest); "per_class": {class: {auroc, average_precision, sensitivity, specificity, precision, f1}}; and if
-    classes[0] is 'normal', "healthy_or_sick": {auroc, accuracy, sensitivity, specificity} of P(sick) =
-    1 - P(normal), called sick from 0.5 on (not the same as "the most probable class is not normal").
+    classes[0] is 'normal', "normal_vs_abnormal": {auroc, accuracy, sensitivity, specificity} of P(abnormal) =
+    1 - P(normal), predicted abnormal from 0.5 on (not the same as "the most probable class is not normal").
 
     Besides: n_cases, n_patients, classes, confusion (rows true, columns predicted), threshold ({"class",
     "value"} or None), replicates, replicates_dropped (they missed a class), seed.
@@ -63,9 +63,9 @@ def evaluate(
     probability is missing or impossible.
 
     >>> table = pd.DataFrame({"case_id": list("abcd"), "patient": list("abcd"),
-    ...     "target": ["normal", "normal", "sick", "sick"],
-    ...     "prob_normal": [0.9, 0.6, 0.65, 0.2], "prob_sick": [0.1, 0.4, 0.35, 0.8]})
-    >>> block = evaluate(table, ["normal", "sick"], replicates=0)
+    ...     "target": ["normal", "normal", "abnormal", "abnormal"],
+    ...     "prob_normal": [0.9, 0.6, 0.65, 0.2], "prob_abnormal": [0.1, 0.4, 0.35, 0.8]})
+    >>> block = evaluate(table, ["normal", "abnormal"], replicates=0)
     >>> block["auroc"], block["sensitivity"], block["confusion"]
     ({'value': 0.75}, {'value': 0.5, 'k': 1, 'n': 2}, [[2, 0], [1, 1]])
     """
@@ -101,10 +101,10 @@ def predicted_classes(
     `probabilities`: "cases classes". Two classes: classes[1] when its probability is at least `threshold`
     (default 0.5). More classes: the most probable one, the first of equals; a threshold is a DataError.
 
-    >>> predicted_classes([[0.6, 0.4], [0.5, 0.5]], ["normal", "sick"]).tolist()
-    ['normal', 'sick']
-    >>> predicted_classes([[0.6, 0.4]], ["normal", "sick"], threshold=0.3).tolist()
-    ['sick']
+    >>> predicted_classes([[0.6, 0.4], [0.5, 0.5]], ["normal", "abnormal"]).tolist()
+    ['normal', 'abnormal']
+    >>> predicted_classes([[0.6, 0.4]], ["normal", "abnormal"], threshold=0.3).tolist()
+    ['abnormal']
     """
     values = np.asarray(probabilities, np.float64)
     if values.ndim != 2 or values.shape[1] != len(classes):
@@ -229,24 +229,24 @@ Measured = Callable[[np.ndarray], dict[Name, np.ndarray]]
 
 
 def _two_classes(data: _Cases) -> tuple[Measured, dict[Name, Share]]:
-    sick, called = data.target == 1, data.predicted == 1
+    abnormal, predicted = data.target == 1, data.predicted == 1
     at_half = _predicted(data.probabilities, HALF)
-    everyone = np.ones(len(sick), bool)
+    everyone = np.ones(len(abnormal), bool)
     shares = {
-        ("accuracy",): (sick == called, everyone),
-        ("sensitivity",): (called, sick),
-        ("specificity",): (~called, ~sick),
-        ("precision",): (sick, called),
-        ("npv",): (~sick, ~called),
+        ("accuracy",): (abnormal == predicted, everyone),
+        ("sensitivity",): (predicted, abnormal),
+        ("specificity",): (~predicted, ~abnormal),
+        ("precision",): (abnormal, predicted),
+        ("npv",): (~abnormal, ~predicted),
         ("accuracy_at_half",): (data.target == at_half, everyone),
     }
     return partial(_measure_two, data, at_half), shares
 
 
 def _measure_two(data: _Cases, at_half: np.ndarray, weights: np.ndarray) -> dict[Name, np.ndarray]:
-    sick, probability = data.target == 1, data.probabilities[:, 1]
+    abnormal, probability = data.target == 1, data.probabilities[:, 1]
     table = m.confusion_matrix(data.target, data.predicted, 2, weights)
-    area, ap = m.ranking_metrics(probability, sick, weights)
+    area, ap = m.ranking_metrics(probability, abnormal, weights)
     return _named(
         accuracy=m.accuracy(table),
         balanced_accuracy=m.balanced_accuracy(table),
@@ -258,7 +258,7 @@ def _measure_two(data: _Cases, at_half: np.ndarray, weights: np.ndarray) -> dict
         npv=m.negative_predictive_value(table),
         f1=m.f1(table),
         mcc=m.mcc(table),
-        brier=m.brier(probability, sick, weights),
+        brier=m.brier(probability, abnormal, weights),
         log_loss=m.log_loss(data.probabilities, data.target, weights),
         accuracy_at_half=m.accuracy(m.confusion_matrix(data.target, at_half, 2, weights)),
     )
@@ -268,19 +268,19 @@ def _more_classes(data: _Cases) -> tuple[Measured, dict[Name, Share]]:
     everyone = np.ones(len(data.target), bool)
     shares: dict[Name, Share] = {("accuracy",): (data.target == data.predicted, everyone)}
     for index, name in enumerate(data.classes):
-        of_class, called = data.target == index, data.predicted == index
-        shares["per_class", name, "sensitivity"] = (called, of_class)
-        shares["per_class", name, "specificity"] = (~called, ~of_class)
-        shares["per_class", name, "precision"] = (of_class, called)
+        of_class, predicted = data.target == index, data.predicted == index
+        shares["per_class", name, "sensitivity"] = (predicted, of_class)
+        shares["per_class", name, "specificity"] = (~predicted, ~of_class)
+        shares["per_class", name, "precision"] = (of_class, predicted)
     if data.classes[0] == HEALTHY:
-        sick, called = data.target > 0, _called_sick(data)
-        shares["healthy_or_sick", "accuracy"] = (sick == called, everyone)
-        shares["healthy_or_sick", "sensitivity"] = (called, sick)
-        shares["healthy_or_sick", "specificity"] = (~called, ~sick)
+        abnormal, predicted = data.target > 0, _called_abnormal(data)
+        shares["normal_vs_abnormal", "accuracy"] = (abnormal == predicted, everyone)
+        shares["normal_vs_abnormal", "sensitivity"] = (predicted, abnormal)
+        shares["normal_vs_abnormal", "specificity"] = (~predicted, ~abnormal)
     return partial(_measure_more, data), shares
 
 
-def _called_sick(data: _Cases) -> np.ndarray:
+def _called_abnormal(data: _Cases) -> np.ndarray:
     return 1 - data.probabilities[:, 0] >= HALF
 
 
@@ -315,10 +315,10 @@ def _measure_more(data: _Cases, weights: np.ndarray) -> dict[Name, np.ndarray]:
             f1=m.f1(table, index),
         )
     if data.classes[0] == HEALTHY:
-        two = m.confusion_matrix(data.target > 0, _called_sick(data), 2, weights)
+        two = m.confusion_matrix(data.target > 0, _called_abnormal(data), 2, weights)
         values |= _named(
-            "healthy_or_sick",
-            auroc=areas[0],  # ranking the sick by 1 - P(normal) is ranking the healthy by P(normal)
+            "normal_vs_abnormal",
+            auroc=areas[0],  # ranking the abnormal by 1 - P(normal) is ranking the healthy by P(normal)
             accuracy=m.accuracy(two),
             sensitivity=m.sensitivity(two),
             specificity=m.specificity(two),
@@ -369,7 +369,7 @@ def _why_undefined(data: _Cases) -> str:
     indices = range(len(data.classes))
     absent = [f"no case is {data.classes[one]!r}" for one in indices if not (data.target == one).any()]
     unused = [
-        f"none was called {data.classes[one]!r}" for one in indices if not (data.predicted == one).any()
+        f"none was predicted {data.classes[one]!r}" for one in indices if not (data.predicted == one).any()
     ]
     return "; ".join(absent + unused)
 

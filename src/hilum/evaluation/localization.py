@@ -1,13 +1,13 @@
-"""Whether a map points at the lesion, where the truth about every pixel is known (drawn films).
+"""Whether a map points at the lesion, where the truth about every pixel is known (phantom images).
 
 Three figures, each with what chance would give:
 
-- pixel AUROC: the chance that a pixel of a lesion scores above one that is in none, over all films together,
-  so the map's scale must mean the same in every film;
+- pixel AUROC: the chance that a pixel of a lesion scores above one that is in none, over all images together,
+  so the map's scale must mean the same in every image;
 - AUPRO (Bergmann et al., MVTec AD, CVPR 2019): each lesion counts the same however large it is. The share of
   each lesion's pixels above a threshold, averaged over the lesions, against the false-positive rate of all
   pixels outside, as an area up to a rate of 30 % divided by 0.3;
-- pointing game (Zhang et al., ECCV 2016): the share of films whose highest pixel lies in a lesion. No
+- pointing game (Zhang et al., ECCV 2016): the share of images whose highest pixel lies in a lesion. No
   tolerance around the lesion is given here.
 """
 
@@ -24,27 +24,27 @@ MOST_FALSE = 0.3
 
 
 def localization_figures(maps: np.ndarray, lesions: np.ndarray) -> dict[str, Any]:
-    """pixel_auroc, aupro, pointing (with k/n and "chance"), n_films, n_sick, n_regions.
+    """pixel_auroc, aupro, pointing (with k/n and "chance"), n_images, n_abnormal, n_regions.
 
-    `maps`: float "films rows cols", higher is stranger; `lesions`: bool of the same shape, empty for healthy
-    films. A figure that can't be measured is None.
+    `maps`: float "images rows cols", higher is stranger; `lesions`: bool of the same shape, empty for healthy
+    images. A figure that can't be measured is None.
 
     >>> lesions = np.zeros((1, 4, 4), bool); lesions[0, 1, 1] = True
     >>> found = localization_figures(lesions.astype(float), lesions)
     >>> found["pixel_auroc"], found["aupro"], found["pointing"]["k"], found["pointing"]["n"]
     (1.0, 1.0, 1, 1)
     """
-    sick = lesions.any(axis=(1, 2))
+    abnormal = lesions.any(axis=(1, 2))
     area = float(auroc(maps.ravel(), lesions.ravel())) if lesions.any() and not lesions.all() else None
     regions = _region_weights(lesions)[1]
-    hits = [pointed(one, truth) for one, truth in zip(maps[sick], lesions[sick], strict=True)]
-    chance = float(lesions[sick].mean()) if sick.any() else None
+    hits = [pointed(one, truth) for one, truth in zip(maps[abnormal], lesions[abnormal], strict=True)]
+    chance = float(lesions[abnormal].mean()) if abnormal.any() else None
     return {
         "pixel_auroc": area,
         "aupro": aupro(maps, lesions),
         "pointing": {**share_entry(hits), "chance": chance},
-        "n_films": len(maps),
-        "n_sick": int(sick.sum()),
+        "n_images": len(maps),
+        "n_abnormal": int(abnormal.sum()),
         "n_regions": regions,
     }
 

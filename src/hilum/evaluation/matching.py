@@ -1,6 +1,6 @@
-"""A subset of films in which simple numbers about file and picture no longer give the label away.
+"""A subset of images in which simple numbers about file and picture no longer give the label away.
 
-Healthy and sick films are paired one to one, without replacement, on the propensity to be sick that the
+Healthy and abnormal images are paired one to one, without replacement, on the propensity to be abnormal that the
 shortcut numbers of the audit give them (Rosenbaum & Rubin, Biometrika 70, 1983): the pairing that keeps the
 most pairs within a caliper, and of those the one with the smallest sum of distances. A score that lives on
 the shortcuts alone falls to about 0.5 among the pairs; one that sees lungs need not.
@@ -27,17 +27,17 @@ CALIPER_SD, CALIPER_MOST = 0.2, 0.1
 """In standard deviations of the logit of the propensity, and in units of it; the smaller one counts."""
 
 MOST = 4000
-"""Films per side that one assignment holds (128 MB); of more, so many are drawn with a fixed seed."""
+"""Images per side that one assignment holds (128 MB); of more, so many are drawn with a fixed seed."""
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """`healthy` and `sick`: positions of the paired films, int64 "pairs"; `caliper`: the largest distance
+    """`healthy` and `abnormal`: positions of the paired images, int64 "pairs"; `caliper`: the largest distance
     allowed, and `distance`: the mean one, in units of the logit; `left`: AUROC of the propensity among the
     pairs, 0.5 where the matching is perfect; `numbers`: what they were matched on."""
 
     healthy: np.ndarray
-    sick: np.ndarray
+    abnormal: np.ndarray
     caliper: float
     distance: float
     left: float = 0.5
@@ -45,46 +45,46 @@ class Pairs:
 
     @property
     def rows(self) -> np.ndarray:
-        """All paired films."""
-        return np.concatenate([self.healthy, self.sick])
+        """All paired images."""
+        return np.concatenate([self.healthy, self.abnormal])
 
 
 def match(facts: pd.DataFrame, labels: pd.Series, patients: pd.Series, asked: np.ndarray) -> Pairs | str:
-    """Pairs among the `asked` films (bool "films"), or a sentence why there are none.
+    """Pairs among the `asked` images (bool "images"), or a sentence why there are none.
 
-    `facts`: the facts table of the same films. The propensity is learnt from all films handed in, for
-    each film from other patients than its own.
+    `facts`: the facts table of the same images. The propensity is learnt from all images handed in, for
+    each image from other patients than its own.
     """
     question = next((one for one in questions(labels)[0] if one.task == "binary"), None)
     if question is None:
-        return "there are not both healthy and sick films to pair"
+        return "there are not both healthy and abnormal images to pair"
     found = joint_chances(question, facts.reset_index(drop=True), patients)
     if isinstance(found, str):
         return found
     chances = np.clip(found.chances, 1e-9, 1 - 1e-9)
     logit = np.log(chances / (1 - chances))
     rows = np.flatnonzero(asked)
-    sick = (labels.to_numpy() != HEALTHY)[rows]
-    if sick.all() or not sick.any():
-        return "there are not both healthy and sick films to pair"
-    pairs = pair(logit[rows], sick, min(CALIPER_SD * float(logit.std()), CALIPER_MOST))
-    if not len(pairs.sick):
-        return "no healthy film has a sick one with like numbers"
-    return replace(pairs, healthy=rows[pairs.healthy], sick=rows[pairs.sick], numbers=found.features)
+    abnormal = (labels.to_numpy() != HEALTHY)[rows]
+    if abnormal.all() or not abnormal.any():
+        return "there are not both healthy and abnormal images to pair"
+    pairs = pair(logit[rows], abnormal, min(CALIPER_SD * float(logit.std()), CALIPER_MOST))
+    if not len(pairs.abnormal):
+        return "no healthy image has an abnormal one with like numbers"
+    return replace(pairs, healthy=rows[pairs.healthy], abnormal=rows[pairs.abnormal], numbers=found.features)
 
 
-def pair(values: np.ndarray, sick: np.ndarray, caliper: float) -> Pairs:
-    """One-to-one pairs of films whose `values` differ by `caliper` at most: as many as there can be, and of
-    all such pairings the one with the smallest sum of distances. `values`, `sick` (bool): "films".
+def pair(values: np.ndarray, abnormal: np.ndarray, caliper: float) -> Pairs:
+    """One-to-one pairs of images whose `values` differ by `caliper` at most: as many as there can be, and of
+    all such pairings the one with the smallest sum of distances. `values`, `abnormal` (bool): "images".
 
     >>> found = pair(np.array([0.0, 1.0, 0.1, 5.0]), np.array([0, 0, 1, 1], bool), caliper=0.5)
-    >>> found.healthy.tolist(), found.sick.tolist()
+    >>> found.healthy.tolist(), found.abnormal.tolist()
     ([0], [2])
     """
     from scipy.optimize import linear_sum_assignment
 
     chance = np.random.default_rng(0)
-    sides = [np.flatnonzero(sick == side) for side in (False, True)]
+    sides = [np.flatnonzero(abnormal == side) for side in (False, True)]
     sides = [np.sort(chance.permutation(rows)[:MOST]) for rows in sides]
     distance = np.abs(values[sides[0]][:, None] - values[sides[1]][None])
     far = caliper * (min(map(len, sides)) + 1)  # costs more than all pairs that it could save
@@ -101,8 +101,8 @@ def pair(values: np.ndarray, sick: np.ndarray, caliper: float) -> Pairs:
 
 
 def shortcut_figures(facts: pd.DataFrame, labels: pd.Series, patients: pd.Series) -> dict[str, Any]:
-    """What the shortcuts reach on these films: {"single": [...] best first, "joint": {...} | sentence}; the
-    entries are those of audit.json. Empty when the films are not of both kinds."""
+    """What the shortcuts reach on these images: {"single": [...] best first, "joint": {...} | sentence}; the
+    entries are those of audit.json. Empty when the images are not of both kinds."""
     labels, patients = labels.reset_index(drop=True), patients.reset_index(drop=True)
     question = next((one for one in questions(labels)[0] if one.task == "binary"), None)
     if question is None:

@@ -105,7 +105,7 @@ def precision(confusion: ArrayLike, positive: int = 1) -> Metric:
     """Share of the cases taken for `positive` that are (positive predictive value), 0 to 1.
 
     NaN if none was taken for it. It depends on how common the class is among these cases, so it does not
-    carry over to a clinic where fewer patients are sick (Altman & Bland 1994).
+    carry over to a clinic where fewer patients are abnormal (Altman & Bland 1994).
 
     >>> precision([[1, 1], [1, 3]])
     0.75
@@ -216,8 +216,8 @@ def ranking_metrics(
     (0.75, 0.8333333333333333)
     """
     counts, single = _as_replicates(weights, np.size(score))
-    tp, called, _ = cumulative_counts(score, positive, counts)
-    fp = called - tp
+    tp, predicted, _ = cumulative_counts(score, positive, counts)
+    fp = predicted - tp
     n_positive, n_negative = tp[:, -1], fp[:, -1]
     gained = np.diff(tp, axis=1, prepend=0)
     tied = np.diff(fp, axis=1, prepend=0)
@@ -225,7 +225,7 @@ def ranking_metrics(
     beaten = 2 * n_positive * n_negative - 2 * _row_sums(gained, fp) + _row_sums(gained, tied)
     area = _divide(beaten, 2 * n_positive * n_negative)
     # Where nothing is called (highest scores not drawn) nothing is gained, so any precision will do.
-    ap = _divide(_row_sums(gained, tp / np.maximum(called, 1)), n_positive)
+    ap = _divide(_row_sums(gained, tp / np.maximum(predicted, 1)), n_positive)
     ap[n_negative == 0] = np.nan
     return (float(area[0]), float(ap[0])) if single else (area, ap)
 
@@ -233,25 +233,25 @@ def ranking_metrics(
 def cumulative_counts(
     score: ArrayLike, positive: ArrayLike, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """True positives, and all that are called positive, when the line is drawn at each distinct score.
+    """True positives, and all that are predicted positive, when the line is drawn at each distinct score.
 
-    A case is called positive when its score is at least that of the line. `weights`: "replicates cases".
+    A case is predicted positive when its score is at least that of the line. `weights`: "replicates cases".
     Returns two counts "replicates scores" and the distinct scores from high to low. ROC and precision-recall
     curves and their areas all come from here.
 
-    >>> tp, called, line = cumulative_counts([0.2, 0.7, 0.7, 0.9], [0, 0, 1, 1], np.ones((1, 4)))
-    >>> tp.tolist(), called.tolist(), line.tolist()
+    >>> tp, flagged, line = cumulative_counts([0.2, 0.7, 0.7, 0.9], [0, 0, 1, 1], np.ones((1, 4)))
+    >>> tp.tolist(), flagged.tolist(), line.tolist()
     ([[1.0, 2.0, 2.0]], [[1.0, 3.0, 4.0]], [0.9, 0.7, 0.2])
     """
     score, positive = np.asarray(score, np.float64), np.asarray(positive, bool)
     order = np.argsort(-score, kind="stable")
     sorted_score, sorted_weights = score[order], weights[:, order]
     tp = np.cumsum(sorted_weights * positive[order], axis=1)
-    called = np.cumsum(sorted_weights, axis=1)
+    predicted = np.cumsum(sorted_weights, axis=1)
     last_of_ties = np.append(sorted_score[1:] != sorted_score[:-1], True)
     if not last_of_ties.all():
-        tp, called = tp[:, last_of_ties], called[:, last_of_ties]
-    return tp, called, sorted_score[last_of_ties]
+        tp, predicted = tp[:, last_of_ties], predicted[:, last_of_ties]
+    return tp, predicted, sorted_score[last_of_ties]
 
 
 def brier(probability: ArrayLike, positive: ArrayLike, weights: ArrayLike | None = None) -> Metric:

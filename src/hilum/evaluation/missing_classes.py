@@ -1,9 +1,9 @@
-"""What a network says of a disease that it never saw: one label is left out of training, and its films are
+"""What a network says of a disease that it never saw: one label is left out of training, and its images are
 asked.
 
 The network is the small one of the curve of labels. It can only answer with the classes it knows; the
 question is whether its confidence (the highest probability) is lower for the unknown label, the baseline of
-Hendrycks & Gimpel (ICLR 2017). Where the run has anomaly scores, they are measured on the same films beside
+Hendrycks & Gimpel (ICLR 2017). Where the run has anomaly scores, they are measured on the same images beside
 it."""
 
 import json
@@ -21,12 +21,12 @@ from hilum.evaluation.missing_labels import Bench
 from hilum.evaluation.missing_pixels import held_out
 from hilum.files import digest, read_json, write_json
 from hilum.progress import advancing
+from hilum.robustness.config import MissingConfig
 from hilum.run import AnomalyFolder, TaskFolder
-from hilum.training.recipe import MissingChoice
 
 FORMAT = 1
 MEASURED = ("measure", "test", "unused")
-"""Roles of the anomaly stage that neither fitted nor set a threshold; unused are the sick films of its train
+"""Roles of the anomaly stage that neither fitted nor set a threshold; unused are the abnormal images of its train
 part, which no detector looks at."""
 
 
@@ -36,33 +36,33 @@ def missing_classes(
     cases: Cases,
     split: pd.Series,
     task: Task,
-    choice: MissingChoice,
-    again: bool = False,
+    config: MissingConfig,
+    force: bool = False,
 ) -> dict[str, Any]:
     """Writes classes.json of a task and gives it back.
 
     DataError when fewer than two classes would be left, or when the class is none of the task's.
     """
-    without = left_out(task, choice.classes.without)
-    test, part = held_out(cases, split, task, choice)
+    without = left_out(task, config.classes.without)
+    test, part = held_out(cases, split, task, config)
     scores = anomaly.scores() if anomaly.scores_file.exists() else None
-    asked = json.dumps(choice.model_dump(mode="json"), sort_keys=True)
+    asked = json.dumps(config.model_dump(mode="json"), sort_keys=True)
     seen = "" if scores is None else scores.to_csv(index=False)
     made_from = digest(cases.digest, asked, task.name, without, seen, *split.to_csv().splitlines())
-    if not again and folder.classes_file.exists():
+    if not force and folder.classes_file.exists():
         known = read_json(folder.classes_file)
         if known.get("made_from") == made_from and known.get("format") == FORMAT:
             return known
     classes = tuple(name for name in task.classes if name != without)
-    bench = Bench.of(cases, split, task, test, choice.labels)
+    bench = Bench.of(cases, split, task, test, config.labels)
     rows = np.flatnonzero((bench.train["target"] != without).to_numpy())
     with advancing(f"{task.name}: training without {without}") as advance:
-        model = bench.fitted(classes, rows, choice.classes.steps, choice.classes.seed, None, advance)
+        model = bench.fitted(classes, rows, config.classes.steps, config.classes.seed, None, advance)
     probabilities = bench.answers(model)
     unknown = (test["target"] == without).to_numpy()
     confidence = probabilities.max(1)
     answers = np.array(classes)[probabilities.argmax(1)]
-    measure = _Measure(test, unknown, choice)
+    measure = _Measure(test, unknown, config)
     right = answers == test["target"].to_numpy()
     facts = {
         "format": FORMAT,
@@ -70,10 +70,10 @@ def missing_classes(
         "without": without,
         "classes": list(classes),
         "split": part,
-        "films": {name: int((test["target"] == name).sum()) for name in task.classes},
+        "images": {name: int((test["target"] == name).sum()) for name in task.classes},
         "patients": int(test["patient"].nunique()),
         "trained_on": len(rows),
-        "replicates": choice.replicates,
+        "replicates": config.replicates,
         "accuracy_of_known": measure.share(right, ~unknown),
         "answers": {name: measure.share(answers == name, unknown) for name in classes},
         "confidence": {
@@ -102,10 +102,10 @@ def left_out(task: Task, asked: str | None) -> str:
 
 
 class _Measure:
-    """Figures over the held-out films, each with its interval over patients."""
+    """Figures over the held-out images, each with its interval over patients."""
 
-    def __init__(self, test: pd.DataFrame, unknown: np.ndarray, choice: MissingChoice) -> None:
-        self.test, self.unknown, self.choice = test, unknown, choice
+    def __init__(self, test: pd.DataFrame, unknown: np.ndarray, config: MissingConfig) -> None:
+        self.test, self.unknown, self.config = test, unknown, config
 
     def share(self, hits: np.ndarray, among: np.ndarray) -> dict[str, Any]:
         """Share of `among` that are hits."""
@@ -125,14 +125,14 @@ class _Measure:
         )
 
     def _interval(self, metric: Any, among: np.ndarray) -> dict[str, float]:
-        if not self.choice.replicates or not among.any():
+        if not self.config.replicates or not among.any():
             return {}
         drawn, _ = bootstrap(
             lambda weights: {"value": metric(weights)},
             self.test["patient"].to_numpy(),
             self.unknown,
-            self.choice.replicates,
-            self.choice.seed,
+            self.config.replicates,
+            self.config.seed,
         )
         low, high = percentile_interval(drawn["value"])
         return {} if np.isnan(low) else {"low": low, "high": high}
@@ -141,7 +141,7 @@ class _Measure:
 def _anomaly(
     scores: pd.DataFrame, anomaly: AnomalyFolder, test: pd.DataFrame, doubt: np.ndarray, measure: _Measure
 ) -> dict[str, Any] | None:
-    """AUROC of the unknown label by the run's best detector, and by doubt on the very same films."""
+    """AUROC of the unknown label by the run's best detector, and by doubt on the very same images."""
     best = anomaly.figures()["best"]
     free = scores[scores["role"].isin(MEASURED)].set_index("case_id")[best]
     score = test["case_id"].map(free).to_numpy(np.float64)
@@ -152,10 +152,10 @@ def _anomaly(
     score = np.nan_to_num(score)
     return {
         "detector": best,
-        "films": int(among.sum()),
+        "images": int(among.sum()),
         "unknown": int((among & unknown).sum()),
         "by_score": measure.area(score, among),
         "by_confidence": measure.area(doubt, among),
         "by_score_against_healthy": measure.area(score, among & (unknown | healthy)),
-        "by_score_against_sick": measure.area(score, among & (unknown | ~healthy)),
+        "by_score_against_abnormal": measure.area(score, among & (unknown | ~healthy)),
     }

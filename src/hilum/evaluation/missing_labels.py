@@ -1,9 +1,9 @@
-"""Accuracy by number of labelled patients: from scratch, after SimSiam on all films, and kNN on its vectors.
+"""Accuracy by number of labelled patients: from scratch, after SimSiam on all images, and kNN on its vectors.
 
 For each seed the train patients of each class stand in one random order, and a fraction takes the first of
 them: so the subsets are nested, drawn by patient, and hold the classes in their own proportions. The network,
-its size and its number of steps are the same for every fraction; the pre-training sees all train films and no
-label. Everything is measured on the held-out films of the task's split, which no choice was made on here.
+its size and its number of steps are the same for every fraction; the pre-training sees all train images and no
+label. Everything is measured on the held-out images of the task's split, which no choice was made on here.
 """
 
 import json
@@ -22,14 +22,14 @@ from hilum.data.tasks import Task
 from hilum.errors import DataError
 from hilum.evaluation.intervals import bootstrap, percentile_interval
 from hilum.evaluation.metrics import auroc
-from hilum.evaluation.missing_pixels import held_out, logits_of_films
+from hilum.evaluation.missing_pixels import held_out, logits_of_images
 from hilum.evaluation.stage import BATCH, softmax
 from hilum.files import digest, read_json, write_json
 from hilum.models import ChestModel, build
 from hilum.progress import advancing, say
+from hilum.robustness.config import LabelsConfig, MissingConfig
 from hilum.run import TaskFolder
-from hilum.training.loader import FilmSet
-from hilum.training.recipe import LabelsChoice, MissingChoice
+from hilum.training.loader import ImageSet
 from hilum.training.selfsupervised import Advance, pretrain, train_briefly
 
 FORMAT = 1
@@ -39,15 +39,15 @@ vectors."""
 
 
 def missing_labels(
-    folder: TaskFolder, cases: Cases, split: pd.Series, task: Task, choice: MissingChoice, again: bool = False
+    folder: TaskFolder, cases: Cases, split: pd.Series, task: Task, config: MissingConfig, force: bool = False
 ) -> dict[str, Any]:
     """Writes labels.json of a task and gives it back; each finished point is kept, so the command goes on.
 
     DataError when a fraction leaves a class without a patient, before anything is trained.
     """
-    labels = choice.labels
-    test, part = held_out(cases, split, task, choice)
-    train = train_films(cases, split, task)
+    labels = config.labels
+    test, part = held_out(cases, split, task, config)
+    train = train_images(cases, split, task)
     subsets = {
         (fraction, seed): train["patient"].isin(labelled_patients(train, fraction, seed)).to_numpy()
         for fraction in labels.fractions
@@ -55,7 +55,7 @@ def missing_labels(
     }
     asked = json.dumps(labels.model_dump(mode="json", exclude={"fractions", "seeds"}), sort_keys=True)
     made_from = digest(cases.digest, asked, task.name, *train["case_id"], "", *test["case_id"])
-    facts = _known(folder, made_from, again) or {"format": FORMAT, "made_from": made_from, "points": {}}
+    facts = _known(folder, made_from, force) or {"format": FORMAT, "made_from": made_from, "points": {}}
     work = Bench.of(cases, split, task, test, labels)
     todo = [(way, *key) for key in subsets for way in WAYS if _name(way, *key) not in facts["points"]]
     with advancing(f"{task.name}: missing labels") as advance:
@@ -63,7 +63,7 @@ def missing_labels(
             subset = subsets[fraction, seed]
             probabilities = work.point(way, np.flatnonzero(subset), seed)
             facts["points"][_name(way, fraction, seed)] = {
-                "films": int(subset.sum()),
+                "images": int(subset.sum()),
                 "patients": int(train["patient"][subset].nunique()),
                 "probabilities": np.round(probabilities, 5).tolist(),
             }
@@ -74,23 +74,23 @@ def missing_labels(
             )
     facts |= {
         "split": part,
-        "films": len(test),
+        "images": len(test),
         "patients": int(test["patient"].nunique()),
-        "train_films": len(train),
+        "train_images": len(train),
         "train_patients": int(train["patient"].nunique()),
         "classes": list(task.classes),
         "choices": labels.model_dump(mode="json"),
-        "replicates": choice.replicates,
+        "replicates": config.replicates,
         "guessing": float(test["target"].value_counts(normalize=True).max()),
         "pretraining": work.pretraining or facts.get("pretraining"),
-        "curve": _curve(facts["points"], labels, work, choice),
+        "curve": _curve(facts["points"], labels, work, config),
     }
     write_json(folder.labels_file, facts)
     return facts
 
 
-def train_films(cases: Cases, split: pd.Series, task: Task) -> pd.DataFrame:
-    """The films to learn from: the columns of cases and `target`, the class of each."""
+def train_images(cases: Cases, split: pd.Series, task: Task) -> pd.DataFrame:
+    """The images to learn from: the columns of cases and `target`, the class of each."""
     train = cases.table[cases.table["case_id"].map(split) == "train"].reset_index(drop=True)
     return train.assign(target=train["label"].map(dict(task.class_of)))
 
@@ -98,7 +98,7 @@ def train_films(cases: Cases, split: pd.Series, task: Task) -> pd.DataFrame:
 def labelled_patients(train: pd.DataFrame, fraction: float, seed: int) -> list[str]:
     """The patients whose labels are known: of each class the first `fraction` in the random order of `seed`.
 
-    `train`: patient and target, a row per film. A patient counts for the class of the first of its films. The
+    `train`: patient and target, a row per image. A patient counts for the class of the first of its images. The
     patients of a smaller fraction are among those of a larger one. DataError when a class would have none.
 
     >>> train = pd.DataFrame({"patient": list("abcd"), "target": ["x", "x", "y", "y"]})
@@ -120,15 +120,15 @@ def labelled_patients(train: pd.DataFrame, fraction: float, seed: int) -> list[s
 
 
 class Bench:
-    """Films of a task at a small size, a small network, and its pre-training: shared by all points."""
+    """Images of a task at a small size, a small network, and its pre-training: shared by all points."""
 
     def __init__(
-        self, used: Cases, train: pd.DataFrame, test: pd.DataFrame, task: Task, choice: LabelsChoice
+        self, used: Cases, train: pd.DataFrame, test: pd.DataFrame, task: Task, config: LabelsConfig
     ) -> None:
-        self.train, self.test, self.task, self.choice = train, test, task, choice
-        raw = choice.pixels.contract(0.5, 0.25)
+        self.train, self.test, self.task, self.config = train, test, task, config
+        raw = config.pixels.contract(0.5, 0.25)
         self.cache = ImageCache.of(used, raw)
-        self.pixels = choice.pixels.contract(*self.cache.mean_sd(train["case_id"].tolist()))
+        self.pixels = config.pixels.contract(*self.cache.mean_sd(train["case_id"].tolist()))
         self.shown = self.cache.images[self.cache.rows(test["case_id"].tolist())]
         classes = list(task.classes)
         self.targets = pd.Index(classes).get_indexer(pd.Index(train["target"])).astype(np.int64)
@@ -139,21 +139,21 @@ class Bench:
 
     @classmethod
     def of(
-        cls, cases: Cases, split: pd.Series, task: Task, test: pd.DataFrame, choice: LabelsChoice
+        cls, cases: Cases, split: pd.Series, task: Task, test: pd.DataFrame, config: LabelsConfig
     ) -> "Bench":
-        """Train films of the split, and `test`, the films that measure."""
-        return cls(used_cases(cases, split), train_films(cases, split, task), test, task, choice)
+        """Train images of the split, and `test`, the images that measure."""
+        return cls(used_cases(cases, split), train_images(cases, split, task), test, task, config)
 
-    def films(self, rows: np.ndarray) -> FilmSet:
+    def images(self, rows: np.ndarray) -> ImageSet:
         ids = self.train["case_id"].to_numpy()[rows].tolist()
-        return FilmSet(self.cache, ids, self.targets[rows], self.pixels)
+        return ImageSet(self.cache, ids, self.targets[rows], self.pixels)
 
     def point(self, way: str, rows: np.ndarray, seed: int) -> np.ndarray:
-        """float64 "films classes": probabilities of the held-out films."""
+        """float64 "images classes": probabilities of the held-out images."""
         if way == "knn":
             return self._neighbours(rows)
         weights = self._pretrained() if way == "pretrained" else None
-        return self.answers(self.fitted(self.task.classes, rows, self.choice.steps, seed, weights))
+        return self.answers(self.fitted(self.task.classes, rows, self.config.steps, seed, weights))
 
     def fitted(
         self,
@@ -168,15 +168,15 @@ class Bench:
         model = self._new(seed, classes)
         if weights is not None:
             model.load_state_dict({**model.state_dict(), **weights})
-        choice = self.choice
+        config = self.config
         targets = pd.Index(list(classes)).get_indexer(pd.Index(self.train["target"].iloc[rows]))
-        films = replace(self.films(rows), targets=targets.astype(np.int64))
-        train_briefly(model, films, choice.augment, steps, choice.batch_size, choice.lr, seed, advance)
+        images = replace(self.images(rows), targets=targets.astype(np.int64))
+        train_briefly(model, images, config.augment, steps, config.batch_size, config.lr, seed, advance)
         return model
 
     def answers(self, model: ChestModel) -> np.ndarray:
-        """Probabilities of the held-out films, "films classes"."""
-        return softmax(logits_of_films(model, self.shown))
+        """Probabilities of the held-out images, "images classes"."""
+        return softmax(logits_of_images(model, self.shown))
 
     def hits(self, probabilities: np.ndarray) -> np.ndarray:
         return (probabilities.argmax(1) == self.truth).astype(np.float64)
@@ -184,24 +184,24 @@ class Bench:
     def _new(self, seed: int, classes: Sequence[str] = ()) -> ChestModel:
         torch.manual_seed(seed)
         wanted = classes or self.task.classes
-        model = build(self.choice.model.name, wanted, self.pixels, self.choice.model.options)
+        model = build(self.config.model.name, wanted, self.pixels, self.config.model.options)
         return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _pretrained(self) -> Mapping[str, torch.Tensor]:
         """One pre-training, seed 0, for all seeds and fractions."""
         if not self._weights:
-            model, choice = self._new(0), self.choice
+            model, config = self._new(0), self.config
             everyone = np.arange(len(self.train))
-            nobody = FilmSet(
-                self.cache, self.films(everyone).case_ids, np.full(len(everyone), -1), self.pixels
+            nobody = ImageSet(
+                self.cache, self.images(everyone).case_ids, np.full(len(everyone), -1), self.pixels
             )
-            with advancing(f"{self.task.name}: SimSiam on {len(everyone)} films") as advance:
+            with advancing(f"{self.task.name}: SimSiam on {len(everyone)} images") as advance:
                 found = pretrain(
                     model,
                     nobody,
-                    choice.pretrain_steps,
-                    choice.pretrain_batch_size,
-                    choice.pretrain_lr,
+                    config.pretrain_steps,
+                    config.pretrain_batch_size,
+                    config.pretrain_lr,
                     0,
                     advance,
                 )
@@ -210,7 +210,7 @@ class Bench:
         return self._weights[0]
 
     def _neighbours(self, rows: np.ndarray) -> np.ndarray:
-        """Votes of the k nearest labelled films by cosine of SimSiam's pooled features, weighted by exp(cos /
+        """Votes of the k nearest labelled images by cosine of SimSiam's pooled features, weighted by exp(cos /
         0.07) as in Wu et al. (CVPR 2018)."""
         if not self._vectors:
             model = self._new(0)
@@ -219,7 +219,7 @@ class Bench:
             self._vectors[0] = (_vectors(model, train), _vectors(model, self.shown))
         known, asked = self._vectors[0]
         near = asked @ known[rows].T
-        k = min(self.choice.k, len(rows))
+        k = min(self.config.k, len(rows))
         order = np.argsort(-near, axis=1)[:, :k]
         weights = np.exp((np.take_along_axis(near, order, 1) - 1) / 0.07)
         votes = np.zeros((len(asked), len(self.task.classes)))
@@ -230,19 +230,19 @@ class Bench:
         return votes / votes.sum(1, keepdims=True)
 
 
-def _vectors(model: ChestModel, films: np.ndarray) -> np.ndarray:
-    """Unit vectors "films dim" of the pooled features."""
+def _vectors(model: ChestModel, images: np.ndarray) -> np.ndarray:
+    """Unit vectors "images dim" of the pooled features."""
     parts = []
     with torch.inference_mode():
-        for start in range(0, len(films), BATCH):
-            x = torch.from_numpy(model.pixels.normalize(films[start : start + BATCH]))[:, None]
+        for start in range(0, len(images), BATCH):
+            x = torch.from_numpy(model.pixels.normalize(images[start : start + BATCH]))[:, None]
             parts.append(model.pool(model.features(x)).double().numpy())
     vectors = np.concatenate(parts)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def _curve(
-    points: dict[str, Any], labels: LabelsChoice, work: Bench, choice: MissingChoice
+    points: dict[str, Any], labels: LabelsConfig, work: Bench, config: MissingConfig
 ) -> dict[str, Any]:
     """Per way a list over the fractions: the mean over the seeds with its interval over patients, each seed,
     and the paired `gain` over training from scratch."""
@@ -256,27 +256,27 @@ def _curve(
             entry = {
                 "fraction": fraction,
                 "patients": found[0]["patients"],
-                "films": round(float(np.mean([one["films"] for one in found]))),
-                "accuracy": mean_with_interval(hits[way].mean(0), work, choice),
+                "images": round(float(np.mean([one["images"] for one in found]))),
+                "accuracy": mean_with_interval(hits[way].mean(0), work, config),
                 "seeds": hits[way].mean(1).tolist(),
                 "auroc": float(np.mean([_area(one, work.truth) for one in probabilities])),
             }
             if way != "scratch":
-                entry["gain"] = mean_with_interval(hits[way].mean(0) - hits["scratch"].mean(0), work, choice)
+                entry["gain"] = mean_with_interval(hits[way].mean(0) - hits["scratch"].mean(0), work, config)
             curve[way].append(entry)
     return curve
 
 
-def mean_with_interval(values: np.ndarray, work: Bench, choice: MissingChoice) -> dict[str, float]:
-    """The mean over the held-out films with its interval over patients."""
+def mean_with_interval(values: np.ndarray, work: Bench, config: MissingConfig) -> dict[str, float]:
+    """The mean over the held-out images with its interval over patients."""
     entry = {"value": float(values.mean())}
-    if choice.replicates:
+    if config.replicates:
         drawn, _ = bootstrap(
             lambda weights: {"mean": weights @ values / weights.sum(1)},
             work.test["patient"].to_numpy(),
             work.truth,
-            choice.replicates,
-            choice.seed,
+            config.replicates,
+            config.seed,
         )
         entry["low"], entry["high"] = percentile_interval(drawn["mean"])
     return entry
@@ -292,8 +292,8 @@ def _name(way: str, fraction: float, seed: int) -> str:
     return f"{way} {fraction:g} {seed}"
 
 
-def _known(folder: TaskFolder, made_from: str, again: bool) -> dict[str, Any] | None:
-    if again or not folder.labels_file.exists():
+def _known(folder: TaskFolder, made_from: str, force: bool) -> dict[str, Any] | None:
+    if force or not folder.labels_file.exists():
         return None
     facts = read_json(folder.labels_file)
     return facts if facts.get("made_from") == made_from and facts.get("format") == FORMAT else None

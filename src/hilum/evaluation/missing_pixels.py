@@ -1,10 +1,10 @@
-"""Accuracy, ranking and calibration of a trained task when pixels of held-out films are missing or spoilt.
+"""Accuracy, ranking and calibration of a trained task when pixels of held-out images are missing or corrupted.
 
-Each corruption of robustness.py at each severity gives one point; severity 0 are the same films as they are.
-The threshold stays the one that was chosen on whole films: a user would not choose another. Points are
+Each corruption of robustness.py at each severity gives one point; severity 0 are the same images as they are.
+The threshold stays the one that was chosen on whole images: a user would not choose another. Points are
 written one by one, so a stage that is stopped goes on, and a later call adds points to an earlier one's.
 
-The films of all points are the same, so a point's `change` of accuracy is paired: its interval is that of the
+The images of all points are the same, so a point's `change` of accuracy is paired: its interval is that of the
 difference, case by case, and much narrower than the intervals of both accuracies suggest.
 """
 
@@ -26,8 +26,8 @@ from hilum.evaluation.stage import BATCH, softmax
 from hilum.files import digest, write_json
 from hilum.models import ChestModel
 from hilum.progress import advancing
+from hilum.robustness.config import MissingConfig
 from hilum.run import TaskFolder
-from hilum.training.recipe import MissingChoice
 
 FORMAT = 1
 BINS = 10
@@ -35,29 +35,29 @@ FIGURES = ("accuracy", "auroc")
 
 
 def missing_pixels(
-    folder: TaskFolder, cases: Cases, split: pd.Series, task: Task, choice: MissingChoice, again: bool = False
+    folder: TaskFolder, cases: Cases, split: pd.Series, task: Task, config: MissingConfig, force: bool = False
 ) -> dict[str, Any]:
     """Writes missing.json of a task and gives it back: see docs/missing.md for its keys.
 
-    Measured on test where there is one, else on val, on at most `choice.films` of them. What was measured
-    before with the same weights, films and choices is not measured again (with `again` it is); a file that
-    holds all that is asked for, from as many films or more, stays as it is. RecipeError names an unknown
-    corruption; DataError when no film is held out.
+    Measured on test where there is one, else on val, on at most `choice.images` of them. What was measured
+    before with the same weights, images and choices is not measured again (with `again` it is); a file that
+    holds all that is asked for, from as many images or more, stays as it is. RecipeError names an unknown
+    corruption; DataError when no image is held out.
     """
-    names = check_corruptions(choice)
+    names = check_corruptions(config)
     card = folder.card()
-    table, part = held_out(cases, split, task, choice)
+    table, part = held_out(cases, split, task, config)
     threshold = (card.get("threshold") or {}).get("value")
     made_from = digest(
         card["weights_digest"],
         str(threshold),
         cases.digest,
         *table["case_id"],
-        str(choice.replicates),
-        str(choice.seed),
+        str(config.replicates),
+        str(config.seed),
     )
-    wanted = [(name, severity) for name in names for severity in choice.severities]
-    known = None if again else _known(folder, card["weights_digest"])
+    wanted = [(name, severity) for name in names for severity in config.severities]
+    known = None if force else _known(folder, card["weights_digest"])
     if known and _holds(known, wanted, len(table), made_from):
         return known
     facts = known if known and known["made_from"] == made_from else None
@@ -67,12 +67,12 @@ def missing_pixels(
             "made_from": made_from,
             "weights_digest": card["weights_digest"],
             "split": part,
-            "films": len(table),
-            "of_films": int((split == part).sum()),
+            "images": len(table),
+            "of_images": int((split == part).sum()),
             "patients": int(table["patient"].nunique()),
             "classes": list(task.classes),
-            "replicates": choice.replicates,
-            "seed": choice.seed,
+            "replicates": config.replicates,
+            "seed": config.seed,
             "plain": None,
             "corruptions": {},
         }
@@ -80,8 +80,8 @@ def missing_pixels(
     used = used_cases(cases, split)
     cache = ImageCache.of(used, model.pixels)
     rows = cache.rows(table["case_id"].tolist())
-    films = np.stack([cache.images[row] for row in rows])
-    measure = _Measure(model, films, table, task, threshold, choice)
+    images = np.stack([cache.images[row] for row in rows])
+    measure = _Measure(model, images, table, task, threshold, config)
     facts["plain"] = measure.plain
     todo = [pair for pair in wanted if str(pair[1]) not in facts["corruptions"].get(pair[0], {})]
     with advancing(f"{folder.name}: missing pixels") as advance:
@@ -93,31 +93,31 @@ def missing_pixels(
     return facts
 
 
-def check_corruptions(choice: MissingChoice) -> list[str]:
+def check_corruptions(config: MissingConfig) -> list[str]:
     """The names asked for; all of them where none is named. RecipeError for one that does not exist."""
-    for name in choice.corruptions or ():
+    for name in config.corruptions or ():
         if name not in CORRUPTIONS:
             raise RecipeError(f"missing.corruptions: {name!r} is not known", nearest(name, list(CORRUPTIONS)))
-    return list(choice.corruptions or CORRUPTIONS)
+    return list(config.corruptions or CORRUPTIONS)
 
 
-def held_out(cases: Cases, split: pd.Series, task: Task, choice: MissingChoice) -> tuple[pd.DataFrame, str]:
-    """case_id, patient and target of the films that measure, and the split they are from.
+def held_out(cases: Cases, split: pd.Series, task: Task, config: MissingConfig) -> tuple[pd.DataFrame, str]:
+    """case_id, patient and target of the images that measure, and the split they are from.
 
-    At most `choice.films`, drawn by digest of seed and case, each class in proportion and with one film at
+    At most `choice.images`, drawn by digest of seed and case, each class in proportion and with one image at
     least.
     """
     parts = split.reindex(cases.table["case_id"]).to_numpy()
     part = next((name for name in ("test", "val") if (parts == name).any()), None)
     if part is None:
-        raise DataError("no film is held out in val or test", "choose a split with a val part")
+        raise DataError("no image is held out in val or test", "choose a split with a val part")
     table = cases.table.loc[parts == part, ["case_id", "patient", "label"]].reset_index(drop=True)
     table["target"] = table["label"].map(dict(task.class_of))
-    if choice.films is None or len(table) <= choice.films:
+    if config.images is None or len(table) <= config.images:
         return table, part
-    order = table["case_id"].map(lambda case: digest("missing", str(choice.seed), str(case)))
+    order = table["case_id"].map(lambda case: digest("missing", str(config.seed), str(case)))
     ordered = table.iloc[np.argsort(order.to_numpy())]
-    share = choice.films / len(table)
+    share = config.images / len(table)
     chosen = [rows.head(max(1, int(share * len(rows)))) for _, rows in ordered.groupby("target")]
     return pd.concat(chosen).sort_values("case_id", ignore_index=True), part
 
@@ -145,67 +145,67 @@ def confidence_error(
 
 
 class _Measure:
-    """One point: the films spoilt, predicted and scored. `plain`: the figures of the films as they are."""
+    """One point: the images corrupted, predicted and scored. `plain`: the figures of the images as they are."""
 
     def __init__(
         self,
         model: ChestModel,
-        films: np.ndarray,
+        images: np.ndarray,
         table: pd.DataFrame,
         task: Task,
         threshold: float | None,
-        choice: MissingChoice,
+        config: MissingConfig,
     ) -> None:
-        self.model, self.films, self.table = model, films, table
-        self.classes, self.threshold, self.choice = task.classes, threshold, choice
-        probabilities = softmax(logits_of_films(model, films))
+        self.model, self.images, self.table = model, images, table
+        self.classes, self.threshold, self.config = task.classes, threshold, config
+        probabilities = softmax(logits_of_images(model, images))
         self.right = self._right(probabilities)
         self.plain = self._figures(probabilities)
 
     def __call__(self, name: str, severity: int) -> dict[str, Any]:
-        spoilt = [
-            corrupt(film, name, severity, self.choice.seed, case)
-            for film, case in zip(self.films, self.table["case_id"], strict=True)
+        corrupted = [
+            corrupt(image, name, severity, self.config.seed, case)
+            for image, case in zip(self.images, self.table["case_id"], strict=True)
         ]
-        probabilities = softmax(logits_of_films(self.model, np.stack(spoilt)))
+        probabilities = softmax(logits_of_images(self.model, np.stack(corrupted)))
         lost = self._right(probabilities) - self.right
         return {**self._figures(probabilities), "change": self._interval(lost)}
 
     def _right(self, probabilities: np.ndarray) -> np.ndarray:
-        called = predicted_classes(probabilities, self.classes, self.threshold)
-        return (called == self.table["target"].to_numpy()).astype(np.float64)
+        predicted = predicted_classes(probabilities, self.classes, self.threshold)
+        return (predicted == self.table["target"].to_numpy()).astype(np.float64)
 
     def _figures(self, probabilities: np.ndarray) -> dict[str, Any]:
-        choice = self.choice
+        config = self.config
         return figures_of(
-            probabilities, self.table, self.classes, self.threshold, choice.replicates, choice.seed
+            probabilities, self.table, self.classes, self.threshold, config.replicates, config.seed
         )
 
     def _interval(self, values: np.ndarray) -> dict[str, float]:
         """The mean over the cases with its interval over patients."""
         entry = {"value": float(values.mean())}
-        if self.choice.replicates:
+        if self.config.replicates:
             drawn, _ = bootstrap(
                 lambda weights: {"mean": weights @ values / weights.sum(1)},
                 self.table["patient"].to_numpy(),
                 self.table["target"].to_numpy(),
-                self.choice.replicates,
-                self.choice.seed,
+                self.config.replicates,
+                self.config.seed,
             )
             entry["low"], entry["high"] = percentile_interval(drawn["mean"])
         return entry
 
 
-def logits_of_films(model: ChestModel, films: np.ndarray) -> np.ndarray:
-    """float64 logits "films classes" of prepared films, uint8 "films rows cols", on the best device."""
+def logits_of_images(model: ChestModel, images: np.ndarray) -> np.ndarray:
+    """float64 logits "images classes" of prepared images, uint8 "images rows cols", on the best device."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = model.eval().to(device)
     parts = []
     with torch.inference_mode():
-        for start in range(0, len(films), BATCH):
-            x = torch.from_numpy(model.pixels.normalize(films[start : start + BATCH]))[:, None].to(device)
+        for start in range(0, len(images), BATCH):
+            x = torch.from_numpy(model.pixels.normalize(images[start : start + BATCH]))[:, None].to(device)
             x = x.contiguous(memory_format=torch.channels_last)
             parts.append(model(x).double().cpu().numpy())
     model.to("cpu")
@@ -249,7 +249,7 @@ def _known(folder: TaskFolder, weights_digest: str) -> dict[str, Any] | None:
         return None
 
 
-def _holds(known: dict[str, Any], wanted: Sequence[tuple[str, int]], films: int, made_from: str) -> bool:
-    """All points asked for are there, from the same films or from more."""
+def _holds(known: dict[str, Any], wanted: Sequence[tuple[str, int]], images: int, made_from: str) -> bool:
+    """All points asked for are there, from the same images or from more."""
     there = all(str(severity) in known["corruptions"].get(name, {}) for name, severity in wanted)
-    return there and (known["made_from"] == made_from or known["films"] > films)
+    return there and (known["made_from"] == made_from or known["images"] > images)

@@ -20,11 +20,11 @@ from hilum.evaluation.intervals import bootstrap, percentile_interval, wilson_in
 def predictive_values(
     sensitivity: ArrayLike, specificity: ArrayLike, prevalence: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Positive and negative predictive value, each 0 to 1, where this share of people is sick (Bayes).
+    """Positive and negative predictive value, each 0 to 1, where this share of people is abnormal (Bayes).
 
-    NaN where nobody is called sick, or nobody healthy. DataError for a prevalence not between 0 and 1.
+    NaN where nobody is predicted abnormal, or nobody healthy. DataError for a prevalence not between 0 and 1.
 
-    >>> ppv, npv = predictive_values(0.9, 0.9, prevalence=0.1)  # 9 of 18 called sick are; 81 of 82 are not
+    >>> ppv, npv = predictive_values(0.9, 0.9, prevalence=0.1)  # 9 of 18 predicted abnormal are; 81 of 82 are not
     >>> round(float(ppv), 3), round(float(npv), 3)
     (0.5, 0.988)
     """
@@ -37,7 +37,7 @@ def predictive_values(
 
 
 def likelihood_ratios(sensitivity: ArrayLike, specificity: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """How many times a call of sick, and a call of healthy, multiply the odds of being sick.
+    """How many times a call of abnormal, and a call of healthy, multiply the odds of being abnormal.
 
     Positive: sensitivity / (1 - specificity), 1 says nothing, 10 and more is strong; negative:
     (1 - sensitivity) / specificity, 0.1 and less is strong (Deeks & Altman 2004). NaN for 0 below the line.
@@ -51,8 +51,8 @@ def likelihood_ratios(sensitivity: ArrayLike, specificity: ArrayLike) -> tuple[n
 
 
 def operating_point(
-    called: ArrayLike,
-    is_sick: ArrayLike,
+    predicted: ArrayLike,
+    is_abnormal: ArrayLike,
     patients: ArrayLike,
     prevalences: Sequence[float] = (),
     replicates: int = 2000,
@@ -60,7 +60,7 @@ def operating_point(
 ) -> dict[str, Any]:
     """What decisions are worth, ready for JSON, each figure with its 95 % interval over patients.
 
-    `called`: whether each case was called sick, `is_sick`: whether it is, both "cases". The figures:
+    `called`: whether each case was predicted abnormal, `is_abnormal`: whether it is, both "cases". The figures:
     sensitivity, specificity, precision (with "k" and "n"), lr_positive, lr_negative, and per prevalence
     {"prevalence", "ppv", "npv"}. Decisions are held fixed: the intervals leave out how the threshold was
     chosen. DataError when one class is absent.
@@ -69,17 +69,17 @@ def operating_point(
     >>> point["sensitivity"]["k"], point["sensitivity"]["n"], round(point["lr_positive"]["value"], 6)
     (2, 3, 2.0)
     """
-    positive, sick = np.asarray(called, bool), np.asarray(is_sick, bool)
+    positive, abnormal = np.asarray(predicted, bool), np.asarray(is_abnormal, bool)
     people = np.asarray(patients)
-    if sick.all() or not sick.any():
+    if abnormal.all() or not abnormal.any():
         raise DataError(
-            f"all {len(sick)} cases are {'sick' if len(sick) and sick.all() else 'healthy'}",
+            f"all {len(abnormal)} cases are {'abnormal' if len(abnormal) and abnormal.all() else 'healthy'}",
             "judge an operating point on both kinds",
         )
 
     def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
-        tp, fn = weights @ (positive & sick), weights @ (~positive & sick)
-        fp, tn = weights @ (positive & ~sick), weights @ (~positive & ~sick)
+        tp, fn = weights @ (positive & abnormal), weights @ (~positive & abnormal)
+        fp, tn = weights @ (positive & ~abnormal), weights @ (~positive & ~abnormal)
         found, cleared = _divide(tp, tp + fn), _divide(tn, tn + fp)
         up, down = likelihood_ratios(found, cleared)
         values = {
@@ -93,15 +93,15 @@ def operating_point(
             values[f"ppv {share}"], values[f"npv {share}"] = predictive_values(found, cleared, share)
         return values
 
-    once = {name: float(value[0]) for name, value in measure(np.ones((1, len(sick)))).items()}
-    drawn, _ = bootstrap(measure, people, sick, replicates, seed)
+    once = {name: float(value[0]) for name, value in measure(np.ones((1, len(abnormal)))).items()}
+    drawn, _ = bootstrap(measure, people, abnormal, replicates, seed)
     entries: dict[str, Any] = {
         name: with_interval(value, drawn[name], _why(name)) for name, value in once.items()
     }
     shares = {
-        "sensitivity": (positive & sick, sick),
-        "specificity": (~positive & ~sick, ~sick),
-        "precision": (positive & sick, positive),
+        "sensitivity": (positive & abnormal, abnormal),
+        "specificity": (~positive & ~abnormal, ~abnormal),
+        "precision": (positive & abnormal, positive),
     }
     for name, (hits, counted) in shares.items():
         entries[name] |= {"k": int(hits.sum()), "n": int(counted.sum())}
@@ -121,21 +121,21 @@ def operating_point(
 def _why(name: str) -> str:
     what = name.split()[0]
     if what in ("lr_positive",):
-        return "no healthy case was called sick: the ratio has no finite value"
+        return "no healthy case was predicted abnormal: the ratio has no finite value"
     if what in ("precision", "ppv"):
-        return "no case was called sick"
-    return "no case was called healthy"
+        return "no case was predicted abnormal"
+    return "no case was predicted healthy"
 
 
 # -- decision curve ------------------------------------------------------------------------------------------
 
 
 def net_benefit(
-    probability_sick: ArrayLike, is_sick: ArrayLike, at: ArrayLike, weights: ArrayLike | None = None
+    probability_abnormal: ArrayLike, is_abnormal: ArrayLike, at: ArrayLike, weights: ArrayLike | None = None
 ) -> np.ndarray:
     """Net benefit of treating whoever has at least this probability: TP / n - FP / n * t / (1 - t), "at".
 
-    In true positives per case (Vickers & Elkin 2006, equation 1): a threshold t says that one missed sick
+    In true positives per case (Vickers & Elkin 2006, equation 1): a threshold t says that one missed abnormal
     patient weighs as much as (1 - t) / t healthy ones treated. `at`: thresholds, above 0 and below 1. With
     `weights` "replicates cases": "replicates at". The probabilities are taken at their word, so calibrate
     them first. DataError for probabilities or thresholds out of range.
@@ -143,29 +143,29 @@ def net_benefit(
     >>> net_benefit([0.9, 0.6, 0.4, 0.1], [1, 0, 1, 0], at=[0.5, 0.2]).tolist()  # 1/4 - 1/4, 2/4 - 1/4 / 4
     [0.0, 0.4375]
     """
-    score, sick = checked_probabilities(probability_sick, is_sick)
+    score, abnormal = checked_probabilities(probability_abnormal, is_abnormal)
     line = _thresholds(at)
     counts = np.ones((1, len(score))) if weights is None else np.atleast_2d(np.asarray(weights, np.float64))
     treated = score[:, None] >= line[None, :]
-    tp, fp = counts @ (treated & sick[:, None]), counts @ (treated & ~sick[:, None])
+    tp, fp = counts @ (treated & abnormal[:, None]), counts @ (treated & ~abnormal[:, None])
     benefit = (tp - fp * (line / (1 - line))) / counts.sum(1, keepdims=True)
     return benefit[0] if weights is None else benefit
 
 
-def treat_all(share_sick: ArrayLike, at: ArrayLike) -> np.ndarray:
+def treat_all(share_abnormal: ArrayLike, at: ArrayLike) -> np.ndarray:
     """Net benefit of treating everybody, "... at"; treating nobody has 0.
 
     >>> treat_all(0.5, [0.5, 0.2]).tolist()
     [0.0, 0.375]
     """
     line = _thresholds(at)
-    share = np.asarray(share_sick, np.float64)[..., None]
+    share = np.asarray(share_abnormal, np.float64)[..., None]
     return share - (1 - share) * line / (1 - line)
 
 
 def decision_curve(
-    probability_sick: ArrayLike,
-    is_sick: ArrayLike,
+    probability_abnormal: ArrayLike,
+    is_abnormal: ArrayLike,
     patients: ArrayLike,
     at: ArrayLike | None = None,
     replicates: int = 2000,
@@ -177,16 +177,16 @@ def decision_curve(
     "gain" is the model's net benefit less the better of treating everybody and treating nobody; its interval
     says where the model is worth having. Thresholds 0.01, 0.02, ... 0.99 by default.
     """
-    score, sick = checked_probabilities(probability_sick, is_sick)
+    score, abnormal = checked_probabilities(probability_abnormal, is_abnormal)
     line = np.round(np.arange(0.01, 1, 0.01), 2) if at is None else _thresholds(at)
 
     def measure(weights: np.ndarray) -> Mapping[str, np.ndarray]:
-        model = net_benefit(score, sick, line, weights)
-        everybody = treat_all(weights @ sick / weights.sum(1), line)
+        model = net_benefit(score, abnormal, line, weights)
+        everybody = treat_all(weights @ abnormal / weights.sum(1), line)
         return {"model": model, "treat_all": everybody, "gain": model - np.maximum(everybody, 0)}
 
     once = {name: value[0] for name, value in measure(np.ones((1, len(score)))).items()}
-    drawn, _ = bootstrap(measure, patients, sick, replicates, seed)
+    drawn, _ = bootstrap(measure, patients, abnormal, replicates, seed)
     band = {
         name: np.array([percentile_interval(column) for column in drawn[name].T])
         for name in ("model", "gain")

@@ -7,8 +7,8 @@
 - Accuracy: McNemar's exact test (1947): the cases that only one of the two got right, against a fair coin.
 - Several comparisons: Holm's step-down correction (1979), which is never weaker than Bonferroni's.
 
-DeLong's and McNemar's tests take cases as independent. Films of one patient are not, so where patients have
-several films both p-values are too small; `difference` therefore gives the interval of a bootstrap over
+DeLong's and McNemar's tests take cases as independent. Images of one patient are not, so where patients have
+several images both p-values are too small; `difference` therefore gives the interval of a bootstrap over
 patients beside them, and where the two disagree the interval is the one to believe. Both tests also take the
 models as given: they say nothing about another seed of the same recipe (see the spread over seeds).
 

@@ -20,7 +20,7 @@ def predict_files(model_path: str | Path, paths: Sequence[str | Path]) -> list[d
     """One dict per file: {"file", "predicted", "probabilities": {class: 0..1}, "threshold", ...}.
 
     Where the model's card says how, the probabilities are calibrated, and "answer" is a list of classes that
-    holds the truth in a share of 1 - "alpha" of films, with "unknown" true where that says nothing (see
+    holds the truth in a share of 1 - "alpha" of images, with "unknown" true where that says nothing (see
     `hilum.evaluation.answer`). "threshold" is one of "uncalibrated", from which "predicted" follows.
 
     Folders stand for the images in them. Every file is read before anything is predicted, so a damaged
@@ -28,9 +28,9 @@ def predict_files(model_path: str | Path, paths: Sequence[str | Path]) -> list[d
     """
     model = load_model(model_path)
     files = list_images(paths)
-    films = torch.stack([model.pixels.apply(read_grey(file)) for file in files])
+    images = torch.stack([model.pixels.apply(read_grey(file)) for file in files])
     with torch.inference_mode():
-        logits = torch.cat([model(part) for part in films.split(32)]).double().numpy()
+        logits = torch.cat([model(part) for part in images.split(32)]).double().numpy()
     probabilities = softmax(logits)
     threshold = (model.card.get("threshold") or {}).get("value")
     predicted = predicted_classes(probabilities, model.classes, threshold)

@@ -1,13 +1,13 @@
 """Published figures of anomaly detectors on the public children's set, which that literature calls ZhangLab.
 
-All were fitted on the normal training films and measured on the official test split (234 healthy, 390 sick
-films), most with the accuracy at a threshold that was chosen on that split. Figures on held-back training
+All were fitted on the normal training images and measured on the official test split (234 healthy, 390 abnormal
+images), most with the accuracy at a threshold that was chosen on that split. Figures on held-back training
 patients are another set: they stand beside these for orientation and are no comparison.
 """
 
 from dataclasses import dataclass
 
-TEST_FILMS = "official test split: 234 healthy and 390 sick films"
+TEST_IMAGES = "official test split: 234 healthy and 390 abnormal images"
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,6 @@ PUBLISHED = (
     Published("SALAD", 0.827, 0.759),
     Published("SQUID", 0.876, 0.803, "CVPR 2023"),
     Published("SimSID", 0.91, about=True),
-    Published("PPAD", 0.967, 0.894, "MICCAI 2024; network pre-trained on chest films and their reports"),
+    Published("PPAD", 0.967, 0.894, "MICCAI 2024; network pre-trained on chest images and their reports"),
 )
 """Lowest AUROC first."""

@@ -1,6 +1,6 @@
 """The figures of the seed report, the student report that hilum started from, to be put beside ours.
 
-Its test set is the official test split of the paediatric set: 624 films, 234 normal, 242 bacterial and 148
+Its test set is the official test split of the paediatric set: 624 images, 234 normal, 242 bacterial and 148
 viral. It prints confusion matrices and a few percentages, so AUROC and the like can't be had. Where its text
 and its matrix differ, both are kept: CLAIMS holds what the text says, `block_of` counts in the matrix.
 """
@@ -38,20 +38,22 @@ class Claim:
 
 CLAIMS = (
     Claim("binary", "VGG-like CNN from scratch", "test", "accuracy", None, "no figure is given"),
-    Claim("etiology", "ResNet34 with GELU", "train", "accuracy", 0.8189),
-    Claim("etiology", "ResNet34 with GELU", "train", "log_loss", 0.4253),
-    Claim("etiology", "ResNet34 with GELU", "val", "accuracy", 0.7933),
-    Claim("etiology", "ResNet34 with GELU", "test", "accuracy", 0.8328, "its matrix says 521/624 = 83.49 %"),
-    Claim("etiology", "ResNet34 with GELU", "test", "log_loss", 0.5847),
+    Claim("multiclass", "ResNet34 with GELU", "train", "accuracy", 0.8189),
+    Claim("multiclass", "ResNet34 with GELU", "train", "log_loss", 0.4253),
+    Claim("multiclass", "ResNet34 with GELU", "val", "accuracy", 0.7933),
+    Claim(
+        "multiclass", "ResNet34 with GELU", "test", "accuracy", 0.8328, "its matrix says 521/624 = 83.49 %"
+    ),
+    Claim("multiclass", "ResNet34 with GELU", "test", "log_loss", 0.5847),
     Claim("embedding", "kNN, k = 7, on the embeddings", "test", "accuracy", 0.7003, "437/624"),
     Claim("anomaly", "auto-encoders on healthy lungs", "test", "auroc", None, "no figure is given"),
 )
 
 
 def claims(task: str) -> tuple[Claim, ...]:
-    """The claims of one task: binary, etiology, embedding or anomaly.
+    """The claims of one task: binary, multiclass, embedding or anomaly.
 
-    >>> [claim.value for claim in claims("etiology") if claim.split == "test"]
+    >>> [claim.value for claim in claims("multiclass") if claim.split == "test"]
     [0.8328, 0.5847]
     """
     return tuple(claim for claim in CLAIMS if claim.task == task)
@@ -60,16 +62,18 @@ def claims(task: str) -> tuple[Claim, ...]:
 def block_of(confusion: Matrix) -> dict[str, Any]:
     """What a printed confusion matrix tells, under the names that `evaluate` uses.
 
-    Shares carry "k", "n" and Wilson's interval, which counts films as independent: the seed report knows no
-    patients, so its true intervals are wider. The other metrics are plain values. "healthy_or_sick" folds
-    bacteria and virus into one class: sick is what was called one of them.
+    Shares carry "k", "n" and Wilson's interval, which counts images as independent: the seed report knows no
+    patients, so its true intervals are wider. The other metrics are plain values. "normal_vs_abnormal" folds
+    bacteria and virus into one class: abnormal is what was predicted as one of them.
 
     >>> accuracy = block_of(RESNET34_TEST)["accuracy"]
     >>> accuracy["k"], accuracy["n"], round(accuracy["low"], 3), round(accuracy["high"], 3)
     (521, 624, 0.804, 0.862)
     """
     table = np.array(confusion)
-    healthy_or_sick = np.array([[table[0, 0], table[0, 1:].sum()], [table[1:, 0].sum(), table[1:, 1:].sum()]])
+    normal_vs_abnormal = np.array(
+        [[table[0, 0], table[0, 1:].sum()], [table[1:, 0].sum(), table[1:, 1:].sum()]]
+    )
     return {
         "accuracy": _share(np.trace(table), table.sum()),
         "balanced_accuracy": {"value": m.balanced_accuracy(table)},
@@ -85,10 +89,10 @@ def block_of(confusion: Matrix) -> dict[str, Any]:
             }
             for index, name in enumerate(CLASSES)
         },
-        "healthy_or_sick": {
-            "accuracy": _share(np.trace(healthy_or_sick), healthy_or_sick.sum()),
-            "sensitivity": _share(healthy_or_sick[1, 1], healthy_or_sick[1].sum()),
-            "specificity": _share(healthy_or_sick[0, 0], healthy_or_sick[0].sum()),
+        "normal_vs_abnormal": {
+            "accuracy": _share(np.trace(normal_vs_abnormal), normal_vs_abnormal.sum()),
+            "sensitivity": _share(normal_vs_abnormal[1, 1], normal_vs_abnormal[1].sum()),
+            "specificity": _share(normal_vs_abnormal[0, 0], normal_vs_abnormal[0].sum()),
         },
         "confusion": table.tolist(),
         "classes": list(CLASSES),

@@ -1,4 +1,4 @@
-"""When a model may refuse: how the error falls as the least sure films are left to a person.
+"""When a model may refuse: how the error falls as the least sure images are left to a person.
 
 References
     Geifman Y, El-Yaniv R. Selective classification for deep neural networks. NeurIPS (2017).
@@ -73,7 +73,7 @@ def likeliest_margin_entropy(probabilities: ArrayLike) -> dict[str, np.ndarray]:
     """Three confidences from one row of probabilities, each "cases", higher is surer.
 
     probability: of the likeliest class. margin: that less the second's. entropy: minus the entropy in nats.
-    For two classes all three put films in the same order.
+    For two classes all three put images in the same order.
 
     >>> sure = likeliest_margin_entropy([[0.75, 0.25, 0.0]])
     >>> {name: round(float(value[0]), 3) for name, value in sure.items()}
@@ -170,5 +170,5 @@ def _checked(confidence: ArrayLike, wrong: ArrayLike) -> tuple[np.ndarray, np.nd
         raise DataError("there are no cases to answer or refuse", "use a split that has cases")
     bad = np.flatnonzero(np.isnan(sure))
     if len(bad):
-        raise DataError(f"the confidence of case {bad[0]} (counted from 0) is NaN", "score that film again")
+        raise DataError(f"the confidence of case {bad[0]} (counted from 0) is NaN", "score that image again")
     return sure, mistake

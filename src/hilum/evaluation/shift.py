@@ -1,18 +1,18 @@
-"""Figures on films that the camera cannot tell apart, and on the groups where a model does worst.
+"""Figures on images that the camera cannot tell apart, and on the groups where a model does worst.
 
 A network may win on validation by what belongs to the camera (sharpness, file size, shape) and lose on the
-first film from elsewhere. So the held-out films are asked again in groups:
+first image from elsewhere. So the held-out images are asked again in groups:
 
-matched: pairs of a healthy and a sick film that the shortcut numbers make equally likely to be sick
+matched: pairs of a healthy and an abnormal image that the shortcut numbers make equally likely to be abnormal
     (hilum.evaluation.matching).
-crossed: for each number that tells sick from healthy (AUROC of at least 0.6), the films on the wrong side:
-    healthy ones whose number is nearer to the median of the sick, and sick ones nearer to the healthy.
-series: healthy films by the series in their name, where there are several (IM and NORMAL2 in the public set).
-cluster: films that were taken alike (hilum.data.acquisition).
+crossed: for each number that tells abnormal from healthy (AUROC of at least 0.6), the images on the wrong side:
+    healthy ones whose number is nearer to the median of the abnormal, and abnormal ones nearer to the healthy.
+series: healthy images by the series in their name, where there are several (IM and NORMAL2 in the public set).
+cluster: images that were taken alike (hilum.data.acquisition).
 
-`worst_group` is the lowest accuracy of all groups with at least `FEWEST` films (Sagawa et al., ICLR 2020).
+`worst_group` is the lowest accuracy of all groups with at least `FEWEST` images (Sagawa et al., ICLR 2020).
 Being the lowest of several noisy shares it lies a little too low; it serves to compare models on the same
-films. The thresholds are those of the whole part.
+images. The thresholds are those of the whole part.
 """
 
 from collections.abc import Sequence
@@ -30,13 +30,13 @@ from hilum.evaluation.matching import match
 from hilum.evaluation.metrics import auroc, ranking_metrics
 
 FEWEST = 20
-"""Films that a group needs to be counted as the worst."""
+"""Images that a group needs to be counted as the worst."""
 
 TELLS = 0.6
 """AUROC from which a number is crossed with the label."""
 
 SERIES = "NORMAL2"
-"""In the name of every film of the public set's second series of healthy children."""
+"""In the name of every image of the public set's second series of healthy children."""
 
 
 def shift_figures(
@@ -49,9 +49,9 @@ def shift_figures(
     """{"groups": [...], "worst_group": {...} | None, "note"}: what is left of the figures of `part`.
 
     `predictions`: rows of predictions.csv, all parts. `facts`: the facts table with the same case_ids. The
-    propensity and the groups of films taken alike are learnt without the test films unless `part` is test.
-    Each group: "kind", "name", "accuracy" and, where it holds healthy and sick films, "auroc" of
-    1 - P(normal) (both {"value", "low", "high"}, accuracy with "k" and "n"), "healthy" and "sick" (films),
+    propensity and the groups of images taken alike are learnt without the test images unless `part` is test.
+    Each group: "kind", "name", "accuracy" and, where it holds healthy and abnormal images, "auroc" of
+    1 - P(normal) (both {"value", "low", "high"}, accuracy with "k" and "n"), "healthy" and "abnormal" (images),
     "patients". Intervals are 95 %, bootstrap over patients.
     """
     table = predictions.reset_index(drop=True)
@@ -77,28 +77,28 @@ def shift_figures(
 
 
 Group = tuple[str, str, np.ndarray]
-"""Kind, name in words, and which films of the table belong to it."""
+"""Kind, name in words, and which images of the table belong to it."""
 
 
 def _groups(table: pd.DataFrame, facts: pd.DataFrame, asked: np.ndarray) -> tuple[list[Group], str]:
-    sick = (table["label"] != HEALTHY).to_numpy()
-    found: list[Group] = [("all", "all held-out films", np.ones(len(table), bool))]
+    abnormal = (table["label"] != HEALTHY).to_numpy()
+    found: list[Group] = [("all", "all held-out images", np.ones(len(table), bool))]
     pairs = match(facts, table["label"], table["patient"], asked)
     note = pairs if isinstance(pairs, str) else ""
     if not isinstance(pairs, str):
         inside = np.zeros(len(table), bool)
         inside[pairs.rows] = True
         found.append(("matched", "pairs that simple numbers can't tell apart", inside))
-    for name in _telling(facts, sick):
-        crossed = crossed_films(facts[name].to_numpy(float), sick)
+    for name in _telling(facts, abnormal):
+        crossed = crossed_images(facts[name].to_numpy(float), abnormal)
         words = NAMES[name][0]
-        found.append(("crossed", f"wrong side of {words}: healthy and sick", crossed))
-        found.append(("crossed", f"healthy with the {words} of the sick", crossed & ~sick))
-        found.append(("crossed", f"sick with the {words} of the healthy", crossed & sick))
+        found.append(("crossed", f"wrong side of {words}: healthy and abnormal", crossed))
+        found.append(("crossed", f"healthy with the {words} of the abnormal", crossed & ~abnormal))
+        found.append(("crossed", f"abnormal with the {words} of the healthy", crossed & abnormal))
     second = table["case_id"].str.contains(SERIES).to_numpy()
-    if (second & ~sick).any() and (~second & ~sick).any():
-        found.append(("series", "healthy, series IM", ~second & ~sick))
-        found.append(("series", f"healthy, series {SERIES}", second & ~sick))
+    if (second & ~abnormal).any() and (~second & ~abnormal).any():
+        found.append(("series", "healthy, series IM", ~second & ~abnormal))
+        found.append(("series", f"healthy, series {SERIES}", second & ~abnormal))
     try:
         alike = clusters(facts)
     except DataError as error:
@@ -107,50 +107,50 @@ def _groups(table: pd.DataFrame, facts: pd.DataFrame, asked: np.ndarray) -> tupl
     return found, note
 
 
-def _telling(facts: pd.DataFrame, sick: np.ndarray) -> list[str]:
-    """The numbers that tell sick from healthy by themselves."""
-    if sick.all() or not sick.any():
+def _telling(facts: pd.DataFrame, abnormal: np.ndarray) -> list[str]:
+    """The numbers that tell abnormal from healthy by themselves."""
+    if abnormal.all() or not abnormal.any():
         return []
-    areas = {name: float(auroc(facts[name].to_numpy(float), sick)) for name in NAMES if name in facts}
+    areas = {name: float(auroc(facts[name].to_numpy(float), abnormal)) for name in NAMES if name in facts}
     return [name for name, area in areas.items() if max(area, 1 - area) >= TELLS]
 
 
-def crossed_films(values: np.ndarray, sick: np.ndarray) -> np.ndarray:
-    """Which films lie nearer to the median of the other side: bool "films".
+def crossed_images(values: np.ndarray, abnormal: np.ndarray) -> np.ndarray:
+    """Which images lie nearer to the median of the other side: bool "images".
 
-    >>> crossed_films(np.array([1.0, 1.1, 5.0, 5.0, 5.2, 1.0]), np.array([0, 0, 0, 1, 1, 1], bool)).tolist()
+    >>> crossed_images(np.array([1.0, 1.1, 5.0, 5.0, 5.2, 1.0]), np.array([0, 0, 0, 1, 1, 1], bool)).tolist()
     [False, False, True, False, False, True]
     """
-    low, high = np.median(values[~sick]), np.median(values[sick])
-    near_sick = np.abs(values - high) < np.abs(values - low)
-    return near_sick != sick
+    low, high = np.median(values[~abnormal]), np.median(values[abnormal])
+    near_abnormal = np.abs(values - high) < np.abs(values - low)
+    return near_abnormal != abnormal
 
 
 def _figures(rows: pd.DataFrame, inside: np.ndarray, replicates: int, seed: int) -> dict[str, Any]:
-    """Accuracy and AUROC of some films of the part, with intervals."""
+    """Accuracy and AUROC of some images of the part, with intervals."""
     some = rows[inside].reset_index(drop=True)
     right = (some["predicted"] == some["target"]).to_numpy()
-    sick = (some["label"] != HEALTHY).to_numpy()
+    abnormal = (some["label"] != HEALTHY).to_numpy()
     column = f"prob_{HEALTHY}"
-    both = column in some and bool(sick.any()) and not sick.all()
+    both = column in some and bool(abnormal.any()) and not abnormal.all()
     score = 1 - some[column].to_numpy(float) if both else np.zeros(len(some))
     accuracies, areas = [], []
     for weights in bootstrap_weights(some["patient"].to_numpy(), replicates, seed):
         accuracies.append(weights @ right / weights.sum(1))
         if both:
-            areas.append(ranking_metrics(score, sick, weights)[0])
+            areas.append(ranking_metrics(score, abnormal, weights)[0])
     accuracy = {"value": float(right.mean()), "k": int(right.sum()), "n": len(right)}
     patients = int(some["patient"].nunique())
     ends = _ends(accuracies)
     if ends and ends["low"] == ends["high"]:  # no spread to draw from, which proves no certainty
         low, high = wilson_interval(round(accuracy["value"] * patients), patients)
         ends = {"low": low, "high": high}
-    area = {"value": float(auroc(score, sick))} if both else None
+    area = {"value": float(auroc(score, abnormal))} if both else None
     return {
         "accuracy": {**accuracy, **ends},
         "auroc": None if area is None else {**area, **_ends(areas)},
-        "healthy": int((~sick).sum()),
-        "sick": int(sick.sum()),
+        "healthy": int((~abnormal).sum()),
+        "abnormal": int(abnormal.sum()),
         "patients": patients,
     }
 

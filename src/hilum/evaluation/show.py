@@ -54,7 +54,7 @@ def metrics_table(run: Run) -> str:
 
 
 def _shifted(blocks: list[dict[str, Any]]) -> list[tuple[str, ...]]:
-    """What is left among matched films, and the accuracy of the worst group (hilum.evaluation.shift)."""
+    """What is left among matched images, and the accuracy of the worst group (hilum.evaluation.shift)."""
     found = [block.get("shift") or {"groups": [], "worst_group": None} for block in blocks]
     matched = [next((one for one in some["groups"] if one["kind"] == "matched"), {}) for some in found]
     rows = [
@@ -79,7 +79,11 @@ def missing_table(run: Run, kinds: Sequence[str]) -> str:
         if "classes" in kinds and folder.classes_file.exists():
             lines += [f"{name}: a class missing", *_classes(read_json(folder.classes_file)), ""]
         if "training" in kinds and folder.training_file.exists():
-            lines += [f"{name}: trained for spoilt films", *_training(read_json(folder.training_file)), ""]
+            lines += [
+                f"{name}: trained for corrupted images",
+                *_training(read_json(folder.training_file)),
+                "",
+            ]
     return "\n".join(lines).rstrip()
 
 
@@ -90,24 +94,24 @@ def _pixels(facts: dict[str, Any]) -> list[str]:
     for corruption, points in facts["corruptions"].items():
         for severity, point in sorted(points.items()):
             rows.append((corruption, severity, *(figure(point[key]) for key in keys)))
-    return [f"{facts['films']} films of {facts['patients']} patients in {facts['split']}", *columns(rows)]
+    return [f"{facts['images']} images of {facts['patients']} patients in {facts['split']}", *columns(rows)]
 
 
 def _labels(facts: dict[str, Any]) -> list[str]:
-    rows: list[tuple[str, ...]] = [("patients", "films", *facts["curve"])]
+    rows: list[tuple[str, ...]] = [("patients", "images", *facts["curve"])]
     for entries in zip(*facts["curve"].values(), strict=True):
         cells = (figure(one["accuracy"]) for one in entries)
-        rows.append((str(entries[0]["patients"]), str(entries[0]["films"]), *cells))
+        rows.append((str(entries[0]["patients"]), str(entries[0]["images"]), *cells))
     return columns(rows)
 
 
 def _training(facts: dict[str, Any]) -> list[str]:
-    rows: list[tuple[str, ...]] = [("corruption", "severity", "whole films", "some spoilt", "gain")]
+    rows: list[tuple[str, ...]] = [("corruption", "severity", "whole images", "some corrupted", "gain")]
     points = [("none", "0", facts["plain"])]
     for corruption, found in facts["corruptions"].items():
         points += [(corruption, severity, point) for severity, point in sorted(found.items())]
     for corruption, severity, point in points:
-        cells = (figure(entry) for entry in (point["whole"]["accuracy"], point["spoilt"]["accuracy"]))
+        cells = (figure(entry) for entry in (point["whole"]["accuracy"], point["corrupted"]["accuracy"]))
         rows.append((corruption, severity, *cells, figure(point["gain"])))
     return columns(rows)
 
@@ -115,22 +119,24 @@ def _training(facts: dict[str, Any]) -> list[str]:
 def _classes(facts: dict[str, Any]) -> list[str]:
     lines = [f"accuracy on the known: {figure(facts['accuracy_of_known'])}"]
     for name, entry in facts["answers"].items():
-        lines.append(f"{facts['without']} called {name}: {figure(entry)}")
+        lines.append(f"{facts['without']} predicted as {name}: {figure(entry)}")
     lines.append(f"AUROC of {facts['without']} by low confidence: {figure(facts['unknown_by_confidence'])}")
     if facts["anomaly"]:
         found = facts["anomaly"]
-        lines.append(f"the same by {found['detector']}: {figure(found['by_score'])} ({found['films']} films)")
+        lines.append(
+            f"the same by {found['detector']}: {figure(found['by_score'])} ({found['images']} images)"
+        )
     return lines
 
 
-def trust_table(run: Run) -> str:
+def reliability_table(run: Run) -> str:
     """How far each task's answers can be trusted, one line per figure; empty where that was not measured."""
     lines = []
     for name in run.tasks:
         folder = run.task(name)
-        if not folder.trust_file.exists():
+        if not folder.reliability_file.exists():
             continue
-        found = folder.trust()
+        found = folder.reliability()
         calibration, conformal = found["calibration"], found["conformal"]
         used, sets = calibration["used"], conformal[conformal["answer"]]
         crossed = ", cross-fitted" if found["cross_fitted"] else ""
@@ -140,7 +146,7 @@ def trust_table(run: Run) -> str:
             (f"  after {used} scaling", figure(calibration["ways"][used]["ece"])),
             (f"sets hold the truth, promised {1 - conformal['alpha']:g}", figure(sets["coverage"])),
             ("  classes named", figure(sets["mean_size"])),
-            ("  I do not know", figure(sets["unknown"])),
+            ("  abstained", figure(sets["unknown"])),
             ("risk-coverage area", figure(found["selective"]["probability"]["aurc"])),
         ]
         lines += [*columns(rows), ""]

@@ -23,10 +23,10 @@ from hilum.run import TaskFolder
 BATCH = 64
 
 
-def predict_films(
+def predict_images(
     model: ChestModel, cache: ImageCache, rows: np.ndarray, what: str = "predicting"
 ) -> np.ndarray:
-    """float64 logits "cases classes" of cached films, in fp32 on the best device at hand."""
+    """float64 logits "cases classes" of cached images, in fp32 on the best device at hand."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -34,8 +34,8 @@ def predict_films(
     parts = []
     with torch.inference_mode(), advancing(what) as advance:
         for start in range(0, len(rows), BATCH):
-            films = model.pixels.normalize(np.asarray(cache.images[rows[start : start + BATCH]]))
-            x = torch.from_numpy(films)[:, None].to(device, memory_format=torch.channels_last)
+            images = model.pixels.normalize(np.asarray(cache.images[rows[start : start + BATCH]]))
+            x = torch.from_numpy(images)[:, None].to(device, memory_format=torch.channels_last)
             parts.append(model(x).double().cpu().numpy())
             advance(min(start + BATCH, len(rows)), len(rows))
     model.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
@@ -90,7 +90,7 @@ def evaluate_task(
         model = folder.load_model()
         cache = ImageCache.of(used, model.pixels)
         rows = cache.rows(used.table["case_id"].tolist())
-        logits = predict_films(model, cache, rows, f"{folder.name}: predicting")
+        logits = predict_images(model, cache, rows, f"{folder.name}: predicting")
     table = predictions_table(logits, used, split, task, None)
     threshold = _threshold(table, task, rule)
     value = threshold["value"] if threshold else None
@@ -98,7 +98,7 @@ def evaluate_task(
     card = {**folder.card(), "threshold": threshold}
     write_table(folder.predictions_file, table)
     metrics = metrics_of(table, task.classes, value, card["weights_digest"], replicates, seed)
-    with advancing(f"{folder.name}: what each film gives away without a lung") as advance:
+    with advancing(f"{folder.name}: what each image gives away without a lung") as advance:
         facts = facts_table(cases, advance)
     _add_subgroups(metrics, table, cases, facts, task, value, replicates, seed)
     for part in ("val", "test"):
@@ -137,25 +137,25 @@ def _add_subgroups(
     replicates: int,
     seed: int,
 ) -> None:
-    """Figures by subgroup of the held-out splits, from what the audit has measured on each film."""
-    films = {str(name): int(count) for name, count in cases.table["patient"].value_counts().items()}
+    """Figures by subgroup of the held-out splits, from what the audit has measured on each image."""
+    images = {str(name): int(count) for name, count in cases.table["patient"].value_counts().items()}
     for name in ("val", "test"):
         if name in metrics:
             rows = table[table["split"] == name]
             metrics[name]["subgroups"] = subgroups(
-                rows, facts, films, task.classes, threshold, replicates, seed
+                rows, facts, images, task.classes, threshold, replicates, seed
             )
 
 
 def _threshold(table: pd.DataFrame, task: Task, rule: str) -> dict[str, Any] | None:
     if len(task.classes) != 2:
         return None
-    sick = task.classes[1]
+    abnormal = task.classes[1]
     val = table[table["split"] == "val"]
     if val.empty:
-        return {"class": sick, "value": 0.5, "chosen_on": "nothing", "rule": "half"}
-    value = choose_threshold(val[f"prob_{sick}"].to_numpy(), (val["target"] == sick).to_numpy(), rule)
-    return {"class": sick, "value": float(value), "chosen_on": "val", "rule": rule}
+        return {"class": abnormal, "value": 0.5, "chosen_on": "nothing", "rule": "half"}
+    value = choose_threshold(val[f"prob_{abnormal}"].to_numpy(), (val["target"] == abnormal).to_numpy(), rule)
+    return {"class": abnormal, "value": float(value), "chosen_on": "val", "rule": rule}
 
 
 def check_same_weights(folder: TaskFolder) -> None:

@@ -1,14 +1,14 @@
-"""Subgroups: is a model as good on small films as on large ones, on dark as on bright, for each cause?
+"""Subgroups: is a model as good on small images as on large ones, on dark as on bright, for each cause?
 
-    size       thirds of the films by number of pixels of the file (small, middle, large)
-    exposure   thirds by mean brightness of the film (dark, middle, bright)
+    size       thirds of the images by number of pixels of the file (small, middle, large)
+    exposure   thirds by mean brightness of the image (dark, middle, bright)
     cause      the label: normal, bacteria, virus
-    films      how many films the patient has in the whole set: 1, 2, 3 or more
+    images      how many images the patient has in the whole set: 1, 2, 3 or more
 
-The lines between thirds are quantiles of the films of this split. Each kind has the gap in accuracy between
+The lines between thirds are quantiles of the images of this split. Each kind has the gap in accuracy between
 its best and its worst group, with an interval over patients. The two were chosen by the very figures that are
 compared: the interval is widened for the number of pairs (Bonferroni), the gap itself stays a little too
-large. Groups also differ in how many of them are sick, which moves an accuracy; the AUROC beside it does not
+large. Groups also differ in how many of them are abnormal, which moves an accuracy; the AUROC beside it does not
 depend on that. Groups of fewer than 10 patients are left out.
 
 Oakden-Rayner L et al. Hidden stratification causes clinically meaningful failures in machine learning for
@@ -27,13 +27,13 @@ from hilum.evaluation.intervals import LEVEL, bootstrap_weights, percentile_inte
 FEWEST = 10
 """Patients below which a group is left out: its interval would say nothing."""
 
-KINDS = ("size", "exposure", "cause", "films")
+KINDS = ("size", "exposure", "cause", "images")
 
 
 def subgroups(
     predictions: pd.DataFrame,
     facts: pd.DataFrame,
-    films_of_patient: Mapping[str, int],
+    images_of_patient: Mapping[str, int],
     classes: Sequence[str],
     threshold: float | None = None,
     replicates: int = 2000,
@@ -42,7 +42,7 @@ def subgroups(
     """Figures by subgroup of one split, ready for JSON.
 
     `predictions`: as `evaluate` takes them, with the columns label and predicted. `facts`: case_id, width,
-    height (pixels) and mean (grey levels). `films_of_patient`: how many films each patient has.
+    height (pixels) and mean (grey levels). `images_of_patient`: how many images each patient has.
 
     {kind: {"groups": [{name, about, n_cases, n_patients, accuracy, auroc}], "gap": {value, low, high, best,
     worst}}}; a kind with fewer than two groups is left out.
@@ -53,7 +53,7 @@ def subgroups(
         "size": _thirds(table["width"] * table["height"], ("small", "middle", "large"), "pixels"),
         "exposure": _thirds(table["mean"], ("dark", "middle", "bright"), "grey levels"),
         "cause": [(str(name), "", (table["label"] == name).to_numpy()) for name in _labels(table, classes)],
-        "films": _films(table["patient"].map(dict(films_of_patient))),
+        "images": _images(table["patient"].map(dict(images_of_patient))),
     }
     found: dict[str, Any] = {}
     for kind in KINDS:
@@ -82,11 +82,11 @@ def _thirds(values: pd.Series, names: tuple[str, str, str], unit: str) -> list[t
     ]
 
 
-def _films(counts: pd.Series) -> list[tuple[str, str, np.ndarray]]:
+def _images(counts: pd.Series) -> list[tuple[str, str, np.ndarray]]:
     numbers = counts.to_numpy(np.float64)
     return [
-        ("1 film", "", numbers == 1),
-        ("2 films", "", numbers == 2),
+        ("1 image", "", numbers == 1),
+        ("2 images", "", numbers == 2),
         ("3 or more", "", numbers >= 3),
     ]
 

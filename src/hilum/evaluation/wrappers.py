@@ -1,6 +1,6 @@
-"""Models made of models: calibrated, several at once, one film seen in several ways, dropout left on.
+"""Models made of models: calibrated, several at once, one image seen in several ways, dropout left on.
 
-Each takes a model and gives logits "batch classes" for films "batch 1 rows cols", as the model itself does.
+Each takes a model and gives logits "batch classes" for images "batch 1 rows cols", as the model itself does.
 
 References
     Gal Y, Ghahramani Z. Dropout as a Bayesian approximation. ICML (2016).
@@ -33,7 +33,7 @@ VIEWS = (
     (0.0, -0.04, 0.0, 1.0),
     (0.0, 0.0, 0.0, 1.08),
 )
-"""Angle in degrees, shift right and down as a share of the film, magnification. No mirror image: in it the
+"""Angle in degrees, shift right and down as a share of the image, magnification. No mirror image: in it the
 heart would lie on the other side."""
 
 
@@ -46,7 +46,7 @@ class Calibrated(nn.Module):
     >>> from hilum.data.images import Pixels
     >>> from hilum.evaluation.calibration import temperature_scaling
     >>> from hilum.models import build
-    >>> model = build("vgg", ["well", "sick"], Pixels(size=(32, 32)), {"blocks": [[4]], "dense": [4]}).eval()
+    >>> model = build("vgg", ["well", "abnormal"], Pixels(size=(32, 32)), {"blocks": [[4]], "dense": [4]}).eval()
     >>> x = torch.ones(1, 1, 32, 32)
     >>> torch.allclose(Calibrated(model, temperature_scaling(2.0, 2))(x), model(x) / 2)
     True
@@ -104,9 +104,9 @@ class Ensemble(nn.Module):
 
 
 class TestTimeAugmented(nn.Module):
-    """The mean probability over several views of each film (Wang 2019), given as its logarithm.
+    """The mean probability over several views of each image (Wang 2019), given as its logarithm.
 
-    `views`: angle in degrees, shift right and down as a share of the film, magnification; see VIEWS.
+    `views`: angle in degrees, shift right and down as a share of the image, magnification; see VIEWS.
     """
 
     __test__ = False  # the name is the method's, and no test
@@ -115,7 +115,7 @@ class TestTimeAugmented(nn.Module):
         super().__init__()
         if not views:
             raise ModelError(
-                "no view of the film was named", "name one or more, (0, 0, 0, 1) is the film itself"
+                "no view of the image was named", "name one or more, (0, 0, 0, 1) is the image itself"
             )
         self.model, self.views = model, tuple(views)
         self.classes, self.pixels = model.classes, model.pixels
@@ -130,17 +130,17 @@ class TestTimeAugmented(nn.Module):
 
 
 def seen(x: Tensor, angle: float, right: float, down: float, magnified: float) -> Tensor:
-    """Films "batch channels rows cols", turned (degrees, anticlockwise), shifted and magnified; edges go on.
+    """Images "batch channels rows cols", turned (degrees, anticlockwise), shifted and magnified; edges go on.
 
-    >>> film = torch.arange(16.0).reshape(1, 1, 4, 4)
-    >>> seen(film, 0, 0.25, 0, 1)[0, 0, 0].tolist()  # one pixel of four to the right
+    >>> image = torch.arange(16.0).reshape(1, 1, 4, 4)
+    >>> seen(image, 0, 0.25, 0, 1)[0, 0, 0].tolist()  # one pixel of four to the right
     [0.0, 0.0, 1.0, 2.0]
     """
     if (angle, right, down, magnified) == (0, 0, 0, 1):
         return x
     rows, cols = x.shape[-2:]
     c, s = cos(radians(angle)) / magnified, sin(radians(angle)) / magnified
-    # Where each pixel comes from, in -1..1 of each axis; on an oblong film a turn must not shear.
+    # Where each pixel comes from, in -1..1 of each axis; on an oblong image a turn must not shear.
     matrix = torch.tensor(
         [
             [c, -s * rows / cols, -2 * (c * right - s * down * rows / cols)],

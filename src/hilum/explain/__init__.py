@@ -79,8 +79,8 @@ def explain(
     >>> from torch import nn
     >>> net = nn.Sequential(nn.Conv2d(1, 2, 1, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     >>> net[0].weight.data = torch.tensor([0.0, 4.0]).view(2, 1, 1, 1)
-    >>> film = torch.tensor([[[[1.0, 0.0], [0.0, -2.0]]]])
-    >>> explain("integrated_gradients", net, film, 1, {"baseline": "zero"})
+    >>> image = torch.tensor([[[[1.0, 0.0], [0.0, -2.0]]]])
+    >>> explain("integrated_gradients", net, image, 1, {"baseline": "zero"})
     tensor([[[ 1.0000,  0.0000],
              [ 0.0000, -2.0000]]])
     """

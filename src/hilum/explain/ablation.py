@@ -1,6 +1,6 @@
-"""Ablation: what is lost when a filter, or a whole layer, says the same about every film.
+"""Ablation: what is lost when a filter, or a whole layer, says the same about every image.
 
-A filter is set to one number, its mean over the films and positions ("mean ablation", as in Morcos et al.,
+A filter is set to one number, its mean over the images and positions ("mean ablation", as in Morcos et al.,
 "On the importance of single directions for generalization", ICLR 2018, who compare it with zero), and the
 network is run on from there. The mean keeps the rest of the network where it is used to work; zero is often a
 value that it has never seen. What a filter costs alone says nothing about filters that can stand in for each
@@ -29,10 +29,10 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Effect:
-    """What the network does on the films. `loss`: mean cross-entropy, nats. `accuracy`: share of the films
+    """What the network does on the images. `loss`: mean cross-entropy, nats. `accuracy`: share of the images
     whose class has the largest logit, 0 to 1. By true class, "classes": `hit` that share, `sure` the mean
     probability of the true class, `evidence` its mean evidence (see hilum.explain.evidence); NaN for a class
-    without films.
+    without images.
     """
 
     loss: float
@@ -45,7 +45,7 @@ class Effect:
 @dataclass(frozen=True)
 class Ablation:
     """`base`: the whole network; `whole`: with all filters of the layer set; `filters[i]`: with filter
-    `numbers[i]` set. `fill`: what they are set to, `values` "all filters" the numbers. `films`: how many.
+    `numbers[i]` set. `fill`: what they are set to, `values` "all filters" the numbers. `images`: how many.
     """
 
     layer: str
@@ -55,14 +55,14 @@ class Ablation:
     base: Effect
     whole: Effect
     filters: tuple[Effect, ...]
-    films: int
+    images: int
 
     def costs(self) -> np.ndarray:
         """Rise of the loss per filter, nats, "filters": positive where the filter helps."""
         return np.array([one.loss - self.base.loss for one in self.filters])
 
     def changes(self, what: Literal["hit", "sure", "evidence"] = "sure") -> np.ndarray:
-        """Change for the films of each class, "filters classes": negative where the filter helps it."""
+        """Change for the images of each class, "filters classes": negative where the filter helps it."""
         return np.array([getattr(one, what) - getattr(self.base, what) for one in self.filters])
 
     def ranked(self) -> np.ndarray:
@@ -73,7 +73,7 @@ class Ablation:
 @torch.no_grad()
 def ablate(
     model: nn.Module,
-    x: Float[Tensor, "films channels rows cols"],
+    x: Float[Tensor, "images channels rows cols"],
     targets: Sequence[int] | np.ndarray,
     layer: str | None = None,
     filters: Sequence[int] | None = None,
@@ -84,20 +84,20 @@ def ablate(
 ) -> Ablation:
     """Sets each filter of a layer, and the whole layer, and measures what changes; the model is not changed.
 
-    `x`: prepared films, all at once; `targets`: their true classes. `layer`: a name of
+    `x`: prepared images, all at once; `targets`: their true classes. `layer`: a name of
     `model.named_modules()`, None for the last one with maps; a convolution is taken behind its normalisation
-    and activation. `filters`: numbers, None for all. `fill`: "mean" over the films and positions, or "zero".
-    The films run up to the layer once; per filter only the rest of the network runs. `progress` is called
-    with (films done, films in all).
+    and activation. `filters`: numbers, None for all. `fill`: "mean" over the images and positions, or "zero".
+    The images run up to the layer once; per filter only the rest of the network runs. `progress` is called
+    with (images done, images in all).
 
     Errors: ModelError for an unknown layer (with the nearest name), filter or class; RecipeError for an
-    unknown fill; DataError for targets that do not fit the films. A logit alone (one output) has no classes:
+    unknown fill; DataError for targets that do not fit the images. A logit alone (one output) has no classes:
     ModelError.
 
     >>> net = nn.Sequential(nn.Conv2d(1, 2, 1, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     >>> net[0].weight.data = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1)
-    >>> films = torch.tensor([-1.0, 3.0]).view(2, 1, 1, 1).expand(2, 1, 2, 2)
-    >>> found = ablate(net, films, [0, 1], layer="0")
+    >>> images = torch.tensor([-1.0, 3.0]).view(2, 1, 1, 1).expand(2, 1, 2, 2)
+    >>> found = ablate(net, images, [0, 1], layer="0")
     >>> found.values.tolist(), found.ranked().tolist(), found.changes("evidence")[1].tolist()
     ([0.0, 1.0], [1, 0], [-2.0, -2.0])
     """
@@ -144,8 +144,8 @@ def _setting(number: int, constant: Tensor) -> Callable[[Tensor], Tensor]:
     return change
 
 
-def effect(logits: Float[Tensor, "films classes"], targets: Tensor) -> Effect:
-    """Loss, accuracy and what each class gets, from logits and the true classes "films".
+def effect(logits: Float[Tensor, "images classes"], targets: Tensor) -> Effect:
+    """Loss, accuracy and what each class gets, from logits and the true classes "images".
 
     ModelError for one output or a class that the model does not have.
 
@@ -175,8 +175,8 @@ def effect(logits: Float[Tensor, "films classes"], targets: Tensor) -> Effect:
 
 def _checked(x: Tensor, targets: Sequence[int] | np.ndarray) -> Tensor:
     if x.dim() != 4 or len(x) == 0:
-        raise DataError(f"films of shape {tuple(x.shape)} don't fit", "give films x channels x rows x cols")
+        raise DataError(f"images of shape {tuple(x.shape)} don't fit", "give images x channels x rows x cols")
     truth = torch.as_tensor(np.asarray(targets, np.int64), device=x.device)
     if truth.shape != (len(x),):
-        raise DataError(f"{len(truth)} targets do not fit {len(x)} films", "name the class of each film")
+        raise DataError(f"{len(truth)} targets do not fit {len(x)} images", "name the class of each image")
     return truth

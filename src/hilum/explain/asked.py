@@ -1,4 +1,4 @@
-"""What the parts of the explanation stage work on: one trained task, its films and its choices."""
+"""What the parts of the explanation stage work on: one trained task, its images and its choices."""
 
 from dataclasses import dataclass, field
 
@@ -9,16 +9,16 @@ import torch
 from hilum.data.cache import ImageCache
 from hilum.data.tasks import Task
 from hilum.errors import HilumError
-from hilum.explain.maps import Film
+from hilum.explain.config import ExplainConfig
+from hilum.explain.maps import Image
 from hilum.explain.maximal import conv_layers
 from hilum.explain.receptive_field import check_layer
 from hilum.models import ChestModel
 from hilum.progress import say
 from hilum.run import TaskFolder
-from hilum.training.recipe import ExplainChoice
 
 LARGEST_FIELD = 0.5
-"""Share of the film that a unit of the layer shown by default may see."""
+"""Share of the image that a unit of the layer shown by default may see."""
 
 
 @dataclass
@@ -33,8 +33,8 @@ class Subject:
     cache: ImageCache
     predictions: pd.DataFrame
     task: Task
-    choice: ExplainChoice
-    again: bool
+    config: ExplainConfig
+    force: bool
     failures: list[dict[str, str]] = field(default_factory=list)
 
     @property
@@ -50,21 +50,21 @@ class Subject:
     @property
     def late_layer(self) -> str:
         """The layer whose filters are shown; see `chosen_layer`."""
-        return chosen_layer(self.model, self.choice.layer)
+        return chosen_layer(self.model, self.config.layer)
 
     def prepared(self, case_ids: list[str]) -> np.ndarray:
-        """uint8 "films rows cols" as the cache holds them."""
+        """uint8 "images rows cols" as the cache holds them."""
         return self.cache.images[self.cache.rows(case_ids)]
 
     def batch(self, case_ids: list[str]) -> torch.Tensor:
-        """Network inputs "films 1 rows cols"."""
-        films = self.model.pixels.normalize(self.prepared(case_ids))
-        return torch.from_numpy(films)[:, None].to(self.device)
+        """Network inputs "images 1 rows cols"."""
+        images = self.model.pixels.normalize(self.prepared(case_ids))
+        return torch.from_numpy(images)[:, None].to(self.device)
 
-    def film(self, case_id: str, asked: str) -> Film:
-        """One film with the class asked about it."""
+    def image(self, case_id: str, asked: str) -> Image:
+        """One image with the class asked about it."""
         row = self.predictions.loc[self.predictions["case_id"] == case_id].iloc[0]
-        return Film(
+        return Image(
             case_id,
             self.batch([case_id]),
             asked,
@@ -83,7 +83,7 @@ class Subject:
 
 
 def chosen_layer(model: ChestModel, layer: str | None) -> str:
-    """`layer`, or of the convolutions whose middle unit sees at most half of the film the one that sees most:
+    """`layer`, or of the convolutions whose middle unit sees at most half of the image the one that sees most:
     later ones see nearly all, and their receptive fields would say nothing. The first where all see more.
 
     ModelError for a layer that the model does not have, with the nearest name.

@@ -1,9 +1,9 @@
 """Concept directions: does the network's evidence rise when its maps move towards "large heart"?
 
 After Kim et al., "Interpretability beyond feature attribution: quantitative testing with concept activation
-vectors (TCAV)", ICML 2018 (arXiv:1711.11279). A linear classifier tells films with a concept from films
+vectors (TCAV)", ICML 2018 (arXiv:1711.11279). A linear classifier tells images with a concept from images
 without it by what a layer says; its normal is the direction of the concept. The score of a class is the share
-of its films whose evidence rises when all positions of the layer's maps take a small step in that direction.
+of its images whose evidence rises when all positions of the layer's maps take a small step in that direction.
 What differs from the paper:
 
 - maps are averaged over positions before the classifier, so a direction has one number per filter;
@@ -12,10 +12,10 @@ What differs from the paper:
 - scores are compared with those of directions from shuffled concept labels by the rank-sum test (Mann &
   Whitney 1947), not by a t-test, as many scores are 0 or 1 exactly.
 
-The draws share films, so p-values speak of these films and draws, not of new patients.
+The draws share images, so p-values speak of these images and draws, not of new patients.
 
-A direction found by telling films apart holds whatever goes along with the concept in these films. Large
-hearts of sick children point to disease, too. Take the films of one class where that matters.
+A direction found by telling images apart holds whatever goes along with the concept in these images. Large
+hearts of abnormal children point to disease, too. Take the images of one class where that matters.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,18 +37,18 @@ ALPHA = 0.05
 """A concept matters to a class when the p-value, times the number of tests, is at most this."""
 
 LEAST = 8
-"""Films on each side of a concept below which no direction is fitted."""
+"""Images on each side of a concept below which no direction is fitted."""
 
 
 @dataclass(frozen=True)
 class Concept:
-    """One concept and one class. `score`: mean over the draws of the share of films whose evidence rises, 0
+    """One concept and one class. `score`: mean over the draws of the share of images whose evidence rises, 0
     to 1, 0.5 for neither; `scores`, `random`: that share in each draw, for the concept and for shuffled
     labels. `p`: two-sided, of no difference between these two. `accuracy`: mean balanced accuracy of the
     concept's classifier on held-back patients, chance 0.5; `chance`: the same for shuffled labels. `slope`:
     mean change of the evidence for one step of unit length. `alignment`: mean
     cosine between the direction and the gradient of the evidence, -1 to 1; `noise`: the largest absolute
-    alignment of a direction from shuffled labels. `films`: with and without the concept.
+    alignment of a direction from shuffled labels. `images`: with and without the concept.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Concept:
     slope: float
     alignment: float
     noise: float
-    films: tuple[int, int]
+    images: tuple[int, int]
 
     def readable(self) -> bool:
         """Whether the layer knows the concept at all: accuracy at least 0.1 above that of shuffled labels.
@@ -85,22 +85,22 @@ class Concept:
         return self.readable() and self.p * tests <= ALPHA and abs(self.alignment) > self.noise
 
 
-def film_concepts(image: np.ndarray, masks: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """What can be measured on a drawn film whose masks are known (see hilum.data.sources.phantom).
+def image_concepts(image: np.ndarray, masks: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """What can be measured on a phantom image whose masks are known (see hilum.data.sources.phantom).
 
     `image`: uint8 "rows cols"; `masks`: bool "rows cols" by name.
 
     `heart`: its area by the area of heart and lungs together. `ribs`: how much brighter the lung is on the
     ribs than between them, grey levels. `marker`: the planted disc, 0 or 1. `letter_left`: the side letter in
     the picture's left half, 0 or 1. `lesion_left`, `lesion_right`: lesion pixels by lung pixels in either
-    half of the picture. NaN where the film does not show it.
+    half of the picture. NaN where the image does not show it.
 
     >>> names = ("lesion", "lung", "heart", "ribs", "marker", "shortcut")
     >>> masks = {name: np.zeros((4, 4), bool) for name in names}
     >>> masks["lung"][:, [0, 3]] = True; masks["heart"][0, 1:3] = True; masks["lesion"][:2, 3] = True
     >>> masks["ribs"][0] = True
     >>> image = np.zeros((4, 4), np.uint8); image[0] = 30
-    >>> [round(value, 2) for value in film_concepts(image, masks).values()]
+    >>> [round(value, 2) for value in image_concepts(image, masks).values()]
     [0.2, 30.0, 0.0, nan, 0.0, 0.5]
     """
     middle = image.shape[1] // 2
@@ -141,10 +141,10 @@ LESION = 0.05
 
 
 def sides(table: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Which films show each concept: 1 yes, 0 no, -1 neither, int "films" by the names in CONCEPTS.
+    """Which images show each concept: 1 yes, 0 no, -1 neither, int "images" by the names in CONCEPTS.
 
-    `table`: columns of `film_concepts`, one value per film. Heart and ribs: the upper third against the lower
-    third. Lesions: at least 5 % of that side's lung, against none there. Concepts with fewer than 8 films on
+    `table`: columns of `image_concepts`, one value per image. Heart and ribs: the upper third against the lower
+    third. Lesions: at least 5 % of that side's lung, against none there. Concepts with fewer than 8 images on
     one side are left out.
 
     >>> table = {"heart": np.arange(30.0), "marker": np.zeros(30)}
@@ -172,12 +172,12 @@ def sides(table: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 def maps_and_slopes(
     model: nn.Module,
-    x: Float[Tensor, "films channels rows cols"],
+    x: Float[Tensor, "images channels rows cols"],
     layer: str | None,
     target: int,
     batch: int = 32,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(means, slopes), float32 "films filters": the mean of each filter over its positions, and how the
+    """(means, slopes), float32 "images filters": the mean of each filter over its positions, and how the
     evidence for class `target` changes per unit when all positions of that filter rise together.
 
     `layer`: None for the last one with maps. Errors: see `hilum.explain.explain`.
@@ -210,12 +210,12 @@ def concept_scores(
 ) -> list[Concept]:
     """The score of each class for one concept; the same seed gives the same scores.
 
-    `means`: "films filters" of films whose `side` "films" is 1 with the concept, 0 without, -1 not used;
-    `patients`: whose film it is. `slopes`: by class, "films filters" of the films of that class (any films:
+    `means`: "images filters" of images whose `side` "images" is 1 with the concept, 0 without, -1 not used;
+    `patients`: whose image it is. `slopes`: by class, "images filters" of the images of that class (any images:
     not those of `means` necessarily), see `maps_and_slopes`. Each of `draws` takes two thirds of the patients
     of both sides for the fit and judges the classifier on the rest; then the same with shuffled labels.
 
-    DataError when a side has fewer than 8 films or the shapes do not fit.
+    DataError when a side has fewer than 8 images or the shapes do not fit.
 
     >>> rng = np.random.default_rng(0)
     >>> means = rng.normal(size=(60, 4)); side = (means[:, 1] > 0).astype(int)
@@ -226,13 +226,13 @@ def concept_scores(
     """
     side, people = np.asarray(side), np.asarray(patients)
     if not len(means) == len(side) == len(people):
-        raise DataError(f"{len(side)} sides do not fit {len(means)} films", "name the side of each film")
+        raise DataError(f"{len(side)} sides do not fit {len(means)} images", "name the side of each image")
     used = side >= 0
     values, labels, people = np.asarray(means, np.float64)[used], side[used], people[used]
-    films = int((labels == 1).sum()), int((labels == 0).sum())
-    if min(films) < LEAST:
+    images = int((labels == 1).sum()), int((labels == 0).sum())
+    if min(images) < LEAST:
         raise DataError(
-            f"concept {name!r} has {films[0]} films with it and {films[1]} without",
+            f"concept {name!r} has {images[0]} images with it and {images[1]} without",
             f"give {LEAST} or more of each",
         )
     spread = values.std(0)
@@ -265,7 +265,7 @@ def concept_scores(
                 float(np.mean(steps)),
                 float(np.mean([_alignment(scaled, direction) for direction, _ in real])),
                 max(abs(_alignment(scaled, direction)) for direction, _ in chance),
-                films,
+                images,
             )
         )
     return concepts
@@ -285,7 +285,7 @@ def _directions(
         if len(np.unique(labels[fit])) == len(np.unique(labels[~fit])) == 2:
             break
     else:
-        raise DataError("one patient has all films of one side", "give films of more patients")
+        raise DataError("one patient has all images of one side", "give images of more patients")
     probe: Any = LogisticRegression(C=PENALTY, max_iter=2000, class_weight="balanced")
     probe.fit(values[fit], labels[fit])
     told = probe.predict(values[~fit])
@@ -295,7 +295,7 @@ def _directions(
 
 
 def _alignment(slopes: np.ndarray, direction: np.ndarray) -> float:
-    """Mean cosine between the slopes "films filters" and a unit direction; a slope of 0 counts as 0."""
+    """Mean cosine between the slopes "images filters" and a unit direction; a slope of 0 counts as 0."""
     lengths = np.linalg.norm(slopes, axis=1)
     return float((slopes @ direction / np.where(lengths > 0, lengths, 1.0)).mean())
 

@@ -37,7 +37,7 @@ from hilum.explain.occlusion import Output, scored
 Way = Callable[[nn.Module, Tensor, int], Tensor]
 Advance = Callable[[int, int], None]
 Map = Float[Tensor, "batch rows cols"]
-Films = Float[Tensor, "batch channels rows cols"]
+Images = Float[Tensor, "batch channels rows cols"]
 
 
 def ways(asked: Mapping[str, Mapping[str, Any]]) -> dict[str, Way]:
@@ -56,7 +56,7 @@ def _explained(name: str, options: dict[str, Any], model: nn.Module, x: Tensor, 
 # -- maps that know nothing ----------------------------------------------------------------------------------
 
 
-def random_map(model: nn.Module, x: Films, target: int, seed: int = 0) -> Map:
+def random_map(model: nn.Module, x: Images, target: int, seed: int = 0) -> Map:
     """Uniform chance in 0..1 per pixel; the same map for every image.
 
     >>> random_map(nn.Identity(), torch.zeros(2, 1, 3, 4), 0).shape
@@ -66,7 +66,7 @@ def random_map(model: nn.Module, x: Films, target: int, seed: int = 0) -> Map:
     return drawn.to(x.device).expand(len(x), -1, -1).clone()
 
 
-def edges(model: nn.Module, x: Films, target: int) -> Map:
+def edges(model: nn.Module, x: Images, target: int) -> Map:
     """The length of the image's gradient by Sobel's filter, 0 or more; Adebayo et al. (NeurIPS 2018) show how
     much some methods' maps look like this.
 
@@ -79,7 +79,7 @@ def edges(model: nn.Module, x: Films, target: int) -> Map:
     return found.square().sum(1).sqrt()
 
 
-def centre(model: nn.Module, x: Films, target: int) -> Map:
+def centre(model: nn.Module, x: Images, target: int) -> Map:
     """A round blob in the middle, standard deviation a quarter of the shorter side: a good guess for chests.
 
     >>> centre(nn.Identity(), torch.zeros(1, 1, 3, 3), 0).flatten().argmax()
@@ -112,7 +112,7 @@ class Curves(NamedTuple):
 
 def deletion(
     model: nn.Module,
-    x: Films,
+    x: Images,
     target: int,
     heat: Map,
     steps: int = 32,
@@ -141,7 +141,7 @@ def deletion(
 
 def insertion(
     model: nn.Module,
-    x: Films,
+    x: Images,
     target: int,
     heat: Map,
     steps: int = 32,
@@ -235,7 +235,7 @@ class Infidelity(NamedTuple):
 @torch.no_grad()
 def infidelity(
     model: nn.Module,
-    x: Films,
+    x: Images,
     target: int,
     heat: Map,
     perturb: str = "squares",
@@ -371,7 +371,7 @@ class Randomised(NamedTuple):
 
 def randomisation(
     model: nn.Module,
-    x: Films,
+    x: Images,
     target: int,
     way: Way,
     points: int = 4,
@@ -434,7 +434,7 @@ class Stability(NamedTuple):
 
 def stability(
     model: nn.Module,
-    x: Films,
+    x: Images,
     target: int,
     way: Way,
     noise: float = 0.02,
@@ -499,8 +499,8 @@ FIGURES = {
     "insertion": "area under the insertion curve, higher is better",
     "infidelity": "share of the changes that the map does not foretell, 0 to 1, lower is better",
     "randomised": "rank correlation with the map of the untrained network, nearer to 0 is better",
-    "noise": "rank correlation with the map of the film with a little noise, nearer to 1 is better",
-    "shift": "rank correlation with the map of the film shifted a little, nearer to 1 is better",
+    "noise": "rank correlation with the map of the image with a little noise, nearer to 1 is better",
+    "shift": "rank correlation with the map of the image shifted a little, nearer to 1 is better",
     "noise_change": "relative change of the map under that noise, lower is better",
     "shift_change": "relative change of the map under that shift, lower is better",
 }
@@ -509,7 +509,7 @@ FIGURES = {
 
 def believed(
     model: nn.Module,
-    films: Mapping[str, tuple[Tensor, int]],
+    images: Mapping[str, tuple[Tensor, int]],
     asked: Mapping[str, Way],
     baselines: bool = True,
     steps: int = 16,
@@ -522,25 +522,25 @@ def believed(
     seed: int = 0,
     progress: Advance | None = None,
 ) -> dict[str, Any]:
-    """Every figure for every method on some films, as plain values for figures.json.
+    """Every figure for every method on some images, as plain values for figures.json.
 
-    `films`: by case_id an image "1 channels rows cols" and the class asked. `asked`: see `ways`. Further rows
+    `images`: by case_id an image "1 channels rows cols" and the class asked. `asked`: see `ways`. Further rows
     for `BASELINES`. The other numbers are those of the functions above.
 
-    {"films": n, "reading": FIGURES, "settings": {...}, "rows": [{"name", "title", "kind": "method" or
-    "baseline", figure: mean over films, ..., "films": {case_id: {figure: value}}}], "agreement": {"names":
+    {"images": n, "reading": FIGURES, "settings": {...}, "rows": [{"name", "title", "kind": "method" or
+    "baseline", figure: mean over images, ..., "images": {case_id: {figure: value}}}], "agreement": {"names":
     titles, "values": [[...]]}}
 
-    DataError without films.
+    DataError without images.
     """
-    if not films:
-        raise DataError("there is no film to check explanations on", "ask for one film or more")
+    if not images:
+        raise DataError("there is no image to check explanations on", "ask for one image or more")
     tried: dict[str, Way] = {**asked, **(BASELINES if baselines else {})}
     found: dict[str, dict[str, dict[str, float]]] = {name: {} for name in tried}
     correlations = []
     settings = {"steps": steps, "samples": samples, "noise": noise, "shift": shift, "repeats": repeats}
     settings |= {"points": points, "seed": seed}
-    for number, (case_id, (x, target)) in enumerate(films.items()):
+    for number, (case_id, (x, target)) in enumerate(images.items()):
         maps = {}
         for place, (name, way) in enumerate(tried.items()):
             heat = maps[name] = way(model, x, target)
@@ -557,21 +557,21 @@ def believed(
             }
             found[name][case_id] = {key: float(value.mean()) for key, value in values.items()}
             if progress:
-                progress(number * len(tried) + place + 1, len(films) * len(tried))
+                progress(number * len(tried) + place + 1, len(images) * len(tried))
         correlations.append(agreement(maps)[1])
     rows = [
         {
             "name": name,
             "title": title_of(name),
             "kind": "method" if name in asked else "baseline",
-            **{key: float(np.mean([film[key] for film in own.values()])) for key in FIGURES},
-            "films": own,
+            **{key: float(np.mean([image[key] for image in own.values()])) for key in FIGURES},
+            "images": own,
         }
         for name, own in found.items()
     ]
     same = np.mean(correlations, axis=0).round(6).tolist()
     return {
-        "films": len(films),
+        "images": len(images),
         "reading": FIGURES,
         "settings": {**settings, "fill": fill},
         "rows": rows,

@@ -1,7 +1,7 @@
 """What stands where the image is left out: under an occlusion mask, or as the baseline of a method.
 
 No choice is neutral (Sturmfels, Lundberg & Lee, "Visualizing the impact of feature attribution baselines",
-Distill 2020): black is itself a finding in a lung, a blurred film keeps large opacities, noise adds texture.
+Distill 2020): black is itself a finding in a lung, a blurred image keeps large opacities, noise adds texture.
 """
 
 import torch
@@ -23,13 +23,13 @@ def fill_image(
     """An image like each of `x`, in the units of the network:
 
     - zero: black, as under the mask of the seed report (the value 0 before it is standardised);
-    - mean: the mean grey of the training films, or of the image itself when each film is standardised by
+    - mean: the mean grey of the training images, or of the image itself when each image is standardised by
       itself;
     - blur: the image, blurred with a standard deviation of 1/16 of its shorter side, border repeated;
     - noise: normal noise with the image's mean and standard deviation; same seed, same noise.
 
     Without `pixels` nothing is known about the units: zero is then 0, mean is the mean of the image. Where
-    each film is standardised by itself, black is the image's least value. RecipeError for another name.
+    each image is standardised by itself, black is the image's least value. RecipeError for another name.
 
     >>> x = torch.tensor([[[[0.0, 2.0], [4.0, 6.0]]]])
     >>> fill_image(x, "mean").flatten().tolist()

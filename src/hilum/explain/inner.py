@@ -1,4 +1,4 @@
-"""Parts of the stage that ask what the network needs inside: filters, layers, notions."""
+"""Parts of the stage that ask what the network needs inside: filters, layers, concepts."""
 
 import copy
 from pathlib import Path
@@ -11,8 +11,8 @@ from hilum.data.decode import read_grey
 from hilum.data.sources.phantom import masks as phantom_masks
 from hilum.explain.ablation import ablate
 from hilum.explain.asked import Subject
-from hilum.explain.concepts import concept_scores, film_concepts, maps_and_slopes, sides
-from hilum.explain.films import held_out, sample_films
+from hilum.explain.concepts import concept_scores, image_concepts, maps_and_slopes, sides
+from hilum.explain.images import held_out, sample_images
 from hilum.explain.probes import layer_means, probe_layers, probed_layers
 from hilum.progress import advancing
 
@@ -22,14 +22,14 @@ RANKED = 20
 
 
 def ablation(subject: Subject, found: dict[str, Any]) -> dict[str, Any] | None:
-    """What each filter of the late layer is worth, on held-out films of every label."""
-    count = subject.choice.layers.ablation
+    """What each filter of the late layer is worth, on held-out images of every label."""
+    count = subject.config.layers.ablation
     if not count:
         return None
-    films = sample_films(subject.predictions, count, subject.choice.seed, right=False)
-    targets = [subject.task.classes.index(name) for name in films["target"]]
+    images = sample_images(subject.predictions, count, subject.config.seed, right=False)
+    targets = [subject.task.classes.index(name) for name in images["target"]]
     with advancing(f"{subject.task.name}: ablation of filters") as advance:
-        x = subject.batch(films["case_id"].tolist())
+        x = subject.batch(images["case_id"].tolist())
         lost = ablate(subject.model, x, targets, subject.late_layer, progress=advance)
     costs, changes = lost.costs(), lost.changes()
     rows = [
@@ -43,7 +43,7 @@ def ablation(subject: Subject, found: dict[str, Any]) -> dict[str, Any] | None:
     whole = _by_class(lost.whole.sure - lost.base.sure, subject.task.classes)
     return {
         "layer": subject.late_layer,
-        "films": len(films),
+        "images": len(images),
         "of": len(lost.numbers),
         "loss": lost.base.loss,
         "whole": {"loss": lost.whole.loss - lost.base.loss, "classes": whole},
@@ -60,12 +60,12 @@ def _by_class(values: np.ndarray, classes: tuple[str, ...]) -> dict[str, float |
 
 
 def probes(subject: Subject, found: dict[str, Any]) -> dict[str, Any] | None:
-    """A linear probe per layer: fitted on training films, measured on held-out films of other patients."""
-    count = subject.choice.layers.probes
+    """A linear probe per layer: fitted on training images, measured on held-out images of other patients."""
+    count = subject.config.layers.probes
     if not count:
         return None
-    films, fit = probe_films(subject.predictions, count, subject.choice.seed)
-    ids = films["case_id"].tolist()
+    images, fit = probe_images(subject.predictions, count, subject.config.seed)
+    ids = images["case_id"].tolist()
     names = probed_layers(copy.deepcopy(subject.model).cpu(), subject.model.pixels.size)
     with advancing(f"{subject.task.name}: probes by layer") as advance:
         features = layer_means(
@@ -74,11 +74,11 @@ def probes(subject: Subject, found: dict[str, Any]) -> dict[str, Any] | None:
             names,
             lambda done, _: advance(done, len(ids)),
         )
-    targets = [subject.task.classes.index(name) for name in films["target"]]
+    targets = [subject.task.classes.index(name) for name in images["target"]]
     measured = probe_layers(
-        features, targets, subject.task.classes, films["patient"].tolist(), fit, 500, subject.choice.seed
+        features, targets, subject.task.classes, images["patient"].tolist(), fit, 500, subject.config.seed
     )
-    held = films[~fit]
+    held = images[~fit]
     kept = ("value", "low", "high", "k", "n")
     rows = [
         {
@@ -96,29 +96,29 @@ def probes(subject: Subject, found: dict[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def probe_films(predictions: pd.DataFrame, count: int, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
-    """At most `count` films, two thirds of them from train, and the mask of those that the probe is fitted
-    on. A training film of a patient who is held out as well is left out: some splits leak."""
+def probe_images(predictions: pd.DataFrame, count: int, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
+    """At most `count` images, two thirds of them from train, and the mask of those that the probe is fitted
+    on. A training image of a patient who is held out as well is left out: some splits leak."""
     part = held_out(predictions)
     held = predictions[predictions["split"] == part]
     held = held.sample(min(len(held), -(-count // 3)), random_state=seed)
     train = predictions[(predictions["split"] == "train") & ~predictions["patient"].isin(held["patient"])]
     train = train.sample(min(len(train), count - len(held)), random_state=seed)
-    films = pd.concat([train, held], ignore_index=True)
-    return films, np.arange(len(films)) < len(train)
+    images = pd.concat([train, held], ignore_index=True)
+    return images, np.arange(len(images)) < len(train)
 
 
 def concepts(subject: Subject, found: dict[str, Any]) -> dict[str, Any] | None:
-    """On drawn films: which named notions the late layer knows, and which classes they move."""
-    count = subject.choice.layers.concepts
+    """On phantom images: which named concepts the late layer knows, and which classes they move."""
+    count = subject.config.layers.concepts
     if not count or subject.source != "phantom":
         return None
     table = subject.predictions
-    films = table.sample(min(count, len(table)), random_state=subject.choice.seed)
-    measured = [_concepts_of(subject, case) for case in films["case_id"]]
+    images = table.sample(min(count, len(table)), random_state=subject.config.seed)
+    measured = [_concepts_of(subject, case) for case in images["case_id"]]
     columns = {name: np.array([one[name] for one in measured]) for name in measured[0]}
-    x, layer = subject.batch(films["case_id"].tolist()), subject.late_layer
-    asked = sample_films(table, min(count, 60), subject.choice.seed)
+    x, layer = subject.batch(images["case_id"].tolist()), subject.late_layer
+    asked = sample_images(table, min(count, 60), subject.config.seed)
     means, _ = maps_and_slopes(subject.model, x, layer, 0)
     slopes = {}
     for target, name in enumerate(subject.task.classes):
@@ -128,15 +128,15 @@ def concepts(subject: Subject, found: dict[str, Any]) -> dict[str, Any] | None:
     rows = []
     known = sides(columns)
     for name, side in known.items():
-        people = films["patient"].tolist()
-        scores = concept_scores(name, means, side, people, slopes, seed=subject.choice.seed)
+        people = images["patient"].tolist()
+        scores = concept_scores(name, means, side, people, slopes, seed=subject.config.seed)
         tests = len(known) * len(slopes)
         rows.append(
             {
                 "title": name,
                 "accuracy": scores[0].accuracy,
                 "chance": scores[0].chance,
-                "films": list(scores[0].films),
+                "images": list(scores[0].images),
                 "classes": {
                     subject.task.classes[one.target]: {
                         "value": one.score,
@@ -147,9 +147,9 @@ def concepts(subject: Subject, found: dict[str, Any]) -> dict[str, Any] | None:
                 },
             }
         )
-    return {"layer": layer, "films": len(films), "rows": rows} if rows else None
+    return {"layer": layer, "images": len(images), "rows": rows} if rows else None
 
 
 def _concepts_of(subject: Subject, case_id: str) -> dict[str, float]:
     image = read_grey(Path(str(subject.cases.loc[case_id, "path"])))
-    return film_concepts(image, phantom_masks(subject.root, case_id))
+    return image_concepts(image, phantom_masks(subject.root, case_id))

@@ -1,6 +1,6 @@
 """Makes the weights of the lung field: python -m hilum.explain.lung_training OUT [--seed 0] [--steps 700]
 
-Drawn films, drawn again in another shape and exposure each time they are used. Deterministic by seed on one
+Phantom images, drawn again in another shape and exposure each time they are used. Deterministic by seed on one
 machine and one thread; another processor may round otherwise.
 """
 
@@ -22,54 +22,60 @@ from hilum.progress import advancing
 
 Generator = np.random.Generator
 
-FILMS = 600
+IMAGES = 600
 HELD = 150
 BATCH = 16
 SIZE = (112, 128)
-"""Of the drawn films; the network reads 64 x 64 of a piece."""
+"""Of the phantom images; the network reads 64 x 64 of a piece."""
 
 
 def drawn(seed: int, count: int, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """`count` films of as many patients and their lungs, uint8 and bool "films rows cols".
+    """`count` radiographs of as many patients and their lungs, uint8 and bool "images rows cols".
 
-    >>> films, lungs = drawn(0, 2)
-    >>> films.shape == lungs.shape, lungs.dtype.name
+    >>> radiographs, lungs = drawn(0, 2)
+    >>> radiographs.shape == lungs.shape, lungs.dtype.name
     (True, 'bool')
     """
     settings = PhantomSettings(size=SIZE)
     made = []
-    with advancing("drawing films") as advance:
+    with advancing("drawing images") as advance:
         for number in range(first, first + count):
-            film = draw(
+            radiograph = draw(
                 np.random.default_rng([seed, number]), LABELS[number % len(LABELS)], settings=settings
             )
-            made.append((film.image, film.lung))
+            made.append((radiograph.image, radiograph.lung))
             advance(len(made), count)
     return np.stack([image for image, _ in made]), np.stack([lung for _, lung in made])
 
 
 def varied(rng: Generator, image: np.ndarray, lung: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Another film of the same chest, both 64 x 64: turned, stretched, cut, with bright things on it,
+    """Another radiograph of the same chest, both 64 x 64: turned, stretched, cut, with bright things on it,
     exposed, equalised, blurred and grained otherwise.
 
-    >>> film, mask = varied(np.random.default_rng(0), np.zeros((96, 80), np.uint8), np.ones((96, 80), bool))
-    >>> film.shape, film.dtype.name, mask.shape
+    >>> radiograph, mask = varied(np.random.default_rng(0), np.zeros((96, 80), np.uint8), np.ones((96, 80), bool))
+    >>> radiograph.shape, radiograph.dtype.name, mask.shape
     ((64, 64), 'uint8', (64, 64))
     """
     rows, cols = image.shape
     angle = np.deg2rad(rng.normal(0, 6))
-    zoom = rng.uniform(0.75, 1.4)
+    frame_fraction = rng.uniform(0.75, 1.4)
     stretch = np.exp(rng.normal(0, 0.17))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     shear = np.array([[1, rng.normal(0, 0.05)], [0, 1]])
-    change = turn @ shear @ np.diag([SIDE / cols * zoom * stretch, SIDE / rows * zoom / stretch])
+    change = (
+        turn
+        @ shear
+        @ np.diag([SIDE / cols * frame_fraction * stretch, SIDE / rows * frame_fraction / stretch])
+    )
     middle = np.array([SIDE / 2, SIDE / 2]) + rng.normal(0, 4.0, 2)
     onto = np.column_stack([change, middle - change @ np.array([cols / 2, rows / 2])])
     edge = cv2.BORDER_REPLICATE if rng.random() < 0.5 else cv2.BORDER_CONSTANT
-    film = cv2.warpAffine(image, onto, (SIDE, SIDE), flags=cv2.INTER_AREA, borderMode=edge).astype(np.float32)
+    radiograph = cv2.warpAffine(image, onto, (SIDE, SIDE), flags=cv2.INTER_AREA, borderMode=edge).astype(
+        np.float32
+    )
     mask = cv2.warpAffine(lung.astype(np.float32), onto, (SIDE, SIDE), flags=cv2.INTER_LINEAR) > 0.5
 
-    x = film / 255
+    x = radiograph / 255
     x = np.clip(x, 0, 1) ** np.exp(rng.normal(0, 0.4))
     slope = rng.normal(0, 0.25, 2)
     line = np.linspace(-0.5, 0.5, SIDE, dtype=np.float32)
@@ -94,8 +100,8 @@ def varied(rng: Generator, image: np.ndarray, lung: np.ndarray) -> tuple[np.ndar
     return np.rint(255 * x).astype(np.uint8), mask
 
 
-def train(films: np.ndarray, lungs: np.ndarray, seed: int, steps: int) -> LungNet:
-    """A network fitted to varied films. Loss: cross-entropy plus 1 - Dice (Milletari et al., 3DV 2016)."""
+def train(images: np.ndarray, lungs: np.ndarray, seed: int, steps: int) -> LungNet:
+    """A network fitted to varied images. Loss: cross-entropy plus 1 - Dice (Milletari et al., 3DV 2016)."""
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 1])
     net = LungNet().train()
@@ -104,9 +110,10 @@ def train(films: np.ndarray, lungs: np.ndarray, seed: int, steps: int) -> LungNe
     with advancing("training the lung field") as advance:
         for step in range(steps):
             made = [
-                varied(rng, *_mirrored(rng, films[i], lungs[i])) for i in rng.integers(len(films), size=BATCH)
+                varied(rng, *_mirrored(rng, images[i], lungs[i]))
+                for i in rng.integers(len(images), size=BATCH)
             ]
-            x = standardised(np.stack([film for film, _ in made]))
+            x = standardised(np.stack([image for image, _ in made]))
             wanted = torch.from_numpy(np.stack([mask for _, mask in made]))[:, None].float()
             loss = _loss(net(x), wanted)
             optimiser.zero_grad()
@@ -117,8 +124,8 @@ def train(films: np.ndarray, lungs: np.ndarray, seed: int, steps: int) -> LungNe
     return net.eval()
 
 
-def _mirrored(rng: Generator, film: np.ndarray, lung: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return (film[:, ::-1].copy(), lung[:, ::-1].copy()) if rng.random() < 0.3 else (film, lung)
+def _mirrored(rng: Generator, image: np.ndarray, lung: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return (image[:, ::-1].copy(), lung[:, ::-1].copy()) if rng.random() < 0.3 else (image, lung)
 
 
 def _loss(odds: Tensor, wanted: Tensor) -> Tensor:
@@ -129,7 +136,7 @@ def _loss(odds: Tensor, wanted: Tensor) -> Tensor:
 
 
 def overlaps(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Intersection over union of each film, "films"; 1 where both are empty.
+    """Intersection over union of each image, "images"; 1 where both are empty.
 
     >>> overlaps(np.array([[[True, True]]]), np.array([[[True, False]]])).tolist()
     [0.5]
@@ -147,7 +154,7 @@ def main() -> None:
     words = asked.parse_args()
     torch.set_num_threads(1)
     start = time.perf_counter()
-    net = train(*drawn(words.seed, FILMS), words.seed, words.steps)
+    net = train(*drawn(words.seed, IMAGES), words.seed, words.steps)
     net.half().float()  # what is measured is what is stored
     data = save_tensors(
         {
@@ -158,18 +165,18 @@ def main() -> None:
     )
     with replacing(words.out / "weights.safetensors") as temporary:
         temporary.write_bytes(data)
-    films, truth = drawn(words.seed, HELD, FILMS)
-    values = overlaps(np.stack([field_of(net, film) for film in films]), truth)
+    images, truth = drawn(words.seed, HELD, IMAGES)
+    values = overlaps(np.stack([field_of(net, image) for image in images]), truth)
     write_json(
         words.out / "card.json",
         {
-            "about": "lung field of a frontal chest film, 64 x 64",
+            "about": "lung field of a frontal chest image, 64 x 64",
             "command": f"python -m hilum.explain.lung_training OUT --seed {words.seed} --steps {words.steps}",
-            "trained_on": f"{FILMS} drawn films (hilum.data.sources.phantom), none of a person",
+            "trained_on": f"{IMAGES} phantom images (hilum.data.sources.phantom), none of a person",
             "weights_digest": digest(data),
             "parameters": sum(weight.numel() for weight in net.parameters()),
             "iou": {
-                "films": f"{HELD} drawn films of other patients",
+                "images": f"{HELD} phantom images of other patients",
                 "mean": round(float(values.mean()), 4),
                 "lowest_tenth": round(float(np.quantile(values, 0.1)), 4),
             },

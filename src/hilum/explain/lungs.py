@@ -1,8 +1,8 @@
-"""The lung field of a film, and the share of an explanation that lies inside it.
+"""The lung field of an image, and the share of an explanation that lies inside it.
 
-A small encoder-decoder (Ronneberger et al., MICCAI 2015) reads the film at 64 x 64 and says for each pixel
-whether it is lung. It was trained on drawn films alone (hilum.data.sources.phantom), whose lungs are known,
-under strong changes of shape, exposure and sharpness, so that a real film is one more change. The lung field
+A small encoder-decoder (Ronneberger et al., MICCAI 2015) reads the image at 64 x 64 and says for each pixel
+whether it is lung. It was trained on phantom images alone (hilum.data.sources.phantom), whose lungs are known,
+under strong changes of shape, exposure and sharpness, so that a real image is one more change. The lung field
 is the air-filled lung beside heart and mediastinum, opacities included. `ERROR` states how far it may be
 believed; hilum.explain.lung_training makes the weights again.
 """
@@ -27,8 +27,8 @@ SIDE = 64
 
 FOLDER = files("hilum") / "weights" / "lung_field"
 ERROR = (
-    "The lung field comes from a small network trained on drawn films. On 150 drawn films of other patients"
-    " its mean intersection over union with the true one is 96 %. On real films nobody has drawn the truth:"
+    "The lung field comes from a small network trained on phantom images. On 150 phantom images of other patients"
+    " its mean intersection over union with the true one is 96 %. On real images nobody has drawn the truth:"
     " of 40 looked at, with no radiologist, 33 outlines were right, 5 had a small fault and 2 were wrong."
 )
 """How far the lung field may be believed, for the report."""
@@ -41,11 +41,11 @@ SMOOTH = 0.8
 """Standard deviation of that smoothing, pixels of the 64 x 64."""
 
 SMALLEST = 0.01
-"""A part below this share of the film is no lung."""
+"""A part below this share of the image is no lung."""
 
 
 class LungNet(nn.Module):
-    """From standardised films "batch 1 64 64" to the log-odds of lung, of the same shape.
+    """From standardised images "batch 1 64 64" to the log-odds of lung, of the same shape.
 
     >>> LungNet()(torch.zeros(2, 1, 64, 64)).shape, sum(w.numel() for w in LungNet().parameters()) < 100_000
     (torch.Size([2, 1, 64, 64]), True)
@@ -83,7 +83,7 @@ def _conv(before: int, after: int) -> nn.Sequential:
 
 
 def card() -> dict[str, object]:
-    """What is known about the weights: the command that makes them, their digest, the error on drawn films.
+    """What is known about the weights: the command that makes them, their digest, the error on phantom images.
 
     >>> 0.5 < card()["iou"]["mean"] < 1
     True
@@ -91,28 +91,28 @@ def card() -> dict[str, object]:
     return json.loads((FOLDER / "card.json").read_text(encoding="utf-8"))
 
 
-def standardised(films: UInt8[np.ndarray, "films rows cols"]) -> Float[Tensor, "films 1 64 64"]:
-    """Films as the network reads them: 64 x 64, each with mean 0 and variance 1.
+def standardised(images: UInt8[np.ndarray, "images rows cols"]) -> Float[Tensor, "images 1 64 64"]:
+    """Images as the network reads them: 64 x 64, each with mean 0 and variance 1.
 
-    >>> standardised(np.zeros((1, 100, 80), np.uint8)).abs().max()  # a blank film stays finite
+    >>> standardised(np.zeros((1, 100, 80), np.uint8)).abs().max()  # a blank image stays finite
     tensor(0.)
     """
-    small = np.stack([cv2.resize(film, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for film in films])
+    small = np.stack([cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for image in images])
     x = torch.from_numpy(small.astype(np.float32))[:, None]
     return (x - x.mean((2, 3), keepdim=True)) / (x.std((2, 3), keepdim=True) + 1.0)
 
 
 @torch.no_grad()
-def field_of(net: LungNet, film: UInt8[np.ndarray, "rows cols"]) -> Bool[np.ndarray, "rows cols"]:
-    """The lung field by a given network: the mean of its answers for film and mirror image, tidied."""
-    x = standardised(film[None])
+def field_of(net: LungNet, image: UInt8[np.ndarray, "rows cols"]) -> Bool[np.ndarray, "rows cols"]:
+    """The lung field by a given network: the mean of its answers for image and mirror image, tidied."""
+    x = standardised(image[None])
     odds = ((net(x) + net(x.flip(3)).flip(3)) / 2)[0, 0].numpy()
     odds = cv2.GaussianBlur(np.clip(odds, -SURE, SURE), (0, 0), SMOOTH)
-    return tidy(cv2.resize(odds, film.shape[::-1], interpolation=cv2.INTER_LINEAR) > 0)
+    return tidy(cv2.resize(odds, image.shape[::-1], interpolation=cv2.INTER_LINEAR) > 0)
 
 
-def lung_field(film: UInt8[np.ndarray, "rows cols"]) -> Bool[np.ndarray, "rows cols"]:
-    """Where the lungs are on a film, grey levels 0 to 255, bone bright. Empty where none is found.
+def lung_field(image: UInt8[np.ndarray, "rows cols"]) -> Bool[np.ndarray, "rows cols"]:
+    """Where the lungs are on an image, grey levels 0 to 255, bone bright. Empty where none is found.
 
     The two largest parts of what the network calls lung, without holes. DataError for anything but uint8 with
     two axes.
@@ -123,16 +123,16 @@ def lung_field(film: UInt8[np.ndarray, "rows cols"]) -> Bool[np.ndarray, "rows c
     >>> found.shape == drawn.image.shape, bool((found & drawn.lung).sum() / (found | drawn.lung).sum() > 0.7)
     (True, True)
     """
-    if not isinstance(film, np.ndarray) or film.dtype != np.uint8 or film.ndim != 2 or not film.size:
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 2 or not image.size:
         raise DataError(
-            f"a film of shape {np.shape(film)} and type {np.asarray(film).dtype} has no lung field",
+            f"an image of shape {np.shape(image)} and type {np.asarray(image).dtype} has no lung field",
             "give uint8 grey levels, rows x cols",
         )
-    return field_of(trained(), film)
+    return field_of(trained(), image)
 
 
 def tidy(found: Bool[np.ndarray, "rows cols"]) -> Bool[np.ndarray, "rows cols"]:
-    """The two largest connected parts, holes filled; a part below 1 % of the film is dropped.
+    """The two largest connected parts, holes filled; a part below 1 % of the image is dropped.
 
     >>> spots = np.zeros((20, 20), bool)
     >>> spots[2:9, 2:9], spots[5, 5], spots[2:9, 11:18], spots[15, 15] = True, False, True, True
@@ -149,7 +149,7 @@ def tidy(found: Bool[np.ndarray, "rows cols"]) -> Bool[np.ndarray, "rows cols"]:
 
 
 def share_inside(values: ArrayLike, lung: Bool[np.ndarray, "rows cols"]) -> tuple[float, float]:
-    """The share of a map inside the lungs, and the share of the film that they fill.
+    """The share of a map inside the lungs, and the share of the image that they fill.
 
     `values` "rows cols": evidence for the class; what is below 0 speaks against it and is left out. The
     second number is what a map without any sense of place would score. (NaN, area) for a map without anything

@@ -2,10 +2,10 @@
 
 The seed report's task 4a: for a late layer, 5 filters x 10 images, the unit with the highest activation and
 the pixels that it can see (Zeiler & Fergus, ECCV 2014, section 4.1, show nine images per filter). All filters
-share one forward pass per film, which ends at the layer; films are streamed, so memory does not grow with the
+share one forward pass per image, which ends at the layer; images are streamed, so memory does not grow with the
 data set; and the receptive field is exact (hilum.explain.receptive_field).
 
-A border unit often wins because of the padding that it sees and not because of the film: `sees_padding` says
+A border unit often wins because of the padding that it sees and not because of the image: `sees_padding` says
 so for each field, and `margin` leaves border units out.
 """
 
@@ -27,7 +27,7 @@ from hilum.explain.receptive_field import check_layer, field_of, image_channels
 
 RULES = ("distinct", "variance", "strength")
 CONSTANT = 1e-6
-"""A filter whose values spread less than this, relative to its largest, answers the same to every film."""
+"""A filter whose values spread less than this, relative to its largest, answers the same to every image."""
 
 
 class ConvLayer(NamedTuple):
@@ -44,18 +44,18 @@ class ConvLayer(NamedTuple):
 class Maxima:
     """The `images` strongest answers of some filters, strongest first.
 
-    `layer`: where they were read. `film` "filters images": number of the film in the stream, -1 where fewer
-    films raise the filter above 0. `activation` float32 (NaN there); `unit` "filters images 2": row and
+    `layer`: where they were read. `image` "filters images": number of the image in the stream, -1 where fewer
+    images raise the filter above 0. `activation` float32 (NaN there); `unit` "filters images 2": row and
     column in the map; `box` "filters images 4": top, left, bottom, right in pixels, clipped to the image;
     `sees_padding`: whether the unit sees constant padding, too. `dead`: filters of the whole layer that never
-    rise above 0 or answer the same to every film. `spread`, `peak` "all filters": variance over the films
-    of the film's maximum, and the largest maximum. `maps`: rows and columns of the layer's maps. `films`: how
+    rise above 0 or answer the same to every image. `spread`, `peak` "all filters": variance over the images
+    of the image's maximum, and the largest maximum. `maps`: rows and columns of the layer's maps. `images`: how
     many were looked at.
     """
 
     layer: str
     filters: tuple[int, ...]
-    film: np.ndarray
+    image: np.ndarray
     activation: np.ndarray
     unit: np.ndarray
     box: np.ndarray
@@ -64,7 +64,7 @@ class Maxima:
     spread: np.ndarray
     peak: np.ndarray
     maps: tuple[int, int]
-    films: int
+    images: int
 
 
 def conv_layers(model: nn.Module, image_size: tuple[int, int]) -> list[ConvLayer]:
@@ -142,37 +142,37 @@ def maximal_activations(
     *,
     count: int = 5,
     rule: Literal["distinct", "variance", "strength"] = "distinct",
-    per_film: int = 1,
+    per_image: int = 1,
     groups: Sequence[str] | None = None,
     per_group: int | None = None,
     margin: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Maxima:
-    """The films and places where filters of a layer fire most; the model is not changed.
+    """The images and places where filters of a layer fire most; the model is not changed.
 
-    `batches`: prepared films, in batches of any size, read once and in order; film 0 is the first.
+    `batches`: prepared images, in batches of any size, read once and in order; image 0 is the first.
     `layer`: a name in `model.named_modules()`, by default the last one with maps that is no pooling; the maps
     of a convolution are read behind its normalisation and activation. `filters`: numbers, or None for
-    `count` filters that are not dead, by a rule on the film's maximum: the largest variance ("variance":
-    filters that tell films apart), each time the largest variance that the filters picked before leave
+    `count` filters that are not dead, by a rule on the image's maximum: the largest variance ("variance":
+    filters that tell images apart), each time the largest variance that the filters picked before leave
     unexplained ("distinct": the first is the same, the others see something else), or the largest maximum
     ("strength"). `images`: how many per filter;
-    `per_film`: positions per film at most; `groups`, `per_group`: the patient of each film, and how many
-    films of a patient at most. `margin`: units left out along each side of the map. `progress` is called with
-    (films done, films in all; 0 when that is not known, without `groups`).
+    `per_image`: positions per image at most; `groups`, `per_group`: the patient of each image, and how many
+    images of a patient at most. `margin`: units left out along each side of the map. `progress` is called with
+    (images done, images in all; 0 when that is not known, without `groups`).
 
     Errors: ModelError for an unknown layer (with the nearest name) or filter, a layer without maps, or
-    activations that are not finite; RecipeError for numbers out of range; DataError for no films or `groups`
+    activations that are not finite; RecipeError for numbers out of range; DataError for no images or `groups`
     of another length.
 
     >>> net = nn.Sequential(nn.Conv2d(1, 2, 2, bias=False), nn.ReLU())
     >>> net[0].weight.data = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]], [[[-1.0, 0.0], [0.0, 0.0]]]])
-    >>> films = torch.tensor([[[[0.0, 1.0, 0.0]] * 3], [[[5.0, 1.0, 0.0]] * 3]])
-    >>> found = maximal_activations(net, [films], images=2)
-    >>> found.filters, found.dead, found.film.tolist(), found.activation.tolist(), found.box[0, 1].tolist()
+    >>> images = torch.tensor([[[[0.0, 1.0, 0.0]] * 3], [[[5.0, 1.0, 0.0]] * 3]])
+    >>> found = maximal_activations(net, [images], images=2)
+    >>> found.filters, found.dead, found.image.tolist(), found.activation.tolist(), found.box[0, 1].tolist()
     ((0,), (1,), [[1, 0]], [[5.0, 1.0]], [0, 1, 2, 3])
     """
-    _check_numbers(images=images, count=count, per_film=per_film, per_group=per_group)
+    _check_numbers(images=images, count=count, per_image=per_image, per_group=per_group)
     if rule not in RULES:
         raise RecipeError(f"filter rule {rule!r} is not known", nearest(rule, RULES))
     trunk: _Trunk | None = None
@@ -190,15 +190,15 @@ def maximal_activations(
             )
         last = done + len(x)
         if groups is not None and last > len(groups):
-            raise DataError(f"there are more films than groups ({len(groups)})", "name a group per film")
-        tally.add(maps, done, margin, per_film, groups[done:last] if groups is not None else None)
+            raise DataError(f"there are more images than groups ({len(groups)})", "name a group per image")
+        tally.add(maps, done, margin, per_image, groups[done:last] if groups is not None else None)
         done = last
         if progress is not None:
             progress(done, len(groups) if groups is not None else 0)
     if trunk is None or tally is None:
-        raise DataError("there is no film to look at", "name a split that has cases")
+        raise DataError("there is no image to look at", "name a split that has cases")
     if groups is not None and done != len(groups):
-        raise DataError(f"there are {done} films for {len(groups)} groups", "name a group per film")
+        raise DataError(f"there are {done} images for {len(groups)} groups", "name a group per image")
     dead = tally.dead()
     chosen = tally.choose(count, rule, dead) if filters is None else _checked(filters, tally, trunk.name)
     return _found(model, trunk, tally, chosen, dead, images, done)
@@ -236,7 +236,7 @@ class _Trunk:
             fold_normalisations(self.model, x, self.name)
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
-            raise DataError(f"the model can't take these films ({reason})", "prepare them for it") from None
+            raise DataError(f"the model can't take these images ({reason})", "prepare them for it") from None
         self.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.found: Tensor | None = None
         self.model.get_submodule(self.name).register_forward_hook(self._stop)
@@ -259,21 +259,21 @@ class _Best(NamedTuple):
     """One answer of a filter."""
 
     activation: float
-    film: int
+    image: int
     unit: int
     group: str
 
 
 @dataclass
 class _Tally:
-    """What is kept of the films seen so far; its size does not depend on their number."""
+    """What is kept of the images seen so far; its size does not depend on their number."""
 
     filters: int
-    images: int
+    per_filter: int
     per_group: int | None
     best: list[list[_Best]] = field(default_factory=list)
     size: tuple[int, int] = (0, 0)
-    films: int = 0
+    images: int = 0
 
     def __post_init__(self) -> None:
         self.best = [[] for _ in range(self.filters)]
@@ -283,8 +283,10 @@ class _Tally:
         self.mean = np.zeros(self.filters)
         self.squares = np.zeros((self.filters, self.filters))
 
-    def add(self, maps: Tensor, first: int, margin: int, per_film: int, groups: Sequence[str] | None) -> None:
-        """One batch; `first`: the number of its first film."""
+    def add(
+        self, maps: Tensor, first: int, margin: int, per_image: int, groups: Sequence[str] | None
+    ) -> None:
+        """One batch; `first`: the number of its first image."""
         self.size = (maps.shape[2], maps.shape[3])
         if margin < 0 or 2 * margin >= min(self.size):
             raise RecipeError(
@@ -293,28 +295,28 @@ class _Tally:
             )
         inner = maps[:, :, margin : self.size[0] - margin, margin : self.size[1] - margin]
         flat = inner.flatten(2)
-        if per_film == 1:
+        if per_image == 1:
             values, units = (part[..., None] for part in flat.max(2))
         else:
-            values, units = flat.topk(min(per_film, flat.shape[2]), 2)
+            values, units = flat.topk(min(per_image, flat.shape[2]), 2)
         self._count(values[..., 0].double().cpu().numpy(), flat.amin((0, 2)).double().cpu().numpy())
         rows, cols = units // inner.shape[3] + margin, units % inner.shape[3] + margin
         found = values.cpu().numpy()
         places = (rows * self.size[1] + cols).cpu().numpy()
-        for film, number, rank in np.argwhere(found > self.floor[None, :, None]):
-            group = "" if groups is None else groups[int(film)]
+        for image, number, rank in np.argwhere(found > self.floor[None, :, None]):
+            group = "" if groups is None else groups[int(image)]
             answer = _Best(
-                float(found[film, number, rank]), first + int(film), int(places[film, number, rank]), group
+                float(found[image, number, rank]), first + int(image), int(places[image, number, rank]), group
             )
             self._insert(int(number), answer)
 
     def _count(self, peaks: np.ndarray, lowest: np.ndarray) -> None:
-        """Mean and sums of products of the films' maxima (Chan et al. 1983), and the range."""
-        new, total = len(peaks), self.films + len(peaks)
+        """Mean and sums of products of the images' maxima (Chan et al. 1983), and the range."""
+        new, total = len(peaks), self.images + len(peaks)
         step, centred = peaks.mean(0) - self.mean, peaks - peaks.mean(0)
-        self.squares += centred.T @ centred + np.outer(step, step) * (self.films * new / total)
+        self.squares += centred.T @ centred + np.outer(step, step) * (self.images * new / total)
         self.mean += step * new / total
-        self.films = total
+        self.images = total
         self.highest = np.maximum(self.highest, peaks.max(0))
         self.lowest = np.minimum(self.lowest, lowest)
 
@@ -330,9 +332,9 @@ class _Tally:
                     return
                 kept.remove(same[-1])
         kept.append(answer)
-        kept.sort(key=lambda one: (-one.activation, one.film, one.unit))
-        del kept[self.images :]
-        if len(kept) == self.images:
+        kept.sort(key=lambda one: (-one.activation, one.image, one.unit))
+        del kept[self.per_filter :]
+        if len(kept) == self.per_filter:
             self.floor[number] = max(kept[-1].activation, 0.0)
 
     def dead(self) -> tuple[int, ...]:
@@ -379,29 +381,29 @@ def _found(
     tally: _Tally,
     chosen: tuple[int, ...],
     dead: tuple[int, ...],
+    per_filter: int,
     images: int,
-    films: int,
 ) -> Maxima:
-    shape = (len(chosen), images)
-    film, unit, box = np.full(shape, -1), np.zeros((*shape, 2), np.int64), np.zeros((*shape, 4), np.int64)
+    shape = (len(chosen), per_filter)
+    image, unit, box = np.full(shape, -1), np.zeros((*shape, 2), np.int64), np.zeros((*shape, 4), np.int64)
     activation, padding = np.full(shape, np.nan, np.float32), np.zeros(shape, bool)
     fields = field_of(model, trunk.name, trunk.image_size)
     for i, number in enumerate(chosen):
         for j, answer in enumerate(tally.best[number]):
             place = divmod(answer.unit, tally.size[1])
-            film[i, j], activation[i, j], unit[i, j] = answer.film, answer.activation, place
+            image[i, j], activation[i, j], unit[i, j] = answer.image, answer.activation, place
             box[i, j], padding[i, j] = fields.box(place), fields.sees_padding(place)
     return Maxima(
         trunk.name,
         chosen,
-        film,
+        image,
         activation,
         unit,
         box,
         padding,
         dead,
-        tally.squares.diagonal() / films,
+        tally.squares.diagonal() / images,
         tally.highest,
         tally.size,
-        films,
+        images,
     )

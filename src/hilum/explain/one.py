@@ -1,4 +1,4 @@
-"""What a model looked at in one film: a case of the run, or a file that is in no split."""
+"""What a model looked at in one image: a case of the run, or a file that is in no split."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,23 +13,23 @@ from hilum.errors import DataError, ModelError, RunError, nearest
 from hilum.evaluation.stage import softmax
 from hilum.explain import load_method
 from hilum.explain.asked import chosen_layer
+from hilum.explain.config import ExplainConfig
 from hilum.explain.faithfulness import BASELINES, believed, ways
 from hilum.explain.lungs import lung_field, share_inside
-from hilum.explain.maps import Film, mask_side, method_map, options_of, probability_map
+from hilum.explain.maps import Image, mask_side, method_map, options_of, probability_map
 from hilum.files import digest_of_file
 from hilum.models import ChestModel
 from hilum.progress import advancing
 from hilum.run import AttributionFolder, Run
-from hilum.training.recipe import ExplainChoice
 
 
 @dataclass(frozen=True)
 class Answer:
-    """`image`: the film as decoded, uint8 or uint16 "rows cols". `maps`: per method its raw map in the
+    """`image`: the image as decoded, uint8 or uint16 "rows cols". `maps`: per method its raw map in the
     model's pixels and its facts. `occlusion`: the raw map of probabilities per mask position and its facts,
-    if asked for. `figures`: how far each method may be believed on this film, the rows of
+    if asked for. `figures`: how far each method may be believed on this image, the rows of
     `faithfulness.believed` with the share inside the lungs; empty where the recipe asks for no checks.
-    `notes`: what was done to the film before the model saw it."""
+    `notes`: what was done to the image before the model saw it."""
 
     name: str
     image: np.ndarray
@@ -43,18 +43,18 @@ class Answer:
     notes: list[str]
 
 
-def explain_film(
+def explain_image(
     run: Run,
     task: str,
-    choice: ExplainChoice,
+    config: ExplainConfig,
     methods: Sequence[str],
     out: Path,
     case: str | None = None,
     image: Path | None = None,
     asked: str | None = None,
-    again: bool = False,
+    force: bool = False,
 ) -> Answer:
-    """Maps of one film by `methods` (default: those of the recipe), written to `out` as .npz; maps that lie
+    """Maps of one radiograph by `methods` (default: those of the recipe), written to `out` as .npz; maps that lie
     there and belong to the present weights are not made again. `asked`: the class whose evidence is shown,
     by default the one that the model finds most likely.
 
@@ -62,12 +62,12 @@ def explain_film(
     have; RecipeError for an unknown method or a mask that does not fit. Each names the nearest known.
     """
     model = run.task(task).load_model()
-    names = list(methods) or list(choice.methods)
+    names = list(methods) or list(config.methods)
     for name in names:
         load_method(name)
-    chosen_layer(model, choice.layer)
+    chosen_layer(model, config.layer)
     if "occlusion" in names:
-        mask_side(choice.occlusion, model.pixels.size)
+        mask_side(config.occlusion, model.pixels.size)
     path, name = _file(run, case, image)
     try:
         grey = read_grey(path)
@@ -76,52 +76,52 @@ def explain_film(
         raise DataError(f"{path} can't be read ({reason})", "name a radiograph") from None
     if torch.cuda.is_available():
         model = model.cuda()
-    film, probabilities = _asked(model, path, name, grey, asked)
+    radiograph, probabilities = _asked(model, path, name, grey, asked)
     folder = AttributionFolder(out)
     maps = {}
     for method in names:
-        options = options_of(choice, method, model.pixels.size)
-        maps[method] = method_map(folder, model, film, method, options, again)
+        options = options_of(config, method, model.pixels.size)
+        maps[method] = method_map(folder, model, radiograph, method, options, force)
     swept = None
     if "occlusion" in names:
         with advancing(f"{task}: occlusion of {name}") as advance:
-            swept = probability_map(folder, model, film, choice.occlusion, choice.seed, again, advance)
+            swept = probability_map(folder, model, radiograph, config.occlusion, config.seed, force, advance)
     return Answer(
         name,
         grey,
         model.pixels.to_json(),
         probabilities,
-        film.asked,
+        radiograph.asked,
         maps,
         swept,
-        _figures(model, film, choice, names, model.pixels.prepare(grey)),
+        _figures(model, radiograph, config, names, model.pixels.prepare(grey)),
         folder,
         _notes(grey, model),
     )
 
 
 def _figures(
-    model: ChestModel, film: Film, choice: ExplainChoice, names: list[str], prepared: np.ndarray
+    model: ChestModel, image: Image, config: ExplainConfig, names: list[str], prepared: np.ndarray
 ) -> list[dict[str, Any]]:
-    """The checks of the stage on one film, worthless maps beside them."""
-    if not choice.faithfulness.films:
+    """The checks of the stage on one image, worthless maps beside them."""
+    if not config.faithfulness.images:
         return []
-    asked = ways({name: options_of(choice, name, model.pixels.size) for name in names})
-    steps = choice.faithfulness.steps
-    with advancing(f"{film.case_id}: can the maps be believed?") as advance:
+    asked = ways({name: options_of(config, name, model.pixels.size) for name in names})
+    steps = config.faithfulness.steps
+    with advancing(f"{image.case_id}: can the maps be believed?") as advance:
         checked = believed(
             model,
-            {film.case_id: (film.x, film.target)},
+            {image.case_id: (image.x, image.target)},
             asked,
             steps=steps,
             samples=2 * steps,
-            seed=choice.seed,
+            seed=config.seed,
             progress=advance,
         )
     field = lung_field(prepared)
     for row in checked["rows"]:
         way = {**asked, **BASELINES}[row["name"]]
-        heat = way(model, film.x, film.target)[0].float().cpu().numpy()
+        heat = way(model, image.x, image.target)[0].float().cpu().numpy()
         row["lungs"], row["lung_area"] = share_inside(heat, field)
     return checked["rows"]
 
@@ -137,7 +137,7 @@ def choose_task(run: Run, task: str | None) -> str:
 
 def _file(run: Run, case: str | None, image: Path | None) -> tuple[Path, str]:
     if (case is None) == (image is None):
-        raise DataError("one film is explained at a time", "give --case or --image")
+        raise DataError("one image is explained at a time", "give --case or --image")
     if image is not None:
         return image, image.stem
     table = run.cases().table
@@ -155,7 +155,7 @@ def _near(word: str, known: list[str]) -> str:
 
 def _asked(
     model: ChestModel, path: Path, name: str, grey: np.ndarray, asked: str | None
-) -> tuple[Film, dict[str, float]]:
+) -> tuple[Image, dict[str, float]]:
     x = model.pixels.apply(grey)[None].to(next(model.parameters()).device)
     with torch.inference_mode():
         logits = model(x).double().cpu().numpy()
@@ -164,11 +164,11 @@ def _asked(
     if asked not in model.classes:
         raise ModelError(f"the model has no class {asked!r}", nearest(asked, model.classes))
     target = model.classes.index(asked)
-    return Film(name, x, asked, target, probabilities[asked], digest_of_file(path)), probabilities
+    return Image(name, x, asked, target, probabilities[asked], digest_of_file(path)), probabilities
 
 
 def _notes(grey: np.ndarray, model: ChestModel) -> list[str]:
-    """Said when the film was not of the model's size."""
+    """Said when the image was not of the model's size."""
     rows, cols = model.pixels.size
     if grey.shape == (rows, cols):
         return []
@@ -177,6 +177,6 @@ def _notes(grey: np.ndarray, model: ChestModel) -> list[str]:
         "pad": "shrunk in its own shape into",
     }[model.pixels.fit]
     return [
-        f"the film has {grey.shape[0]} x {grey.shape[1]} px;"
+        f"the image has {grey.shape[0]} x {grey.shape[1]} px;"
         f" it was {how} {rows} x {cols} px, as the model asks"
     ]

@@ -9,24 +9,24 @@ import numpy as np
 
 from hilum.explain import checks, inner, load_method
 from hilum.explain.asked import Subject
-from hilum.explain.films import choose_films
-from hilum.explain.maps import Film, method_map, options_of, probability_map
+from hilum.explain.images import choose_images
+from hilum.explain.maps import Image, method_map, options_of, probability_map
 from hilum.explain.maximal import maximal_activations
 from hilum.explain.synthesis import synthesize, synthesize_clean
 from hilum.progress import advancing
 
 CAMS = ("grad_cam", "layer_cam")
-"""Quick enough for many films: the first of them that the recipe names goes beside the mistakes."""
+"""Quick enough for many images: the first of them that the recipe names goes beside the mistakes."""
 
 BATCH = 32
-"""Films in one forward pass over the data set."""
+"""Images in one forward pass over the data set."""
 
 Found = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Part:
-    """`choices`: the keys of ExplainChoice that it depends on, besides weights and films."""
+    """`choices`: the keys of ExplainConfig that it depends on, besides weights and images."""
 
     name: str
     title: str
@@ -34,10 +34,10 @@ class Part:
     make: Callable[[Subject, Found], Any]
 
 
-def films(subject: Subject, found: Found) -> list[dict[str, Any]]:
-    """The films to explain, with what the model says about them."""
-    choice = subject.choice
-    table = choose_films(subject.predictions, subject.task.classes, choice.cases_per_class, choice.mistakes)
+def images(subject: Subject, found: Found) -> list[dict[str, Any]]:
+    """The images to explain, with what the model says about them."""
+    config = subject.config
+    table = choose_images(subject.predictions, subject.task.classes, config.cases_per_class, config.mistakes)
     rows = []
     for _, row in table.iterrows():
         shares = {name: float(row[f"prob_{name}"]) for name in subject.task.classes}
@@ -48,25 +48,25 @@ def films(subject: Subject, found: Found) -> list[dict[str, Any]]:
     return rows
 
 
-def _films(subject: Subject, found: Found, role: str) -> list[Film]:
-    return [subject.film(row["case_id"], row["asked"]) for row in found["films"] if row["role"] == role]
+def _images(subject: Subject, found: Found, role: str) -> list[Image]:
+    return [subject.image(row["case_id"], row["asked"]) for row in found["images"] if row["role"] == role]
 
 
 def occlusion(subject: Subject, found: Found) -> dict[str, Any]:
     """Raw occlusion maps of the examples."""
     facts = {}
-    for film in _films(subject, found, "example"):
-        with advancing(f"{subject.task.name}: occlusion of {film.case_id}") as advance:
+    for image in _images(subject, found, "example"):
+        with advancing(f"{subject.task.name}: occlusion of {image.case_id}") as advance:
             values, known = probability_map(
                 subject.folder.attributions,
                 subject.model,
-                film,
-                subject.choice.occlusion,
-                subject.choice.seed,
-                subject.again,
+                image,
+                subject.config.occlusion,
+                subject.config.seed,
+                subject.force,
                 advance,
             )
-        facts[film.case_id] = {
+        facts[image.case_id] = {
             key: known[key] for key in ("mask", "stride", "fill", "precision", "probability", "target")
         } | {"positions": list(values.shape), "lowest": float(values.min()), "highest": float(values.max())}
     return facts
@@ -74,57 +74,60 @@ def occlusion(subject: Subject, found: Found) -> dict[str, Any]:
 
 def maps(subject: Subject, found: Found) -> dict[str, Any]:
     """One map per method and example; for the mistakes the quickest method alone."""
-    choice, done = subject.choice, {}
-    examples, mistakes = (_films(subject, found, role) for role in ("example", "mistake"))
-    quick = next((name for name in CAMS if name in choice.methods), None)
-    total = len(choice.methods) * len(examples) + (len(mistakes) if quick else 0)
+    config, done = subject.config, {}
+    examples, mistakes = (_images(subject, found, role) for role in ("example", "mistake"))
+    quick = next((name for name in CAMS if name in config.methods), None)
+    total = len(config.methods) * len(examples) + (len(mistakes) if quick else 0)
     with advancing(f"{subject.task.name}: attributions") as advance:
         made = 0
-        for name in choice.methods:
-            options = options_of(choice, name, subject.model.pixels.size)
+        for name in config.methods:
+            options = options_of(config, name, subject.model.pixels.size)
             module = load_method(name)
             here: dict[str, Any] = {
                 "title": module.TITLE,
                 "source": module.SOURCE,
                 "signed": module.SIGNED,
-                "films": {},
+                "images": {},
             }
             asked = examples + (mistakes if name == quick else [])
-            for film in asked:
+            for image in asked:
                 try:
                     values, _ = method_map(
-                        subject.folder.attributions, subject.model, film, name, options, subject.again
+                        subject.folder.attributions, subject.model, image, name, options, subject.force
                     )
                 except Exception as error:
-                    subject.fail(f"{module.TITLE} for {film.case_id}", error)
+                    subject.fail(f"{module.TITLE} for {image.case_id}", error)
                     break
-                here["films"][film.case_id] = {"lowest": float(values.min()), "highest": float(values.max())}
+                here["images"][image.case_id] = {
+                    "lowest": float(values.min()),
+                    "highest": float(values.max()),
+                }
                 made += 1
                 advance(made, total)
-            if here["films"]:
+            if here["images"]:
                 done[name] = here
     return done
 
 
 def maximal(subject: Subject, found: Found) -> dict[str, Any]:
-    """Where in all films of the task the filters of the late layer fire most."""
-    choice = subject.choice
+    """Where in all images of the task the filters of the late layer fire most."""
+    config = subject.config
     table = subject.predictions
-    if choice.scan is not None and choice.scan < len(table):
-        table = table.sample(choice.scan, random_state=choice.seed)
+    if config.scan is not None and config.scan < len(table):
+        table = table.sample(config.scan, random_state=config.seed)
     ids = table["case_id"].tolist()
     with advancing(f"{subject.task.name}: strongest activations") as advance:
         maxima = maximal_activations(
             subject.model,
             (subject.batch(ids[start : start + BATCH]) for start in range(0, len(ids), BATCH)),
             subject.late_layer,
-            images=choice.images,
-            count=choice.filters,
+            images=config.images,
+            count=config.filters,
             groups=table["patient"].tolist(),
             per_group=1,
             progress=advance,
         )
-    names = np.array([*ids, ""])  # film -1: none
+    names = np.array([*ids, ""])  # image -1: none
     facts = {
         "weights_digest": subject.digest,
         "layer": subject.late_layer,
@@ -132,14 +135,14 @@ def maximal(subject: Subject, found: Found) -> dict[str, Any]:
         "filters": list(maxima.filters),
         "of": len(maxima.peak),
         "dead": list(maxima.dead),
-        "films": maxima.films,
+        "images": maxima.images,
         "maps": list(maxima.maps),
         "padded": int(maxima.sees_padding.sum()),
-        "shown": int((maxima.film >= 0).sum()),
+        "shown": int((maxima.image >= 0).sum()),
     }
     arrays = {
         "filters": np.array(maxima.filters),
-        "case_id": names[maxima.film],
+        "case_id": names[maxima.image],
         "activation": maxima.activation,
         "unit": maxima.unit,
         "box": maxima.box,
@@ -153,29 +156,29 @@ def maximal(subject: Subject, found: Found) -> dict[str, Any]:
 
 def synthesis(subject: Subject, found: Found) -> dict[str, Any] | None:
     """Images that drive filters of the late layer, by the plain and by the careful way."""
-    choice = subject.choice.synthesis
-    if not choice.filters:
+    config = subject.config.synthesis
+    if not config.filters:
         return None
     layer = subject.late_layer
-    start = next(row for row in found["films"])
+    start = next(row for row in found["images"])
     x = subject.batch([start["case_id"]])[0]
     width = channels(subject, layer)
     first = (found.get("maximal") or {}).get("filters", [])  # those with pictures, then others
-    rest = [number for number in spread(width, choice.filters) if number not in first]
-    filters = [*first, *rest][: choice.filters]
+    rest = [number for number in spread(width, config.filters) if number not in first]
+    filters = [*first, *rest][: config.filters]
     arrays: dict[str, np.ndarray] = {"filters": np.array(filters), "start": x[0].cpu().numpy()}
     with advancing(f"{subject.task.name}: synthesised inputs") as advance:
-        plain = synthesize(subject.model, layer, filters, x, choice.steps, choice.lr, progress=advance)
+        plain = synthesize(subject.model, layer, filters, x, config.steps, config.lr, progress=advance)
     arrays |= {"plain": plain.images[:, 0].cpu().numpy(), "plain_activation": plain.activation.cpu().numpy()}
-    if choice.clean_steps:
+    if config.clean_steps:
         with advancing(f"{subject.task.name}: synthesised inputs, careful way") as advance:
             clean = synthesize_clean(
                 subject.model,
                 layer,
                 filters,
                 x,
-                choice.clean_steps,
-                seed=subject.choice.seed,
+                config.clean_steps,
+                seed=subject.config.seed,
                 progress=advance,
             )
         arrays |= {
@@ -188,9 +191,9 @@ def synthesis(subject: Subject, found: Found) -> dict[str, Any] | None:
         "start": start["case_id"],
         "filters": filters,
         "of": width,
-        "steps": choice.steps,
-        "lr": choice.lr,
-        "clean_steps": choice.clean_steps,
+        "steps": config.steps,
+        "lr": config.lr,
+        "clean_steps": config.clean_steps,
     }
     subject.folder.attributions.write_arrays(subject.folder.attributions.synthesis_file, arrays, facts)
     return facts
@@ -215,7 +218,7 @@ def spread(width: int, count: int) -> list[int]:
 CHECKED = ("faithfulness", "methods", "occlusion", "layer", "seed")
 
 PARTS = (
-    Part("films", "the choice of films", ("cases_per_class", "mistakes"), films),
+    Part("images", "the choice of images", ("cases_per_class", "mistakes"), images),
     Part("occlusion", "occlusion maps", ("occlusion", "seed"), occlusion),
     Part("maps", "attribution maps", ("methods", "occlusion", "layer"), maps),
     Part("faithfulness", "the worth of the maps", CHECKED, checks.faithfulness),
@@ -224,7 +227,7 @@ PARTS = (
     Part("maximal", "strongest activations", ("layer", "filters", "images", "scan", "seed"), maximal),
     Part("ablation", "the worth of filters", ("layers", "layer", "seed"), inner.ablation),
     Part("probes", "probes by layer", ("layers", "seed"), inner.probes),
-    Part("concepts", "notions", ("layers", "layer", "seed"), inner.concepts),
+    Part("concepts", "concepts", ("layers", "layer", "seed"), inner.concepts),
     Part("synthesis", "synthesised inputs", ("synthesis", "layer", "filters", "scan", "seed"), synthesis),
 )
-"""In order; `films` comes first, the others may read what was found before them."""
+"""In order; `images` comes first, the others may read what was found before them."""

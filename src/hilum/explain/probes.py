@@ -2,7 +2,7 @@
 
 Alain & Bengio, "Understanding intermediate layers using linear classifier probes", ICLR 2017 workshop
 (arXiv:1610.01644). The maps of a layer are averaged over their positions, and a logistic regression is fitted
-on films of some patients and measured on films of others. A good probe shows that the class can be read off a
+on images of some patients and measured on images of others. A good probe shows that the class can be read off a
 layer, not that the network reads it there. Compare with a network of random weights, whose late layers
 already tell classes better than chance.
 """
@@ -29,8 +29,8 @@ PENALTY = 0.1
 
 @dataclass(frozen=True)
 class Probe:
-    """`width`: numbers per film. `accuracy`, `auroc`: {"value", "low", "high", ...} on the films that were
-    held back, with 95 % intervals over patients. `fitted`, `measured`: films of either kind."""
+    """`width`: numbers per image. `accuracy`, `auroc`: {"value", "low", "high", ...} on the images that were
+    held back, with 95 % intervals over patients. `fitted`, `measured`: images of either kind."""
 
     layer: str
     width: int
@@ -80,12 +80,12 @@ def layer_means(
     layers: Sequence[str],
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, np.ndarray]:
-    """The mean of each filter over its positions: float32 "films filters" by layer, in one pass over the
-    films.
+    """The mean of each filter over its positions: float32 "images filters" by layer, in one pass over the
+    images.
 
-    A layer that gives one vector per film is taken as it is. The model is not changed. ModelError for a layer
-    that does not exist, with the nearest name, or is not used; DataError without films. `progress` is called
-    with (films done, 0).
+    A layer that gives one vector per image is taken as it is. The model is not changed. ModelError for a layer
+    that does not exist, with the nearest name, or is not used; DataError without images. `progress` is called
+    with (images done, 0).
 
     >>> net = nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU())
     >>> layer_means(net, [torch.zeros(3, 1, 4, 4)], ["1"])["1"].shape
@@ -112,10 +112,10 @@ def layer_means(
         if progress is not None:
             progress(done, 0)
     if not done:
-        raise DataError("there is no film to look at", "name a split that has cases")
+        raise DataError("there is no image to look at", "name a split that has cases")
     for layer, parts in found.items():
         if sum(map(len, parts)) != done:
-            raise ModelError(f"layer {layer!r} does not run once per film", "name another layer")
+            raise ModelError(f"layer {layer!r} does not run once per image", "name another layer")
     return {layer: np.concatenate(parts) for layer, parts in found.items()}
 
 
@@ -128,13 +128,13 @@ def probe_layers(
     replicates: int = 1000,
     seed: int = 0,
 ) -> list[Probe]:
-    """One probe per layer, fitted on the films of mask `fit` "films" and measured on all others.
+    """One probe per layer, fitted on the images of mask `fit` "images" and measured on all others.
 
-    `features`: "films width" by layer, see `layer_means`; `targets`: class numbers; `patients`: whose film it
+    `features`: "images width" by layer, see `layer_means`; `targets`: class numbers; `patients`: whose image it
     is. The fit has no chance in it; `seed` is that of the intervals, from `replicates` draws of patients (see
     hilum.evaluation.intervals). AUROC with more than two classes is the mean of each class against the rest.
 
-    DataError when a patient has films on both sides, when a side has no films, when the films for the fit
+    DataError when a patient has images on both sides, when a side has no images, when the images for the fit
     do not hold every class, or when features are not finite.
 
     >>> rng = np.random.default_rng(0)
@@ -142,7 +142,7 @@ def probe_layers(
     >>> noise = rng.normal(size=(80, 3))
     >>> features = {"chance": noise, "told": noise + 9 * targets[:, None]}
     >>> people = [f"p{i}" for i in range(80)]
-    >>> chance, told = probe_layers(features, targets, ["normal", "sick"], people, np.arange(80) < 40, 50)
+    >>> chance, told = probe_layers(features, targets, ["normal", "abnormal"], people, np.arange(80) < 40, 50)
     >>> told.accuracy["k"], told.accuracy["n"], chance.accuracy["value"] < 0.8
     (40, 40, True)
     """
@@ -153,7 +153,7 @@ def probe_layers(
     for layer, values in features.items():
         values = np.asarray(values, np.float64)
         if len(values) != len(truth):
-            raise DataError(f"layer {layer!r} has {len(values)} films, not {len(truth)}", "extract it again")
+            raise DataError(f"layer {layer!r} has {len(values)} images, not {len(truth)}", "extract it again")
         if not np.isfinite(values).all():
             raise DataError(f"layer {layer!r} holds NaN or infinity", "train the model again")
         probabilities = _probabilities(values, truth, fit)
@@ -175,18 +175,18 @@ def _check_sides(truth: np.ndarray, people: np.ndarray, fit: np.ndarray, classes
     if not len(truth) == len(people) == len(fit):
         raise DataError(
             f"there are {len(truth)} targets, {len(people)} patients and {len(fit)} marks",
-            "give one of each per film",
+            "give one of each per image",
         )
     shared = np.intersect1d(people[fit], people[~fit])
     if len(shared):
         raise DataError(
-            f"patient {shared[0]} has films on both sides of the probe", "divide the films by patient"
+            f"patient {shared[0]} has images on both sides of the probe", "divide the images by patient"
         )
     if not fit.any() or fit.all():
-        raise DataError("the probe has no films on one side", "mark some films for the fit, not all")
+        raise DataError("the probe has no images on one side", "mark some images for the fit, not all")
     missing = [name for number, name in enumerate(classes) if number not in truth[fit]]
     if missing:
-        raise DataError(f"the films for the fit hold no {missing[0]!r}", "mark films of every class")
+        raise DataError(f"the images for the fit hold no {missing[0]!r}", "mark images of every class")
 
 
 def _probabilities(values: np.ndarray, truth: np.ndarray, fit: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A network cut at one layer: the films run up to it once, the rest runs again with changed maps."""
+"""A network cut at one layer: the images run up to it once, the rest runs again with changed maps."""
 
 import copy
 from collections.abc import Callable
@@ -22,12 +22,12 @@ class Resumed:
     """`before(x)` gives what the rest of the network needs, `after(known, change)` the logits.
 
     The torch calls of one forward pass are noted; those that depend on the layer are replayed. A network
-    whose calls can't be replayed (they hold the number of films, or chance) is run from the image each time,
+    whose calls can't be replayed (they hold the number of images, or chance) is run from the image each time,
     with the same results.
     """
 
     def __init__(self, model: nn.Module, layer: str, x: Float[Tensor, "batch channels rows cols"]) -> None:
-        """`x`: any films of the size to come. ModelError for a layer that does not exist, with the nearest
+        """`x`: any images of the size to come. ModelError for a layer that does not exist, with the nearest
         name, or that the logits do not depend on."""
         check_layer(model, layer)
         self.model = copy.deepcopy(model).float().eval().requires_grad_(False)

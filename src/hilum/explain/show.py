@@ -8,15 +8,15 @@ from hilum.run import Run
 
 
 def stage_text(run: Run, names: Sequence[str]) -> str:
-    """Per task: the films, the methods and what was left out."""
+    """Per task: the images, the methods and what was left out."""
     lines: list[str] = []
     for name in names:
         figures = run.task(name).attributions.figures()
-        films = [one for one in figures["films"] if one["role"] == "example"]
-        lines.append(f"{name}: {', '.join(one['case_id'] + ' (' + one['label'] + ')' for one in films)}")
-        rows = [("method", *(f"{one['label']}: lowest to highest" for one in films))]
+        images = [one for one in figures["images"] if one["role"] == "example"]
+        lines.append(f"{name}: {', '.join(one['case_id'] + ' (' + one['label'] + ')' for one in images)}")
+        rows = [("method", *(f"{one['label']}: lowest to highest" for one in images))]
         for method in figures.get("maps", {}).values():
-            ends = (method["films"].get(one["case_id"]) for one in films)
+            ends = (method["images"].get(one["case_id"]) for one in images)
             cells = (f"{end['lowest']:.3g} to {end['highest']:.3g}" if end else "none" for end in ends)
             rows.append((method["title"], *cells))
         lines += columns(rows)
@@ -25,8 +25,8 @@ def stage_text(run: Run, names: Sequence[str]) -> str:
     return "\n".join(lines).rstrip()
 
 
-def film_text(answer: Answer) -> str:
-    """One film: probabilities, and per method where its map lies and its range."""
+def image_text(answer: Answer) -> str:
+    """One image: probabilities, and per method where its map lies and its range."""
     said = ", ".join(f"{name} {value:.3f}" for name, value in answer.probabilities.items())
     rows = [("method", "lowest", "highest", "map")]
     for method, (values, facts) in answer.maps.items():
@@ -46,7 +46,7 @@ def film_text(answer: Answer) -> str:
 
 
 def _belief(answer: Answer) -> list[str]:
-    """How far each map may be believed on this film, and what a worthless map scores."""
+    """How far each map may be believed on this image, and what a worthless map scores."""
     if not answer.figures:
         return []
     heads = {
@@ -65,5 +65,5 @@ def _belief(answer: Answer) -> list[str]:
     return [
         *columns(rows),
         "good: low deletion and infidelity, random weights near 0; high insertion, noise and shift.",
-        f"The lungs fill {area:.2f} of the film. One film says little: the report has means over several.",
+        f"The lungs fill {area:.2f} of the image. One image says little: the report has means over several.",
     ]

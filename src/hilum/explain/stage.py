@@ -1,4 +1,4 @@
-"""The explanation stage of one task: maps of chosen films, filters, and how far all of it may be believed.
+"""The explanation stage of one task: maps of chosen images, filters, and how far all of it may be believed.
 
 The stage is a list of parts. A finished part is kept in parts.json and is not done again for the same weights
 and choices; a part that can't be done is a sentence in figures.json, never a lost stage.
@@ -19,26 +19,26 @@ from hilum.data.tasks import Task
 from hilum.errors import RunError
 from hilum.explain import check_options
 from hilum.explain.asked import Subject, chosen_layer
+from hilum.explain.config import ExplainConfig
 from hilum.explain.maps import mask_side
 from hilum.explain.parts import PARTS, Part
 from hilum.files import digest, read_json, write_json
 from hilum.run import TaskFolder
-from hilum.training.recipe import ExplainChoice
 
 FORMAT = 1
 
 
-def check_choice(choice: ExplainChoice, sizes: Iterable[tuple[int, int]]) -> None:
+def check_choice(config: ExplainConfig, sizes: Iterable[tuple[int, int]]) -> None:
     """RecipeError for a method or an option of a method that does not exist, or a mask that does not fit
-    films of one of `sizes`; asked before anything is trained."""
-    for name, options in choice.methods.items():
+    images of one of `sizes`; asked before anything is trained."""
+    for name, options in config.methods.items():
         check_options(name, options)
     for size in sizes:
-        mask_side(choice.occlusion, size)
+        mask_side(config.occlusion, size)
 
 
 def explain_task(
-    folder: TaskFolder, cases: Cases, split: pd.Series, task: Task, choice: ExplainChoice, again: bool = False
+    folder: TaskFolder, cases: Cases, split: pd.Series, task: Task, config: ExplainConfig, force: bool = False
 ) -> dict[str, Any]:
     """Writes attributions/ of one task and gives figures.json back. What is there for the same weights and
     choices is not made again.
@@ -47,11 +47,11 @@ def explain_task(
     model does not have; RunError without predictions of these weights.
     """
     model = folder.load_model()
-    check_choice(choice, [model.pixels.size])
-    chosen_layer(model, choice.layer)
-    wanted = choice.model_dump(mode="json")
+    check_choice(config, [model.pixels.size])
+    chosen_layer(model, config.layer)
+    wanted = config.model_dump(mode="json")
     target = folder.attributions.figures_file
-    if target.exists() and not again:
+    if target.exists() and not force:
         known = folder.attributions.figures()
         if known.get("weights_digest") == model.card["weights_digest"] and known.get("choices") == wanted:
             return known
@@ -68,8 +68,8 @@ def explain_task(
         ImageCache.of(used, model.pixels),
         _predictions(folder),
         task,
-        choice,
-        again,
+        config,
+        force,
     )
     figures = {
         "format": FORMAT,
@@ -99,15 +99,15 @@ def _done(subject: Subject) -> dict[str, Any]:
     """Every part of parts.PARTS in order. A finished one is kept under a key of all that it depends on."""
     file = subject.folder.attributions.parts_file
     kept: dict[str, Any] = {}
-    if file.exists() and not subject.again:
+    if file.exists() and not subject.force:
         try:
             kept = read_json(file)
         except RunError:
             kept = {}  # damaged: every part is made again
     found: dict[str, Any] = {}
     for part in PARTS:
-        choices = subject.choice.model_dump(mode="json")
-        depends = [FORMAT, subject.digest, subject.late_layer, found.get("films")]
+        choices = subject.config.model_dump(mode="json")
+        depends = [FORMAT, subject.digest, subject.late_layer, found.get("images")]
         depends += [choices[name] for name in part.choices]
         key = digest(json.dumps(depends, sort_keys=True))
         if kept.get(part.name, {}).get("key") != key:

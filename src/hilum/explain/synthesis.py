@@ -82,7 +82,7 @@ def synthesize_clean(
     lr: float = 0.5,
     *,
     shift: int = 8,
-    zoom: float = 0.1,
+    frame_fraction: float = 0.1,
     smooth: float = 0.02,
     seed: int = 0,
     batch: int | None = None,
@@ -91,7 +91,7 @@ def synthesize_clean(
     """The same by the careful way; `start` gives the size, the mean and the spread of the pixel values.
 
     `lr`: length of a step, in standard deviations of `start` per pixel and root of steps; `shift`: largest
-    random shift in pixels; `zoom`: largest random change of scale; `smooth`: weight of the total variation,
+    random shift in pixels; `frame_fraction`: largest random change of scale; `smooth`: weight of the total variation,
     relative to the activation. Pixels stay within four standard deviations of the mean. Same seed, same
     images.
 
@@ -102,14 +102,18 @@ def synthesize_clean(
     """
     image = _one_image(start)
     _check_settings(steps, lr)
-    if shift < 0 or not 0 <= zoom < 1 or smooth < 0:
+    if shift < 0 or not 0 <= frame_fraction < 1 or smooth < 0:
         raise RecipeError(
-            f"shift {shift}, zoom {zoom} or smooth {smooth} is out of range", "use 0 or more, zoom below 1"
+            f"shift {shift}, frame_fraction {frame_fraction} or smooth {smooth} is out of range",
+            "use 0 or more, frame_fraction below 1",
         )
     trunk = _Trunk(model, layer, image, filters, None)
     generator = torch.Generator().manual_seed(seed)
     return trunk.climb(
-        batch, steps, progress, lambda wanted: _Clean(image, len(wanted), lr, shift, zoom, smooth, generator)
+        batch,
+        steps,
+        progress,
+        lambda wanted: _Clean(image, len(wanted), lr, shift, frame_fraction, smooth, generator),
     )
 
 
@@ -249,14 +253,20 @@ class _Clean:
         count: int,
         lr: float,
         shift: int,
-        zoom: float,
+        frame_fraction: float,
         smooth: float,
         generator: torch.Generator,
     ) -> None:
         rows, cols = image.shape[2:]
         self.size = (rows, cols)
         self.mean, self.spread = image.mean(), image.std().clamp_min(1e-6)
-        self.lr, self.shift, self.zoom, self.smooth, self.generator = lr, shift, zoom, smooth, generator
+        self.lr, self.shift, self.frame_fraction, self.smooth, self.generator = (
+            lr,
+            shift,
+            frame_fraction,
+            smooth,
+            generator,
+        )
         frequency = (torch.fft.fftfreq(rows)[:, None] ** 2 + torch.fft.rfftfreq(cols) ** 2).sqrt()
         self.strength = (1 / frequency.clamp_min(1 / max(rows, cols))).to(image.device)
         noise = torch.randn(count, image.shape[1], *frequency.shape, 2, generator=generator) * 0.01
@@ -285,7 +295,7 @@ class _Clean:
         """The images shifted and scaled at random, the border repeated."""
         count = len(image)
         random = torch.rand(3, count, generator=self.generator) * 2 - 1
-        scale = 1 + self.zoom * random[0]
+        scale = 1 + self.frame_fraction * random[0]
         grid = torch.zeros(count, 2, 3)
         grid[:, 0, 0] = grid[:, 1, 1] = scale
         grid[:, 0, 2] = random[1] * self.shift * 2 / self.size[1]

@@ -2,10 +2,10 @@
 
 Three figures for a map and the mask of a lesion: does the strongest pixel lie in it (pointing game), how much
 of the map does (energy), and how much of the lesion do as many of the strongest pixels cover (IoU). Beside
-each stands what a map by chance scores, since a lesion that fills a fifth of the film is easy to hit.
+each stands what a map by chance scores, since a lesion that fills a fifth of the image is easy to hit.
 
-The reverse test: a network trained on films where a bright disc gives the answer away must be caught. Its
-explanations have to point at the disc, those of an honest network on the same films must not.
+The reverse test: a network trained on images where a bright disc gives the answer away must be caught. Its
+explanations have to point at the disc, those of an honest network on the same images must not.
 
 What is true of a phantom need not be true of a chest: drawn lesions are clean and their networks are certain.
 """
@@ -36,21 +36,21 @@ TOLERANCE = 0.03
 Zhang et al. allow 15 px on photographs of about 500 px, which is the same share."""
 
 CAUGHT = 0.5
-"""A map unmasks a network when its peak lies on the planted marker in at least this share of the films."""
+"""A map unmasks a network when its peak lies on the planted marker in at least this share of the images."""
 
 GOAL = 0.95
-"""Pointing game of the best method on held-out films of an honest network: what we ask of ourselves."""
+"""Pointing game of the best method on held-out images of an honest network: what we ask of ourselves."""
 
 
 # -- figures of one map --------------------------------------------------------------------------------------
 
 
 def pointing(heat: np.ndarray, mask: np.ndarray, tolerance: int = 0, seed: int = 0) -> np.ndarray:
-    """Whether the strongest pixel lies in the mask or at most `tolerance` px from it; bool "films".
+    """Whether the strongest pixel lies in the mask or at most `tolerance` px from it; bool "images".
 
-    The pointing game of Zhang, Lin, Brandt, Shen & Sclaroff (ECCV 2016; IJCV 2018). `heat` "films rows cols",
+    The pointing game of Zhang, Lin, Brandt, Shen & Sclaroff (ECCV 2016; IJCV 2018). `heat` "images rows cols",
     `mask` bool of the same shape. Of equally strong pixels one by chance counts. A random map hits in the
-    share that the mask has of the film. DataError for a mask of another shape, or an empty one.
+    share that the mask has of the image. DataError for a mask of another shape, or an empty one.
 
     >>> heat, mask = np.array([[[0.0, 1.0, 5.0]]]), np.array([[[True, True, False]]])
     >>> pointing(heat, mask), pointing(heat, mask, tolerance=1)
@@ -63,7 +63,7 @@ def pointing(heat: np.ndarray, mask: np.ndarray, tolerance: int = 0, seed: int =
 
 
 def energy_inside(heat: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The share of the map's positive values that lies in the mask, 0 to 1, "films"; a map without positive
+    """The share of the map's positive values that lies in the mask, 0 to 1, "images"; a map without positive
     values has 0. Higher is better; a flat map has the share of the mask.
 
     The energy-based pointing game of Wang et al., "Score-CAM" (CVPR Workshops 2020), without rescaling.
@@ -78,7 +78,7 @@ def energy_inside(heat: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def iou_at_area(heat: np.ndarray, mask: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Intersection over union of the mask and as many of the strongest pixels as it has, 0 to 1, "films".
+    """Intersection over union of the mask and as many of the strongest pixels as it has, 0 to 1, "images".
 
     Fixing the area needs no threshold and treats all methods alike. Of equal values those by chance count.
 
@@ -94,7 +94,7 @@ def iou_at_area(heat: np.ndarray, mask: np.ndarray, seed: int = 0) -> np.ndarray
 
 
 def grown(mask: np.ndarray, by: int) -> np.ndarray:
-    """Masks "films rows cols" with every pixel that is at most `by` px away.
+    """Masks "images rows cols" with every pixel that is at most `by` px away.
 
     >>> grown(np.array([[[True, False, False]]]), 1)
     array([[[ True,  True, False]]])
@@ -110,10 +110,10 @@ def _check(heat: np.ndarray, mask: np.ndarray) -> None:
     if heat.shape != mask.shape or heat.ndim != 3:
         raise DataError(
             f"maps of shape {heat.shape} and masks of shape {mask.shape} do not belong together",
-            "give both as films x rows x cols",
+            "give both as images x rows x cols",
         )
     if not mask.any((1, 2)).all():
-        raise DataError("a film has an empty mask", "leave films without the finding out")
+        raise DataError("an image has an empty mask", "leave images without the finding out")
 
 
 def smoothed(way: Way, sd: float) -> Way:
@@ -135,20 +135,20 @@ def _smoothed(way: Way, sd: float, model: nn.Module, x: Tensor, target: int) -> 
     return torch.from_numpy(values).to(heat)
 
 
-# -- films with their truth ----------------------------------------------------------------------------------
+# -- images with their truth ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Planted:
-    """Sick films of a phantom as a network reads them, with the truth.
+    """Abnormal images of a phantom as a network reads them, with the truth.
 
-    x: float32 "films 1 rows cols". masks: bool "films rows cols" by name (see phantom.Film). called_sick:
-    what the network says at its threshold, bool "films". case_ids, patients, labels: "films".
+    x: float32 "images 1 rows cols". masks: bool "images rows cols" by name (see phantom.Image). called_abnormal:
+    what the network says at its threshold, bool "images". case_ids, patients, labels: "images".
     """
 
     x: Tensor
     masks: Mapping[str, np.ndarray]
-    called_sick: np.ndarray
+    called_abnormal: np.ndarray
     case_ids: np.ndarray
     patients: np.ndarray
     labels: np.ndarray
@@ -157,16 +157,16 @@ class Planted:
         return len(self.x)
 
     def where(self, keep: np.ndarray) -> "Planted":
-        """Some of the films. `keep`: bool "films"."""
+        """Some of the images. `keep`: bool "images"."""
         rows = np.flatnonzero(keep)
         return Planted(
             self.x[rows],
             {name: mask[rows] for name, mask in self.masks.items()},
-            *(values[rows] for values in (self.called_sick, self.case_ids, self.patients, self.labels)),
+            *(values[rows] for values in (self.called_abnormal, self.case_ids, self.patients, self.labels)),
         )
 
 
-def planted_films(
+def planted_images(
     run: Run,
     model: ChestModel,
     part: str = "test",
@@ -174,10 +174,10 @@ def planted_films(
     seed: int = 0,
     task: str = "binary",
 ) -> Planted:
-    """The sick films of one part of a run on phantoms, one film per patient, as `model` reads them.
+    """The abnormal images of one part of a run on phantoms, one image per patient, as `model` reads them.
 
-    `model` may be of another run. `limit`: so many films, drawn by chance. Films whose lesion vanishes at the
-    model's size are left out. DataError when the run's data are no phantom or there is no such film.
+    `model` may be of another run. `limit`: so many images, drawn by chance. Images whose lesion vanishes at the
+    model's size are left out. DataError when the run's data are no phantom or there is no such image.
     """
     cases = run.cases()
     if not (cases.root / "masks").is_dir():
@@ -188,24 +188,24 @@ def planted_films(
     if limit is not None and limit < len(table):
         table = table.sample(limit, random_state=seed).sort_index()
     if table.empty:
-        raise DataError(f"part {part!r} of {run.path} has no sick film", "choose train, val or test")
+        raise DataError(f"part {part!r} of {run.path} has no abnormal image", "choose train, val or test")
     used = used_cases(cases, run.split(task))
     cache = ImageCache.of(used, model.pixels)
     prepared = cache.images[cache.rows(table["case_id"])]
-    films = torch.from_numpy(model.pixels.normalize(prepared))[:, None]
+    images = torch.from_numpy(model.pixels.normalize(prepared))[:, None]
     drawn = [phantom.masks(cases.root, name) for name in table["case_id"]]
     masks = {
         name: np.stack([model.pixels.prepare(one[name].astype(np.uint8) * 255) >= 128 for one in drawn])
         for name in ("lesion", "shortcut", "lung", "marker")
     }
     names, patients, labels = (table[key].to_numpy() for key in ("case_id", "patient", "label"))
-    found = Planted(films, masks, called_sick(model, films), names, patients, labels)
+    found = Planted(images, masks, called_abnormal(model, images), names, patients, labels)
     return found.where(np.asarray(masks["lesion"].any((1, 2))))
 
 
 @torch.no_grad()
-def called_sick(model: ChestModel, x: Tensor) -> np.ndarray:
-    """Whether a binary model calls each film sick at the threshold of its card (else 0.5), bool "films"."""
+def called_abnormal(model: ChestModel, x: Tensor) -> np.ndarray:
+    """Whether a binary model calls each image abnormal at the threshold of its card (else 0.5), bool "images"."""
     threshold = (model.card.get("threshold") or {}).get("value", 0.5)
     healthy = model.classes.index(HEALTHY)
     shares = torch.cat([model(part).softmax(1)[:, healthy] for part in x.split(32)])
@@ -216,7 +216,7 @@ def called_sick(model: ChestModel, x: Tensor) -> np.ndarray:
 
 
 class Figure(NamedTuple):
-    """A mean over films with its 95 % interval over patients, and what a random map is expected to have."""
+    """A mean over images with its 95 % interval over patients, and what a random map is expected to have."""
 
     value: float
     low: float
@@ -234,9 +234,9 @@ def lesion_figures(
     replicates: int = 1000,
     seed: int = 0,
 ) -> dict[str, dict[str, Any]]:
-    """The figures of one method over films, as plain values (see `Figure`): "pointing", "pointing_near"
+    """The figures of one method over images, as plain values (see `Figure`): "pointing", "pointing_near"
     (within `tolerance` px), "energy" and "iou". Expected by chance: the share of the (grown) mask in the
-    film, for IoU a / (2 - a) with a the share of the mask.
+    image, for IoU a / (2 - a) with a the share of the mask.
 
     >>> heat, mask = np.array([[[3.0, 1.0, 0.0]]]), np.array([[[True, False, False]]])
     >>> lesion_figures(heat, mask, ["ann"])["energy"]["value"]
@@ -262,7 +262,7 @@ def figure(
     replicates: int = 1000,
     seed: int = 0,
 ) -> Figure:
-    """The mean over films, its bootstrap interval over patients (Wilson's over patients for a share of 0 or
+    """The mean over images, its bootstrap interval over patients (Wilson's over patients for a share of 0 or
     1, which has no spread), and k of n where the values are true or false.
 
     >>> found = figure(np.array([True, True]), np.array([0.1, 0.3]), ["ann", "bob"])
@@ -282,7 +282,7 @@ def figure(
 
 
 def maps_of(model: nn.Module, x: Tensor, target: int, way: Way, batch: int = 8) -> np.ndarray:
-    """The maps of one method for many films, float32 "films rows cols"."""
+    """The maps of one method for many images, float32 "images rows cols"."""
     parts = []
     for part in x.split(batch):
         heat = way(model, part, target)
@@ -293,7 +293,7 @@ def maps_of(model: nn.Module, x: Tensor, target: int, way: Way, batch: int = 8) 
 
 def truth_table(
     model: ChestModel,
-    films: Planted,
+    images: Planted,
     asked: Mapping[str, Way],
     found_only: bool = True,
     replicates: int = 1000,
@@ -302,17 +302,19 @@ def truth_table(
 ) -> dict[str, Any]:
     """Every method against the lesions of a phantom, as plain values.
 
-    `asked`: see faithfulness.ways; `found_only`: only films that the model calls sick, since a verdict that
+    `asked`: see faithfulness.ways; `found_only`: only images that the model calls abnormal, since a verdict that
     was not given has no explanation (the others are counted). A method that fails is a sentence
     in "failures".
 
-    {"films", "missed", "lesion_area", "tolerance", "goal", "note", "rows": [{"name", "title", "kind",
-    **lesion_figures}], "best", "reached", "failures"}. DataError when no film is left.
+    {"images", "missed", "lesion_area", "tolerance", "goal", "note", "rows": [{"name", "title", "kind",
+    **lesion_figures}], "best", "reached", "failures"}. DataError when no image is left.
     """
-    left = films.where(films.called_sick) if found_only else films
+    left = images.where(images.called_abnormal) if found_only else images
     if not len(left):
-        raise DataError("the model calls no sick film sick", "train it longer or choose another part")
-    mask, target = left.masks["lesion"], sick_class(model)
+        raise DataError(
+            "the model calls no abnormal image abnormal", "train it longer or choose another part"
+        )
+    mask, target = left.masks["lesion"], abnormal_class(model)
     tolerance = round(TOLERANCE * min(mask.shape[1:]))
     table: dict[str, Any] = {}
     failures: list[str] = []
@@ -328,13 +330,13 @@ def truth_table(
         raise DataError("no method gave a map", failures[0] if failures else "name one method or more")
     best = max(table, key=lambda name: (table[name]["pointing"]["value"], table[name]["iou"]["value"]))
     return {
-        "films": len(left),
-        "missed": len(films) - len(left),
+        "images": len(left),
+        "missed": len(images) - len(left),
         "lesion_area": float(mask.mean()),
         "tolerance": tolerance,
         "goal": GOAL,
-        "note": "Drawn films that the model calls sick, one per patient; "
-        f"{len(films) - len(left)} sick films were missed. Lesions fill {mask.mean():.0%} of a film, "
+        "note": "Phantom images that the model calls abnormal, one per patient; "
+        f"{len(images) - len(left)} abnormal images were missed. Lesions fill {mask.mean():.0%} of an image, "
         "and that is how often a map of random numbers would hit.",
         "rows": [
             {
@@ -354,26 +356,26 @@ def truth_table(
 def shortcut_table(
     honest: ChestModel,
     fooled: ChestModel,
-    films: Planted,
+    images: Planted,
     asked: Mapping[str, Way],
     replicates: int = 1000,
     seed: int = 0,
     progress: Advance | None = None,
 ) -> dict[str, Any]:
-    """The reverse test: two networks on the same films with the planted marker, seen by every method.
+    """The reverse test: two networks on the same images with the planted marker, seen by every method.
 
-    `honest` was trained without the marker, `fooled` with it in every sick film. Both have the same pixel
-    contract up to mean and sd; `films` as `fooled` reads them. A method passes when its peak lies on the
-    marker (within the tolerance) in at least `CAUGHT` of the films for the fooled network and in fewer for
+    `honest` was trained without the marker, `fooled` with it in every abnormal image. Both have the same pixel
+    contract up to mean and sd; `images` as `fooled` reads them. A method passes when its peak lies on the
+    marker (within the tolerance) in at least `CAUGHT` of the images for the fooled network and in fewer for
     the honest one.
 
-    {"films", "rule", "marker_area", "methods": {name: {"fooled": {"pointing", "energy"}, "honest": {...},
-    "passes"}}, "unmasked_by": [...], "failures"}. DataError when no film carries the marker.
+    {"images", "rule", "marker_area", "methods": {name: {"fooled": {"pointing", "energy"}, "honest": {...},
+    "passes"}}, "unmasked_by": [...], "failures"}. DataError when no image carries the marker.
     """
-    shown = np.asarray(films.masks["shortcut"].any((1, 2)))
+    shown = np.asarray(images.masks["shortcut"].any((1, 2)))
     if not shown.any():
-        raise DataError("no film carries the planted marker", "draw the phantom with shortcut='marker'")
-    left = films.where(shown)
+        raise DataError("no image carries the planted marker", "draw the phantom with shortcut='marker'")
+    left = images.where(shown)
     mask = left.masks["shortcut"]
     tolerance = round(TOLERANCE * min(mask.shape[1:]))
     raw = left.x * fooled.pixels.sd + fooled.pixels.mean  # both standardise by fixed numbers
@@ -384,7 +386,7 @@ def shortcut_table(
         try:
             row: dict[str, Any] = {}
             for who, (model, x) in seen.items():
-                heat = maps_of(model, x, sick_class(model), way)
+                heat = maps_of(model, x, abnormal_class(model), way)
                 found = lesion_figures(heat, mask, left.patients, tolerance, replicates, seed)
                 row[who] = {"pointing": found["pointing_near"], "energy": found["energy"]}
             shares = [row[who]["pointing"]["value"] for who in ("fooled", "honest")]
@@ -395,8 +397,8 @@ def shortcut_table(
         if progress:
             progress(place + 1, len(asked))
     return {
-        "films": len(left),
-        "rule": f"the peak lies within {tolerance} px of the marker in at least {CAUGHT:.0%} of the films of "
+        "images": len(left),
+        "rule": f"the peak lies within {tolerance} px of the marker in at least {CAUGHT:.0%} of the images of "
         "the network trained with it, and in fewer of the network trained without it",
         "marker_area": float(mask.mean()),
         "methods": table,
@@ -405,12 +407,12 @@ def shortcut_table(
     }
 
 
-def sick_class(model: ChestModel) -> int:
-    """The position of the sick class of a binary model. DataError for a model of other classes.
+def abnormal_class(model: ChestModel) -> int:
+    """The position of the abnormal class of a binary model. DataError for a model of other classes.
 
     >>> from hilum import models
     >>> from hilum.data.images import Pixels
-    >>> sick_class(models.build("vgg", ["normal", "pneumonia"], Pixels(size=(64, 64))))
+    >>> abnormal_class(models.build("vgg", ["normal", "pneumonia"], Pixels(size=(64, 64))))
     1
     """
     if len(model.classes) != 2 or HEALTHY not in model.classes:

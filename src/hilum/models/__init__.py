@@ -57,7 +57,7 @@ class ChestModel(nn.Module):
         self.pretrained: str | None = None  # which weights training started from, if any; goes into the card
 
     def embed(self, x: Float[Tensor, "batch channels rows cols"]) -> Float[Tensor, "batch embedding"]:
-        """What the head sees: one vector per film."""
+        """What the head sees: one vector per image."""
         return self.neck(self.pool(self.features(x)))
 
     def forward(self, x: Float[Tensor, "batch channels rows cols"]) -> Float[Tensor, "batch classes"]:
@@ -139,10 +139,10 @@ def save_model(model: ChestModel, folder: Path, card: dict[str, Any]) -> None:
     data = save_tensors(tensors)
     with replacing(folder / "weights.safetensors") as temporary:
         temporary.write_bytes(data)
-    films = golden_films(model.pixels)
-    logits = logits_of(model, films)
+    images = golden_images(model.pixels)
+    logits = logits_of(model, images)
     with replacing(folder / "golden.npz") as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, films=films, logits=logits)
+        np.savez_compressed(file, images=images, logits=logits)
     write_json(
         folder / "model.json",
         {
@@ -160,7 +160,7 @@ def save_model(model: ChestModel, folder: Path, card: dict[str, Any]) -> None:
 def load_model(source: str | Path) -> ChestModel:
     """A trained model in eval mode, with `.classes`, `.pixels` and `.card`.
 
-    `source`: a model folder, a task folder of a run, or a run with one task ("runs/real/etiology").
+    `source`: a model folder, a task folder of a run, or a run with one task ("runs/real/multiclass").
     ModelError when it is missing, damaged, or was changed since it was written.
     """
     folder = _model_folder(Path(source))
@@ -215,21 +215,21 @@ def _read_card(folder: Path) -> dict[str, Any]:
     return card
 
 
-def golden_films(pixels: Pixels) -> np.ndarray:
-    """Three uint8 films "3 rows cols" that anyone can draw again: a ramp, a checkerboard, seeded noise."""
+def golden_images(pixels: Pixels) -> np.ndarray:
+    """Three uint8 images "3 rows cols" that anyone can draw again: a ramp, a checkerboard, seeded noise."""
     rows, cols = pixels.size
     ramp = np.tile(np.linspace(0, 255, cols), (rows, 1))
-    board = 255.0 * ((np.arange(rows)[:, None] // 8 + np.arange(cols)[None] // 8) % 2)
+    leaderboard = 255.0 * ((np.arange(rows)[:, None] // 8 + np.arange(cols)[None] // 8) % 2)
     noise = np.random.default_rng(0).integers(0, 256, size=(rows, cols))
-    return np.stack([ramp, board, noise]).astype(np.uint8)
+    return np.stack([ramp, leaderboard, noise]).astype(np.uint8)
 
 
 @torch.no_grad()
-def logits_of(model: ChestModel, films: np.ndarray) -> np.ndarray:
-    """float32 logits "films classes" of prepared uint8 films "films rows cols", in eval mode on the CPU."""
+def logits_of(model: ChestModel, images: np.ndarray) -> np.ndarray:
+    """float32 logits "images classes" of prepared uint8 images "images rows cols", in eval mode on the CPU."""
     training = model.training
     model.eval()
-    x = torch.from_numpy(model.pixels.normalize(films))[:, None]
+    x = torch.from_numpy(model.pixels.normalize(images))[:, None]
     logits = model(x.to(next(model.parameters()).device)).float().cpu().numpy()
     model.train(training)
     return logits
@@ -242,8 +242,8 @@ def check_golden(folder: Path) -> float:
     """
     folder = _model_folder(Path(folder))
     with np.load(folder / "golden.npz", allow_pickle=False) as golden:
-        films, logits = golden["films"], golden["logits"]
-    difference = float(np.abs(logits_of(load_model(folder), films) - logits).max())
+        images, logits = golden["images"], golden["logits"]
+    difference = float(np.abs(logits_of(load_model(folder), images) - logits).max())
     if not difference <= GOLDEN_TOLERANCE:
         raise ModelError(
             f"{folder} gives logits that differ by {difference:.2g} from its golden ones",

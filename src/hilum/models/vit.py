@@ -1,12 +1,12 @@
 """A small Vision Transformer (Dosovitskiy et al., ICLR 2021), with one input channel.
 
-The film is cut into patches; each becomes a token by a linear map, gets a learnt place, and passes blocks of
+The image is cut into patches; each becomes a token by a linear map, gets a learnt place, and passes blocks of
 self-attention and a two-layer network, normalised before each (pre-norm). The tokens lie on their grid again
 afterwards, so that `features` gives "batch dim rows cols" as every network here does, and their mean is the
 embedding (Zhai et al., CVPR 2022, found that no worse than a class token).
 
 The learnt places belong to `pixels.size`: another size is another network. From scratch on a few thousand
-films a transformer has little to hold on to; the comparison is what it is for.
+images a transformer has little to hold on to; the comparison is what it is for.
 """
 
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ class Block(nn.Module):
 
 
 class Tokens(nn.Module):
-    """From film to a grid of tokens that have seen each other."""
+    """From image to a grid of tokens that have seen each other."""
 
     def __init__(self, grid: tuple[int, int], patch: int, dim: int, blocks: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -76,9 +76,9 @@ def build(
     `ratio`: how much wider the network inside a block is; `dropout`: inside the blocks.
 
     ViT-S/16 of the literature is patch 16, dim 384, depth 12, heads 6. RecipeError when `dim` can't be
-    divided by `heads` or the film is smaller than a patch.
+    divided by `heads` or the image is smaller than a patch.
 
-    >>> build(("normal", "sick"), Pixels(size=(64, 64))).features(torch.zeros(1, 1, 64, 64)).shape
+    >>> build(("normal", "abnormal"), Pixels(size=(64, 64))).features(torch.zeros(1, 1, 64, 64)).shape
     torch.Size([1, 128, 8, 8])
     """
     if dim % heads:
@@ -86,7 +86,7 @@ def build(
     grid = (pixels.size[0] // patch, pixels.size[1] // patch)
     if min(grid) < 1:
         raise RecipeError(
-            f"vit: a patch of {patch} px does not fit a film of {pixels.size[0]} x {pixels.size[1]} px",
+            f"vit: a patch of {patch} px does not fit an image of {pixels.size[0]} x {pixels.size[1]} px",
             "choose a smaller patch",
         )
     blocks = [Block(dim, heads, ratio, dropout) for _ in range(depth)]

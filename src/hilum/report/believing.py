@@ -6,11 +6,11 @@ from typing import Any
 from hilum.report.wording import number
 
 STEADY, SHAKY = 0.8, 0.5
-"""Correlation of a map with itself when the film changes a little: steady above the first, not below the
+"""Correlation of a map with itself when the image changes a little: steady above the first, not below the
 second."""
 
 INDEPENDENT = 0.5
-"""A map that correlates at least so much with that of a network with random weights shows the film, not the
+"""A map that correlates at least so much with that of a network with random weights shows the image, not the
 network (Adebayo et al., NeurIPS 2018)."""
 
 CLOSE = 0.02
@@ -43,12 +43,12 @@ def depends(correlation: float | None) -> str:
     if correlation is None or correlation != correlation:
         return ""
     if correlation >= INDEPENDENT:
-        return "It looks much the same with random weights: it draws the film, not the network."
+        return "It looks much the same with random weights: it draws the image, not the network."
     return "It depends on the trained weights."
 
 
 def steady(correlation: float | None) -> str:
-    """Whether a change of the film that nobody would see changes the map.
+    """Whether a change of the image that nobody would see changes the map.
 
     >>> steady(0.95), steady(0.3)
     ('It stays under a little noise.', 'A little noise changes it: look at large areas only.')

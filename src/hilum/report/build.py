@@ -12,13 +12,13 @@ from hilum.report.sections.checklists import checklists
 from hilum.report.sections.data import data
 from hilum.report.sections.explain import explain
 from hilum.report.sections.head import head
-from hilum.report.sections.ledger import ledger
+from hilum.report.sections.leakage import leakage
 from hilum.report.sections.minute import minute
 from hilum.report.sections.missing import missing
+from hilum.report.sections.reliability import reliability
 from hilum.report.sections.repeat import repeat
 from hilum.report.sections.space import space
-from hilum.report.sections.task import binary, etiology
-from hilum.report.sections.trust import trust
+from hilum.report.sections.task import binary, multiclass
 from hilum.run import Run
 
 SECTIONS: tuple[Callable[[Run], Section | None], ...] = (
@@ -26,14 +26,14 @@ SECTIONS: tuple[Callable[[Run], Section | None], ...] = (
     minute,
     data,
     binary,
-    etiology,
-    trust,
+    multiclass,
+    reliability,
     space,
     anomaly,
     explain,
     missing,
     alternatives,
-    ledger,
+    leakage,
     repeat,
 )
 """In the order of the page. A section that has nothing to say returns None and leaves no trace."""

@@ -6,9 +6,9 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from hilum.report.sections import Section
+from hilum.report.section import Section
 
-TEMPLATES = Path(__file__).parent / "templates"
+REPORT = Path(__file__).parent
 
 
 def print_page(title: str, sections: Sequence[Section]) -> str:
@@ -23,7 +23,7 @@ def print_page(title: str, sections: Sequence[Section]) -> str:
 def _printer() -> Environment:
     """Every value is escaped unless it is Markup that hilum itself made; an unknown name is an error."""
     return Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader([REPORT, REPORT / "templates"]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

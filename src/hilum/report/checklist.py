@@ -54,19 +54,19 @@ ITEMS: tuple[Item, ...] = (
     ),
     _tripod("9", "Predictors", TASK, remark="pixels alone"),
     _tripod(
-        "10", "Size of the sample", "data", remark="all films that can be read; no calculation beforehand"
+        "10", "Size of the sample", "data", remark="all images that can be read; no calculation beforehand"
     ),
     _tripod("11", "Missing data", "data", "missing"),
     _tripod("12a", "How the data were divided", "data"),
     _tripod("12b", "Handling of predictors", "repeat", remark="pixel contract in the model card"),
     _tripod("12c", "Model, building, internal validation", TASK, "repeat"),
     _tripod("12d", "Heterogeneity over clusters", remark="one hospital"),
-    _tripod("12e", "Measures of performance", TASK, "trust"),
+    _tripod("12e", "Measures of performance", TASK, "reliability"),
     _tripod("12f", "Model updating", remark="the model was not updated"),
     _tripod("12g", "How predictions are calculated", "repeat", remark="weights, recipe and commands"),
     _tripod("13", "Class imbalance", "data", "repeat", remark="training.balance in the recipe"),
     _tripod("14", "Fairness", remark="the files name neither age nor sex"),
-    _tripod("15", "Output of the model and thresholds", TASK, "trust"),
+    _tripod("15", "Output of the model and thresholds", TASK, "reliability"),
     _tripod("16", "Training data against evaluation data", "data"),
     _tripod("17", "Ethical approval", remark=AUTHORS),
     _tripod("18a-d", "Funding, conflicts, protocol, registration", remark=AUTHORS),
@@ -82,7 +82,7 @@ ITEMS: tuple[Item, ...] = (
     _tripod("24", "Results of updating", remark="the model was not updated"),
     _tripod("25", "Interpretation", "minute", remark="findings only"),
     _tripod(
-        "26", "Limitations", "minute", "data", remark="leaks, shortcuts, choices made on validation films"
+        "26", "Limitations", "minute", "data", remark="leaks, shortcuts, choices made on validation images"
     ),
     _tripod("27a", "Use with poor or missing input", "missing", "anomaly"),
     _tripod("27b", "Interaction with users", remark=AUTHORS),

@@ -29,6 +29,11 @@ def evaluate(run: Run) -> str:
     return shlex.join(["hilum", "evaluate", place(run)])
 
 
+def stage(run: Run, name: str) -> str:
+    """One stage, and what it needs, with the settings at hand."""
+    return shlex.join(["hilum", name, place(run)])
+
+
 def report(run: Run) -> str:
     """This page again."""
     return shlex.join(["hilum", "report", place(run)])
@@ -40,7 +45,7 @@ def embed(run: Run) -> str:
 
 
 def anomaly(run: Run) -> str:
-    """Detectors fitted on healthy films, with the choices at hand."""
+    """Detectors fitted on healthy images, with the choices at hand."""
     return shlex.join(["hilum", "anomaly", place(run)])
 
 
@@ -50,7 +55,7 @@ def explain(run: Run) -> str:
 
 
 def missing(run: Run, *options: str) -> str:
-    """Held-out films with pixels missing, every corruption at every severity; or what the options say."""
+    """Held-out images with pixels missing, every corruption at every severity; or what the options say."""
     return shlex.join(["hilum", "missing", place(run), *options])
 
 

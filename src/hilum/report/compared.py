@@ -29,7 +29,7 @@ from hilum.report.wording import (
 )
 from hilum.run import ComparisonFolder
 
-FOLDS = {"patient": "patient-disjoint folds", "acquisition": "groups of films that were taken alike"}
+FOLDS = {"patient": "patient-disjoint folds", "acquisition": "groups of images that were taken alike"}
 
 ALPHA = 0.05
 """A corrected p-value below this is called a difference."""
@@ -72,7 +72,7 @@ def lead(result: Mapping[str, Any]) -> str:
     best = max(whole, key=_accuracy)
     mean = percent(best["spread"]["accuracy"]["mean"])
     of_all = plural(len(whole), "recipe")
-    said = f"Of {of_all}, {best['name']} names the most films correctly ({mean} on average)."
+    said = f"Of {of_all}, {best['name']} names the most images correctly ({mean} on average)."
     if not result["against"] or len(whole) < 2:
         return said
     others = [cell for cell in whole if cell.get("paired")]
@@ -177,7 +177,7 @@ def _paired(entry: Mapping[str, Any] | None) -> dict[str, str] | None:
     return {
         "accuracy": _points(gap["accuracy"]),
         "mcnemar": f"McNemar {_p(entry['mcnemar']['p_holm'])}"
-        f" ({entry['mcnemar']['only_first']} against {entry['mcnemar']['only_second']} films)",
+        f" ({entry['mcnemar']['only_first']} against {entry['mcnemar']['only_second']} images)",
         "auroc": _gap(gap["auroc"]),
         "delong": f"DeLong {_p(entry['delong']['p_holm'])}",
     }
@@ -216,13 +216,13 @@ def _measured(result: Mapping[str, Any]) -> str:
         else f"of which {len(folds['held_out'])} held out"
     )
     cases = next((cell["pooled"] for cell in result["cells"] if "pooled" in cell), None)
-    films = (
-        f"{plural(cases['n_cases'], 'film')} of {plural(cases['n_patients'], 'patient')} held out"
+    images = (
+        f"{plural(cases['n_cases'], 'image')} of {plural(cases['n_patients'], 'patient')} held out"
         if cases
         else "no recipe is complete"
     )
     return (
-        f"{films}; {folds['of']} {FOLDS[folds.get('scheme', 'patient')]}, {taken}, the same for every recipe;"
+        f"{images}; {folds['of']} {FOLDS[folds.get('scheme', 'patient')]}, {taken}, the same for every recipe;"
         f" {plural(len(seeds), 'seed')}; epoch and threshold chosen on other patients of the training part"
     )
 
@@ -256,7 +256,7 @@ def trainings_plot(names: list[str], rows: pd.DataFrame, against: str | None, na
     axes.set_yticks(range(len(names)), [cell[:48] for cell in reversed(names)])
     axes.set_ylim(-0.7, len(names) - 0.3)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel("held-out films named correctly, %")
+    axes.set_xlabel("held-out images named correctly, %")
     axes.set_title("Every training")
     best = names[0]
     return svg(drawn, name, f"Accuracy of {len(rows)} trainings of {len(names)} recipes; best mean: {best}")

@@ -13,8 +13,8 @@ from hilum.report.wording import LEVEL, count, number, split_name
 REPLICATES = 1000
 """Bootstrap samples of the bands."""
 
-BINS, FILMS_PER_BIN = 10, 20
-"""At most so many groups in a reliability diagram, and at least so many films in each."""
+BINS, IMAGES_PER_BIN = 10, 20
+"""At most so many groups in a reliability diagram, and at least so many images in each."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ def training_panels(one: Results) -> Row:
     if "learning_rate" in one.history:
         drawings.append(figures.learning_rate_curve(one.history, best, f"{one.task}-rate"))
     kept = f" The weights after epoch {best} were kept." if best else ""
-    films = " and ".join(
-        f"{count(int((one.predictions['split'] == part).sum()))} {split_name(part)} films"
+    images = " and ".join(
+        f"{count(int((one.predictions['split'] == part).sum()))} {split_name(part)} images"
         for part in ("train", "val")
     )
     return Row(
         tuple(drawings),
-        f"{len(one.history)} epochs; {films}.{kept} Training figures are means over each epoch as the network"
-        " learnt, on altered films where the recipe alters them, so they may be worse than those of"
+        f"{len(one.history)} epochs; {images}.{kept} Training figures are means over each epoch as the network"
+        " learnt, on altered images where the recipe alters them, so they may be worse than those of"
         " validation.",
     )
 
@@ -59,12 +59,12 @@ def operating_panels(one: Results) -> list[Row]:
         " bootstrap samples over patients."
     )
     if len(one.classes) == 2:
-        sick = wanted[0]
+        abnormal = wanted[0]
         corner = (one.block["auroc"].get("value") or 0) >= 0.9
         drawings = [
-            _roc(one, sick),
-            *([_roc(one, sick, corner=True)] if corner else []),
-            _precision_recall(one, sick),
+            _roc(one, abnormal),
+            *([_roc(one, abnormal, corner=True)] if corner else []),
+            _precision_recall(one, abnormal),
         ]
         marked = " The marker is the threshold in use." if one.threshold is not None else ""
         enlarged = " Middle: the upper left corner of the ROC curve, enlarged." if corner else ""
@@ -80,7 +80,7 @@ def operating_panels(one: Results) -> list[Row]:
 
 
 def calibration_panels(one: Results) -> Row:
-    """Reliability diagrams: of two classes the sick one, beside its histogram; of more, each."""
+    """Reliability diagrams: of two classes the abnormal one, beside its histogram; of more, each."""
     binned = {name: _bins(one, name) for name in _drawable(one)}
     drawings = [
         figures.reliability(bins, figures.look(name, one.classes), name, f"{one.task}-reliability-{name}")
@@ -89,9 +89,9 @@ def calibration_panels(one: Results) -> Row:
     about = (
         f"{one.size}, {split_name(one.split)} split, in up to {_groups(one)} groups of equal size by stated"
         " probability. On"
-        " the dotted line, 8 of 10 films said to have the class with probability 0.8 do have it. Bars:"
+        " the dotted line, 8 of 10 images said to have the class with probability 0.8 do have it. Bars:"
         " Wilson’s"
-        f" {LEVEL} interval, films taken as independent."
+        f" {LEVEL} interval, images taken as independent."
     )
     if len(one.classes) == 2 and binned:
         drawings.append(_histogram(one, one.classes[1]))
@@ -110,7 +110,7 @@ def _bins(one: Results, name: str) -> list[figures.Bin]:
 
 
 def _groups(one: Results) -> int:
-    return max(2, min(BINS, len(one.rows) // FILMS_PER_BIN))
+    return max(2, min(BINS, len(one.rows) // IMAGES_PER_BIN))
 
 
 def _largest_gap(binned: dict[str, list[figures.Bin]]) -> str:
@@ -125,12 +125,12 @@ def _largest_gap(binned: dict[str, list[figures.Bin]]) -> str:
         return ""
     if not gaps:
         return (
-            "As far as these films can tell, yes: in each group, what was stated agrees with what was seen."
+            "As far as these images can tell, yes: in each group, what was stated agrees with what was seen."
         )
     _, name, worst = max(gaps, key=lambda gap: gap[0])
     direction = "too low" if worst.observed > worst.stated else "too high"
     return (
-        f"Not everywhere. The widest gap: for {worst.n} films it stated a probability of {name} of"
+        f"Not everywhere. The widest gap: for {worst.n} images it stated a probability of {name} of"
         f" {number(worst.stated, 2)} on average, and {number(worst.observed, 2)} of them were; that is"
         f" {direction}."
     )
@@ -140,7 +140,7 @@ def _largest_gap(binned: dict[str, list[figures.Bin]]) -> str:
 
 
 def _drawable(one: Results) -> list[str]:
-    """The classes with a curve: the sick one of two, all of more; not those that nobody or everybody has."""
+    """The classes with a curve: the abnormal one of two, all of more; not those that nobody or everybody has."""
     wanted = one.classes[1:] if len(one.classes) == 2 else one.classes
     present = one.rows["target"].value_counts()
     return [name for name in wanted if 0 < present.get(name, 0) < len(one.rows)]
@@ -157,8 +157,8 @@ def _roc(one: Results, name: str, corner: bool = False) -> Markup:
     curve = roc_curve(scores, positive)
     band = roc_band(scores, positive, patients, replicates=REPLICATES)
     shown = figures.Band(curve["fpr"], curve["tpr"], band["fpr"], band["low"], band["high"])
-    called = (one.rows["predicted"] == name).to_numpy()
-    point = (float(called[~positive].mean()), float(called[positive].mean()))
+    predicted = (one.rows["predicted"] == name).to_numpy()
+    point = (float(predicted[~positive].mean()), float(predicted[positive].mean()))
     area = _area(one, name, "auroc")
     title = "the same, enlarged" if corner else _title(one, name)
     ids = f"{one.task}-roc-{name}{'-corner' if corner else ''}"
@@ -171,8 +171,10 @@ def _precision_recall(one: Results, name: str) -> Markup:
     curve = pr_curve(scores, positive)
     band = pr_band(scores, positive, patients, replicates=REPLICATES)
     shown = figures.Band(curve["recall"], curve["precision"], band["recall"], band["low"], band["high"])
-    called = (one.rows["predicted"] == name).to_numpy()
-    point = (float(called[positive].mean()), float(positive[called].mean())) if called.any() else None
+    predicted = (one.rows["predicted"] == name).to_numpy()
+    point = (
+        (float(predicted[positive].mean()), float(positive[predicted].mean())) if predicted.any() else None
+    )
     area = _area(one, name, "average_precision")
     looks = figures.look(name, one.classes)
     share = float(positive.mean())
@@ -181,12 +183,13 @@ def _precision_recall(one: Results, name: str) -> Markup:
     )
 
 
-def _histogram(one: Results, sick: str) -> Markup:
+def _histogram(one: Results, abnormal: str) -> Markup:
     rows = one.rows
     scores = {
-        name: rows.loc[rows["target"] == name, f"prob_{sick}"].to_numpy(np.float64) for name in one.classes
+        name: rows.loc[rows["target"] == name, f"prob_{abnormal}"].to_numpy(np.float64)
+        for name in one.classes
     }
-    return figures.score_histogram(scores, one.classes, sick, one.threshold, f"{one.task}-scores")
+    return figures.score_histogram(scores, one.classes, abnormal, one.threshold, f"{one.task}-scores")
 
 
 def _area(one: Results, name: str, key: str) -> str:

@@ -12,8 +12,8 @@ from hilum.run import Run
 TITLE = "Strange to healthy lungs"
 ENSEMBLE = "ensemble"
 
-PARTS = {"test": "test films", "measure": "held-back films"}
-"""The films that are measured on, the ones to quote first; 'measure': of val, healthy and sick."""
+PARTS = {"test": "test images", "measure": "held-back images"}
+"""The images that are measured on, the ones to quote first; 'measure': of val, healthy and abnormal."""
 
 
 def facts_of(run: Run) -> dict[str, Any]:
@@ -32,13 +32,13 @@ def facts_of(run: Run) -> dict[str, Any]:
 
 
 def part_of(facts: dict[str, Any]) -> str:
-    """The films to quote first: test where there are any, else those held back for measuring."""
+    """The images to quote first: test where there are any, else those held back for measuring."""
     best = facts["detectors"][facts["best"]]
     return next((part for part in PARTS if part in best), "measure")
 
 
 def summary(run: Run) -> str:
-    """One sentence for section 2; empty where there is no board."""
+    """One sentence for section 2; empty where there is no leaderboard."""
     if not run.anomaly.figures_file.exists():
         return ""
     facts = facts_of(run)
@@ -46,15 +46,15 @@ def summary(run: Run) -> str:
     if block is None:
         return ""
     return (
-        f"{TITLE}: without a single sick film to learn from, {named(facts['best'])} ranks sick above healthy"
+        f"{TITLE}: without a single abnormal image to learn from, {named(facts['best'])} ranks abnormal above healthy"
         f" with AUROC {area(block['auroc'])}{against(facts, part_of(facts), block)}"
     )
 
 
 def strangeness(run: Run) -> pd.Series | None:
-    """case_id -> 1 minus the conformal p-value by the best detector, 0..1; None where there is no board.
+    """case_id -> 1 minus the conformal p-value by the best detector, 0..1; None where there is no leaderboard.
 
-    Ranks among healthy films, not raw scores, whose few extremes would take all the colours."""
+    Ranks among healthy images, not raw scores, whose few extremes would take all the colours."""
     if not run.anomaly.figures_file.exists():
         return None
     best = facts_of(run)["best"]
@@ -84,11 +84,11 @@ def area(entry: dict[str, Any] | None) -> str:
 
 
 def against(facts: dict[str, Any], part: str, block: dict[str, Any]) -> str:
-    """The same, among films that simple numbers can't tell apart."""
+    """The same, among images that simple numbers can't tell apart."""
     matched = block.get("matched")
     if not matched or matched.get("value") is None:
         return "."
     return (
-        f", and with {area(matched)} among {plural(matched['pairs'], 'pair')} of healthy and sick films that"
+        f", and with {area(matched)} among {plural(matched['pairs'], 'pair')} of healthy and abnormal images that"
         " simple numbers about the file can’t tell apart."
     )

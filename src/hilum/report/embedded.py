@@ -35,9 +35,9 @@ class Embedded:
 
     @property
     def seed_is_comparable(self) -> bool:
-        """The seed report names three classes of real films."""
-        drawn_films = self.one.card.get("data", {}).get("source") == "phantom"
-        return self.one.task == "etiology" and self.one.classes == SEED_CLASSES and not drawn_films
+        """The seed report names three classes of real images."""
+        drawn_images = self.one.card.get("data", {}).get("source") == "phantom"
+        return self.one.task == "multiclass" and self.one.classes == SEED_CLASSES and not drawn_images
 
 
 def embedded(run: Run, task: str) -> Embedded | None:

@@ -1,4 +1,4 @@
-"""What the explanation stage of one task has left behind, read and checked once, and drawn onto films."""
+"""What the explanation stage of one task has left behind, read and checked once, and drawn onto images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ import pandas as pd
 from hilum.data.decode import read_grey
 from hilum.errors import DataError, HilumError, RunError
 from hilum.report import heat
-from hilum.report.pictures import Film, data_uri
+from hilum.report.pictures import Image, data_uri
 from hilum.report.results import Results, results
 from hilum.report.wording import digits
 from hilum.run import AttributionFolder, Run
 
 PROBABILITY = "occlusion_probability"
 LONGEST = 300
-"""Pixels along the longer side of a film with a map."""
+"""Pixels along the longer side of an image with a map."""
 
 LEAST_SCALE = {"occlusion": 0.1}
 """A loss of probability below this never gets the full colour: it would look like evidence."""
@@ -28,7 +28,7 @@ LEAST_SCALE = {"occlusion": 0.1}
 
 @dataclass(frozen=True)
 class Explained:
-    """One task's results with its explanations. `paths`: of the films by case_id."""
+    """One task's results with its explanations. `paths`: of the images by case_id."""
 
     one: Results
     facts: dict[str, Any]
@@ -48,8 +48,8 @@ class Explained:
 
     @property
     def examples(self) -> list[dict[str, Any]]:
-        """The films that are explained in full."""
-        return [row for row in self.facts["films"] if row["role"] == "example"]
+        """The images that are explained in full."""
+        return [row for row in self.facts["images"] if row["role"] == "example"]
 
     def map_of(self, method: str, case_id: str) -> tuple[np.ndarray, dict[str, Any]] | None:
         """A raw map and its facts, or None where it was not made or is gone. RunError when it was made with
@@ -77,7 +77,7 @@ class Explained:
         return max([*tops, LEAST_SCALE.get(method, 0.0)])
 
     def grey(self, case_id: str, longest: int = LONGEST) -> np.ndarray:
-        """The film, shrunk or enlarged to `longest`; an even grey where the file can't be read any more."""
+        """The image, shrunk or enlarged to `longest`; an even grey where the file can't be read any more."""
         try:
             return heat.small(read_grey(Path(str(self.paths.get(case_id, case_id)))), longest)
         except (DataError, OSError):
@@ -87,27 +87,27 @@ class Explained:
 
     def picture(
         self, case_id: str, method: str, scale: float, longest: int = LONGEST, box: bool = True
-    ) -> Film | None:
-        """The film with a method's map over it; `box` draws the mask that costs most."""
+    ) -> Image | None:
+        """The image with a method's map over it; `box` draws the mask that costs most."""
         values = self.evidence(method, case_id)
         if values is None:
             return None
         grey = self.grey(case_id, longest)
-        drawn = heat.overlay(grey, heat.onto_film(values, self.pixels, grey.shape), scale)
+        drawn = heat.overlay(grey, heat.onto_image(values, self.pixels, grey.shape), scale)
         swept = self.map_of(PROBABILITY, case_id) if method == "occlusion" and box else None
         if swept is not None:
-            place = heat.box_on_film(heat.box_of_mask(*swept), self.pixels, grey.shape)
+            place = heat.box_on_image(heat.box_of_mask(*swept), self.pixels, grey.shape)
             drawn = heat.framed(drawn, place)
-        return Film(case_id, heat.colour_uri(drawn), *grey.shape)
+        return Image(case_id, heat.colour_uri(drawn), *grey.shape)
 
-    def plain(self, case_id: str, longest: int = LONGEST) -> Film:
-        """The film alone."""
+    def plain(self, case_id: str, longest: int = LONGEST) -> Image:
+        """The image alone."""
         grey = self.grey(case_id, longest)
-        return Film(case_id, data_uri(grey), *grey.shape)
+        return Image(case_id, data_uri(grey), *grey.shape)
 
     @cached_property
     def labels(self) -> dict[str, str]:
-        """Label by case_id, of every film with a prediction."""
+        """Label by case_id, of every image with a prediction."""
         table = self.one.predictions
         return dict(zip(table["case_id"], table["label"], strict=True))
 
@@ -130,12 +130,12 @@ def explained(run: Run, task: str) -> Explained | None:
     return Explained(one, facts, folder, run.cases().table.set_index("case_id")["path"])
 
 
-def beside_film(that: Explained | None, case_id: str) -> tuple[Film, str] | None:
-    """The quick map of a film of the gallery with its words, or None where there is none."""
+def beside_image(that: Explained | None, case_id: str) -> tuple[Image, str] | None:
+    """The quick map of an image of the gallery with its words, or None where there is none."""
     if that is None:
         return None
     for method, block in that.facts.get("maps", {}).items():
-        if case_id not in block["films"]:
+        if case_id not in block["images"]:
             continue
         try:
             known = that.map_of(method, case_id)
@@ -151,19 +151,21 @@ def beside_film(that: Explained | None, case_id: str) -> tuple[Film, str] | None
 
 def beside_words(that: Explained | None) -> str:
     """What the maps beside the mistakes are, and what their full colour stands for; empty without any."""
-    wrong = {row["case_id"] for row in that.facts["films"] if row["role"] == "mistake"} if that else set()
+    wrong = {row["case_id"] for row in that.facts["images"] if row["role"] == "mistake"} if that else set()
     for block in that.facts.get("maps", {}).values() if that else ():
-        if wrong & set(block["films"]):
+        if wrong & set(block["images"]):
             return (
-                f"Below such a film what spoke for the name that was given ({block['title']}, orange; full"
-                f" colour stands for {digits(_largest(block))} in every film)."
+                f"Below such an image what spoke for the name that was given ({block['title']}, orange; full"
+                f" colour stands for {digits(_largest(block))} in every image)."
             )
     return ""
 
 
 def _largest(block: Mapping[str, Any]) -> float:
     """The largest magnitude of a method's raw maps."""
-    return max((max(abs(end["lowest"]), abs(end["highest"])) for end in block["films"].values()), default=0.0)
+    return max(
+        (max(abs(end["lowest"]), abs(end["highest"])) for end in block["images"].values()), default=0.0
+    )
 
 
 def raw_map(values: np.ndarray, longest: int = 240) -> str:

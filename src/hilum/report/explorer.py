@@ -19,7 +19,7 @@ from hilum.report.sprites import COLUMNS, Sprites
 from hilum.report.wording import SPLIT_NAMES
 
 MOST = 10_000
-"""Films on the map. Of larger sets all held-out films are kept first, and training films are drawn."""
+"""Images on the map. Of larger sets all held-out images are kept first, and training images are drawn."""
 
 SYMBOLS = {
     "o": "circle",
@@ -45,7 +45,7 @@ def plotly_packed() -> str:
 
 
 def drawn(table: pd.DataFrame, most: int = MOST) -> pd.DataFrame:
-    """At most `most` rows: the held-out ones first, then training films drawn at random, in the old order.
+    """At most `most` rows: the held-out ones first, then training images drawn at random, in the old order.
 
     >>> len(drawn(pd.DataFrame({"split": ["train"] * 9 + ["test"]}), most=4))
     4
@@ -60,7 +60,7 @@ def drawn(table: pd.DataFrame, most: int = MOST) -> pd.DataFrame:
 
 
 def script_data(
-    films: pd.DataFrame,
+    images: pd.DataFrame,
     maps: Mapping[str, str],
     neighbors: pd.DataFrame,
     classes: Sequence[str],
@@ -69,37 +69,37 @@ def script_data(
 ) -> dict[str, Any]:
     """What space.js reads, as plain values without NaN.
 
-    `films`: a row per film with case_id, patient, split, label, target, predicted, prob_<class>,
+    `images`: a row per image with case_id, patient, split, label, target, predicted, prob_<class>,
     <map>_x, <map>_y, and strangeness where it is known; `maps`: map -> its title; `neighbors`: case_id, rank,
     neighbor, distance; `space`: the words behind "most alike".
     """
-    row_of = {case: row for row, case in enumerate(films["case_id"])}
+    row_of = {case: row for row, case in enumerate(images["case_id"])}
     rows, distances = _neighbor_lists(neighbors, row_of)
-    parts = [part for part in ("train", "val", "test") if (films["split"] == part).any()]
-    sure = [round(float(row[f"prob_{row['predicted']}"]), 4) for row in films.to_dict("records")]
+    parts = [part for part in ("train", "val", "test") if (images["split"] == part).any()]
+    sure = [round(float(row[f"prob_{row['predicted']}"]), 4) for row in images.to_dict("records")]
     return {
-        "films": {
-            "case": films["case_id"].tolist(),
-            "patient": films["patient"].tolist(),
-            "split": films["split"].tolist(),
-            "label": films["label"].tolist(),
-            "target": films["target"].tolist(),
-            "called": films["predicted"].tolist(),
+        "images": {
+            "case": images["case_id"].tolist(),
+            "patient": images["patient"].tolist(),
+            "split": images["split"].tolist(),
+            "label": images["label"].tolist(),
+            "target": images["target"].tolist(),
+            "called": images["predicted"].tolist(),
             "sure": sure,
-            "tile": [pictures.tile_of.get(case) for case in films["case_id"]],
+            "tile": [pictures.tile_of.get(case) for case in images["case_id"]],
         },
         "classes": [
-            _class(name, classes) for name in sorted({*classes, *films["label"]}, key=_order(classes))
+            _class(name, classes) for name in sorted({*classes, *images["label"]}, key=_order(classes))
         ],
         "splits": parts,
         "split_names": {part: SPLIT_NAMES[part] for part in parts},
         "maps": {
-            title: {axis: _numbers(films[f"{name}_{axis}"]) for axis in "xy"} for name, title in maps.items()
+            title: {axis: _numbers(images[f"{name}_{axis}"]) for axis in "xy"} for name, title in maps.items()
         },
-        "scores": _scores(films, classes),
+        "scores": _scores(images, classes),
         "neighbors": {"rows": rows, "distances": distances, "title": space},
         "sprites": {"sheets": list(pictures.sheets), "columns": COLUMNS},
-        "first": _first(films),
+        "first": _first(images),
     }
 
 
@@ -114,20 +114,20 @@ def _order(classes: Sequence[str]) -> Any:
     return lambda name: (classes.index(name) if name in classes else len(classes), name)
 
 
-def _scores(films: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
-    """Numbers to colour by: the probability that the film is not healthy, where the model knows a healthy
-    class; how strange the film is to a detector that knows healthy films alone (column `strangeness`)."""
+def _scores(images: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
+    """Numbers to colour by: the probability that the image is not healthy, where the model knows a healthy
+    class; how strange the image is to a detector that knows healthy images alone (column `strangeness`)."""
     scores = {}
     healthy = f"prob_{classes[0]}"
-    if classes[0] == "normal" and healthy in films:
+    if classes[0] == "normal" and healthy in images:
         scores["probability_of_sickness"] = {
             "name": "probability of sickness",
-            "values": _numbers(1 - films[healthy]),
+            "values": _numbers(1 - images[healthy]),
         }
-    if "strangeness" in films:
+    if "strangeness" in images:
         scores["strangeness"] = {
             "name": "strangeness to healthy lungs",
-            "values": _numbers(films["strangeness"]),
+            "values": _numbers(images["strangeness"]),
         }
     return scores
 
@@ -140,7 +140,7 @@ def _numbers(values: pd.Series) -> list[float | None]:
 def _neighbor_lists(
     neighbors: pd.DataFrame, row_of: Mapping[str, int]
 ) -> tuple[list[list[int]], list[list[float]]]:
-    """For each film the rows and distances of its neighbours, nearest first; those off the map are out."""
+    """For each image the rows and distances of its neighbours, nearest first; those off the map are out."""
     rows: list[list[int]] = [[] for _ in row_of]
     distances: list[list[float]] = [[] for _ in row_of]
     table = neighbors.sort_values(["case_id", "rank"], kind="stable")
@@ -151,9 +151,9 @@ def _neighbor_lists(
     return rows, distances
 
 
-def _first(films: pd.DataFrame) -> int:
-    """The film that is shown until the reader chooses one: the first held-out one that is named wrongly."""
-    wrong = (films["split"] != "train") & (films["target"] != films["predicted"])
+def _first(images: pd.DataFrame) -> int:
+    """The image that is shown until the reader chooses one: the first held-out one that is named wrongly."""
+    wrong = (images["split"] != "train") & (images["target"] != images["predicted"])
     return int(np.argmax(wrong.to_numpy())) if wrong.any() else 0
 
 
@@ -170,10 +170,10 @@ def as_script(value: Any) -> Markup:
 # -- the still drawing -------------------------------------------------------------------------------------
 
 
-def still_map(films: pd.DataFrame, name: str, classes: Sequence[str], title: str, alt: str) -> Markup:
-    """A map as small SVG: one path per label, so that 5,856 films take about 120 kB. `name` is the map's
-    column prefix. Films whose place is unknown are left out."""
-    known = films[films[f"{name}_x"].notna() & films[f"{name}_y"].notna()]
+def still_map(images: pd.DataFrame, name: str, classes: Sequence[str], title: str, alt: str) -> Markup:
+    """A map as small SVG: one path per label, so that 5,856 images take about 120 kB. `name` is the map's
+    column prefix. Images whose place is unknown are left out."""
+    known = images[images[f"{name}_x"].notna() & images[f"{name}_y"].notna()]
     x, y = known[f"{name}_x"].to_numpy(float), known[f"{name}_y"].to_numpy(float)
     width, height, top = WIDTH - 12, HEIGHT - 40, 34
     scale = min(width / max(np.ptp(x), 1e-12), height / max(np.ptp(y), 1e-12))

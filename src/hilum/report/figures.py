@@ -190,8 +190,8 @@ def training_curve(history: pd.DataFrame, key: str, best: int | None, name: str)
     `history`: one row per epoch with `epoch`, `train_<key>`, `val_<key>`; a missing column is left out.
     """
     title, unit = {
-        "loss": ("Loss", "loss, nats per film"),
-        "accuracy": ("Accuracy", "films named correctly, %"),
+        "loss": ("Loss", "loss, nats per image"),
+        "accuracy": ("Accuracy", "images named correctly, %"),
     }[key]
     scale = 100.0 if key == "accuracy" else 1.0
     figure = new_figure()
@@ -337,7 +337,7 @@ def _draw_point(axes: "Axes", point: tuple[float, float] | None, looks: Look) ->
 
 @dataclass(frozen=True)
 class Bin:
-    """Films with similar stated probabilities: their mean, the share that has the class, its interval, n."""
+    """Images with similar stated probabilities: their mean, the share that has the class, its interval, n."""
 
     stated: float
     observed: float
@@ -348,7 +348,7 @@ class Bin:
 
 @in_style
 def reliability(bins: Sequence[Bin], looks: Look, title: str, name: str) -> Markup:
-    """Observed share against stated probability, each group of films with its interval."""
+    """Observed share against stated probability, each group of images with its interval."""
     figure = new_figure()
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle=":")
@@ -369,7 +369,7 @@ def reliability(bins: Sequence[Bin], looks: Look, title: str, name: str) -> Mark
     worst = max(bins, key=lambda item: abs(item.stated - item.observed))
     alt = (
         f"Reliability diagram, {title}: {len(bins)} groups; largest gap where {worst.stated:.2f} was stated"
-        f" and {worst.observed:.2f} observed in {worst.n} films"
+        f" and {worst.observed:.2f} observed in {worst.n} images"
     )
     return svg(figure, name, alt)
 
@@ -378,7 +378,7 @@ def reliability(bins: Sequence[Bin], looks: Look, title: str, name: str) -> Mark
 def score_histogram(
     scores: dict[str, np.ndarray], classes: Sequence[str], positive: str, threshold: float | None, name: str
 ) -> Markup:
-    """How many films of each class got which probability of `positive`: a row per class, logarithmic."""
+    """How many images of each class got which probability of `positive`: a row per class, logarithmic."""
     figure = new_figure()
     rows = figure.subplots(len(classes), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     edges = np.linspace(0, 1, 21)
@@ -387,7 +387,7 @@ def score_histogram(
         axes.bar(edges[:-1], counts, width=0.05, align="edge", color=look(label, classes).colour, alpha=0.8)
         _logarithmic(axes)
         axes.set_ylim(0.7, 4.0 * max(len(scores[name]) for name in classes))
-        axes.set_ylabel("films")
+        axes.set_ylabel("images")
         axes.text(
             0.5,
             0.93,

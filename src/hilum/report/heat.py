@@ -1,6 +1,6 @@
-"""Heat maps over films: one signed colour scale for all, blue against and orange for, clear where nothing is.
+"""Heat maps over images: one signed colour scale for all, blue against and orange for, clear where nothing is.
 
-The colour is mixed into the film in proportion to the value, so that no evidence looks like no evidence. The
+The colour is mixed into the image in proportion to the value, so that no evidence looks like no evidence. The
 half-way values are also drawn as lines, full for and dotted against, for print in grey. Blue and orange can
 be told apart by colour-blind readers.
 """
@@ -18,7 +18,7 @@ AGAINST, FOR = (60, 150, 255), (255, 128, 20)
 """Red, green, blue of the two ends of the scale."""
 
 STRENGTH = 0.85
-"""How much of the film the strongest colour covers."""
+"""How much of the image the strongest colour covers."""
 
 GREY = 110
 """The grey on which the colour bar shows the colours."""
@@ -81,15 +81,15 @@ def box_of_mask(values: np.ndarray, facts: Mapping[str, Any]) -> tuple[int, int,
     return top, left, top + facts["mask"], left + facts["mask"]
 
 
-# -- onto the film -------------------------------------------------------------------------------------------
+# -- onto the image -------------------------------------------------------------------------------------------
 
 
 def frame_of(pixels: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[float, float, float, float]:
-    """Where a film of `shape` lies in the model's pixels: (top, left, rows, cols).
+    """Where an image of `shape` lies in the model's pixels: (top, left, rows, cols).
 
     >>> frame_of({"size": [100, 100], "fit": "pad"}, (50, 100))
     (25.0, 0.0, 50.0, 100.0)
-    >>> frame_of({"size": [100, 100], "zoom": 0.9}, (50, 100))
+    >>> frame_of({"size": [100, 100], "frame_fraction": 0.9}, (50, 100))
     (5.0, 5.0, 90.0, 90.0)
     """
     rows, cols = pixels["size"]
@@ -98,16 +98,17 @@ def frame_of(pixels: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[float, 
         scale = min(rows / shape[0], cols / shape[1])
         high, wide = float(max(1, round(shape[0] * scale))), float(max(1, round(shape[1] * scale)))
         top, left = float((rows - int(high)) // 2), float((cols - int(wide)) // 2)
-    zoom = pixels.get("zoom", 1.0)
+    frame_fraction = pixels.get("frame_fraction", 1.0)
     middle = rows / 2, cols / 2
     top, left = (
-        round(half + zoom * (edge - half), 6) for edge, half in zip((top, left), middle, strict=True)
+        round(half + frame_fraction * (edge - half), 6)
+        for edge, half in zip((top, left), middle, strict=True)
     )
-    return top, left, round(zoom * high, 6), round(zoom * wide, 6)
+    return top, left, round(frame_fraction * high, 6), round(frame_fraction * wide, 6)
 
 
-def onto_film(values: np.ndarray, pixels: Mapping[str, Any], shape: tuple[int, ...]) -> np.ndarray:
-    """A map in the model's pixels, stretched back onto a film of `shape`; NaN stays NaN."""
+def onto_image(values: np.ndarray, pixels: Mapping[str, Any], shape: tuple[int, ...]) -> np.ndarray:
+    """A map in the model's pixels, stretched back onto an image of `shape`; NaN stays NaN."""
     top, left, rows, cols = (round(part) for part in frame_of(pixels, shape))
     inner = values[top : top + rows, left : left + cols]
     size = (shape[1], shape[0])
@@ -118,10 +119,10 @@ def onto_film(values: np.ndarray, pixels: Mapping[str, Any], shape: tuple[int, .
     return spread
 
 
-def box_on_film(
+def box_on_image(
     box: tuple[float, float, float, float], pixels: Mapping[str, Any], shape: tuple[int, ...]
 ) -> tuple[int, int, int, int]:
-    """A box in the model's pixels, on a film of `shape` and clipped to it."""
+    """A box in the model's pixels, on an image of `shape` and clipped to it."""
     top, left, rows, cols = frame_of(pixels, shape)
     up, down = shape[0] / rows, shape[1] / cols
     edges = ((box[0] - top) * up, (box[1] - left) * down, (box[2] - top) * up, (box[3] - left) * down)
@@ -132,11 +133,11 @@ def box_on_film(
     return first, second, third, fourth
 
 
-def overlay(film: np.ndarray, values: np.ndarray, scale: float, lines: bool = True) -> np.ndarray:
-    """uint8 "rows cols 3" (red, green, blue): a grey film with a map of the same shape mixed in; values of
+def overlay(image: np.ndarray, values: np.ndarray, scale: float, lines: bool = True) -> np.ndarray:
+    """uint8 "rows cols 3" (red, green, blue): a grey image with a map of the same shape mixed in; values of
     +-`scale` and beyond get the full colour, 0 and NaN none."""
     share = np.clip(np.nan_to_num(values) / scale, -1, 1) if scale > 0 else np.zeros_like(values)
-    colours = mixed(to_uint8(film).astype(np.float32), share)
+    colours = mixed(to_uint8(image).astype(np.float32), share)
     picture = np.clip(np.rint(colours), 0, 255).astype(np.uint8)
     if lines:
         _line(picture, share >= 0.5, FOR, dotted=False)
@@ -195,9 +196,9 @@ def bar_colours(steps: int = 21) -> list[str]:
     return [f"rgb({red},{green},{blue})" for red, green, blue in colours.tolist()]
 
 
-def small(film: np.ndarray, longest: int) -> np.ndarray:
-    """A film as uint8, at most `longest` pixels along its longer side, in its own shape."""
-    grey = to_uint8(film)
+def small(image: np.ndarray, longest: int) -> np.ndarray:
+    """An image as uint8, at most `longest` pixels along its longer side, in its own shape."""
+    grey = to_uint8(image)
     scale = longest / max(grey.shape)
     size = (max(1, round(grey.shape[0] * scale)), max(1, round(grey.shape[1] * scale)))
     return resize(grey, size, "squeeze")

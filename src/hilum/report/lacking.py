@@ -1,4 +1,4 @@
-"""Missing labels, missing classes, training for spoilt films: drawings and the words beside them."""
+"""Missing labels, missing classes, training for corrupted images: drawings and the words beside them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,7 +28,7 @@ def labels_values(facts: Mapping[str, Any]) -> dict[str, Any]:
         "drawing": learning_curve(facts),
         "lead": _labels_lead(facts),
         "caption": (
-            f"{plural(facts['films'], split_name(facts['split']) + ' film')} of"
+            f"{plural(facts['images'], split_name(facts['split']) + ' image')} of"
             f" {plural(facts['patients'], 'patient')}; mean over"
             f" {plural(facts['choices']['seeds'], 'drawing')} of the labelled patients, with 95 % intervals"
             f" from {facts['replicates']} bootstrap samples over the measured patients. A small network at"
@@ -79,9 +79,9 @@ def _labels_lead(facts: Mapping[str, Any]) -> str:
         verdict = "lowers that"
     return (
         f"With the labels of {plural(few['patients'], 'patient')} ({percent(few['fraction'], 0)}) the network"
-        f" names {percent(few['accuracy']['value'])} of the films correctly, with those of"
+        f" names {percent(few['accuracy']['value'])} of the images correctly, with those of"
         f" {count(whole['patients'])} it names {percent(whole['accuracy']['value'])}; learning from all"
-        f" films without labels first {verdict}"
+        f" images without labels first {verdict}"
         f" ({percent(helped['accuracy']['value'])} with {plural(few['patients'], 'patient')})."
     )
 
@@ -91,7 +91,7 @@ def _labels_row(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "share": percent(first["fraction"], 0),
         "patients": count(first["patients"]),
-        "films": count(first["films"]),
+        "images": count(first["images"]),
         "cells": [
             {
                 "value": percent(entry["accuracy"]["value"]),
@@ -109,7 +109,7 @@ def _interval(entry: Mapping[str, Any]) -> str:
     return f"{100 * entry['low']:.1f} to {percent(entry['high'])}"
 
 
-# -- training for spoilt films -----------------------------------------------------------------------------
+# -- training for corrupted images -----------------------------------------------------------------------------
 
 
 def training_values(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,10 +127,10 @@ def training_values(facts: Mapping[str, Any]) -> dict[str, Any]:
             for name in facts["corruptions"]
         ],
         "caption": (
-            f"{plural(facts['films'], split_name(facts['split']) + ' film')} of"
+            f"{plural(facts['images'], split_name(facts['split']) + ' image')} of"
             f" {plural(facts['patients'], 'patient')}. Blue with circles: a small network at"
-            f" {choices['size'][0]} px trained on films as they are; green, dashed, with triangles: the same"
-            f" with {percent(choices['share'], 0)} of its training films spoilt, in any of these ways. Mean"
+            f" {choices['size'][0]} px trained on images as they are; green, dashed, with triangles: the same"
+            f" with {percent(choices['share'], 0)} of its training images corrupted, in any of these ways. Mean"
             f" over {plural(choices['seeds'], 'training')} of {count(choices['steps'])} steps; bands: 95 %"
             f" intervals from {facts['replicates']} bootstrap samples over patients. Dotted: what naming the"
             " commonest class earns."
@@ -154,20 +154,20 @@ def _training_lead(facts: Mapping[str, Any]) -> str:
     helped = sum((gain.get("low") or 0) > 0 for gain in ends.values())
     cost = facts["plain"]
     return (
-        f"Spoilt films in training raise the accuracy measurably for {helped} of"
-        f" {plural(len(ends), 'kind')} of spoilt films at the highest severity; films as they are go from"
-        f" {percent(cost['whole']['accuracy']['value'])} to {percent(cost['spoilt']['accuracy']['value'])}"
+        f"Corrupted images in training raise the accuracy measurably for {helped} of"
+        f" {plural(len(ends), 'kind')} of corrupted images at the highest severity; images as they are go from"
+        f" {percent(cost['whole']['accuracy']['value'])} to {percent(cost['corrupted']['accuracy']['value'])}"
         f" ({_points(cost['gain'])})."
     )
 
 
 def _training_sentence(facts: Mapping[str, Any], name: str) -> str:
     severity, point = _severities(facts, name)[-1]
-    whole, spoilt = point["whole"], point["spoilt"]
+    whole, corrupted = point["whole"], point["corrupted"]
     return (
         f"With {CORRUPTIONS[name].strength(severity)}: {percent(whole['accuracy']['value'])} without"
-        f" training for it, {percent(spoilt['accuracy']['value'])} with ({_points(point['gain'])});"
-        f" calibration error {percent(whole['ece'])} and {percent(spoilt['ece'])}."
+        f" training for it, {percent(corrupted['accuracy']['value'])} with ({_points(point['gain'])});"
+        f" calibration error {percent(whole['ece'])} and {percent(corrupted['ece'])}."
     )
 
 
@@ -180,15 +180,15 @@ def _points(gain: Mapping[str, Any]) -> str:
 
 
 def _training_row(name: str, point: Mapping[str, Any]) -> dict[str, str]:
-    whole, spoilt = point["whole"], point["spoilt"]
+    whole, corrupted = point["whole"], point["corrupted"]
     return {
         "name": name,
         "whole": percent(whole["accuracy"]["value"]),
         "whole_interval": _interval(whole["accuracy"]),
         "whole_error": percent(whole["ece"]),
-        "spoilt": percent(spoilt["accuracy"]["value"]),
-        "spoilt_interval": _interval(spoilt["accuracy"]),
-        "spoilt_error": percent(spoilt["ece"]),
+        "corrupted": percent(corrupted["accuracy"]["value"]),
+        "corrupted_interval": _interval(corrupted["accuracy"]),
+        "corrupted_error": percent(corrupted["ece"]),
         "gain": _points(point["gain"]),
     }
 
@@ -204,9 +204,9 @@ def classes_values(facts: Mapping[str, Any]) -> dict[str, Any]:
         "lead": _classes_lead(facts),
         "anomaly": _beside(facts),
         "caption": (
-            f"{count(sum(facts['films'].values()))} {split_name(facts['split'])} films of"
+            f"{count(sum(facts['images'].values()))} {split_name(facts['split'])} images of"
             f" {plural(facts['patients'], 'patient')}; a small network trained on"
-            f" {count(facts['trained_on'])} films of {listing(facts['classes'])}. Intervals:"
+            f" {count(facts['trained_on'])} images of {listing(facts['classes'])}. Intervals:"
             f" 95 %, {facts['replicates']} bootstrap samples over patients."
         ),
         "rows": [
@@ -218,7 +218,7 @@ def classes_values(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 @in_style
 def confidence_histogram(facts: Mapping[str, Any]) -> Markup:
-    """How sure the network is, a row per label, the unknown one last; shares of the label's films."""
+    """How sure the network is, a row per label, the unknown one last; shares of the label's images."""
     names = [*facts["classes"], facts["without"]]
     figure = new_figure(5.6, 0.7 + 0.9 * len(names))
     rows = figure.subplots(len(names), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
@@ -228,7 +228,7 @@ def confidence_histogram(facts: Mapping[str, Any]) -> Markup:
         colour = look(name, names).colour
         hatch = "///" if name == facts["without"] else None
         axes.bar(edges[:-1], 100 * shares, np.diff(edges), align="edge", color=colour, alpha=0.8, hatch=hatch)
-        axes.set_ylabel("films, %")
+        axes.set_ylabel("images, %")
         said = f"{name}, never seen" if name == facts["without"] else name
         axes.text(0.4, 0.9, said, transform=axes.transAxes, va="top", ha="center")
     rows[0].set_title("Highest probability")
@@ -244,7 +244,7 @@ def _classes_lead(facts: Mapping[str, Any]) -> str:
     told = "" if area.get("low") is None else f" ({number(area['low'])} to {number(area['high'])})"
     return (
         f"A network that never saw {without} calls {percent(entry['value'])} ({of(entry)}) of the {without}"
-        f" films {commonest}. By its own doubt alone it tells them from the known ones with AUROC"
+        f" images {commonest}. By its own doubt alone it tells them from the known ones with AUROC"
         f" {number(area['value'])}{told}; 0.5 is guessing."
     )
 
@@ -254,15 +254,15 @@ def _beside(facts: Mapping[str, Any]) -> str:
     if not found:
         return ""
     by_score, by_doubt = found["by_score"], found["by_confidence"]
-    healthy, sick = found["by_score_against_healthy"], found["by_score_against_sick"]
+    healthy, abnormal = found["by_score_against_healthy"], found["by_score_against_abnormal"]
     said = (
-        f"On {plural(found['films'], 'film')} that no detector learnt from, the anomaly score of"
+        f"On {plural(found['images'], 'image')} that no detector learnt from, the anomaly score of"
         f" {found['detector'].replace('_', ' ')} reaches {number(by_score['value'])} and doubt"
         f" {number(by_doubt['value'])}."
     )
-    if healthy.get("value") is None or sick.get("value") is None:
+    if healthy.get("value") is None or abnormal.get("value") is None:
         return said
     return (
-        f"{said} The score tells {facts['without']} from healthy films with"
-        f" {number(healthy['value'])}, from the other sick ones with {number(sick['value'])}."
+        f"{said} The score tells {facts['without']} from healthy images with"
+        f" {number(healthy['value'])}, from the other abnormal ones with {number(abnormal['value'])}."
     )

@@ -1,4 +1,4 @@
-"""The leak ledger as a section: of a study's report, and of the page of `hilum compare --ledger`."""
+"""The leakage as a section: of a study's report, and of the page of `hilum compare --leakage`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,24 +18,24 @@ from hilum.report.wording import (
     percent,
     plural,
 )
-from hilum.run import LedgerFolder
+from hilum.run import LeakageFolder
 
 TITLE = "How much would leakage have bought?"
 
 
-def build_ledger_page(folder: LedgerFolder, command: str) -> Path:
-    """Writes index.html of a ledger that stands alone; needs no torch."""
-    write_text(folder.page_file, print_page(TITLE, [ledger_section(folder, None, command)]))
+def build_leakage_page(folder: LeakageFolder, command: str) -> Path:
+    """Writes index.html of a leakage that stands alone; needs no torch."""
+    write_text(folder.page_file, print_page(TITLE, [leakage_section(folder, None, command)]))
     return folder.page_file
 
 
-def ledger_section(folder: LedgerFolder, audit: Mapping[str, Any] | None, command: str) -> Section:
+def leakage_section(folder: LeakageFolder, audit: Mapping[str, Any] | None, command: str) -> Section:
     """The three ways to score one recipe, their differences, and what the audit says beside them."""
     found = folder.figures()
     return Section(
         "leakage",
         TITLE,
-        "ledger.html",
+        "leakage.html",
         {
             "lead": lead(found),
             "rows": _rows(found),
@@ -53,13 +53,13 @@ def lead(found: Mapping[str, Any]) -> str:
 
     >>> gap = {"value": 0.1, "low": 0.05, "high": 0.15}
     >>> lead({"difference": {"accuracy": gap}}).replace(SPACE, " ")
-    'Letting films of one patient stand on both sides buys +10.0 points of accuracy (95 % interval +5.0 to
-    +15.0) for the same network on the same films.'
+    'Letting images of one patient stand on both sides buys +10.0 points of accuracy (95 % interval +5.0 to
+    +15.0) for the same network on the same images.'
     """
     gap = found["difference"]["accuracy"]
     said = (
-        "Letting films of one patient stand on both sides buys"
-        f" {points(gap)} for the same network on the same films."
+        "Letting images of one patient stand on both sides buys"
+        f" {points(gap)} for the same network on the same images."
     )
     if gap.get("low") is not None and gap["low"] <= 0 <= gap["high"]:
         said += (
@@ -85,7 +85,7 @@ def _rows(found: Mapping[str, Any]) -> list[dict[str, str]]:
     """A row per way to score."""
     names = {
         "patient": ("Patients apart", "no patient is on both sides"),
-        "image": ("Drawn by image", "films of one patient come to both sides"),
+        "image": ("Drawn by image", "images of one patient come to both sides"),
     }
     rows = []
     for way, (name, what) in names.items():
@@ -93,8 +93,8 @@ def _rows(found: Mapping[str, Any]) -> list[dict[str, str]]:
         rows.append(
             {
                 "name": name,
-                "what": f"{what}; trained on {plural(one['trained_on'], 'film')}",
-                "films": _films(one),
+                "what": f"{what}; trained on {plural(one['trained_on'], 'image')}",
+                "images": _images(one),
                 "accuracy": f"{figure('accuracy', one['accuracy'])} ({of(one['accuracy'])})",
                 "accuracy_interval": interval("accuracy", one["accuracy"]),
                 "auroc": figure("auroc", one["auroc"]),
@@ -110,8 +110,8 @@ def _rows(found: Mapping[str, Any]) -> list[dict[str, str]]:
         rows.append(
             {
                 "name": "Declared test part",
-                "what": "the networks of the first row, on films that the source sets apart",
-                "films": _films(official),
+                "what": "the networks of the first row, on images that the source sets apart",
+                "images": _images(official),
                 "accuracy": percent(official["accuracy"]["value"]),
                 "accuracy_interval": interval("accuracy", official["accuracy"]),
                 "auroc": "",
@@ -122,19 +122,19 @@ def _rows(found: Mapping[str, Any]) -> list[dict[str, str]]:
     return rows
 
 
-def _films(one: Mapping[str, Any]) -> str:
-    return f"{plural(one['n_cases'], 'film')} of {plural(one['n_patients'], 'patient')}"
+def _images(one: Mapping[str, Any]) -> str:
+    return f"{plural(one['n_cases'], 'image')} of {plural(one['n_patients'], 'patient')}"
 
 
 def _shared(found: Mapping[str, Any]) -> str:
-    """How many films could leak, and how these fare."""
+    """How many images could leak, and how these fare."""
     shared = found["shared"]
     known = shared["accuracy"]
     met, apart = (known[way]["with_patient_in_training"] for way in ("image", "patient"))
     if not met["n"]:
-        return "No film that was drawn by image had a film of its patient in training."
+        return "No image that was drawn by image had an image of its patient in training."
     return (
-        f"Of {plural(shared['n_held'], 'film')}, {count(shared['n_films'])} had another film of their patient"
+        f"Of {plural(shared['n_held'], 'image')}, {count(shared['n_images'])} had another image of their patient"
         f" in training when drawn by image; {percent(met['k'] / met['n'])} of these were named correctly"
         f" then, and {percent(apart['k'] / apart['n'])} with patients apart."
     )
@@ -147,8 +147,8 @@ def _audit(audit: Mapping[str, Any], task: str) -> list[tuple[str, str]]:
     if copies:
         rows.append(
             (
-                "Byte-identical films",
-                f"{plural(copies['n_groups'], 'group')} ({plural(copies['n_images'], 'film')}),"
+                "Byte-identical images",
+                f"{plural(copies['n_groups'], 'group')} ({plural(copies['n_images'], 'image')}),"
                 f" {count(copies['n_across_splits'])} of them across the declared parts",
             )
         )
@@ -156,7 +156,7 @@ def _audit(audit: Mapping[str, Any], task: str) -> list[tuple[str, str]]:
     if near:
         rows.append(
             (
-                "Nearly identical films",
+                "Nearly identical images",
                 f"{plural(near['n_pairs'], 'pair')},"
                 f" {count(near['n_across_splits'])} across the declared parts",
             )
@@ -183,6 +183,6 @@ def _recipe(found: Mapping[str, Any]) -> str:
     return (
         f"Task {found['task']}; network {recipe['model']['name']}, {rows}{SPACE}×{SPACE}{columns} pixels,"
         f" {plural(training['epochs'], 'epoch')}, {plural(found['folds'], 'fold')} per way,"
-        f" {plural(len(found['seeds']), 'seed')}; epoch and threshold chosen on other films of the training"
+        f" {plural(len(found['seeds']), 'seed')}; epoch and threshold chosen on other images of the training"
         " part"
     )

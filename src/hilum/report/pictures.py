@@ -12,11 +12,11 @@ from hilum.data.images import resize
 from hilum.errors import DataError
 
 QUALITY = 88
-"""WebP quality. At 320 px a film takes about 10 kB."""
+"""WebP quality. At 320 px an image takes about 10 kB."""
 
 
 @dataclass(frozen=True)
-class Film:
+class Image:
     """One radiograph on the page. `source` is a data URI, empty when the file could not be read."""
 
     name: str
@@ -25,18 +25,18 @@ class Film:
     columns: int
 
 
-def film(path: str | Path, longest: int = 320) -> Film:
+def picture_of(path: str | Path, longest: int = 320) -> Image:
     """The radiograph at `path`, at most `longest` pixels along its longer side, in its own aspect ratio.
 
-    A file that is gone or damaged gives a Film without source: the report says so in its place.
+    A file that is gone or damaged gives a Image without source: the report says so in its place.
     """
     path = Path(path)
     try:
         image = read_grey(path)
     except (DataError, OSError):
-        return Film(path.name, "", longest, longest)
+        return Image(path.name, "", longest, longest)
     image = _shrunk(image, longest)
-    return Film(path.name, data_uri(image), *image.shape)
+    return Image(path.name, data_uri(image), *image.shape)
 
 
 def _shrunk(image: np.ndarray, longest: int) -> np.ndarray:

@@ -40,26 +40,26 @@ class Results:
 
     @property
     def size(self) -> str:
-        """How much the held-out split holds: '624 films of 390 patients'."""
+        """How much the held-out split holds: '624 images of 390 patients'."""
         return self.size_of(self.split)
 
     def size_of(self, split: str) -> str:
-        """Films and patients of a split; a source that knows no patients makes each film its own patient, and
+        """Images and patients of a split; a source that knows no patients makes each image its own patient, and
         then none are named."""
         rows = self.predictions[self.predictions["split"] == split]
-        films = plural(self.metrics[split]["n_cases"], "film")
+        images = plural(self.metrics[split]["n_cases"], "image")
         if (rows["patient"] == rows["case_id"]).all():
-            return films
-        return f"{films} of {plural(self.metrics[split]['n_patients'], 'patient')}"
+            return images
+        return f"{images} of {plural(self.metrics[split]['n_patients'], 'patient')}"
 
     @property
     def threshold(self) -> float | None:
-        """The operating point of a binary model, a probability of the sick class."""
+        """The operating point of a binary model, a probability of the abnormal class."""
         return (self.card.get("threshold") or {}).get("value")
 
     @property
     def chosen_on_val(self) -> list[str]:
-        """What the validation films decided."""
+        """What the validation images decided."""
         threshold = self.card.get("threshold") or {}
         decided = threshold.get("chosen_on") == "val" and threshold.get("rule") != "half"
         return ["the epoch that was kept", *(["the threshold"] if decided else [])]
@@ -111,18 +111,18 @@ def found(key: str, entry: dict[str, Any]) -> str:
 
 def headline(one: Results) -> str:
     """The one sentence that says what was found."""
-    films = f"{one.size} held back for {split_name(one.split)}"
+    images = f"{one.size} held back for {split_name(one.split)}"
     accuracy = found("accuracy", one.block["accuracy"])
     if len(one.classes) == 2:
-        sick, healthy = one.block.get("sensitivity"), one.block.get("specificity")
+        abnormal, healthy = one.block.get("sensitivity"), one.block.get("specificity")
         rest = (
-            f" It finds {figure('sensitivity', sick)} of the sick ({of(sick)}) and clears"
+            f" It finds {figure('sensitivity', abnormal)} of the abnormal ({of(abnormal)}) and clears"
             f" {figure('specificity', healthy)} of the healthy ({of(healthy)})."
-            if sick and healthy
+            if abnormal and healthy
             else ""
         )
-        return f"Of {films}, the model names {accuracy} correctly.{rest}"
-    return f"Of {films}, the model names {accuracy} correctly. {_commonest_mistake(one)}".strip()
+        return f"Of {images}, the model names {accuracy} correctly.{rest}"
+    return f"Of {images}, the model names {accuracy} correctly. {_commonest_mistake(one)}".strip()
 
 
 def _commonest_mistake(one: Results) -> str:
@@ -131,13 +131,15 @@ def _commonest_mistake(one: Results) -> str:
     if not table:
         return ""
     cells = [
-        (n, label, called)
+        (n, label, predicted)
         for row, label in zip(table, one.classes, strict=True)
-        for n, called in zip(row, one.classes, strict=True)
-        if label != called
+        for n, predicted in zip(row, one.classes, strict=True)
+        if label != predicted
     ]
-    n, label, called = max(cells, key=lambda cell: cell[0])
+    n, label, predicted = max(cells, key=lambda cell: cell[0])
     if not n:
         return "It makes no mistake there."
     total = sum(table[one.classes.index(label)])
-    return f"The commonest mistake: {label} called {called} ({n} of {total} films labelled {label})."
+    return (
+        f"The commonest mistake: {label} predicted as {predicted} ({n} of {total} images labelled {label})."
+    )

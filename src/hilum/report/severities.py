@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 WHOLE, SPOILT = ("#0072B2", "o", "-"), ("#009E73", "^", "--")
 ACCURACY, ERROR = ("#0072B2", "o", "-"), ("#D55E00", "s", "--")
-"""Colour (Okabe and Ito), marker and line of two curves: trained on whole films or with spoilt ones among
+"""Colour (Okabe and Ito), marker and line of two curves: trained on whole images or with corrupted ones among
 them; accuracy and calibration error."""
 
 PANEL = (2.45, 1.95)
@@ -50,15 +50,15 @@ def panel(points: Sequence[Point], title: str, guessing: float, name: str) -> Ma
 
 @in_style
 def pair(points: Sequence[tuple[int, dict[str, Any]]], title: str, guessing: float, name: str) -> Markup:
-    """Accuracy in percent of a network trained on whole films and of one trained with spoilt films among
+    """Accuracy in percent of a network trained on whole images and of one trained with corrupted images among
     them, each with its band. `points`: severity and entry of training.json."""
     figure, axes = _frame(title, guessing)
     severities = [severity for severity, _ in points]
-    for way, style in (("whole", WHOLE), ("spoilt", SPOILT)):
+    for way, style in (("whole", WHOLE), ("corrupted", SPOILT)):
         _curve(axes, severities, [point[way]["accuracy"] for _, point in points], style)
     spoken = "; ".join(
-        f"severity {severity}: {percent(point['whole']['accuracy']['value'])} trained on whole films,"
-        f" {percent(point['spoilt']['accuracy']['value'])} with spoilt ones among them"
+        f"severity {severity}: {percent(point['whole']['accuracy']['value'])} trained on whole images,"
+        f" {percent(point['corrupted']['accuracy']['value'])} with corrupted ones among them"
         for severity, point in points
     )
     return svg(figure, name, f"{title}. {spoken}")

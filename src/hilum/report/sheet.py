@@ -1,4 +1,4 @@
-"""Pictures of one explained film as .png files: a sheet with all methods, and one picture for each."""
+"""Pictures of one explained image as .png files: a sheet with all methods, and one picture for each."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,12 +11,12 @@ from hilum.files import replacing
 from hilum.report.heat import (
     GREY,
     box_of_mask,
-    box_on_film,
+    box_on_image,
     evidence_of_occlusion,
     for_the_eye,
     framed,
     mixed,
-    onto_film,
+    onto_image,
     overlay,
     small,
 )
@@ -37,15 +37,15 @@ def write_pictures(
 ) -> list[Path]:
     """One .png per method and, first in the list, the sheet. In each picture full colour stands for the
     largest magnitude of that map, and its caption says how much that is."""
-    film = small(image, TILE)
-    tiles = [_tile(cv2.cvtColor(film, cv2.COLOR_GRAY2RGB), [name, f"evidence for: {asked}"], bar=False)]
+    radiograph = small(image, TILE)
+    tiles = [_tile(cv2.cvtColor(radiograph, cv2.COLOR_GRAY2RGB), [name, f"evidence for: {asked}"], bar=False)]
     written = []
     for method, (values, facts) in maps.items():
         box, unit = None, ""
         if method == "occlusion" and swept is not None:
             values, unit = evidence_of_occlusion(*swept), " of probability"
-            box = box_on_film(box_of_mask(*swept), pixels, film.shape)
-        picture, scale = drawn(film, values, method, pixels)
+            box = box_on_image(box_of_mask(*swept), pixels, radiograph.shape)
+        picture, scale = drawn(radiograph, values, method, pixels)
         picture = framed(picture, box) if box else picture
         tile = _tile(picture, [facts["title"], f"full colour: {scale:.3g}{unit}"], bar=True)
         tiles.append(tile)
@@ -57,12 +57,12 @@ def write_pictures(
 
 
 def drawn(
-    film: np.ndarray, values: np.ndarray, method: str, pixels: Mapping[str, Any], scale: float | None = None
+    image: np.ndarray, values: np.ndarray, method: str, pixels: Mapping[str, Any], scale: float | None = None
 ) -> tuple[np.ndarray, float]:
-    """The film "rows cols 3" with a map over it, and the value that full colour stands for."""
+    """The image "rows cols 3" with a map over it, and the value that full colour stands for."""
     eye = for_the_eye(values, method)
     full = scale if scale is not None else float(np.nanmax(np.abs(eye), initial=0))
-    return overlay(film, onto_film(eye, pixels, film.shape), full), full
+    return overlay(image, onto_image(eye, pixels, image.shape), full), full
 
 
 def _tile(picture: np.ndarray, lines: list[str], bar: bool) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""Small pictures of very many films: sheets of equal tiles, of which a page shows one tile at a time.
+"""Small pictures of very many images: sheets of equal tiles, of which a page shows one tile at a time.
 
-A sheet is one WebP file, so that thousands of films cost little more than their pixels, and a browser
-decodes only the sheets it needs. The films are decoded once and kept in the image cache.
+A sheet is one WebP file, so that thousands of images cost little more than their pixels, and a browser
+decodes only the sheets it needs. The images are decoded once and kept in the image cache.
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ COLUMNS = 16
 """Tiles per row of a sheet, and rows per sheet: a sheet of 96 px tiles takes 9 MB when it is decoded."""
 
 LARGE, SMALL, MANY = 96, 64, 6000
-"""Pixels along a tile for up to MANY films, and for more."""
+"""Pixels along a tile for up to MANY images, and for more."""
 
 QUALITY = 75
-"""WebP quality: 5,856 real films at 96 px take about 8 MB as data URIs."""
+"""WebP quality: 5,856 real images at 96 px take about 8 MB as data URIs."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Sprites:
 
 
 def sprites(cases: Cases) -> Sprites:
-    """The films of `cases` as tiles, each in its own aspect ratio on black.
+    """The images of `cases` as tiles, each in its own aspect ratio on black.
 
-    Films that can't be read have no tile.
+    Images that can't be read have no tile.
     """
     pixels = LARGE if len(cases) <= MANY else SMALL
     contract = Pixels(size=(pixels, pixels), fit="pad")

@@ -1,4 +1,4 @@
-"""Drawings of the anomaly section: scores by label, and maps in colour beside their films."""
+"""Drawings of the anomaly section: scores by label, and maps in colour beside their images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 from markupsafe import Markup
 
 from hilum.report.figures import INK, in_style, look, new_figure, svg
-from hilum.report.pictures import Film, data_uri
+from hilum.report.pictures import Image, data_uri
 
 SIDE = 200
 """Pixels along the longer side of a map on the page."""
@@ -19,7 +19,7 @@ COLOURS = "inferno"
 colour-blind."""
 
 OUTLINE = (80, 220, 255)
-"""Of a known lesion, blue, green, red: a yellow that both films and maps let through."""
+"""Of a known lesion, blue, green, red: a yellow that both images and maps let through."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Scale:
 
 def scale_of(maps: np.ndarray) -> Scale:
     """One scale for all maps, float "n rows cols": from the 1st percentile of all to what the strangest half
-    percent of three films in four stays below. One very strange film then doesn't darken the others; its
+    percent of three images in four stays below. One very strange image then doesn't darken the others; its
     brightest colour says "this much or more".
 
     >>> scale_of(np.stack([np.full((2, 2), value) for value in (0.0, 1.0, 2.0, 3.0, 99.0)])).high
@@ -43,7 +43,7 @@ def scale_of(maps: np.ndarray) -> Scale:
     return Scale(low, max(high, low + 1e-12))
 
 
-def map_picture(name: str, values: np.ndarray, scale: Scale, lesion: np.ndarray | None = None) -> Film:
+def map_picture(name: str, values: np.ndarray, scale: Scale, lesion: np.ndarray | None = None) -> Image:
     """A map "rows cols" in colour, enlarged smoothly; the lesion's outline on it where it is known."""
     shade = np.clip((values - scale.low) / (scale.high - scale.low), 0, 1)
     large = _enlarged(np.asarray(255 * shade, np.float32), cv2.INTER_LINEAR)
@@ -51,9 +51,9 @@ def map_picture(name: str, values: np.ndarray, scale: Scale, lesion: np.ndarray 
     return _picture(name, _outlined(image, lesion))
 
 
-def film_picture(name: str, film: np.ndarray, lesion: np.ndarray | None = None) -> Film:
-    """A prepared film uint8 "rows cols" at the size of the maps; the lesion's outline where it is known."""
-    large = _enlarged(film, cv2.INTER_LINEAR)
+def image_picture(name: str, image: np.ndarray, lesion: np.ndarray | None = None) -> Image:
+    """A prepared image uint8 "rows cols" at the size of the maps; the lesion's outline where it is known."""
+    large = _enlarged(image, cv2.INTER_LINEAR)
     return _picture(name, _outlined(cv2.cvtColor(large, cv2.COLOR_GRAY2BGR), lesion))
 
 
@@ -62,8 +62,8 @@ def colour_bar() -> str:
     return data_uri(np.repeat(_palette()[None], 8, axis=0), 95)
 
 
-def _picture(name: str, image: np.ndarray) -> Film:
-    return Film(name, data_uri(image, 82), image.shape[0], image.shape[1])
+def _picture(name: str, image: np.ndarray) -> Image:
+    return Image(name, data_uri(image, 82), image.shape[0], image.shape[1])
 
 
 def _enlarged(image: np.ndarray, way: int) -> np.ndarray:
@@ -93,7 +93,7 @@ def _palette() -> np.ndarray:
 def score_panels(
     scores: Mapping[str, np.ndarray], labels: Sequence[str], line: float, rate: str, name: str
 ) -> Markup:
-    """How many films of each label got which score: a row per label, shares of the label's films, the
+    """How many images of each label got which score: a row per label, shares of the label's images, the
     threshold dashed. Scores beyond the 99.5th percentile of all stand in the last bin."""
     figure = new_figure(5.2, 0.7 + 0.85 * len(labels))
     rows = figure.subplots(len(labels), 1, sharex=True, squeeze=False)[:, 0]
@@ -107,7 +107,7 @@ def score_panels(
         axes.bar(edges[:-1], 100 * counts, width=np.diff(edges), align="edge", color=colour, alpha=0.85)
         axes.axvline(line, color=INK, linewidth=1.0, linestyle="--")
         above = float((scores[label] > line).mean())
-        said = f"{label}, {len(values):,} films: {100 * above:.0f} % above"
+        said = f"{label}, {len(values):,} images: {100 * above:.0f} % above"
         axes.text(
             0.99,
             0.9,
@@ -118,7 +118,7 @@ def score_panels(
             fontsize=8.5,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.8},
         )
-        axes.set_ylabel("% of films", fontsize=8)
+        axes.set_ylabel("% of images", fontsize=8)
         axes.set_ylim(0, 1.35 * max(100 * counts.max(), 1e-9))
     rows[0].set_title(f"Scores by label; dashed: threshold for {rate} false alarms")
     rows[-1].set_xlabel("score of the detector (higher is stranger; no unit)")

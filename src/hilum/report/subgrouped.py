@@ -8,9 +8,9 @@ from hilum.report.wording import NOTHING, figure, interval, listing, of, plural
 
 KINDS = {
     "size": "Size of the file",
-    "exposure": "Brightness of the film",
+    "exposure": "Brightness of the image",
     "cause": "Label",
-    "films": "Films of the patient",
+    "images": "Images of the patient",
 }
 
 
@@ -28,11 +28,11 @@ def subgroup_rows(one: Results) -> dict[str, Any] | None:
 
 
 def sentence(found: Mapping[str, Any]) -> str:
-    """Which kinds of films show a gap that the interval tells from none.
+    """Which kinds of images show a gap that the interval tells from none.
 
     >>> gap = {"value": 0.1, "low": 0.05, "high": 0.2, "best": "dark", "worst": "bright"}
     >>> sentence({"exposure": {"gap": gap}})
-    'The share named correctly differs by brightness of the film (dark against bright).'
+    'The share named correctly differs by brightness of the image (dark against bright).'
     """
     told = [
         f"{KINDS[kind].lower()} ({entry['gap']['best']} against {entry['gap']['worst']})"
@@ -49,7 +49,7 @@ def _row(kind: str, group: Mapping[str, Any], gap: Mapping[str, Any] | None) -> 
     return {
         "name": f"{KINDS[kind]}: {group['name']}",
         "about": group["about"],
-        "films": f"{plural(group['n_cases'], 'film')} of {plural(group['n_patients'], 'patient')}",
+        "images": f"{plural(group['n_cases'], 'image')} of {plural(group['n_patients'], 'patient')}",
         "accuracy": f"{figure('accuracy', accuracy)} ({of(accuracy)})",
         "accuracy_interval": interval("accuracy", accuracy),
         "auroc": figure("auroc", auroc),

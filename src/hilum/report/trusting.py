@@ -1,4 +1,4 @@
-"""Drawings of the trust section: calibration before and after, net benefit, coverage, risk."""
+"""Drawings of the reliability section: calibration before and after, net benefit, coverage, risk."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -80,8 +80,8 @@ def net_benefits(curve: Mapping[str, Any], name: str) -> Markup:
     axes.set(xlim=(0, 1), ylim=(-0.12 * top - 0.02, 1.12 * top + 0.01))
     axes.text(0.99, 0.005 * top, "treat nobody", ha="right", va="bottom", fontsize=8, color=FAINT)
     axes.set_title("Net benefit")
-    axes.set_xlabel("probability from which a film is treated as sick")
-    axes.set_ylabel("true positives per film, net")
+    axes.set_xlabel("probability from which an image is treated as abnormal")
+    axes.set_ylabel("true positives per image, net")
     axes.legend(loc="lower left")
     middle = int(np.argmin(np.abs(at - 0.5)))
     return svg(
@@ -94,11 +94,11 @@ def net_benefits(curve: Mapping[str, Any], name: str) -> Markup:
 
 @in_style
 def coverages(conformal: Mapping[str, Any], classes: Sequence[str], name: str) -> Markup:
-    """How often the sets hold the truth: all films and each class, both kinds, the promise as a line."""
+    """How often the sets hold the truth: all images and each class, both kinds, the promise as a line."""
     figure = new_figure(4.4)
     axes = figure.subplots()
     axes.axvline(1 - conformal["alpha"], color=INK, linewidth=0.9, linestyle=":")
-    names = ["all films", *classes]
+    names = ["all images", *classes]
     low = 1.0
     for kind, shift, filled in (("class_conditional", 0.17, True), ("marginal", -0.17, False)):
         rows = [conformal[kind]["coverage"], *(conformal[kind]["per_class"][one] for one in classes)]
@@ -119,17 +119,17 @@ def coverages(conformal: Mapping[str, Any], classes: Sequence[str], name: str) -
     axes.set(xlim=(max(0.0, low - 0.03), 1.005), ylim=(-0.6, len(names) - 0.4))
     axes.grid(axis="y", visible=False)
     axes.set_title("Answers that hold the truth")
-    axes.set_xlabel("share of films; filled: fitted by class")
+    axes.set_xlabel("share of images; filled: fitted by class")
     shown = conformal["class_conditional"]["coverage"]["value"]
     return svg(
         figure,
         name,
-        f"Coverage of the conformal sets: {shown:.3f} of films, promised {1 - conformal['alpha']:g}",
+        f"Coverage of the conformal sets: {shown:.3f} of images, promised {1 - conformal['alpha']:g}",
     )
 
 
 def risks(selective: Mapping[str, Any], name: str) -> list[Markup]:
-    """Mistakes among the films answered, against the share answered: a panel for each set of films."""
+    """Mistakes among the images answered, against the share answered: a panel for each set of images."""
     everything = selective["probability"]["n_cases"]
     sizes = sorted({block["n_cases"] for block in selective.values()}, reverse=True)
     return [
@@ -161,12 +161,12 @@ def _risk_panel(ways: Mapping[str, Any], size: int, whole: bool, name: str) -> M
         label, colour, line = CURVES.get(way, (way, FAINT, "-"))
         axes.plot(grid, _percent(block["curve"]["risk"]), line, color=colour, label=label, linewidth=1.5)
     axes.set(xlim=(0, 101), ylim=(0, None))
-    axes.set_title(f"Risk and coverage, {'all ' if whole else ''}{size:,} films")
-    axes.set_xlabel("films answered, surest first, %")
+    axes.set_title(f"Risk and coverage, {'all ' if whole else ''}{size:,} images")
+    axes.set_xlabel("images answered, surest first, %")
     axes.set_ylabel("of these answered wrongly, %")
     axes.legend(loc="upper left")
     areas = ", ".join(f"{way} {block['aurc']['value']:.4f}" for way, block in ways.items())
-    return svg(figure, name, f"Risk against coverage, {size} films; areas under the curves: {areas}")
+    return svg(figure, name, f"Risk against coverage, {size} images; areas under the curves: {areas}")
 
 
 def _percent(values: Sequence[float | None]) -> np.ndarray:

@@ -28,7 +28,7 @@ class Metric:
 
 
 METRICS: Mapping[str, Metric] = {
-    "accuracy": Metric("Accuracy", "%", "films named correctly, of all films"),
+    "accuracy": Metric("Accuracy", "%", "images named correctly, of all images"),
     "balanced_accuracy": Metric(
         "Balanced accuracy",
         "%",
@@ -37,36 +37,36 @@ METRICS: Mapping[str, Metric] = {
     "sensitivity": Metric(
         "Sensitivity",
         "%",
-        "sick films called sick, of all sick films",
-        "films of a class found; mean over the classes",
+        "abnormal images predicted abnormal, of all abnormal images",
+        "images of a class found; mean over the classes",
     ),
     "specificity": Metric(
         "Specificity",
         "%",
-        "healthy films called healthy, of all healthy films",
-        "other films not taken for the class; mean over the classes",
+        "healthy images predicted healthy, of all healthy images",
+        "other images not taken for the class; mean over the classes",
     ),
     "precision": Metric(
         "Precision",
         "%",
-        "sick films, of all called sick; depends on how common sickness is",
-        "right, of all films given the name of the class; mean over the classes",
+        "abnormal images, of all predicted abnormal; depends on how common sickness is",
+        "right, of all images given the name of the class; mean over the classes",
     ),
     "npv": Metric(
         "Negative predictive value",
         "%",
-        "healthy films, of all called healthy; depends on how common sickness is",
+        "healthy images, of all predicted healthy; depends on how common sickness is",
     ),
     "auroc": Metric(
         "AUROC",
         "",
-        "chance that a sick film scores above a healthy one; 0.5 is guessing, 1 perfect",
-        "chance that a film of the class scores above another; mean over the classes",
+        "chance that an abnormal image scores above a healthy one; 0.5 is guessing, 1 perfect",
+        "chance that an image of the class scores above another; mean over the classes",
     ),
     "average_precision": Metric(
         "Average precision",
         "",
-        "area under precision against recall; guessing gives the share of the sick",
+        "area under precision against recall; guessing gives the share of the abnormal",
         "area under precision against recall; mean over the classes",
     ),
     "f1": Metric(
@@ -147,10 +147,10 @@ def count(value: float | None) -> str:
 
 
 def plural(value: int, one: str, many: str = "") -> str:
-    """'1 film', '2 films'; '0 patients'.
+    """'1 image', '2 images'; '0 patients'.
 
-    >>> plural(1, "film"), plural(5232, "study", "studies").replace(SPACE, " ")
-    ('1\\xa0film', '5,232 studies')
+    >>> plural(1, "image"), plural(5232, "study", "studies").replace(SPACE, " ")
+    ('1\\xa0image', '5,232 studies')
     """
     return f"{count(value)}{SPACE}{one if value == 1 else many or one + 's'}"
 

@@ -1,4 +1,4 @@
-"""Puts trained models into the package: python -m hilum.serving.pack RUN --task etiology [--out FOLDER]
+"""Puts trained models into the package: python -m hilum.serving.pack RUN --task multiclass [--out FOLDER]
 
 A classifier is stored in float16 and measured again as it is stored, beside the network that was trained. Its
 model.json becomes the full card: data with attribution, recipe, figures, limits. A detector
@@ -26,14 +26,14 @@ from hilum.errors import DataError, RunError
 from hilum.evaluation.decision import called_in_two_steps, choose_threshold
 from hilum.evaluation.evaluate import predicted_classes
 from hilum.evaluation.intervals import bootstrap_weights, percentile_interval
-from hilum.evaluation.stage import check_same_weights, predict_films, softmax
+from hilum.evaluation.stage import check_same_weights, predict_images, softmax
 from hilum.files import digest, read_json, replacing, write_arrays, write_json
-from hilum.models import ChestModel, build, golden_films, load_model, save_model
+from hilum.models import ChestModel, build, golden_images, load_model, save_model
 from hilum.run import Run
-from hilum.training.distill import sick_together
+from hilum.training.distill import abnormal_together
 
 WEIGHTS = Path(str(files("hilum"))) / "weights"
-"""Where the models of the package lie: binary, etiology and anomaly."""
+"""Where the models of the package lie: binary, multiclass and anomaly."""
 
 KERMANY = {
     "title": "Labeled Optical Coherence Tomography (OCT) and Chest X-Ray Images for Classification",
@@ -42,16 +42,16 @@ KERMANY = {
     "published": "Mendeley Data, doi 10.17632/rscbjbr9sj.2",
     "paper": "Kermany et al., Cell 172, 1122-1131 (2018)",
     "licence": "CC BY 4.0",
-    "changes": "films reduced in size; only weights and figures are passed on, no film",
+    "changes": "images reduced in size; only weights and figures are passed on, no image",
 }
 """The attribution that the licence of the public set asks for."""
 
 LIMITS = [
     "Trained on children aged 1 to 5 of one hospital; adults, other hospitals, side views and other diseases"
     " were never measured.",
-    "Healthy films of another camera may look sick: healthy and sick films of the training set differ in"
-    " sharpness, size of file and shape, and validation films share these differences.",
-    "The labels bacteria and virus are noisy, and the two are confused more often than sick and healthy.",
+    "Healthy images of another camera may look abnormal: healthy and abnormal images of the training set differ in"
+    " sharpness, size of file and shape, and validation images share these differences.",
+    "The labels bacteria and virus are noisy, and the two are confused more often than abnormal and healthy.",
     "Research and teaching only. Not a medical device; not for diagnosis or treatment of people.",
 ]
 """What everybody must know who reads an answer."""
@@ -60,7 +60,7 @@ REPLICATES = 2000
 """Of the bootstrap over patients."""
 
 KNOWN_RATE = 0.03
-"""The share of ordinary held-back films that the packed detector may call strange."""
+"""The share of ordinary held-back images that the packed detector may call strange."""
 
 
 def pack_task(run: Run, task: str, out: Path) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def pack_task(run: Run, task: str, out: Path) -> dict[str, Any]:
         raise RunError(f"{folder.metrics_file} has figures of neither val nor test", "hilum evaluate RUN")
     model = folder.load_model()
     half = rounded(model, lambda tensor: tensor.half().float())
-    films = _Films.of(run, task, part, model)
+    images = _Images.of(run, task, part, model)
     recipe = run.recipe()["tasks"][task]
     full = {
         **{name: value for name, value in card.items() if name not in ("format", "weights_digest")},
@@ -92,9 +92,9 @@ def pack_task(run: Run, task: str, out: Path) -> dict[str, Any]:
         "figures": {"part": part, **metrics[part]},
         "shortcuts": _shortcuts(run, task),
         "two_steps": _two_steps(run, task, part) if len(model.classes) > 2 else None,
-        "half_precision": films.compared(films.logits(half, "float16")),
-        "int8_weights": films.compared(films.logits(rounded(model, to_int8), "int8")),
-        "distillation": _distilled(recipe, films),
+        "half_precision": images.compared(images.logits(half, "float16")),
+        "int8_weights": images.compared(images.logits(rounded(model, to_int8), "int8")),
+        "distillation": _distilled(recipe, images),
         "known_failures": LIMITS,
     }
     save_model(half, out, full)
@@ -156,8 +156,8 @@ def _shortcuts(run: Run, task: str) -> dict[str, Any] | str | None:
 
 
 @dataclass(frozen=True)
-class _Films:
-    """The held-out films of one part, as the network sees them, with what it said in float32."""
+class _Images:
+    """The held-out images of one part, as the network sees them, with what it said in float32."""
 
     rows: pd.DataFrame
     cache: ImageCache
@@ -165,7 +165,7 @@ class _Films:
     model: ChestModel
 
     @classmethod
-    def of(cls, run: Run, task: str, part: str, model: ChestModel) -> "_Films":
+    def of(cls, run: Run, task: str, part: str, model: ChestModel) -> "_Images":
         table = run.task(task).predictions()
         rows = table[table["split"] == part].reset_index(drop=True)
         cases = run.cases()
@@ -173,35 +173,35 @@ class _Films:
         return cls(rows, ImageCache.of(used, model.pixels), task, model)
 
     def logits(self, model: ChestModel, words: str) -> np.ndarray:
-        """ "films classes" of another network."""
-        return predict_films(
+        """ "images classes" of another network."""
+        return predict_images(
             model, self.cache, self.cache.rows(self.rows["case_id"].tolist()), f"{self.task}: {words}"
         )
 
     def compared(self, logits: np.ndarray) -> dict[str, Any]:
-        """How many films get the same name, and how many get the right one, before and after."""
+        """How many images get the same name, and how many get the right one, before and after."""
         threshold = (self.model.card.get("threshold") or {}).get("value")
-        called = predicted_classes(softmax(logits), self.model.classes, threshold)
+        predicted = predicted_classes(softmax(logits), self.model.classes, threshold)
         before = self.rows[[f"logit_{name}" for name in self.model.classes]].to_numpy(float)
         return {
-            "films": len(self.rows),
-            "same_answer": int((called == self.rows["predicted"]).sum()),
-            "right": int((called == self.rows["target"]).sum()),
+            "images": len(self.rows),
+            "same_answer": int((predicted == self.rows["predicted"]).sum()),
+            "right": int((predicted == self.rows["target"]).sum()),
             "right_in_float32": int((self.rows["predicted"] == self.rows["target"]).sum()),
             "largest_difference_of_a_logit": float(np.abs(logits - before).max()),
         }
 
 
 def _two_steps(run: Run, task: str, part: str) -> dict[str, Any] | None:
-    """A threshold between healthy and any kind of sick, chosen on val by Youden's rule, and the accuracy of
+    """A threshold between healthy and any kind of abnormal, chosen on val by Youden's rule, and the accuracy of
     calling first that and then the likeliest kind. None where val does not hold both sides."""
     table, classes = run.task(task).predictions(), run.task(task).card()["classes"]
     columns = [f"prob_{name}" for name in classes]
     val = table[table["split"] == "val"]
-    sick = (val["target"] != classes[0]).to_numpy()
-    if classes[0] != HEALTHY or sick.all() or not sick.any():
+    abnormal = (val["target"] != classes[0]).to_numpy()
+    if classes[0] != HEALTHY or abnormal.all() or not abnormal.any():
         return None
-    value = choose_threshold(np.clip(1 - val[columns[0]].to_numpy(float), 0, 1), sick)
+    value = choose_threshold(np.clip(1 - val[columns[0]].to_numpy(float), 0, 1), abnormal)
     rows = table[table["split"] == part]
     right = called_in_two_steps(rows[columns].to_numpy(float), classes, value) == rows["target"].to_numpy()
     drawn = [
@@ -212,39 +212,41 @@ def _two_steps(run: Run, task: str, part: str) -> dict[str, Any] | None:
     return {"threshold": value, "rule": "youden", "chosen_on": "val", "part": part, "accuracy": accuracy}
 
 
-def _distilled(recipe: dict[str, Any], films: _Films) -> dict[str, Any] | None:
-    """What the mean of the teachers' logits answers on the same films, by the student's threshold."""
-    choice = recipe["training"].get("distill")
-    if not choice:
+def _distilled(recipe: dict[str, Any], images: _Images) -> dict[str, Any] | None:
+    """What the mean of the teachers' logits answers on the same images, by the student's threshold."""
+    config = recipe["training"].get("distill")
+    if not config:
         return None
-    teachers = [load_model(place) for place in choice["teachers"]]
-    each = [films.logits(teacher, f"teacher {i + 1}") for i, teacher in enumerate(teachers)]
-    if len(films.model.classes) == 2:
-        each = [one if one.shape[1] == 2 else sick_together(torch.from_numpy(one)).numpy() for one in each]
-    together = films.compared(np.mean(each, axis=0))
+    teachers = [load_model(place) for place in config["teachers"]]
+    each = [images.logits(teacher, f"teacher {i + 1}") for i, teacher in enumerate(teachers)]
+    if len(images.model.classes) == 2:
+        each = [
+            one if one.shape[1] == 2 else abnormal_together(torch.from_numpy(one)).numpy() for one in each
+        ]
+    together = images.compared(np.mean(each, axis=0))
     return {
         "teachers": [teacher.card["weights_digest"] for teacher in teachers],
-        "films": together["films"],
+        "images": together["images"],
         "right_by_teachers_together": together["right"],
-        "right_by_each_teacher": [films.compared(one)["right"] for one in each],
+        "right_by_each_teacher": [images.compared(one)["right"] for one in each],
         "right": together["right_in_float32"],
     }
 
 
 def _without_places(recipe: dict[str, Any], card: dict[str, Any]) -> dict[str, Any]:
     """Teachers by the digest of their weights: where they lay is nobody's business."""
-    choice = recipe["training"].get("distill")
-    if not choice:
+    config = recipe["training"].get("distill")
+    if not config:
         return recipe
-    named = {**choice, "teachers": card["training"]["teachers"]}
+    named = {**config, "teachers": card["training"]["teachers"]}
     return {**recipe, "training": {**recipe["training"], "distill": named}}
 
 
 def pack_detector(run: Run, row: str, out: Path) -> dict[str, Any]:
-    """Writes one detector of the board into `out`, with the sorted scores of all held-back films.
+    """Writes one detector of the leaderboard into `out`, with the sorted scores of all held-back images.
 
-    The board asks "is it unlike healthy lungs?", to which pneumonia is a right yes. The packed detector is
-    asked "is it unlike the films of this set, healthy or sick?": its p-value is taken among the films of all
+    The leaderboard asks "is it unlike healthy lungs?", to which pneumonia is a right yes. The packed detector is
+    asked "is it unlike the images of this set, normal vs pneumonia?": its p-value is taken among the images of all
     labels that took no part in fitting, and `KNOWN_RATE` of those are called strange.
     """
     figures = run.anomaly.figures()
@@ -256,7 +258,7 @@ def pack_detector(run: Run, row: str, out: Path) -> dict[str, Any]:
     kept = scores[scores["role"].isin(["calibrate", "measure"])]
     known = np.sort(kept[row].to_numpy(float))
     if len(known) < 1 / KNOWN_RATE:
-        raise DataError(f"{len(known)} held-back films are too few for a rate of {KNOWN_RATE}", "use more")
+        raise DataError(f"{len(known)} held-back images are too few for a rate of {KNOWN_RATE}", "use more")
     limit = float(known[int(np.ceil((len(known) + 1) * (1 - KNOWN_RATE))) - 1])
     with np.load(folder.result_file, allow_pickle=False) as result:
         odd = {
@@ -273,45 +275,46 @@ def pack_detector(run: Run, row: str, out: Path) -> dict[str, Any]:
             "data": {
                 "attribution": _attribution(run),
                 "patients": card.get("patients"),
-                "films": card.get("films"),
+                "images": card.get("images"),
             },
             "recipe_in_full": figures["choices"],
             "command": f"hilum anomaly RUN --detector {row}, with recipe_in_full",
-            "threshold": {"value": limit, "rate": KNOWN_RATE, "films": len(known)},
+            "threshold": {"value": limit, "rate": KNOWN_RATE, "images": len(known)},
             "figures": {
                 "flagged_as_strange": odd,
-                "flagged_of_held_back_films": {
+                "flagged_of_held_back_images": {
                     label: {"k": int((some[row] > limit).sum()), "n": len(some)}
                     for label, some in kept.groupby("label")
                 },
-                "healthy_against_sick": figures["detectors"][row]["measure"],
+                "healthy_against_abnormal": figures["detectors"][row]["measure"],
             },
             "known_failures": [
-                "Blurred films pass: hardly any is called strange.",
-                "It says that a film is unlike those of the training set, not that a person is ill.",
+                "Blurred images pass: hardly any is called strange.",
+                "It says that an image is unlike those of the training set, not that a person is ill.",
                 *LIMITS,
             ],
             "intended_use": LIMITS[-1],
         },
     )
-    films = golden_films(detector.pixels)
-    found = detector.score(_tensor(detector.pixels.normalize(films)))
+    images = golden_images(detector.pixels)
+    found = detector.score(_tensor(detector.pixels.normalize(images)))
     write_arrays(
-        out / "golden.npz", {"films": films, "scores": found.score.numpy(), "known": known.astype(np.float32)}
+        out / "golden.npz",
+        {"images": images, "scores": found.score.numpy(), "known": known.astype(np.float32)},
     )
     return read_json(out / "detector.json")
 
 
-def _tensor(films: np.ndarray) -> Tensor:
-    return torch.from_numpy(films)[:, None]
+def _tensor(images: np.ndarray) -> Tensor:
+    return torch.from_numpy(images)[:, None]
 
 
 def main() -> None:
     """The command."""
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("run", type=Path)
-    asked.add_argument("--task", default="etiology", choices=("binary", "etiology", "anomaly"))
-    asked.add_argument("--detector", default="variational_autoencoder", help="row of the board")
+    asked.add_argument("--task", default="multiclass", choices=("binary", "multiclass", "anomaly"))
+    asked.add_argument("--detector", default="variational_autoencoder", help="row of the leaderboard")
     asked.add_argument("--out", type=Path, help="default: the package's own folder of that task")
     words = asked.parse_args()
     out = words.out or WEIGHTS / words.task

@@ -1,9 +1,9 @@
-"""Single films through the models of the package: nothing to train, one answer with its doubts.
+"""Single images through the models of the package: nothing to train, one answer with its doubts.
 
-Three networks look at each film. Two are classifiers: sick or healthy, and normal, bacteria or virus. The
-third, a detector, says how unlike the films of the training set it is. Both classifiers say first whether the
-film is sick, each by the threshold of its card; a sick film is then called by the likelier kind. "I do not
-know" is an answer: when the film is strange, or when the two classifiers contradict each other.
+Three networks look at each image. Two are classifiers: normal vs pneumonia, and normal, bacteria or virus. The
+third, a detector, says how unlike the images of the training set it is. Both classifiers say first whether the
+image is abnormal, each by the threshold of its card; an abnormal image is then called by the likelier kind. "I do not
+know" is an answer: when the image is strange, or when the two classifiers contradict each other.
 """
 
 import csv
@@ -47,10 +47,10 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Packaged:
-    """`known`: scores of held-back films, sorted; `rate`: a p-value of at most this is called strange."""
+    """`known`: scores of held-back images, sorted; `rate`: a p-value of at most this is called strange."""
 
     binary: ChestModel
-    etiology: ChestModel
+    multiclass: ChestModel
     detector: Detector
     known: np.ndarray
     rate: float
@@ -59,13 +59,13 @@ class Packaged:
 @cache
 def packaged(folder: Path = WEIGHTS) -> Packaged:
     """The models that the package brings, read once. ModelError when one is missing or was changed."""
-    missing = [name for name in ("binary", "etiology", "anomaly") if not (folder / name).is_dir()]
+    missing = [name for name in ("binary", "multiclass", "anomaly") if not (folder / name).is_dir()]
     if missing:
         raise ModelError(f"{folder} lacks the model {missing[0]!r}", "install hilum again, or give --model")
     detector = load_detector(folder / "anomaly")
     return Packaged(
         load_model(folder / "binary"),
-        load_model(folder / "etiology"),
+        load_model(folder / "multiclass"),
         detector,
         read_arrays(folder / "anomaly" / "golden.npz")["known"].astype(float),
         float(detector.card["threshold"]["rate"]),
@@ -75,46 +75,46 @@ def packaged(folder: Path = WEIGHTS) -> Packaged:
 def predict_packaged(
     paths: Sequence[str | Path], heat_maps: Path | None = None, models: Packaged | None = None
 ) -> list[dict[str, Any]]:
-    """One dict per film: "file"; "predicted", a class or "I do not know"; "why", a sentence where it is the
-    latter; "sick", true or false by the card's threshold; "pneumonia", the probability of that, and
+    """One dict per image: "file"; "predicted", a class or "abstained"; "why", a sentence where it is the
+    latter; "abnormal", true or false by the card's threshold; "pneumonia", the probability of that, and
     "probabilities" of the three classes, both calibrated where the cards say how; "set", the classes that
     hold the truth at least as often as "promised" says (0 to 1), the called one among them, or None;
     "strange", {"p_value", "flagged"}; "heat_map", a file or None.
 
-    Folders stand for the images in them. Every film is read before anything is predicted (DataError for one
-    that is damaged). With `heat_maps` a picture per film is written there: LayerCAM of the likeliest of the
+    Folders stand for the images in them. Every image is read before anything is predicted (DataError for one
+    that is damaged). With `heat_maps` a picture per image is written there: LayerCAM of the likeliest of the
     three classes.
     """
     models = models or packaged()
     files = list_images(paths)
-    films = [read_grey(file) for file in files]
-    raw = _logits(models.binary, films)
-    called = predicted_classes(softmax(raw), models.binary.classes, _threshold(models.binary))
-    sick = answer(_card(models.binary), raw)["probabilities"][:, 1]
-    raw_kinds = _logits(models.etiology, films)
-    said = answer(_card(models.etiology), raw_kinds)
+    images = [read_grey(file) for file in files]
+    raw = _logits(models.binary, images)
+    predicted = predicted_classes(softmax(raw), models.binary.classes, _threshold(models.binary))
+    abnormal = answer(_card(models.binary), raw)["probabilities"][:, 1]
+    raw_kinds = _logits(models.multiclass, images)
+    said = answer(_card(models.multiclass), raw_kinds)
     kinds = said["probabilities"]
-    calls = _calls(models.etiology, softmax(raw_kinds))
+    calls = _calls(models.multiclass, softmax(raw_kinds))
     with torch.inference_mode():
-        x = torch.stack([models.detector.pixels.apply(film) for film in films])
+        x = torch.stack([models.detector.pixels.apply(image) for image in images])
         p = p_values(models.detector.score(x).score.double().numpy(), models.known)
     rows = []
     for place, file in enumerate(files):
         kind = str(calls[place])
         strange = bool(p[place] <= models.rate)
-        ill = bool(called[place] != HEALTHY)
-        why = _doubt(ill, float(sick[place]), kind, float(p[place]) if strange else None)
+        ill = bool(predicted[place] != HEALTHY)
+        why = _doubt(ill, float(abnormal[place]), kind, float(p[place]) if strange else None)
         rows.append(
             {
                 "file": str(file),
                 "predicted": UNKNOWN if why else kind,
                 "why": why,
-                "pneumonia": round(float(sick[place]), 6),
-                "sick": ill,
+                "pneumonia": round(float(abnormal[place]), 6),
+                "abnormal": ill,
                 "probabilities": dict(
-                    zip(models.etiology.classes, np.round(kinds[place], 6).tolist(), strict=True)
+                    zip(models.multiclass.classes, np.round(kinds[place], 6).tolist(), strict=True)
                 ),
-                "set": None if said["sets"] is None else _with(kind, said["sets"][place], models.etiology),
+                "set": None if said["sets"] is None else _with(kind, said["sets"][place], models.multiclass),
                 "promised": None if said["alpha"] is None else 1 - said["alpha"],
                 "strange": {"p_value": round(float(p[place]), 6), "flagged": strange},
                 "heat_map": None,
@@ -122,8 +122,8 @@ def predict_packaged(
         )
     if heat_maps is not None:
         names = _names(files)
-        for row, film, name in zip(rows, films, names, strict=True):
-            row["heat_map"] = str(_heat_map(models.etiology, film, name, row["probabilities"], heat_maps))
+        for row, image, name in zip(rows, images, names, strict=True):
+            row["heat_map"] = str(_heat_map(models.multiclass, image, name, row["probabilities"], heat_maps))
     return rows
 
 
@@ -133,25 +133,25 @@ def _with(kind: str, found: list[str], model: ChestModel) -> list[str]:
     return [name for name in model.classes if name in found or name == kind]
 
 
-def _doubt(ill: bool, sick: float, kind: str, p: float | None) -> str:
-    """Why there is no answer; empty when there is one. `p` is given for a strange film only.
+def _doubt(ill: bool, abnormal: float, kind: str, p: float | None) -> str:
+    """Why there is no answer; empty when there is one. `p` is given for an out-of-distribution image only.
 
     >>> _doubt(True, 0.9, "virus", None), _doubt(False, 0.05, "virus", None)
     ('', 'the models disagree: P(pneumonia) = 0.05 is below its threshold, yet by its kind it is virus')
     """
     if p is not None:
-        return f"the film is unlike those that the models know (p = {p:.3f})"
+        return f"the image is unlike those that the models know (p = {p:.3f})"
     if ill != (kind != HEALTHY):
         side = "above" if ill else "below"
         return (
-            f"the models disagree: P(pneumonia) = {sick:.2f} is {side} its threshold, "
+            f"the models disagree: P(pneumonia) = {abnormal:.2f} is {side} its threshold, "
             f"yet by its kind it is {kind}"
         )
     return ""
 
 
 def _calls(model: ChestModel, probabilities: np.ndarray) -> np.ndarray:
-    """What the network of the kinds calls each film: the likeliest class where its card has no threshold."""
+    """What the network of the kinds calls each image: the likeliest class where its card has no threshold."""
     steps = model.card.get("two_steps")
     if not steps:
         return np.array(model.classes)[probabilities.argmax(1)]
@@ -167,20 +167,20 @@ def _card(model: ChestModel) -> dict[str, Any]:
 
 
 @torch.inference_mode()
-def _logits(model: ChestModel, films: Sequence[np.ndarray]) -> np.ndarray:
-    x = torch.stack([model.pixels.apply(film) for film in films])
+def _logits(model: ChestModel, images: Sequence[np.ndarray]) -> np.ndarray:
+    x = torch.stack([model.pixels.apply(image) for image in images])
     return torch.cat([model(part) for part in x.split(BATCH)]).double().numpy()
 
 
 def _heat_map(
-    model: ChestModel, film: np.ndarray, name: str, probabilities: dict[str, float], folder: Path
+    model: ChestModel, image: np.ndarray, name: str, probabilities: dict[str, float], folder: Path
 ) -> Path:
     asked = max(probabilities, key=lambda one: probabilities[one])
-    x = model.pixels.apply(film)[None]
+    x = model.pixels.apply(image)[None]
     layer = last_layer(model, x, HEAT_STRIDE)
     values = explain(HEAT, model, x, model.classes.index(asked), {"layer": layer})[0].numpy()
     maps = {HEAT: (values, {"title": "LayerCAM"})}
-    sheet = write_pictures(name, film, model.pixels.to_json(), asked, maps, None, folder / name)[0]
+    sheet = write_pictures(name, image, model.pixels.to_json(), asked, maps, None, folder / name)[0]
     final = folder / f"{name}.png"
     sheet.replace(final)
     (folder / name / f"{HEAT}.png").unlink()
@@ -189,7 +189,7 @@ def _heat_map(
 
 
 def _names(files: Sequence[Path]) -> list[str]:
-    """A name for each picture: the film's, with a number where two films share it.
+    """A name for each picture: the image's, with a number where two images share it.
 
     >>> _names([Path("a/x.png"), Path("b/x.png")])
     ['x', 'x-2']
@@ -207,7 +207,7 @@ def packaged_text(rows: list[dict[str, Any]], form: str) -> str:
     if form == "json":
         return json.dumps(rows, indent=2)
     classes = list(rows[0]["probabilities"])
-    head = ["file", "predicted", "pneumonia", *classes, "set", "p_known_film", "why"]
+    head = ["file", "predicted", "pneumonia", *classes, "set", "p_value_known", "why"]
     if any(row["heat_map"] for row in rows):
         head.append("heat_map")
     body = [
@@ -243,9 +243,9 @@ def _note(promised: float | None) -> str:
     promise = (
         ""
         if promised is None
-        else f"set: holds the truth for {promised:.0%} of films like those it was set on. "
+        else f"set: holds the truth for {promised:.0%} of images like those it was set on. "
     )
     return (
-        f"{promise}p_known_film: small when the film is unlike all that the models know.\n"
+        f"{promise}p_value_known: small when the image is unlike all that the models know.\n"
         "Research use only; not a medical device."
     )

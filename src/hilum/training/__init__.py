@@ -1,1 +1,1 @@
-"""Training: recipe -> loader -> module -> fit. One call, `fit.fit_task`, turns cached films into a model."""
+"""Training: recipe -> loader -> module -> fit. One call, `fit.fit_task`, turns cached images into a model."""

@@ -2,11 +2,11 @@
 
     loss = (1 - alpha) * loss of the labels + alpha * T^2 * KL(softmax(teachers / T), softmax(student / T))
 
-where `teachers` are the mean logits of all teachers on the very film, augmented, that the student sees. One
+where `teachers` are the mean logits of all teachers on the very image, augmented, that the student sees. One
 network then answers nearly as the ensemble would, at the cost of one.
 
-A student of two classes may also learn from teachers that know several kinds of sick films: the probability
-of being sick is the sum over the kinds, so their logit is log(sum(exp(logits of the kinds))).
+A student of two classes may also learn from teachers that know several kinds of abnormal images: the probability
+of being abnormal is the sum over the kinds, so their logit is log(sum(exp(logits of the kinds))).
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def load_teachers(
     places: Sequence[str], classes: Sequence[str], pixels: Pixels, card: dict[str, Any]
 ) -> list[ChestModel]:
     """The teachers, frozen. RecipeError for one that names other classes, sees other pixels, or was trained
-    on another split or other data: it might know the student's validation films."""
+    on another split or other data: it might know the student's validation images."""
     teachers = []
     for place in places:
         teacher = load_model(place)
@@ -38,7 +38,7 @@ def load_teachers(
             )
         if _seen(teacher.pixels) != _seen(pixels):
             raise RecipeError(
-                f"teacher {place} sees films as {_seen(teacher.pixels)}, the student as {_seen(pixels)}",
+                f"teacher {place} sees images as {_seen(teacher.pixels)}, the student as {_seen(pixels)}",
                 "use the same pixels in both recipes",
             )
         for what in ("data", "split"):
@@ -46,20 +46,20 @@ def load_teachers(
             keys = ("digest",) if what == "data" else ("scheme", "seed", "fold", "folds")
             if any(theirs.get(key) != ours.get(key) for key in keys):
                 raise RecipeError(
-                    f"teacher {place} was trained on another {what}, so it may know the validation films",
-                    "train it on the same films and split",
+                    f"teacher {place} was trained on another {what}, so it may know the validation images",
+                    "train it on the same images and split",
                 )
         teachers.append(teacher)
     return teachers
 
 
 def _finer(theirs: Sequence[str], ours: Sequence[str]) -> bool:
-    """Whether `theirs` are healthy and several kinds of sick, and `ours` healthy and sick."""
+    """Whether `theirs` are healthy and several kinds of abnormal, and `ours` healthy and abnormal."""
     return len(ours) == 2 and len(theirs) > 2 and theirs[0] == ours[0] == HEALTHY
 
 
 def _seen(pixels: Pixels) -> tuple[Any, ...]:
-    """What of a pixel contract the network sees; films standardised one by one need no mean and sd."""
+    """What of a pixel contract the network sees; images standardised one by one need no mean and sd."""
     own = pixels.standardize == "image"
     return (
         pixels.size,
@@ -77,13 +77,15 @@ def mean_logits(
 ) -> Float[Tensor, "batch classes"]:
     """The mean of the teachers' logits for a student of so many classes."""
     answers = [teacher.to(x.device)(x).float() for teacher in teachers]
-    return torch.stack([one if one.shape[1] == classes else sick_together(one) for one in answers]).mean(0)
+    return torch.stack([one if one.shape[1] == classes else abnormal_together(one) for one in answers]).mean(
+        0
+    )
 
 
-def sick_together(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch 2"]:
-    """Logits of healthy (the first class) and sick (any of the others).
+def abnormal_together(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch 2"]:
+    """Logits of healthy (the first class) and abnormal (any of the others).
 
-    >>> sick_together(torch.tensor([[0.0, 0.0, 0.0]])).softmax(1).round(decimals=3).tolist()
+    >>> abnormal_together(torch.tensor([[0.0, 0.0, 0.0]])).softmax(1).round(decimals=3).tolist()
     [[0.333..., 0.666...]]
     """
     return torch.stack([logits[:, 0], logits[:, 1:].logsumexp(1)], dim=1)

@@ -21,11 +21,11 @@ from hilum.files import replacing, write_table
 from hilum.models import ChestModel, build, save_model
 from hilum.progress import bar, say
 from hilum.run import TaskFolder
+from hilum.training.config import TaskRecipe
 from hilum.training.distill import load_teachers
 from hilum.training.group_dro import GroupWeights
-from hilum.training.loader import FilmSet, class_weights, loader
+from hilum.training.loader import ImageSet, class_weights, loader
 from hilum.training.module import Classifier, Scorer
-from hilum.training.recipe import TaskRecipe
 
 SMALLER_IS_BETTER = ("val_loss", "val_brier", "val_log_loss")
 
@@ -63,8 +63,8 @@ def fit_task(
     folder: TaskFolder,
     recipe: TaskRecipe,
     task: Task,
-    train: FilmSet,
-    val: FilmSet,
+    train: ImageSet,
+    val: ImageSet,
     score: Scorer,
     card: dict[str, Any],
     resume: bool = True,
@@ -75,42 +75,42 @@ def fit_task(
     only the caller knows. With `resume`, goes on after the last finished epoch of an interrupted training
     and ends with the numbers of an uninterrupted one.
     """
-    choice = recipe.training
-    hardware = Hardware.choose(choice.precision)
+    config = recipe.training
+    hardware = Hardware.choose(config.precision)
     train_loader = loader(
         train,
-        choice.batch_size,
-        choice.seed,
+        config.batch_size,
+        config.seed,
         recipe.augment,
-        choice.balance,
+        config.balance,
         train=True,
         workers=hardware.workers,
     )
-    val_loader = loader(val, 2 * choice.batch_size, choice.seed)
-    torch.manual_seed(choice.seed)
+    val_loader = loader(val, 2 * config.batch_size, config.seed)
+    torch.manual_seed(config.seed)
     model = build(recipe.model.name, task.classes, train.pixels, recipe.model.options)
-    weights = class_weights(train.targets, len(task.classes)) if choice.balance == "weights" else None
-    if choice.loss == "binary_cross_entropy" and len(task.classes) != 2:
+    weights = class_weights(train.targets, len(task.classes)) if config.balance == "weights" else None
+    if config.loss == "binary_cross_entropy" and len(task.classes) != 2:
         raise RecipeError(
             f"loss binary_cross_entropy needs two classes, task {task.name!r} has {len(task.classes)}",
             "use cross_entropy",
         )
-    asked = choice.distill.teachers if choice.distill else ()
+    asked = config.distill.teachers if config.distill else ()
     teachers = load_teachers(asked, task.classes, train.pixels, card)
-    groups = GroupWeights.of(train.targets, train.alike, choice.group_dro) if choice.group_dro else None
-    module = Classifier(model, choice, len(train_loader) * choice.epochs, weights, score, teachers, groups)
+    groups = GroupWeights.of(train.targets, train.alike, config.group_dro) if config.group_dro else None
+    module = Classifier(model, config, len(train_loader) * config.epochs, weights, score, teachers, groups)
     module.train_ids = list(train.case_ids)
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    keeper = Keeper(folder, choice.monitor, task.name, choice.epochs, len(train_loader), choice.batch_size)
-    _train(module, keeper, train_loader, val_loader, hardware, folder, choice.ema, choice.epochs, resume)
+    keeper = Keeper(folder, config.monitor, task.name, config.epochs, len(train_loader), config.batch_size)
+    _train(module, keeper, train_loader, val_loader, hardware, folder, config.ema, config.epochs, resume)
     best = load_file(folder.checkpoints / "best.safetensors")
     model.load_state_dict(best)
     model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     facts = {
-        "seed": choice.seed,
-        "epochs": choice.epochs,
+        "seed": config.seed,
+        "epochs": config.epochs,
         "best_epoch": keeper.best_epoch,
-        "best_metric": {"name": choice.monitor, "value": keeper.best_value},
+        "best_metric": {"name": config.monitor, "value": keeper.best_value},
         "seconds": round(sum(row["seconds"] for row in keeper.rows), 1),
         "device": hardware.device,
         "precision": hardware.precision,

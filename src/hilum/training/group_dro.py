@@ -1,7 +1,7 @@
 """Group distributionally robust optimisation: the worst groups count most (Sagawa et al., ICLR 2020).
 
-A group is a label together with how its films were taken (hilum.data.acquisition): healthy films that look
-taken like the sick ones are a small group, which the mean loss hardly feels. Algorithm 1 of the paper: after
+A group is a label together with how its images were taken (hilum.data.acquisition): healthy images that look
+taken like the abnormal ones are a small group, which the mean loss hardly feels. Algorithm 1 of the paper: after
 each batch, the weight of each group g in it is multiplied by exp(step * loss of g), and the weights are
 divided by their sum; the batch's loss is the sum of weight times mean loss over its groups.
 """
@@ -29,15 +29,15 @@ class GroupWeights(nn.Module):
 
     @classmethod
     def of(cls, targets: np.ndarray, alike: np.ndarray | None, step: float) -> "GroupWeights":
-        """Groups by target and acquisition of the training films, both "cases"; RecipeError without the
+        """Groups by target and acquisition of the training images, both "cases"; RecipeError without the
         acquisition."""
         if alike is None:
-            raise RecipeError("training.group_dro needs groups of films taken alike", "set it to 0")
+            raise RecipeError("training.group_dro needs groups of images taken alike", "set it to 0")
         pairs = np.stack([targets, alike], axis=1)
         return cls(np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1), step)
 
     def forward(self, losses: Float[Tensor, " batch"], position: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
-        """The weighted loss of a batch; `position`: of each film in the training set. Moves the weights.
+        """The weighted loss of a batch; `position`: of each image in the training set. Moves the weights.
 
         >>> weigh = GroupWeights(np.array([0, 1]), step=0.1)
         >>> float(weigh(torch.tensor([1.0, 3.0]), torch.tensor([0, 1]))) > 2  # the mean would be 2

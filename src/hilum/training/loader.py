@@ -1,7 +1,7 @@
-"""Batches of films: from the memory map through augmentation to tensors, the same at every repetition.
+"""Batches of images: from the memory map through augmentation to tensors, the same at every repetition.
 
 Chance hangs on (seed, epoch, case) alone, never on what was drawn before. So a resumed training sees the very
-films that an uninterrupted one would have seen, with any number of workers.
+images that an uninterrupted one would have seen, with any number of workers.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,14 +16,14 @@ from hilum.data.cache import ImageCache
 from hilum.data.images import Pixels
 
 Batch = Sequence[torch.Tensor]
-"""films float32 "batch 1 rows cols", targets int64 "batch", positions in the set int64 "batch"."""
+"""images float32 "batch 1 rows cols", targets int64 "batch", positions in the set int64 "batch"."""
 
 
 @dataclass(frozen=True)
-class FilmSet:
+class ImageSet:
     """The cases of one split: rows of a cache with their ids and targets, all in one order.
 
-    `alike`: in which group of films taken alike each case is (hilum.data.acquisition), for balance
+    `alike`: in which group of images taken alike each case is (hilum.data.acquisition), for balance
     'shortcuts' and for group DRO only.
     """
 
@@ -39,12 +39,12 @@ class FilmSet:
         return self.cache.rows(self.case_ids)
 
 
-class Films(Dataset[tuple[np.ndarray, int, int]]):
+class Images(Dataset[tuple[np.ndarray, int, int]]):
     """Items are asked for by (epoch, position); see the head of this file."""
 
-    def __init__(self, films: FilmSet, augment: Augment, seed: int) -> None:
-        self.films = films
-        self.rows = films.rows
+    def __init__(self, images: ImageSet, augment: Augment, seed: int) -> None:
+        self.images = images
+        self.rows = images.rows
         self.augment = augment
         self.seed = seed
 
@@ -53,10 +53,10 @@ class Films(Dataset[tuple[np.ndarray, int, int]]):
 
     def __getitem__(self, item: tuple[int, int]) -> tuple[np.ndarray, int, int]:
         epoch, position = item
-        film = self.films.cache.images[self.rows[position]]
+        image = self.images.cache.images[self.rows[position]]
         chance = np.random.default_rng((self.seed, epoch, position))
-        values = self.augment(np.asarray(film), chance)
-        return self.films.pixels.standardized(values)[None], int(self.films.targets[position]), position
+        values = self.augment(np.asarray(image), chance)
+        return self.images.pixels.standardized(values)[None], int(self.images.targets[position]), position
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -114,7 +114,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
 
 def loader(
-    films: FilmSet,
+    images: ImageSet,
     batch_size: int,
     seed: int,
     augment: Augment | None = None,
@@ -122,11 +122,11 @@ def loader(
     train: bool = False,
     workers: int = 0,
 ) -> DataLoader:
-    """A DataLoader over a FilmSet. Training: shuffled, augmented, last short batch dropped (a batch of one
+    """A DataLoader over a ImageSet. Training: shuffled, augmented, last short batch dropped (a batch of one
     has no batch statistics). Otherwise in order, every case once, without augmentation."""
-    sampler = EpochSampler(films.targets, balance, seed, shuffle=train, alike=films.alike)
+    sampler = EpochSampler(images.targets, balance, seed, shuffle=train, alike=images.alike)
     return DataLoader(
-        Films(films, augment or Augment(), seed),
+        Images(images, augment or Augment(), seed),
         batch_size=batch_size,
         sampler=sampler,
         drop_last=train and len(sampler) > batch_size,
@@ -147,13 +147,13 @@ def class_weights(targets: np.ndarray, n_classes: int) -> torch.Tensor:
 
 
 MOST = 10.0
-"""A film is drawn this many times as often as the average one, at most."""
+"""An image is drawn this many times as often as the average one, at most."""
 
 
 def reweighed(targets: np.ndarray, alike: np.ndarray) -> np.ndarray:
     """The chance of each case to be drawn, "cases", sum 1: classes equally likely, and in each class the
-    groups of films taken alike as common as in all films (reweighing: Kamiran & Calders, Knowl Inf Syst 33,
-    2012). A film of a rare cell is drawn `MOST` times as often as the average one at most.
+    groups of images taken alike as common as in all images (reweighing: Kamiran & Calders, Knowl Inf Syst 33,
+    2012). An image of a rare cell is drawn `MOST` times as often as the average one at most.
 
     >>> shares = reweighed(np.array([0, 0, 0, 1, 1, 1]), np.array([0, 0, 1, 0, 1, 1]))
     >>> shares.round(3).tolist()

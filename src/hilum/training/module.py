@@ -13,10 +13,10 @@ from torch.nn import functional
 
 from hilum.errors import TrainingError
 from hilum.models import ChestModel
+from hilum.training.config import Optimizer, Training
 from hilum.training.distill import mean_logits, soft_loss
 from hilum.training.group_dro import GroupWeights
 from hilum.training.loader import Batch
-from hilum.training.recipe import Optimizer, Training
 
 Scorer = Callable[[np.ndarray, np.ndarray], dict[str, float]]
 """(probabilities "cases classes", positions "cases") -> metric name -> value. It is handed in by the caller,
@@ -72,10 +72,10 @@ class Classifier(pl.LightningModule):
             other = loss_per_case(logits, target[partner], self.training_choice, self.class_weights)
             losses = share * losses + (1 - share) * other
         loss = losses.mean() if self.groups is None else self.groups(losses, position)
-        choice = self.training_choice.distill
-        if choice is not None:
+        config = self.training_choice.distill
+        if config is not None:
             soft = mean_logits(self.teachers, _channels_last(mixed), logits.shape[1])
-            loss = (1 - choice.alpha) * loss + choice.alpha * soft_loss(logits, soft, choice.temperature)
+            loss = (1 - config.alpha) * loss + config.alpha * soft_loss(logits, soft, config.temperature)
         if not torch.isfinite(loss):
             first = [self.train_ids[i] for i in position[:3].tolist()]
             raise TrainingError(
@@ -116,15 +116,15 @@ class Classifier(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """Optimiser and schedule as the recipe names them."""
         optimizer = make_optimizer(self.model, self.training_choice.optimizer)
-        choice = self.training_choice.schedule
-        if choice.name == "plateau":
+        config = self.training_choice.schedule
+        if config.name == "plateau":
             self._plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-                optimizer, factor=choice.factor, patience=choice.patience
+                optimizer, factor=config.factor, patience=config.patience
             )
             self._plateau.load_state_dict(self._plateau_state or self._plateau.state_dict())
-        if choice.name == "warmup_cosine":
+        if config.name == "warmup_cosine":
             rate = torch.optim.lr_scheduler.LambdaLR(
-                optimizer, lambda step: warmup_cosine(step, choice.warmup_steps, self.steps)
+                optimizer, lambda step: warmup_cosine(step, config.warmup_steps, self.steps)
             )
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
         return optimizer
@@ -172,7 +172,7 @@ def loss_per_case(
 def mix(
     x: Float[Tensor, "batch 1 rows cols"], alpha: float
 ) -> tuple[Float[Tensor, "batch 1 rows cols"], Int[Tensor, " batch"], float]:
-    """Mixup (Zhang et al., ICLR 2018): share * film + (1 - share) * its partner, with share from Beta(alpha,
+    """Mixup (Zhang et al., ICLR 2018): share * image + (1 - share) * its partner, with share from Beta(alpha,
     alpha); and the partner's position. With alpha 0 nothing is drawn and the share is 1.
 
     >>> mixed, partner, share = mix(torch.ones(2, 1, 4, 4), 0.0)
@@ -186,18 +186,18 @@ def mix(
     return share * x + (1 - share) * x[partner], partner, share
 
 
-def make_optimizer(model: nn.Module, choice: Optimizer) -> torch.optim.Optimizer:
+def make_optimizer(model: nn.Module, config: Optimizer) -> torch.optim.Optimizer:
     """Weight decay is not applied to biases and normalisation: they have one dimension and set a scale."""
     decayed = [p for p in model.parameters() if p.ndim > 1]
     free = [p for p in model.parameters() if p.ndim <= 1]
     groups = [
-        {"params": decayed, "weight_decay": choice.weight_decay},
+        {"params": decayed, "weight_decay": config.weight_decay},
         {"params": free, "weight_decay": 0.0},
     ]
-    if choice.name == "sgd":
-        return torch.optim.SGD(groups, lr=choice.lr, momentum=choice.momentum, nesterov=choice.momentum > 0)
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[choice.name]
-    return kind(groups, lr=choice.lr)
+    if config.name == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.name]
+    return kind(groups, lr=config.lr)
 
 
 def warmup_cosine(step: int, warmup: int, steps: int) -> float:

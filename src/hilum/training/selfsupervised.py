@@ -1,12 +1,12 @@
-"""Learning from films without labels: SimSiam, and the short supervised training that comes after it.
+"""Learning from images without labels: SimSiam, and the short supervised training that comes after it.
 
-SimSiam (Chen & He, CVPR 2021): two changed views of each film go through one network f and a small predictor
+SimSiam (Chen & He, CVPR 2021): two changed views of each image go through one network f and a small predictor
 h, and each prediction should point where the other view's vector points, which is held fixed:
 
     L = D(p1, stop(z2)) / 2 + D(p2, stop(z1)) / 2,     z = f(view), p = h(z),     D(p, z) = -cos(p, z).
 
 It needs neither negative pairs nor a second, averaged network, so it is the smallest method of its kind. That
-all films get one and the same vector would be a solution, too; the stop of the gradient keeps the training
+all images get one and the same vector would be a solution, too; the stop of the gradient keeps the training
 away from it, and `spread` says whether it did.
 """
 
@@ -22,9 +22,9 @@ from torch.nn import functional
 from hilum.data.augment import Augment
 from hilum.errors import DataError, TrainingError
 from hilum.models import ChestModel
-from hilum.training.loader import FilmSet
+from hilum.training.config import Optimizer
+from hilum.training.loader import ImageSet
 from hilum.training.module import make_optimizer, warmup_cosine
-from hilum.training.recipe import Optimizer
 
 VIEWS = Augment(
     rotate=15,
@@ -37,7 +37,7 @@ VIEWS = Augment(
     blur=1.0,
     noise=0.05,
 )
-"""What may differ between two views of a film: place, exposure, sharpness; no flip, for the heart has a
+"""What may differ between two views of an image: place, exposure, sharpness; no flip, for the heart has a
 side."""
 
 Advance = Callable[[int, int], None]
@@ -46,7 +46,7 @@ Advance = Callable[[int, int], None]
 @dataclass(frozen=True)
 class Pretrained:
     """The `weights` of features and neck; `loss` over the last tenth of the steps, -1 (best) to 1; `spread`
-    of the vectors: about 1 when films get vectors of all directions, near 0 when all get the same one."""
+    of the vectors: about 1 when images get vectors of all directions, near 0 when all get the same one."""
 
     weights: dict[str, Tensor]
     loss: float
@@ -54,10 +54,10 @@ class Pretrained:
 
 
 def simsiam_loss(
-    p1: Float[Tensor, "films dim"],
-    p2: Float[Tensor, "films dim"],
-    z1: Float[Tensor, "films dim"],
-    z2: Float[Tensor, "films dim"],
+    p1: Float[Tensor, "images dim"],
+    p2: Float[Tensor, "images dim"],
+    z1: Float[Tensor, "images dim"],
+    z2: Float[Tensor, "images dim"],
 ) -> Tensor:
     """Equation 2 of the paper with its stop of the gradient; -1 where each points exactly at the other.
 
@@ -71,17 +71,17 @@ def simsiam_loss(
 
 
 def pretrain(
-    model: ChestModel, films: FilmSet, steps: int, batch_size: int, lr: float, seed: int, advance: Advance
+    model: ChestModel, images: ImageSet, steps: int, batch_size: int, lr: float, seed: int, advance: Advance
 ) -> Pretrained:
-    """Trains features and neck of `model` on all films of the set; their targets are not looked at.
+    """Trains features and neck of `model` on all images of the set; their targets are not looked at.
 
-    DataError for fewer than two films; TrainingError when the loss is no longer a number.
+    DataError for fewer than two images; TrainingError when the loss is no longer a number.
     """
-    if len(films.case_ids) < 2:
-        raise DataError("one film can't be told from others", "name two films or more")
+    if len(images.case_ids) < 2:
+        raise DataError("one image can't be told from others", "name two images or more")
     torch.manual_seed(seed)
     with torch.no_grad():
-        first = torch.zeros(2, 1, *films.pixels.size)
+        first = torch.zeros(2, 1, *images.pixels.size)
         wide = model.eval().embed(first).shape[1]
     project = nn.Sequential(nn.Linear(wide, wide), nn.BatchNorm1d(wide), nn.ReLU(), nn.Linear(wide, wide))
     project.append(nn.BatchNorm1d(wide, affine=False))
@@ -96,10 +96,10 @@ def pretrain(
     whole.train()
     losses: list[float] = []
     z = torch.zeros(2, wide)
-    for step, positions in enumerate(batches(len(films.case_ids), steps, batch_size, seed)):
+    for step, positions in enumerate(batches(len(images.case_ids), steps, batch_size, seed)):
         _set_rate(optimizer, lr, step, steps)
         z1, z2 = (
-            project(model.embed(_films(films, positions, VIEWS, (seed, step, view)))) for view in range(2)
+            project(model.embed(_images(images, positions, VIEWS, (seed, step, view)))) for view in range(2)
         )
         loss = simsiam_loss(predict(z1), predict(z2), z1, z2)
         _step(optimizer, loss, step)
@@ -118,7 +118,7 @@ def pretrain(
 
 def train_briefly(
     model: ChestModel,
-    films: FilmSet,
+    images: ImageSet,
     augment: Augment,
     steps: int,
     batch_size: int,
@@ -126,49 +126,49 @@ def train_briefly(
     seed: int,
     advance: Advance | None = None,
 ) -> None:
-    """Cross-entropy on the targets of `films` for a fixed number of steps, so that few labels get as many
+    """Cross-entropy on the targets of `images` for a fixed number of steps, so that few labels get as many
     steps as many; AdamW, warm-up of a tenth, half a cosine. No epoch is chosen: nothing is measured on the
     way.
 
-    A target of None, or below 0, is refused (DataError): a film without a label must not be trained on.
+    A target of None, or below 0, is refused (DataError): an image without a label must not be trained on.
     """
-    targets = np.asarray(films.targets)
+    targets = np.asarray(images.targets)
     if targets.dtype.kind != "i" or (targets < 0).any() or (targets >= len(model.classes)).any():
         raise DataError(
-            "a film without a label, or of another class, is among those to learn from", "leave it out"
+            "an image without a label, or of another class, is among those to learn from", "leave it out"
         )
     torch.manual_seed(seed)
     optimizer = make_optimizer(model, Optimizer(lr=lr, weight_decay=1e-2))
     model.train()
     for step, positions in enumerate(batches(len(targets), steps, batch_size, seed)):
         _set_rate(optimizer, lr, step, steps)
-        logits = model(_films(films, positions, augment, (seed, step, 2)))
+        logits = model(_images(images, positions, augment, (seed, step, 2)))
         _step(optimizer, functional.cross_entropy(logits, torch.from_numpy(targets[positions])), step)
         if advance:
             advance(step + 1, steps)
     model.eval()
 
 
-def batches(films: int, steps: int, batch_size: int, seed: int) -> list[np.ndarray]:
-    """Positions of the films in each step: every film once before any comes again.
+def batches(images: int, steps: int, batch_size: int, seed: int) -> list[np.ndarray]:
+    """Positions of the images in each step: every image once before any comes again.
 
     >>> [sorted(map(int, part)) for part in batches(2, 2, 8, 0)]
     [[0, 1], [0, 1]]
     """
     chance = np.random.default_rng((seed, 7))
-    size = min(batch_size, films)
-    order = np.concatenate([chance.permutation(films) for _ in range(-(-steps * size // films))])
+    size = min(batch_size, images)
+    order = np.concatenate([chance.permutation(images) for _ in range(-(-steps * size // images))])
     return [order[start : start + size] for start in range(0, steps * size, size)]
 
 
-def _films(films: FilmSet, positions: np.ndarray, augment: Augment, seed: tuple[int, ...]) -> Tensor:
-    """The films at these positions, each changed by chance that hangs on seed and position."""
-    rows = films.rows[positions]
+def _images(images: ImageSet, positions: np.ndarray, augment: Augment, seed: tuple[int, ...]) -> Tensor:
+    """The images at these positions, each changed by chance that hangs on seed and position."""
+    rows = images.rows[positions]
     changed = [
-        augment(np.asarray(films.cache.images[row]), np.random.default_rng((*seed, int(position))))
+        augment(np.asarray(images.cache.images[row]), np.random.default_rng((*seed, int(position))))
         for row, position in zip(rows, positions, strict=True)
     ]
-    x = torch.from_numpy(films.pixels.standardized(np.stack(changed)))[:, None]
+    x = torch.from_numpy(images.pixels.standardized(np.stack(changed)))[:, None]
     return x.contiguous(memory_format=torch.channels_last)
 
 

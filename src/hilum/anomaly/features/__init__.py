@@ -1,10 +1,10 @@
-"""Feature networks: from a film to the patch features that memory, Gaussian and student detectors read.
+"""Feature networks: from an image to the patch features that memory, Gaussian and student detectors read.
 
 Every file in this folder with a `build` is one network; its file name is the value of a detector's option
 `features`, and it offers `build(pixels, **options) -> FeatureNet`. A dotted name loads somebody else's.
 
     random     untrained, seeded: the honest baseline        pixels    raw pixels, no network
-    others     trained inside `fit` on healthy films alone, or declared as pretrained
+    others     trained inside `fit` on healthy images alone, or declared as pretrained
 
 `trunk` is the small residual network that the untrained and the trained ones share.
 """
@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hilum.anomaly import Advance, HealthyFilms
+from hilum.anomaly import Advance, HealthyImages
 from hilum.builders import built, find_build, with_build
 from hilum.data.images import Pixels
 from hilum.errors import RecipeError
@@ -38,8 +38,8 @@ class FeatureNet(nn.Module):
         super().__init__()
         self.pixels = pixels
 
-    def learn(self, films: HealthyFilms, seed: int, advance: Advance) -> None:
-        """Trains on healthy films, or does nothing. torch's global generator is already seeded."""
+    def learn(self, images: HealthyImages, seed: int, advance: Advance) -> None:
+        """Trains on healthy images, or does nothing. torch's global generator is already seeded."""
 
     def forward(self, x: Float[Tensor, "batch 1 rows cols"]) -> tuple[Tensor, ...]:
         """Maps "batch dim rows cols" of each scale, the finest first."""

@@ -1,8 +1,8 @@
-"""Features of a network that learnt, from healthy films alone, which two views show the same film.
+"""Features of a network that learnt, from healthy images alone, which two views show the same image.
 
-VICReg (Bardes, Ponce & LeCun, ICLR 2022): two views of each film, changed in position, aspect ratio,
+VICReg (Bardes, Ponce & LeCun, ICLR 2022): two views of each image, changed in position, aspect ratio,
 exposure, sharpness and noise, should get the same vector (invariance), while each number of the vector varies
-over the films (variance) and no two numbers say the same (covariance). It needs no negative pairs and so no
+over the images (variance) and no two numbers say the same (covariance). It needs no negative pairs and so no
 large batch. What survives is what the changes leave alone: the chest, not the camera.
 """
 
@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hilum.anomaly import Advance, HealthyFilms
+from hilum.anomaly import Advance, HealthyImages
 from hilum.anomaly.features import FeatureNet
 from hilum.anomaly.features.pretext import varied
 from hilum.anomaly.features.trunk import Trunk
@@ -27,7 +27,7 @@ INVARIANCE, VARIANCE, COVARIANCE = 25.0, 25.0, 1.0
 
 
 def vicreg_terms(
-    a: Float[Tensor, "films dim"], b: Float[Tensor, "films dim"]
+    a: Float[Tensor, "images dim"], b: Float[Tensor, "images dim"]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Invariance, variance and covariance terms (equations 1 to 5 of the paper), without their weights.
 
@@ -47,7 +47,7 @@ def vicreg_terms(
 class ContrastiveNet(FeatureNet):
     """`trunk`: maps at strides 4, 8, 16; the projector that the loss needs is forgotten after training."""
 
-    reads = "a network that learnt which two changed views show the same healthy film"
+    reads = "a network that learnt which two changed views show the same healthy image"
 
     def __init__(self, pixels: Pixels, choices: dict[str, Any]) -> None:
         super().__init__(pixels)
@@ -58,7 +58,7 @@ class ContrastiveNet(FeatureNet):
         """Maps at strides 4, 8 and 16."""
         return self.trunk(x)
 
-    def learn(self, films: HealthyFilms, seed: int, advance: Advance) -> None:
+    def learn(self, radiographs: HealthyImages, seed: int, advance: Advance) -> None:
         """Trains with AdamW; the weights are drawn anew from torch's generator."""
         choices = self.choices
         self.trunk = Trunk(choices["width"])
@@ -71,7 +71,7 @@ class ContrastiveNet(FeatureNet):
         optimizer = torch.optim.AdamW(weights, lr=choices["lr"], weight_decay=1e-4)
         steps = choices["steps"]
         rates = one_cycle(optimizer, choices["lr"], steps)
-        images = films.images
+        images = radiographs.images
         chance = np.random.default_rng(seed)
         self.trunk.train()
         order: list[int] = []
@@ -109,13 +109,13 @@ def build(
     lr: float = 2e-3,
     precision: str = "bf16",
 ) -> ContrastiveNet:
-    """`width`: of the trunk; `projector`: numbers per film that the loss compares; `steps` of `batch_size`
-    films with two views each; `precision` of the training: 'bf16' (autocast) or 'fp32'."""
+    """`width`: of the trunk; `projector`: numbers per image that the loss compares; `steps` of `batch_size`
+    images with two views each; `precision` of the training: 'bf16' (autocast) or 'fp32'."""
     if steps < 1 or batch_size < 2 or width < 1 or projector < 2:
         raise RecipeError(
             f"contrastive: width {width}, projector {projector}, steps {steps}, batch_size {batch_size} are "
             "too small",
-            "choose 1 or more, and two films per batch",
+            "choose 1 or more, and two images per batch",
         )
     if precision not in ("bf16", "fp32"):
         raise RecipeError(f"contrastive: precision {precision!r} is not known", "choose 'bf16' or 'fp32'")

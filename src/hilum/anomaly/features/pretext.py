@@ -1,10 +1,10 @@
-"""Features of a network that learnt, from healthy films alone, to say where an opacity was drawn.
+"""Features of a network that learnt, from healthy images alone, to say where an opacity was drawn.
 
-Half of the films of each batch get a drawn opacity (`hilum.anomaly.opacities`) and all of them, with the same
+Half of the images of each batch get a drawn opacity (`hilum.anomaly.opacities`) and all of them, with the same
 chance, go through the same changes of position, aspect ratio, exposure, sharpness and noise, and get the same
 letters and wires. So nothing but the opacity tells the two halves apart, and what cameras and archives do to
-a film is no help. The network is `Trunk` with a light decoder (Lin et al., feature pyramid networks, CVPR
-2017) that draws the map, and a head that names the film.
+an image is no help. The network is `Trunk` with a light decoder (Lin et al., feature pyramid networks, CVPR
+2017) that draws the map, and a head that names the image.
 """
 
 import copy
@@ -17,10 +17,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hilum.anomaly import Advance, HealthyFilms
+from hilum.anomaly import Advance, HealthyImages
 from hilum.anomaly.features import FeatureNet
 from hilum.anomaly.features.trunk import Trunk
-from hilum.anomaly.opacities import add_distractor, add_opacity, lung_field, strange_film
+from hilum.anomaly.opacities import add_distractor, add_opacity, lung_field, ood_image
 from hilum.data.augment import Augment
 from hilum.data.images import Pixels
 from hilum.errors import RecipeError
@@ -28,14 +28,14 @@ from hilum.errors import RecipeError
 POSITION = Augment(rotate=15, translate=0.08, scale=0.2, aspect=0.35, flip=0.5)
 EXPOSURE = Augment(gamma=0.4, contrast=0.2, blur=1.5, sharpen=1.5, noise=0.05)
 STRANGE = 0.06
-"""Share of the changed films that are no chest film any more."""
+"""Share of the changed images that are no chest image any more."""
 
 
 class PretextNet(FeatureNet):
     """`trunk`: maps at strides 4, 8, 16; `locate`: "batch 1 rows/4 cols/4", logits of an opacity at each
-    place; `name_it`: "batch", the logit that the film holds one."""
+    place; `name_it`: "batch", the logit that the image holds one."""
 
-    reads = "a network that learnt to find opacities drawn into healthy films"
+    reads = "a network that learnt to find opacities drawn into healthy images"
 
     def __init__(self, pixels: Pixels, choices: dict[str, Any]) -> None:
         super().__init__(pixels)
@@ -54,11 +54,11 @@ class PretextNet(FeatureNet):
         return self.trunk(x)
 
     def both(self, x: Float[Tensor, "batch 1 rows cols"]) -> tuple[Tensor, Tensor]:
-        """Logits of the places "batch rows/4 cols/4" and of the film "batch"."""
+        """Logits of the places "batch rows/4 cols/4" and of the image "batch"."""
         return self._judged(self.trunk(x))
 
     def read(self, x: Float[Tensor, "batch 1 rows cols"]) -> tuple[Tensor, Tensor, Tensor]:
-        """As `both`, and the vector of the film, "batch 3*dim": mean, largest value and standard deviation of
+        """As `both`, and the vector of the image, "batch 3*dim": mean, largest value and standard deviation of
         each of the deepest maps."""
         maps = self.trunk(x)
         deep = maps[2].flatten(2)
@@ -74,13 +74,13 @@ class PretextNet(FeatureNet):
         pooled = torch.cat([deep.mean(2), deep.amax(2)], dim=1)
         return self.map_head(down)[:, 0], self.head(pooled)[:, 0]
 
-    def learn(self, films: HealthyFilms, seed: int, advance: Advance) -> None:
+    def learn(self, radiographs: HealthyImages, seed: int, advance: Advance) -> None:
         """Trains with AdamW and averaged weights; the weights are drawn from torch's generator anew."""
         choices = self.choices
         fresh = PretextNet(self.pixels, choices)
         self.load_state_dict(fresh.state_dict())
         cast(Any, self).to(memory_format=torch.channels_last)  # twice as fast in bf16
-        images = films.images
+        images = radiographs.images
         lungs = [lung_field(image) for image in images]
         chance = np.random.default_rng(seed)
         optimizer = torch.optim.AdamW(self.parameters(), lr=choices["lr"], weight_decay=0.05)
@@ -95,8 +95,8 @@ class PretextNet(FeatureNet):
             chosen, order = order[: choices["batch_size"]], order[choices["batch_size"] :]
             x, where, drawn = self._batch(images, lungs, chosen, chance)
             with torch.autocast("cpu", torch.bfloat16, enabled=choices["precision"] == "bf16"):
-                places, film = self.both(x)
-            loss = functional.binary_cross_entropy_with_logits(film.float(), drawn)
+                places, radiograph = self.both(x)
+            loss = functional.binary_cross_entropy_with_logits(radiograph.float(), drawn)
             loss = loss + _map_loss(places.float(), where)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -111,19 +111,21 @@ class PretextNet(FeatureNet):
     def _batch(
         self, images: np.ndarray, lungs: list[np.ndarray], chosen: list[int], chance: np.random.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Films "batch 1 rows cols", strengths "batch rows/4 cols/4", and 1.0 where an opacity was drawn."""
-        films, masks = [], []
+        """Images "batch 1 rows cols", strengths "batch rows/4 cols/4", and 1.0 where an opacity was drawn."""
+        radiographs, masks = [], []
         for count, index in enumerate(chosen):
-            film, mask = images[index], np.zeros_like(images[index])
+            radiograph, mask = images[index], np.zeros_like(images[index])
             if count % 2:
                 if chance.random() < STRANGE:
-                    film, mask = strange_film(film, chance)
+                    radiograph, mask = ood_image(radiograph, chance)
                 else:
-                    film, mask = add_opacity(film, lungs[index], chance, images[chance.integers(len(images))])
-            film, mask = varied(film, mask, chance)
-            films.append(film)
+                    radiograph, mask = add_opacity(
+                        radiograph, lungs[index], chance, images[chance.integers(len(images))]
+                    )
+            radiograph, mask = varied(radiograph, mask, chance)
+            radiographs.append(radiograph)
             masks.append(mask)
-        x = torch.from_numpy(self.pixels.standardized(np.stack(films)))[:, None]
+        x = torch.from_numpy(self.pixels.standardized(np.stack(radiographs)))[:, None]
         where = torch.from_numpy(np.stack(masks))[:, None]
         rows, cols = (-(-side // 4) for side in x.shape[-2:])
         where = functional.adaptive_avg_pool2d(where, (rows, cols))[:, 0]
@@ -131,21 +133,21 @@ class PretextNet(FeatureNet):
         return x.contiguous(memory_format=torch.channels_last), where, drawn
 
 
-def varied(film: np.ndarray, mask: np.ndarray, chance: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """The changes that both halves go through. uint8 film and mask -> float32 of the same shape in 0..1; the
-    mask takes the film's new position."""
+def varied(image: np.ndarray, mask: np.ndarray, chance: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The changes that both halves go through. uint8 image and mask -> float32 of the same shape in 0..1; the
+    mask takes the image's new position."""
     if chance.random() < 0.3:
-        film = add_distractor(film, chance)
-    if chance.random() < 0.3:  # films that come smaller or more compressed
-        film = _compressed(film, chance)
+        image = add_distractor(image, chance)
+    if chance.random() < 0.3:  # images that come smaller or more compressed
+        image = _compressed(image, chance)
     place = int(chance.integers(2**32))
-    moved = POSITION(film, np.random.default_rng(place))
+    moved = POSITION(image, np.random.default_rng(place))
     mask = POSITION(mask, np.random.default_rng(place))
     return EXPOSURE(np.rint(moved * 255).astype(np.uint8), chance), mask
 
 
-def _compressed(film: np.ndarray, chance: np.random.Generator) -> np.ndarray:
-    _, data = cv2.imencode(".jpg", film, [cv2.IMWRITE_JPEG_QUALITY, int(chance.integers(30, 96))])
+def _compressed(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(chance.integers(30, 96))])
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE))
 
 
@@ -182,12 +184,12 @@ def build(
     lr: float = 2e-3,
     precision: str = "bf16",
 ) -> PretextNet:
-    """`width`, `blocks`: of the trunk; `steps` of `batch_size` films each; `lr`: of AdamW; `precision` of the
+    """`width`, `blocks`: of the trunk; `steps` of `batch_size` images each; `lr`: of AdamW; `precision` of the
     training: 'bf16' (autocast) or 'fp32'."""
     if steps < 1 or batch_size < 2 or width < 1 or blocks < 1:
         raise RecipeError(
             f"pretext: width {width}, blocks {blocks}, steps {steps}, batch_size {batch_size} are too small",
-            "choose 1 or more, and two films per batch",
+            "choose 1 or more, and two images per batch",
         )
     if precision not in ("bf16", "fp32"):
         raise RecipeError(f"pretext: precision {precision!r} is not known", "choose 'bf16' or 'fp32'")

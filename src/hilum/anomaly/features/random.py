@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hilum.anomaly import Advance, HealthyFilms
+from hilum.anomaly import Advance, HealthyImages
 from hilum.anomaly.features import FeatureNet
 from hilum.anomaly.features.trunk import Trunk, set_norms
 from hilum.data.images import Pixels
@@ -12,7 +12,7 @@ from hilum.data.images import Pixels
 
 class RandomNet(FeatureNet):
     """`Trunk` with weights drawn from the seed of `fit`. Only the batch norms' means and variances are set,
-    from healthy films."""
+    from healthy images."""
 
     reads = "an untrained network with random weights"
 
@@ -21,12 +21,12 @@ class RandomNet(FeatureNet):
         self.width = width
         self.trunk = Trunk(width)
 
-    def learn(self, films: HealthyFilms, seed: int, advance: Advance) -> None:
+    def learn(self, images: HealthyImages, seed: int, advance: Advance) -> None:
         """Draws the weights anew, so that they hang on the seed alone."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.trunk = Trunk(self.width)
-        set_norms(self.trunk, films, seed)
+        set_norms(self.trunk, images, seed)
 
     def forward(self, x: Float[Tensor, "batch 1 rows cols"]) -> tuple[Tensor, ...]:
         """Maps at strides 4, 8 and 16."""

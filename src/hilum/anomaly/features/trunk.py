@@ -4,13 +4,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hilum.anomaly import HealthyFilms
+from hilum.anomaly import HealthyImages
 from hilum.models.resnet import BasicBlock, he_initialise
 
 
 class Trunk(nn.Module):
     """3x3/2 convolution, 2x2 max pooling, three stages of residual blocks: widths w, 2w, 4w at strides 4, 8
-    and 16. Films of 64 px and more.
+    and 16. Images of 64 px and more.
 
     >>> [tuple(one.shape) for one in Trunk(width=8).eval()(torch.zeros(1, 1, 64, 80))]
     [(1, 8, 16, 20), (1, 16, 8, 10), (1, 32, 4, 5)]
@@ -47,8 +47,8 @@ class Trunk(nn.Module):
 
 
 @torch.no_grad()
-def set_norms(net: nn.Module, films: HealthyFilms, seed: int, count: int = 256) -> None:
-    """Means and variances of the batch norms from up to `count` healthy films, drawn by a seed."""
+def set_norms(net: nn.Module, images: HealthyImages, seed: int, count: int = 256) -> None:
+    """Means and variances of the batch norms from up to `count` healthy images, drawn by a seed."""
     norms = [layer for layer in net.modules() if isinstance(layer, nn.BatchNorm2d)]
     before = [norm.momentum for norm in norms]
     for norm in norms:
@@ -56,7 +56,7 @@ def set_norms(net: nn.Module, films: HealthyFilms, seed: int, count: int = 256) 
         norm.momentum = None  # a plain mean over the batches
     net.train()
     seen = 0
-    for x in films.batches(32, seed):
+    for x in images.batches(32, seed):
         net(x)
         seen += len(x)
         if seen >= count:

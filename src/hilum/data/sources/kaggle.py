@@ -4,7 +4,7 @@
 
 The file names carry the label and the patient, in one of two families:
 
-    person1_bacteria_2.jpeg, person1_virus_6.jpeg   Kaggle, sick: numbers start again per split and per
+    person1_bacteria_2.jpeg, person1_virus_6.jpeg   Kaggle, abnormal: numbers start again per split and per
                                                     label, so that these two are different children
     IM-0115-0001.jpeg, NORMAL2-IM-0383-0001.jpeg    Kaggle, healthy: the study stands for the patient
     BACTERIA-5660566-0001.jpeg, VIRUS-5660566-0009  Mendeley: label, patient, image; the number names a
@@ -24,7 +24,7 @@ from hilum.errors import DataError
 DESCRIPTION = "chest-xray-pneumonia as on Kaggle or Mendeley: {train,val,test}/{NORMAL,PNEUMONIA}/*.jpeg"
 
 CLASS_FOLDERS = ("NORMAL", "PNEUMONIA")
-_SICK = re.compile(r"(person\d+)_(bacteria|virus)_\d+(?:_\d+)*", re.IGNORECASE)
+_ABNORMAL = re.compile(r"(person\d+)_(bacteria|virus)_\d+(?:_\d+)*", re.IGNORECASE)
 _HEALTHY = re.compile(r"((?:NORMAL2-)?IM-\d+)-\d+(?:-\d+)*", re.IGNORECASE)
 _MENDELEY = re.compile(r"(normal|bacteria|virus)-(\d+)-\d+", re.IGNORECASE)
 _CAUSE = re.compile(r"bacteria|virus", re.IGNORECASE)
@@ -106,7 +106,7 @@ def _label_and_patient(image: Path, split: str, folder: str) -> tuple[str, str |
     if label is None:
         raise DataError(
             f"{image} lies in PNEUMONIA but its name says neither bacteria nor virus",
-            "rename it, or read the data with the source 'folder' to tell healthy from sick alone",
+            "rename it, or read the data with the source 'folder' to tell healthy from abnormal alone",
         )
     if (label == HEALTHY) != (folder == "NORMAL"):
         raise DataError(f"{image} lies in {folder} but its name says {label}", "move or rename it")
@@ -116,7 +116,7 @@ def _label_and_patient(image: Path, split: str, folder: str) -> tuple[str, str |
 def _from_name(stem: str, split: str) -> tuple[str | None, str | None]:
     if match := _MENDELEY.fullmatch(stem):
         return match[1].lower(), f"patient/{match[2]}"
-    if match := _SICK.fullmatch(stem):
+    if match := _ABNORMAL.fullmatch(stem):
         return match[2].lower(), f"{split}/{match[2].lower()}/{match[1].lower()}"
     if match := _HEALTHY.fullmatch(stem):
         return HEALTHY, f"{split}/{HEALTHY}/{match[1].upper()}"

@@ -1,11 +1,11 @@
 """Phantom: drawn chest radiographs of drawn children, where the truth about every pixel is known.
 
 A seeded program lays down what absorbs X-rays (soft tissue, rib cage, spine, heart, vessels, abdomen), takes
-away the air of two lungs, adds disease, and exposes a film of it with varying position, breath, exposure,
-blur and grain. Each film comes with the masks of lungs, heart, ribs and lesion, so that an explanation can be
+away the air of two lungs, adds disease, and exposes an image of it with varying position, breath, exposure,
+blur and grain. Each image comes with the masks of lungs, heart, ribs and lesion, so that an explanation can be
 checked against the truth.
 
-Anatomy and disease belong to the patient, position and exposure to the film: several films of one patient
+Anatomy and disease belong to the patient, position and exposure to the image: several images of one patient
 show the same ribs, vessels and lesion. Nothing but the lesion depends on the label, so one generator state
 drawn as 'normal' and as 'virus' gives twins that differ in the lesion alone.
 
@@ -16,7 +16,7 @@ drawn as 'normal' and as 'virus' gives twins that differ in the lesion alone.
 The word 'phantom' stands for the built-in set. A folder that `write` wrote is read as well:
 
     phantom.json   settings              cases.csv   case_id, path, label, patient, split
-    images/        <case_id>.png         masks/      <case_id>.npz, bool "rows cols" each, see `Film`
+    images/        <case_id>.png         masks/      <case_id>.npz, bool "rows cols" each, see `Image`
 """
 
 import os
@@ -41,19 +41,19 @@ from hilum.errors import DataError, nearest
 from hilum.files import cache_folder, digest, read_json, write_json, write_table
 from hilum.progress import advancing
 
-DESCRIPTION = "the word 'phantom' for the built-in drawn chest films with known lesions, or a folder of such"
+DESCRIPTION = "the word 'phantom' for the built-in drawn chest images with known lesions, or a folder of such"
 
 VERSION = 1
-"""To be raised when the same settings give other films."""
+"""To be raised when the same settings give other images."""
 
 LABELS = (HEALTHY, "bacteria", "virus")
 SHORTCUTS = ("marker",)
 
 _TEST_SHARE = 0.3
 _PROPORTIONS = {"train": (1341, 2530, 1345), "test": (234, 242, 148)}  # images of the public set, as LABELS
-_FILMS = (0.6, 0.25, 0.1, 0.05)  # shares of the patients with one, two, three and four films
+_IMAGES = (0.6, 0.25, 0.1, 0.05)  # shares of the patients with one, two, three and four images
 _NOTE = (
-    "These films are drawn by a program, not taken from people: figures on them say nothing about patients."
+    "These images are drawn by a program, not taken from people: figures on them say nothing about patients."
 )
 
 Generator = np.random.Generator
@@ -66,9 +66,9 @@ Stroke = tuple[Sequence[Points] | Points, float, float]  # lines of one width an
 class PhantomSettings:
     """What set to draw.
 
-    patients: how many, 30 % of them for the test; each has 1 to 4 films, 1.6 on average. size: rows and
-    columns of a film. seed: another seed, other patients. shortcut: None, or 'marker', a bright disc in a
-    corner of sick films; shortcut_strength: the share of sick films that carry it (healthy ones never do).
+    patients: how many, 30 % of them for the test; each has 1 to 4 images, 1.6 on average. size: rows and
+    columns of an image. seed: another seed, other patients. shortcut: None, or 'marker', a bright disc in a
+    corner of abnormal images; shortcut_strength: the share of abnormal images that carry it (healthy ones never do).
 
     DataError when a value is out of range.
     """
@@ -83,7 +83,7 @@ class PhantomSettings:
         if self.patients < 20:
             raise DataError(f"a phantom of {self.patients} patients is too small", "ask for 20 or more")
         if not (len(self.size) == 2 and all(64 <= side <= 2048 for side in self.size)):
-            raise DataError(f"phantom films of {self.size} can't be drawn", "ask for sides of 64 to 2048 px")
+            raise DataError(f"phantom images of {self.size} can't be drawn", "ask for sides of 64 to 2048 px")
         if self.seed < 0:
             raise DataError(f"phantom seed {self.seed} is negative", "ask for 0 or more")
         if self.shortcut is not None and self.shortcut not in SHORTCUTS:
@@ -95,7 +95,7 @@ class PhantomSettings:
 
 
 @dataclass(frozen=True)
-class Film:
+class Image:
     """`image`: uint8 "rows cols". All others: bool "rows cols", and what `masks` reads.
 
     lesion: where disease was added (empty if healthy), within lung. lung: the air-filled lung fields, beside
@@ -112,12 +112,12 @@ class Film:
     shortcut: np.ndarray
 
 
-MASKS = tuple(field.name for field in fields(Film) if field.name != "image")
+MASKS = tuple(field.name for field in fields(Image) if field.name != "image")
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """What stays the same in all films of a patient. Lengths in half widths of the rib cage.
+    """What stays the same in all images of a patient. Lengths in half widths of the rib cage.
 
     seed: ribs, vessels and disease grow from it. tall: height by width, 1 is usual. barrel: 2 is a round
     cage, more is boxy. heart: how far its left border reaches; atrium: how far its right border bulges.
@@ -209,7 +209,7 @@ def write(folder: str | Path, settings: PhantomSettings = PhantomSettings()) -> 
 
 
 def plan(settings: PhantomSettings = PhantomSettings()) -> pd.DataFrame:
-    """The films of a set, one row each: case_id, label, patient, split ('train' or 'test'), and the numbers
+    """The images of a set, one row each: case_id, label, patient, split ('train' or 'test'), and the numbers
     `person` and `image` that seed it. Labels come in the public set's proportions in each split.
 
     >>> plan(PhantomSettings(patients=20)).groupby("split")["patient"].nunique().to_dict()
@@ -217,10 +217,10 @@ def plan(settings: PhantomSettings = PhantomSettings()) -> pd.DataFrame:
     """
     n_test = round(_TEST_SHARE * settings.patients)
     kinds = [
-        (split, label, films)
+        (split, label, images)
         for split, patients in (("train", settings.patients - n_test), ("test", n_test))
         for label, share in zip(LABELS, _apportioned(patients, _PROPORTIONS[split]), strict=True)
-        for films, count in enumerate(_apportioned(share, _FILMS), start=1)
+        for images, count in enumerate(_apportioned(share, _IMAGES), start=1)
         for _ in range(count)
     ]
     numbers = np.random.default_rng([settings.seed, 0]).permutation(len(kinds)) + 1  # tell nothing
@@ -233,20 +233,20 @@ def plan(settings: PhantomSettings = PhantomSettings()) -> pd.DataFrame:
             "person": int(person),
             "image": image,
         }
-        for person, (split, label, films) in zip(numbers, kinds, strict=True)
-        for image in range(1, films + 1)
+        for person, (split, label, images) in zip(numbers, kinds, strict=True)
+        for image in range(1, images + 1)
     ]
     return pd.DataFrame(rows).sort_values("case_id", ignore_index=True)
 
 
-def film(settings: PhantomSettings, label: str, person: int, image: int) -> Film:
-    """One film of a set, as `write` stores it; the numbers are those of `plan`."""
+def phantom_image(settings: PhantomSettings, label: str, person: int, image: int) -> Image:
+    """One image of a set, as `write` stores it; the numbers are those of `plan`."""
     anatomy = Anatomy.drawn(np.random.default_rng([settings.seed, person, 0]))
     return draw(np.random.default_rng([settings.seed, person, image]), label, anatomy, settings)
 
 
 def masks(folder: str | Path, case_id: str) -> dict[str, np.ndarray]:
-    """The masks of a written film by name (see `Film`), bool "rows cols"; DataError when there are none."""
+    """The masks of a written image by name (see `Image`), bool "rows cols"; DataError when there are none."""
     path = Path(folder).expanduser() / "masks" / f"{case_id}.npz"
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
@@ -292,22 +292,22 @@ def _draw_all(folder: Path, settings: PhantomSettings) -> None:
     (folder / "masks").mkdir()
 
     def one(case_id: str, label: str, person: int, image: int) -> None:
-        drawn = film(settings, label, person, image)
+        drawn = phantom_image(settings, label, person, image)
         _, data = cv2.imencode(".png", drawn.image)
         (folder / "images" / f"{case_id}.png").write_bytes(data.tobytes())
         np.savez_compressed(
             folder / "masks" / f"{case_id}.npz", **{name: getattr(drawn, name) for name in MASKS}
         )
 
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool, advancing("drawing films") as advance:
-        films = pool.map(one, rows["case_id"], rows["label"], rows["person"], rows["image"])
-        for done, _ in enumerate(films, start=1):
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool, advancing("drawing images") as advance:
+        images = pool.map(one, rows["case_id"], rows["label"], rows["person"], rows["image"])
+        for done, _ in enumerate(images, start=1):
             advance(done, len(rows))
     rows["path"] = [f"images/{name}.png" for name in rows["case_id"]]
     write_table(folder / "cases.csv", rows[["case_id", "path", "label", "patient", "split"]])
 
 
-# --- one film ------------------------------------------------------------------------------------------
+# --- one image ------------------------------------------------------------------------------------------
 
 
 def draw(
@@ -315,14 +315,14 @@ def draw(
     label: str,
     anatomy: Anatomy | None = None,
     settings: PhantomSettings = PhantomSettings(),
-) -> Film:
-    """One film. `label`: 'normal', 'bacteria' or 'virus'. Without `anatomy`, a new child is drawn.
+) -> Image:
+    """One image. `label`: 'normal', 'bacteria' or 'virus'. Without `anatomy`, a new child is drawn.
 
-    The same generator state, anatomy and label give the same film; another label changes the lesion alone
+    The same generator state, anatomy and label give the same image; another label changes the lesion alone
     (and the planted shortcut).
 
-    >>> film = draw(np.random.default_rng(0), "virus", settings=PhantomSettings(size=(64, 64)))
-    >>> film.image.shape, bool(film.lesion.any()), bool((film.lesion & ~film.lung).any())
+    >>> image = draw(np.random.default_rng(0), "virus", settings=PhantomSettings(size=(64, 64)))
+    >>> image.image.shape, bool(image.lesion.any()), bool((image.lesion & ~image.lung).any())
     ((64, 64), True, False)
     """
     if label not in LABELS:
@@ -349,10 +349,10 @@ def draw(
 
     corner = int(rng.integers(4))
     marker = _letter(rng, settings.size, corner)
-    shortcut = _disc(rng, settings, 3 - corner, sick=label != HEALTHY)
+    shortcut = _disc(rng, settings, 3 - corner, abnormal=label != HEALTHY)
     image = np.maximum(image, np.maximum(marker, shortcut))
     inside = visible & (canvas.fill(*outlines) > 0.5) & ~(heart > 0.5)
-    return Film(
+    return Image(
         image=np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8),
         lesion=inside & (canvas.blur(opacity, 0.03) > _LESION),
         lung=inside,
@@ -372,7 +372,7 @@ _LESION = 0.1
 
 @dataclass(frozen=True)
 class _Pose:
-    """How a patient lies in one film. matrix: "2 3", from patient to pixels. breath: lowers the diaphragm.
+    """How a patient lies in one image. matrix: "2 3", from patient to pixels. breath: lowers the diaphragm.
     turn: shifts the middle of the chest. arms: 1 raised to -0.5 hanging. haze: 0 deep to 1 shallow breath."""
 
     matrix: np.ndarray
@@ -399,7 +399,7 @@ class _Pose:
 
 
 class _Canvas:
-    """A film to draw on in the patient's coordinates: u to the picture's right, v down, origin mid-chest."""
+    """An image to draw on in the patient's coordinates: u to the picture's right, v down, origin mid-chest."""
 
     def __init__(self, size: tuple[int, int], matrix: np.ndarray) -> None:
         self.size = size
@@ -791,7 +791,7 @@ def _interstitial(disease: Generator, canvas: _Canvas, lungs: list[Layer], tree:
     return np.clip(strength * added * canvas.spread(patches) * (lungs[0] + lungs[1]), 0, 1)
 
 
-# --- the film ------------------------------------------------------------------------------------------
+# --- the image ------------------------------------------------------------------------------------------
 
 
 def _exposed(rng: Generator, absorbed: Layer, canvas: _Canvas) -> tuple[Layer, np.ndarray]:
@@ -839,11 +839,11 @@ def _letter(rng: Generator, size: tuple[int, int], corner: int) -> Layer:
     return layer.astype(np.float32) / np.float32(255)
 
 
-def _disc(rng: Generator, settings: PhantomSettings, corner: int, sick: bool) -> Layer:
+def _disc(rng: Generator, settings: PhantomSettings, corner: int, abnormal: bool) -> Layer:
     """The planted shortcut, in a corner that the letter leaves free. Chance is used up even without it."""
     inset, radius, lot = rng.uniform(0.05, 0.09, 2), rng.uniform(0.022, 0.03), rng.random()
     layer = np.zeros(settings.size, np.uint8)
-    if settings.shortcut and sick and lot < settings.shortcut_strength:
+    if settings.shortcut and abnormal and lot < settings.shortcut_strength:
         centre = _at(corner, settings.size, inset)
         cv2.circle(layer, centre, round(radius * settings.size[0]), 255, -1, cv2.LINE_AA)
     return layer.astype(np.float32) / np.float32(255)

@@ -1,7 +1,7 @@
 """A CSV that lists the images: path and label, optionally patient, split and case_id.
 
     path,label,patient,split
-    films/a.png,normal,p1,train
+    images/a.png,normal,p1,train
 
 Paths are relative to the CSV. Other columns are not read. Rows are counted as in a spreadsheet: the header is
 row 1. A row whose label is empty is a case of unknown label: it is left out, and a note counts such rows.

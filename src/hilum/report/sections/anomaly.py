@@ -1,4 +1,4 @@
-"""Strange to healthy lungs: detectors that know healthy films alone, beside shortcuts and the literature."""
+"""Strange to healthy lungs: detectors that know healthy images alone, beside shortcuts and the literature."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from hilum.data.cases import HEALTHY
 from hilum.report import commands
 from hilum.report.detectors import ENSEMBLE, PARTS, TITLE, against, area, facts_of, named, part_of
 from hilum.report.figures import look
-from hilum.report.pictures import film
+from hilum.report.pictures import picture_of
 from hilum.report.sections import Section
 from hilum.report.sections import anomaly_tables as tables
 from hilum.report.sections.anomaly_maps import compared, triptychs
@@ -18,11 +18,11 @@ from hilum.report.wording import count, figure, listing, number, of, percent, pl
 from hilum.run import Run
 
 OWN = 8
-"""Pictures of the strangest training films."""
+"""Pictures of the strangest training images."""
 
 
 def anomaly(run: Run) -> Section | None:
-    """The board of detectors; how to make it where there is none; None where nothing is trained."""
+    """The leaderboard of detectors; how to make it where there is none; None where nothing is trained."""
     if not run.anomaly.figures_file.exists():
         if not run.tasks:
             return None
@@ -44,7 +44,7 @@ def _values(run: Run, facts: dict[str, Any]) -> dict[str, Any]:
         "lead": _lead(facts),
         "how": _how(facts),
         "warnings": _warnings(facts),
-        "boards": [tables.board(facts, part) for part in PARTS if tables.measured(facts, part)],
+        "boards": [tables.leaderboard(facts, part) for part in PARTS if tables.measured(facts, part)],
         "published": None if run.cases().source == "phantom" else tables.published(),
         "histogram": _histogram(facts, scores),
         "examples": triptychs(examples, drawn, labels, scores),
@@ -79,17 +79,17 @@ def _best_member(facts: dict[str, Any]) -> str:
 def _lead(facts: dict[str, Any]) -> str:
     part = part_of(facts)
     block = facts["detectors"][facts["best"]].get(part)
-    fit = sum(one["films"] for one in facts["roles"].get("fit", {}).values())
+    fit = sum(one["images"] for one in facts["roles"].get("fit", {}).values())
     best = sentence(named(facts["best"])).removesuffix(".")
-    learnt = f"{best} learnt from {plural(fit, 'healthy film')} and from no sick one."
+    learnt = f"{best} learnt from {plural(fit, 'healthy image')} and from no abnormal one."
     if block is None:
-        return f"{learnt} It gives every film a score; there are no films of both kinds to measure it on."
+        return f"{learnt} It gives every image a score; there are no images of both kinds to measure it on."
     rate = percent(facts["choices"]["false_alarm_rate"], 0)
     found, alarms = block["sensitivity"], block["false_alarms"]
     return (
-        f"{learnt} It ranks the sick {PARTS[part]} above the healthy ones with AUROC {area(block['auroc'])}"
-        f"{against(facts, part, block)} With its threshold set on other healthy films for {rate} false"
-        f" alarms, it flags {of(alarms)} healthy films and finds {of(found)} sick ones"
+        f"{learnt} It ranks the abnormal {PARTS[part]} above the healthy ones with AUROC {area(block['auroc'])}"
+        f"{against(facts, part, block)} With its threshold set on other healthy images for {rate} false"
+        f" alarms, it flags {of(alarms)} healthy images and finds {of(found)} abnormal ones"
         f" ({figure('sensitivity', found)})."
     )
 
@@ -97,24 +97,24 @@ def _lead(facts: dict[str, Any]) -> str:
 def _how(facts: dict[str, Any]) -> str:
     roles = facts["roles"]
 
-    def films(role: str, healthy: bool) -> int:
+    def images(role: str, healthy: bool) -> int:
         return sum(
-            one["films"] for label, one in roles.get(role, {}).items() if (label == HEALTHY) == healthy
+            one["images"] for label, one in roles.get(role, {}).items() if (label == HEALTHY) == healthy
         )
 
     parts = [
-        f"{count(films('fit', True))} healthy training films to learn from",
-        f"{count(films('calibrate', True))} healthy films of other patients to set the threshold",
-        f"{count(films('measure', True))} healthy and {count(films('measure', False))} sick films of yet"
+        f"{count(images('fit', True))} healthy training images to learn from",
+        f"{count(images('calibrate', True))} healthy images of other patients to set the threshold",
+        f"{count(images('measure', True))} healthy and {count(images('measure', False))} abnormal images of yet"
         " other patients to measure on",
     ]
     if "test" in roles:
         parts.append(
-            f"{count(films('test', True))} healthy and {count(films('test', False))} sick test films"
+            f"{count(images('test', True))} healthy and {count(images('test', False))} abnormal test images"
         )
     return (
-        f"{listing(parts)}. No sick film and no label of sickness took part in learning or in setting a"
-        " threshold. Which detector is called the best was chosen on the held-back films, not on test films."
+        f"{listing(parts)}. No abnormal image and no label of sickness took part in learning or in setting a"
+        " threshold. Which detector is called the best was chosen on the held-back images, not on test images."
     )
 
 
@@ -126,7 +126,7 @@ def _warnings(facts: dict[str, Any]) -> list[str]:
     areas = {row: one[part]["auroc"]["value"] for row, one in facts["detectors"].items() if part in one}
     if single and areas and single[0]["auroc"] >= max(areas.values()):
         said.append(
-            f"A single number does better on these films than every detector: {single[0]['label']}, AUROC"
+            f"A single number does better on these images than every detector: {single[0]['label']}, AUROC"
             f" {number(single[0]['auroc'])}. The labels of this set can be read off the file."
         )
     elif single and areas:
@@ -134,7 +134,7 @@ def _warnings(facts: dict[str, Any]) -> list[str]:
         if below:
             said.append(
                 f"{listing([named(row) for row in below]).capitalize()}: less than what a single number"
-                f" reaches on these films ({single[0]['label']}, AUROC {number(single[0]['auroc'])})."
+                f" reaches on these images ({single[0]['label']}, AUROC {number(single[0]['auroc'])})."
             )
     foreign = [named(row) for row, one in facts["detectors"].items() if one.get("pretrained")]
     if foreign:
@@ -143,7 +143,7 @@ def _warnings(facts: dict[str, Any]) -> list[str]:
 
 
 def _histogram(facts: dict[str, Any], scores: pd.DataFrame) -> dict[str, Any]:
-    """The best detector's scores by label, on the films to quote first."""
+    """The best detector's scores by label, on the images to quote first."""
     part, best = part_of(facts), facts["best"]
     rows = scores[scores["role"] == part]
     labels = [label for label in facts["labels"] if (rows["label"] == label).any()]
@@ -154,26 +154,26 @@ def _histogram(facts: dict[str, Any], scores: pd.DataFrame) -> dict[str, Any]:
     rate = percent(facts["choices"]["false_alarm_rate"], 0)
     return {
         "drawings": [score_panels(values, labels, line["value"], rate, "anomaly-scores")],
-        "caption": f"{named(best).capitalize()}, {plural(len(rows), 'film')} ({PARTS[part]}). The threshold"
-        f" comes from {plural(line['n'], 'other healthy film')} alone. Scores beyond the 99.5th percentile"
+        "caption": f"{named(best).capitalize()}, {plural(len(rows), 'image')} ({PARTS[part]}). The threshold"
+        f" comes from {plural(line['n'], 'other healthy image')} alone. Scores beyond the 99.5th percentile"
         " stand in the last bar.",
         "legend": [(label, look(label, labels).colour) for label in labels],
     }
 
 
 def _own(facts: dict[str, Any], row: str, paths: pd.Series) -> dict[str, Any]:
-    """The strangest films of the training set, by copies of the detector that have not seen them."""
+    """The strangest images of the training set, by copies of the detector that have not seen them."""
     own = facts["detectors"][row]["own"]
     return {
         "name": named(row),
         "folds": facts["choices"]["own_ranking"],
         "flagged": of(own["flagged"]),
-        "films": [
+        "images": [
             {
-                "picture": film(paths.get(one["case_id"], ""), 240),
+                "picture": picture_of(paths.get(one["case_id"], ""), 240),
                 "case": one["case_id"],
                 "said": f"{number(one['deviations'], 1)} deviations above the median",
             }
-            for one in own["films"][:OWN]
+            for one in own["images"][:OWN]
         ],
     }

@@ -1,4 +1,4 @@
-"""Pictures of the anomaly section: film, reconstruction and map, on one colour scale per detector."""
+"""Pictures of the anomaly section: image, reconstruction and map, on one colour scale per detector."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,26 +7,26 @@ import numpy as np
 import pandas as pd
 
 from hilum.report.figures import look
-from hilum.report.strangeness import Scale, film_picture, map_picture, scale_of
+from hilum.report.strangeness import Scale, image_picture, map_picture, scale_of
 from hilum.report.wording import number
 
 Arrays = dict[str, np.ndarray]
 
 
 def triptychs(examples: Arrays, row: str, labels: pd.Series, scores: pd.DataFrame) -> dict[str, Any] | None:
-    """Strangest healthy and least strange sick films of one detector with what it makes of them."""
+    """Strangest healthy and least strange abnormal images of one detector with what it makes of them."""
     own = _of(examples, row)
     if not own or not len(own["case_id"]):
         return None
     scale = scale_of(own["map"])
     groups = []
-    for why in ("strangest healthy", "least strange sick"):
+    for why in ("strangest healthy", "least strange abnormal"):
         chosen = np.flatnonzero(own["why"] == why).tolist()
         groups.append(
-            {"title": why, "films": [_triptych(own, at, scale, labels, scores, row) for at in chosen]}
+            {"title": why, "images": [_triptych(own, at, scale, labels, scores, row) for at in chosen]}
         )
     return {
-        "groups": [group for group in groups if group["films"]],
+        "groups": [group for group in groups if group["images"]],
         "low": _value(scale.low),
         "high": _value(scale.high),
         "reconstructs": "reconstruction" in own,
@@ -39,9 +39,9 @@ def _triptych(
 ) -> dict[str, Any]:
     case = str(own["case_id"][at])
     lesion = own["lesion"][at] if "lesion" in own else None
-    pictures = [("film", film_picture(case, own["film"][at], lesion))]
+    pictures = [("image", image_picture(case, own["image"][at], lesion))]
     if "reconstruction" in own:
-        pictures.append(("as the detector rebuilds it", film_picture(case, own["reconstruction"][at])))
+        pictures.append(("as the detector rebuilds it", image_picture(case, own["reconstruction"][at])))
     pictures.append(("map of strangeness", map_picture(case, own["map"][at], scale, lesion)))
     line = scores.loc[scores["case_id"] == case].iloc[0]
     return {
@@ -57,7 +57,7 @@ def _triptych(
 def compared(
     examples: Arrays, rows: Sequence[str], labels: pd.Series, named: Callable[[str], str]
 ) -> dict[str, Any] | None:
-    """The same films, one per label, as every detector sees them; each detector on its own scale."""
+    """The same images, one per label, as every detector sees them; each detector on its own scale."""
     known = {row: own for row in rows if (own := _of(examples, row)) and len(own["case_id"])}
     if len(known) < 2:
         return None
@@ -66,7 +66,7 @@ def compared(
     scales = {row: scale_of(own["map"]) for row, own in known.items()}
     return {
         "heads": [(named(row), f"{_value(scales[row].low)} to {_value(scales[row].high)}") for row in known],
-        "films": [_row(first, known, scales, int(at), labels, named) for at in same],
+        "images": [_row(first, known, scales, int(at), labels, named) for at in same],
     }
 
 
@@ -89,7 +89,7 @@ def _row(
         "case": case,
         "label": labels[case],
         "colour": look(labels[case], [labels[case]]).colour,
-        "film": film_picture(case, first["film"][at], lesion),
+        "image": image_picture(case, first["image"][at], lesion),
         "maps": maps,
     }
 

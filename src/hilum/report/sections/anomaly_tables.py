@@ -1,8 +1,8 @@
-"""Tables of the anomaly section: the board with shortcuts and literature, odd films, truth, matching."""
+"""Tables of the anomaly section: the leaderboard with shortcuts and literature, OOD images, truth, matching."""
 
 from typing import Any
 
-from hilum.evaluation.published_anomaly import PUBLISHED, TEST_FILMS
+from hilum.evaluation.published_anomaly import PUBLISHED, TEST_IMAGES
 from hilum.report.detectors import ENSEMBLE, PARTS, named
 from hilum.report.wording import NOTHING, SPACE, count, figure, interval, listing, number, of, percent, plural
 
@@ -11,8 +11,8 @@ def measured(facts: dict[str, Any], part: str) -> bool:
     return any(part in one for one in facts["detectors"].values())
 
 
-def board(facts: dict[str, Any], part: str) -> dict[str, Any]:
-    """A row per detector on one set of films, the best matched AUROC first; then the shortcuts."""
+def leaderboard(facts: dict[str, Any], part: str) -> dict[str, Any]:
+    """A row per detector on one set of images, the best matched AUROC first; then the shortcuts."""
     rows = {row: one[part] for row, one in facts["detectors"].items() if part in one}
     order = sorted(rows, key=lambda row: -((rows[row].get("matched") or {}).get("value") or 0.0))
     first = rows[order[0]]
@@ -21,7 +21,7 @@ def board(facts: dict[str, Any], part: str) -> dict[str, Any]:
     matching = facts["matching"].get(part, {})
     return {
         "title": PARTS[part],
-        "films": f"{count(first['n_healthy'])} healthy and {count(first['n_sick'])} sick films of"
+        "images": f"{count(first['n_healthy'])} healthy and {count(first['n_abnormal'])} abnormal images of"
         f" {plural(first['n_patients'], 'patient')}",
         "causes": causes,
         "pairs": matching.get("pairs", 0),
@@ -40,7 +40,7 @@ def _line(facts: dict[str, Any], row: str, block: dict[str, Any], causes: list[s
     if one.get("pretrained"):
         remarks.append("weights from elsewhere")
     if row == facts["best"]:
-        remarks.append("the best by the matched figure on held-back films")
+        remarks.append("the best by the matched figure on held-back images")
     oracle = block["oracle"]
     return {
         "name": named(row),
@@ -69,7 +69,7 @@ def _cell(key: str, entry: dict[str, Any] | None) -> dict[str, str]:
 
 
 def _shortcut_lines(found: dict[str, Any], left: dict[str, Any]) -> list[dict[str, str]]:
-    """The best single number and all together: on all films, and what is left of them among the pairs."""
+    """The best single number and all together: on all images, and what is left of them among the pairs."""
     if not found.get("single"):
         return []
     remaining = {one["name"]: one["auroc"] for one in left.get("single") or []}
@@ -96,7 +96,7 @@ def _shortcut_lines(found: dict[str, Any], left: dict[str, Any]) -> list[dict[st
 
 def published() -> dict[str, Any]:
     return {
-        "films": TEST_FILMS,
+        "images": TEST_IMAGES,
         "rows": [
             {
                 "name": one.name,
@@ -110,7 +110,7 @@ def published() -> dict[str, Any]:
 
 
 def odd(facts: dict[str, Any]) -> dict[str, Any] | None:
-    """Share of odd films that each detector flags."""
+    """Share of OOD images that each detector flags."""
     rows = {row: one["odd"] for row, one in facts["detectors"].items() if one.get("odd")}
     if not rows:
         return None
@@ -144,7 +144,7 @@ def truth(facts: dict[str, Any]) -> dict[str, Any] | None:
         return None
     first = next(iter(rows.values()))
     return {
-        "films": f"{count(first['n_films'])} held-back films, {count(first['n_sick'])} of them with"
+        "images": f"{count(first['n_images'])} held-back images, {count(first['n_abnormal'])} of them with"
         f" {count(first['n_regions'])} lesions",
         "chance": percent(first["pointing"]["chance"], 0),
         "rows": [
@@ -178,7 +178,7 @@ def matching(facts: dict[str, Any], part: str) -> dict[str, Any]:
     rows.append(["the propensity that was matched on", NOTHING, number(one["propensity"])])
     return {
         "title": PARTS[part],
-        "why": f"{plural(one['pairs'], 'pair')} out of {plural(one['of_healthy'], 'healthy film')}; the"
+        "why": f"{plural(one['pairs'], 'pair')} out of {plural(one['of_healthy'], 'healthy image')}; the"
         f" logits of a pair differ by {number(one['mean_distance'], 3)} on average and by"
         f" {number(one['caliper'], 2)} at most.",
         "rows": rows,

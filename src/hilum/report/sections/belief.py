@@ -1,4 +1,4 @@
-"""How far the maps may be believed: the table of methods, drawn films, lungs, and the filters that matter."""
+"""How far the maps may be believed: the table of methods, phantom images, lungs, and the filters that matter."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,8 +23,8 @@ COLUMNS = (
     ("infidelity", "Infidelity", "squared error of the change that the map foretells; low is good"),
     ("sensitivity", "Sensitivity-n", "correlation of what pixels sum to with what they cost; high is good"),
     ("randomised", "Random weights", "likeness to the map of a network with random weights; near 0 is good"),
-    ("noise", "Noise", "likeness to the map of the film with a little noise; near 1 is good"),
-    ("shift", "Shift", "likeness to the map of the film shifted a little; near 1 is good"),
+    ("noise", "Noise", "likeness to the map of the image with a little noise; near 1 is good"),
+    ("shift", "Shift", "likeness to the map of the image shifted a little; near 1 is good"),
 )
 """Keys of a row of faithfulness, how they are headed, and what they say."""
 
@@ -66,12 +66,12 @@ def line(that: Explained, method: str, case_id: str) -> str:
     if mine is None:
         return ""
     values = {key: plain(mine.get(key)) for key, _, _ in COLUMNS}
-    own = (mine.get("films") or {}).get(case_id) or {}
+    own = (mine.get("images") or {}).get(case_id) or {}
     values |= {key: own[key] for key in ("deletion", "insertion") if own.get(key) is not None}
     said = []
     chance = rows.get("random")
     if chance is not None and values["deletion"] is not None and values["insertion"] is not None:
-        theirs = (chance.get("films") or {}).get(case_id) or {}
+        theirs = (chance.get("images") or {}).get(case_id) or {}
         random = {key: float(theirs.get(key, plain(chance[key]))) for key in ("deletion", "insertion")}
         said.append(matters({key: float(values[key] or 0) for key in random}, random))
     said += [depends(values["randomised"]), steady(values["noise"])]
@@ -95,14 +95,14 @@ def believed(that: Explained) -> dict[str, Any] | None:
             }
             for row in facts["rows"]
         ],
-        "films": plural(facts["films"], "film"),
+        "images": plural(facts["images"], "image"),
         "note": facts.get("note", ""),
         "agreement": facts.get("agreement"),
     }
 
 
 def truth(that: Explained) -> dict[str, Any] | None:
-    """On drawn films: how well each method finds the drawn lesion."""
+    """On phantom images: how well each method finds the drawn lesion."""
     facts = that.facts.get("truth")
     if not facts or not facts.get("rows"):
         return None
@@ -119,7 +119,7 @@ def truth(that: Explained) -> dict[str, Any] | None:
             }
             for row in facts["rows"]
         ],
-        "films": plural(facts["films"], "film"),
+        "images": plural(facts["images"], "image"),
         "lead": (
             f"The best, {best['title']}, points into the lesion in"
             f" {entry(best['pointing'], share=True)['value']} of them."
@@ -131,7 +131,7 @@ def truth(that: Explained) -> dict[str, Any] | None:
 
 
 def lungs(that: Explained) -> dict[str, Any] | None:
-    """Which share of each map lies inside the lungs, beside the share of the film that they fill."""
+    """Which share of each map lies inside the lungs, beside the share of the image that they fill."""
     facts = that.facts.get("lungs")
     if not facts or not facts.get("rows"):
         return None
@@ -145,7 +145,7 @@ def lungs(that: Explained) -> dict[str, Any] | None:
             for row in facts["rows"]
         ],
         "area": percent(plain(facts.get("area"))),
-        "films": plural(facts["films"], "film"),
+        "images": plural(facts["images"], "image"),
         "error": facts.get("error", ""),
     }
 
@@ -173,11 +173,11 @@ def ablation(that: Explained) -> dict[str, Any] | None:
             }
             for row in rows
         ],
-        "films": plural(facts["films"], "film"),
+        "images": plural(facts["images"], "image"),
         "of": count(facts.get("of")),
         "lead": (
             f"The costliest is filter {first['filter']}: without it the loss changes by"
-            f" {signed(first['loss'])}, and the probability of the true class falls most for films labelled"
+            f" {signed(first['loss'])}, and the probability of the true class falls most for images labelled"
             f" {hit}."
             f" Without the whole layer the loss changes by {signed(facts['whole']['loss'])}; what single"
             " filters cost does not add up to that, because others stand in for them."
@@ -206,12 +206,12 @@ def probes(that: Explained) -> dict[str, Any] | None:
     return {
         "drawing": probe_curve(rows, plain(facts.get("head")), f"probes-{that.one.task}"),
         "lead": (
-            f"A linear probe names {percent(plain(best['accuracy']))} of the films correctly from layer"
+            f"A linear probe names {percent(plain(best['accuracy']))} of the images correctly from layer"
             f" “{best['layer']}”, from the first layer {percent(plain(rows[0]['accuracy']))}."
         ),
         "note": (
-            f"Fitted on {plural(facts['fitted'], 'training film')}, measured on"
-            f" {plural(facts['measured'], 'held-out film')} of other patients; lines are {LEVEL} intervals"
+            f"Fitted on {plural(facts['fitted'], 'training image')}, measured on"
+            f" {plural(facts['measured'], 'held-out image')} of other patients; lines are {LEVEL} intervals"
             " over patients. A good probe shows that the class can be read from a layer, not that the network"
             " reads it there."
         ),
@@ -235,13 +235,13 @@ def probe_curve(rows: list[Mapping[str, Any]], head: float | None, name: str) ->
         axes.legend(loc="lower right")
     axes.set_xticks(list(places), [row["layer"] for row in rows], rotation=35, ha="right", fontsize=7.5)
     axes.set_title("Linear probe by layer")
-    axes.set_ylabel("films named correctly, %")
+    axes.set_ylabel("images named correctly, %")
     spoken = ", ".join(f"{row['layer']} {value:.1f} %" for row, value in zip(rows, values, strict=True))
     return svg(figure, name, f"Accuracy of a linear probe by layer: {spoken}")
 
 
 def concepts(that: Explained) -> dict[str, Any] | None:
-    """How often moving towards a notion raises a class."""
+    """How often moving towards a concept raises a class."""
     facts = that.facts.get("concepts")
     if not facts or not facts.get("rows"):
         return None
@@ -252,25 +252,25 @@ def concepts(that: Explained) -> dict[str, Any] | None:
             {
                 "title": row["title"],
                 "accuracy": percent(row["accuracy"], 0),
-                "cells": [notion(row["classes"].get(name)) for name in names],
+                "cells": [concept(row["classes"].get(name)) for name in names],
             }
             for row in facts["rows"]
         ],
         "note": (
-            f"Layer “{facts['layer']}”, {plural(facts['films'], 'drawn film')}. Told apart: balanced accuracy"
+            f"Layer “{facts['layer']}”, {plural(facts['images'], 'phantom image')}. Told apart: balanced accuracy"
             f" of a linear classifier on patients that it has not seen; 50{SPACE}% is guessing. Raises a"
-            " class: share of its films whose evidence rises when the layer’s answer moves towards the"
-            " notion; a star where this differs from directions of shuffled labels (rank-sum test,"
-            " Bonferroni) and the notion can be told apart. A notion holds whatever goes along with it in"
-            " these films."
+            " class: share of its images whose evidence rises when the layer’s answer moves towards the"
+            " concept; a star where this differs from directions of shuffled labels (rank-sum test,"
+            " Bonferroni) and the concept can be told apart. A concept holds whatever goes along with it in"
+            " these images."
         ),
     }
 
 
-def notion(value: Mapping[str, Any] | None) -> str:
+def concept(value: Mapping[str, Any] | None) -> str:
     """A share, with a star where it is no chance.
 
-    >>> notion({"value": 1.0, "matters": True}).replace("\\xa0", " "), notion(None)
+    >>> concept({"value": 1.0, "matters": True}).replace("\\xa0", " "), concept(None)
     ('100 % *', '–')
     """
     if value is None:

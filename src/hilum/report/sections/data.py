@@ -1,4 +1,4 @@
-"""The data: who is in which part, what the films look like, and what the audit found."""
+"""The data: who is in which part, what the images look like, and what the audit found."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from hilum.data.cases import SPLITS
 from hilum.files import digest
 from hilum.report import commands
 from hilum.report.figures import Bar, auroc_bars, look
-from hilum.report.pictures import film
+from hilum.report.pictures import picture_of
 from hilum.report.sections import Section
 from hilum.report.sections.task import TITLES
 from hilum.report.wording import LEVEL, count, listing, number, plural, sentence, split_name
 from hilum.run import Run
 
 SHEET = 8
-"""Films per label on the contact sheet."""
+"""Images per label on the contact sheet."""
 
 LISTED = 12
 """Rows per folded list; audit.json holds more."""
@@ -45,7 +45,7 @@ def _lead(table: pd.DataFrame, labels: tuple[str, ...]) -> str:
     patients = table["patient"].nunique()
     of_patients = f" of {plural(patients, 'patient')}" if patients < len(table) else ""
     shares = listing([f"{count(int((table['label'] == label).sum()))} {label}" for label in labels])
-    return f"{plural(len(table), 'film')}{of_patients}: {shares}."
+    return f"{plural(len(table), 'image')}{of_patients}: {shares}."
 
 
 # -- counts ------------------------------------------------------------------------------------------------
@@ -91,10 +91,10 @@ def _counted(
 
 
 def _cell(rows: pd.DataFrame) -> dict[str, str]:
-    """Films and patients; a source that knows no patients makes each film its own, and none are printed."""
+    """Images and patients; a source that knows no patients makes each image its own, and none are printed."""
     unknown = (rows["patient"] == rows["case_id"]).all()
     return {
-        "films": plural(len(rows), "film"),
+        "images": plural(len(rows), "image"),
         "patients": "" if unknown else plural(rows["patient"].nunique(), "patient"),
     }
 
@@ -103,7 +103,7 @@ def _cell(rows: pd.DataFrame) -> dict[str, str]:
 
 
 def _sheet(table: pd.DataFrame, labels: tuple[str, ...]) -> list[dict[str, Any]]:
-    """A few films per label, one per patient, in the order of a digest of their names."""
+    """A few images per label, one per patient, in the order of a digest of their names."""
     rows = []
     for label in labels:
         of_label = table[table["label"] == label]
@@ -114,8 +114,9 @@ def _sheet(table: pd.DataFrame, labels: tuple[str, ...]) -> list[dict[str, Any]]
                 "label": label,
                 "colour": look(label, labels).colour,
                 "total": count(len(of_label)),
-                "films": [
-                    {"case": row.case_id, "picture": film(str(row.path), 240)} for row in drawn.itertuples()
+                "images": [
+                    {"case": row.case_id, "picture": picture_of(str(row.path), 240)}
+                    for row in drawn.itertuples()
                 ],
             }
         )
@@ -166,8 +167,8 @@ def _bars_caption(found: dict[str, Any]) -> str:
     where = f" of the source’s {parts} part" if parts else ""
     return (
         "How well simple numbers about file and picture tell the groups apart, on"
-        f" {plural(on['n_images'], 'film')} of"
-        f" {plural(on['n_patients'], 'patient')}{where}; test films are never used. Black: a small classifier"
+        f" {plural(on['n_images'], 'image')} of"
+        f" {plural(on['n_patients'], 'patient')}{where}; test images are never used. Black: a small classifier"
         " on all"
         " numbers, asked about patients that it was not fitted on. Red:"
         f" {LEVEL} interval over patients."
@@ -180,16 +181,16 @@ def _measures(run: Run) -> list[str]:
     for name in run.tasks:
         pixels = run.task(name).card().get("pixels") or {}
         exposure = (
-            "each film is centred and scaled by itself, which hides brightness and contrast"
+            "each image is centred and scaled by itself, which hides brightness and contrast"
             if pixels.get("standardize") == "image"
             else "brightness and contrast stay visible"
         )
         if pixels.get("clahe"):
             exposure = f"contrast is levelled tile by tile, and {exposure}"
         shape = (
-            "films are squeezed to one size, so a film’s shape stays visible as texture"
+            "images are squeezed to one size, so an image’s shape stays visible as texture"
             if pixels.get("fit") == "squeeze"
-            else "films keep their shape, which the black border shows"
+            else "images keep their shape, which the black border shows"
         )
         models.setdefault(f"{exposure}; {shape}", []).append(f"“{TITLES[name]}”")
     return [f"What the model of {listing(names)} is given: {said}." for said, names in models.items()]
@@ -209,7 +210,7 @@ def _duplicates(found: dict[str, Any]) -> dict[str, Any]:
         for one in near.get("pairs", ())
     ]
     total = exact.get("n_groups", 0) + near.get("n_pairs", 0)
-    return _list("Films that are the same picture", total, ["Films", "How alike", "Differ in"], rows)
+    return _list("Images that are the same picture", total, ["Images", "How alike", "Differ in"], rows)
 
 
 def _across(one: dict[str, Any]) -> str:
@@ -226,7 +227,7 @@ def _torn(found: dict[str, Any]) -> dict[str, Any]:
         for one in leak["examples"]:
             parts = ", ".join(f"{split_name(part)} {n}" for part, n in one["images"].items())
             rows.append([one["patient"], where, parts])
-    return _list("Patients in more than one part", total, ["Patient", "Split", "Films"], rows)
+    return _list("Patients in more than one part", total, ["Patient", "Split", "Images"], rows)
 
 
 def _list(title: str, total: int, columns: list[str], rows: list[list[str]]) -> dict[str, Any]:

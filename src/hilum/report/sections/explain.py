@@ -1,4 +1,4 @@
-"""What it looks at: maps of a normal, a bacterial and a viral film, each with how far it may be believed."""
+"""What it looks at: maps of a normal, a bacterial and a viral image, each with how far it may be believed."""
 
 from typing import Any
 
@@ -44,18 +44,18 @@ UNITS = {
 """What one unit of a method's map is; evidence is the class's logit minus the mean of the others."""
 
 QUESTIONS = {
-    "occlusion": "What happens to the probability when a square of the film is covered?",
+    "occlusion": "What happens to the probability when a square of the image is covered?",
     "grad_cam": "Where are the network’s late filters active that speak for the class?",
     "grad_cam_plus_plus": "Where are the network’s late filters active that speak for the class?",
     "layer_cam": "Where are the network’s late filters active that speak for the class?",
-    "integrated_gradients": "What does each spot add, on the way from a black film to this one?",
+    "integrated_gradients": "What does each spot add, on the way from a black image to this one?",
     "smooth_grad": "Where would a little more brightness change the answer?",
-    "deep_lift": "What does each spot add, against a black film?",
+    "deep_lift": "What does each spot add, against a black image?",
     "saliency": "Where would a little more brightness change the answer?",
     "rise": "How probable is the class, on average, when this spot is left visible?",
 }
 
-FILLS = {"zero": "black", "mean": "even grey", "blur": "blurred film", "noise": "noise"}
+FILLS = {"zero": "black", "mean": "even grey", "blur": "blurred image", "noise": "noise"}
 
 
 def explain(run: Run) -> Section | None:
@@ -90,15 +90,17 @@ def lead(that: Explained) -> str:
     """The one sentence: what a covered square costs."""
     swept = that.facts.get("occlusion") or {}
     if not swept:
-        return "Which parts of a film the model’s answer rests on, and how far the pictures may be believed."
+        return (
+            "Which parts of an image the model’s answer rests on, and how far the pictures may be believed."
+        )
     fallen = [facts for facts in swept.values() if facts["lowest"] < 0.5 * facts["probability"]]
     worst = min(swept.values(), key=lambda facts: facts["lowest"])
     side = worst["mask"]
     rows, cols = that.size
     share = 100 * side * side / (rows * cols)
     return (
-        f"Covering one square of {share:.0f}\u00a0% of the film more than halves the probability of the named"
-        f" class in {len(fallen)} of {plural(len(swept), 'film')} that the model names rightly and most"
+        f"Covering one square of {share:.0f}\u00a0% of the image more than halves the probability of the named"
+        f" class in {len(fallen)} of {plural(len(swept), 'image')} that the model names rightly and most"
         f" surely; the most sensitive falls from {probability(worst['probability'])} to"
         f" {probability(worst['lowest'])}."
     )
@@ -177,14 +179,14 @@ def _row(that: Explained, row: dict[str, Any], columns: list[dict[str, Any]]) ->
         "label": row["label"],
         "asked": row["asked"],
         "colour": look(row["label"], [*that.one.classes, row["label"]]).colour,
-        "film": that.plain(row["case_id"]),
+        "image": that.plain(row["case_id"]),
         "stated": f"P({row['asked']}) = {probability(shares[row['asked']])}",
         "cells": [_cell(that, row, column) for column in columns],
     }
 
 
 def _cell(that: Explained, row: dict[str, Any], column: dict[str, Any]) -> dict[str, Any] | None:
-    """One map on its film, its range and what it says."""
+    """One map on its image, its range and what it says."""
     picture = that.picture(row["case_id"], column["name"], column["scale"])
     values = that.evidence(column["name"], row["case_id"])
     if picture is None or values is None:
@@ -212,7 +214,7 @@ def _said(that: Explained, row: dict[str, Any], name: str) -> str:
 
 
 def _every(that: Explained, shown: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """All methods on the same films, small."""
+    """All methods on the same images, small."""
     made = that.facts.get("maps", {})
     if len(made) <= len(shown):
         return None
@@ -241,7 +243,7 @@ def _raw(that: Explained) -> dict[str, Any] | None:
         pictures.append(
             {
                 "source": raw_map(values),
-                "film": that.plain(row["case_id"], 200),
+                "image": that.plain(row["case_id"], 200),
                 "case": row["case_id"],
                 "label": row["label"],
                 "target": facts["target"],

@@ -1,4 +1,4 @@
-"""What single filters look for: the films that fire them most, and inputs synthesised to fire them."""
+"""What single filters look for: the images that fire them most, and inputs synthesised to fire them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,12 +8,12 @@ from markupsafe import Markup
 
 from hilum.report.explained import Explained
 from hilum.report.figures import FAINT, in_style, look, new_figure, svg
-from hilum.report.heat import box_on_film, colour_uri, framed, small
-from hilum.report.pictures import Film, data_uri
+from hilum.report.heat import box_on_image, colour_uri, framed, small
+from hilum.report.pictures import Image, data_uri
 from hilum.report.wording import count, digits, listing, number, percent, plural
 
 THUMB, SYNTHETIC = 150, 130
-"""Pixels along the longer side of a film with a box, and of a synthesised input."""
+"""Pixels along the longer side of an image with a box, and of a synthesised input."""
 
 SHOWN = 7
 """Synthesised inputs that stand open; the others fold out."""
@@ -22,7 +22,7 @@ DEAD_NAMED = 12
 
 
 def letter(label: str) -> str:
-    """The class as the seed report marks it on a film.
+    """The class as the seed report marks it on an image.
 
     >>> letter("normal"), letter("virus")
     ('N', 'V')
@@ -31,7 +31,7 @@ def letter(label: str) -> str:
 
 
 def fired(that: Explained) -> dict[str, Any] | None:
-    """The grid of filters and films with the receptive field of the strongest unit; None where not made."""
+    """The grid of filters and images with the receptive field of the strongest unit; None where not made."""
     facts = that.facts.get("maximal")
     if not facts or not that.folder.maximal_file.exists():
         return None
@@ -55,7 +55,7 @@ def fired(that: Explained) -> dict[str, Any] | None:
         "rows": rows,
         "layer": facts["layer"],
         "of": count(facts["of"]),
-        "films": _scanned(facts["films"], len(that.labels)),
+        "images": _scanned(facts["images"], len(that.labels)),
         "maps": "{} × {}".format(*facts["maps"]),
         "box": _box_words(that, arrays),
         "letters": listing([f"{letter(label)} {label}" for label in labels]),
@@ -65,15 +65,15 @@ def fired(that: Explained) -> dict[str, Any] | None:
 
 
 def _fired(that: Explained, arrays: Mapping[str, np.ndarray], row: int, place: int) -> dict[str, Any]:
-    """One film with its box; the frame has gaps where the unit also sees padding."""
+    """One image with its box; the frame has gaps where the unit also sees padding."""
     case = str(arrays["case_id"][row, place])
     grey = that.grey(case, THUMB)
     top, left, bottom, right = arrays["box"][row, place].tolist()
     padded = bool(arrays["sees_padding"][row, place])
-    box = box_on_film((top, left, bottom, right), that.pixels, grey.shape)
+    box = box_on_image((top, left, bottom, right), that.pixels, grey.shape)
     label = that.labels.get(case, "")
     return {
-        "picture": Film(case, colour_uri(framed(grey, box, dotted=padded), 75), *grey.shape),
+        "picture": Image(case, colour_uri(framed(grey, box, dotted=padded), 75), *grey.shape),
         "case": case,
         "label": label,
         "letter": letter(label),
@@ -83,17 +83,19 @@ def _fired(that: Explained, arrays: Mapping[str, np.ndarray], row: int, place: i
     }
 
 
-def _scanned(films: int, known: int) -> str:
-    """How many films were looked through.
+def _scanned(images: int, known: int) -> str:
+    """How many images were looked through.
 
     >>> _scanned(5, 5).replace("\xa0", " "), _scanned(3, 5).replace("\xa0", " ")
-    ('all 5 films', '3 films drawn at random')
+    ('all 5 images', '3 images drawn at random')
     """
-    return f"all {plural(films, 'film')}" if films == known else f"{plural(films, 'film')} drawn at random"
+    return (
+        f"all {plural(images, 'image')}" if images == known else f"{plural(images, 'image')} drawn at random"
+    )
 
 
 def _box_words(that: Explained, arrays: Mapping[str, np.ndarray]) -> str:
-    """How much of the film a unit sees."""
+    """How much of the image a unit sees."""
     boxes = arrays["box"][arrays["case_id"] != ""]
     if not len(boxes):
         return ""
@@ -104,10 +106,10 @@ def _box_words(that: Explained, arrays: Mapping[str, np.ndarray]) -> str:
 
 def _padded(facts: Mapping[str, Any]) -> str:
     if not facts["padded"]:
-        return "No unit shown here sees the padding beyond the film’s border."
+        return "No unit shown here sees the padding beyond the image’s border."
     return (
         f"{facts['padded']} of {facts['shown']} strongest units (broken frame, marked “border”) also see the"
-        " padding beyond the film’s border: part of what fires them may be that border and not the child."
+        " padding beyond the image’s border: part of what fires them may be that border and not the child."
     )
 
 
@@ -115,14 +117,14 @@ def dead_words(facts: Mapping[str, Any]) -> str:
     """Which filters never fire.
 
     >>> dead_words({"dead": [], "of": 8})
-    'Every one of the 8 filters fires on some film.'
+    'Every one of the 8 filters fires on some image.'
     """
     dead = facts["dead"]
     if not dead:
-        return f"Every one of the {facts['of']} filters fires on some film."
+        return f"Every one of the {facts['of']} filters fires on some image."
     names = ", ".join(map(str, dead[:DEAD_NAMED])) + (" and others" if len(dead) > DEAD_NAMED else "")
     verb = "fires" if len(dead) == 1 else "fire"
-    return f"{len(dead)} of {facts['of']} filters never {verb} or answer every film alike (dead): {names}."
+    return f"{len(dead)} of {facts['of']} filters never {verb} or answer every image alike (dead): {names}."
 
 
 # -- synthesised inputs --------------------------------------------------------------------------------------
@@ -171,13 +173,13 @@ def synthesised(that: Explained) -> dict[str, Any] | None:
     }
 
 
-def _grey_picture(values: np.ndarray, name: str) -> Film:
+def _grey_picture(values: np.ndarray, name: str) -> Image:
     """A picture of any range: black is its darkest hundredth, white its brightest."""
     low, high = np.percentile(values, [1, 99])
     share = np.clip((values - low) / max(float(high - low), 1e-12), 0, 1)
     grey = np.rint(255 * share).astype(np.uint8)
     grey = small(grey, SYNTHETIC)
-    return Film(name, data_uri(grey, 80), *grey.shape)
+    return Image(name, data_uri(grey, 80), *grey.shape)
 
 
 @in_style

@@ -7,16 +7,16 @@ from hilum.report.wording import count, duration, moment, seconds_between
 from hilum.run import Run
 
 _CHILDREN = (
-    "The films show children aged 1 to 5 from one hospital; the figures say nothing about other people."
+    "The images show children aged 1 to 5 from one hospital; the figures say nothing about other people."
 )
 PEOPLE = {
     "kaggle": _CHILDREN,
     "medmnist": _CHILDREN,
-    "phantom": "The films are drawn by a program and show no patients: the figures say nothing about people.",
+    "phantom": "The images are drawn by a program and show no patients: the figures say nothing about people.",
 }
-"""Whom the films of a source show."""
+"""Whom the images of a source show."""
 
-UNKNOWN_PEOPLE = "Whom the films show is not recorded here; the figures hold for such films only."
+UNKNOWN_PEOPLE = "Whom the images show is not recorded here; the figures hold for such images only."
 
 
 def head(run: Run) -> Section:
@@ -53,7 +53,7 @@ def _facts(facts: dict[str, Any], data: dict[str, Any]) -> list[tuple[str, str]]
 def _data(data: dict[str, Any]) -> str:
     parts = [data.get("given") or data.get("root") or ""]
     if data.get("n_cases") is not None:
-        size = f"{count(data['n_cases'])} films"
+        size = f"{count(data['n_cases'])} images"
         patients = data.get("n_patients")
         parts.append(f"{size} of {count(patients)} patients" if patients is not None else size)
     return ", ".join(part for part in parts if part)

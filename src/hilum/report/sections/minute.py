@@ -38,7 +38,7 @@ def _row(one: Results, split: str) -> dict[str, Any]:
     return {
         "task": TITLES[one.task],
         "anchor": one.task,
-        "films": f"{split_name(split)}: {plural(block['n_cases'], 'film')}",
+        "images": f"{split_name(split)}: {plural(block['n_cases'], 'image')}",
         "independent": "took part in no choice" if split == "test" else f"chose {listing(one.chosen_on_val)}",
         "accuracy": figure("accuracy", block["accuracy"]),
         "accuracy_interval": interval("accuracy", block["accuracy"]),
@@ -62,16 +62,16 @@ def _sentences(run: Run, known: list[Results]) -> list[str]:
 
 
 def _independence(known: list[Results]) -> list[str]:
-    """Whether the figures come from films that took no part in any choice."""
+    """Whether the figures come from images that took no part in any choice."""
     on_val = [one for one in known if one.split == "val"]
     if not on_val:
         return [
-            "The test films took no part in any choice: weights, epoch and threshold were fixed without them."
+            "The test images took no part in any choice: weights, epoch and threshold were fixed without them."
         ]
     chosen = listing(list(dict.fromkeys(part for one in on_val for part in one.chosen_on_val)))
     return [
-        f"These are validation figures. The same films chose {chosen}, so the figures are a little too good;"
-        " there are no test films in this data to check them on."
+        f"These are validation figures. The same images chose {chosen}, so the figures are a little too good;"
+        " there are no test images in this data to check them on."
     ]
 
 
@@ -82,7 +82,7 @@ def _leaks(known: list[Results]) -> list[str]:
         return []
     names = listing([f"“{TITLES[one.task]}”" for one in leaky])
     return [
-        f"The split of {names} leaks: the same patients or films are on both sides, so the figures are too"
+        f"The split of {names} leaks: the same patients or images are on both sides, so the figures are too"
         " good."
     ]
 

@@ -10,7 +10,7 @@ from hilum.errors import DataError
 from hilum.files import read_json
 from hilum.report import commands
 from hilum.report.lacking import classes_values, labels_values, training_values
-from hilum.report.pictures import Film, data_uri
+from hilum.report.pictures import Image, data_uri
 from hilum.report.results import Results, found, results
 from hilum.report.sections import Section
 from hilum.report.sections.task import TITLES
@@ -31,7 +31,7 @@ def missing(run: Run) -> Section | None:
         if run.task(name).missing_file.exists() and (one := results(run, name)) is not None
     ]
     if not known:
-        words = "Nobody has looked yet at what the models say of films with pixels missing."
+        words = "Nobody has looked yet at what the models say of images with pixels missing."
         values = {"sentence": words, "command": commands.missing(run)}
         return Section("missing", TITLE, "missing.html", values)
     return Section("missing", TITLE, "missing_data.html", _values(run, known))
@@ -41,7 +41,7 @@ def _values(run: Run, known: list[tuple[Results, dict[str, Any]]]) -> dict[str, 
     return {
         "lead": " ".join(_lead(one, facts) for one, facts in known),
         "tasks": [_task(one, facts) for one, facts in known],
-        "films": _films(run, *known[0]),
+        "images": _images(run, *known[0]),
         "labels": _lacking(run, "labels_file", labels_values),
         "classes": _lacking(run, "classes_file", classes_values),
         "training": _lacking(run, "training_file", training_values),
@@ -101,9 +101,11 @@ def _strength(name: str, point: Point) -> str:
 
 
 def _size(facts: dict[str, Any]) -> str:
-    films = f"{plural(facts['films'], split_name(facts['split']) + ' film')}"
+    images = f"{plural(facts['images'], split_name(facts['split']) + ' image')}"
     return (
-        films if facts["patients"] == facts["films"] else f"{films} of {plural(facts['patients'], 'patient')}"
+        images
+        if facts["patients"] == facts["images"]
+        else f"{images} of {plural(facts['patients'], 'patient')}"
     )
 
 
@@ -134,8 +136,8 @@ def _task(one: Results, facts: dict[str, Any]) -> dict[str, Any]:
             for name in names
         ],
         "caption": (
-            f"{_size(facts)}, of {facts['of_films']} held back. Blue with circles: accuracy, at the threshold"
-            " chosen on whole films. Orange, dashed, with squares: calibration error of the likeliest class"
+            f"{_size(facts)}, of {facts['of_images']} held back. Blue with circles: accuracy, at the threshold"
+            " chosen on whole images. Orange, dashed, with squares: calibration error of the likeliest class"
             f" (10 bins of equal mass). Bands: 95 % intervals, from {facts['replicates']} bootstrap samples"
             " over patients; a change is called a fall or a rise where the interval of the paired difference"
             " leaves out 0. Dotted: what naming the commonest class earns."
@@ -170,8 +172,8 @@ def _row(name: str, source: str, point: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _films(run: Run, one: Results, facts: dict[str, Any]) -> list[tuple[Film, str]]:
-    """The first held-out film in the model's size: as it is, and spoilt as hard as was measured."""
+def _images(run: Run, one: Results, facts: dict[str, Any]) -> list[tuple[Image, str]]:
+    """The first held-out image in the model's size: as it is, and corrupted as hard as was measured."""
     case = str(one.rows["case_id"].iloc[0])
     path = run.cases().table.set_index("case_id")["path"][case]
     try:
@@ -181,6 +183,6 @@ def _films(run: Run, one: Results, facts: dict[str, Any]) -> list[tuple[Film, st
     shown = [(image, "as it is")]
     for name, points in facts["corruptions"].items():
         severity = max(map(int, points))
-        spoilt = corrupt(image, name, severity, facts["seed"], case)
-        shown.append((spoilt, f"{severity}: {CORRUPTIONS[name].strength(severity)}"))
-    return [(Film(case, data_uri(picture), *picture.shape), said) for picture, said in shown]
+        corrupted = corrupt(image, name, severity, facts["seed"], case)
+        shown.append((corrupted, f"{severity}: {CORRUPTIONS[name].strength(severity)}"))
+    return [(Image(case, data_uri(picture), *picture.shape), said) for picture, said in shown]

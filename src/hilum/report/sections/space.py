@@ -50,11 +50,11 @@ def _missing(run: Run) -> dict[str, str]:
 def _values(run: Run, that: Embedded, others: list[Embedded]) -> dict[str, Any]:
     cases = run.cases()
     paths = cases.table.set_index("case_id")["path"]
-    films = _films(run, that)
-    shown = drawn(films)
-    maps = {name: MAP_TITLES.get(name, name) for name in _map_names(that, films)}
+    images = _images(run, that)
+    shown = drawn(images)
+    maps = {name: MAP_TITLES.get(name, name) for name in _map_names(that, images)}
     pictures = sprites(cases.where(cases.table["case_id"].isin(shown["case_id"])))
-    words = f"The {that.k} most alike of other patients’ training films, with their distance"
+    words = f"The {that.k} most alike of other patients’ training images, with their distance"
     data = script_data(shown, maps, that.neighbors, that.one.classes, pictures, words)
     return {
         "lead": lead(that),
@@ -75,10 +75,10 @@ def _values(run: Run, that: Embedded, others: list[Embedded]) -> dict[str, Any]:
             for said, rows in _halves(shown)
         ],
         "legend": [{"name": one["name"], "colour": one["colour"]} for one in data["classes"]],
-        "on_map": _on_map(shown, films),
+        "on_map": _on_map(shown, images),
         "honesty": _honesty(that),
         "honest_line": _honest_line(that),
-        "examples": examples(that, films, paths),
+        "examples": examples(that, images, paths),
         "retrieval": retrieval(that),
         "density": density(that),
         "suspects": suspects(that, paths),
@@ -87,8 +87,8 @@ def _values(run: Run, that: Embedded, others: list[Embedded]) -> dict[str, Any]:
     }
 
 
-def _films(run: Run, that: Embedded) -> pd.DataFrame:
-    """A row per film on the map with its place, label and what the head called it."""
+def _images(run: Run, that: Embedded) -> pd.DataFrame:
+    """A row per image on the map with its place, label and what the head called it."""
     predictions = that.one.predictions.drop(columns=["split"])
     unknown = that.projection.loc[~that.projection["case_id"].isin(predictions["case_id"]), "case_id"]
     if len(unknown):
@@ -96,44 +96,44 @@ def _films(run: Run, that: Embedded) -> pd.DataFrame:
             f"{count(len(unknown))} cases on the map have no prediction, the first is {unknown.iloc[0]!r}",
             f"run: hilum evaluate {run.path}, then: hilum embed {run.path}",
         )
-    films = that.projection.merge(predictions, on="case_id", validate="one_to_one")
+    images = that.projection.merge(predictions, on="case_id", validate="one_to_one")
     strange = strangeness(run)
-    return films if strange is None else films.assign(strangeness=films["case_id"].map(strange))
+    return images if strange is None else images.assign(strangeness=images["case_id"].map(strange))
 
 
-def _map_names(that: Embedded, films: pd.DataFrame) -> list[str]:
+def _map_names(that: Embedded, images: pd.DataFrame) -> list[str]:
     """The maps that were drawn, in the order of the stage, t-SNE first."""
-    names = [name for name in that.facts.get("maps", {}) if f"{name}_x" in films]
+    names = [name for name in that.facts.get("maps", {}) if f"{name}_x" in images]
     return sorted(names, key=lambda name: name != "tsne")
 
 
-def _halves(films: pd.DataFrame) -> list[tuple[str, pd.Series]]:
+def _halves(images: pd.DataFrame) -> list[tuple[str, pd.Series]]:
     """What was learned from, and what was placed afterwards."""
-    train = films["split"] == "train"
-    held_out = listing([split_name(part) for part in ("val", "test") if (films["split"] == part).any()])
-    halves = [("training films", train), (f"{held_out} films", ~train)]
+    train = images["split"] == "train"
+    held_out = listing([split_name(part) for part in ("val", "test") if (images["split"] == part).any()])
+    halves = [("training images", train), (f"{held_out} images", ~train)]
     return [(f"{count(rows.sum())} {said}", rows) for said, rows in halves if rows.any()]
 
 
-def _on_map(shown: pd.DataFrame, films: pd.DataFrame) -> str:
-    said = plural(len(shown), "film")
-    if len(shown) == len(films):
+def _on_map(shown: pd.DataFrame, images: pd.DataFrame) -> str:
+    said = plural(len(shown), "image")
+    if len(shown) == len(images):
         return f"All {said} of the run are on the map."
     return (
-        f"{said} of {count(len(films))} are on the map (at most {count(MOST)}): all held-out films first,"
-        " then training films drawn at random. Neighbours that are not on the map are not listed."
+        f"{said} of {count(len(images))} are on the map (at most {count(MOST)}): all held-out images first,"
+        " then training images drawn at random. Neighbours that are not on the map are not listed."
     )
 
 
 def _ways(data: dict[str, Any]) -> list[tuple[str, str]]:
-    """How the films can be coloured."""
+    """How the images can be coloured."""
     scores = [(key, one["name"]) for key, one in data["scores"].items()]
     return [
         ("label", "label"),
         ("called", "what the model calls it"),
         ("error", "right or wrong"),
         ("split", "split"),
-        ("patient", "patient with several films"),
+        ("patient", "patient with several images"),
         *scores,
     ]
 
@@ -151,17 +151,17 @@ def _honest_line(that: Embedded) -> str:
     flat, full = one.get("knn_map", {}).get(part), one.get("knn_space", {}).get(part)
     said = (
         f"A flat map can’t show every distance. On this one ({MAP_TITLES.get(name, name)}) trustworthiness is"
-        f" {number(one.get('trustworthiness'))} (1: films that are close on the map"
+        f" {number(one.get('trustworthiness'))} (1: images that are close on the map"
         " are close in the space)"
     )
     if flat is not None and full is not None:
         said += (
-            f", and neighbours on the map name {percent(flat)} of the {split_name(part)} films correctly"
+            f", and neighbours on the map name {percent(flat)} of the {split_name(part)} images correctly"
             f" where neighbours in the full space name {percent(full)}"
         )
     if one.get("stability") is not None:
         kept = percent(one["stability"], 0)
-        said += f"; drawn again with other seeds it keeps {kept} of each film’s ten nearest"
+        said += f"; drawn again with other seeds it keeps {kept} of each image’s ten nearest"
     return f"{said}. Gaps and sizes of clumps mean little; who lies beside whom means more."
 
 

@@ -1,4 +1,4 @@
-"""Single films in the space of cases: their neighbours, label suspects, pairs that look like duplicates."""
+"""Single images in the space of cases: their neighbours, label suspects, pairs that look like duplicates."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pandas as pd
 
 from hilum.report.embedded import Embedded
 from hilum.report.figures import look
-from hilum.report.pictures import film
+from hilum.report.pictures import picture_of
 from hilum.report.wording import (
     count,
     listing,
@@ -21,15 +21,15 @@ SUSPECTS, PAIRS = 12, 4
 """Pictures of label suspects, and of pairs that look like duplicates."""
 
 
-def examples(that: Embedded, films: pd.DataFrame, paths: pd.Series) -> list[dict[str, Any]]:
-    """For each class, of the first held-out split, the film that the head names rightly and most surely, and
+def examples(that: Embedded, images: pd.DataFrame, paths: pd.Series) -> list[dict[str, Any]]:
+    """For each class, of the first held-out split, the image that the head names rightly and most surely, and
     the one that it names wrongly and most surely; each with its neighbours."""
     part = that.parts[0]
-    held = films[films["split"] == part].copy()
+    held = images[images["split"] == part].copy()
     held["sure"] = [row[f"prob_{row['predicted']}"] for row in _records(held)]
     held = held.sort_values(["sure", "case_id"], ascending=[False, True], kind="stable")
     by_case = that.neighbors.sort_values("rank", kind="stable").groupby("case_id")
-    labels = films.set_index("case_id")["label"]
+    labels = images.set_index("case_id")["label"]
     rows = []
     for target in that.one.classes:
         of_class = held[held["target"] == target]
@@ -52,7 +52,7 @@ def _example(
 ) -> dict[str, Any]:
     alike = [
         {
-            "picture": film(paths[one["neighbor"]], longest=160),
+            "picture": picture_of(paths[one["neighbor"]], longest=160),
             "case": one["neighbor"],
             "label": labels[one["neighbor"]],
             "colour": look(labels[one["neighbor"]], [*that.one.classes, labels[one["neighbor"]]]).colour,
@@ -63,7 +63,7 @@ def _example(
     same = sum(int(one["same_class"]) for one in near[: that.k])
     right = row["target"] == row["predicted"]
     return {
-        "picture": film(paths[row["case_id"]], longest=160),
+        "picture": picture_of(paths[row["case_id"]], longest=160),
         "case": row["case_id"],
         "label": row["label"],
         "called": row["predicted"],
@@ -76,7 +76,7 @@ def _example(
 
 
 def retrieval(that: Embedded) -> dict[str, Any] | None:
-    """How many of the films that come back have the query's label."""
+    """How many of the images that come back have the query's label."""
     blocks = {part: that.facts.get("retrieval", {}).get(part) for part in that.parts}
     blocks = {part: block for part, block in blocks.items() if block}
     if not blocks:
@@ -100,7 +100,7 @@ def retrieval(that: Embedded) -> dict[str, Any] | None:
 
 
 def density(that: Embedded) -> list[list[str]]:
-    """How close the films of a class lie, and how much of their neighbourhood is their own."""
+    """How close the images of a class lie, and how much of their neighbourhood is their own."""
     return [
         [name, _distance(one["mean_knn_distance"]), percent(one["own_class_share"]), count(one["n"])]
         for name, one in that.facts.get("density", {}).items()
@@ -109,13 +109,13 @@ def density(that: Embedded) -> list[list[str]]:
 
 
 def suspects(that: Embedded, paths: pd.Series) -> dict[str, Any] | None:
-    """Training films whose label may be wrong, most suspicious first, each with its reasons."""
+    """Training images whose label may be wrong, most suspicious first, each with its reasons."""
     facts = that.facts.get("suspects")
     if facts is None:
         return None
-    films = [
+    images = [
         {
-            "picture": film(paths[row["case_id"]]),
+            "picture": picture_of(paths[row["case_id"]]),
             "case": row["case_id"],
             "label": row["target"],
             "suggested": row["suggested"],
@@ -124,8 +124,8 @@ def suspects(that: Embedded, paths: pd.Series) -> dict[str, Any] | None:
         for row in _records(that.suspects.head(SUSPECTS))
     ]
     return {
-        "films": films,
-        "total": plural(facts["n"], "training film"),
+        "images": images,
+        "total": plural(facts["n"], "training image"),
         "counts": (
             f"{count(facts.get('confident_learning'))} by confident learning, {count(facts.get('knn'))} by"
             f" their neighbours, {count(facts.get('both'))} by both"
@@ -149,7 +149,7 @@ def _reasons(that: Embedded, row: dict[str, Any]) -> list[str]:
 
 
 def duplicates(that: Embedded, paths: pd.Series) -> dict[str, Any] | None:
-    """Pairs that are nearly one film to the model, those that the pixel audit missed first."""
+    """Pairs that are nearly one image to the model, those that the pixel audit missed first."""
     facts = that.facts.get("duplicates")
     if facts is None:
         return None
@@ -158,8 +158,9 @@ def duplicates(that: Embedded, paths: pd.Series) -> dict[str, Any] | None:
         new = new[(new["in_audit"] == 0) & (new["confirmed"] == 1)]
     pairs = [
         {
-            "films": [
-                {"picture": film(paths[row[side]], 200), "case": row[side]} for side in ("case_a", "case_b")
+            "images": [
+                {"picture": picture_of(paths[row[side]], 200), "case": row[side]}
+                for side in ("case_a", "case_b")
             ],
             "distance": _distance(row["distance"]),
             "said": "; ".join(
@@ -173,7 +174,7 @@ def duplicates(that: Embedded, paths: pd.Series) -> dict[str, Any] | None:
         for row in _records(new.head(PAIRS))
     ]
     agreed, near = count(facts.get("confirmed")), plural(facts["pairs"], "pair")
-    said = f"Of the {near} that lie closest together, {agreed} look like one film twice"
+    said = f"Of the {near} that lie closest together, {agreed} look like one image twice"
     if len(new):
         said += (
             f", and {count(len(new))} of them were not found by the audit of pixels. The closest of these:"

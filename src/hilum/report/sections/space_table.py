@@ -35,7 +35,7 @@ WEIGHTS = {"uniform": "each neighbour has one vote", "distance": "nearer neighbo
 
 
 def sobering(that: Embedded) -> str:
-    """Said where something that was never trained names films as well as the network's vectors do."""
+    """Said where something that was never trained names images as well as the network's vectors do."""
     part, mine = that.parts[0], _row(that, "knn")
     rivals = [row for row in that.facts["table"] if row["name"] in BASELINES and part in row]
     if mine is None or part not in mine or not rivals:
@@ -46,7 +46,7 @@ def sobering(that: Embedded) -> str:
         return ""
     return (
         f"Without any training, neighbours by {BASELINES[best['name']]} name {figure('accuracy', theirs)}"
-        f" ({of(theirs)}), no fewer than neighbours by the network’s vectors: on these films training has not"
+        f" ({of(theirs)}), no fewer than neighbours by the network’s vectors: on these images training has not"
         " brought neighbours any closer."
     )
 
@@ -60,11 +60,11 @@ def lead(that: Embedded) -> str:
     part = that.parts[0]
     knn, head = _row(that, "knn"), _row(that, "head")
     if knn is None or part not in knn:
-        return "The films lie on a map by how alike the model finds them."
+        return "The images lie on a map by how alike the model finds them."
     mine = knn[part]["accuracy"]
     said = (
-        f"By vote, the {that.k} most alike training films name {found('accuracy', mine)} of the"
-        f" {count(knn[part]['n_cases'])} {split_name(part)} films correctly"
+        f"By vote, the {that.k} most alike training images name {found('accuracy', mine)} of the"
+        f" {count(knn[part]['n_cases'])} {split_name(part)} images correctly"
     )
     if head is not None and part in head:
         theirs = head[part]["accuracy"]
@@ -74,7 +74,7 @@ def lead(that: Embedded) -> str:
     vote, network = (block_of(one)["accuracy"] for one in (KNN_TEST, RESNET34_TEST))
     return (
         f"{said}. In the seed report the vote named {percent(vote['value'], 2)} ({of(vote)}) of the official"
-        f" test films, {_gap(vote, network)} its network’s own head."
+        f" test images, {_gap(vote, network)} its network’s own head."
     )
 
 
@@ -96,7 +96,7 @@ def _title(words: str) -> str:
 
 
 def table(that: Embedded) -> dict[str, Any]:
-    """A row per way to name a film; accuracy on each held-out split, the rest on the first."""
+    """A row per way to name an image; accuracy on each held-out split, the rest on the first."""
     parts = that.parts
     blocks = {part: next(row[part] for row in that.facts["table"] if part in row) for part in parts}
     seed = _seed_column(that)
@@ -114,7 +114,7 @@ def table(that: Embedded) -> dict[str, Any]:
     return {
         "title": TITLES[that.one.task],
         "parts": [
-            {"name": split_name(part), "films": plural(blocks[part]["n_cases"], "film")} for part in parts
+            {"name": split_name(part), "images": plural(blocks[part]["n_cases"], "image")} for part in parts
         ],
         "first": split_name(parts[0]),
         "rows": rows,
@@ -133,7 +133,7 @@ def _cell(key: str, block: dict[str, Any] | None) -> dict[str, str]:
 
 
 def _seed_column(that: Embedded) -> dict[str, str]:
-    """The seed report's figures on the official test films, for the rows that it has."""
+    """The seed report's figures on the official test images, for the rows that it has."""
     if not that.seed_is_comparable:
         return {}
     printed = {"head": RESNET34_TEST, "knn_seed": KNN_TEST}
@@ -151,8 +151,8 @@ def confusions(that: Embedded) -> list[dict[str, Any]]:
     ]
     if that.seed_is_comparable:
         tables += [
-            ("Seed report: ResNet34, official test films", SEED_CLASSES, RESNET34_TEST),
-            ("Seed report: kNN, k = 7, official test films", SEED_CLASSES, KNN_TEST),
+            ("Seed report: ResNet34, official test images", SEED_CLASSES, RESNET34_TEST),
+            ("Seed report: kNN, k = 7, official test images", SEED_CLASSES, KNN_TEST),
         ]
     return [_confusion(title, classes, table) for title, classes, table in tables]
 
@@ -166,9 +166,9 @@ def _confusion(title: str, classes: Any, table: Any) -> dict[str, Any]:
                 "count": count(n),
                 "share": percent(share, 0),
                 "shade": round(share, 3),
-                "right": label == called,
+                "right": label == predicted,
             }
-            for n, share, called in zip(counts, shares, classes, strict=True)
+            for n, share, predicted in zip(counts, shares, classes, strict=True)
         ]
         rows.append({"label": label, "cells": cells})
     right = sum(table[place][place] for place in range(len(classes)))
@@ -177,18 +177,18 @@ def _confusion(title: str, classes: Any, table: Any) -> dict[str, Any]:
 
 
 def space_words(that: Embedded) -> str:
-    """In which space films are compared, as a sentence."""
+    """In which space images are compared, as a sentence."""
     chosen = that.facts["space"]
     how = (
-        "chosen by cross-validation over the patients of the training films"
+        "chosen by cross-validation over the patients of the training images"
         if chosen.get("selected_by") == "cross-validation"
         else "as the recipe says"
     )
     return (
-        f"Films are compared by {chosen['distance']} distance between the network’s vectors"
-        f" (layer “{chosen['layer']}”, {count(that.facts.get('dimensions'))} numbers per film;"
+        f"Images are compared by {chosen['distance']} distance between the network’s vectors"
+        f" (layer “{chosen['layer']}”, {count(that.facts.get('dimensions'))} numbers per image;"
         f" {TRANSFORMS.get(chosen['transform'], chosen['transform'])}); {that.k} neighbours,"
-        f" {WEIGHTS.get(chosen['weights'], chosen['weights'])}; {how}. A film’s neighbours are training films"
+        f" {WEIGHTS.get(chosen['weights'], chosen['weights'])}; {how}. An image’s neighbours are training images"
         " of other patients."
     )
 

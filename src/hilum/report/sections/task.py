@@ -8,9 +8,9 @@ from hilum.data.tasks import possible_tasks
 from hilum.report import commands
 from hilum.report.beside import seed_comparison
 from hilum.report.curves import calibration_panels, operating_panels, training_panels
-from hilum.report.explained import Explained, beside_film, beside_words, explained
+from hilum.report.explained import Explained, beside_image, beside_words, explained
 from hilum.report.figures import look
-from hilum.report.pictures import film
+from hilum.report.pictures import picture_of
 from hilum.report.results import Results, headline, results
 from hilum.report.sections import Section
 from hilum.report.subgrouped import subgroup_rows
@@ -29,7 +29,7 @@ from hilum.report.wording import (
 )
 from hilum.run import Run
 
-TITLES = {"binary": "Healthy or sick", "etiology": "Bacterial or viral"}
+TITLES = {"binary": "Normal vs pneumonia", "multiclass": "Bacterial or viral"}
 MISTAKES, RIGHTS = 5, 2
 """Pictures per group: of the surest mistakes, and of the surest right answers."""
 
@@ -39,9 +39,9 @@ def binary(run: Run) -> Section | None:
     return task_section(run, "binary")
 
 
-def etiology(run: Run) -> Section | None:
+def multiclass(run: Run) -> Section | None:
     """Normal, bacteria, virus."""
-    return task_section(run, "etiology")
+    return task_section(run, "multiclass")
 
 
 def task_section(run: Run, task: str) -> Section | None:
@@ -97,16 +97,16 @@ def _warnings(one: Results) -> list[str]:
     said = []
     if one.split == "val":
         said.append(
-            f"These are validation figures: the same films chose {listing(one.chosen_on_val)}, so they are a"
+            f"These are validation figures: the same images chose {listing(one.chosen_on_val)}, so they are a"
             " little"
-            " too good. A figure on test films, which take part in no choice, is the one to quote."
+            " too good. A figure on test images, which take part in no choice, is the one to quote."
         )
     if one.division.get("leaky"):
         shared = one.division.get("shared_patients")
         who = (
-            f"{count(shared)} patients have films on both sides"
+            f"{count(shared)} patients have images on both sides"
             if shared
-            else "The same films are on both sides"
+            else "The same images are on both sides"
         )
         said.append(f"The split leaks: {who}, so the figures are better than they would be on new patients.")
     return said
@@ -125,9 +125,9 @@ def _confusion(one: Results) -> dict[str, Any]:
                 "count": count(n),
                 "share": percent(n / total if total else None, 1),
                 "shade": round(n / total, 3) if total else 0,
-                "right": label == called,
+                "right": label == predicted,
             }
-            for n, called in zip(counts, one.classes, strict=True)
+            for n, predicted in zip(counts, one.classes, strict=True)
         ]
         rows.append({"label": label, "total": count(total), "cells": cells})
     return {"classes": one.classes, "rows": rows, "rule": _rule(one)}
@@ -138,10 +138,10 @@ def _rule(one: Results) -> str:
     threshold = one.card.get("threshold")
     if threshold:
         return (
-            f"A film is called {threshold['class']} when its probability of {threshold['class']} is at least"
+            f"An image is classified as {threshold['class']} when its probability of {threshold['class']} is at least"
             f" {number(threshold['value'])} ({_where_chosen(threshold)})."
         )
-    return "A film is given the name with the highest probability."
+    return "An image is given the name with the highest probability."
 
 
 def _where_chosen(threshold: dict[str, Any]) -> str:
@@ -149,11 +149,11 @@ def _where_chosen(threshold: dict[str, Any]) -> str:
     rule = rules.get(threshold.get("rule", ""), threshold.get("rule", ""))
     if threshold.get("rule") == "half":
         return f"rule: {rule}"
-    return f"rule: {rule}, chosen on {split_name(threshold.get('chosen_on', ''))} films"
+    return f"rule: {rule}, chosen on {split_name(threshold.get('chosen_on', ''))} images"
 
 
 def _mistakes(one: Results, paths: pd.Series, maps: Explained | None) -> list[dict[str, Any]]:
-    """For each label, the films that got another name, surest first."""
+    """For each label, the images that got another name, surest first."""
     rows = _surest_first(one)
     wrong = rows[rows["target"] != rows["predicted"]]
     groups = []
@@ -162,8 +162,8 @@ def _mistakes(one: Results, paths: pd.Series, maps: Explained | None) -> list[di
         total = int((rows["target"] == label).sum())
         groups.append(
             {
-                "title": f"Labelled {label}, called otherwise: {len(of_label)} of {count(total)} films",
-                "films": _pictures(one, of_label.head(MISTAKES), paths, maps),
+                "title": f"Labelled {label}, predicted otherwise: {len(of_label)} of {count(total)} images",
+                "images": _pictures(one, of_label.head(MISTAKES), paths, maps),
                 "more": max(0, len(of_label) - MISTAKES),
             }
         )
@@ -171,7 +171,7 @@ def _mistakes(one: Results, paths: pd.Series, maps: Explained | None) -> list[di
 
 
 def _rights(one: Results, paths: pd.Series) -> list[dict[str, Any]]:
-    """The films of each class that the model named rightly and most surely."""
+    """The images of each class that the model named rightly and most surely."""
     rows = _surest_first(one)
     right = rows[rows["target"] == rows["predicted"]]
     best = pd.concat([right[right["target"] == label].head(RIGHTS) for label in one.classes])
@@ -194,12 +194,12 @@ def _pictures(
 
 
 def _picture(one: Results, row: pd.Series, path: str, maps: Explained | None) -> dict[str, Any]:
-    """`maps`: the heat map of what spoke for the name that was given stands below the film, if there is
+    """`maps`: the heat map of what spoke for the name that was given stands below the image, if there is
     one."""
     shares = [(name, float(row[f"prob_{name}"])) for name in one.classes]
     return {
-        "picture": film(path),
-        "heat": beside_film(maps, row["case_id"]),
+        "picture": picture_of(path),
+        "heat": beside_image(maps, row["case_id"]),
         "case": row["case_id"],
         "label": row["label"],
         "called": row["predicted"],
@@ -213,14 +213,14 @@ def _picture(one: Results, row: pd.Series, path: str, maps: Explained | None) ->
 
 
 def _stated(one: Results, row: pd.Series) -> str:
-    """Two classes: the probability of the sick one, whatever was called, because the threshold asks for it.
+    """Two classes: the probability of the abnormal one, whatever was called, because the threshold asks for it.
     More classes: the probability of the name that was given."""
     name = one.classes[1] if len(one.classes) == 2 else row["predicted"]
     return f"P({name}) = {number(row[f'prob_{name}'], 2)}"
 
 
 def _shift(one: Results) -> dict[str, Any] | None:
-    """The groups of films in which the camera gives nothing away, and the worst of them."""
+    """The groups of images in which the camera gives nothing away, and the worst of them."""
     found = one.block.get("shift")
     if not found:
         return None
@@ -228,7 +228,7 @@ def _shift(one: Results) -> dict[str, Any] | None:
     rows = [
         {
             "name": group["name"],
-            "films": f"{count(group['healthy'])} healthy, {count(group['sick'])} sick, "
+            "images": f"{count(group['healthy'])} healthy, {count(group['abnormal'])} abnormal, "
             f"{count(group['patients'])} patients",
             "accuracy": _cell("accuracy", group["accuracy"]),
             "auroc": _cell("auroc", group["auroc"]) if group["auroc"] else None,
@@ -289,30 +289,32 @@ def _pixels(pixels: dict[str, Any]) -> str:
         return ""
     rows, columns = pixels["size"]
     fit = {
-        "squeeze": "stretched to this size whatever the film's shape",
+        "squeeze": "stretched to this size whatever the image's shape",
         "pad": "shrunk in its own shape, the rest black",
     }.get(pixels.get("fit", ""), pixels.get("fit", ""))
     scale = (
-        "each film centred and scaled by its own mean and standard deviation"
+        "each image centred and scaled by its own mean and standard deviation"
         if pixels.get("standardize") == "image"
         else f"centred by {number(pixels.get('mean'))} and scaled by {number(pixels.get('sd'))}, mean and"
         " standard"
-        " deviation of the training films (grey from 0 to 1)"
+        " deviation of the training images (grey from 0 to 1)"
     )
     clip = pixels.get("clahe")
     levelled = f"; contrast levelled tile by tile (CLAHE, clip limit {clip:g})" if clip else ""
-    zoom = pixels.get("zoom", 1)
-    drawn = f"; a film that is asked about fills {percent(zoom, 0)} of each side, black around it"
-    return f"{rows} × {columns} (rows × columns), {fit}{levelled}{drawn if zoom != 1 else ''}; {scale}"
+    frame_fraction = pixels.get("frame_fraction", 1)
+    drawn = f"; an image that is asked about fills {percent(frame_fraction, 0)} of each side, black around it"
+    return (
+        f"{rows} × {columns} (rows × columns), {fit}{levelled}{drawn if frame_fraction != 1 else ''}; {scale}"
+    )
 
 
 def _trained_on(card: dict[str, Any], training: dict[str, Any]) -> str:
     patients = training.get("patients") or (card.get("data", {}).get("patients") or {}).get("train")
-    films = training.get("images")
-    if films is None:
+    images = training.get("images")
+    if images is None:
         return ""
-    return f"{count(films)} films" + (
-        f" of {count(patients)} patients" if patients and patients != films else ""
+    return f"{count(images)} images" + (
+        f" of {count(patients)} patients" if patients and patients != images else ""
     )
 
 
@@ -351,13 +353,13 @@ def _cell(key: str, entry: dict[str, Any] | None) -> dict[str, str]:
 
 
 def _per_class(one: Results) -> dict[str, Any] | None:
-    """More than two classes: one row per class of the held-out split, and one for sick or not."""
+    """More than two classes: one row per class of the held-out split, and one for abnormal or not."""
     per_class = one.block.get("per_class")
     if not per_class:
         return None
     blocks = {f"{name} against the rest": entries for name, entries in per_class.items()}
-    if one.block.get("healthy_or_sick"):
-        blocks["sick or not"] = one.block["healthy_or_sick"]
+    if one.block.get("normal_vs_abnormal"):
+        blocks["abnormal or not"] = one.block["normal_vs_abnormal"]
     present = {key for entries in blocks.values() for key in entries}
     keys = [key for key in METRICS if key in present]
     return {

@@ -1,4 +1,4 @@
-// The explorer of "The space of cases": a map drawn by plotly, the chosen film with its neighbours, a list to save.
+// The explorer of "The space of cases": a map drawn by plotly, the chosen image with its neighbours, a list to save.
 (() => {
   const root = document.getElementById("space-explorer");
   const data = JSON.parse(document.getElementById("space-data").textContent);
@@ -6,8 +6,8 @@
   const plot = part("plot"), tip = part("tip"), chosen = part("chosen"), picked = part("picked");
   const GREY = "#b9bec5", INK = "#24292f", NOTHING = "–";
   const TEN = ["#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#332288", "#999933", "#882255", "#44AA99"];
-  const films = data.films, total = films.case.length;
-  const row = new Map(films.case.map((id, index) => [id, index]));
+  const images = data.images, total = images.case.length;
+  const row = new Map(images.case.map((id, index) => [id, index]));
   const state = { map: Object.keys(data.maps)[0], colour: "label", splits: new Set(data.splits), case: null, list: [] };
 
   const made = (tag, words = "", named = {}) => {
@@ -30,9 +30,9 @@
   };
   const tile = (index, size) => {
     const one = made("span", "", { className: "tile", role: "img" });
-    one.setAttribute("aria-label", `Chest film ${films.case[index]}, labelled ${films.label[index]}`);
+    one.setAttribute("aria-label", `Chest image ${images.case[index]}, labelled ${images.label[index]}`);
     one.style.width = one.style.height = `${size}px`;
-    const number = films.tile[index], { columns } = data.sprites;
+    const number = images.tile[index], { columns } = data.sprites;
     if (number === null) {
       one.textContent = "no picture";
       return one;
@@ -44,11 +44,11 @@
     return one;
   };
 
-  // -- colours: every way gives each film a group; a group has a name, a colour and a marker ----------------------
+  // -- colours: every way gives each image a group; a group has a name, a colour and a marker ----------------------
 
   const byClass = (column) => ({
     groups: data.classes.map((one) => ({ name: one.name, colour: one.colour, symbol: one.symbol })),
-    of: (index) => data.classes.findIndex((one) => one.name === films[column][index]),
+    of: (index) => data.classes.findIndex((one) => one.name === images[column][index]),
   });
   const WAYS = {
     label: byClass("label"),
@@ -58,23 +58,23 @@
         { name: "right", colour: GREY, symbol: "circle" },
         ...data.classes.map((one) => ({ ...one, name: `wrong, labelled ${one.name}` })),
       ],
-      of: (index) => films.target[index] === films.called[index] ? 0
-        : 1 + data.classes.findIndex((one) => one.name === films.label[index]),
+      of: (index) => images.target[index] === images.called[index] ? 0
+        : 1 + data.classes.findIndex((one) => one.name === images.label[index]),
     },
     split: {
       groups: data.splits.map((name) => ({
         name: data.split_names[name], colour: { train: GREY, val: "#E69F00", test: "#000000" }[name], symbol: "circle" })),
-      of: (index) => data.splits.indexOf(films.split[index]),
+      of: (index) => data.splits.indexOf(images.split[index]),
     },
     patient: (() => {
       const counts = new Map();
-      films.patient.forEach((name) => counts.set(name, (counts.get(name) ?? 0) + 1));
+      images.patient.forEach((name) => counts.set(name, (counts.get(name) ?? 0) + 1));
       const several = [...counts.keys()].filter((name) => counts.get(name) > 1);
       const place = new Map(several.map((name, number) => [name, 1 + number % TEN.length]));
       return {
-        groups: [{ name: "one film", colour: "#dfe2e6", symbol: "circle" },
+        groups: [{ name: "one image", colour: "#dfe2e6", symbol: "circle" },
           ...TEN.map((colour) => ({ name: "", colour, symbol: "circle" }))],
-        of: (index) => place.get(films.patient[index]) ?? 0,
+        of: (index) => place.get(images.patient[index]) ?? 0,
         silent: true,
       };
     })(),
@@ -87,7 +87,7 @@
     if (kept.key !== key) kept = { key, layers: layers() };
     return kept.layers;
   };
-  const shown = () => films.case.map((_, index) => index).filter((index) => state.splits.has(films.split[index]));
+  const shown = () => images.case.map((_, index) => index).filter((index) => state.splits.has(images.split[index]));
 
   const layers = () => {
     const { x, y } = data.maps[state.map];
@@ -109,13 +109,13 @@
         opacity: 0.8, line: { width: 0 } } }));
   };
 
-  // The chosen film, lines to its neighbours, rings around other films of the same patient.
+  // The chosen image, lines to its neighbours, rings around other images of the same patient.
   const marks = () => {
     if (state.case === null) return [];
     const { x, y } = data.maps[state.map], centre = state.case;
     const near = neighbours(centre).map(([index]) => index);
-    const family = films.case.map((_, index) => index)
-      .filter((index) => index !== centre && films.patient[index] === films.patient[centre]);
+    const family = images.case.map((_, index) => index)
+      .filter((index) => index !== centre && images.patient[index] === images.patient[centre]);
     const over = { type: "scatter", hoverinfo: "skip", showlegend: false };
     const ring = (indices, size, colour, width) => ({ ...over, mode: "markers",
       x: indices.map((index) => x[index]), y: indices.map((index) => y[index]),
@@ -138,35 +138,35 @@
     uirevision: state.map, selectionrevision: `${state.map} ${state.colour} ${[...state.splits]}`,
     xaxis: { ...AXIS }, yaxis: { ...AXIS, scaleanchor: "x" } },
   { displaylogo: false, displayModeBar: true, responsive: true, scrollZoom: false,
-    modeBarButtons: [["pan2d", "zoom2d", "lasso2d"], ["zoomIn2d", "zoomOut2d", "resetScale2d"]] });
+    modeBarButtons: [["pan2d", "frame_fraction2d", "lasso2d"], ["frame_fractionIn2d", "frame_fractionOut2d", "resetScale2d"]] });
 
-  // -- the chosen film ---------------------------------------------------------------------------------------------
+  // -- the chosen image ---------------------------------------------------------------------------------------------
 
   const neighbours = (index) => (data.neighbors.rows[index] ?? [])
     .map((other, place) => [other, data.neighbors.distances[index][place]]);
 
-  const words = (index) => [`labelled ${films.label[index]}`, `called ${films.called[index]} (${percent(films.sure[index])})`];
+  const words = (index) => [`labelled ${images.label[index]}`, `called ${images.called[index]} (${percent(images.sure[index])})`];
   const facts = (index) => [
-    ["Label", films.label[index]],
-    ["Called", `${films.called[index]}, probability ${percent(films.sure[index])}${films.target[index] === films.called[index] ? "" : ": wrong"}`],
-    ["Split", data.split_names[films.split[index]] ?? films.split[index]],
-    ["Patient", films.patient[index]],
+    ["Label", images.label[index]],
+    ["Called", `${images.called[index]}, probability ${percent(images.sure[index])}${images.target[index] === images.called[index] ? "" : ": wrong"}`],
+    ["Split", data.split_names[images.split[index]] ?? images.split[index]],
+    ["Patient", images.patient[index]],
     ...Object.values(data.scores).map(({ name, values }) => [name, values[index] === null ? NOTHING : values[index].toPrecision(3)]),
   ];
 
   const choose = (index) => {
     state.case = index;
-    chosen.replaceChildren(made("h4", films.case[index]), tile(index, 176));
+    chosen.replaceChildren(made("h4", images.case[index]), tile(index, 176));
     const table = made("dl");
     facts(index).forEach(([name, value]) => table.append(made("dt", name), made("dd", value)));
-    chosen.append(table, made("h4", neighbours(index).length ? data.neighbors.title : "No neighbours were kept for this film."));
+    chosen.append(table, made("h4", neighbours(index).length ? data.neighbors.title : "No neighbours were kept for this image."));
     const list = made("ol", "", { className: "near" });
     neighbours(index).forEach(([other, distance]) => {
-      const button = made("button", "", { type: "button", title: films.case[other] });
+      const button = made("button", "", { type: "button", title: images.case[other] });
       const dot = made("i", "", { className: "dot" });
-      dot.style.background = data.classes.find((one) => one.name === films.label[other])?.colour ?? GREY;
+      dot.style.background = data.classes.find((one) => one.name === images.label[other])?.colour ?? GREY;
       const label = made("span");
-      label.append(dot, films.label[other], made("small", distance.toPrecision(3)));
+      label.append(dot, images.label[other], made("small", distance.toPrecision(3)));
       button.append(tile(other, 82), label);
       button.addEventListener("click", () => choose(other));
       const item = made("li");
@@ -178,7 +178,7 @@
   };
 
   const point = (index, event) => {
-    tip.replaceChildren(tile(index, 112), made("b", films.case[index]), ...words(index).map((line) => made("span", line)));
+    tip.replaceChildren(tile(index, 112), made("b", images.case[index]), ...words(index).map((line) => made("span", line)));
     tip.hidden = false;
     const box = plot.getBoundingClientRect(), left = event.clientX - box.left, top = event.clientY - box.top;
     tip.style.left = `${left > box.width / 2 ? left - tip.offsetWidth - 14 : left + 14}px`;
@@ -191,10 +191,10 @@
     state.list = indices;
     picked.hidden = indices.length === 0;
     if (!indices.length) return;
-    part("count").textContent = `${indices.length} ${indices.length === 1 ? "film" : "films"} in the lasso`;
+    part("count").textContent = `${indices.length} ${indices.length === 1 ? "image" : "images"} in the lasso`;
     const most = 48;
     part("sheet").replaceChildren(...indices.slice(0, most).map((index) => {
-      const button = made("button", "", { type: "button", title: films.case[index] });
+      const button = made("button", "", { type: "button", title: images.case[index] });
       button.append(tile(index, 64));
       button.addEventListener("click", () => choose(index));
       return button;
@@ -204,8 +204,8 @@
   const csv = () => {
     const { x, y } = data.maps[state.map];
     const head = ["case_id", "patient", "split", "label", "called", "probability_of_called", ...Object.keys(data.scores), "map", "x", "y"];
-    const lines = state.list.map((index) => [films.case[index], films.patient[index], films.split[index], films.label[index],
-      films.called[index], films.sure[index], ...Object.values(data.scores).map(({ values }) => values[index]), state.map, x[index], y[index]]);
+    const lines = state.list.map((index) => [images.case[index], images.patient[index], images.split[index], images.label[index],
+      images.called[index], images.sure[index], ...Object.values(data.scores).map(({ values }) => values[index]), state.map, x[index], y[index]]);
     return [head, ...lines].map((line) => line.map(cell).join(",")).join("\n") + "\n";
   };
   const redraw = () => {
@@ -222,9 +222,9 @@
 
   const find = (text) => {
     const wanted = text.trim();
-    const index = row.get(wanted) ?? films.case.findIndex((id) => wanted && id.toLowerCase().includes(wanted.toLowerCase()));
+    const index = row.get(wanted) ?? images.case.findIndex((id) => wanted && id.toLowerCase().includes(wanted.toLowerCase()));
     if (index >= 0) choose(index);
-    part("find").setCustomValidity(index >= 0 || !wanted ? "" : "No film has this in its name.");
+    part("find").setCustomValidity(index >= 0 || !wanted ? "" : "No image has this in its name.");
     part("find").reportValidity();
   };
 

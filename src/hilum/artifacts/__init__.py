@@ -1,0 +1,1 @@
+"""What stages write and sections read: one file per stage, typed, with a schema version; no torch."""

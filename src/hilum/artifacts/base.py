@@ -1,0 +1,80 @@
+"""Artifact: a JSON file that one stage writes and others read, as one typed value with a schema version."""
+
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from hilum.errors import RunError
+from hilum.files import read_json, write_json
+
+
+class Part(BaseModel):
+    """A part of an artifact. Unknown keys are errors, so what a stage writes and what a section reads can't
+    drift apart."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Figure(Part):
+    """A number with its 95 % interval over patients, and with its counts where it is a share.
+
+    `value`: None where the figure does not exist, and `reason` says why; `low`, `high`: the interval, None
+    without one; `k` of `n`: the counts; `note`: what a reader must know of it.
+
+    >>> Figure(value=0.5, k=5, n=10).counts
+    '5/10'
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    k: int | None = None
+    n: int | None = None
+    note: str | None = None
+    reason: str | None = None
+
+    @property
+    def counts(self) -> str:
+        """k/n, or nothing where the figure is no share."""
+        return "" if self.k is None or self.n is None else f"{self.k}/{self.n}"
+
+
+class Artifact(Part):
+    """The content of one file. A subclass raises SCHEMA when the meaning of a key changes; a file of another
+    version is refused, never misread. `STAGE`: the command that writes it, for error sentences."""
+
+    SCHEMA: ClassVar[int] = 1
+    STAGE: ClassVar[str] = "study"
+
+    schema_version: int
+
+    @model_validator(mode="before")
+    @classmethod
+    def _stamped(cls, values: Any) -> Any:
+        """What is made in Python has the present version; what is read must say its own (see `load`)."""
+        return {"schema_version": cls.SCHEMA, **values} if isinstance(values, dict) else values
+
+    def save(self, path: Path) -> None:
+        """Writes the file, all or nothing."""
+        write_json(path, self.model_dump(mode="json"))
+
+    @classmethod
+    def load(cls, path: Path, weights_digest: str | None = None) -> Self:
+        """Reads the file. RunError when it is missing, damaged, of another schema version, or made with other
+        weights than `weights_digest`."""
+        values = read_json(path)
+        again = f"run: hilum {cls.STAGE} RUN --force"
+        version = values.get("schema_version") if isinstance(values, dict) else None
+        if version != cls.SCHEMA:
+            raise RunError(f"{path} has schema version {version}, this hilum reads {cls.SCHEMA}", again)
+        try:
+            artifact = cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise RunError(f"{path} is damaged ({place}: {first['msg']})", again) from None
+        made_with = getattr(artifact, "weights_digest", None)
+        if weights_digest is not None and made_with != weights_digest:
+            raise RunError(f"{path} was made with other weights than the model has", again)
+        return artifact

@@ -1,0 +1,57 @@
+"""Held-out folds: what a model is scored on takes part in no choice, not even of the epoch that is kept.
+
+A fold is "held"; of the other images a share is "val", which chooses epoch and threshold, and the rest is
+"train". Images that the source declares as test are in none of them.
+"""
+
+from dataclasses import replace
+
+import pandas as pd
+
+from hilum.data.cases import Cases
+from hilum.data.split import Split, split_cases
+from hilum.files import digest
+
+HELD = "held"
+
+
+def held_out(cases: Cases, seed: int, fold: int, folds: int, val_fraction: float) -> Split:
+    """Patient-disjoint in both steps: no patient of the held-out fold is in train or val, and none of val in
+    train. DataError when a label has too few patients."""
+    outer = split_cases(cases, "patient", seed, fold=fold, folds=folds)
+    return _with_inner(cases, outer, outer.of == "val", val_fraction)
+
+
+def held_out_alike(cases: Cases, seed: int, fold: int, folds: int, val_fraction: float) -> Split:
+    """A pseudo-shift: images that were taken alike (hilum.data.acquisition) are held out whole, the rest is
+    split by patient. Other images of the held-out patients are unused. DataError when a label is in one of the
+    parts only."""
+    outer = split_cases(cases, "acquisition", seed, fold=fold, folds=folds)
+    return _with_inner(cases, outer, outer.of == "val", val_fraction, "patient")
+
+
+def held_out_by_image(cases: Cases, seed: int, fold: int, folds: int, val_fraction: float) -> Split:
+    """The same folds in size, but drawn by image within each label: images of one patient come to both sides.
+    Leaky on purpose."""
+    outer = split_cases(cases, "image", seed, val_fraction=1 / folds)
+    table = cases.table[cases.table["case_id"].map(outer.of).isin(["train", "val"])]
+    held = pd.Series(False, index=outer.of.index)
+    for _, ids in table.groupby("label")["case_id"]:
+        order = sorted(ids, key=lambda name: digest(str(seed), "image folds", name))
+        held[order[fold::folds]] = True
+    return _with_inner(cases, outer, held, val_fraction)
+
+
+def _with_inner(
+    cases: Cases, outer: Split, held: pd.Series, val_fraction: float, scheme: str | None = None
+) -> Split:
+    """The held-out images apart, and the others split into train and val, by the same scheme unless given."""
+    inside = outer.of.isin(["train", "val"])
+    rest_ids = set(outer.of.index[inside & ~held])
+    rest = cases.where(cases.table["case_id"].isin(rest_ids))
+    rest = Cases(rest.table.assign(split="train"), rest.source, rest.root, rest.notes)
+    inner = split_cases(rest, scheme or outer.scheme, outer.seed, val_fraction=val_fraction)
+    of = inner.of.reindex(outer.of.index).fillna("unused")
+    of = of.mask(held, HELD).mask(outer.of == "test", "unused")
+    note = f"A fold is held out; {inner.note} {outer.note}"
+    return replace(outer, of=of, note=note)

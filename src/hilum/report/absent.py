@@ -1,0 +1,14 @@
+"""The section that stands where a stage has left nothing: why, and the command that makes it."""
+
+from hilum.report import commands
+from hilum.report.section import Section
+from hilum.report.wording import sentence
+from hilum.run import Run
+
+
+def absent(run: Run, stage: str, anchor: str, title: str) -> Section:
+    """A section that says why there are no results of `stage` (it was skipped, it failed, or it has not run)
+    and how to make them."""
+    reasons = run.skip_reasons(stage)
+    why = " ".join(sentence(reason) for reason in reasons) or "This stage has not run yet."
+    return Section(anchor, title, "absent.html", {"sentence": why, "command": commands.stage(run, stage)})

@@ -1,0 +1,1 @@
+"""What happens when valuable data is missing: pixels, labels, a whole class."""

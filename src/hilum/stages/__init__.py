@@ -1,0 +1,1 @@
+"""One file = one stage; STAGES is the study."""

@@ -1,0 +1,76 @@
+"""The contract of a stage, and what a stage is given when it runs.
+
+A stage is one file in this folder with a `STAGE`; STAGES in __init__.py puts them in order. The driver in
+hilum.study owns order, fingerprints, resume, force, timing and skip reasons: a stage only does its work.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from hilum.config import Config
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hilum.data.cases import Cases
+    from hilum.data.tasks import Task
+    from hilum.recipe import StudyRecipe as Recipe
+    from hilum.run import Run, TaskFolder
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a stage works on. `cases`: those that can be read; `task`: None for a stage that runs once a
+    study; `force`: do it even where parts of it are done."""
+
+    run: "Run"
+    cases: "Cases"
+    recipe: "Recipe"
+    tasks: tuple["Task", ...]
+    task: "Task | None" = None
+    force: bool = False
+
+    @property
+    def this_task(self) -> "Task":
+        """The task of a stage that runs per task."""
+        if self.task is None:
+            raise TypeError("this stage runs once a study and has no task")
+        return self.task
+
+    @property
+    def folder(self) -> "TaskFolder":
+        """The run's folder of this task."""
+        return self.run.task(self.this_task.name)
+
+    @cached_property
+    def split(self) -> "pd.Series":
+        """case_id -> train, val, test or unused, of this task."""
+        return self.run.split(self.this_task.name)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a study.
+
+    `name`: its command and its key in a recipe; `about`: one line of help; `config`: its settings; `run`: the
+    work, given a Context and a config; `needs`: stages that must have finished; `uses`: stages whose results
+    it reads where they are there; `artifacts`: the files that it leaves, relative to the task's folder (or the
+    run's, for a stage that runs once); `check`: looks at the settings before anything is trained; `version`:
+    raised when the same inputs would give other results. `core`: the study stops when it fails; any other
+    stage is skipped with its reason, and the report is made all the same. `on_request`: no part of a study.
+    """
+
+    name: str
+    about: str
+    config: type[Config]
+    run: Callable[[Context, Any], None]
+    needs: tuple[str, ...] = ("train",)
+    uses: tuple[str, ...] = ()
+    per_task: bool = True
+    artifacts: tuple[str, ...] = ()
+    check: Callable[[Any, Sequence[Any]], None] | None = None
+    version: int = 1
+    core: bool = False
+    on_request: bool = False

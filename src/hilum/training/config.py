@@ -1,0 +1,119 @@
+"""Settings of a task: split, pixel contract, model, augmentation, training, operating point."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from hilum.config import ComponentConfig, Config
+from hilum.data.augment import Augment
+from hilum.data.images import Fit, Pixels, Standardize
+
+
+class SplitConfig(Config):
+    """How cases are divided; see hilum.data.split for what each scheme does."""
+
+    scheme: Literal["patient", "official", "image", "acquisition", "seed-1a", "seed-1b"] = "patient"
+    val_fraction: float = Field(default=0.15, gt=0, lt=1)
+    test_fraction: float | None = Field(default=None, gt=0, lt=1)
+    folds: int | None = Field(default=None, ge=2)
+    fold: int | None = Field(default=None, ge=0)
+    seed: int = Field(default=0, ge=0)
+
+
+class PixelConfig(Config):
+    """The pixel contract without mean and sd, which are measured on the training cases. Training sees images
+    at their full size, and changes them by `augment`; `frame_fraction` is for images that are asked about.
+    """
+
+    size: tuple[int, int] = (224, 224)
+    fit: Fit = "squeeze"
+    standardize: Standardize = "dataset"
+    clahe: float = Field(default=0.0, ge=0, le=100, description="clip limit; 0: no CLAHE")
+    frame_fraction: float = Field(
+        default=1.0, ge=0.5, le=1, description="share of the frame that an image fills when asked"
+    )
+
+    @model_validator(mode="after")
+    def _size_is_sensible(self) -> Self:
+        if not all(16 <= side <= 2048 for side in self.size):
+            raise ValueError(f"size {self.size[0]} x {self.size[1]} is outside 16..2048 px")
+        return self
+
+    def contract(self, mean: float, sd: float) -> Pixels:
+        """The full contract, once mean and sd of the training cases are known."""
+        return Pixels(
+            self.size,
+            self.fit,
+            self.standardize,
+            round(mean, 6),
+            round(sd, 6),
+            clahe=self.clahe,
+            frame_fraction=self.frame_fraction,
+        )
+
+
+class Optimizer(Config):
+    """Adam (Kingma & Ba 2015), AdamW (Loshchilov & Hutter 2019) or SGD with Nesterov momentum."""
+
+    name: Literal["adam", "adamw", "sgd"] = "adamw"
+    lr: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="sgd only")
+
+
+class Schedule(Config):
+    """'plateau' lowers the rate when val_loss stalls; 'warmup_cosine' rises linearly over `warmup_steps`
+    optimiser steps, then falls to zero along half a cosine."""
+
+    name: Literal["constant", "plateau", "warmup_cosine"] = "constant"
+    warmup_steps: int = Field(default=0, ge=0)
+    factor: float = Field(default=0.3, gt=0, lt=1, description="plateau: new rate / old rate")
+    patience: int = Field(default=2, ge=0, description="plateau: epochs without a better val_loss")
+
+
+class Distill(Config):
+    """Learning from the answers of trained models (Hinton, Vinyals & Dean 2015); see training/distill.py.
+
+    `teachers`: task folders of runs, or model folders. `alpha`: weight of their soft answers; the labels get
+    the rest. `temperature`: both sides' logits are divided by it.
+    """
+
+    teachers: tuple[str, ...] = Field(min_length=1)
+    alpha: float = Field(default=0.7, ge=0, le=1)
+    temperature: float = Field(default=2.0, gt=0)
+
+
+class Training(Config):
+    """Epochs, loss, optimiser and what belongs to them.
+
+    `mixup`: images and labels are mixed in pairs, with shares from Beta(mixup, mixup) (Zhang et al., ICLR
+    2018). `balance`: 'shortcuts' draws images so that the label says nothing about how they were taken.
+    `group_dro`: step size with which weight moves to the groups (label and how the image was taken) that are
+    learnt worst (Sagawa et al., ICLR 2020); 0 weighs all images alike.
+    """
+
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(default=32, ge=1)
+    loss: Literal["cross_entropy", "binary_cross_entropy"] = "cross_entropy"
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    mixup: float = Field(default=0.0, ge=0)
+    balance: Literal["none", "undersample", "weights", "sampler", "shortcuts"] = "none"
+    group_dro: float = Field(default=0.0, ge=0, le=1)
+    distill: Distill | None = None
+    ema: float | None = Field(default=None, gt=0, lt=1, description="decay of averaged weights")
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    monitor: str = "val_accuracy"
+    seed: int = Field(default=0, ge=0)
+
+
+class TaskRecipe(Config):
+    """All choices of one task."""
+
+    split: SplitConfig = SplitConfig()
+    pixels: PixelConfig = PixelConfig()
+    model: ComponentConfig
+    augment: Augment = Augment()
+    training: Training
+    threshold: str = Field(default="youden", description="rule for the operating point, applied to val")
