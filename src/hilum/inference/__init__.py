@@ -1,0 +1,1 @@
+"""One way from images to answers: runtimes that compute, a streaming predictor, typed predictions."""

@@ -1,0 +1,79 @@
+"""The one forward loop: prepared images, batch by batch, through a model.
+
+Everything that asks a trained classifier about many images comes through here: evaluation, embedding,
+robustness, and `hilum predict` by way of the predictor.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from hilum.inference.runtimes.torch import TorchRuntime
+from hilum.models import ChestModel
+from hilum.progress import advancing
+
+BATCH = 64
+"""Images that go through the network together."""
+
+Output = TypeVar("Output")
+
+
+def batches(
+    model: ChestModel,
+    images: np.ndarray,
+    ask: Callable[[TorchRuntime, np.ndarray, int], Output],
+    rows: np.ndarray | None = None,
+    what: str = "",
+    device: str = "auto",
+) -> list[Output]:
+    """`ask(runtime, batch, start)` of each batch, in order. `images`: uint8 "images rows cols", in memory or
+    mapped from disk; `rows`: which of them and in which order, None: all; `batch`: normalised float32;
+    `start`: the position of its first image; `what`: the words beside the progress bar."""
+    order = np.arange(len(images)) if rows is None else rows
+    outputs = []
+    with TorchRuntime(model, device).placed() as runtime, advancing(what or "predicting") as advance:
+        for start in range(0, len(order), BATCH):
+            prepared = np.asarray(images[order[start : start + BATCH]])
+            outputs.append(ask(runtime, model.pixels.normalize(prepared), start))
+            advance(min(start + BATCH, len(order)), len(order))
+    return outputs
+
+
+def logits_of(
+    model: ChestModel, images: np.ndarray, rows: np.ndarray | None = None, what: str = "predicting"
+) -> np.ndarray:
+    """float64 logits "images classes" of prepared uint8 images (see `batches`)."""
+    parts = batches(model, images, lambda runtime, batch, _: runtime.logits(batch), rows, what)
+    return np.concatenate(parts) if parts else np.zeros((0, len(model.classes)))
+
+
+def vectors_of(
+    model: ChestModel,
+    images: np.ndarray,
+    layers: Sequence[str],
+    rows: np.ndarray | None = None,
+    what: str = "embedding",
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """float64 logits "images classes", and float32 vectors "images dim" by layer (see `batches`).
+
+    RecipeError for a layer that the model lacks.
+    """
+    TorchRuntime(model).check_layers(layers)
+    parts = batches(model, images, lambda runtime, batch, _: runtime.embed(batch, layers), rows, what)
+    if not parts:
+        return np.zeros((0, len(model.classes))), {name: np.zeros((0, 0), np.float32) for name in layers}
+    return (
+        np.concatenate([logits for logits, _ in parts]),
+        {name: np.concatenate([vectors[name] for _, vectors in parts]) for name in layers},
+    )
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities "cases classes" of logits "cases classes".
+
+    >>> softmax(np.array([[0.0, 0.0]])).tolist()
+    [[0.5, 0.5]]
+    """
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)

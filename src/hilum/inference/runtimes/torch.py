@@ -1,0 +1,99 @@
+"""TorchRuntime: a ChestModel in fp32 on the device at hand.
+
+Layers by name, in the order of the network: "features.<i>" (output of part i of the convolutional trunk,
+averaged over the image), "pool" (the pooled trunk) and "embedding" (what the head sees).
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hilum.errors import ModelError, RecipeError, nearest
+from hilum.models import ChestModel
+
+
+def choose_device(device: str = "auto") -> str:
+    """ "auto": a CUDA device where there is one, else the CPU. ModelError when "cuda" is asked for and absent.
+
+    >>> choose_device("cpu")
+    'cpu'
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ModelError(f"device {device!r} was asked for, but no CUDA device is here", "use --device auto")
+    return device
+
+
+def layer_names(model: ChestModel) -> list[str]:
+    """The layers that can be asked for, from the input to the head.
+
+    >>> from hilum.data.images import Pixels
+    >>> from hilum.models import build
+    >>> layer_names(build("resnet", ("normal", "pneumonia"), Pixels(size=(32, 32))))[-3:]
+    ['features.11', 'pool', 'embedding']
+    """
+    return [*(f"features.{index}" for index, _ in model.features.named_children()), "pool", "embedding"]
+
+
+class TorchRuntime:
+    """`model` in eval mode; `device` as in `choose_device`. Use it as a context: it moves the model to the
+    device and back."""
+
+    def __init__(self, model: ChestModel, device: str = "auto") -> None:
+        self.model, self.device = model, choose_device(device)
+        self.pixels, self.classes = model.pixels, tuple(model.classes)
+
+    @contextmanager
+    def placed(self) -> Iterator["TorchRuntime"]:
+        """The model on the device, channels last, while the block runs; afterwards where it was."""
+        before = next(self.model.parameters()).device
+        self.model.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        try:
+            with torch.inference_mode():
+                yield self
+        finally:
+            self.model.to(before, memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+    def tensor(self, batch: np.ndarray) -> Tensor:
+        """float32 "batch rows cols" -> the network's input "batch 1 rows cols" on the device."""
+        return torch.from_numpy(batch)[:, None].to(self.device, memory_format=torch.channels_last)
+
+    def logits(self, batch: np.ndarray) -> np.ndarray:
+        """float32 "batch rows cols", normalised -> float64 logits "batch classes"."""
+        with torch.inference_mode():
+            return self.model(self.tensor(batch)).double().cpu().numpy()
+
+    def embed(self, batch: np.ndarray, layers: Sequence[str]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Logits, and float32 vectors "batch dim" of each named layer. RecipeError for an unknown layer."""
+        self.check_layers(layers)
+        with torch.inference_mode():
+            logits, vectors = _pass(self.model, self.tensor(batch), layers)
+        found = {name: vectors[name].float().cpu().numpy() for name in layers}
+        return logits.double().cpu().numpy(), found
+
+    def check_layers(self, layers: Sequence[str]) -> None:
+        """RecipeError with the nearest name for a layer that the model lacks."""
+        known = layer_names(self.model)
+        for name in layers:
+            if name not in known:
+                raise RecipeError(f"the model has no layer {name!r}", nearest(name, known))
+
+
+def _pass(model: ChestModel, x: Tensor, layers: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Each value is averaged before the next layer runs: that one may work in place."""
+    vectors: dict[str, Tensor] = {}
+    maps = x
+    for index, part in model.features.named_children():
+        maps = part(maps)
+        if f"features.{index}" in layers:
+            vectors[f"features.{index}"] = maps.mean(dim=(-2, -1))
+    pooled = model.pool(maps)
+    if "pool" in layers:
+        vectors["pool"] = pooled.clone()
+    embedding = model.neck(pooled)
+    vectors["embedding"] = embedding
+    return model.head(embedding), vectors
