@@ -99,7 +99,7 @@ def _loaded(source: str) -> Any:
             "pip install 'hilum[pretrained]'",
         ) from None
     try:
-        net = maker.from_pretrained(source, use_safetensors=True, reliability_remote_code=False)
+        net = maker.from_pretrained(source, use_safetensors=True, trust_remote_code=False)
     except (
         OSError,
         ValueError,
