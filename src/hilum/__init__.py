@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from hilum.models import load_model as load_model
     from hilum.run import Run as Run
 
+from hilum.threads import wait_passively
+
 __version__ = "0.1.0"
+
+wait_passively()  # before anything loads torch
 
 _HOMES = {
     "HilumError": "hilum.errors",

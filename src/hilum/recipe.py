@@ -1,8 +1,8 @@
-"""Recipes: every choice of a study as validated YAML; a recipe file is a result that can be repeated.
+"""Recipes: every setting of a study as validated YAML; a recipe file is a result that can be repeated.
 
-A study recipe has one entry per task; a task has a split, a pixel contract, a model and a training.
-`load_recipe` reads a preset by name ("quick", "seed", "best") or a file; `override` changes single values
-("multiclass.training.epochs=3"). An unknown key names the nearest known one.
+A recipe has one entry per task (split, pixel contract, model, training) and one per further stage, each with the
+settings that the stage declares. `load_recipe` reads a preset by name ("quick", "seed", "best") or a file;
+`override` changes single values ("multiclass.training.epochs=3"). An unknown key names the nearest known one.
 """
 
 from collections.abc import Sequence
@@ -11,36 +11,27 @@ from pathlib import Path
 from typing import Any, Self, get_args
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, create_model, model_validator
 
-from hilum.anomaly.config import AnomalyConfig
-from hilum.comparison.config import LeakageConfig
 from hilum.config import Config
 from hilum.data.tasks import TASKS
-from hilum.embedding.config import EmbeddingConfig
 from hilum.errors import RecipeError, nearest
-from hilum.evaluation.config import ReliabilityConfig
-from hilum.explain.config import ExplainConfig
-from hilum.robustness.config import MissingConfig
+from hilum.stages import STAGES
+from hilum.stages.contract import Stage
 from hilum.training.config import TaskRecipe
 
+FORMAT = 2
+"""Raised when the meaning of a key changes; an older recipe is then refused, never misread."""
 
-class StudyRecipe(Config):
-    """The whole study. `replicates`: bootstrap replicates of every interval. `embedding`: what is done with
-    the vectors of each task's model; `explain`: what is asked about its decisions; `anomaly`: detectors
-    fitted on healthy images; `missing`: the held-out images with pixels missing; `leakage`: what a split by
-    image would have bought; `reliability`: how far answers can be trusted; None leaves a stage out.
-    """
 
+class Recipe(Config):
+    """The whole study. `replicates`: bootstrap replicates of every interval. Each further key is a stage with its
+    settings; null leaves the stage out."""
+
+    format: int = FORMAT
     name: str
     about: str = ""
     tasks: dict[str, TaskRecipe]
-    embedding: EmbeddingConfig | None = EmbeddingConfig()
-    anomaly: AnomalyConfig | None = None
-    missing: MissingConfig | None = MissingConfig(severities=(1, 3, 5), images=200)
-    explain: ExplainConfig | None = ExplainConfig()
-    leakage: LeakageConfig | None = LeakageConfig()
-    reliability: ReliabilityConfig | None = ReliabilityConfig()
     replicates: int = Field(default=2000, ge=0)
     skip_unreadable: bool = False
 
@@ -53,9 +44,28 @@ class StudyRecipe(Config):
             raise ValueError(f"no task given; known are: {', '.join(TASKS)}")
         return self
 
+    def config_of(self, stage: Stage, task: str | None = None) -> Config | None:
+        """The settings of a stage, None where the recipe leaves it out. The stages of every study have the
+        settings of the task, or none of their own."""
+        if not stage.in_recipe:
+            return stage.config()
+        return getattr(self, stage.name)
+
     def to_yaml(self) -> dict[str, Any]:
         """Plain values for recipe.yaml, defaults written out."""
         return self.model_dump(mode="json")
+
+
+def _fields() -> dict[str, Any]:
+    """A field per stage that has settings of its own."""
+    return {
+        stage.name: (stage.config | None, None if stage.on_request else stage.config())
+        for stage in STAGES
+        if stage.in_recipe
+    }
+
+
+_WithStages: type[Recipe] = create_model("Recipe", __base__=Recipe, **_fields())
 
 
 def presets() -> list[str]:
@@ -68,7 +78,7 @@ def presets() -> list[str]:
     return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
 
 
-def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> StudyRecipe:
+def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """A preset's name or a YAML file -> a checked recipe. RecipeError names file, key and remedy."""
     text, where = _read(str(source))
     try:
@@ -77,15 +87,31 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> StudyRecip
         raise RecipeError(f"{where} is no YAML ({str(error).splitlines()[0]})", "correct the file") from None
     if not isinstance(values, dict):
         raise RecipeError(f"{where} is empty or no mapping", "start from: hilum study --preset quick")
+    _refuse_old(values, where)
     for item in overrides:
         override(values, item)
     return checked(values, where)
 
 
-def checked(values: dict[str, Any], where: str) -> StudyRecipe:
-    """Plain values -> StudyRecipe; the first fault becomes one sentence."""
+_OLD_KEYS = ("embedding", "missing", "ledger", "trust")
+_OLD_TASK = "etiology"
+
+
+def _refuse_old(values: dict[str, Any], where: str) -> None:
+    """RecipeError for a recipe of another format: nothing of it is guessed."""
+    old = [key for key in (*_OLD_KEYS, _OLD_TASK) if key in values or key in (values.get("tasks") or {})]
+    form = values.get("format", 1 if old else FORMAT)
+    if form != FORMAT:
+        raise RecipeError(
+            f"{where} is a recipe of format {form!r}, this hilum reads format {FORMAT}",
+            "write it anew, starting from: hilum recipe quick",
+        )
+
+
+def checked(values: dict[str, Any], where: str) -> Recipe:
+    """Plain values -> Recipe; the first fault becomes one sentence."""
     try:
-        return StudyRecipe.model_validate(values)
+        return _WithStages.model_validate(values)
     except ValidationError as error:
         raise _sentence(error, where) from None
 
@@ -159,10 +185,10 @@ def _sentence(error: ValidationError, where: str) -> RecipeError:
 def _known_keys(place: tuple[int | str, ...]) -> list[str]:
     """The field names of the part of a recipe that `place` points to."""
     if not place:
-        return [*StudyRecipe.model_fields, *TASKS]
-    part: Any = StudyRecipe
+        return [*_WithStages.model_fields, *TASKS]
+    part: Any = _WithStages
     for key in place:
-        if part is StudyRecipe and key == "tasks":
+        if part is _WithStages and key == "tasks":
             part = dict
         elif part is dict:
             part = TaskRecipe

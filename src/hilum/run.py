@@ -33,6 +33,7 @@ from hilum.data.cases import Cases
 from hilum.data.tasks import TASKS
 from hilum.errors import RunError
 from hilum.files import (
+    digest,
     read_arrays,
     read_json,
     read_table,
@@ -42,7 +43,7 @@ from hilum.files import (
     write_text,
 )
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the meaning of a file in a run folder changes; an older run is then refused, never misread."""
 
 
@@ -276,6 +277,11 @@ class TaskFolder:
         """
         return self._of_these_weights(self.reliability_file, f"hilum evaluate {self.path.parent}")
 
+    @property
+    def weights_digest(self) -> str:
+        """Names the trained weights; empty before training."""
+        return str(self.card()["weights_digest"]) if self.card_file.exists() else ""
+
     def load_model(self) -> Any:
         """The trained model in eval mode (imports torch)."""
         from hilum.models import load_model
@@ -348,15 +354,28 @@ class Run:
         """Adds or replaces entries of run.json."""
         write_json(self.facts_file, {**self.facts(), **more})
 
+    def stage_records(self) -> dict[str, dict[str, Any]]:
+        """What became of each stage, by "embed binary" or "anomaly": status (finished, skipped or failed),
+        seconds, fingerprint, and the reason of one that left nothing."""
+        return self.facts().get("stages", {})
+
+    def record_stage(self, label: str, record: dict[str, Any]) -> None:
+        """Writes down what became of a stage."""
+        self.add_facts(stages={**self.stage_records(), label: record})
+
     def skip_reasons(self, stage: str) -> list[str]:
-        """Why a stage left nothing, per task where it runs per task: "explain multiclass" counts as "explain".
-        Empty when it finished or has not run."""
-        records = self.facts().get("stages", {})
+        """Why a stage left nothing, per task where it runs per task. Empty when it finished or has not run."""
+        records = self.stage_records()
         return [
             record["reason"]
-            for name, record in records.items()
-            if name.split()[0] == stage and record.get("reason")
+            for label, record in records.items()
+            if label.split()[0] == stage and record.get("reason")
         ]
+
+    @property
+    def failed_stages(self) -> list[str]:
+        """The stages that ended in a defect of hilum: their tracebacks lie in errors/."""
+        return [label for label, record in self.stage_records().items() if record["status"] == "failed"]
 
     def stop_the_clock(self) -> None:
         """Writes down when the work ended; the report, drawn next, prints it."""
@@ -394,6 +413,18 @@ class Run:
         if task not in table.columns:
             raise RunError(f"{self.split_file} has no column {task!r}", "run the stage 'split' again")
         return table[task].fillna("unused")
+
+    @property
+    def split_tasks(self) -> tuple[str, ...]:
+        """The tasks that the cases were split for; empty before the stage prepare."""
+        if not self.split_file.exists():
+            return ()
+        columns = read_table(self.split_file).columns
+        return tuple(name for name in TASKS if name in columns)
+
+    def split_digest(self, task: str) -> str:
+        """Names which case is in which part."""
+        return digest(*(f"{case} {part}" for case, part in self.split(task).items()))
 
     def write_split(self, columns: dict[str, pd.Series]) -> None:
         """split.csv: one row per case, one column per task. Columns of other tasks stay."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from hilum.data.cases import Cases
     from hilum.data.tasks import Task
-    from hilum.recipe import StudyRecipe as Recipe
+    from hilum.recipe import Recipe
     from hilum.run import Run, TaskFolder
 
 
@@ -59,7 +59,9 @@ class Stage:
     it reads where they are there; `artifacts`: the files that it leaves, relative to the task's folder (or the
     run's, for a stage that runs once); `check`: looks at the settings before anything is trained; `version`:
     raised when the same inputs would give other results. `core`: the study stops when it fails; any other
-    stage is skipped with its reason, and the report is made all the same. `on_request`: no part of a study.
+    stage is skipped with its reason, and the report is made all the same. `on_request`: a recipe leaves it out
+    unless it has settings for it. `in_recipe`: whether the settings are a key of the recipe; those of a core
+    stage are the task's.
     """
 
     name: str
@@ -74,3 +76,8 @@ class Stage:
     version: int = 1
     core: bool = False
     on_request: bool = False
+
+    @property
+    def in_recipe(self) -> bool:
+        """Whether the recipe has a key of this name."""
+        return not self.core

@@ -1,0 +1,173 @@
+"""The driver: runs stages in order, each when its inputs have changed, and writes down what became of it.
+
+It owns fingerprints, resume, force, timing and skip reasons; a stage only does its work. run.json keeps a record
+per stage and task:
+
+    "stages": {"embed binary": {"status": "finished", "seconds": 4.2, "fingerprint": "..."},
+               "explain binary": {"status": "skipped", "seconds": 0.1, "fingerprint": "...", "reason": "..."}}
+"""
+
+import time
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hilum.config import Config
+from hilum.data.cases import Cases
+from hilum.data.tasks import Task, task
+from hilum.errors import HilumError, RunError
+from hilum.files import digest, write_text
+from hilum.progress import say
+from hilum.recipe import Recipe
+from hilum.run import Run
+from hilum.stages import STAGES, Context, Stage
+from hilum.stages import stage as stage_of
+
+DONE = ("finished", "skipped")
+"""What is not done again while its inputs stay the same; a stage that failed is tried again."""
+
+
+@dataclass
+class Driver:
+    """Runs stages of one run. `cases`: what the source holds; None: what the run has kept of it. `force`: do
+    the wanted stages again even where nothing has changed."""
+
+    run: Run
+    recipe: Recipe
+    cases: Cases | None = None
+    worked: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+    def execute(self, wanted: Sequence[Stage], force: Sequence[str] = (), only: Sequence[str] = ()) -> None:
+        """Runs the wanted stages and what they need, in the order of STAGES. `force`: names of stages to do
+        again; `only`: tasks, empty for all. An error of a core stage ends it; another stage is skipped with
+        its sentence, or marked as failed, and the rest goes on."""
+        for stage in with_needs(wanted):
+            for name in self._tasks(stage, only):
+                self._step(stage, name, stage.name in force)
+
+    def _tasks(self, stage: Stage, only: Sequence[str]) -> Iterator[str | None]:
+        """The tasks that a stage runs for; None once for a stage that runs once a study."""
+        if not stage.per_task:
+            yield None
+        else:
+            yield from (name for name in self.run.split_tasks if not only or name in only)
+
+    def _step(self, stage: Stage, name: str | None, force: bool) -> None:
+        config = self.recipe.config_of(stage, name)
+        if config is None:
+            return
+        label = f"{stage.name} {name}" if name else stage.name
+        mark = self.fingerprint(stage, name, config)
+        record = self.run.stage_records().get(label, {})
+        if not force and record.get("fingerprint") == mark and self._whole(stage, name, record):
+            return
+        self.worked.append(label)
+        start = time.perf_counter()
+        outcome = self._outcome(stage, name, config, force)
+        seconds = round(time.perf_counter() - start + record.get("seconds", 0.0) * (not force), 1)
+        mark = self.fingerprint(stage, name, config)  # prepare changes what it is made from
+        self.run.record_stage(label, {**outcome, "seconds": seconds, "fingerprint": mark})
+
+    def _outcome(self, stage: Stage, name: str | None, config: Config, force: bool) -> dict[str, Any]:
+        """Does the work. What a user must know of a stage that was not done becomes its reason."""
+        label = f"{stage.name} {name}" if name else stage.name
+        try:
+            self._check_needs(stage, name)
+            stage.run(self.context(stage, name, force), config)
+            return {"status": "finished"}
+        except HilumError as error:
+            if stage.core:
+                raise
+            say(f"  {label} is skipped: {error}")
+            return {"status": "skipped", "reason": str(error)}
+        except Exception as error:
+            if stage.core:
+                raise
+            self.failed.append(label)
+            place = self.run.path / "errors" / f"{label.replace(' ', '-')}.txt"
+            write_text(place, traceback.format_exc())
+            say(f"  {label} failed ({error}); the traceback is in {place}")
+            return {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
+
+    def context(self, stage: Stage, name: str | None, force: bool = False) -> Context:
+        """What a stage is given."""
+        cases = self.cases if stage.name == "prepare" and self.cases is not None else self.run.cases()
+        tasks = tuple(task(each, cases.labels) for each in self.run.split_tasks)
+        this = next((each for each in tasks if each.name == name), None)
+        return Context(self.run, cases, self.recipe, tasks, this, force)
+
+    def _check_needs(self, stage: Stage, name: str | None) -> None:
+        """RunError that carries on the reason why a needed stage was not done."""
+        records = self.run.stage_records()
+        for need in map(stage_of, stage.needs):
+            record = records.get(f"{need.name} {name}" if need.per_task and name else need.name, {})
+            if record.get("status") != "finished":
+                why = record.get("reason") or "it has not run"
+                raise RunError(f"stage {stage.name!r} needs {need.name!r}, which left nothing ({why})")
+
+    def _whole(self, stage: Stage, name: str | None, record: dict[str, Any]) -> bool:
+        """A finished stage's files are there; a skipped one has none."""
+        if record.get("status") != "finished":
+            return record.get("status") in DONE
+        place = self.run.path / name if name else self.run.path
+        return all((place / file).exists() for file in stage.artifacts)
+
+    def fingerprint(self, stage: Stage, name: str | None, config: Config) -> str:
+        """Names everything that a stage's results hang on: its version, its settings, the data, the split, the
+        weights, and the results of other stages that it reads."""
+        parts = [stage.name, str(stage.version), config.model_dump_json()]
+        parts += self._inputs(stage, name)
+        records = self.run.stage_records()
+        for other in map(stage_of, (*stage.needs, *stage.uses)):
+            if other.name not in ("prepare", "train"):
+                label = f"{other.name} {name}" if other.per_task and name else other.name
+                parts.append(records.get(label, {}).get("fingerprint", ""))
+        return digest(*parts)
+
+    def _inputs(self, stage: Stage, name: str | None) -> Iterable[str]:
+        """Of the stages of every study: the settings of their task. Of all: data, split, weights."""
+        yield self.run.facts()["data"]["digest"]
+        tasks = self.recipe.tasks
+        if stage.name == "prepare":
+            yield str(self.recipe.skip_unreadable)
+            yield from (f"{each} {recipe.split.model_dump_json()}" for each, recipe in tasks.items())
+        elif name:
+            own = tasks[name].model_dump(mode="json")
+            threshold = own.pop("threshold")
+            yield str(own) if stage.name == "train" else str(threshold)
+            yield self.run.split_digest(name)
+        if stage.name not in ("prepare", "train"):
+            yield str(self.recipe.replicates)
+            if stage.needs != ("prepare",):  # then it reads a trained network
+                yield from (self.run.task(each).weights_digest for each in ([name] if name else self.run.tasks))
+
+
+def with_needs(wanted: Sequence[Stage]) -> list[Stage]:
+    """The wanted stages and all that they need, in the order of STAGES.
+
+    >>> [stage.name for stage in with_needs([stage_of("evaluate")])]
+    ['prepare', 'train', 'evaluate']
+    """
+    names = {stage.name for stage in wanted}
+    for stage in reversed(STAGES):
+        if stage.name in names:
+            names |= set(stage.needs)
+    return [stage for stage in STAGES if stage.name in names]
+
+
+def check_settings(recipe: Recipe) -> None:
+    """Every stage looks at its settings before anything is trained: RecipeError for a method that does not
+    exist or a mask that does not fit."""
+    for stage in STAGES:
+        config = recipe.config_of(stage)
+        if stage.check and config is not None:
+            stage.check(config, list(recipe.tasks.values()))
+
+
+def with_settings(recipe: Recipe, stage: Stage, values: dict[str, Any]) -> Recipe:
+    """The recipe with other settings of one stage."""
+    return recipe.model_copy(update={stage.name: stage.config.model_validate(values)})
+
+

@@ -1,0 +1,111 @@
+"""Prepare: read what can be read, choose the tasks that the labels allow, split by patient, audit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hilum.config import Config as Base
+from hilum.errors import DataError
+from hilum.stages.contract import Context, Stage
+
+if TYPE_CHECKING:
+    from hilum.data.cases import Cases
+    from hilum.data.split import Split
+    from hilum.recipe import Recipe
+    from hilum.run import Run
+    from hilum.training.config import TaskRecipe
+
+
+class Config(Base):
+    """Nothing of its own: the splits are the tasks'."""
+
+
+def run(context: Context, config: Config) -> None:
+    """Writes cases.csv, split.csv and audit.json. DataError for labels that allow no task of the recipe, and
+    for files that can't be read unless the recipe says that they may be left out."""
+    cases = readable(context.cases, context.recipe.skip_unreadable, context.run)
+    splits = {name: split_of(cases, context.recipe.tasks[name]) for name in fitting_tasks(context.recipe, cases)}
+    cases.write(context.run.cases_file)
+    context.run.write_split({name: split.of for name, split in splits.items()})
+    known = context.run.facts().get("split", {})
+    context.run.add_facts(split={**known, **{name: split.facts() for name, split in splits.items()}})
+    _audit(context.run, cases, splits)
+
+
+def readable(cases: Cases, skip: bool, run: Run) -> Cases:
+    """All cases, or those that can be read when the user said that the others may be skipped."""
+    from hilum.data.facts import facts_table
+    from hilum.progress import advancing, say
+
+    with advancing("reading") as advance:
+        facts = facts_table(cases, advance)
+    bad = facts.loc[~facts["readable"], ["case_id", "reason"]]
+    if bad.empty:
+        return cases
+    names = [f"{row.case_id} ({row.reason})" for row in bad.itertuples()]
+    if not skip:
+        shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+        raise DataError(
+            f"{len(names)} of {len(cases)} files can't be read: {shown}",
+            "replace them, or pass --skip-unreadable",
+        )
+    say(f"  {len(names)} unreadable files are left out: {', '.join(names[:3])}")
+    run.add_facts(skipped_files=names)
+    return cases.where(~cases.table["case_id"].isin(set(bad["case_id"])))
+
+
+def fitting_tasks(recipe: Recipe, cases: Cases) -> list[str]:
+    """The recipe's tasks that these labels allow; DataError where there is none."""
+    from hilum.data.tasks import possible_tasks, task
+    from hilum.progress import say
+
+    possible = possible_tasks(cases.labels)
+    if not possible:
+        task("binary", cases.labels)  # raises the sentence that says why
+    for name in recipe.tasks:
+        if name not in possible:
+            say(f"  task {name} is left out: the labels are {', '.join(cases.labels)}")
+    fitting = [name for name in recipe.tasks if name in possible]
+    if not fitting:
+        task(next(iter(recipe.tasks)), cases.labels)
+    return fitting
+
+
+def split_of(cases: Cases, recipe: TaskRecipe) -> Split:
+    """The split that a task's recipe asks for."""
+    from hilum.data.split import split_cases
+
+    config = recipe.split
+    return split_cases(
+        cases,
+        config.scheme,
+        seed=config.seed,
+        val_fraction=config.val_fraction,
+        test_fraction=config.test_fraction,
+        fold=config.fold,
+        folds=config.folds,
+    )
+
+
+def _audit(run: Run, cases: Cases, splits: dict[str, Any]) -> None:
+    from hilum.data.audit import audit
+    from hilum.files import write_json
+    from hilum.progress import advancing, say
+
+    with advancing("auditing") as advance:
+        result = audit(cases, {name: split.of for name, split in splits.items()}, advance)
+    write_json(run.audit_file, {**result, "cases_digest": cases.digest})
+    for sentence in result["findings"]:
+        say(f"  {sentence}")
+
+
+STAGE = Stage(
+    name="prepare",
+    about="Read and check the radiographs, split them by patient, audit them for leaks and shortcuts.",
+    config=Config,
+    run=run,
+    needs=(),
+    per_task=False,
+    artifacts=("cases.csv", "split.csv", "audit.json"),
+    core=True,
+)

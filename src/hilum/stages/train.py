@@ -1,0 +1,35 @@
+"""Train: one network per task; goes on after its last epoch when it was stopped."""
+
+from hilum.config import Config as Base
+from hilum.stages.contract import Context, Stage
+
+
+class Config(Base):
+    """Nothing of its own: the recipe's `tasks` has the network and the training."""
+
+
+def run(context: Context, config: Config) -> None:
+    """Writes model/ and history.csv of the task. DataError when a split lacks a class; TrainingError when the
+    loss is no number any more."""
+    import shutil
+
+    from hilum.data.split import Split
+    from hilum.training.task import train_task
+
+    if context.force:
+        shutil.rmtree(context.folder.model_folder, ignore_errors=True)
+        shutil.rmtree(context.folder.checkpoints, ignore_errors=True)
+    recipe = context.recipe.tasks[context.this_task.name]
+    split = Split(context.split, **context.run.facts()["split"][context.this_task.name])
+    train_task(context.folder, context.cases, split, context.this_task, recipe, context.recipe.name)
+
+
+STAGE = Stage(
+    name="train",
+    about="Train each task's network.",
+    config=Config,
+    run=run,
+    needs=("prepare",),
+    artifacts=("model/model.json", "model/weights.safetensors", "history.csv"),
+    core=True,
+)
