@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from hilum.inference.memory import memory_in_words
 from hilum.inference.prediction import Prediction
 from hilum.inference.show import (
     notes,
@@ -15,7 +16,7 @@ from hilum.inference.show import (
     predictions_table,
     unreadable_text,
 )
-from hilum.inference.stream import list_images
+from hilum.inference.stream import Image, list_images
 from hilum.progress import advancing, say
 from hilum.serving.predictor import predictor_for
 
@@ -30,7 +31,19 @@ def predict_command(
 
     `form`: "table", "json" or "csv". Errors as in `hilum.predict`.
     """
-    files = list_images(images)
+    with memory_in_words("predicting"):
+        predictions, classes = _predict(list_images(images), model, attribution, device)
+    _print(predictions, classes, form)
+    unreadable = unreadable_text(predictions)
+    if unreadable:
+        say(unreadable)
+    return not unreadable or (not strict and any(prediction.error is None for prediction in predictions))
+
+
+def _predict(
+    images: Sequence[Image], model: Path | None, attribution: Path | None, device: str
+) -> tuple[list[Prediction], tuple[str, ...]]:
+    """The predictions, under a progress bar, and the classes of the model."""
     predictor = predictor_for(model, device)
     if attribution is not None:
         from hilum.serving.attribution import Pictures
@@ -38,14 +51,10 @@ def predict_command(
         predictor = replace(predictor, painter=Pictures.of(predictor, attribution))
     predictions: list[Prediction] = []
     with advancing("predicting") as advance:
-        for prediction in predictor.stream(files):
+        for prediction in predictor.stream(images):
             predictions.append(prediction)
-            advance(len(predictions), len(files))
-    _print(predictions, predictor.classes, form)
-    unreadable = unreadable_text(predictions)
-    if unreadable:
-        say(unreadable)
-    return not unreadable or (not strict and any(prediction.error is None for prediction in predictions))
+            advance(len(predictions), len(images))
+    return predictions, predictor.classes
 
 
 def _print(predictions: Sequence[Prediction], classes: Sequence[str], form: str) -> None:
