@@ -88,7 +88,6 @@ def test_results_come_in_order_though_early_images_take_longest(monkeypatch: pyt
             late.set()
         return images[path]
 
-    monkeypatch.setattr(stream, "WORKERS", 2)
     monkeypatch.setattr(stream, "read_grey", slow)
     assert [prediction.file for prediction in predictor().stream(images)] == list(images)
 

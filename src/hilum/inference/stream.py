@@ -20,7 +20,7 @@ from hilum.errors import DataError, HilumError
 Image = str | Path | np.ndarray
 """A file, or a grey array "rows cols": uint8, uint16, or float in 0..1."""
 
-WORKERS = min(4, os.cpu_count() or 1)
+WORKERS = min(4, max(2, os.cpu_count() or 1))
 """So many images are decoded at a time; each is let go once it has been reduced to the model's size."""
 
 WINDOW = 16

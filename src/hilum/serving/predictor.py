@@ -45,9 +45,10 @@ def predict(
     "cuda". An image that can't be read gives an `error` in its place. DataError for a path that does not exist;
     ModelError for a damaged model, or a CUDA device that is not there.
 
-    >>> [prediction] = predict(np.zeros((64, 64), np.uint8))
-    >>> prediction.abstained, prediction.ood.flagged
-    (True, True)
+    >>> noise = np.random.default_rng(0).integers(0, 256, (300, 300)).astype(np.uint8)
+    >>> [prediction] = predict(noise)
+    >>> prediction.abstained, prediction.ood.flagged, list(prediction.probabilities)
+    (True, True, ['normal', 'bacteria', 'virus'])
     """
     return list(predictor_for(model, device).stream(list_images(images)))
 
