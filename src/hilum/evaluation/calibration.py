@@ -168,7 +168,7 @@ def fit_temperature(logits: ArrayLike, target: ArrayLike, classes: Sequence[str]
     def loss(log_temperature: float) -> float:
         return _nats(values / np.exp(log_temperature), index)
 
-    found = minimize_scalar(
+    found: Any = minimize_scalar(
         loss, bounds=(np.log(COLDEST), np.log(HOTTEST)), method="bounded", options={"xatol": 1e-6}
     )
     return temperature_scaling(float(np.exp(found.x)), values.shape[1])
