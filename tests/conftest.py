@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
+os.environ["HILUM_CHECK_GOLDEN"] = "1"  # the models of the package prove their golden outputs when loaded
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tiny networks lose time on several threads
 
 from jaxtyping import install_import_hook

@@ -3,23 +3,35 @@
 The public names, in the order of the flow. They load on first use, so `import hilum` needs no torch.
 
     cases = hilum.open_source("path/to/chest_xray")      # who, what, where
-    model = hilum.load_model("runs/real/multiclass")       # weights + card
+    run = hilum.study("path/to/chest_xray")              # train, test, explain, report
+    predictions = hilum.predict("image.jpeg")            # with the models of the package
+    model = hilum.load_model("runs/real/multiclass")     # weights + card
     run = hilum.Run("runs/real")                         # everything a study left behind
     run.task("multiclass").metrics()["val"]["accuracy"]
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hilum.anomaly.coreset import k_center as k_center
     from hilum.data.cases import Cases as Cases
     from hilum.data.decode import read_grey as read_grey
     from hilum.data.images import Pixels as Pixels
     from hilum.data.sources import open_source as open_source
     from hilum.errors import HilumError as HilumError
     from hilum.evaluation.evaluate import evaluate as evaluate
+    from hilum.explain.occlusion import occlusion_map as occlusion_map
+    from hilum.explain.receptive_field import receptive_field as receptive_field
+    from hilum.explain.synthesis import synthesize as synthesize
+    from hilum.inference.prediction import Prediction as Prediction
+    from hilum.inference.predictor import Predictor as Predictor
     from hilum.models import load_model as load_model
     from hilum.run import Run as Run
+    from hilum.serving.predictor import predict as predict
+    from hilum.study import study as study
 
 from hilum.threads import wait_passively
 
@@ -33,20 +45,36 @@ _HOMES = {
     "open_source": "hilum.data.sources",
     "Pixels": "hilum.data.images",
     "read_grey": "hilum.data.decode",
+    "study": "hilum.study",
     "load_model": "hilum.models",
     "Run": "hilum.run",
+    "predict": "hilum.serving.predictor",
+    "Predictor": "hilum.inference.predictor",
+    "Prediction": "hilum.inference.prediction",
     "evaluate": "hilum.evaluation.evaluate",
+    "occlusion_map": "hilum.explain.occlusion",
+    "receptive_field": "hilum.explain.receptive_field",
+    "synthesize": "hilum.explain.synthesis",
+    "k_center": "hilum.anomaly.coreset",
 }
 __all__ = [
     "Cases",
     "HilumError",
     "Pixels",
+    "Prediction",
+    "Predictor",
     "Run",
     "__version__",
     "evaluate",
+    "k_center",
     "load_model",
+    "occlusion_map",
     "open_source",
+    "predict",
     "read_grey",
+    "receptive_field",
+    "study",
+    "synthesize",
 ]
 
 
@@ -58,3 +86,20 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+class _StudyModule(ModuleType):
+    """hilum.study is a module and, called, its function study(): importing a module binds its name here."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.study(*args, **kwargs)
+
+
+class _Package(ModuleType):
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "study" and isinstance(value, ModuleType):
+            value.__class__ = _StudyModule
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -414,23 +414,19 @@ def predict(
         typer.Option("--model", help="A run's task folder or a model folder; default: the package's own."),
     ] = None,
     form: Annotated[Form, typer.Option("--format", help="How to print.")] = Form.table,
-    heat_map: Annotated[
-        Path | None, typer.Option("--heat-map", help="Folder for a picture per image; without --model only.")
+    attribution: Annotated[
+        Path | None, typer.Option("--attribution", help="Folder for an attribution picture per image.")
     ] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit code 2 if any image could not be read.")
+    ] = False,
 ) -> None:
-    """Probabilities of each class for single radiographs, with nothing to train."""
-    if model is None:
-        from hilum.serving.predictor import packaged_text, predict_packaged
+    """Class probabilities and a prediction for radiographs, with nothing to train."""
+    from hilum.serving.command import predict_command
 
-        print(packaged_text(predict_packaged(images, heat_map), form.value))
-        return
-    from hilum.errors import RecipeError
-    from hilum.evaluation.predict import predict_files
-    from hilum.evaluation.show import predictions_text
-
-    if heat_map is not None:
-        raise RecipeError("--heat-map goes with the package's own models", "use hilum explain for a run")
-    print(predictions_text(predict_files(model, images), form.value))
+    if not predict_command(images, model, form.value, attribution, device, strict):
+        raise typer.Exit(2)
 
 
 @data_app.command("audit", epilog=_example("hilum data audit path/to/chest_xray"))

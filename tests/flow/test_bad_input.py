@@ -159,8 +159,6 @@ def test_predict_names_what_it_cannot_use(small_run: Run, tmp_path: Path, hilum:
     )
     refused(hilum("predict", image, "--model", tmp_path), "holds no model")
     refused(hilum("predict", image, "--model", small_run.path), "several models", "binary, multiclass")
-    (tmp_path / "text.png").write_text("hello")
-    refused(hilum("predict", image, tmp_path / "text.png", "--model", small_run.path / "binary"), "text.png")
 
 
 def test_weights_that_were_changed(small_run: Run, tmp_path: Path, hilum: Command) -> None:

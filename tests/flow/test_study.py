@@ -1,8 +1,5 @@
 """The main job from a folder of images to a report, and everything a person does with a run afterwards."""
 
-import csv
-import io
-import json
 import os
 import shutil
 import signal
@@ -18,8 +15,6 @@ import torch
 
 import hilum as package
 from hilum.data.decode import read_grey
-from hilum.evaluation.answer import answer
-from hilum.files import read_json, write_json
 from hilum.run import Run
 
 from ..conftest import SMALL
@@ -143,48 +138,6 @@ def test_evaluate_and_report_come_again_from_the_run(small_run: Run, tmp_path: P
     assert Run(copy).task("binary").metrics() == before
     assert f"{before['test']['auroc']['value']:.3f}" in answer.out
     assert hilum("report", copy).out.strip() == str(copy / "report" / "index.html")
-
-
-def test_predict_prints_table_json_and_csv(small_run: Run, hilum) -> None:
-    table = small_run.cases().table
-    images = table["path"].head(2).tolist()
-    model = small_run.path / "multiclass"
-    text = hilum("predict", *images, "--model", model)
-    assert "Research use only" in text.out
-    rows = json.loads(hilum("predict", *images, "--model", model, "--format", "json").out)
-    known = small_run.task("multiclass").predictions().set_index("case_id")
-    card = small_run.task("multiclass").card()
-    for row, case in zip(rows, table["case_id"], strict=False):
-        assert row["predicted"] == known.loc[case, "predicted"]
-        assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5)
-        logits = known.loc[[case], [f"logit_{name}" for name in card["classes"]]].to_numpy()
-        said = answer(card, logits, [row["predicted"]])
-        assert [*row["probabilities"].values()] == pytest.approx(said["probabilities"][0].tolist(), abs=1e-3)
-        assert (row["answer"], row["unknown"]) == (said["sets"][0], said["unknown"][0])
-        assert row["uncalibrated"]["virus"] == pytest.approx(known.loc[case, "prob_virus"], abs=1e-3)
-    assert "Probabilities are calibrated on validation images" in text.out
-    assert "holds the true one for 90 %" in text.out
-    lines = list(csv.reader(io.StringIO(hilum("predict", *images, "--model", model, "--format", "csv").out)))
-    assert lines[0] == ["file", "predicted", "normal", "bacteria", "virus", "answer"]
-    assert [line[0] for line in lines[1:]] == images
-
-
-def test_a_card_without_reliability_predicts_as_it_always_did(small_run: Run, tmp_path: Path, hilum) -> None:
-    model = tmp_path / "model"
-    shutil.copytree(small_run.task("binary").model_folder, model)
-    card = read_json(model / "model.json")
-    plain = {key: value for key, value in card.items() if key not in ("calibration", "conformal")}
-    write_json(model / "model.json", plain)
-    image = small_run.cases().table["path"][0]
-    [row] = json.loads(hilum("predict", image, "--model", model, "--format", "json").out)
-    assert set(row) == {"file", "predicted", "probabilities", "threshold"}
-    assert "calibrated" not in hilum("predict", image, "--model", model).out
-    write_json(model / "model.json", {**card, "conformal": {**card["conformal"], "weights_digest": "other"}})
-    refused = hilum("predict", image, "--model", model)
-    assert (refused.code, refused.err) == (
-        2,
-        "hilum: the card's conformal was made for other weights; run: hilum evaluate RUN\n",
-    )
 
 
 def test_audit_and_phantom_and_recipe_commands(phantom_data: Path, tmp_path: Path, hilum) -> None:

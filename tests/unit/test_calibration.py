@@ -8,9 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hilum.errors import DataError, ModelError
-from hilum.evaluation.answer import answer, scaling_of
 from hilum.evaluation.calibration import (
-    Scaling,
     brier_parts,
     calibration_block,
     cross_fitted,
@@ -18,13 +16,13 @@ from hilum.evaluation.calibration import (
     ece_of_chance,
     fit_temperature,
     fit_vector,
-    no_scaling,
     probabilities_of,
-    temperature_scaling,
 )
 from hilum.evaluation.crossfit import crossed, patient_parts
 from hilum.evaluation.intervals import bootstrap_weights
 from hilum.evaluation.metrics import brier, brier_multiclass, log_loss
+from hilum.inference.calibrate import Scaling, temperature_scaling
+from hilum.inference.rules import Rules
 
 CLASSES = ("normal", "bacteria", "virus")
 
@@ -190,27 +188,26 @@ def test_scaling_survives_the_card(scaling: Scaling) -> None:
         "weights_digest": "abc",
         "calibration": {**scaling.to_json(), "weights_digest": "abc"},
     }
-    read = scaling_of(card)
+    rules = Rules.of(card, card["classes"])
     logits = np.array([[1.0, -2.0], [0.3, 0.1]])
-    assert read is not None
-    np.testing.assert_allclose(read(logits), scaling(logits))
-    np.testing.assert_allclose(answer(card, logits)["probabilities"], probabilities_of(scaling(logits)))
+    assert rules.scaling is not None
+    np.testing.assert_allclose(rules.scaling(logits), scaling(logits))
+    np.testing.assert_allclose(rules.decide(logits).probabilities, probabilities_of(scaling(logits)))
 
 
 def test_a_card_of_other_weights_is_refused() -> None:
     card = {"classes": ["a", "b"], "weights_digest": "new"}
-    assert answer(card, [[0.0, 0.0]])["sets"] is None
-    assert not answer(card, [[0.0, 0.0]])["calibrated"]
+    assert Rules.of(card, card["classes"]) == Rules(("a", "b"))
+    assert Rules.of(card, card["classes"]).decide(np.zeros((1, 2))).sets is None
     old = {"method": "temperature", "temperature": 2.0, "weights_digest": "old"}
     with pytest.raises(ModelError, match="the card's calibration was made for other weights"):
-        answer({**card, "calibration": old}, [[0.0, 0.0]])
+        Rules.of({**card, "calibration": old}, card["classes"])
     for wrong in ({"method": "magic"}, {"method": "temperature", "temperature": -1}, {"method": "vector"}):
         with pytest.raises(ModelError, match="can't be used; run: hilum evaluate RUN"):
-            answer({**card, "calibration": {**wrong, "weights_digest": "new"}}, [[0.0, 0.0]])
+            Rules.of({**card, "calibration": {**wrong, "weights_digest": "new"}}, card["classes"])
 
 
-def test_no_scaling_and_vector_have_their_manners() -> None:
-    np.testing.assert_array_equal(no_scaling(2)([[1.0, 2.0]]), [[1.0, 2.0]])
+def test_vector_scaling_has_no_temperature() -> None:
     with pytest.raises(ValueError, match="no single temperature"):
         _ = Scaling("vector", (1.0, 1.0), (0.0, 0.0)).temperature
 

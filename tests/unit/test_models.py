@@ -107,7 +107,7 @@ def test_missing_and_foreign_folders_are_named(saved: Path, tmp_path: Path) -> N
         load_model(tmp_path / "nothing")
     card = json.loads((saved / "model.json").read_text())
     (saved / "model.json").write_text(json.dumps({**card, "format": 99}))
-    with pytest.raises(ModelError, match="has format 99, this hilum reads 1"):
+    with pytest.raises(ModelError, match="has format 99, this hilum reads 2"):
         load_model(saved)
     (saved / "model.json").write_text("{")
     with pytest.raises(ModelError, match="is damaged"):

@@ -10,17 +10,18 @@ References
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hilum.errors import DataError, ModelError
+from hilum.errors import DataError
 from hilum.evaluation.crossfit import crossed
 from hilum.evaluation.curves import equal_mass_bins
 from hilum.evaluation.intervals import bootstrap, with_interval
 from hilum.evaluation.metrics import brier, brier_multiclass, log_loss
+from hilum.inference.calibrate import Scaling, temperature_scaling
+from hilum.inference.calibrate import softmax as probabilities_of
 
 BINS, CASES_PER_BIN = 15, 20
 """At most so many bins of a calibration error, and about so many cases in each at least."""
@@ -33,17 +34,6 @@ NEVER_NEGATIVE = ("ece", "reliability", "resolution")
 
 DRAWS = 1000
 """How often labels are drawn from the stated probabilities to see what chance alone makes."""
-
-
-def probabilities_of(logits: ArrayLike) -> np.ndarray:
-    """Softmax: "cases classes" of logits "cases classes".
-
-    >>> probabilities_of([[0.0, 0.0]]).tolist()
-    [[0.5, 0.5]]
-    """
-    values = np.asarray(logits, np.float64)
-    shifted = np.exp(values - values.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
 
 
 # -- how far off ---------------------------------------------------------------------------------------------
@@ -158,65 +148,6 @@ def _members(stated: np.ndarray, bins: int | None) -> np.ndarray:
 # -- mending it ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Scaling:
-    """logits -> logits * scale + shift, one number of each per class."""
-
-    method: Literal["none", "temperature", "vector"]
-    scale: tuple[float, ...]
-    shift: tuple[float, ...]
-
-    def __call__(self, logits: ArrayLike) -> np.ndarray:
-        """Scaled logits "cases classes"."""
-        return np.asarray(logits, np.float64) * np.array(self.scale) + np.array(self.shift)
-
-    @property
-    def temperature(self) -> float:
-        """What the logits are divided by; above 1 the model was too sure. Vector scaling has none."""
-        if self.method == "vector":
-            raise ValueError("vector scaling has no single temperature")
-        return 1 / self.scale[0]
-
-    def to_json(self) -> dict[str, Any]:
-        """What a model's card keeps of it: {"method", "temperature" or "scale" and "shift"}."""
-        if self.method == "vector":
-            return {"method": self.method, "scale": list(self.scale), "shift": list(self.shift)}
-        return {"method": self.method, "temperature": self.temperature}
-
-    @classmethod
-    def from_json(cls, entry: dict[str, Any], classes: int) -> "Scaling":
-        """The other way. ModelError when the entry is damaged.
-
-        >>> Scaling.from_json({"method": "temperature", "temperature": 2.0}, 3).scale
-        (0.5, 0.5, 0.5)
-        """
-        try:
-            if entry["method"] == "temperature":
-                return temperature_scaling(float(entry["temperature"]), classes)
-            scale, shift = tuple(map(float, entry["scale"])), tuple(map(float, entry["shift"]))
-            if entry["method"] == "vector" and len(scale) == len(shift) == classes:
-                return cls("vector", scale, shift)
-        except (KeyError, TypeError, ValueError, DataError):
-            pass
-        raise ModelError(f"the card's calibration {entry} can't be used", "run: hilum evaluate RUN")
-
-
-def no_scaling(classes: int) -> Scaling:
-    """Leaves logits as they are.
-
-    >>> no_scaling(2)([[1.0, 3.0]]).tolist()
-    [[1.0, 3.0]]
-    """
-    return Scaling("none", (1.0,) * classes, (0.0,) * classes)
-
-
-def temperature_scaling(temperature: float, classes: int) -> Scaling:
-    """Divides all logits by one temperature."""
-    if not 0 < temperature < np.inf:
-        raise DataError(f"temperature {temperature!r} is no positive number", "calibrate the model again")
-    return Scaling("temperature", (1 / temperature,) * classes, (0.0,) * classes)
-
-
 def fit_temperature(logits: ArrayLike, target: ArrayLike, classes: Sequence[str]) -> Scaling:
     """The one temperature with the lowest log-loss on these cases (Guo 2017, section 4.2).
 
@@ -237,7 +168,7 @@ def fit_temperature(logits: ArrayLike, target: ArrayLike, classes: Sequence[str]
     def loss(log_temperature: float) -> float:
         return _nats(values / np.exp(log_temperature), index)
 
-    found = minimize_scalar(
+    found: Any = minimize_scalar(
         loss, bounds=(np.log(COLDEST), np.log(HOTTEST)), method="bounded", options={"xatol": 1e-6}
     )
     return temperature_scaling(float(np.exp(found.x)), values.shape[1])

@@ -17,7 +17,7 @@ References
         Biometrika 26 (1934).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
@@ -29,6 +29,7 @@ from numpy.typing import ArrayLike
 from hilum.errors import DataError
 from hilum.evaluation.crossfit import patient_parts
 from hilum.evaluation.intervals import LEVEL, bootstrap, with_interval
+from hilum.inference.calibrate import abstains, prediction_sets
 
 Kind = Literal["marginal", "class_conditional"]
 KINDS: tuple[Kind, ...] = ("marginal", "class_conditional")
@@ -59,32 +60,6 @@ def fit_quantiles(
     return {name: _quantile(scores[index == one], rate) for one, name in enumerate(classes)}
 
 
-def prediction_sets(
-    probabilities: ArrayLike, quantiles: Mapping[str, float], classes: Sequence[str]
-) -> np.ndarray:
-    """Which classes are in each image's answer: true or false, "cases classes".
-
-    >>> prediction_sets([[0.9, 0.1], [0.5, 0.5]], {"well": 0.6, "abnormal": 0.6}, ["well", "abnormal"]).tolist()
-    [[True, False], [True, True]]
-    """
-    missing = [name for name in classes if name not in quantiles]
-    if missing:
-        raise DataError(f"there is no conformal quantile for class {missing[0]!r}", "run: hilum evaluate RUN")
-    return 1 - np.asarray(probabilities, np.float64) <= np.array([quantiles[name] for name in classes])
-
-
-def says_nothing(sets: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Where the answer is "abstained", "cases": no class, all classes, or not the one that was called.
-
-    `sets`: "cases classes". `called`: the index of the class that the model names, "cases".
-
-    >>> says_nothing(np.array([[1, 0], [1, 1], [0, 0], [0, 1]], bool), np.array([0, 0, 0, 0])).tolist()
-    [False, True, True, True]
-    """
-    size = sets.sum(1)
-    return (size == 0) | (size == sets.shape[1]) | ~sets[np.arange(len(sets)), predicted]
-
-
 def coverage_block(
     sets: np.ndarray,
     target: np.ndarray,
@@ -96,7 +71,7 @@ def coverage_block(
 ) -> dict[str, Any]:
     """How often the answers hold the truth, ready for JSON.
 
-    {"coverage", "mean_size", "unknown" (share of answers that are "abstained", see `says_nothing`),
+    {"coverage", "mean_size", "unknown" (share of answers that are "abstained", see `abstains`),
     "single" (share with one class), "right_if_single", "per_class": {class: coverage}}, each with its 95 %
     interval over patients; coverages also have "k", "n" and "binomial", the interval of Clopper and Pearson,
     which takes images as independent.
@@ -104,7 +79,7 @@ def coverage_block(
     index, inside = np.asarray(target), np.asarray(sets, bool)
     hit = inside[np.arange(len(index)), index]
     size = inside.sum(1)
-    unknown = says_nothing(inside, predicted)
+    unknown = abstains(inside, predicted)
     single = size == 1
 
     def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -229,7 +204,7 @@ def halves(
             (
                 hit.mean(),
                 size.mean(),
-                says_nothing(sets, predicted[~fitted]).mean(),
+                abstains(sets, predicted[~fitted]).mean(),
                 [hit[truth == one].mean() for one in range(len(classes))],
                 low <= 1 - alpha <= high,
             )

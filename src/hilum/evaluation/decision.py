@@ -6,7 +6,6 @@ weights. A threshold chosen on the cases that it is then tested on flatters the 
 
 import math
 import re
-from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -66,20 +65,6 @@ def choose_threshold(
         what, least = wanted
         best = (_best_of_sensitivity if what == "sensitivity" else _best_of_precision)(tp, fp, least)
     return _middle_of_widest_gap(scores, best)
-
-
-def called_in_two_steps(probabilities: ArrayLike, classes: Sequence[str], threshold: float) -> np.ndarray:
-    """First normal vs pneumonia, by a threshold on the probability of any abnormal class; then the likeliest.
-
-    `probabilities`: "cases classes", healthy first. The likeliest of all classes would be healthy too often,
-    because the probability of being abnormal is divided between the kinds.
-
-    >>> called_in_two_steps([[0.4, 0.3, 0.3], [0.9, 0.06, 0.04]], ["normal", "flu", "cold"], 0.5).tolist()
-    ['flu', 'normal']
-    """
-    values = np.asarray(probabilities, np.float64)
-    kinds = np.array(list(classes))[1 + values[:, 1:].argmax(1)]
-    return np.where(1 - values[:, 0] >= threshold, kinds, classes[0])
 
 
 def _wanted(rule: str) -> tuple[str, Fraction] | None:

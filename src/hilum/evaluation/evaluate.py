@@ -7,17 +7,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 
 from hilum.data.cases import HEALTHY
 from hilum.errors import DataError
 from hilum.evaluation import metrics as m
 from hilum.evaluation.intervals import bootstrap, percentile_interval, wilson_interval
+from hilum.inference.rules import HALF, checked_threshold, predicted_indices
+from hilum.inference.rules import predicted_classes as predicted_classes
 
 TOLERANCE = 1e-4
 """How far probabilities may leave 0..1, and their sum 1; float32 and nine printed digits stay well inside."""
-
-HALF = 0.5
 
 Name = tuple[str, ...]
 """Where a metric stands in the block, for example ("auroc",) or ("per_class", "virus", "sensitivity")."""
@@ -93,25 +92,6 @@ def evaluate(
     }
 
 
-def predicted_classes(
-    probabilities: ArrayLike, classes: Sequence[str], threshold: float | None = None
-) -> np.ndarray:
-    """The class name that each case is given, "cases".
-
-    `probabilities`: "cases classes". Two classes: classes[1] when its probability is at least `threshold`
-    (default 0.5). More classes: the most probable one, the first of equals; a threshold is a DataError.
-
-    >>> predicted_classes([[0.6, 0.4], [0.5, 0.5]], ["normal", "abnormal"]).tolist()
-    ['normal', 'abnormal']
-    >>> predicted_classes([[0.6, 0.4]], ["normal", "abnormal"], threshold=0.3).tolist()
-    ['abnormal']
-    """
-    values = np.asarray(probabilities, np.float64)
-    if values.ndim != 2 or values.shape[1] != len(classes):
-        raise ValueError(f"probabilities of shape {values.shape} are not cases x {len(classes)} classes")
-    return np.array(list(classes))[_predicted(values, _checked_threshold(classes, threshold))]
-
-
 # -- the cases -----------------------------------------------------------------------------------------------
 
 
@@ -133,7 +113,7 @@ def _checked(predictions: pd.DataFrame, classes: Sequence[str], threshold: float
         raise DataError(
             f"classes {list(classes)} are not two or more different names", "name each class once"
         )
-    threshold = _checked_threshold(classes, threshold)
+    threshold = checked_threshold(classes, threshold)
     table = _checked_table(predictions, ["patient", "target", *(f"prob_{name}" for name in classes)])
     probabilities = _probabilities(table, [f"prob_{name}" for name in classes])
     target = pd.Index(list(classes)).get_indexer(pd.Index(table["target"]))
@@ -148,7 +128,7 @@ def _checked(predictions: pd.DataFrame, classes: Sequence[str], threshold: float
         classes=tuple(classes),
         threshold=threshold,
         target=target,
-        predicted=_predicted(probabilities, threshold),
+        predicted=predicted_indices(probabilities, threshold),
         probabilities=probabilities,
         patients=pd.factorize(table["patient"], sort=True)[0],
     )
@@ -204,24 +184,6 @@ def _first(wrong: Any) -> int | None:
     return int(np.argmax(wrong)) if np.any(wrong) else None
 
 
-def _checked_threshold(classes: Sequence[str], threshold: float | None) -> float | None:
-    """The threshold in use: 0.5 for two classes that name none, None for more classes."""
-    if len(classes) > 2:
-        if threshold is not None:
-            raise DataError(f"threshold {threshold:g} was given for {len(classes)} classes", "leave it out")
-        return None
-    value = HALF if threshold is None else float(threshold)
-    if not 0 <= value <= 1:
-        raise DataError(f"threshold {value:g} is no number in 0..1", "choose one on the validation split")
-    return value
-
-
-def _predicted(probabilities: np.ndarray, threshold: float | None) -> np.ndarray:
-    if threshold is None:
-        return probabilities.argmax(1)
-    return (probabilities[:, 1] >= threshold).astype(np.int64)
-
-
 # -- the metrics ---------------------------------------------------------------------------------------------
 
 Measured = Callable[[np.ndarray], dict[Name, np.ndarray]]
@@ -230,7 +192,7 @@ Measured = Callable[[np.ndarray], dict[Name, np.ndarray]]
 
 def _two_classes(data: _Cases) -> tuple[Measured, dict[Name, Share]]:
     abnormal, predicted = data.target == 1, data.predicted == 1
-    at_half = _predicted(data.probabilities, HALF)
+    at_half = predicted_indices(data.probabilities, HALF)
     everyone = np.ones(len(abnormal), bool)
     shares = {
         ("accuracy",): (abnormal == predicted, everyone),

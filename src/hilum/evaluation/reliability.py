@@ -401,7 +401,7 @@ def _looked_again(sides: Sides, folder: TaskFolder, cases: Cases, said: np.ndarr
     config = sides.config
     if not (config.mc_passes or config.views):
         return []
-    from hilum.evaluation.images import members_of_images
+    from hilum.evaluation.wrappers import members_of_images
 
     found = []
     model = folder.load_model()

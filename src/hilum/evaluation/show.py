@@ -1,12 +1,8 @@
 """Figures as plain text for the terminal. What is printed here can be piped: no colour, no bars."""
 
-import csv
-import io
-import json
 from collections.abc import Sequence
 from typing import Any
 
-from hilum.evaluation.answer import answer_text, notes
 from hilum.files import read_json
 from hilum.run import Run
 
@@ -151,30 +147,6 @@ def reliability_table(run: Run) -> str:
         ]
         lines += [*columns(rows), ""]
     return "\n".join(lines).rstrip()
-
-
-def predictions_text(rows: list[dict[str, Any]], form: str) -> str:
-    """Predictions as 'table', 'json' or 'csv'."""
-    if form == "json":
-        return json.dumps(rows, indent=2)
-    classes = list(rows[0]["probabilities"])
-    answered = "answer" in rows[0]
-    head = ["file", "predicted", *classes, *(["answer"] if answered else [])]
-    body = [
-        [
-            row["file"],
-            row["predicted"],
-            *(f"{row['probabilities'][c]:.4f}" for c in classes),
-            *([answer_text(row)] if answered else []),
-        ]
-        for row in rows
-    ]
-    if form == "csv":
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([head, *body])
-        return text.getvalue().rstrip("\n")
-    said = [*notes(rows), "Research use only; not a medical device."]
-    return "\n".join([*columns([tuple(head), *map(tuple, body)]), "", *said])
 
 
 def columns(rows: list[tuple[str, ...]]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from hilum.inference.calibrate import softmax as softmax
 from hilum.inference.runtimes.torch import TorchRuntime
 from hilum.models import ChestModel
 from hilum.progress import advancing
@@ -67,13 +68,3 @@ def vectors_of(
         np.concatenate([logits for logits, _ in parts]),
         {name: np.concatenate([vectors[name] for _, vectors in parts]) for name in layers},
     )
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities "cases classes" of logits "cases classes".
-
-    >>> softmax(np.array([[0.0, 0.0]])).tolist()
-    [[0.5, 0.5]]
-    """
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)

@@ -22,7 +22,7 @@ from hilum.data.images import Pixels
 from hilum.errors import HilumError, ModelError
 from hilum.files import digest, read_json, replacing, write_json
 
-FORMAT = 1
+FORMAT = 2
 GOLDEN_TOLERANCE = 1e-3
 """Largest logit difference that still counts as the same model; float32 rounding makes about 1e-5."""
 
@@ -219,9 +219,9 @@ def golden_images(pixels: Pixels) -> np.ndarray:
     """Three uint8 images "3 rows cols" that anyone can draw again: a ramp, a checkerboard, seeded noise."""
     rows, cols = pixels.size
     ramp = np.tile(np.linspace(0, 255, cols), (rows, 1))
-    leaderboard = 255.0 * ((np.arange(rows)[:, None] // 8 + np.arange(cols)[None] // 8) % 2)
+    checkerboard = 255.0 * ((np.arange(rows)[:, None] // 8 + np.arange(cols)[None] // 8) % 2)
     noise = np.random.default_rng(0).integers(0, 256, size=(rows, cols))
-    return np.stack([ramp, leaderboard, noise]).astype(np.uint8)
+    return np.stack([ramp, checkerboard, noise]).astype(np.uint8)
 
 
 @torch.no_grad()

@@ -2,13 +2,12 @@
 
 A classifier is stored in float16 and measured again as it is stored, beside the network that was trained. Its
 model.json becomes the full card: data with attribution, recipe, figures, limits. A detector
-(--task anomaly --detector ROW) keeps float32: its scores are compared with scores that were kept.
+(--task anomaly --detector ROW) keeps float32: its scores are compared with those of held-out images.
 """
 
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +22,16 @@ from hilum.anomaly import load_detector, save_detector
 from hilum.data.cache import ImageCache
 from hilum.data.cases import HEALTHY
 from hilum.errors import DataError, RunError
-from hilum.evaluation.decision import called_in_two_steps, choose_threshold
-from hilum.evaluation.evaluate import predicted_classes
+from hilum.evaluation.decision import choose_threshold
 from hilum.evaluation.intervals import bootstrap_weights, percentile_interval
-from hilum.evaluation.stage import check_same_weights, predict_images, softmax
 from hilum.files import digest, read_json, replacing, write_arrays, write_json
+from hilum.inference.calibrate import softmax
+from hilum.inference.forward import logits_of
+from hilum.inference.rules import classes_in_two_steps, predicted_classes
 from hilum.models import ChestModel, build, golden_images, load_model, save_model
-from hilum.run import Run
+from hilum.run import Run, TaskFolder
+from hilum.serving.predictor import WEIGHTS
 from hilum.training.distill import abnormal_together
-
-WEIGHTS = Path(str(files("hilum"))) / "weights"
-"""Where the models of the package lie: binary, multiclass and anomaly."""
 
 KERMANY = {
     "title": "Labeled Optical Coherence Tomography (OCT) and Chest X-Ray Images for Classification",
@@ -54,34 +52,38 @@ LIMITS = [
     "The labels bacteria and virus are noisy, and the two are confused more often than abnormal and healthy.",
     "Research and teaching only. Not a medical device; not for diagnosis or treatment of people.",
 ]
-"""What everybody must know who reads an answer."""
+"""What everybody who reads a prediction must know."""
+
+DETECTOR_LIMITS = [
+    "Blurred images pass: hardly any is flagged.",
+    "A flagged image is unlike those of the training set; that does not mean that the person is ill.",
+    *LIMITS,
+]
+"""The same for the packed detector."""
 
 REPLICATES = 2000
 """Of the bootstrap over patients."""
 
 KNOWN_RATE = 0.03
-"""The share of ordinary held-back images that the packed detector may call strange."""
+"""The share of ordinary held-out images that the packed detector may flag as out of distribution."""
 
 
 def pack_task(run: Run, task: str, out: Path) -> dict[str, Any]:
     """Writes the model of one task into `out`, in float16 with its full card; gives the card back.
 
-    The figures in the card are those of the held-out part in metrics.json. `half_precision` and
-    `int8_weights` compare them with what rounded weights answer, `distillation` with what the mean of the
-    teachers answers, if there were any. RunError when the task has not been evaluated with the weights at
-    hand; ModelError for a teacher that is gone.
+    The figures in the card are those of the held-out split in metrics.json. `half_precision` and `int8_weights`
+    compare them with the predictions of rounded weights, `distillation` with those of the teachers' mean, if there
+    were any. RunError when the task has not been evaluated with the weights at hand; ModelError for a teacher that
+    is gone.
     """
     if task not in run.tasks:
         raise RunError(f"{run.path} has no trained task {task!r}", "name another run or --task")
     folder = run.task(task)
-    check_same_weights(folder)
-    metrics, card = folder.metrics(), folder.card()
-    part = next((name for name in ("test", "val") if name in metrics), None)
-    if part is None:
-        raise RunError(f"{folder.metrics_file} has figures of neither val nor test", "hilum evaluate RUN")
+    card = folder.card()
+    split, figures = _held_out_figures(folder)
     model = folder.load_model()
     half = rounded(model, lambda tensor: tensor.half().float())
-    images = _Images.of(run, task, part, model)
+    images = _Images.of(run, task, split, model)
     recipe = run.recipe()["tasks"][task]
     full = {
         **{name: value for name, value in card.items() if name not in ("format", "weights_digest")},
@@ -89,9 +91,9 @@ def pack_task(run: Run, task: str, out: Path) -> dict[str, Any]:
         "recipe_in_full": _without_places(recipe, card),
         "command": f"hilum train DATA --preset {run.facts()['preset']} --task {task}, with recipe_in_full",
         "made_with": {name: run.facts().get(name) for name in ("hilum", "commit", "versions", "finished")},
-        "figures": {"part": part, **metrics[part]},
+        "figures": {"split": split, **figures},
         "shortcuts": _shortcuts(run, task),
-        "two_steps": _two_steps(run, task, part) if len(model.classes) > 2 else None,
+        "two_steps": _two_steps(run, task, split) if len(model.classes) > 2 else None,
         "half_precision": images.compared(images.logits(half, "float16")),
         "int8_weights": images.compared(images.logits(rounded(model, to_int8), "int8")),
         "distillation": _distilled(recipe, images),
@@ -100,6 +102,20 @@ def pack_task(run: Run, task: str, out: Path) -> dict[str, Any]:
     save_model(half, out, full)
     _store_half(out)
     return read_json(out / "model.json")
+
+
+def _held_out_figures(folder: TaskFolder) -> tuple[str, dict[str, Any]]:
+    """test or else val, and its block of metrics.json. RunError where there is neither, or of other weights."""
+    metrics = read_json(folder.metrics_file)
+    split = next((name for name in ("test", "val") if name in metrics), None)
+    if split is None:
+        raise RunError(f"{folder.metrics_file} has figures of neither val nor test", "hilum evaluate RUN")
+    if metrics[split].get("weights_digest") != folder.card()["weights_digest"]:
+        raise RunError(
+            f"{folder.metrics_file} was made with other weights than {folder.model_folder} holds",
+            f"run: hilum evaluate {folder.path.parent}",
+        )
+    return split, metrics[split]
 
 
 def rounded(model: ChestModel, round_: Callable[[Tensor], Tensor]) -> ChestModel:
@@ -151,13 +167,13 @@ def _attribution(run: Run) -> dict[str, Any]:
 
 
 def _shortcuts(run: Run, task: str) -> dict[str, Any] | str | None:
-    """What simple numbers of file and picture earn without a lung: a figure to read the others by."""
+    """How well simple numbers of file and image alone predict the label: a figure to read the others by."""
     return (run.audit() or {}).get("joint", {}).get(task)
 
 
 @dataclass(frozen=True)
 class _Images:
-    """The held-out images of one part, as the network sees them, with what it said in float32."""
+    """The held-out images of one split, as the network sees them, with its predictions in float32."""
 
     rows: pd.DataFrame
     cache: ImageCache
@@ -165,36 +181,35 @@ class _Images:
     model: ChestModel
 
     @classmethod
-    def of(cls, run: Run, task: str, part: str, model: ChestModel) -> "_Images":
+    def of(cls, run: Run, task: str, split: str, model: ChestModel) -> "_Images":
         table = run.task(task).predictions()
-        rows = table[table["split"] == part].reset_index(drop=True)
+        rows = table[table["split"] == split].reset_index(drop=True)
         cases = run.cases()
         used = cases.where(cases.table["case_id"].isin(rows["case_id"]))
         return cls(rows, ImageCache.of(used, model.pixels), task, model)
 
     def logits(self, model: ChestModel, words: str) -> np.ndarray:
         """ "images classes" of another network."""
-        return predict_images(
-            model, self.cache, self.cache.rows(self.rows["case_id"].tolist()), f"{self.task}: {words}"
-        )
+        places = self.cache.rows(self.rows["case_id"].tolist())
+        return logits_of(model, self.cache.images, places, f"{self.task}: {words}")
 
     def compared(self, logits: np.ndarray) -> dict[str, Any]:
-        """How many images get the same name, and how many get the right one, before and after."""
+        """How many images get the same class, and how many the correct one, before and after."""
         threshold = (self.model.card.get("threshold") or {}).get("value")
         predicted = predicted_classes(softmax(logits), self.model.classes, threshold)
         before = self.rows[[f"logit_{name}" for name in self.model.classes]].to_numpy(float)
         return {
             "images": len(self.rows),
-            "same_answer": int((predicted == self.rows["predicted"]).sum()),
-            "right": int((predicted == self.rows["target"]).sum()),
-            "right_in_float32": int((self.rows["predicted"] == self.rows["target"]).sum()),
+            "same_prediction": int((predicted == self.rows["predicted"]).sum()),
+            "correct": int((predicted == self.rows["target"]).sum()),
+            "correct_in_float32": int((self.rows["predicted"] == self.rows["target"]).sum()),
             "largest_difference_of_a_logit": float(np.abs(logits - before).max()),
         }
 
 
-def _two_steps(run: Run, task: str, part: str) -> dict[str, Any] | None:
-    """A threshold between healthy and any kind of abnormal, chosen on val by Youden's rule, and the accuracy of
-    calling first that and then the likeliest kind. None where val does not hold both sides."""
+def _two_steps(run: Run, task: str, split: str) -> dict[str, Any] | None:
+    """A threshold between healthy and any abnormal class, chosen on val by Youden's rule, and the accuracy of
+    deciding that first and then the most probable abnormal class. None where val does not hold both sides."""
     table, classes = run.task(task).predictions(), run.task(task).card()["classes"]
     columns = [f"prob_{name}" for name in classes]
     val = table[table["split"] == "val"]
@@ -202,18 +217,20 @@ def _two_steps(run: Run, task: str, part: str) -> dict[str, Any] | None:
     if classes[0] != HEALTHY or abnormal.all() or not abnormal.any():
         return None
     value = choose_threshold(np.clip(1 - val[columns[0]].to_numpy(float), 0, 1), abnormal)
-    rows = table[table["split"] == part]
-    right = called_in_two_steps(rows[columns].to_numpy(float), classes, value) == rows["target"].to_numpy()
-    drawn = [
-        weights @ right / weights.sum(1) for weights in bootstrap_weights(rows["patient"], REPLICATES, seed=0)
+    rows = table[table["split"] == split]
+    correct = classes_in_two_steps(rows[columns].to_numpy(float), classes, value) == rows["target"].to_numpy()
+    replicates = [
+        weights @ correct / weights.sum(1)
+        for weights in bootstrap_weights(rows["patient"], REPLICATES, seed=0)
     ]
-    low, high = percentile_interval(np.concatenate(drawn))
-    accuracy = {"value": float(right.mean()), "low": low, "high": high, "k": int(right.sum()), "n": len(rows)}
-    return {"threshold": value, "rule": "youden", "chosen_on": "val", "part": part, "accuracy": accuracy}
+    low, high = percentile_interval(np.concatenate(replicates))
+    counts = {"k": int(correct.sum()), "n": len(rows)}
+    accuracy = {"value": float(correct.mean()), "low": low, "high": high, **counts}
+    return {"threshold": value, "rule": "youden", "chosen_on": "val", "split": split, "accuracy": accuracy}
 
 
 def _distilled(recipe: dict[str, Any], images: _Images) -> dict[str, Any] | None:
-    """What the mean of the teachers' logits answers on the same images, by the student's threshold."""
+    """Predictions of the mean of the teachers' logits on the same images, by the student's threshold."""
     config = recipe["training"].get("distill")
     if not config:
         return None
@@ -221,20 +238,21 @@ def _distilled(recipe: dict[str, Any], images: _Images) -> dict[str, Any] | None
     each = [images.logits(teacher, f"teacher {i + 1}") for i, teacher in enumerate(teachers)]
     if len(images.model.classes) == 2:
         each = [
-            one if one.shape[1] == 2 else abnormal_together(torch.from_numpy(one)).numpy() for one in each
+            logits if logits.shape[1] == 2 else abnormal_together(torch.from_numpy(logits)).numpy()
+            for logits in each
         ]
     together = images.compared(np.mean(each, axis=0))
     return {
         "teachers": [teacher.card["weights_digest"] for teacher in teachers],
         "images": together["images"],
-        "right_by_teachers_together": together["right"],
-        "right_by_each_teacher": [images.compared(one)["right"] for one in each],
-        "right": together["right_in_float32"],
+        "correct_by_teachers_together": together["correct"],
+        "correct_by_each_teacher": [images.compared(logits)["correct"] for logits in each],
+        "correct": together["correct_in_float32"],
     }
 
 
 def _without_places(recipe: dict[str, Any], card: dict[str, Any]) -> dict[str, Any]:
-    """Teachers by the digest of their weights: where they lay is nobody's business."""
+    """Teachers by the digest of their weights, not by the folder they came from."""
     config = recipe["training"].get("distill")
     if not config:
         return recipe
@@ -243,11 +261,12 @@ def _without_places(recipe: dict[str, Any], card: dict[str, Any]) -> dict[str, A
 
 
 def pack_detector(run: Run, row: str, out: Path) -> dict[str, Any]:
-    """Writes one detector of the leaderboard into `out`, with the sorted scores of all held-back images.
+    """Writes one detector of the leaderboard into `out`, with the sorted scores of all held-out images.
 
-    The leaderboard asks "is it unlike healthy lungs?", to which pneumonia is a right yes. The packed detector is
-    asked "is it unlike the images of this set, normal vs pneumonia?": its p-value is taken among the images of all
-    labels that took no part in fitting, and `KNOWN_RATE` of those are called strange.
+    On the leaderboard a detector tells healthy lungs from others, and pneumonia should be flagged. The packed
+    detector tells images of this set, healthy or not, from other images: its p-value is taken among the images of
+    all labels that took no part in fitting, and `KNOWN_RATE` of those are flagged. RunError for a row that is not
+    there; DataError for too few held-out images.
     """
     figures = run.anomaly.figures()
     if row not in figures["detectors"] or row == "ensemble":
@@ -255,74 +274,65 @@ def pack_detector(run: Run, row: str, out: Path) -> dict[str, Any]:
     folder = run.anomaly.detector(row)
     detector = load_detector(folder.path)
     scores = run.anomaly.scores()
-    kept = scores[scores["role"].isin(["calibrate", "measure"])]
-    known = np.sort(kept[row].to_numpy(float))
+    held_out = scores[scores["role"].isin(["calibrate", "measure"])]
+    known = np.sort(held_out[row].to_numpy(float))
     if len(known) < 1 / KNOWN_RATE:
-        raise DataError(f"{len(known)} held-back images are too few for a rate of {KNOWN_RATE}", "use more")
+        raise DataError(f"{len(known)} held-out images are too few for a rate of {KNOWN_RATE}", "use more")
     limit = float(known[int(np.ceil((len(known) + 1) * (1 - KNOWN_RATE))) - 1])
-    with np.load(folder.result_file, allow_pickle=False) as result:
-        odd = {
-            name.removeprefix("odd/"): {"k": int((result[name] > limit).sum()), "n": len(result[name])}
-            for name in result.files
-            if name.startswith("odd/")
-        }
     card = {name: value for name, value in folder.card().items() if name != "fitted_from"}
-    save_detector(
-        detector,
-        out,
-        {
-            **card,
-            "data": {
-                "attribution": _attribution(run),
-                "patients": card.get("patients"),
-                "images": card.get("images"),
+    origin = {
+        "attribution": _attribution(run),
+        "patients": card.get("patients"),
+        "images": card.get("images"),
+    }
+    full = {
+        **card,
+        "data": origin,
+        "recipe_in_full": figures["choices"],
+        "command": f"hilum anomaly RUN --detector {row}, with recipe_in_full",
+        "threshold": {"value": limit, "rate": KNOWN_RATE, "images": len(known)},
+        "figures": {
+            "flagged_ood_images": _flagged_ood(folder.result_file, limit),
+            "flagged_held_out_images": {
+                label: _flagged(some[row].to_numpy(), limit) for label, some in held_out.groupby("label")
             },
-            "recipe_in_full": figures["choices"],
-            "command": f"hilum anomaly RUN --detector {row}, with recipe_in_full",
-            "threshold": {"value": limit, "rate": KNOWN_RATE, "images": len(known)},
-            "figures": {
-                "flagged_as_strange": odd,
-                "flagged_of_held_back_images": {
-                    label: {"k": int((some[row] > limit).sum()), "n": len(some)}
-                    for label, some in kept.groupby("label")
-                },
-                "healthy_against_abnormal": figures["detectors"][row]["measure"],
-            },
-            "known_failures": [
-                "Blurred images pass: hardly any is called strange.",
-                "It says that an image is unlike those of the training set, not that a person is ill.",
-                *LIMITS,
-            ],
-            "intended_use": LIMITS[-1],
+            "healthy_vs_abnormal": figures["detectors"][row]["measure"],
         },
-    )
+        "known_failures": DETECTOR_LIMITS,
+        "intended_use": LIMITS[-1],
+    }
+    save_detector(detector, out, full)
     images = golden_images(detector.pixels)
-    found = detector.score(_tensor(detector.pixels.normalize(images)))
-    write_arrays(
-        out / "golden.npz",
-        {"images": images, "scores": found.score.numpy(), "known": known.astype(np.float32)},
-    )
+    golden = detector.score(torch.from_numpy(detector.pixels.normalize(images))[:, None]).score.numpy()
+    write_arrays(out / "golden.npz", {"images": images, "scores": golden, "known": known.astype(np.float32)})
     return read_json(out / "detector.json")
 
 
-def _tensor(images: np.ndarray) -> Tensor:
-    return torch.from_numpy(images)[:, None]
+def _flagged(scores: np.ndarray, limit: float) -> dict[str, int]:
+    return {"k": int((scores > limit).sum()), "n": len(scores)}
+
+
+def _flagged_ood(result_file: Path, limit: float) -> dict[str, dict[str, int]]:
+    """How many OOD images of each kind are flagged; the anomaly stage keeps their scores beside the detector."""
+    with np.load(result_file, allow_pickle=False) as result:
+        kinds = [name for name in result.files if name.startswith("odd/")]
+        return {name.removeprefix("odd/"): _flagged(result[name], limit) for name in kinds}
 
 
 def main() -> None:
     """The command."""
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("run", type=Path)
-    asked.add_argument("--task", default="multiclass", choices=("binary", "multiclass", "anomaly"))
-    asked.add_argument("--detector", default="variational_autoencoder", help="row of the leaderboard")
-    asked.add_argument("--out", type=Path, help="default: the package's own folder of that task")
-    words = asked.parse_args()
-    out = words.out or WEIGHTS / words.task
-    run = Run(words.run)
-    if words.task == "anomaly":
-        pack_detector(run, words.detector, out)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--task", default="multiclass", choices=("binary", "multiclass", "anomaly"))
+    parser.add_argument("--detector", default="variational_autoencoder", help="row of the leaderboard")
+    parser.add_argument("--out", type=Path, help="default: the package's own folder of that task")
+    options = parser.parse_args()
+    out = options.out or WEIGHTS / options.task
+    run = Run(options.run)
+    if options.task == "anomaly":
+        pack_detector(run, options.detector, out)
     else:
-        pack_task(run, words.task, out)
+        pack_task(run, options.task, out)
     size = sum(file.stat().st_size for file in out.iterdir())
     print(f"{out}: {size / 1e6:.1f} MB")
 

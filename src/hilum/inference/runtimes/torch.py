@@ -4,6 +4,7 @@ Layers by name, in the order of the network: "features.<i>" (output of part i of
 averaged over the image), "pool" (the pooled trunk) and "embedding" (what the head sees).
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -16,15 +17,20 @@ from hilum.models import ChestModel
 
 
 def choose_device(device: str = "auto") -> str:
-    """ "auto": a CUDA device where there is one, else the CPU. ModelError when "cuda" is asked for and absent.
+    """ "auto": a CUDA device where there is one, else the CPU; otherwise `device` itself: "cpu", "cuda", "cuda:1".
+
+    ModelError for a CUDA device that is not there, RecipeError for any other word.
 
     >>> choose_device("cpu")
     'cpu'
     """
+    present = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ModelError(f"device {device!r} was asked for, but no CUDA device is here", "use --device auto")
+        return "cuda" if present else "cpu"
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise RecipeError(f"device {device!r} is not known", "use auto, cpu, cuda or cuda:0")
+    if device != "cpu" and int(device.partition(":")[2] or 0) >= present:
+        raise ModelError(f"device {device!r} was asked for, but it is not there", "use --device auto")
     return device
 
 
@@ -40,18 +46,23 @@ def layer_names(model: ChestModel) -> list[str]:
 
 
 class TorchRuntime:
-    """`model` in eval mode; `device` as in `choose_device`. Use it as a context: it moves the model to the
-    device and back."""
+    """`model` in eval mode; `device` as in `choose_device`. `place` moves the model to the device for good,
+    `placed` for the time of a block."""
 
     def __init__(self, model: ChestModel, device: str = "auto") -> None:
         self.model, self.device = model, choose_device(device)
         self.pixels, self.classes = model.pixels, tuple(model.classes)
 
+    def place(self) -> "TorchRuntime":
+        """The model on the device, channels last, from now on."""
+        self.model.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return self
+
     @contextmanager
     def placed(self) -> Iterator["TorchRuntime"]:
         """The model on the device, channels last, while the block runs; afterwards where it was."""
         before = next(self.model.parameters()).device
-        self.model.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.place()
         try:
             with torch.inference_mode():
                 yield self
@@ -72,8 +83,8 @@ class TorchRuntime:
         self.check_layers(layers)
         with torch.inference_mode():
             logits, vectors = _pass(self.model, self.tensor(batch), layers)
-        found = {name: vectors[name].float().cpu().numpy() for name in layers}
-        return logits.double().cpu().numpy(), found
+        wanted = {name: vectors[name].float().cpu().numpy() for name in layers}
+        return logits.double().cpu().numpy(), wanted
 
     def check_layers(self, layers: Sequence[str]) -> None:
         """RecipeError with the nearest name for a layer that the model lacks."""

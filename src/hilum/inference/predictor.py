@@ -1,0 +1,232 @@
+"""Predictor: from any number of images to typed predictions, in order, with bounded memory.
+
+Images are decoded a few at a time in threads and reduced at once to the size that the model reads; the model works
+on batches of 32. An image that can't be read gives an `error` in its place, and the others go on.
+
+A Predictor has one classifier. Three further parts are optional: a second classifier of normal vs abnormal (the two
+must agree), a guard against out-of-distribution images, and a painter of attribution pictures.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from hilum.data.cases import HEALTHY
+from hilum.data.images import Pixels
+from hilum.errors import ModelError
+from hilum.inference.memory import memory_in_words
+from hilum.inference.prediction import Abnormal, ModelName, Ood, Prediction
+from hilum.inference.rules import Decisions, Rules
+from hilum.inference.runtimes import Runtime
+from hilum.inference.runtimes.torch import TorchRuntime
+from hilum.inference.stream import Image, Prepared, in_batches, prepared_images
+from hilum.models import ChestModel, load_model
+
+BATCH = 32
+"""Images that go through the networks together."""
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A network in some runtime, and the rules of its card. `name`, `digest`: of the model, for its answers."""
+
+    runtime: Runtime
+    rules: Rules
+    name: str
+    digest: str | None
+
+    @classmethod
+    def of(cls, model: ChestModel, device: str = "auto") -> "Classifier":
+        """A trained model, moved to the device (`choose_device`). ModelError for a damaged card, or a CUDA device
+        that is not there."""
+        architecture = model.card.get("architecture", {}).get("name", type(model).__name__)
+        name = f"{model.card['task']}/{architecture}" if "task" in model.card else architecture
+        rules = Rules.of(model.card, model.classes)
+        return cls(TorchRuntime(model, device).place(), rules, name, model.card.get("weights_digest"))
+
+    def decide(self, images: Sequence[Prepared]) -> Decisions:
+        """Decisions for images that could be read. ModelError when the network's output is no number."""
+        logits = self.runtime.logits(_batch(images, self.runtime.pixels))
+        if not np.isfinite(logits).all():
+            raise ModelError(f"model {self.name} gives NaN or infinity", "train it again")
+        return self.rules.decide(logits)
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Is an image of the kind that the model was trained on? `p_values`: normalised float32 "images rows cols" ->
+    "images", 0 to 1; an image is flagged when its p-value is at most `rate`."""
+
+    pixels: Pixels
+    p_values: Callable[[np.ndarray], np.ndarray]
+    rate: float
+
+
+class Painter(Protocol):
+    """Makes attribution pictures."""
+
+    def keep(self, image: np.ndarray) -> np.ndarray:
+        """The small copy of a grey image that a picture is painted on."""
+        ...
+
+    def paint(self, file: str | None, picture: np.ndarray, prepared: np.ndarray, target: int) -> str:
+        """Writes one picture and gives its path. `picture`: from `keep`; `prepared`: normalised float32 "rows
+        cols"; `target`: index of the class that is explained."""
+        ...
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """One classifier and what may stand beside it; `name`: how its answers name it.
+
+    With `second` (two classes, normal and abnormal), its threshold decides `abnormal`, and the predictor abstains
+    where the classifier disagrees; without it, where the prediction set is uninformative.
+
+    >>> from hilum.models import build
+    >>> model = build("vgg", ["normal", "pneumonia"], Pixels(size=(32, 32)), {"blocks": [[4]], "dense": [4]})
+    >>> predictor = Predictor(Classifier.of(model, "cpu"))
+    >>> [prediction] = predictor.stream([np.zeros((64, 64), np.uint8)])
+    >>> list(prediction.probabilities)
+    ['normal', 'pneumonia']
+    """
+
+    classifier: Classifier
+    second: Classifier | None = None
+    guard: Guard | None = None
+    painter: Painter | None = None
+    name: ModelName | None = None
+
+    @classmethod
+    def load(cls, source: str | Path, device: str = "auto") -> "Predictor":
+        """A trained model as a predictor. `source`: as in `hilum.load_model`. ModelError when it is missing or
+        damaged, or when a CUDA device was asked for that is not there."""
+        with memory_in_words("loading the model"):
+            return cls(Classifier.of(load_model(source), device))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes in `probabilities`, in order."""
+        return self.classifier.rules.classes
+
+    def stream(self, images: Iterable[Image]) -> Iterator[Prediction]:
+        """One Prediction for each file or array of `images`, in order, while they are read.
+
+        At most WORKERS images are decoded at a time and WINDOW asked for ahead, however many there are. Nothing is
+        raised for an image that can't be read: see `Prediction.error`. HilumError when memory runs out.
+        """
+        keep = self.painter.keep if self.painter else None
+        for batch in in_batches(prepared_images(images, self._contracts(), keep), BATCH):
+            readable = [image for image in batch if image.error is None]
+            with memory_in_words(f"predicting a batch of {len(readable)} images"):
+                answers = iter(self._answers(readable) if readable else [])
+            for image in batch:
+                yield self._failed(image) if image.error is not None else next(answers)
+
+    def _contracts(self) -> list[Pixels]:
+        contracts = [self.classifier.runtime.pixels]
+        contracts += [self.second.runtime.pixels] if self.second else []
+        contracts += [self.guard.pixels] if self.guard else []
+        return list(dict.fromkeys(contracts))
+
+    def _model(self) -> ModelName:
+        return self.name or ModelName(name=self.classifier.name, digest=self.classifier.digest)
+
+    def _failed(self, image: Prepared) -> Prediction:
+        return Prediction.failed(image.file, str(image.error), self._model())
+
+    def _answers(self, images: list[Prepared]) -> list[Prediction]:
+        decisions = self.classifier.decide(images)
+        second = self.second.decide(images) if self.second else None
+        oods = self._oods(images)
+        return [
+            self._prediction(image, row, decisions, second, ood)
+            for row, (image, ood) in enumerate(zip(images, oods, strict=True))
+        ]
+
+    def _oods(self, images: list[Prepared]) -> list[Ood | None]:
+        if self.guard is None:
+            return [None] * len(images)
+        values = self.guard.p_values(_batch(images, self.guard.pixels))
+        return [Ood(p_value=_rounded(p), flagged=bool(p <= self.guard.rate)) for p in values]
+
+    def _prediction(
+        self, image: Prepared, row: int, decisions: Decisions, second: Decisions | None, ood: Ood | None
+    ) -> Prediction:
+        predicted = decisions.predicted[row]
+        abnormal = _abnormal(second or decisions, row)
+        reason = _out_of_distribution(ood) or self._doubt(row, decisions, second, abnormal)
+        return Prediction(
+            file=image.file,
+            prediction=None if reason else predicted,
+            abstained=bool(reason),
+            reason=reason or None,
+            abnormal=abnormal,
+            probabilities=dict(zip(self.classes, map(_rounded, decisions.probabilities[row]), strict=True)),
+            prediction_set=self._set(decisions, row),
+            coverage=self.classifier.rules.coverage,
+            ood=ood,
+            attribution=self._paint(image, int(decisions.probabilities[row].argmax())),
+            error=None,
+            model=self._model(),
+        )
+
+    def _doubt(
+        self, row: int, decisions: Decisions, second: Decisions | None, abnormal: Abnormal | None
+    ) -> str:
+        """Why the classifiers themselves give no class; "" where they do."""
+        if second is None or self.second is None or abnormal is None:
+            return decisions.uninformative[row]
+        predicted = decisions.predicted[row]
+        if abnormal.positive == (predicted != HEALTHY):
+            return ""
+        name = next(name for name in self.second.rules.classes if name != HEALTHY)
+        side = "above" if abnormal.positive else "below"
+        return (
+            f"The models disagree: P({name}) = {abnormal.probability:.2f} is {side} the threshold "
+            f"{abnormal.threshold:.2f}, but the other model predicts {predicted}."
+        )
+
+    def _set(self, decisions: Decisions, row: int) -> list[str] | None:
+        """Beside a second network the predicted class always joins the set: the decision has two steps, so it may
+        be missing, and a larger set holds the true class no less often."""
+        if decisions.sets is None:
+            return None
+        joined = {*decisions.sets[row], *([decisions.predicted[row]] if self.second else [])}
+        return [name for name in self.classes if name in joined]
+
+    def _paint(self, image: Prepared, target: int) -> str | None:
+        if self.painter is None or image.picture is None:
+            return None
+        pixels = self.classifier.runtime.pixels
+        return self.painter.paint(image.file, image.picture, pixels.normalize(image.images[pixels]), target)
+
+
+def _batch(images: Sequence[Prepared], pixels: Pixels) -> np.ndarray:
+    """Normalised float32 "images rows cols"."""
+    return pixels.normalize(np.stack([image.images[pixels] for image in images]))
+
+
+def _abnormal(decisions: Decisions, row: int) -> Abnormal | None:
+    if decisions.abnormal is None or decisions.thresholds is None or decisions.positive is None:
+        return None
+    return Abnormal(
+        probability=_rounded(decisions.abnormal[row]),
+        threshold=_rounded(decisions.thresholds[row]),
+        positive=bool(decisions.positive[row]),
+    )
+
+
+def _out_of_distribution(ood: Ood | None) -> str:
+    if ood is None or not ood.flagged:
+        return ""
+    return (
+        f"The image is out of distribution (p = {ood.p_value:.3f}): "
+        "it is unlike the images that the model was trained on."
+    )
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 6)
