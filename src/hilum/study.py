@@ -191,21 +191,20 @@ def evaluate_stage(
     folder: TaskFolder, cases: Cases, split: pd.Series, one: Task, recipe: StudyRecipe, force: bool
 ) -> dict[str, Any]:
     """Predictions and metrics of one task, unless those at hand belong to the present weights."""
-    from hilum.evaluation.stage import check_same_weights, evaluate_task
+    from hilum.artifacts.metrics import Metrics
+    from hilum.stages.contract import Context
+    from hilum.stages.evaluate import Config as EvaluateConfig
+    from hilum.stages.evaluate import run as evaluate
 
+    run = Run(folder.path.parent)
     if not force and folder.metrics_file.exists() and folder.predictions_file.exists():
         try:
-            check_same_weights(folder)
+            Metrics.load(folder.metrics_file, folder.card()["weights_digest"])
             return folder.metrics()
         except RunError:
             pass  # other weights: the stage is done again
-    rule = recipe.tasks[folder.name].threshold
-    logits = None
-    if recipe.embedding:  # one pass gives the logits and the vectors
-        from hilum.embedding.stage import extract_task
-
-        logits = extract_task(folder, cases, split, recipe.embedding)[0]
-    return evaluate_task(folder, cases, split, one, rule, recipe.replicates, seed=0, logits=logits)
+    evaluate(Context(run, cases, recipe, (one,), one, force), EvaluateConfig())
+    return folder.metrics()
 
 
 def missing_stage(
@@ -256,14 +255,14 @@ def missing_run(
 
 def reliability_stage(run: Run, name: str, cases: Cases, recipe: StudyRecipe, force: bool) -> None:
     """How far one task's answers can be trusted; too few validation images must not cost the report."""
-    from hilum.evaluation.reliability import reliability_task
+    from hilum.stages.contract import Context
+    from hilum.stages.reliability import run as reliability
 
-    config = recipe.reliability or ReliabilityConfig()
-    used = used_cases(cases, run.split(name))
+    one = task(name, cases.labels)
+    if run.task(name).reliability_file.exists() and not force:
+        return
     try:
-        reliability_task(run.task(name), run.anomaly, used, config, recipe.replicates, force)
-    except RunError:  # figures of other weights: made again
-        reliability_task(run.task(name), run.anomaly, used, config, recipe.replicates, force=True)
+        reliability(Context(run, cases, recipe, (one,), one, force), recipe.reliability or ReliabilityConfig())
     except DataError as error:
         say(f"  how far {name} can be trusted is left out: {error}")
 

@@ -12,17 +12,16 @@ from hilum.evaluation.answer import answer, scaling_of
 from hilum.evaluation.calibration import (
     Scaling,
     brier_parts,
-    calibration_block,
+    calibration_figures,
     cross_fitted,
     ece,
     ece_of_chance,
     fit_temperature,
     fit_vector,
-    no_scaling,
     probabilities_of,
     temperature_scaling,
 )
-from hilum.evaluation.crossfit import crossed, patient_parts
+from hilum.evaluation.crossfit import folds, patient_parts
 from hilum.evaluation.intervals import bootstrap_weights
 from hilum.evaluation.metrics import brier, brier_multiclass, log_loss
 
@@ -54,9 +53,9 @@ def test_calibrated_probabilities_stay_within_what_chance_makes() -> None:
     logits, target = drawn(3000, 2)
     stated = probabilities_of(logits)[:, 1]
     chance = ece_of_chance(stated, seed=1)
-    assert ece(stated, target) < chance["high"]
-    assert ece(probabilities_of(3 * logits)[:, 1], target) > 3 * chance["high"]
-    assert 0 < chance["mean"] < chance["high"]
+    assert ece(stated, target) < chance.high
+    assert ece(probabilities_of(3 * logits)[:, 1], target) > 3 * chance.high
+    assert 0 < chance.mean < chance.high
 
 
 @settings(max_examples=40, deadline=None)
@@ -145,19 +144,19 @@ def test_bad_probabilities_are_named() -> None:
 def test_block_agrees_with_the_metrics_and_its_intervals_hold_the_value() -> None:
     logits, target = drawn(400)
     patients = np.arange(400) // 2
-    block = calibration_block(2 * logits, target, patients, replicates=300)
-    assert block["brier"]["score"]["value"] == pytest.approx(
+    block = calibration_figures(2 * logits, target, patients, replicates=300)
+    assert block.brier.score.value == pytest.approx(
         brier_multiclass(probabilities_of(2 * logits), target)
     )
-    entries = [block["ece"], block["log_loss"], *block["brier"].values()]
-    assert all(one["low"] <= one["value"] <= one["high"] for one in entries)
+    entries = [block.ece, block.log_loss, *dict(block.brier).values()]
+    assert all(figure.low <= figure.value <= figure.high for figure in entries)
 
 
 def test_cross_fitting_lets_no_patient_judge_itself() -> None:
     patients = np.array([f"p{number // 3}" for number in range(90)])
     target = np.array([f"c{number // 3 % 3}" for number in range(90)])
     seen = np.zeros(90, int)
-    for fit, judge in crossed(patients, target, 5, seed=0):
+    for fit, judge in folds(patients, target, 5, seed=0):
         assert not set(patients[fit]) & set(patients[judge])
         assert set(target[fit]) == set(target[judge]) == set(target)
         seen += judge
@@ -205,12 +204,11 @@ def test_a_card_of_other_weights_is_refused() -> None:
     with pytest.raises(ModelError, match="the card's calibration was made for other weights"):
         answer({**card, "calibration": old}, [[0.0, 0.0]])
     for wrong in ({"method": "magic"}, {"method": "temperature", "temperature": -1}, {"method": "vector"}):
-        with pytest.raises(ModelError, match="can't be used; run: hilum evaluate RUN"):
+        with pytest.raises(ModelError, match="can't be used; run: hilum reliability RUN"):
             answer({**card, "calibration": {**wrong, "weights_digest": "new"}}, [[0.0, 0.0]])
 
 
-def test_no_scaling_and_vector_have_their_manners() -> None:
-    np.testing.assert_array_equal(no_scaling(2)([[1.0, 2.0]]), [[1.0, 2.0]])
+def test_vector_scaling_has_no_temperature() -> None:
     with pytest.raises(ValueError, match="no single temperature"):
         _ = Scaling("vector", (1.0, 1.0), (0.0, 0.0)).temperature
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from hilum.errors import ModelError
 from hilum.evaluation.calibration import Scaling, probabilities_of
-from hilum.evaluation.conformal_sets import prediction_sets, says_nothing
+from hilum.evaluation.conformal_sets import abstains, prediction_sets
 
 UNKNOWN = "I do not know"
 
@@ -48,7 +48,7 @@ def answer(card: dict[str, Any], logits: ArrayLike, predicted: Sequence[str] | N
         sets = prediction_sets(probabilities_of(values), conformal["quantiles"], classes)
         chosen = values.argmax(1) if predicted is None else np.array([*map(classes.index, predicted)], int)
         said["sets"] = [[name for name, inside in zip(classes, row, strict=True) if inside] for row in sets]
-        said["unknown"] = says_nothing(sets, chosen).tolist()
+        said["unknown"] = abstains(sets, chosen).tolist()
         said["alpha"] = conformal["alpha"]
     return said
 

@@ -12,7 +12,7 @@ from hilum.data.listing import IMAGE_SUFFIXES
 from hilum.errors import DataError
 from hilum.evaluation.answer import with_answers
 from hilum.evaluation.evaluate import predicted_classes
-from hilum.evaluation.stage import softmax
+from hilum.inference.forward import softmax
 from hilum.models import load_model
 
 

@@ -20,14 +20,15 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from hilum.anomaly import load_detector, save_detector
+from hilum.artifacts.metrics import Metrics
 from hilum.data.cache import ImageCache
 from hilum.data.cases import HEALTHY
 from hilum.errors import DataError, RunError
-from hilum.evaluation.decision import called_in_two_steps, choose_threshold
+from hilum.evaluation.decision import choose_threshold, classes_in_two_steps
 from hilum.evaluation.evaluate import predicted_classes
 from hilum.evaluation.intervals import bootstrap_weights, percentile_interval
-from hilum.evaluation.stage import check_same_weights, predict_images, softmax
 from hilum.files import digest, read_json, replacing, write_arrays, write_json
+from hilum.inference.forward import logits_of, softmax
 from hilum.models import ChestModel, build, golden_images, load_model, save_model
 from hilum.run import Run
 from hilum.training.distill import abnormal_together
@@ -74,7 +75,7 @@ def pack_task(run: Run, task: str, out: Path) -> dict[str, Any]:
     if task not in run.tasks:
         raise RunError(f"{run.path} has no trained task {task!r}", "name another run or --task")
     folder = run.task(task)
-    check_same_weights(folder)
+    Metrics.load(folder.metrics_file, folder.card()["weights_digest"])
     metrics, card = folder.metrics(), folder.card()
     part = next((name for name in ("test", "val") if name in metrics), None)
     if part is None:
@@ -174,8 +175,8 @@ class _Images:
 
     def logits(self, model: ChestModel, words: str) -> np.ndarray:
         """ "images classes" of another network."""
-        return predict_images(
-            model, self.cache, self.cache.rows(self.rows["case_id"].tolist()), f"{self.task}: {words}"
+        return logits_of(
+            model, self.cache.images, self.cache.rows(self.rows["case_id"].tolist()), f"{self.task}: {words}"
         )
 
     def compared(self, logits: np.ndarray) -> dict[str, Any]:
@@ -203,7 +204,7 @@ def _two_steps(run: Run, task: str, part: str) -> dict[str, Any] | None:
         return None
     value = choose_threshold(np.clip(1 - val[columns[0]].to_numpy(float), 0, 1), abnormal)
     rows = table[table["split"] == part]
-    right = called_in_two_steps(rows[columns].to_numpy(float), classes, value) == rows["target"].to_numpy()
+    right = classes_in_two_steps(rows[columns].to_numpy(float), classes, value) == rows["target"].to_numpy()
     drawn = [
         weights @ right / weights.sum(1) for weights in bootstrap_weights(rows["patient"], REPLICATES, seed=0)
     ]

@@ -24,14 +24,14 @@ from hilum.data.cases import HEALTHY
 from hilum.data.decode import read_grey
 from hilum.errors import ModelError
 from hilum.evaluation.answer import UNKNOWN, answer
-from hilum.evaluation.decision import called_in_two_steps
+from hilum.evaluation.decision import classes_in_two_steps
 from hilum.evaluation.evaluate import predicted_classes
 from hilum.evaluation.predict import list_images
 from hilum.evaluation.show import columns
-from hilum.evaluation.stage import softmax
 from hilum.explain import explain
 from hilum.explain.cam import last_layer
 from hilum.files import read_arrays
+from hilum.inference.forward import softmax
 from hilum.models import ChestModel, load_model
 from hilum.report.sheet import write_pictures
 from hilum.serving.pack import WEIGHTS
@@ -155,7 +155,7 @@ def _calls(model: ChestModel, probabilities: np.ndarray) -> np.ndarray:
     steps = model.card.get("two_steps")
     if not steps:
         return np.array(model.classes)[probabilities.argmax(1)]
-    return called_in_two_steps(probabilities, model.classes, steps["threshold"])
+    return classes_in_two_steps(probabilities, model.classes, steps["threshold"])
 
 
 def _threshold(model: ChestModel) -> float | None:
