@@ -262,7 +262,9 @@ def reliability_stage(run: Run, name: str, cases: Cases, recipe: StudyRecipe, fo
     if run.task(name).reliability_file.exists() and not force:
         return
     try:
-        reliability(Context(run, cases, recipe, (one,), one, force), recipe.reliability or ReliabilityConfig())
+        reliability(
+            Context(run, cases, recipe, (one,), one, force), recipe.reliability or ReliabilityConfig()
+        )
     except DataError as error:
         say(f"  how far {name} can be trusted is left out: {error}")
 

@@ -145,9 +145,7 @@ def test_block_agrees_with_the_metrics_and_its_intervals_hold_the_value() -> Non
     logits, target = drawn(400)
     patients = np.arange(400) // 2
     block = calibration_figures(2 * logits, target, patients, replicates=300)
-    assert block.brier.score.value == pytest.approx(
-        brier_multiclass(probabilities_of(2 * logits), target)
-    )
+    assert block.brier.score.value == pytest.approx(brier_multiclass(probabilities_of(2 * logits), target))
     entries = [block.ece, block.log_loss, *dict(block.brier).values()]
     assert all(figure.low <= figure.value <= figure.high for figure in entries)
 

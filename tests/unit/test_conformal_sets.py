@@ -8,11 +8,11 @@ from hilum.errors import DataError
 from hilum.evaluation.calibration import probabilities_of
 from hilum.evaluation.conformal_sets import (
     clopper_pearson,
-    set_figures,
     coverage_of_chance,
     fit_quantiles,
-    repeated_halves,
     prediction_sets,
+    repeated_halves,
+    set_figures,
 )
 
 CLASSES = ("normal", "bacteria", "virus")
@@ -109,9 +109,7 @@ def test_clopper_pearson_is_scipys(k: int, n: int) -> None:
 
 def test_bad_input_is_one_sentence() -> None:
     p, target = images(30)
-    with pytest.raises(
-        DataError, match=r"alpha 1 is not between 0 and 1; write 0\.1 for a coverage of 90 %"
-    ):
+    with pytest.raises(DataError, match=r"alpha 1 is not between 0 and 1; write 0\.1 for a coverage of 90 %"):
         fit_quantiles(p, target, CLASSES, 1, "marginal")
     with pytest.raises(DataError, match="none of 2 calibration cases is 'virus'; use a split that holds"):
         fit_quantiles(p[:2], [0, 1], CLASSES, 0.1, "marginal")

@@ -255,7 +255,12 @@ def test_one_class_alone() -> None:
 
 def test_a_class_that_is_never_called() -> None:
     block = evaluate(two([0, 1, 1], [0.1, 0.2, 0.3]), TWO, replicates=0)
-    assert block["precision"] == {"value": None, "k": 0, "n": 0, "reason": "no case was classified as 'pneumonia'"}
+    assert block["precision"] == {
+        "value": None,
+        "k": 0,
+        "n": 0,
+        "reason": "no case was classified as 'pneumonia'",
+    }
     assert block["mcc"] == {"value": None, "reason": "no case was classified as 'pneumonia'"}
     assert block["f1"] == {"value": 0.0}
 

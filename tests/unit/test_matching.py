@@ -97,5 +97,6 @@ def test_reasons_why_there_are_no_pairs() -> None:
     )
     apart = facts.assign(sharpness=np.where(abnormal, 1000.0, -1000.0) + np.arange(100))
     assert (
-        match(apart, labels, patients, everything) == "no normal image has an abnormal counterpart within the caliper"
+        match(apart, labels, patients, everything)
+        == "no normal image has an abnormal counterpart within the caliper"
     )

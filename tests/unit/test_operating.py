@@ -10,9 +10,9 @@ from hilum.errors import DataError
 from hilum.evaluation.decision import choose_threshold
 from hilum.evaluation.operating import (
     decision_curve,
+    decision_figures,
     likelihood_ratios,
     net_benefit,
-    decision_figures,
     predictive_values,
     treat_all,
 )
@@ -87,9 +87,7 @@ def test_point_counts_patients_and_says_why_a_ratio_is_missing() -> None:
     assert point.at_prevalence[0].ppv.value == 1
     nobody = decision_figures(np.zeros(8, bool), abnormal, people, [0.2], replicates=50)
     assert (
-        nobody.precision.reason
-        == nobody.at_prevalence[0].ppv.reason
-        == "no case was classified as abnormal"
+        nobody.precision.reason == nobody.at_prevalence[0].ppv.reason == "no case was classified as abnormal"
     )
     with pytest.raises(DataError, match="all 8 cases are abnormal; judge an operating point on both kinds"):
         decision_figures(predicted, np.ones(8, bool), people)
@@ -118,8 +116,7 @@ def test_decision_curve_holds_its_values_and_refuses_bad_thresholds() -> None:
     score = np.clip(rng.normal(0.3 + 0.4 * abnormal, 0.2), 0, 1)
     curve = decision_curve(score, abnormal, np.arange(200) // 2, [0.1, 0.5], replicates=300)
     assert all(
-        low <= value <= high
-        for low, value, high in zip(curve.low, curve.model, curve.high, strict=True)
+        low <= value <= high for low, value, high in zip(curve.low, curve.model, curve.high, strict=True)
     )
     everybody = np.maximum(treat_all(abnormal.mean(), [0.1, 0.5]), 0)
     np.testing.assert_allclose(curve.gain, np.array(curve.model) - everybody, atol=2e-6)

@@ -9,8 +9,8 @@ from hilum.errors import DataError
 from hilum.evaluation.intervals import bootstrap_weights
 from hilum.evaluation.selective import (
     aurc,
-    lowest_aurc,
     confidence_scores,
+    lowest_aurc,
     risk_coverage,
     selective_figures,
 )

@@ -69,7 +69,9 @@ def prediction_sets(
     """
     missing = [name for name in classes if name not in quantiles]
     if missing:
-        raise DataError(f"there is no conformal quantile for class {missing[0]!r}", "run: hilum reliability RUN")
+        raise DataError(
+            f"there is no conformal quantile for class {missing[0]!r}", "run: hilum reliability RUN"
+        )
     return 1 - np.asarray(probabilities, np.float64) <= np.array([quantiles[name] for name in classes])
 
 

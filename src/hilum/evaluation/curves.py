@@ -213,7 +213,8 @@ def _counts(score: ArrayLike, is_abnormal: ArrayLike) -> tuple[np.ndarray, np.nd
     values, abnormal = np.asarray(score, np.float64), np.asarray(is_abnormal, bool)
     if np.isnan(values).any():
         raise DataError(
-            f"the score of case {np.flatnonzero(np.isnan(values))[0]} (counted from 0) is NaN", "mend it"
+            f"the score of case {np.flatnonzero(np.isnan(values))[0]} (counted from 0) is NaN",
+            "correct the value",
         )
     if abnormal.all() or not abnormal.any():
         raise DataError(

@@ -179,7 +179,9 @@ def _probabilities(table: pd.DataFrame, columns: list[str]) -> np.ndarray:
     try:
         values = table[columns].to_numpy(np.float64)
     except (ValueError, TypeError) as error:
-        raise DataError(f"predictions hold a probability that is no number ({error})", "mend it") from None
+        raise DataError(
+            f"predictions hold a probability that is no number ({error})", "correct the value"
+        ) from None
     impossible = ~((values >= -TOLERANCE) & (values <= 1 + TOLERANCE))  # also true for NaN
     row = _first(impossible.any(axis=1))
     if row is not None:

@@ -1,6 +1,7 @@
 """The results of one task of a run, read and checked once for the sections that print them."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -9,7 +10,7 @@ from hilum.artifacts.curves import Curves
 from hilum.artifacts.metrics import Metrics, SplitMetrics
 from hilum.artifacts.published import Baseline
 from hilum.report.wording import LEVEL, Entry, figure, interval, of, part, plural, split_name
-from hilum.run import Run
+from hilum.run import Run, TaskFolder
 
 TITLES = {"binary": "Normal vs pneumonia", "multiclass": "Bacterial vs viral"}
 """Heading of each task, in the order of the report."""
@@ -17,8 +18,8 @@ TITLES = {"binary": "Normal vs pneumonia", "multiclass": "Bacterial vs viral"}
 
 @dataclass(frozen=True)
 class Results:
-    """Card, figures, predictions, history, curves and published baseline of a task. `split` is the held-out part
-    that is reported first: test where there is one, else val."""
+    """Card, figures, predictions and history of a task. `split` is the held-out part that is reported first: test
+    where there is one, else val. `folder`: where curves and published baseline are."""
 
     task: str
     card: dict[str, Any]
@@ -27,8 +28,17 @@ class Results:
     history: pd.DataFrame
     division: dict[str, Any]
     split: str
-    curves: Curves
-    baseline: Baseline
+    folder: TaskFolder
+
+    @cached_property
+    def curves(self) -> Curves:
+        """What is drawn of the held-out split."""
+        return Curves.load(self.folder.curves_file, self.card["weights_digest"])
+
+    @cached_property
+    def baseline(self) -> Baseline:
+        """The published baseline."""
+        return Baseline.load(self.folder.baseline_file, self.card["weights_digest"])
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -89,8 +99,7 @@ def results(run: Run, task: str) -> Results | None:
     if not (folder.card_file.exists() and folder.metrics_file.exists() and folder.predictions_file.exists()):
         return None
     card = folder.card()
-    digest = card["weights_digest"]
-    metrics = Metrics.load(folder.metrics_file, digest)
+    metrics = Metrics.load(folder.metrics_file, card["weights_digest"])
     return Results(
         task,
         card,
@@ -99,8 +108,7 @@ def results(run: Run, task: str) -> Results | None:
         folder.history(),
         run.facts().get("split", {}).get(task, {}),
         metrics.reported,
-        Curves.load(folder.curves_file, digest),
-        Baseline.load(folder.baseline_file, digest),
+        folder,
     )
 
 

@@ -1,6 +1,7 @@
 """The design of the reliability stage: what is fitted on which split, and judged on which."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -95,7 +96,7 @@ class Design:
         return cls(val, test if len(test) else val, not len(test), config, replicates, method)
 
     @property
-    def judged_on(self) -> str:
+    def judged_on(self) -> Literal["val", "test"]:
         """The split behind the figures."""
         return "val" if self.cross_fitted else "test"
 

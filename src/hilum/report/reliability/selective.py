@@ -74,7 +74,9 @@ def _sentence(scores: dict[str, SelectiveFigures], first: SelectiveFigures) -> s
     elif len(scores) > 1:
         comparison = " No other score is better than the probability beyond chance."
     at_80 = next(point for point in first.risk_at if point.coverage == 0.8)
+    change = (at_80.risk.value or 0) - (first.error.value or 0)
+    verb = "rises" if change > 0 else "falls"
     return (
         f"If the 20{SPACE}% least confident predictions are left to a person, the share of errors among the others"
-        f" falls from {share_words(first.error)} to {share_words(at_80.risk)}.{comparison}"
+        f" {verb} from {share_words(first.error)} to {share_words(at_80.risk)}.{comparison}"
     )
