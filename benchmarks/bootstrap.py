@@ -19,11 +19,11 @@ import numpy as np
 import pandas as pd
 from sklearn import metrics as sk
 
-from hilum.evaluation.calibration import calibration_block
+from hilum.evaluation.calibration import calibration_figures
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.intervals import bootstrap_weights
-from hilum.evaluation.operating import operating_point
-from hilum.evaluation.selective import selective_block
+from hilum.evaluation.operating import decision_figures
+from hilum.evaluation.selective import selective_figures
 
 CLASSES = ("normal", "pneumonia")
 METRICS = {
@@ -101,13 +101,13 @@ def reliability_figures(table: pd.DataFrame, replicates: int) -> dict[str, Calla
     logits = np.log(np.column_stack([1 - probability, probability]))
     wrong, sure = (probability >= 0.5) != abnormal, np.abs(probability - 0.5)
     return {
-        "calibration error, Brier parts": lambda: calibration_block(
+        "calibration error, Brier parts": lambda: calibration_figures(
             logits, abnormal.astype(int), patients, replicates
         ),
-        "operating point at three prevalences": lambda: operating_point(
+        "operating point at three prevalences": lambda: decision_figures(
             probability >= 0.5, abnormal, patients, (0.05, 0.2, 0.5), replicates
         ),
-        "risk and coverage": lambda: selective_block(sure, wrong, patients, replicates=replicates),
+        "risk and coverage": lambda: selective_figures(sure, wrong, patients, replicates=replicates),
     }
 
 

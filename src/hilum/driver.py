@@ -15,7 +15,7 @@ from typing import Any
 
 from hilum.config import Config
 from hilum.data.cases import Cases
-from hilum.data.tasks import Task, task
+from hilum.data.tasks import task
 from hilum.errors import HilumError, RunError
 from hilum.files import digest, write_text
 from hilum.progress import say
@@ -141,7 +141,9 @@ class Driver:
         if stage.name not in ("prepare", "train"):
             yield str(self.recipe.replicates)
             if stage.needs != ("prepare",):  # then it reads a trained network
-                yield from (self.run.task(each).weights_digest for each in ([name] if name else self.run.tasks))
+                yield from (
+                    self.run.task(each).weights_digest for each in ([name] if name else self.run.tasks)
+                )
 
 
 def with_needs(wanted: Sequence[Stage]) -> list[Stage]:
@@ -169,5 +171,3 @@ def check_settings(recipe: Recipe) -> None:
 def with_settings(recipe: Recipe, stage: Stage, values: dict[str, Any]) -> Recipe:
     """The recipe with other settings of one stage."""
     return recipe.model_copy(update={stage.name: stage.config.model_validate(values)})
-
-

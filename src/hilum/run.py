@@ -9,7 +9,7 @@
         embeddings/     vectors.npz  neighbors.csv  projection.csv
                         suspects.csv  duplicates.csv  figures.json (last)
         attributions/   <method>/<case_id>.npz  maximal.npz  synthesis.npz  figures.json (last)
-        history.csv  metrics.json  predictions.csv  reliability.json  checkpoints/last.ckpt
+        history.csv  metrics.json  curves.json  published.json  predictions.csv  reliability.json  checkpoints/last.ckpt
         missing.json  labels.json  classes.json    the figures when pixels, labels or a class are missing
       anomaly/
         <detector>/     detector.safetensors  detector.json  result.npz
@@ -231,6 +231,8 @@ class TaskFolder:
         self.history_file = self.path / "history.csv"
         self.metrics_file = self.path / "metrics.json"
         self.predictions_file = self.path / "predictions.csv"
+        self.curves_file = self.path / "curves.json"
+        self.baseline_file = self.path / "published.json"
         self.missing_file = self.path / "missing.json"
         self.labels_file = self.path / "labels.json"
         self.classes_file = self.path / "classes.json"

@@ -34,7 +34,19 @@ SIBLINGS = {"robustness", "embedding", "anomaly", "explain", "comparison", "repo
 # ... and the report reads artifacts only: of these layers nothing but what it is drawn from.
 REPORT_READS = {"errors", "files", "progress", "config", "artifacts", "data", "run", "report"}
 ALLOWED = {("run", "models")}  # a run opens its models when asked to
-WITHOUT_TORCH = ("artifacts", "data", "report", "run", "files", "errors", "stages", "recipe", "driver", "study", "cli")
+WITHOUT_TORCH = (
+    "artifacts",
+    "data",
+    "report",
+    "run",
+    "files",
+    "errors",
+    "stages",
+    "recipe",
+    "driver",
+    "study",
+    "cli",
+)
 
 
 def files(source: Path = SOURCE) -> list[Path]:
@@ -111,7 +123,9 @@ def test_arrows_point_down(path: Path) -> None:
 
 
 def test_every_folder_has_a_layer_and_every_layer_a_folder() -> None:
-    real = {path.stem for path in SOURCE.glob("*.py")} | {path.parent.name for path in SOURCE.glob("*/__init__.py")}
+    real = {path.stem for path in SOURCE.glob("*.py")} | {
+        path.parent.name for path in SOURCE.glob("*/__init__.py")
+    }
     assert real - {"__init__"} == set(RANK)
 
 

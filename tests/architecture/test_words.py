@@ -50,7 +50,9 @@ def tracked(*suffixes: str) -> list[Path]:
     return [ROOT / name for name in names if name.endswith(suffixes) and (ROOT / name).exists()]
 
 
-TEXTS = [path for path in tracked(".py", ".html", ".js", ".css", ".yaml", ".md", ".json") if path.name != HERE]
+TEXTS = [
+    path for path in tracked(".py", ".html", ".js", ".css", ".yaml", ".md", ".json") if path.name != HERE
+]
 CODE = [path for path in tracked(".py") if path.is_relative_to(ROOT / "src")]
 
 

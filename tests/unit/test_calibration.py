@@ -10,18 +10,17 @@ from hypothesis import strategies as st
 from hilum.errors import DataError, ModelError
 from hilum.evaluation.calibration import (
     brier_parts,
-    calibration_block,
+    calibration_figures,
     cross_fitted,
     ece,
     ece_of_chance,
     fit_temperature,
     fit_vector,
-    probabilities_of,
 )
-from hilum.evaluation.crossfit import crossed, patient_parts
+from hilum.evaluation.crossfit import folds, patient_parts
 from hilum.evaluation.intervals import bootstrap_weights
 from hilum.evaluation.metrics import brier, brier_multiclass, log_loss
-from hilum.inference.calibrate import Scaling, temperature_scaling
+from hilum.inference.calibrate import Scaling, softmax, temperature_scaling
 from hilum.inference.rules import Rules
 
 CLASSES = ("normal", "bacteria", "virus")
@@ -31,7 +30,7 @@ def drawn(n: int = 4000, classes: int = 3, seed: int = 0) -> tuple[np.ndarray, n
     """Logits whose probabilities come true exactly as often as they say, and classes drawn from them."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=(n, classes)) * 2
-    edges = probabilities_of(logits).cumsum(1)
+    edges = softmax(logits).cumsum(1)
     return logits, (rng.random(n)[:, None] > edges).sum(1).clip(0, classes - 1)
 
 
@@ -50,11 +49,11 @@ def test_ece_of_weights_is_that_of_repeated_cases_in_the_same_bins() -> None:
 
 def test_calibrated_probabilities_stay_within_what_chance_makes() -> None:
     logits, target = drawn(3000, 2)
-    stated = probabilities_of(logits)[:, 1]
+    stated = softmax(logits)[:, 1]
     chance = ece_of_chance(stated, seed=1)
-    assert ece(stated, target) < chance["high"]
-    assert ece(probabilities_of(3 * logits)[:, 1], target) > 3 * chance["high"]
-    assert 0 < chance["mean"] < chance["high"]
+    assert ece(stated, target) < chance.high
+    assert ece(softmax(3 * logits)[:, 1], target) > 3 * chance.high
+    assert 0 < chance.mean < chance.high
 
 
 @settings(max_examples=40, deadline=None)
@@ -91,7 +90,7 @@ def test_temperature_is_where_the_loss_is_lowest() -> None:
     logits, target = drawn(300, seed=5)
     best = fit_temperature(2 * logits, target, CLASSES).temperature
     grid = np.linspace(0.5, 5, 2000)
-    losses = [log_loss(probabilities_of(2 * logits / one), target) for one in grid]
+    losses = [log_loss(softmax(2 * logits / one), target) for one in grid]
     assert best == pytest.approx(grid[int(np.argmin(losses))], abs=0.01)
 
 
@@ -102,7 +101,7 @@ def test_vector_scaling_finds_planted_scales_and_shifts() -> None:
     np.testing.assert_allclose(scaling.scale, [0.5, 1, 2], rtol=0.06)
     # spoiled * scale + shift must be the logits but for one number common to all classes
     np.testing.assert_allclose(scaling.shift, [0, 1, -2], atol=0.1)
-    assert log_loss(probabilities_of(scaling(spoiled)), target) < log_loss(probabilities_of(spoiled), target)
+    assert log_loss(softmax(scaling(spoiled)), target) < log_loss(softmax(spoiled), target)
 
 
 def test_class_weights_are_what_a_temperature_cannot_mend() -> None:
@@ -110,7 +109,7 @@ def test_class_weights_are_what_a_temperature_cannot_mend() -> None:
     logits, target = drawn(8000, 2)
     shifted = logits + np.array([2.0, 0.0])
     after = {
-        fit.__name__: ece(probabilities_of(fit(shifted, target, CLASSES[:2])(shifted))[:, 1], target)
+        fit.__name__: ece(softmax(fit(shifted, target, CLASSES[:2])(shifted))[:, 1], target)
         for fit in (fit_temperature, fit_vector)
     }
     assert after["fit_vector"] < 0.02 < 0.05 < after["fit_temperature"]
@@ -143,19 +142,17 @@ def test_bad_probabilities_are_named() -> None:
 def test_block_agrees_with_the_metrics_and_its_intervals_hold_the_value() -> None:
     logits, target = drawn(400)
     patients = np.arange(400) // 2
-    block = calibration_block(2 * logits, target, patients, replicates=300)
-    assert block["brier"]["score"]["value"] == pytest.approx(
-        brier_multiclass(probabilities_of(2 * logits), target)
-    )
-    entries = [block["ece"], block["log_loss"], *block["brier"].values()]
-    assert all(one["low"] <= one["value"] <= one["high"] for one in entries)
+    block = calibration_figures(2 * logits, target, patients, replicates=300)
+    assert block.brier.score.value == pytest.approx(brier_multiclass(softmax(2 * logits), target))
+    entries = [block.ece, block.log_loss, *dict(block.brier).values()]
+    assert all(figure.low <= figure.value <= figure.high for figure in entries)
 
 
 def test_cross_fitting_lets_no_patient_judge_itself() -> None:
     patients = np.array([f"p{number // 3}" for number in range(90)])
     target = np.array([f"c{number // 3 % 3}" for number in range(90)])
     seen = np.zeros(90, int)
-    for fit, judge in crossed(patients, target, 5, seed=0):
+    for fit, judge in folds(patients, target, 5, seed=0):
         assert not set(patients[fit]) & set(patients[judge])
         assert set(target[fit]) == set(target[judge]) == set(target)
         seen += judge
@@ -192,7 +189,7 @@ def test_scaling_survives_the_card(scaling: Scaling) -> None:
     logits = np.array([[1.0, -2.0], [0.3, 0.1]])
     assert rules.scaling is not None
     np.testing.assert_allclose(rules.scaling(logits), scaling(logits))
-    np.testing.assert_allclose(rules.decide(logits).probabilities, probabilities_of(scaling(logits)))
+    np.testing.assert_allclose(rules.decide(logits).probabilities, softmax(scaling(logits)))
 
 
 def test_a_card_of_other_weights_is_refused() -> None:
@@ -214,7 +211,7 @@ def test_vector_scaling_has_no_temperature() -> None:
 
 def test_vectorised_ece_equals_a_plain_loop() -> None:
     logits, target = drawn(80, 2)
-    stated = probabilities_of(logits)[:, 1]
+    stated = softmax(logits)[:, 1]
     order = np.argsort(stated, kind="stable")
     bins = np.empty(80, int)
     bins[order] = np.arange(80) * 4 // 80

@@ -5,15 +5,15 @@ import pytest
 from scipy.stats import binomtest
 
 from hilum.errors import DataError
-from hilum.evaluation.calibration import probabilities_of
 from hilum.evaluation.conformal_sets import (
     clopper_pearson,
-    coverage_block,
     coverage_of_chance,
     fit_quantiles,
-    halves,
     prediction_sets,
+    repeated_halves,
+    set_figures,
 )
+from hilum.inference.calibrate import softmax
 
 CLASSES = ("normal", "bacteria", "virus")
 
@@ -25,7 +25,7 @@ def images(
     rng = np.random.default_rng(seed)
     target = rng.choice(3, size=n, p=shares)
     logits = rng.normal(size=(n, 3)) + 1.5 * np.eye(3)[target] + np.array([1.0, 0.3, -0.5])
-    return probabilities_of(logits), target
+    return softmax(logits), target
 
 
 def test_quantile_is_the_rank_of_the_paper() -> None:
@@ -62,14 +62,14 @@ def test_class_conditional_sets_keep_the_promise_for_the_rare_class() -> None:
     np.testing.assert_allclose(per_class["class_conditional"], 0.9, atol=0.025)
 
 
-def test_mean_coverage_of_small_samples_is_the_promise_whatever_the_model_says() -> None:
+def test_mean_coverage_of_small_samples_is_nominal_whatever_the_model() -> None:
     """Even for a model that knows nothing the sets hold the truth in 1 - alpha, at the price of size."""
     rng = np.random.default_rng(0)
-    p, target = probabilities_of(rng.normal(size=(400, 2))), rng.integers(0, 2, 400)
-    many = halves(p, target, p.argmax(1), np.arange(400), ("a", "b"), 0.1, "marginal", divisions=200)
-    assert many.coverage.mean() == pytest.approx(0.9, abs=0.01)
-    assert many.size.mean() > 1.7
-    assert many.to_json(("a", "b"))["divisions"] == 200
+    p, target = softmax(rng.normal(size=(400, 2))), rng.integers(0, 2, 400)
+    many = repeated_halves(p, target, p.argmax(1), np.arange(400), ("a", "b"), 0.1, "marginal", divisions=200)
+    assert many.coverage == pytest.approx(0.9, abs=0.01)
+    assert many.mean_size > 1.7
+    assert many.divisions == 200
 
 
 def test_coverage_of_chance_is_what_repeated_draws_show() -> None:
@@ -86,19 +86,19 @@ def test_coverage_of_chance_is_what_repeated_draws_show() -> None:
 
 def test_block_by_hand() -> None:
     sets = np.array([[1, 0], [1, 1], [0, 0], [0, 1], [1, 0]], bool)
-    block = coverage_block(
+    block = set_figures(
         sets,
         np.array([0, 1, 0, 1, 1]),
         np.array([0, 1, 0, 1, 0]),
         [*"abcde"],
-        ("well", "abnormal"),
+        ("normal", "abnormal"),
         replicates=100,
     )
-    assert (block["coverage"]["k"], block["coverage"]["n"]) == (3, 5)
-    assert block["mean_size"]["value"] == pytest.approx(1.0)
-    assert block["unknown"]["value"] == pytest.approx(0.4)
-    assert (block["right_if_single"]["k"], block["right_if_single"]["n"]) == (2, 3)
-    assert block["per_class"]["abnormal"]["value"] == pytest.approx(2 / 3)
+    assert (block.coverage.k, block.coverage.n) == (3, 5)
+    assert block.mean_size.value == pytest.approx(1.0)
+    assert block.abstained.value == pytest.approx(0.4)
+    assert (block.correct_if_single.k, block.correct_if_single.n) == (2, 3)
+    assert block.per_class["abnormal"].value == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 7), (3, 7), (7, 7), (90, 100)])
@@ -109,9 +109,7 @@ def test_clopper_pearson_is_scipys(k: int, n: int) -> None:
 
 def test_bad_input_is_one_sentence() -> None:
     p, target = images(30)
-    with pytest.raises(
-        DataError, match=r"alpha 1 is not between 0 and 1; write 0\.1 for answers right in 90 %"
-    ):
+    with pytest.raises(DataError, match=r"alpha 1 is not between 0 and 1; write 0\.1 for a coverage of 90 %"):
         fit_quantiles(p, target, CLASSES, 1, "marginal")
     with pytest.raises(DataError, match="none of 2 calibration cases is 'virus'; use a split that holds"):
         fit_quantiles(p[:2], [0, 1], CLASSES, 0.1, "marginal")

@@ -92,20 +92,20 @@ def test_the_band_holds_the_curve_and_is_wider_over_patients(
 def test_calibration_by_hand() -> None:
     probability = [0.05, 0.15, 0.30, 0.40, 0.80, 0.90]
     low, middle, high = calibration_bins(probability, [0, 0, 1, 0, 1, 1], bins=3)
-    assert (low["from"], low["to"], low["k"], low["n"]) == (0.05, 0.15, 0, 2)
-    assert (middle["probability"], middle["observed"]) == (pytest.approx(0.35), 0.5)
-    assert (middle["low"], middle["high"]) == wilson_interval(1, 2)
-    assert (high["k"], high["n"]) == (2, 2)
+    assert (low.lowest, low.highest, low.k, low.n) == (0.05, 0.15, 0, 2)
+    assert (middle.probability, middle.observed) == (pytest.approx(0.35), 0.5)
+    assert (middle.low, middle.high) == wilson_interval(1, 2)
+    assert (high.k, high.n) == (2, 2)
 
 
 def test_calibration_never_parts_equal_probabilities() -> None:
     probability = np.array([0.0] * 7 + [0.4, 0.6, 1.0])
     abnormal = np.array([0, 1, 0, 1, 0, 0, 0, 1, 1, 1])
     bins = calibration_bins(probability, abnormal, bins=5)
-    assert [one["n"] for one in bins] == [7, 1, 2]
+    assert [group.n for group in bins] == [7, 1, 2]
     assert calibration_bins(probability[::-1], abnormal[::-1], bins=5) == bins
     # A tie goes to the bin that its middle lies in.
-    assert [one["n"] for one in calibration_bins([0.1, 0.2, 0.2, 0.2, 0.3, 0.4], [0] * 6, bins=3)] == [
+    assert [group.n for group in calibration_bins([0.1, 0.2, 0.2, 0.2, 0.3, 0.4], [0] * 6, bins=3)] == [
         1,
         3,
         2,
@@ -116,8 +116,8 @@ def test_calibration_of_a_calibrated_model() -> None:
     rng = np.random.default_rng(0)
     probability = rng.random(4000)
     bins = calibration_bins(probability, rng.random(4000) < probability)
-    assert [one["n"] for one in bins] == [400] * 10
-    assert sum(one["low"] <= one["probability"] <= one["high"] for one in bins) >= 9
+    assert [group.n for group in bins] == [400] * 10
+    assert sum(group.low <= group.probability <= group.high for group in bins) >= 9
 
 
 def test_curves_need_both_classes_and_numbers() -> None:

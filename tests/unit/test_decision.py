@@ -100,7 +100,7 @@ def test_half_asks_nobody() -> None:
     assert choose_threshold([0.9], [1], "half") == 0.5
 
 
-@pytest.mark.parametrize(("abnormal", "word"), [([0, 0], "healthy"), ([1, 1], "abnormal")])
+@pytest.mark.parametrize(("abnormal", "word"), [([0, 0], "normal"), ([1, 1], "abnormal")])
 def test_one_class_alone(abnormal: list[int], word: str) -> None:
     with pytest.raises(DataError) as caught:
         choose_threshold([0.1, 0.9], abnormal)

@@ -243,10 +243,10 @@ def test_without_replicates_there_are_no_intervals() -> None:
 
 def test_one_class_alone() -> None:
     block = evaluate(two([1, 1, 1], [0.9, 0.6, 0.2]), TWO, replicates=100)
-    assert block["auroc"] == {"value": None, "low": None, "high": None, "why": "no case is 'normal'"}
+    assert block["auroc"] == {"value": None, "low": None, "high": None, "reason": "no case is 'normal'"}
     assert block["specificity"] == {
         **{"value": None, "low": None, "high": None, "k": 0, "n": 0},
-        "why": "no case is 'normal'",
+        "reason": "no case is 'normal'",
     }
     assert block["accuracy"]["value"] == 2 / 3
     assert block["accuracy"]["low"] is not None
@@ -255,8 +255,13 @@ def test_one_class_alone() -> None:
 
 def test_a_class_that_is_never_called() -> None:
     block = evaluate(two([0, 1, 1], [0.1, 0.2, 0.3]), TWO, replicates=0)
-    assert block["precision"] == {"value": None, "k": 0, "n": 0, "why": "none was called 'pneumonia'"}
-    assert block["mcc"] == {"value": None, "why": "none was called 'pneumonia'"}
+    assert block["precision"] == {
+        "value": None,
+        "k": 0,
+        "n": 0,
+        "reason": "no case was classified as 'pneumonia'",
+    }
+    assert block["mcc"] == {"value": None, "reason": "no case was classified as 'pneumonia'"}
     assert block["f1"] == {"value": 0.0}
 
 
@@ -264,7 +269,7 @@ def test_an_absent_third_class() -> None:
     rows = predictions(THREE)
     block = evaluate(rows[rows["target"] != "virus"], THREE, replicates=50)
     assert block["auroc"]["value"] is None
-    assert block["auroc"]["why"] == "no case is 'virus'"
+    assert block["auroc"]["reason"] == "no case is 'virus'"
     assert block["per_class"]["bacteria"]["auroc"]["low"] is not None
     assert block["per_class"]["virus"]["sensitivity"]["n"] == 0
     assert [len(row) for row in block["confusion"]] == [3, 3, 3]
@@ -274,7 +279,7 @@ def test_undefined_in_most_replicates() -> None:
     block = evaluate(two([0, 1], [0.1, 0.9]), TWO, replicates=1, seed=_seed_that_misses_a_class())
     assert block["accuracy"] == {
         **{"value": 1.0, "low": None, "high": None, "k": 2, "n": 2},
-        "why": "undefined in most bootstrap replicates: too few cases for an interval",
+        "reason": "undefined in most bootstrap replicates: too few cases for an interval",
     }
 
 

@@ -60,9 +60,9 @@ def test_mistakes_by_class_surest_first_and_asked_about_what_was_said() -> None:
 def test_mistakes_are_those_of_the_gallery() -> None:
     """The report's section of the task shows the same images in the same order."""
     from hilum.explain.config import ExplainConfig
-    from hilum.report.sections.task import MISTAKES
+    from hilum.report.performance.errors import ERRORS
 
-    assert ExplainConfig().mistakes == MISTAKES
+    assert ExplainConfig().mistakes == ERRORS
 
 
 def test_a_label_that_is_never_named_rightly_has_no_example() -> None:

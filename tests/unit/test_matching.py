@@ -90,12 +90,13 @@ def test_reasons_why_there_are_no_pairs() -> None:
     facts, abnormal, _ = planted(100)
     labels, patients = series(abnormal)
     everything = np.ones(100, bool)
-    assert "both healthy and abnormal" in match(facts, labels, patients, ~abnormal)
-    assert "both healthy and abnormal" in match(facts, pd.Series(["virus"] * 100), patients, everything)
+    assert "both normal and abnormal" in match(facts, labels, patients, ~abnormal)
+    assert "both normal and abnormal" in match(facts, pd.Series(["virus"] * 100), patients, everything)
     assert "no number varies" in match(
         facts[["width"]].reindex(columns=list(NAMES), fill_value=1.0), labels, patients, everything
     )
     apart = facts.assign(sharpness=np.where(abnormal, 1000.0, -1000.0) + np.arange(100))
     assert (
-        match(apart, labels, patients, everything) == "no healthy image has an abnormal one with like numbers"
+        match(apart, labels, patients, everything)
+        == "no normal image has an abnormal counterpart within the caliper"
     )

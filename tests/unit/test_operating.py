@@ -5,13 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hilum.artifacts.base import Figure
 from hilum.errors import DataError
 from hilum.evaluation.decision import choose_threshold
 from hilum.evaluation.operating import (
     decision_curve,
+    decision_figures,
     likelihood_ratios,
     net_benefit,
-    operating_point,
     predictive_values,
     treat_all,
 )
@@ -47,8 +48,7 @@ def test_a_precision_out_of_reach_is_one_sentence() -> None:
     with pytest.raises(DataError) as caught:
         choose_threshold([0.9, 0.8, 0.2], [0, 1, 0], "precision>=0.9")
     assert str(caught.value) == (
-        "no threshold is right in 0.9 of its calls of abnormal on these cases, the best in 0.5; "
-        "ask for a lower precision"
+        "no threshold has a precision of 0.9 on these cases; the highest is 0.5; ask for a lower precision"
     )
 
 
@@ -76,26 +76,21 @@ def test_point_counts_patients_and_says_why_a_ratio_is_missing() -> None:
     abnormal = np.array([1, 1, 1, 1, 0, 0, 0, 0], bool)
     predicted = np.array([1, 1, 1, 0, 0, 0, 0, 0], bool)
     people = np.array([*"aabbccdd"])
-    point = operating_point(predicted, abnormal, people, [0.2], replicates=200)
-    assert (point["sensitivity"]["k"], point["sensitivity"]["n"]) == (3, 4)
-    assert point["specificity"]["value"] == 1
-    assert point["specificity"]["note"] == "Wilson's interval over patients (n = 2)"
-    assert point["lr_positive"] == {
-        "value": None,
-        "low": None,
-        "high": None,
-        "why": "no healthy case was predicted abnormal: the ratio has no finite value",
-    }
-    assert point["lr_negative"]["value"] == pytest.approx(0.25)
-    assert point["at_prevalence"][0]["ppv"]["value"] == 1
-    nobody = operating_point(np.zeros(8, bool), abnormal, people, [0.2], replicates=50)
+    point = decision_figures(predicted, abnormal, people, [0.2], replicates=200)
+    assert (point.sensitivity.k, point.sensitivity.n) == (3, 4)
+    assert point.specificity.value == 1
+    assert point.specificity.note == "Wilson's interval over patients (n = 2)"
+    assert point.lr_positive == Figure(
+        value=None, reason="no normal case was classified as abnormal: the ratio has no finite value"
+    )
+    assert point.lr_negative.value == pytest.approx(0.25)
+    assert point.at_prevalence[0].ppv.value == 1
+    nobody = decision_figures(np.zeros(8, bool), abnormal, people, [0.2], replicates=50)
     assert (
-        nobody["precision"]["why"]
-        == nobody["at_prevalence"][0]["ppv"]["why"]
-        == "no case was predicted abnormal"
+        nobody.precision.reason == nobody.at_prevalence[0].ppv.reason == "no case was classified as abnormal"
     )
     with pytest.raises(DataError, match="all 8 cases are abnormal; judge an operating point on both kinds"):
-        operating_point(predicted, np.ones(8, bool), people)
+        decision_figures(predicted, np.ones(8, bool), people)
 
 
 def test_net_benefit_by_hand() -> None:
@@ -121,10 +116,9 @@ def test_decision_curve_holds_its_values_and_refuses_bad_thresholds() -> None:
     score = np.clip(rng.normal(0.3 + 0.4 * abnormal, 0.2), 0, 1)
     curve = decision_curve(score, abnormal, np.arange(200) // 2, [0.1, 0.5], replicates=300)
     assert all(
-        low <= value <= high
-        for low, value, high in zip(curve["low"], curve["model"], curve["high"], strict=True)
+        low <= value <= high for low, value, high in zip(curve.low, curve.model, curve.high, strict=True)
     )
     everybody = np.maximum(treat_all(abnormal.mean(), [0.1, 0.5]), 0)
-    np.testing.assert_allclose(curve["gain"], np.array(curve["model"]) - everybody, atol=2e-6)
+    np.testing.assert_allclose(curve.gain, np.array(curve.model) - everybody, atol=2e-6)
     with pytest.raises(DataError, match="are not all between 0 and 1; give probabilities"):
         net_benefit(score, abnormal, [0.5, 1.0])

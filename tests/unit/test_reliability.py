@@ -1,4 +1,4 @@
-"""The reliability stage on made-up predictions: judged on test or crossed in val, the card, bad input."""
+"""The reliability stage on made-up predictions: judged on test or cross-fitted in val, the card, bad input."""
 
 import json
 from pathlib import Path
@@ -7,29 +7,33 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hilum.artifacts.reliability import Reliability
 from hilum.data.cases import Cases
+from hilum.data.tasks import task
 from hilum.errors import DataError, RecipeError, RunError
-from hilum.evaluation.calibration import probabilities_of
 from hilum.evaluation.config import ReliabilityConfig
 from hilum.evaluation.conformal_sets import coverage_of_chance
-from hilum.evaluation.reliability import reliability_task
 from hilum.files import read_json, write_json, write_table
+from hilum.inference.calibrate import softmax
 from hilum.recipe import load_recipe
-from hilum.run import AnomalyFolder, Run, TaskFolder
+from hilum.run import Run, TaskFolder
+from hilum.stages.contract import Context
+from hilum.stages.reliability import run as reliability_stage
 
-CHOICE = ReliabilityConfig(mc_passes=0, views=False, divisions=20)
-NO_CASES: Cases = None  # type: ignore[assignment]  # no image is looked at again
+CONFIG = ReliabilityConfig(mc_passes=0, views=False, divisions=20)
+NO_CASES: Cases = None  # type: ignore[assignment]  # no image is predicted again
+TWO, THREE = ("normal", "pneumonia"), ("normal", "bacteria", "virus")
 
 
 def made(
     path: Path, classes: tuple[str, ...], parts: tuple[str, ...] = ("train", "val", "test"), n: int = 300
 ) -> TaskFolder:
-    """A task folder with a card and predictions whose logits are three times too large."""
-    folder = TaskFolder(path)
+    """A task of a new run with a card and predictions whose logits are three times too large."""
+    folder = Run.create(path, {}, {}).task("binary" if len(classes) == 2 else "multiclass")
     rng = np.random.default_rng(0)
     rows = n * len(parts)
     fair = rng.normal(size=(rows, len(classes))) * 2
-    target = (rng.random(rows)[:, None] > probabilities_of(fair).cumsum(1)).sum(1).clip(0, len(classes) - 1)
+    target = (rng.random(rows)[:, None] > softmax(fair).cumsum(1)).sum(1).clip(0, len(classes) - 1)
     logits = 3 * fair
     table = pd.DataFrame(
         {
@@ -40,7 +44,7 @@ def made(
             "target": np.array(classes)[target],
             "predicted": np.array(classes)[logits.argmax(1)],
             **{f"logit_{name}": logits[:, one] for one, name in enumerate(classes)},
-            **{f"prob_{name}": probabilities_of(logits)[:, one] for one, name in enumerate(classes)},
+            **{f"prob_{name}": softmax(logits)[:, one] for one, name in enumerate(classes)},
         }
     )
     write_table(folder.predictions_file, table)
@@ -54,136 +58,144 @@ def made(
     return folder
 
 
-def trusted(folder: TaskFolder, config: ReliabilityConfig = CHOICE, force: bool = False) -> dict:
-    return reliability_task(
-        folder, AnomalyFolder(folder.path.parent / "anomaly"), NO_CASES, config, 60, force
-    )
+def judged(folder: TaskFolder, config: ReliabilityConfig = CONFIG) -> Reliability:
+    """What the stage writes."""
+    recipe = load_recipe("quick").model_copy(update={"replicates": 60})
+    this = task(folder.name, folder.card()["classes"])
+    reliability_stage(Context(Run(folder.path.parent), NO_CASES, recipe, (this,), this), config)
+    return Reliability.load(folder.reliability_file, folder.card()["weights_digest"])
 
 
 @pytest.mark.parametrize("parts", [("train", "val"), ("train", "val", "test")])
-@pytest.mark.parametrize("classes", [("normal", "pneumonia"), ("normal", "bacteria", "virus")])
-def test_planted_overconfidence_is_mended_on_cases_that_did_not_fit_it(
+@pytest.mark.parametrize("classes", [TWO, THREE])
+def test_planted_overconfidence_is_corrected_on_cases_that_did_not_fit_it(
     tmp_path: Path, classes: tuple[str, ...], parts: tuple[str, ...]
 ) -> None:
-    found = trusted(made(tmp_path / "task", classes, parts, n=600))
-    json.dumps(found, allow_nan=False)
-    assert found["cross_fitted"] == ("test" not in parts)
-    assert found["judged_on"] == parts[-1]
-    calibration = found["calibration"]
-    assert calibration["fitted"]["temperature"]["temperature"] == pytest.approx(3, rel=0.3)
-    before, after = (calibration["ways"][way]["ece"]["value"] for way in ("none", calibration["used"]))
-    assert after < before / 2
-    for kind in ("marginal", "class_conditional"):
-        sets = found["conformal"][kind]
-        low, high = coverage_of_chance(sets["n_fitted"], sets["n_measured"], 0.1, level=0.999)
-        assert low <= sets["coverage"]["value"] <= high
-    rules = {row["rule"] for row in found["operating"]}
+    folder = made(tmp_path / "run", classes, parts, n=600)
+    reliability = judged(folder)
+    json.dumps(read_json(folder.reliability_file), allow_nan=False)
+    assert reliability.cross_fitted == ("test" not in parts)
+    assert reliability.judged_on == parts[-1]
+    calibration = reliability.calibration
+    assert calibration.fitted["temperature"].temperature == pytest.approx(3, rel=0.3)
+    assert calibration.after.ece.value < calibration.before.ece.value / 2
+    for sets in (reliability.conformal.marginal, reliability.conformal.class_conditional):
+        low, high = coverage_of_chance(sets.n_fitted, sets.n_measured, 0.1, level=0.999)
+        assert low <= sets.figures.coverage.value <= high
+    rules = {point.rule for point in reliability.operating}
     assert {"sensitivity>=0.95", "sensitivity>=0.99", "precision>=0.95"} <= rules
     assert ("youden" in rules) == (len(classes) == 2)
-    assert set(found["selective"]) == (
+    assert set(reliability.selective) == (
         {"probability"} if len(classes) == 2 else {"probability", "margin", "entropy"}
     )
-    assert max(found["decision_curve"]["gain"]) > 0
+    assert reliability.decision_curve is not None
+    assert max(reliability.decision_curve.gain) > 0
 
 
 def test_test_images_change_nothing_of_what_travels_with_the_weights(tmp_path: Path) -> None:
-    one, other = (made(tmp_path / name, ("normal", "pneumonia")) for name in ("a", "b"))
+    first, other = (made(tmp_path / name, TWO) for name in ("a", "b"))
     table = other.predictions()
     test = table["split"] == "test"
     table.loc[test, "logit_normal"] *= -1
     write_table(other.predictions_file, table)
-    trusted(one), trusted(other)
+    before, after = judged(first), judged(other)
     for key, inner in (("calibration", "scale"), ("calibration", "temperature"), ("conformal", "quantiles")):
-        assert one.card()[key].get(inner) == other.card()[key].get(inner)
-    first, second = one.reliability()["operating"], other.reliability()["operating"]
-    assert [row["threshold"] for row in first] == [row["threshold"] for row in second]
+        assert first.card()[key].get(inner) == other.card()[key].get(inner)
+    assert [point.threshold for point in before.operating] == [point.threshold for point in after.operating]
+    assert before.calibration.before != after.calibration.before
 
 
 def test_card_says_what_was_fitted_and_stays_otherwise_the_same(tmp_path: Path) -> None:
-    folder = made(tmp_path / "task", ("normal", "pneumonia"), ("train", "val"))
+    folder = made(tmp_path / "task", TWO, ("train", "val"))
     before = folder.card()
-    found = trusted(folder)
+    reliability = judged(folder)
     card = folder.card()
     assert {key: card[key] for key in before} == before
     assert card["calibration"]["fitted_on"] == card["conformal"]["fitted_on"] == "val"
     assert card["calibration"]["judged_on"] == "val, cross-fitted by patient"
-    assert card["calibration"]["ece_before"] == found["calibration"]["ways"]["none"]["ece"]
+    assert card["calibration"]["ece_before"]["value"] == reliability.calibration.before.ece.value
     assert card["conformal"]["kind"] == "class_conditional"
 
 
-def test_done_once_and_again_when_something_changed(tmp_path: Path) -> None:
-    folder = made(tmp_path / "task", ("normal", "pneumonia"), ("train", "val"))
-    trusted(folder)
-    made_at = folder.reliability_file.stat().st_mtime_ns
-    trusted(folder)
-    assert folder.reliability_file.stat().st_mtime_ns == made_at
-    trusted(folder, CHOICE.model_copy(update={"alpha": 0.2}))
-    assert folder.reliability()["conformal"]["alpha"] == folder.card()["conformal"]["alpha"] == 0.2
+def test_the_anomaly_score_is_judged_on_images_that_did_not_fit_the_detector(tmp_path: Path) -> None:
+    folder = made(tmp_path / "run", TWO, ("train", "val"))
     scores = pd.read_csv(folder.predictions_file)[["case_id", "patient", "split", "label"]]
     scores["role"] = np.where(scores["split"] == "train", "fit", "measure")
     scores["autoencoder"], scores["autoencoder_p"] = np.linspace(0, 1, len(scores)), 0.5
-    write_table(tmp_path / "anomaly" / "scores.csv", scores)
-    found = trusted(folder)
-    assert found["selective"]["anomaly"]["n_cases"] == 300
-    assert found["selective"]["anomaly"]["less_probability"]["value"] > 0  # a score that knows nothing
+    write_table(Run(tmp_path / "run").anomaly.scores_file, scores)
+    block = judged(folder).selective["anomaly"]
+    assert block.n_cases == 300
+    assert block.aurc_difference is not None
+    assert block.aurc_difference.value > 0  # a score without information
+
+
+def test_the_settings_change_the_result(tmp_path: Path) -> None:
+    folder = made(tmp_path / "run", TWO, ("train", "val"))
+    narrow, wide = (judged(folder, CONFIG.model_copy(update={"alpha": alpha})) for alpha in (0.2, 0.02))
+    assert (narrow.conformal.alpha, wide.conformal.alpha, folder.card()["conformal"]["alpha"]) == (
+        0.2,
+        0.02,
+        0.02,
+    )
+    assert narrow.conformal.in_use.figures.mean_size.value < wide.conformal.in_use.figures.mean_size.value
 
 
 def test_other_runs_join_as_an_ensemble_when_they_may(tmp_path: Path) -> None:
     """Two further models of the same images with noise of their own: their mean is the better order."""
-    runs = [Run.create(tmp_path / name, {}, {}) for name in "abc"]
-    for seed, run in enumerate(runs):
-        folder = made(run.path / "binary", ("normal", "pneumonia"), ("train", "val"))
+    folders = [made(tmp_path / name, TWO, ("train", "val")) for name in "abc"]
+    for seed, folder in enumerate(folders):
         table = folder.predictions()
         noise = np.random.default_rng(seed).normal(0, 4, len(table))
         table[["logit_normal", "logit_pneumonia"]] /= 3
         table["logit_pneumonia"] += noise
         write_table(folder.predictions_file, table)
-    config = CHOICE.model_copy(update={"ensemble": tuple(str(run.path) for run in runs[1:])})
-    block = trusted(runs[0].task("binary"), config)["selective"]["ensemble"]
-    assert block["n_cases"] == 300
-    assert block["less_probability"]["value"] < 0
-    table = runs[2].task("binary").predictions()
+    config = CONFIG.model_copy(update={"ensemble": tuple(str(folder.path.parent) for folder in folders[1:])})
+    block = judged(folders[0], config).selective["ensemble"]
+    assert block.n_cases == 300
+    assert block.aurc_difference is not None
+    assert block.aurc_difference.value < 0
+    table = folders[2].predictions()
     table.loc[table["case_id"] == "case0300", "split"] = "train"
-    write_table(runs[2].task("binary").predictions_file, table)
+    write_table(folders[2].predictions_file, table)
     with pytest.raises(RunError) as caught:
-        trusted(runs[0].task("binary"), config)
+        judged(folders[0], config)
     assert str(caught.value) == (
-        f"{runs[2].path} can't join the ensemble of binary: it trained on case 'case0300' or lacks it; "
+        f"{tmp_path / 'c'} can't join the ensemble of binary: it trained on case 'case0300' or lacks it; "
         "name runs of the same split"
     )
 
 
 def test_figures_beside_other_weights_are_refused(tmp_path: Path) -> None:
-    folder = made(tmp_path / "task", ("normal", "pneumonia"), ("train", "val"))
-    trusted(folder)
+    folder = made(tmp_path / "task", TWO, ("train", "val"))
+    judged(folder)
     write_json(folder.card_file, {**folder.card(), "weights_digest": "other"})
     with pytest.raises(
-        RunError, match=r"reliability\.json was made with other weights than .* run: hilum evaluate"
+        RunError, match=r"reliability\.json was made with other weights than .* run: hilum reliability"
     ):
-        folder.reliability()
+        Reliability.load(folder.reliability_file, "other")
 
 
 def test_bad_input_is_one_sentence(tmp_path: Path) -> None:
-    folder = made(tmp_path / "one", ("normal", "pneumonia"), ("train", "test"))
+    folder = made(tmp_path / "one", TWO, ("train", "test"))
     with pytest.raises(DataError, match="there are no validation images to fit a temperature on"):
-        trusted(folder)
-    folder = made(tmp_path / "two", ("normal", "pneumonia"), ("train", "val"))
+        judged(folder)
+    folder = made(tmp_path / "two", TWO, ("train", "val"))
     table = folder.predictions()
     write_table(folder.predictions_file, table[(table["split"] == "train") | (table["target"] == "normal")])
     with pytest.raises(DataError, match="split val has no case of class 'pneumonia'"):
-        trusted(folder)
+        judged(folder)
     few = pd.concat([table[table["split"] == "val"].groupby("target").head(3)])
     write_table(folder.predictions_file, few)
     with pytest.raises(DataError, match="patients: too few for 5 parts by patient"):
-        trusted(folder)
+        judged(folder)
     write_table(folder.predictions_file, table.drop(columns="logit_normal"))
     with pytest.raises(DataError, match=r"predictions\.csv lacks the column 'logit_normal'"):
-        trusted(folder)
+        judged(folder)
     assert "calibration" not in read_json(folder.card_file)
 
 
 @pytest.mark.parametrize(
-    ("item", "said"),
+    ("item", "message"),
     [
         ("reliability.alpha=1.5", r"reliability\.alpha = 1\.5 is not possible"),
         ("reliability.prevalences=[0, 0.2]", r"reliability\.prevalences"),
@@ -191,7 +203,7 @@ def test_bad_input_is_one_sentence(tmp_path: Path) -> None:
         ("reliability.folds=1", r"reliability\.folds = 1"),
     ],
 )
-def test_recipe_section_is_checked(item: str, said: str) -> None:
-    with pytest.raises(RecipeError, match=said):
+def test_recipe_section_is_checked(item: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
         load_recipe("quick", [item])
     assert load_recipe("quick", ["reliability=null"]).reliability is None

@@ -5,22 +5,27 @@ from pathlib import Path
 
 import pytest
 
+from hilum.artifacts.base import Figure
+from hilum.artifacts.reliability import Reliability
+from hilum.data.tasks import task
 from hilum.errors import RunError
 from hilum.evaluation.config import ReliabilityConfig
-from hilum.evaluation.reliability import reliability_task
 from hilum.files import read_json, write_json
+from hilum.recipe import load_recipe
 from hilum.report import build
-from hilum.report.sections.reliability import reliability
+from hilum.report.reliability.section import make
 from hilum.run import Run
+from hilum.stages.contract import Context
+from hilum.stages.reliability import run as reliability_stage
 
 from .test_report import Reader, made_run
 
-CHOICE = ReliabilityConfig(mc_passes=0, views=False, divisions=5, folds=3, alpha=0.25)
+CONFIG = ReliabilityConfig(mc_passes=0, views=False, divisions=5, folds=3, alpha=0.25)
 
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Trained and evaluated, never judged; an odd name everywhere."""
+    """Trained and evaluated, without the reliability stage; an odd name everywhere."""
     return made_run(tmp_path_factory.mktemp("reliability") / "bare", odd=' <b>&"x"')
 
 
@@ -28,9 +33,11 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def judged(bare: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("reliability") / "judged"
     shutil.copytree(bare.path, folder)
-    run = Run(folder)
-    for name in run.tasks:
-        reliability_task(run.task(name), run.anomaly, run.cases(), CHOICE, replicates=60)
+    run, cases = Run(folder), bare.cases()
+    recipe = load_recipe("quick").model_copy(update={"replicates": 60})
+    tasks = tuple(task(name, cases.labels) for name in run.tasks)
+    for this in tasks:
+        reliability_stage(Context(run, cases, recipe, tasks, this), CONFIG)
     return run
 
 
@@ -44,39 +51,50 @@ def section(judged: Run) -> str:
 def printed(run: Run) -> str:
     """A page of this section alone."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "SECTIONS", (reliability,))
+        patch.setattr(build, "SECTIONS", (make,))
         return build.build_report(run).read_text(encoding="utf-8")
 
 
-def test_section_speaks_of_both_tasks_and_draws_each_part(section: str) -> None:
+def test_the_section_has_both_tasks_and_draws_each_part(section: str) -> None:
     reader = Reader(section)
-    assert "Normal vs pneumonia: do its probabilities come true?" in reader.text
-    assert "Bacterial or viral: answers that may name several classes" in reader.text
+    assert "Normal vs pneumonia: calibration" in reader.text
+    assert "Bacterial vs viral: prediction sets" in reader.text
     drawings = reader.all("svg")
     assert len(drawings) == 4 + 6  # abnormal alone and three classes, each with benefit, sets and risk
-    assert all(len(one.get("aria-label", "")) > 15 for one in drawings)
-    assert section.count("hilum evaluate") == 1
+    assert all(len(drawing.get("aria-label", "")) > 15 for drawing in drawings)
+    assert section.count("hilum reliability") == 1
 
 
-def test_figures_are_those_of_reliability_json(judged: Run, section: str) -> None:
+@pytest.mark.parametrize("name", ["binary", "multiclass"])
+def test_the_figures_are_those_of_reliability_json(judged: Run, section: str, name: str) -> None:
     text = Reader(section).text.replace("\u00a0", " ")
-    for name in judged.tasks:
-        found = read_json(judged.task(name).reliability_file)
-        for block in found["calibration"]["ways"].values():
-            assert f"{block['ece']['value']:.3f}" in text
-            assert f"{block['brier']['reliability']['value']:.3f}" in text
-        sets = found["conformal"][found["conformal"]["answer"]]
-        low, high = sets["coverage"]["binomial"]
-        assert f"{100 * sets['coverage']['value']:.1f} %" in text
-        assert f"exact binomial interval {100 * low:.1f} to {100 * high:.1f} %" in text
-        for row in found["operating"]:
-            if "why" in row:
-                assert row["why"] in text
-            else:
-                assert f"{row['sensitivity']['k']}/{row['sensitivity']['n']}" in text
-                assert f"{100 * row['at_prevalence'][0]['ppv']['value']:.1f} %" in text
-        for block in found["selective"].values():
-            assert f"{block['aurc']['value']:.4f}" in text
+    reliability = Reliability.load(judged.task(name).reliability_file)
+    assert len(reliability.calibration.methods) == 3
+    for block in reliability.calibration.methods.values():
+        assert f"{block.ece.value:.3f}" in text
+        assert f"{block.brier.reliability.value:.3f}" in text
+    coverage = reliability.conformal.in_use.figures.coverage
+    low, high = coverage.binomial
+    assert f"{percent(coverage)} of images ({coverage.counts}" in text
+    assert f"exact binomial interval {100 * low:.1f} to {100 * high:.1f} %" in text
+    for block in reliability.selective.values():
+        assert f"{block.aurc.value:.4f}" in text
+
+
+@pytest.mark.parametrize("name", ["binary", "multiclass"])
+def test_every_operating_point_is_in_the_table(judged: Run, section: str, name: str) -> None:
+    text = Reader(section).text.replace("\u00a0", " ")
+    points = Reliability.load(judged.task(name).reliability_file).operating
+    reached = [point.decisions for point in points if point.decisions]
+    reasons = [point.reason for point in points if point.reason]
+    assert reached and len(reached) + len(reasons) == len(points)
+    assert all(decisions.sensitivity.counts in text for decisions in reached)
+    assert all(percent(decisions.at_prevalence[0].ppv) in text for decisions in reached)
+    assert all(reason in text for reason in reasons)
+
+
+def percent(figure: Figure) -> str:
+    return "not defined" if figure.value is None else f"{100 * figure.value:.1f} %"
 
 
 def test_same_run_same_bytes(judged: Run, section: str) -> None:
@@ -84,14 +102,26 @@ def test_same_run_same_bytes(judged: Run, section: str) -> None:
 
 
 def test_a_stage_that_did_not_run_says_how(bare: Run) -> None:
-    made = reliability(bare)
-    assert made is not None
-    assert made.template == "missing.html"
-    assert made.values["command"].startswith("hilum evaluate ")
+    section = make(bare)
+    assert section is not None
+    assert section.template == "absent.html"
+    assert section.values["command"].startswith("hilum reliability ")
+
+
+def test_a_task_that_was_skipped_says_why(judged: Run, tmp_path: Path) -> None:
+    shutil.copytree(judged.path, tmp_path / "copy")
+    run = Run(tmp_path / "copy")
+    run.task("binary").reliability_file.unlink()
+    reason = "there are no validation images to fit a temperature on"
+    run.add_facts(stages={"reliability binary": {"status": "skipped", "reason": reason}})
+    text = Reader(printed(run)).text
+    assert "There are no validation images to fit a temperature on." in text
+    assert "Bacterial vs viral: calibration" in text
+    assert "Normal vs pneumonia: calibration" not in text
 
 
 def test_nothing_trained_leaves_no_trace(tmp_path: Path) -> None:
-    assert reliability(made_run(tmp_path / "empty", tasks=())) is None
+    assert make(made_run(tmp_path / "empty", tasks=())) is None
 
 
 def test_figures_of_other_weights_are_refused(judged: Run, tmp_path: Path) -> None:
@@ -100,4 +130,4 @@ def test_figures_of_other_weights_are_refused(judged: Run, tmp_path: Path) -> No
     file = run.task("binary").reliability_file
     write_json(file, {**read_json(file), "weights_digest": "other"})
     with pytest.raises(RunError, match=r"reliability\.json was made with other weights"):
-        reliability(run)
+        make(run)

@@ -14,7 +14,10 @@ import pytest
 
 from hilum.data.cases import Cases
 from hilum.errors import RunError
+from hilum.evaluation.curves import curves_of
 from hilum.evaluation.evaluate import evaluate
+from hilum.evaluation.predictions import metrics_of
+from hilum.evaluation.seed_report import baseline
 from hilum.files import digest, write_json, write_table
 from hilum.report import explorer
 from hilum.report.build import build_report
@@ -77,7 +80,9 @@ def write_task(run: Run, cases: Cases) -> pd.DataFrame:
         table[f"prob_{name}"] = np.where(table["predicted"] == name, 0.8, 0.1)
         table[f"logit_{name}"] = np.log(table[f"prob_{name}"])
     write_table(folder.predictions_file, table)
-    write_json(folder.metrics_file, {part: block(table, part) for part in ("train", "val", "test")})
+    metrics_of(table, LABELS, None, "abc", replicates=20).save(folder.metrics_file)
+    curves_of(table[table["split"] == "test"], LABELS, "test", "abc").save(folder.curves_file)
+    baseline("multiclass", True, "abc").save(folder.baseline_file)
     history = {"epoch": [1, 2], "train_loss": [1.0, 0.5], "val_loss": [1.1, 0.6], "learning_rate": [0.1, 0.1]}
     write_table(folder.history_file, pd.DataFrame(history))
     write_json(

@@ -9,10 +9,10 @@ from hilum.errors import DataError
 from hilum.evaluation.intervals import bootstrap_weights
 from hilum.evaluation.selective import (
     aurc,
-    best_aurc,
-    likeliest_margin_entropy,
+    confidence_scores,
+    lowest_aurc,
     risk_coverage,
-    selective_block,
+    selective_figures,
 )
 
 
@@ -20,12 +20,12 @@ def test_perfect_order_by_hand() -> None:
     # 5 cases, 2 mistakes, both least sure: risks 0, 0, 0, 1/4, 2/5.
     sure, wrong = [0.9, 0.8, 0.7, 0.2, 0.1], [0, 0, 0, 1, 1]
     assert aurc(sure, wrong) == pytest.approx((1 / 4 + 2 / 5) / 5)
-    assert aurc(sure, wrong) == pytest.approx(best_aurc(wrong))
+    assert aurc(sure, wrong) == pytest.approx(lowest_aurc(wrong))
     # Turned round: risks 1, 1, 2/3, 2/4, 2/5.
     assert aurc([-one for one in sure], wrong) == pytest.approx((1 + 1 + 2 / 3 + 2 / 4 + 2 / 5) / 5)
 
 
-def test_an_order_that_says_nothing_earns_the_share_of_mistakes() -> None:
+def test_an_order_that_abstains_earns_the_share_of_mistakes() -> None:
     wrong = np.random.default_rng(0).random(500) < 0.2
     assert aurc(np.zeros(500), wrong) == pytest.approx(wrong.mean())
     blind = [aurc(np.random.default_rng(seed).random(500), wrong) for seed in range(200)]
@@ -39,7 +39,7 @@ def test_no_order_beats_the_best_and_full_coverage_is_the_error(cases: list[tupl
     assert coverage[-1] == 1
     assert risk[-1] == pytest.approx(wrong.mean())
     assert (np.diff(coverage) >= 0).all()
-    assert aurc(sure, wrong) >= best_aurc(wrong) - 1e-12
+    assert aurc(sure, wrong) >= lowest_aurc(wrong) - 1e-12
 
 
 def test_weights_are_repeated_cases() -> None:
@@ -54,9 +54,9 @@ def test_weights_are_repeated_cases() -> None:
 
 def test_two_classes_have_one_order_and_three_may_have_more() -> None:
     p = np.random.default_rng(0).dirichlet([1, 1], 50)
-    orders = [np.argsort(one).tolist() for one in likeliest_margin_entropy(p).values()]
+    orders = [np.argsort(one).tolist() for one in confidence_scores(p).values()]
     assert orders[0] == orders[1] == orders[2]
-    three = likeliest_margin_entropy([[0.5, 0.5, 0.0], [0.49, 0.26, 0.25]])
+    three = confidence_scores([[0.5, 0.5, 0.0], [0.49, 0.26, 0.25]])
     assert three["probability"][0] > three["probability"][1]
     assert three["margin"][0] < three["margin"][1]
 
@@ -64,14 +64,14 @@ def test_two_classes_have_one_order_and_three_may_have_more() -> None:
 def test_block_reads_the_curve_and_gives_no_interval_without_width() -> None:
     sure = np.linspace(1, 0, 100)
     wrong = np.arange(100) >= 90
-    block = selective_block(sure, wrong, np.arange(100), coverages=(0.5, 0.95), replicates=200)
-    assert block["aurc"]["value"] == pytest.approx(block["best"])
-    half, nearly = block["risk_at"]
-    assert half["risk"]["value"] == 0
-    assert half["risk"]["high"] == pytest.approx(0.0713, abs=1e-3)  # Wilson, 0 of 50
-    assert nearly["risk"]["value"] == pytest.approx(5 / 95)
-    assert (block["error"]["k"], block["error"]["n"]) == (10, 100)
-    assert block["curve"]["risk"][-1] == pytest.approx(0.1)
+    block = selective_figures(sure, wrong, np.arange(100), coverages=(0.5, 0.95), replicates=200)
+    assert block.aurc.value == pytest.approx(block.lowest_aurc)
+    half, nearly = block.risk_at
+    assert half.risk.value == 0
+    assert half.risk.high == pytest.approx(0.0713, abs=1e-3)  # Wilson, 0 of 50
+    assert nearly.risk.value == pytest.approx(5 / 95)
+    assert (block.error.k, block.error.n) == (10, 100)
+    assert block.curve.risk[-1] == pytest.approx(0.1)
 
 
 def test_bad_input_is_named() -> None:
@@ -79,5 +79,5 @@ def test_bad_input_is_named() -> None:
         DataError, match=r"the confidence of case 1 \(counted from 0\) is NaN; score that image"
     ):
         aurc([0.1, np.nan], [0, 1])
-    with pytest.raises(DataError, match="there are no cases to answer or refuse"):
+    with pytest.raises(DataError, match="there are no cases to answer or to leave to a person"):
         risk_coverage([], [])

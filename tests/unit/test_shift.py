@@ -8,7 +8,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from hilum.data.acquisition import clusters
 from hilum.errors import DataError
-from hilum.evaluation.shift import FEWEST, crossed_images, shift_figures
+from hilum.evaluation.shift import FEWEST, conflicting_images, shift_figures
 
 
 def world(seed: int = 0, n: int = 1200) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
@@ -35,7 +35,7 @@ def answered(table: pd.DataFrame, score: np.ndarray) -> pd.DataFrame:
     return made.assign(prob_normal=1 - p, prob_pneumonia=p)
 
 
-def test_a_cheat_falls_among_matched_and_crossed_images_and_a_reader_does_not() -> None:
+def test_a_cheat_falls_among_matched_and_conflicting_images_and_a_reader_does_not() -> None:
     table, facts, lungs = world()
     cheat = 4 * (11 - facts["sharpness"].to_numpy())
     found = {
@@ -48,9 +48,9 @@ def test_a_cheat_falls_among_matched_and_crossed_images_and_a_reader_does_not() 
     }
     assert by["cheat"]["all"]["auroc"]["value"] > 0.9
     assert 0.4 < by["cheat"]["matched"]["auroc"]["value"] < 0.6
-    assert by["cheat"]["crossed"]["auroc"]["value"] < 0.1
+    assert by["cheat"]["conflicting"]["auroc"]["value"] < 0.1
     assert by["reader"]["matched"]["auroc"]["value"] > 0.9
-    assert by["reader"]["crossed"]["auroc"]["value"] > 0.9
+    assert by["reader"]["conflicting"]["auroc"]["value"] > 0.9
     assert found["cheat"]["worst_group"]["value"] < 0.2 < 0.7 < found["reader"]["worst_group"]["value"]
     assert "sharpness" in found["cheat"]["worst_group"]["name"]
 
@@ -68,8 +68,8 @@ def test_counts_and_intervals_are_those_of_the_part() -> None:
         one["accuracy"]["low"] <= one["accuracy"]["value"] <= one["accuracy"]["high"]
         for one in found["groups"]
     )
-    alike = [one["accuracy"]["n"] for one in found["groups"] if one["kind"] == "cluster"]
-    assert sum(alike) == len(val)
+    sizes = [one["accuracy"]["n"] for one in found["groups"] if one["kind"] == "acquisition"]
+    assert sum(sizes) == len(val)
     assert found["worst_group"]["n"] >= FEWEST
 
 
@@ -101,10 +101,10 @@ def test_without_shortcuts_the_note_says_so() -> None:
     assert found["worst_group"] is None
 
 
-def test_crossed_images_by_hand() -> None:
+def test_conflicting_images_by_hand() -> None:
     values = np.array([0.0, 0.0, 9.0, 10.0, 10.0, 1.0])
     abnormal = np.array([0, 0, 0, 1, 1, 1], bool)
-    assert crossed_images(values, abnormal).tolist() == [False, False, True, False, False, True]
+    assert conflicting_images(values, abnormal).tolist() == [False, False, True, False, False, True]
 
 
 def test_clusters_find_planted_cameras_whatever_the_unit() -> None:

@@ -38,14 +38,14 @@ def drawn(wrong_where: np.ndarray | None = None) -> tuple[pd.DataFrame, pd.DataF
 def test_groups_are_those_counted_by_hand() -> None:
     table, facts, images = drawn()
     found = subgroups(table, facts, images, ["normal", "pneumonia"], replicates=0)
-    assert set(found) == {"exposure", "cause", "images"}  # all images have the same size
+    assert set(found) == {"exposure", "label", "images"}  # all images have the same size
     dark = found["exposure"]["groups"][0]
     inside = (facts["mean"] == 90).to_numpy()
     assert (dark["name"], dark["about"]) == ("dark", "up to 90 grey levels")
     assert dark["accuracy"]["k"] == int((table["predicted"] == table["target"])[inside].sum())
     assert dark["accuracy"]["n"] == dark["n_cases"] == N // 3
-    assert [one["name"] for one in found["cause"]["groups"]] == ["normal", "bacteria", "virus"]
-    assert found["cause"]["groups"][1]["auroc"]["value"] is None  # one class alone
+    assert [one["name"] for one in found["label"]["groups"]] == ["normal", "bacteria", "virus"]
+    assert found["label"]["groups"][1]["auroc"]["value"] is None  # one class alone
     assert [one["n_patients"] for one in found["images"]["groups"]] == [40, 40, 40]
     for kind in found.values():
         assert sum(one["n_cases"] for one in kind["groups"]) == N
@@ -73,4 +73,4 @@ def test_small_groups_and_unknown_facts_are_left_out() -> None:
     facts["mean"] = np.nan
     few = {**images, "p0": 2, **{f"p{i}": 1 for i in range(1, 120)}}
     found = subgroups(table, facts, few, ["normal", "pneumonia"], replicates=0)
-    assert set(found) == {"cause"}
+    assert set(found) == {"label"}

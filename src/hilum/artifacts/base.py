@@ -47,7 +47,7 @@ class Artifact(Part):
     SCHEMA: ClassVar[int] = 1
     STAGE: ClassVar[str] = "study"
 
-    schema_version: int
+    schema_version: int = 0  # stamped, see below
 
     @model_validator(mode="before")
     @classmethod
@@ -63,7 +63,11 @@ class Artifact(Part):
     def load(cls, path: Path, weights_digest: str | None = None) -> Self:
         """Reads the file. RunError when it is missing, damaged, of another schema version, or made with other
         weights than `weights_digest`."""
-        values = read_json(path)
+        return cls.read(read_json(path), path, weights_digest)
+
+    @classmethod
+    def read(cls, values: Any, path: Path, weights_digest: str | None = None) -> Self:
+        """The artifact in the values of a file, `path` for error sentences; see `load`."""
         again = f"run: hilum {cls.STAGE} RUN --force"
         version = values.get("schema_version") if isinstance(values, dict) else None
         if version != cls.SCHEMA:

@@ -150,7 +150,8 @@ def _clear_foreign(training: Training) -> None:
 def _predict(training: Training, folder: TaskFolder, cache: ImageCache) -> pd.DataFrame:
     """Probabilities of the held-out images and of the declared test images; the threshold comes from val."""
     from hilum.evaluation.decision import choose_threshold
-    from hilum.evaluation.stage import predict_images, predictions_table, softmax
+    from hilum.evaluation.predictions import predictions_table
+    from hilum.inference.forward import logits_of, softmax
 
     table, task = training.cases.table, training.task
     part = table["case_id"].map(training.split.of)
@@ -158,8 +159,8 @@ def _predict(training: Training, folder: TaskFolder, cache: ImageCache) -> pd.Da
     used = training.cases.where(part.isin(["val", HELD, "test"]))
     part = pd.Series(part.to_numpy(), index=table["case_id"])
     model = folder.load_model()
-    logits = predict_images(
-        model, cache, cache.rows(used.table["case_id"].tolist()), f"{task.name}: predicting"
+    logits = logits_of(
+        model, cache.images, cache.rows(used.table["case_id"].tolist()), f"{task.name}: predicting"
     )
     threshold = None
     if len(task.classes) == 2:

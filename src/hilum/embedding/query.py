@@ -13,8 +13,8 @@ from hilum.embedding.extract import Vectors, check_finite, embed_images
 from hilum.embedding.neighbors import nearest_neighbors
 from hilum.embedding.space import fit_space
 from hilum.errors import DataError, RunError, nearest
-from hilum.evaluation.stage import softmax
 from hilum.files import replacing
+from hilum.inference.forward import softmax
 from hilum.run import Run
 
 TILE = 224

@@ -24,8 +24,8 @@ from hilum.embedding.space import Distance, Transform, fit_space
 from hilum.embedding.threads import limited_threads
 from hilum.errors import DataError, HilumError
 from hilum.evaluation.evaluate import evaluate
-from hilum.evaluation.stage import softmax
 from hilum.files import write_json, write_table
+from hilum.inference.forward import softmax
 from hilum.models import ChestModel
 from hilum.progress import say
 from hilum.run import TaskFolder

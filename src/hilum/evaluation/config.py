@@ -7,22 +7,20 @@ from pydantic import Field
 from hilum.config import Config
 
 _Share = Annotated[float, Field(gt=0, le=1)]
-
-
 _Part = Annotated[float, Field(gt=0, lt=1)]
 
 
 class ReliabilityConfig(Config):
-    """How far each task's answers can be trusted; see hilum.evaluation.reliability.
+    """Calibration, operating points, prediction sets and selective prediction; see docs/reliability.md.
 
-    `alpha`: the share of answers that may miss the truth; `answer`: which conformal sets `hilum predict`
-    gives. `calibration`: the way of scaling that travels with the model; auto takes the one with the lower
-    cross-fitted log-loss on val. `sensitivities`, `precisions`: for which thresholds are sought.
-    `prevalences`: shares of abnormal people for which predictive values are given. `folds`: of the cross-fitting
-    in val, and `divisions`: how often val is halved, where there is no test split. `ensemble`: other runs
-    on the same split whose predictions are averaged with this one's. `mc_passes`: with dropout left on; 0
-    leaves that out. `views`: whether images are looked at turned and shifted, too; `images`: how many held-out
-    images, drawn at random, are looked at again for these two.
+    `alpha`: the share of prediction sets that may miss the true class; `answer`: which sets `hilum predict`
+    gives. `calibration`: the scaling that travels with the model; auto takes the one with the lower
+    cross-fitted log-loss on val. `sensitivities`, `precisions`: required of operating points. `prevalences`:
+    shares of abnormal people for which predictive values are given. `folds`: of the cross-fitting in val, and
+    `divisions`: how often val is halved, where there is no test split. `ensemble`: other runs on the same split
+    whose probabilities are averaged with this run's. `mc_passes`: forward passes with dropout; 0 leaves them
+    out. `views`: whether images are also predicted rotated, shifted and magnified; `images`: how many random
+    held-out images these two predict again.
     """
 
     alpha: float = Field(default=0.1, gt=0, lt=1)

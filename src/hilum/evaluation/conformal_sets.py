@@ -1,10 +1,10 @@
-"""An answer of several classes that holds the truth as often as promised: split conformal prediction sets.
+"""Prediction sets that hold the true class with a stated coverage: split conformal prediction.
 
-Images that the model was not fitted on, the calibration images, show how improbable the true class can look. A
-class stays in an image's answer unless it looks more improbable than nearly all of those. If the image and the
-calibration images are exchangeable, the answer misses the truth with a chance of at most alpha, whatever the
-model is. Images of one patient are not exchangeable with those of others one by one, and images from another
-hospital are not at all, so the coverage is measured on held-out patients besides.
+Images that the model was not fitted on, the calibration images, show how improbable the true class can be
+according to the model. A class stays in an image's set unless it is more improbable than nearly all of those.
+If the image and the calibration images are exchangeable, the set misses the true class with a probability of
+at most alpha, whatever the model is. Images of one patient are not exchangeable with those of others one by
+one, and images from another hospital are not at all, so the coverage is also measured on held-out patients.
 
 The sets need no calibrated probabilities: they are made from the model's own, so that the images that fitted a
 temperature are not used twice.
@@ -17,50 +17,50 @@ References
         Biometrika 26 (1934).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from functools import partial
 from math import ceil
-from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from hilum.artifacts.base import Figure
+from hilum.artifacts.reliability import Coverage, RepeatedHalves, SetFigures, SetKind
 from hilum.errors import DataError
 from hilum.evaluation.crossfit import patient_parts
 from hilum.evaluation.intervals import LEVEL, bootstrap, with_interval
 from hilum.inference.calibrate import abstains, prediction_sets
 
-Kind = Literal["marginal", "class_conditional"]
-KINDS: tuple[Kind, ...] = ("marginal", "class_conditional")
+KINDS: tuple[SetKind, ...] = ("marginal", "class_conditional")
 
 
 def fit_quantiles(
-    probabilities: ArrayLike, target: ArrayLike, classes: Sequence[str], alpha: float, kind: Kind
+    probabilities: ArrayLike, target: ArrayLike, classes: Sequence[str], alpha: float, kind: SetKind
 ) -> dict[str, float]:
-    """How improbable each class may look and still stay in the answer: {class: 0 to 1}.
+    """How improbable each class may be and still stay in the set: {class: 0 to 1}.
 
     The score of a class is 1 - its probability (least ambiguous sets, Sadinle 2019). Of the n calibration
     cases' scores of their true class it is the ceil((n + 1)(1 - alpha))-th smallest; "marginal": one for all
-    classes, which promises coverage over all images; "class_conditional": one per class from its own cases,
-    which promises it for each class. 1 (every class stays) where n is too small for the promise.
+    classes, which guarantees coverage over all images; "class_conditional": one per class from its own cases,
+    which guarantees it for each class. 1 (every class stays) where n is too small for the guarantee.
 
     `probabilities`: "cases classes". `target`: class indices, "cases". DataError for an alpha that is not
     between 0 and 1, a class without cases, or a probability that is no number.
 
     >>> p = [[0.9, 0.1], [0.75, 0.25], [0.3, 0.7]]
-    >>> fit_quantiles(p, [0, 0, 1], ["well", "abnormal"], 0.5, "marginal")
-    {'well': 0.25, 'abnormal': 0.25}
+    >>> fit_quantiles(p, [0, 0, 1], ["normal", "abnormal"], 0.5, "marginal")
+    {'normal': 0.25, 'abnormal': 0.25}
     """
     values, index = _checked(probabilities, target, classes)
     rate = _alpha(alpha)
     scores = 1 - values[np.arange(len(index)), index]
     if kind == "marginal":
         return dict.fromkeys(classes, _quantile(scores, rate))
-    return {name: _quantile(scores[index == one], rate) for one, name in enumerate(classes)}
+    return {name: _quantile(scores[index == number], rate) for number, name in enumerate(classes)}
 
 
-def coverage_block(
+def set_figures(
     sets: np.ndarray,
     target: np.ndarray,
     predicted: np.ndarray,
@@ -68,57 +68,75 @@ def coverage_block(
     classes: Sequence[str],
     replicates: int = 2000,
     seed: int = 0,
-) -> dict[str, Any]:
-    """How often the answers hold the truth, ready for JSON.
+) -> SetFigures:
+    """Coverage and size of prediction sets, each with its 95 % interval over patients.
 
-    {"coverage", "mean_size", "unknown" (share of answers that are "abstained", see `abstains`),
-    "single" (share with one class), "right_if_single", "per_class": {class: coverage}}, each with its 95 %
-    interval over patients; coverages also have "k", "n" and "binomial", the interval of Clopper and Pearson,
-    which takes images as independent.
+    `sets`: true or false, "cases classes". `target`, `predicted`: class indices, "cases". Coverages have the
+    interval of Clopper and Pearson as well, which takes images as independent.
+
+    >>> sets = np.array([[True, False], [True, True]])
+    >>> figures = set_figures(sets, np.array([0, 1]), np.array([0, 1]), ["ann", "bob"], ["normal", "abnormal"], 50)
+    >>> figures.coverage.counts, figures.mean_size.value, figures.abstained.counts
+    ('2/2', 1.5, '1/2')
     """
     index, inside = np.asarray(target), np.asarray(sets, bool)
-    hit = inside[np.arange(len(index)), index]
-    size = inside.sum(1)
-    unknown = abstains(inside, predicted)
-    single = size == 1
-
-    def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
-        total = weights.sum(1)
-        values = {
-            "coverage": weights @ hit / total,
-            "mean_size": weights @ size / total,
-            "unknown": weights @ unknown / total,
-            "single": weights @ single / total,
-            "right_if_single": _divide(weights @ (hit & single), weights @ single),
-        }
-        for one, name in enumerate(classes):
-            values[f"class {name}"] = _divide(weights @ (hit & (index == one)), weights @ (index == one))
-        return values
-
-    once = {name: float(value[0]) for name, value in measure(np.ones((1, len(index)))).items()}
-    drawn, _ = bootstrap(measure, patients, index, replicates, seed)
-    entries: dict[str, Any] = {
-        name: with_interval(value, drawn[name], "there is no such case") for name, value in once.items()
+    flags = {
+        "coverage": inside[np.arange(len(index)), index],
+        "abstained": abstains(inside, predicted),
+        "single": inside.sum(1) == 1,
     }
-    entries["coverage"] |= _counted(hit)
-    entries["unknown"] |= {"k": int(unknown.sum()), "n": len(index)}
-    entries["single"] |= {"k": int(single.sum()), "n": len(index)}
-    entries["right_if_single"] |= {"k": int((hit & single).sum()), "n": int(single.sum())}
-    per_class = {}
-    for one, name in enumerate(classes):
-        per_class[name] = entries.pop(f"class {name}") | _counted(hit[index == one])
-    return {**entries, "per_class": per_class}
+    measure = partial(_set_values, flags, inside.sum(1), index, classes)
+    values = {name: float(value[0]) for name, value in measure(np.ones((1, len(index)))).items()}
+    drawn, _ = bootstrap(measure, patients, index, replicates, seed)
+    figures = {
+        name: with_interval(value, drawn[name], "there is no such case") for name, value in values.items()
+    }
+    hit, single = flags["coverage"], flags["single"]
+    return SetFigures(
+        coverage=_coverage(figures["coverage"], hit),
+        mean_size=figures["mean_size"],
+        abstained=_share(figures["abstained"], flags["abstained"]),
+        single=_share(figures["single"], single),
+        correct_if_single=_share(figures["correct_if_single"], hit[single]),
+        per_class={
+            name: _coverage(figures[f"class {name}"], hit[index == number])
+            for number, name in enumerate(classes)
+        },
+    )
 
 
-def _counted(hit: np.ndarray) -> dict[str, Any]:
-    k, n = int(hit.sum()), len(hit)
-    return {"k": k, "n": n, "binomial": list(clopper_pearson(k, n))}
+def _set_values(
+    flags: Mapping[str, np.ndarray],
+    size: np.ndarray,
+    index: np.ndarray,
+    classes: Sequence[str],
+    weights: np.ndarray,
+) -> dict[str, np.ndarray]:
+    total, hit, single = weights.sum(1), flags["coverage"], flags["single"]
+    values = {
+        "mean_size": weights @ size / total,
+        "correct_if_single": _divide(weights @ (hit & single), weights @ single),
+        **{name: weights @ flag / total for name, flag in flags.items()},
+    }
+    for number, name in enumerate(classes):
+        of_class = index == number
+        values[f"class {name}"] = _divide(weights @ (hit & of_class), weights @ of_class)
+    return values
+
+
+def _share(figure: Figure, hit: np.ndarray) -> Figure:
+    return figure.model_copy(update={"k": int(hit.sum()), "n": len(hit)})
+
+
+def _coverage(figure: Figure, hit: np.ndarray) -> Coverage:
+    share = _share(figure, hit)
+    return Coverage(**share.model_dump(), binomial=clopper_pearson(int(hit.sum()), len(hit)))
 
 
 def clopper_pearson(k: int, n: int, level: float = LEVEL) -> tuple[float, float]:
     """The exact binomial interval of a share k / n of independent cases (Clopper & Pearson 1934).
 
-    Never less sure than it says, so a little wide. (0, 1) when n is 0.
+    It covers at least as often as stated, so it is a little wide. (0, 1) when n is 0.
 
     >>> [round(end, 4) for end in clopper_pearson(9, 10)]
     [0.555, 0.9975]
@@ -134,7 +152,7 @@ def clopper_pearson(k: int, n: int, level: float = LEVEL) -> tuple[float, float]
 
 
 def coverage_of_chance(fitted: int, measured: int, alpha: float, level: float = LEVEL) -> tuple[float, float]:
-    """Between which coverages a valid marginal set lies with this chance, on `measured` new cases.
+    """Between which coverages valid marginal sets lie with this probability, on `measured` new cases.
 
     The quantile is itself drawn with its n calibration cases, so the coverage varies more than a binomial
     share: the number of hits is beta-binomial (Vovk 2005; exchangeable cases, no ties).
@@ -154,62 +172,43 @@ def coverage_of_chance(fitted: int, measured: int, alpha: float, level: float = 
 # -- coverage without a test split ---------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Halves:
-    """Repeated divisions of one split into halves of other patients: one half fits, the other measures."""
-
-    coverage: np.ndarray  # "divisions"
-    size: np.ndarray  # "divisions"
-    unknown: np.ndarray  # "divisions"
-    per_class: np.ndarray  # "divisions classes"
-    within: np.ndarray  # "divisions": whether the binomial interval of the coverage holds 1 - alpha
-
-    def to_json(self, classes: Sequence[str]) -> dict[str, Any]:
-        """Means over the divisions, and the share of divisions whose interval holds what was promised."""
-        return {
-            "divisions": len(self.coverage),
-            "coverage": float(self.coverage.mean()),
-            "coverage_sd": float(self.coverage.std()),
-            "mean_size": float(self.size.mean()),
-            "unknown": float(self.unknown.mean()),
-            "per_class": dict(zip(classes, self.per_class.mean(0).tolist(), strict=True)),
-            "within": float(self.within.mean()),
-        }
-
-
-def halves(
+def repeated_halves(
     probabilities: np.ndarray,
     target: np.ndarray,
     predicted: np.ndarray,
     patients: ArrayLike,
     classes: Sequence[str],
     alpha: float,
-    kind: Kind,
+    kind: SetKind,
     divisions: int = 100,
     seed: int = 0,
-) -> Halves:
-    """Fits quantiles on one half of the patients and measures on the other, `divisions` times.
+) -> RepeatedHalves:
+    """Fits quantiles on one half of the patients and measures the sets on the other, `divisions` times.
 
     DataError when a class has fewer than two patients.
     """
     values, index = _checked(probabilities, target, classes)
-    found = []
-    for one in range(divisions):
-        fitted = patient_parts(patients, np.array(classes)[index], 2, seed + one) == 0
+    coverage, size, abstained, per_class, within = [], [], [], [], []
+    for division in range(divisions):
+        fitted = patient_parts(patients, np.array(classes)[index], 2, seed + division) == 0
         quantiles = fit_quantiles(values[fitted], index[fitted], classes, alpha, kind)
         sets, truth = prediction_sets(values[~fitted], quantiles, classes), index[~fitted]
-        hit, size = sets[np.arange(len(truth)), truth], sets.sum(1)
+        hit = sets[np.arange(len(truth)), truth]
         low, high = clopper_pearson(int(hit.sum()), len(hit))
-        found.append(
-            (
-                hit.mean(),
-                size.mean(),
-                abstains(sets, predicted[~fitted]).mean(),
-                [hit[truth == one].mean() for one in range(len(classes))],
-                low <= 1 - alpha <= high,
-            )
-        )
-    return Halves(*(np.array(column) for column in zip(*found, strict=True)))
+        coverage.append(hit.mean())
+        size.append(sets.sum(1).mean())
+        abstained.append(abstains(sets, predicted[~fitted]).mean())
+        per_class.append([hit[truth == number].mean() for number in range(len(classes))])
+        within.append(low <= 1 - alpha <= high)
+    return RepeatedHalves(
+        divisions=divisions,
+        coverage=float(np.mean(coverage)),
+        coverage_sd=float(np.std(coverage)),
+        mean_size=float(np.mean(size)),
+        abstained=float(np.mean(abstained)),
+        per_class=dict(zip(classes, np.mean(per_class, axis=0).tolist(), strict=True)),
+        within=float(np.mean(within)),
+    )
 
 
 # -- checks --------------------------------------------------------------------------------------------------
@@ -221,9 +220,9 @@ def _quantile(scores: np.ndarray, alpha: Fraction) -> float:
 
 
 def _alpha(alpha: float) -> Fraction:
-    """As it was written, 0.1 and not the binary number beside it: the rank must not hang on that."""
+    """As it was written, 0.1 and not the nearest binary number: the rank must not depend on that."""
     if not 0 < alpha < 1:
-        raise DataError(f"alpha {alpha!r} is not between 0 and 1", "write 0.1 for answers right in 90 %")
+        raise DataError(f"alpha {alpha!r} is not between 0 and 1", "write 0.1 for a coverage of 90 %")
     return Fraction(str(float(alpha)))
 
 
@@ -240,8 +239,8 @@ def _checked(
         raise DataError(
             f"a probability of case {wrong[0]} (counted from 0) is no number", "evaluate it again"
         )
-    for one, name in enumerate(classes):
-        if not (index == one).any():
+    for number, name in enumerate(classes):
+        if not (index == number).any():
             raise DataError(
                 f"none of {len(index)} calibration cases is {name!r}", "use a split that holds every class"
             )

@@ -1,4 +1,4 @@
-"""Parts of a split that share no patient: to fit on some and judge on the others, without a test split."""
+"""Cross-fitting: parts of a split that share no patient, to fit on some and judge on the others."""
 
 from collections.abc import Iterator
 
@@ -9,14 +9,14 @@ from hilum.errors import DataError
 
 
 def patient_parts(patients: ArrayLike, target: ArrayLike, parts: int, seed: int) -> np.ndarray:
-    """The part of each case, "cases", 0 to parts - 1: patients stay whole, each class is dealt out evenly.
+    """The part of each case, "cases", 0 to parts - 1: patients stay whole, each class is distributed evenly.
 
-    `patients`, `target`: the patient and the class of each case, "cases". A patient with several classes is
-    dealt with those of its last class in order of name. The order of the cases changes nothing. DataError
-    when a class has fewer patients than there are parts.
+    `patients`, `target`: the patient and the class of each case, "cases". A patient with several classes counts
+    for its last class in order of name. The order of the cases changes nothing. DataError when a class has
+    fewer patients than there are parts.
 
-    >>> patient_parts(["a", "a", "b", "c", "d"], ["ill", "ill", "ill", "well", "well"], 2, seed=0).tolist()
-    [0, 0, 1, 1, 0]
+    >>> patient_parts(["a", "a", "b", "c", "d"], ["pneumonia"] * 3 + ["normal"] * 2, 2, seed=0).tolist()
+    [1, 1, 0, 0, 1]
     """
     _, patient = np.unique(np.asarray(patients), return_inverse=True)
     classes, index = np.unique(np.asarray(target), return_inverse=True)
@@ -37,14 +37,14 @@ def patient_parts(patients: ArrayLike, target: ArrayLike, parts: int, seed: int)
     return part[patient]
 
 
-def crossed(
+def folds(
     patients: ArrayLike, target: ArrayLike, parts: int, seed: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """For each part: mask of the cases to fit on (all others), mask of those to judge, each "cases".
 
-    >>> [(fit.sum().item(), judge.sum().item()) for fit, judge in crossed([*"abcd"], [*"xxyy"], 2, seed=0)]
+    >>> [(fit.sum().item(), judge.sum().item()) for fit, judge in folds([*"abcd"], [*"xxyy"], 2, seed=0)]
     [(2, 2), (2, 2)]
     """
     part = patient_parts(patients, target, parts, seed)
-    for one in range(parts):
-        yield part != one, part == one
+    for number in range(parts):
+        yield part != number, part == number

@@ -1,21 +1,32 @@
 """Curves over all operating points, with bands from a bootstrap over patients, and calibration bins."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 
+from hilum.artifacts.curves import Bin, ClassCurves, Curve, Curves
 from hilum.errors import DataError
 from hilum.evaluation.decision import checked_probabilities
 from hilum.evaluation.intervals import LEVEL, bootstrap, wilson_interval
 from hilum.evaluation.metrics import cumulative_counts
 
+DIAGRAM_BINS, CASES_PER_BIN = 10, 20
+"""At most so many bins in a reliability diagram, and about so many cases in each at least."""
+
+REPLICATES = 1000
+"""Bootstrap samples of the bands that a report draws."""
+
+DIGITS = 6
+"""Decimals of a curve in curves.json; a drawing shows three."""
+
 
 def roc_curve(score: ArrayLike, is_abnormal: ArrayLike) -> dict[str, np.ndarray]:
     """Every operating point: {"fpr" (1 - specificity), "tpr" (sensitivity), "thresholds"}, each "points".
 
-    From (0, 0) at threshold infinity to (1, 1); a case is predicted abnormal when its score is at least the
+    From (0, 0) at threshold infinity to (1, 1); a case is classified as abnormal when its score is at least the
     threshold. Joined by straight lines the points enclose the area `metrics.auroc` (Fawcett 2006, An
     introduction to ROC analysis, Pattern Recogn Lett 27).
     `score`: any real numbers, "cases". `is_abnormal`: true or false, "cases". DataError when one class is absent.
@@ -82,32 +93,81 @@ def pr_band(
 ) -> dict[str, np.ndarray]:
     """The 95 % band of a precision-recall curve: {"recall": grid, "low", "high"}, each "points".
 
-    As `roc_band`, with the precision at the highest threshold that finds at least that share of the abnormal.
+    As `roc_band`, with the precision at the highest threshold with at least that recall.
     """
     at = _grid(grid)
     low, high = _band(score, is_abnormal, patients, replicates, seed, partial(_precision_at, at))
     return {"recall": at, "low": low, "high": high}
 
 
-def calibration_bins(
-    probability: ArrayLike, is_abnormal: ArrayLike, bins: int = 10
-) -> list[dict[str, float | int]]:
-    """What became of cases with similar probabilities: bins of about equally many cases, from low to high.
+def calibration_bins(probability: ArrayLike, is_abnormal: ArrayLike, bins: int = 10) -> list[Bin]:
+    """Stated probability and observed share in bins of about equally many cases, from low to high.
 
-    Each bin: {"from", "to" (lowest and highest probability in it), "probability" (their mean), "observed"
-    (the share k / n that is abnormal), "low", "high" (Wilson's 95 % interval), "k", "n"}. Equal probabilities are
-    never parted, so bins may be fewer and differ in size. The interval counts images as independent: it is
-    too narrow where patients have several. DataError when a probability is no number in 0..1.
+    Equal probabilities are never parted, so bins may be fewer and differ in size. Wilson's interval counts
+    images as independent: it is too narrow where patients have several. DataError when a probability is no
+    number in 0..1.
 
     >>> first, second = calibration_bins([0.1, 0.3, 0.6, 0.8], [0, 0, 1, 1], bins=2)
-    >>> first["probability"], first["observed"], second["from"], second["k"], second["n"]
+    >>> first.probability, first.observed, second.lowest, second.k, second.n
     (0.2, 0.0, 0.6, 2, 2)
     """
     values, abnormal = checked_probabilities(probability, is_abnormal)
     bin_of_case = equal_mass_bins(values, bins)
     return [
-        _bin(values[bin_of_case == one], abnormal[bin_of_case == one]) for one in range(bin_of_case.max() + 1)
+        _bin(values[bin_of_case == number], abnormal[bin_of_case == number])
+        for number in range(bin_of_case.max() + 1)
     ]
+
+
+def curves_of(rows: pd.DataFrame, classes: Sequence[str], split: str, weights_digest: str) -> Curves:
+    """The curves of one split for the report: of two classes the second, of more each against the rest.
+
+    `rows`: the split's rows of predictions.csv. A class that no case or every case has is left out.
+
+    >>> rows = pd.DataFrame({"patient": [*"abcd"], "target": ["normal", "normal", "abnormal", "abnormal"],
+    ...     "predicted": ["normal", "normal", "normal", "abnormal"], "prob_abnormal": [0.1, 0.4, 0.35, 0.8]})
+    >>> [curves] = curves_of(rows, ["normal", "abnormal"], "val", "digest").classes
+    >>> curves.name, curves.share, curves.sensitivity, curves.roc.x
+    ('abnormal', 0.5, 0.5, [0.0, 0.0, 0.5, 0.5, 1.0])
+    """
+    wanted = classes[1:] if len(classes) == 2 else classes
+    present = rows["target"].value_counts()
+    return Curves(
+        weights_digest=weights_digest,
+        split=split,
+        n_cases=len(rows),
+        replicates=REPLICATES,
+        classes=[_class_curves(rows, name) for name in wanted if 0 < present.get(name, 0) < len(rows)],
+    )
+
+
+def _class_curves(rows: pd.DataFrame, name: str) -> ClassCurves:
+    score, positive = rows[f"prob_{name}"].to_numpy(np.float64), (rows["target"] == name).to_numpy()
+    predicted, patients = (rows["predicted"] == name).to_numpy(), rows["patient"].to_numpy()
+    roc, precision_recall = roc_curve(score, positive), pr_curve(score, positive)
+    roc_limits = roc_band(score, positive, patients, replicates=REPLICATES)
+    pr_limits = pr_band(score, positive, patients, replicates=REPLICATES)
+    return ClassCurves(
+        name=name,
+        share=float(positive.mean()),
+        roc=_curve(roc["fpr"], roc["tpr"], roc_limits["fpr"], roc_limits["low"], roc_limits["high"]),
+        precision_recall=_curve(
+            precision_recall["recall"],
+            precision_recall["precision"],
+            pr_limits["recall"],
+            pr_limits["low"],
+            pr_limits["high"],
+        ),
+        bins=calibration_bins(score, positive, diagram_bins(len(rows))),
+        sensitivity=float(predicted[positive].mean()),
+        false_positive_rate=float(predicted[~positive].mean()),
+        precision=float(positive[predicted].mean()) if predicted.any() else None,
+    )
+
+
+def _curve(*columns: np.ndarray) -> Curve:
+    x, y, grid, low, high = (np.round(column, DIGITS).tolist() for column in columns)
+    return Curve(x=x, y=y, grid=grid, low=low, high=high)
 
 
 def equal_mass_bins(values: ArrayLike, bins: int) -> np.ndarray:
@@ -124,19 +184,28 @@ def equal_mass_bins(values: ArrayLike, bins: int) -> np.ndarray:
     return np.unique(bin_of_group, return_inverse=True)[1][tied]
 
 
-def _bin(values: np.ndarray, abnormal: np.ndarray) -> dict[str, float | int]:
+def _bin(values: np.ndarray, abnormal: np.ndarray) -> Bin:
     k, n = int(abnormal.sum()), len(abnormal)
     low, high = wilson_interval(k, n)
-    return {
-        "from": float(values.min()),
-        "to": float(values.max()),
-        "probability": float(values.mean()),
-        "observed": k / n,
-        "low": low,
-        "high": high,
-        "k": k,
-        "n": n,
-    }
+    return Bin(
+        lowest=float(values.min()),
+        highest=float(values.max()),
+        probability=float(values.mean()),
+        observed=k / n,
+        low=low,
+        high=high,
+        k=k,
+        n=n,
+    )
+
+
+def diagram_bins(cases: int) -> int:
+    """How many bins a reliability diagram of this many cases has: 2 to 10, about 20 cases in each.
+
+    >>> diagram_bins(50), diagram_bins(120), diagram_bins(5000)
+    (2, 6, 10)
+    """
+    return max(2, min(DIAGRAM_BINS, cases // CASES_PER_BIN))
 
 
 def _counts(score: ArrayLike, is_abnormal: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -144,7 +213,8 @@ def _counts(score: ArrayLike, is_abnormal: ArrayLike) -> tuple[np.ndarray, np.nd
     values, abnormal = np.asarray(score, np.float64), np.asarray(is_abnormal, bool)
     if np.isnan(values).any():
         raise DataError(
-            f"the score of case {np.flatnonzero(np.isnan(values))[0]} (counted from 0) is NaN", "mend it"
+            f"the score of case {np.flatnonzero(np.isnan(values))[0]} (counted from 0) is NaN",
+            "correct the value",
         )
     if abnormal.all() or not abnormal.any():
         raise DataError(
@@ -171,7 +241,7 @@ def _band(
 
     def heights(weights: np.ndarray) -> dict[str, np.ndarray]:
         tp, predicted, _ = cumulative_counts(score, is_abnormal, weights)
-        return {"heights": np.array([height(*one) for one in zip(tp, predicted, strict=True)])}
+        return {"heights": np.array([height(*counts) for counts in zip(tp, predicted, strict=True)])}
 
     drawn, _ = bootstrap(heights, patients, np.asarray(is_abnormal, bool), replicates, seed)
     if len(drawn["heights"]) == 0:

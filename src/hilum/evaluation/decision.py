@@ -27,27 +27,27 @@ def choose_threshold(
 
     Rules:
         "youden"              greatest sensitivity + specificity - 1 (Youden, Cancer 3, 1950)
-        "sensitivity>=0.95"   greatest specificity of those that find this share of the abnormal (any share)
-        "precision>=0.95"     greatest sensitivity of those whose calls of abnormal are right this often
-        "half"                0.5, whatever the cases say
+        "sensitivity>=0.95"   greatest specificity of those with at least this sensitivity (any share)
+        "precision>=0.95"     greatest sensitivity of those with at least this precision
+        "half"                0.5, whatever the cases
 
     `probability_abnormal`: 0 to 1, "cases". `is_abnormal`: true or false, "cases". `weights`: how often each case
     counts, whole numbers, "cases".
 
     Every threshold between two neighbouring scores makes the same decisions; the middle of that gap is
     returned, so that rounding a probability does not flip a decision. When several gaps are equally good, the
-    widest is taken, then the lowest (which finds more of the abnormal). The order of the cases does not matter.
+    widest is taken, then the lowest (which is the more sensitive). The order of the cases does not matter.
 
     DataError when there are no cases of one class, a probability is no number in 0..1, or no threshold is as
-    precise as asked. RecipeError for another rule. On few cases the choice is unstable: look at the interval
-    of the sensitivity it earns.
+    precise as required. RecipeError for another rule. On few cases the choice is unstable: see the interval of
+    the resulting sensitivity.
 
     >>> choose_threshold([0.1, 0.3, 0.7, 0.8], [0, 0, 1, 1])
     0.5
     >>> choose_threshold([0.1, 0.3, 0.2, 0.8], [0, 0, 1, 1], rule="sensitivity>=0.9")
     0.15000000000000002
     """
-    wanted = _wanted(rule)
+    required = _required(rule)
     if rule == "half":
         return 0.5
     score, abnormal = checked_probabilities(probability_abnormal, is_abnormal)
@@ -56,19 +56,19 @@ def choose_threshold(
     tp, fp = tp[0].astype(np.int64), (predicted - tp)[0].astype(np.int64)
     if tp[-1] == 0 or fp[-1] == 0:
         raise DataError(
-            f"all cases that the threshold should be chosen on are {'healthy' if tp[-1] == 0 else 'abnormal'}",
+            f"all cases that the threshold should be chosen on are {'normal' if tp[-1] == 0 else 'abnormal'}",
             "use a validation split that holds both classes, or the rule 'half'",
         )
-    if wanted is None:
+    if required is None:
         best = _best_of_youden(tp, fp)
     else:
-        what, least = wanted
+        what, least = required
         best = (_best_of_sensitivity if what == "sensitivity" else _best_of_precision)(tp, fp, least)
     return _middle_of_widest_gap(scores, best)
 
 
-def _wanted(rule: str) -> tuple[str, Fraction] | None:
-    """What "sensitivity>=0.95" asks for and how much of it, exactly; None for the other rules."""
+def _required(rule: str) -> tuple[str, Fraction] | None:
+    """The figure and the share that "sensitivity>=0.95" requires, exactly; None for the other rules."""
     if rule in ("youden", "half"):
         return None
     match = _SHARE.fullmatch(rule.strip())
@@ -119,8 +119,7 @@ def _best_of_precision(tp: np.ndarray, fp: np.ndarray, least: Fraction) -> np.nd
     if not enough.any():
         highest = float((tp / (tp + fp)).max())
         raise DataError(
-            f"no threshold is right in {float(least):g} of its calls of abnormal on these cases, the best in "
-            f"{highest:.3g}",
+            f"no threshold has a precision of {float(least):g} on these cases; the highest is {highest:.3g}",
             "ask for a lower precision",
         )
     most = enough & (tp == tp[enough].max())

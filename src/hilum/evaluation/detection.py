@@ -1,11 +1,12 @@
-"""How well a score that knows no class tells abnormal images from healthy ones; for anomaly detectors.
+"""How well an anomaly score separates abnormal from normal images.
 
 A detector gives a number and no probability, so figures are of two kinds. Ranking: AUROC and average
-precision, all abnormal images together and each cause against the healthy. Calling: with a threshold that was
-fixed on other, healthy images, how many healthy images are flagged and how many abnormal ones are found.
+precision, all abnormal images together and each label against normal. Flagging: with a threshold that was
+fixed on other, normal images, the share of normal images flagged (false alarms) and of abnormal ones flagged
+(sensitivity).
 
 The literature on anomaly detection often prints the best F1 and the best accuracy over all thresholds. Those
-read the labels they are measured on; they are given as `oracle`, to be put beside such figures only.
+use the labels they are measured on; they are given as `oracle`, to be compared with such figures only.
 """
 
 from typing import Any
@@ -27,7 +28,7 @@ def detection_figures(
 ) -> dict[str, Any] | None:
     """Figures of one detector on one set of images, ready for JSON; None when they are not of both kinds.
 
-    `images`: a row per image with patient, label and score (higher is stranger). An image is flagged when its
+    `images`: a row per image with patient, label and score (higher is more anomalous). An image is flagged when its
     score lies above `threshold`. Shares have "k" and "n"; intervals are 95 %, from `replicates` draws of
     patients, and with 0 there are none. The keys: auroc, average_precision, false_alarms, sensitivity;
     causes {label: {auroc, average_precision, sensitivity}}; oracle {best_f1, best_accuracy}; n_healthy,
@@ -35,8 +36,8 @@ def detection_figures(
 
     >>> images = pd.DataFrame({"patient": list("abcd"), "label": ["normal", "normal", "virus", "virus"],
     ...     "score": [0.1, 0.4, 0.35, 0.8]})
-    >>> found = detection_figures(images, threshold=0.4, replicates=0)
-    >>> found["auroc"], found["false_alarms"], found["sensitivity"]
+    >>> figures = detection_figures(images, threshold=0.4, replicates=0)
+    >>> figures["auroc"], figures["false_alarms"], figures["sensitivity"]
     ({'value': 0.75}, {'value': 0.0, 'k': 0, 'n': 2}, {'value': 0.5, 'k': 1, 'n': 2})
     """
     images = images.reset_index(drop=True)
@@ -122,18 +123,18 @@ def entry(
 ) -> dict[str, Any]:
     """{"value", "low", "high", "k", "n"} as far as they apply. `hits`: which of the counted images are hits,
     and their patients. A share of 0 or 1 has no spread to draw from: Wilson's interval over patients."""
-    found: dict[str, Any] = {"value": None if np.isnan(value) else float(value)}
+    figure: dict[str, Any] = {"value": None if np.isnan(value) else float(value)}
     if hits is not None:
-        found |= {"k": int(hits[0].sum()), "n": len(hits[0])}
+        figure |= {"k": int(hits[0].sum()), "n": len(hits[0])}
     if drawn is None:
-        return found
+        return figure
     low, high = percentile_interval(drawn)
-    if hits is not None and found["k"] in (0, found["n"]):
+    if hits is not None and figure["k"] in (0, figure["n"]):
         n = len(np.unique(hits[1]))
-        low, high = wilson_interval(n if found["k"] else 0, n)
+        low, high = wilson_interval(n if figure["k"] else 0, n)
     if not np.isnan(low):
-        found |= {"low": float(low), "high": float(high)}
-    return found
+        figure |= {"low": float(low), "high": float(high)}
+    return figure
 
 
 def share_entry(hits: ArrayLike) -> dict[str, Any]:
@@ -149,9 +150,9 @@ def share_entry(hits: ArrayLike) -> dict[str, Any]:
 
 
 def best_over_thresholds(score: ArrayLike, abnormal: ArrayLike) -> dict[str, dict[str, float]]:
-    """The largest F1, and the largest accuracy, that any threshold gives on these very images.
+    """The largest F1, and the largest accuracy, over all thresholds on these images.
 
-    It reads the labels of the images it is measured on, as most published figures do.
+    It uses the labels of the images it is measured on, as most published figures do.
 
     >>> best_over_thresholds([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])["best_accuracy"]
     {'value': 0.75, 'k': 3, 'n': 4}
@@ -160,15 +161,15 @@ def best_over_thresholds(score: ArrayLike, abnormal: ArrayLike) -> dict[str, dic
     """
     target = np.asarray(abnormal, bool)
     tp, predicted, _ = cumulative_counts(score, target, np.ones((1, len(target))))
-    found, named, positive = tp[0], predicted[0], int(target.sum())
-    f1 = 2 * found / (named + positive)
-    right = np.concatenate([[len(target) - positive], found + (len(target) - positive) - (named - found)])
-    best, most = int(np.argmax(f1)), int(right.max())
+    hits, flagged, positive = tp[0], predicted[0], int(target.sum())
+    f1 = 2 * hits / (flagged + positive)
+    correct = np.concatenate([[len(target) - positive], hits + (len(target) - positive) - (flagged - hits)])
+    best, most = int(np.argmax(f1)), int(correct.max())
     return {
         "best_f1": {
             "value": float(f1[best]),
-            "precision": float(found[best] / named[best]),
-            "recall": float(found[best] / positive),
+            "precision": float(hits[best] / flagged[best]),
+            "recall": float(hits[best] / positive),
         },
         "best_accuracy": {"value": most / len(target), "k": most, "n": len(target)},
     }

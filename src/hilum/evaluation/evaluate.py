@@ -36,7 +36,7 @@ def evaluate(
 
     `predictions`: one row per case of one split, with the columns case_id, patient, target (a class) and
     prob_<class> for each class; others are ignored. `classes`: in the model's order, the healthy one first.
-    `threshold`: for two classes only; a case is called classes[1] when that probability is at least the
+    `threshold`: for two classes only; a case is classified as classes[1] when that probability is at least the
     threshold (default 0.5). With more classes the most probable one is predicted.
 
     The block is {metric: {"value", "low", "high"}, ...}; a plain share has "k" and "n" too (value = k / n).
@@ -57,7 +57,7 @@ def evaluate(
     Besides: n_cases, n_patients, classes, confusion (rows true, columns predicted), threshold ({"class",
     "value"} or None), replicates, replicates_dropped (they missed a class), seed.
 
-    A metric that is 0/0 has value, low and high None, and a "why". An interval without spread has a "note".
+    A metric that is 0/0 has value, low and high None, and a "reason". An interval without spread has a "note".
     The order of the rows changes nothing. DataError names the case when a column, id, patient, class or
     probability is missing or impossible.
 
@@ -159,7 +159,9 @@ def _probabilities(table: pd.DataFrame, columns: list[str]) -> np.ndarray:
     try:
         values = table[columns].to_numpy(np.float64)
     except (ValueError, TypeError) as error:
-        raise DataError(f"predictions hold a probability that is no number ({error})", "mend it") from None
+        raise DataError(
+            f"predictions hold a probability that is no number ({error})", "correct the value"
+        ) from None
     impossible = ~((values >= -TOLERANCE) & (values <= 1 + TOLERANCE))  # also true for NaN
     row = _first(impossible.any(axis=1))
     if row is not None:
@@ -209,7 +211,7 @@ def _measure_two(data: _Cases, at_half: np.ndarray, weights: np.ndarray) -> dict
     abnormal, probability = data.target == 1, data.probabilities[:, 1]
     table = m.confusion_matrix(data.target, data.predicted, 2, weights)
     area, ap = m.ranking_metrics(probability, abnormal, weights)
-    return _named(
+    return _at(
         accuracy=m.accuracy(table),
         balanced_accuracy=m.balanced_accuracy(table),
         auroc=area,
@@ -235,14 +237,14 @@ def _more_classes(data: _Cases) -> tuple[Measured, dict[Name, Share]]:
         shares["per_class", name, "specificity"] = (~predicted, ~of_class)
         shares["per_class", name, "precision"] = (of_class, predicted)
     if data.classes[0] == HEALTHY:
-        abnormal, predicted = data.target > 0, _called_abnormal(data)
+        abnormal, predicted = data.target > 0, _classified_abnormal(data)
         shares["normal_vs_abnormal", "accuracy"] = (abnormal == predicted, everyone)
         shares["normal_vs_abnormal", "sensitivity"] = (predicted, abnormal)
         shares["normal_vs_abnormal", "specificity"] = (~predicted, ~abnormal)
     return partial(_measure_more, data), shares
 
 
-def _called_abnormal(data: _Cases) -> np.ndarray:
+def _classified_abnormal(data: _Cases) -> np.ndarray:
     return 1 - data.probabilities[:, 0] >= HALF
 
 
@@ -253,7 +255,7 @@ def _measure_more(data: _Cases, weights: np.ndarray) -> dict[Name, np.ndarray]:
         for index in range(len(data.classes))
     ]
     areas, aps = (np.stack([np.asarray(pair[which]) for pair in ranked]) for which in (0, 1))
-    values = _named(
+    values = _at(
         accuracy=m.accuracy(table),
         balanced_accuracy=m.balanced_accuracy(table),
         auroc=areas.mean(0),
@@ -266,7 +268,7 @@ def _measure_more(data: _Cases, weights: np.ndarray) -> dict[Name, np.ndarray]:
         log_loss=m.log_loss(data.probabilities, data.target, weights),
     )
     for index, name in enumerate(data.classes):
-        values |= _named(
+        values |= _at(
             "per_class",
             name,
             auroc=areas[index],
@@ -277,8 +279,8 @@ def _measure_more(data: _Cases, weights: np.ndarray) -> dict[Name, np.ndarray]:
             f1=m.f1(table, index),
         )
     if data.classes[0] == HEALTHY:
-        two = m.confusion_matrix(data.target > 0, _called_abnormal(data), 2, weights)
-        values |= _named(
+        two = m.confusion_matrix(data.target > 0, _classified_abnormal(data), 2, weights)
+        values |= _at(
             "normal_vs_abnormal",
             auroc=areas[0],  # ranking the abnormal by 1 - P(normal) is ranking the healthy by P(normal)
             accuracy=m.accuracy(two),
@@ -288,7 +290,7 @@ def _measure_more(data: _Cases, weights: np.ndarray) -> dict[Name, np.ndarray]:
     return values
 
 
-def _named(*place: str, **values: m.Metric) -> dict[Name, np.ndarray]:
+def _at(*place: str, **values: m.Metric) -> dict[Name, np.ndarray]:
     return {(*place, name): np.asarray(value) for name, value in values.items()}
 
 
@@ -296,7 +298,7 @@ def _named(*place: str, **values: m.Metric) -> dict[Name, np.ndarray]:
 
 
 def _entry(value: float, drawn: np.ndarray | None, share: Share | None, data: _Cases) -> dict[str, Any]:
-    """{"value", "low", "high", "k", "n", "why", "note"}, as far as they apply."""
+    """{"value", "low", "high", "k", "n", "reason", "note"}, as far as they apply."""
     entry: dict[str, Any] = {"value": _number(value)}
     if drawn is not None:
         low, high = percentile_interval(drawn) if value == value else (np.nan, np.nan)
@@ -305,19 +307,19 @@ def _entry(value: float, drawn: np.ndarray | None, share: Share | None, data: _C
         hits, counted = share
         entry |= {"k": int((hits & counted).sum()), "n": int(counted.sum())}
     if entry["value"] is None:
-        entry["why"] = _why_undefined(data)
+        entry["reason"] = _reason_undefined(data)
     elif drawn is not None and entry["low"] is None:
-        entry["why"] = "undefined in most bootstrap replicates: too few cases for an interval"
+        entry["reason"] = "undefined in most bootstrap replicates: too few cases for an interval"
     elif drawn is not None and entry["low"] == entry["high"]:
         entry |= _without_spread(value, share, data.patients)
     return entry
 
 
 def _without_spread(value: float, share: Share | None, patients: np.ndarray) -> dict[str, Any]:
-    """What to say when every replicate gives the same value, which is no proof of certainty.
+    """The note and the interval where every replicate gives the same value, which is no proof of certainty.
 
-    For a share of 0 or 1 Wilson's interval, counting patients and not images: the careful choice, as if the
-    images of a patient told no more than one of them.
+    For a share of 0 or 1 Wilson's interval, counting patients and not images: the conservative choice, as if
+    the images of a patient carried no more information than one of them.
     """
     if share is None or 0 < value < 1:
         return {"note": "all bootstrap replicates are equal: too few cases or mistakes for an interval"}
@@ -326,12 +328,14 @@ def _without_spread(value: float, share: Share | None, patients: np.ndarray) -> 
     return {"low": low, "high": high, "note": f"Wilson's interval over patients (n = {n})"}
 
 
-def _why_undefined(data: _Cases) -> str:
-    """The classes that nobody has or nobody was given: the only ways to 0/0."""
+def _reason_undefined(data: _Cases) -> str:
+    """The classes that no case has or was given: the only ways to 0/0."""
     indices = range(len(data.classes))
-    absent = [f"no case is {data.classes[one]!r}" for one in indices if not (data.target == one).any()]
+    absent = [f"no case is {data.classes[index]!r}" for index in indices if not (data.target == index).any()]
     unused = [
-        f"none was predicted {data.classes[one]!r}" for one in indices if not (data.predicted == one).any()
+        f"no case was classified as {data.classes[index]!r}"
+        for index in indices
+        if not (data.predicted == index).any()
     ]
     return "; ".join(absent + unused)
 

@@ -1,6 +1,6 @@
-"""How sure a figure is: intervals from a bootstrap over patients, and Wilson's for a plain share.
+"""How certain a figure is: intervals from a bootstrap over patients, and Wilson's for a plain share.
 
-Images of one patient resemble each other, so they are no independent witnesses. The bootstrap here draws
+Images of one patient resemble each other, so they are not independent. The bootstrap here draws
 patients, with all their images, as Rutter (2000) does for diagnostic accuracy and Field & Welsh (2007) for
 clustered data in general. Drawing images instead gives intervals that are too narrow.
 
@@ -25,6 +25,8 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from hilum.artifacts.base import Figure
 
 LEVEL = 0.95
 """The confidence level of every interval in hilum."""
@@ -107,22 +109,24 @@ def percentile_interval(values: ArrayLike, level: float = LEVEL) -> tuple[float,
     return float(low), float(high)
 
 
-def with_interval(value: float, drawn: ArrayLike, why: str = "") -> dict[str, float | str | None]:
-    """{"value", "low", "high"} ready for JSON: None for what is not defined, and then "why".
+def with_interval(value: float, drawn: ArrayLike, reason: str = "") -> Figure:
+    """A value with its percentile interval; None for what is not defined, and then `reason` says why.
 
-    `drawn`: the figure in each bootstrap replicate. An infinite figure (a ratio with nothing below the line)
-    counts as not defined.
+    `drawn`: the figure in each bootstrap replicate. An infinite figure (a ratio with denominator 0) counts as
+    not defined.
 
-    >>> with_interval(0.5, [0.4, 0.5, 0.6])
-    {'value': 0.5, 'low': 0.405, 'high': 0.595}
+    >>> figure = with_interval(0.5, [0.4, 0.5, 0.6])
+    >>> figure.value, figure.low, figure.high
+    (0.5, 0.405, 0.595)
     """
     spread = np.asarray(drawn, np.float64)
     low, high = percentile_interval(np.where(np.isfinite(spread), spread, np.nan))
-    entry: dict[str, float | str | None] = {
-        name: float(one) if np.isfinite(one) else None
-        for name, one in {"value": value, "low": low, "high": high}.items()
-    }
-    return {**entry, "why": why} if why and entry["value"] is None else entry
+    figure = Figure(value=_finite(value), low=_finite(low), high=_finite(high))
+    return figure.model_copy(update={"reason": reason}) if reason and figure.value is None else figure
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
 
 
 def wilson_interval(k: int, n: int, level: float = LEVEL) -> tuple[float, float]:

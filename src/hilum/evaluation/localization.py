@@ -1,4 +1,4 @@
-"""Whether a map points at the lesion, where the truth about every pixel is known (phantom images).
+"""Whether a map localizes the lesion, where the truth about every pixel is known (phantom images).
 
 Three figures, each with what chance would give:
 
@@ -26,18 +26,18 @@ MOST_FALSE = 0.3
 def localization_figures(maps: np.ndarray, lesions: np.ndarray) -> dict[str, Any]:
     """pixel_auroc, aupro, pointing (with k/n and "chance"), n_images, n_abnormal, n_regions.
 
-    `maps`: float "images rows cols", higher is stranger; `lesions`: bool of the same shape, empty for healthy
+    `maps`: float "images rows cols", higher is more anomalous; `lesions`: bool of the same shape, empty for normal
     images. A figure that can't be measured is None.
 
     >>> lesions = np.zeros((1, 4, 4), bool); lesions[0, 1, 1] = True
-    >>> found = localization_figures(lesions.astype(float), lesions)
-    >>> found["pixel_auroc"], found["aupro"], found["pointing"]["k"], found["pointing"]["n"]
+    >>> figures = localization_figures(lesions.astype(float), lesions)
+    >>> figures["pixel_auroc"], figures["aupro"], figures["pointing"]["k"], figures["pointing"]["n"]
     (1.0, 1.0, 1, 1)
     """
     abnormal = lesions.any(axis=(1, 2))
     area = float(auroc(maps.ravel(), lesions.ravel())) if lesions.any() and not lesions.all() else None
     regions = _region_weights(lesions)[1]
-    hits = [pointed(one, truth) for one, truth in zip(maps[abnormal], lesions[abnormal], strict=True)]
+    hits = [pointed(map_, truth) for map_, truth in zip(maps[abnormal], lesions[abnormal], strict=True)]
     chance = float(lesions[abnormal].mean()) if abnormal.any() else None
     return {
         "pixel_auroc": area,
@@ -49,13 +49,13 @@ def localization_figures(maps: np.ndarray, lesions: np.ndarray) -> dict[str, Any
     }
 
 
-def pointed(one: np.ndarray, lesion: np.ndarray) -> bool:
+def pointed(map_: np.ndarray, lesion: np.ndarray) -> bool:
     """Whether the highest pixel of a map "rows cols" lies in the lesion; of equals, the share in it decides.
 
     >>> pointed(np.array([[0.0, 1.0]]), np.array([[False, True]]))
     True
     """
-    return bool(lesion[one == one.max()].mean() > 0.5)
+    return bool(lesion[map_ == map_.max()].mean() > 0.5)
 
 
 def aupro(maps: np.ndarray, lesions: np.ndarray, most: float = MOST_FALSE) -> float | None:

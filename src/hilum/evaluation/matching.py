@@ -1,15 +1,15 @@
-"""A subset of images in which simple numbers about file and picture no longer give the label away.
+"""Shortcut-matched pairs: images in which file and acquisition no longer give the label away.
 
-Healthy and abnormal images are paired one to one, without replacement, on the propensity to be abnormal that the
+Normal and abnormal images are paired one to one, without replacement, on the propensity to be abnormal that the
 shortcut numbers of the audit give them (Rosenbaum & Rubin, Biometrika 70, 1983): the pairing that keeps the
-most pairs within a caliper, and of those the one with the smallest sum of distances. A score that lives on
-the shortcuts alone falls to about 0.5 among the pairs; one that sees lungs need not.
+most pairs within a caliper, and of those the one with the smallest sum of distances. A score that uses
+the shortcuts alone falls to an AUROC of about 0.5 among the pairs; one that uses the lungs need not.
 
 The usual caliper is 0.2 standard deviations of the logit (Austin, Pharm Stat 10, 2011). Where the shortcuts
-say nearly all, that is far too wide (on the public set it is 1.0, and the propensity keeps an AUROC of 0.66
+nearly determine the label, that is far too wide (on the public set it is 1.0, and the propensity keeps an AUROC of 0.66
 among the pairs), so here it is 0.1 of the logit at most: the odds of a pair differ by a tenth or less.
 
-What is left of each shortcut inside the subset is measured and printed beside every figure, because a
+What remains of each shortcut inside the subset is measured and printed with every figure, because a
 propensity balances the numbers on average and not each of them exactly.
 """
 
@@ -34,7 +34,7 @@ MOST = 4000
 class Pairs:
     """`healthy` and `abnormal`: positions of the paired images, int64 "pairs"; `caliper`: the largest distance
     allowed, and `distance`: the mean one, in units of the logit; `left`: AUROC of the propensity among the
-    pairs, 0.5 where the matching is perfect; `numbers`: what they were matched on."""
+    pairs, 0.5 where the matching is perfect; `numbers`: the shortcuts that they were matched on."""
 
     healthy: np.ndarray
     abnormal: np.ndarray
@@ -49,36 +49,38 @@ class Pairs:
         return np.concatenate([self.healthy, self.abnormal])
 
 
-def match(facts: pd.DataFrame, labels: pd.Series, patients: pd.Series, asked: np.ndarray) -> Pairs | str:
-    """Pairs among the `asked` images (bool "images"), or a sentence why there are none.
+def match(facts: pd.DataFrame, labels: pd.Series, patients: pd.Series, eligible: np.ndarray) -> Pairs | str:
+    """Pairs among the `eligible` images (bool "images"), or a sentence why there are none.
 
     `facts`: the facts table of the same images. The propensity is learnt from all images handed in, for
     each image from other patients than its own.
     """
-    question = next((one for one in questions(labels)[0] if one.task == "binary"), None)
+    question = next((item for item in questions(labels)[0] if item.task == "binary"), None)
     if question is None:
-        return "there are not both healthy and abnormal images to pair"
-    found = joint_chances(question, facts.reset_index(drop=True), patients)
-    if isinstance(found, str):
-        return found
-    chances = np.clip(found.chances, 1e-9, 1 - 1e-9)
+        return "there are not both normal and abnormal images to pair"
+    propensity = joint_chances(question, facts.reset_index(drop=True), patients)
+    if isinstance(propensity, str):
+        return propensity
+    chances = np.clip(propensity.chances, 1e-9, 1 - 1e-9)
     logit = np.log(chances / (1 - chances))
-    rows = np.flatnonzero(asked)
+    rows = np.flatnonzero(eligible)
     abnormal = (labels.to_numpy() != HEALTHY)[rows]
     if abnormal.all() or not abnormal.any():
-        return "there are not both healthy and abnormal images to pair"
+        return "there are not both normal and abnormal images to pair"
     pairs = pair(logit[rows], abnormal, min(CALIPER_SD * float(logit.std()), CALIPER_MOST))
     if not len(pairs.abnormal):
-        return "no healthy image has an abnormal one with like numbers"
-    return replace(pairs, healthy=rows[pairs.healthy], abnormal=rows[pairs.abnormal], numbers=found.features)
+        return "no normal image has an abnormal counterpart within the caliper"
+    return replace(
+        pairs, healthy=rows[pairs.healthy], abnormal=rows[pairs.abnormal], numbers=propensity.features
+    )
 
 
 def pair(values: np.ndarray, abnormal: np.ndarray, caliper: float) -> Pairs:
     """One-to-one pairs of images whose `values` differ by `caliper` at most: as many as there can be, and of
     all such pairings the one with the smallest sum of distances. `values`, `abnormal` (bool): "images".
 
-    >>> found = pair(np.array([0.0, 1.0, 0.1, 5.0]), np.array([0, 0, 1, 1], bool), caliper=0.5)
-    >>> found.healthy.tolist(), found.abnormal.tolist()
+    >>> pairs = pair(np.array([0.0, 1.0, 0.1, 5.0]), np.array([0, 0, 1, 1], bool), caliper=0.5)
+    >>> pairs.healthy.tolist(), pairs.abnormal.tolist()
     ([0], [2])
     """
     from scipy.optimize import linear_sum_assignment
@@ -104,7 +106,7 @@ def shortcut_figures(facts: pd.DataFrame, labels: pd.Series, patients: pd.Series
     """What the shortcuts reach on these images: {"single": [...] best first, "joint": {...} | sentence}; the
     entries are those of audit.json. Empty when the images are not of both kinds."""
     labels, patients = labels.reset_index(drop=True), patients.reset_index(drop=True)
-    question = next((one for one in questions(labels)[0] if one.task == "binary"), None)
+    question = next((item for item in questions(labels)[0] if item.task == "binary"), None)
     if question is None:
         return {}
     facts = facts.reset_index(drop=True)

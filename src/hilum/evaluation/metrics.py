@@ -39,7 +39,7 @@ Metric = float | np.ndarray
 """A float, or one float per replicate: "replicates"."""
 
 CLIP = 1e-7
-"""The log-loss raises smaller probabilities to this, so that one sure mistake costs 16.1 and not infinity."""
+"""The log-loss raises smaller probabilities to this, so that one confident error costs 16.1 and not infinity."""
 
 
 # -- metrics of counts ---------------------------------------------------------------------------------------
@@ -48,7 +48,7 @@ CLIP = 1e-7
 def confusion_matrix(
     target: ArrayLike, predicted: ArrayLike, n_classes: int, weights: ArrayLike | None = None
 ) -> np.ndarray:
-    """How often each class was taken for each other: rows true, columns predicted, int64.
+    """How often cases of each class were classified as each class: rows true, columns predicted, int64.
 
     `target` and `predicted`: class indices, "cases". Returns "classes classes", or for weights
     "replicates cases" the same once per replicate.
@@ -68,7 +68,7 @@ def confusion_matrix(
 
 
 def accuracy(confusion: ArrayLike) -> Metric:
-    """Share of cases that were given their own class, 0 to 1.
+    """Share of cases that were classified correctly, 0 to 1.
 
     >>> accuracy([[1, 1], [1, 2]])
     0.6
@@ -78,7 +78,7 @@ def accuracy(confusion: ArrayLike) -> Metric:
 
 
 def sensitivity(confusion: ArrayLike, positive: int = 1) -> Metric:
-    """Share of the class `positive` that was found (recall), 0 to 1 (Altman & Bland 1994).
+    """Share of the class `positive` that was classified as such (recall), 0 to 1 (Altman & Bland 1994).
 
     NaN if the class does not occur.
 
@@ -90,7 +90,7 @@ def sensitivity(confusion: ArrayLike, positive: int = 1) -> Metric:
 
 
 def specificity(confusion: ArrayLike, positive: int = 1) -> Metric:
-    """Share of all other cases that were not taken for `positive`, 0 to 1 (Altman & Bland 1994).
+    """Share of all other cases that were not classified as `positive`, 0 to 1 (Altman & Bland 1994).
 
     NaN if there are no others.
 
@@ -102,9 +102,9 @@ def specificity(confusion: ArrayLike, positive: int = 1) -> Metric:
 
 
 def precision(confusion: ArrayLike, positive: int = 1) -> Metric:
-    """Share of the cases taken for `positive` that are (positive predictive value), 0 to 1.
+    """Share of the cases classified as `positive` that are (positive predictive value), 0 to 1.
 
-    NaN if none was taken for it. It depends on how common the class is among these cases, so it does not
+    NaN if no case was classified as it. It depends on how common the class is among these cases, so it does not
     carry over to a clinic where fewer patients are abnormal (Altman & Bland 1994).
 
     >>> precision([[1, 1], [1, 3]])
@@ -115,9 +115,9 @@ def precision(confusion: ArrayLike, positive: int = 1) -> Metric:
 
 
 def negative_predictive_value(confusion: ArrayLike, positive: int = 1) -> Metric:
-    """Share of the cases not taken for `positive` that are not, 0 to 1 (Altman & Bland 1994).
+    """Share of the cases not classified as `positive` that are not, 0 to 1 (Altman & Bland 1994).
 
-    NaN if all were taken for it. It depends on how common the class is, as precision does.
+    NaN if all cases were classified as it. It depends on how common the class is, as precision does.
 
     >>> negative_predictive_value([[1, 1], [1, 3]])
     0.5
@@ -145,7 +145,7 @@ def macro(metric: Callable[[ArrayLike, int], Metric], confusion: ArrayLike) -> M
     0.625
     """
     n_classes = np.shape(confusion)[-1]
-    per_class = np.stack([np.asarray(metric(confusion, one)) for one in range(n_classes)])
+    per_class = np.stack([np.asarray(metric(confusion, index)) for index in range(n_classes)])
     return _plain(per_class.mean(0))
 
 
@@ -224,7 +224,7 @@ def ranking_metrics(
     # Twice the pairs in order: each positive beats the negatives below its score, and half of those at it.
     beaten = 2 * n_positive * n_negative - 2 * _row_sums(gained, fp) + _row_sums(gained, tied)
     area = _divide(beaten, 2 * n_positive * n_negative)
-    # Where nothing is called (highest scores not drawn) nothing is gained, so any precision will do.
+    # Where no case is predicted positive (highest scores not drawn) nothing is gained, so any precision will do.
     ap = _divide(_row_sums(gained, tp / np.maximum(predicted, 1)), n_positive)
     ap[n_negative == 0] = np.nan
     return (float(area[0]), float(ap[0])) if single else (area, ap)

@@ -23,8 +23,8 @@ from hilum.errors import DataError
 from hilum.evaluation.intervals import bootstrap, percentile_interval
 from hilum.evaluation.metrics import auroc
 from hilum.evaluation.missing_pixels import held_out, logits_of_images
-from hilum.evaluation.stage import BATCH, softmax
 from hilum.files import digest, read_json, write_json
+from hilum.inference.forward import BATCH, softmax
 from hilum.models import ChestModel, build
 from hilum.progress import advancing, say
 from hilum.robustness.config import LabelsConfig, MissingConfig

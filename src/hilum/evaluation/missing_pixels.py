@@ -22,8 +22,8 @@ from hilum.data.tasks import Task
 from hilum.errors import DataError, RecipeError, RunError, nearest
 from hilum.evaluation.evaluate import evaluate, predicted_classes
 from hilum.evaluation.intervals import bootstrap, percentile_interval
-from hilum.evaluation.stage import BATCH, softmax
 from hilum.files import digest, write_json
+from hilum.inference.forward import BATCH, softmax
 from hilum.models import ChestModel
 from hilum.progress import advancing
 from hilum.robustness.config import MissingConfig

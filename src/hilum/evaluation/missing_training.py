@@ -18,8 +18,8 @@ from hilum.data.robustness import corrupt
 from hilum.data.tasks import Task
 from hilum.evaluation.missing_labels import Bench, mean_with_interval
 from hilum.evaluation.missing_pixels import check_corruptions, confidence_error, held_out, logits_of_images
-from hilum.evaluation.stage import softmax
 from hilum.files import digest, read_json, write_json
+from hilum.inference.forward import softmax
 from hilum.progress import advancing
 from hilum.robustness.config import LabelsConfig, MissingConfig
 from hilum.run import TaskFolder

@@ -1,4 +1,4 @@
-"""What a threshold is worth at the bedside: likelihood ratios, predictive values, and the net benefit.
+"""Operating points: likelihood ratios, predictive values, and the net benefit of a threshold.
 
 References
     Altman DG, Bland JM. Diagnostic tests 2: predictive values. BMJ 309 (1994).
@@ -7,11 +7,13 @@ References
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from hilum.artifacts.base import Figure
+from hilum.artifacts.reliability import DecisionCurve, Decisions, PredictiveValues
 from hilum.errors import DataError
 from hilum.evaluation.decision import checked_probabilities
 from hilum.evaluation.intervals import bootstrap, percentile_interval, wilson_interval, with_interval
@@ -22,109 +24,115 @@ def predictive_values(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Positive and negative predictive value, each 0 to 1, where this share of people is abnormal (Bayes).
 
-    NaN where nobody is predicted abnormal, or nobody healthy. DataError for a prevalence not between 0 and 1.
+    NaN where no case is classified as abnormal, or none as normal. DataError for a prevalence not between 0 and 1.
 
-    >>> ppv, npv = predictive_values(0.9, 0.9, prevalence=0.1)  # 9 of 18 predicted abnormal are; 81 of 82 are not
+    >>> ppv, npv = predictive_values(0.9, 0.9, prevalence=0.1)  # 9 / 18 and 81 / 82
     >>> round(float(ppv), 3), round(float(npv), 3)
     (0.5, 0.988)
     """
     if not 0 < prevalence < 1:
         raise DataError(f"prevalence {prevalence!r} is not between 0 and 1", "write 0.05 for 5 %")
-    found, cleared = np.asarray(sensitivity, np.float64), np.asarray(specificity, np.float64)
-    true_alarms, false_alarms = found * prevalence, (1 - cleared) * (1 - prevalence)
-    missed, spared = (1 - found) * prevalence, cleared * (1 - prevalence)
-    return _divide(true_alarms, true_alarms + false_alarms), _divide(spared, spared + missed)
+    sens, spec = np.asarray(sensitivity, np.float64), np.asarray(specificity, np.float64)
+    tp, fp = sens * prevalence, (1 - spec) * (1 - prevalence)
+    fn, tn = (1 - sens) * prevalence, spec * (1 - prevalence)
+    return _divide(tp, tp + fp), _divide(tn, tn + fn)
 
 
 def likelihood_ratios(sensitivity: ArrayLike, specificity: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """How many times a call of abnormal, and a call of healthy, multiply the odds of being abnormal.
+    """By how much a positive, and a negative, prediction multiplies the odds of being abnormal.
 
-    Positive: sensitivity / (1 - specificity), 1 says nothing, 10 and more is strong; negative:
-    (1 - sensitivity) / specificity, 0.1 and less is strong (Deeks & Altman 2004). NaN for 0 below the line.
+    Positive: sensitivity / (1 - specificity), 1 is no information, 10 and more is strong; negative:
+    (1 - sensitivity) / specificity, 0.1 and less is strong (Deeks & Altman 2004). NaN where the denominator is 0.
 
     >>> positive, negative = likelihood_ratios(0.9, 0.8)
     >>> round(float(positive), 3), round(float(negative), 3)
     (4.5, 0.125)
     """
-    found, cleared = np.asarray(sensitivity, np.float64), np.asarray(specificity, np.float64)
-    return _divide(found, 1 - cleared), _divide(1 - found, cleared)
+    sens, spec = np.asarray(sensitivity, np.float64), np.asarray(specificity, np.float64)
+    return _divide(sens, 1 - spec), _divide(1 - sens, spec)
 
 
-def operating_point(
+def decision_figures(
     predicted: ArrayLike,
     is_abnormal: ArrayLike,
     patients: ArrayLike,
     prevalences: Sequence[float] = (),
     replicates: int = 2000,
     seed: int = 0,
-) -> dict[str, Any]:
-    """What decisions are worth, ready for JSON, each figure with its 95 % interval over patients.
+) -> Decisions:
+    """What decisions are worth, each figure with its 95 % interval over patients.
 
-    `called`: whether each case was predicted abnormal, `is_abnormal`: whether it is, both "cases". The figures:
-    sensitivity, specificity, precision (with "k" and "n"), lr_positive, lr_negative, and per prevalence
-    {"prevalence", "ppv", "npv"}. Decisions are held fixed: the intervals leave out how the threshold was
-    chosen. DataError when one class is absent.
+    `predicted`: whether each case was classified as abnormal, `is_abnormal`: whether it is, both "cases".
+    Decisions are held fixed: the intervals leave out how the threshold was chosen. DataError when one class is
+    absent.
 
-    >>> point = operating_point([1, 1, 1, 0, 0, 0], [1, 1, 0, 1, 0, 0], [*"abcdef"], replicates=200)
-    >>> point["sensitivity"]["k"], point["sensitivity"]["n"], round(point["lr_positive"]["value"], 6)
-    (2, 3, 2.0)
+    >>> decisions = decision_figures([1, 1, 1, 0, 0, 0], [1, 1, 0, 1, 0, 0], [*"abcdef"], replicates=200)
+    >>> decisions.sensitivity.counts, round(decisions.lr_positive.value, 6)
+    ('2/3', 2.0)
     """
     positive, abnormal = np.asarray(predicted, bool), np.asarray(is_abnormal, bool)
-    people = np.asarray(patients)
     if abnormal.all() or not abnormal.any():
         raise DataError(
-            f"all {len(abnormal)} cases are {'abnormal' if len(abnormal) and abnormal.all() else 'healthy'}",
+            f"all {len(abnormal)} cases are {'abnormal' if len(abnormal) and abnormal.all() else 'normal'}",
             "judge an operating point on both kinds",
         )
-
-    def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
-        tp, fn = weights @ (positive & abnormal), weights @ (~positive & abnormal)
-        fp, tn = weights @ (positive & ~abnormal), weights @ (~positive & ~abnormal)
-        found, cleared = _divide(tp, tp + fn), _divide(tn, tn + fp)
-        up, down = likelihood_ratios(found, cleared)
-        values = {
-            "sensitivity": found,
-            "specificity": cleared,
-            "precision": _divide(tp, tp + fp),
-            "lr_positive": up,
-            "lr_negative": down,
-        }
-        for share in prevalences:
-            values[f"ppv {share}"], values[f"npv {share}"] = predictive_values(found, cleared, share)
-        return values
-
-    once = {name: float(value[0]) for name, value in measure(np.ones((1, len(abnormal)))).items()}
-    drawn, _ = bootstrap(measure, people, abnormal, replicates, seed)
-    entries: dict[str, Any] = {
-        name: with_interval(value, drawn[name], _why(name)) for name, value in once.items()
-    }
-    shares = {
-        "sensitivity": (positive & abnormal, abnormal),
-        "specificity": (~positive & ~abnormal, ~abnormal),
-        "precision": (positive & abnormal, positive),
-    }
-    for name, (hits, counted) in shares.items():
-        entries[name] |= {"k": int(hits.sum()), "n": int(counted.sum())}
-        if once[name] in (0.0, 1.0):  # no spread to draw from: Wilson's interval, counting patients
-            n = len(np.unique(people[counted]))
-            entries[name]["low"], entries[name]["high"] = wilson_interval(round(once[name]) * n, n)
-            entries[name]["note"] = f"Wilson's interval over patients (n = {n})"
-    return {
-        **{name: entries[name] for name in (*shares, "lr_positive", "lr_negative")},
-        "at_prevalence": [
-            {"prevalence": share, "ppv": entries[f"ppv {share}"], "npv": entries[f"npv {share}"]}
+    measure = partial(_decision_values, positive, abnormal, prevalences)
+    values = {name: float(value[0]) for name, value in measure(np.ones((1, len(abnormal)))).items()}
+    drawn, _ = bootstrap(measure, patients, abnormal, replicates, seed)
+    figures = {name: with_interval(value, drawn[name], _reason(name)) for name, value in values.items()}
+    for name, hits, counted in (
+        ("sensitivity", positive & abnormal, abnormal),
+        ("specificity", ~positive & ~abnormal, ~abnormal),
+        ("precision", positive & abnormal, positive),
+    ):
+        figures[name] = _counted(figures[name], hits, counted, np.asarray(patients))
+    return Decisions(
+        **{name: figure for name, figure in figures.items() if name in Decisions.model_fields},
+        at_prevalence=[
+            PredictiveValues(prevalence=share, ppv=figures[f"ppv {share}"], npv=figures[f"npv {share}"])
             for share in prevalences
         ],
+    )
+
+
+def _decision_values(
+    positive: np.ndarray, abnormal: np.ndarray, prevalences: Sequence[float], weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    tp, fn = weights @ (positive & abnormal), weights @ (~positive & abnormal)
+    fp, tn = weights @ (positive & ~abnormal), weights @ (~positive & ~abnormal)
+    sens, spec = _divide(tp, tp + fn), _divide(tn, tn + fp)
+    up, down = likelihood_ratios(sens, spec)
+    values = {
+        "sensitivity": sens,
+        "specificity": spec,
+        "precision": _divide(tp, tp + fp),
+        "lr_positive": up,
+        "lr_negative": down,
     }
+    for share in prevalences:
+        values[f"ppv {share}"], values[f"npv {share}"] = predictive_values(sens, spec, share)
+    return values
 
 
-def _why(name: str) -> str:
-    what = name.split()[0]
-    if what in ("lr_positive",):
-        return "no healthy case was predicted abnormal: the ratio has no finite value"
-    if what in ("precision", "ppv"):
-        return "no case was predicted abnormal"
-    return "no case was predicted healthy"
+def _counted(figure: Figure, hits: np.ndarray, counted: np.ndarray, patients: np.ndarray) -> Figure:
+    """The share with its counts. A share of 0 or 1 has no spread to draw from: Wilson's interval over
+    patients."""
+    figure = figure.model_copy(update={"k": int(hits.sum()), "n": int(counted.sum())})
+    if figure.value not in (0.0, 1.0):
+        return figure
+    n = len(np.unique(patients[counted]))
+    low, high = wilson_interval(round(figure.value) * n, n)
+    note = f"Wilson's interval over patients (n = {n})"
+    return figure.model_copy(update={"low": low, "high": high, "note": note})
+
+
+def _reason(name: str) -> str:
+    """Why a figure does not exist."""
+    if name == "lr_positive":
+        return "no normal case was classified as abnormal: the ratio has no finite value"
+    if name.split()[0] in ("precision", "ppv"):
+        return "no case was classified as abnormal"
+    return "no case was classified as normal"
 
 
 # -- decision curve ------------------------------------------------------------------------------------------
@@ -170,12 +178,15 @@ def decision_curve(
     at: ArrayLike | None = None,
     replicates: int = 2000,
     seed: int = 0,
-) -> dict[str, Any]:
-    """The decision curve with its band, ready for JSON: {"at", "model", "low", "high", "treat_all", "gain",
-    "gain_low", "gain_high"}, each "at".
+) -> DecisionCurve:
+    """The decision curve with its band, rounded to 6 digits.
 
-    "gain" is the model's net benefit less the better of treating everybody and treating nobody; its interval
+    `gain` is the model's net benefit less the better of treating everybody and treating nobody; its interval
     says where the model is worth having. Thresholds 0.01, 0.02, ... 0.99 by default.
+
+    >>> curve = decision_curve([0.9, 0.6, 0.4, 0.1], [1, 0, 1, 0], [*"abcd"], at=[0.5, 0.2], replicates=50)
+    >>> curve.model, curve.treat_all, curve.share_abnormal
+    ([0.0, 0.4375], [0.0, 0.375], 0.5)
     """
     score, abnormal = checked_probabilities(probability_abnormal, is_abnormal)
     line = np.round(np.arange(0.01, 1, 0.01), 2) if at is None else _thresholds(at)
@@ -185,23 +196,15 @@ def decision_curve(
         everybody = treat_all(weights @ abnormal / weights.sum(1), line)
         return {"model": model, "treat_all": everybody, "gain": model - np.maximum(everybody, 0)}
 
-    once = {name: value[0] for name, value in measure(np.ones((1, len(score)))).items()}
+    values = {name: value[0] for name, value in measure(np.ones((1, len(score)))).items()}
     drawn, _ = bootstrap(measure, patients, abnormal, replicates, seed)
-    band = {
-        name: np.array([percentile_interval(column) for column in drawn[name].T])
-        for name in ("model", "gain")
-    }
-    arrays = {
-        "at": line,
-        "model": once["model"],
-        "low": band["model"][:, 0],
-        "high": band["model"][:, 1],
-        "treat_all": once["treat_all"],
-        "gain": once["gain"],
-        "gain_low": band["gain"][:, 0],
-        "gain_high": band["gain"][:, 1],
-    }
-    return {name: np.round(values, 6).tolist() for name, values in arrays.items()}
+    for name, low, high in (("model", "low", "high"), ("gain", "gain_low", "gain_high")):
+        values[low], values[high] = np.array([percentile_interval(column) for column in drawn[name].T]).T
+    return DecisionCurve(
+        at=line.tolist(),
+        share_abnormal=float(abnormal.mean()),
+        **{name: np.round(value, 6).tolist() for name, value in values.items()},
+    )
 
 
 def _thresholds(at: ArrayLike) -> np.ndarray:

@@ -1,15 +1,15 @@
-"""Is one model better than another? Paired tests on the very same cases, and an interval over patients.
+"""Paired tests of two models on the same cases, and an interval over patients.
 
 - AUROC: DeLong's test (1988) in the fast form of Sun & Xu (2014), O(n log n) by midranks. With more than two
   classes the mean of the one-against-rest AUROCs is compared; its variance comes from the same structural
   components, summed per case over the classes and then stratified by class, which for two classes is DeLong's
   formula itself.
-- Accuracy: McNemar's exact test (1947): the cases that only one of the two got right, against a fair coin.
+- Accuracy: McNemar's exact test (1947): the cases that only one of the two classified correctly, against a fair coin.
 - Several comparisons: Holm's step-down correction (1979), which is never weaker than Bonferroni's.
 
 DeLong's and McNemar's tests take cases as independent. Images of one patient are not, so where patients have
 several images both p-values are too small; `difference` therefore gives the interval of a bootstrap over
-patients beside them, and where the two disagree the interval is the one to believe. Both tests also take the
+patients beside them, and where the two disagree the interval is the one to rely on. Both tests also take the
 models as given: they say nothing about another seed of the same recipe (see the spread over seeds).
 
 References
@@ -55,8 +55,8 @@ def delong(first: ArrayLike, second: ArrayLike, target: ArrayLike) -> AurocTest:
 
     Where all structural components agree (both models rank every pair alike) the difference is 0 and p is 1.
 
-    >>> found = delong([.1, .4, .35, .8, .7], [.2, .3, .6, .5, .1], [0, 0, 1, 1, 1])
-    >>> round(found.first, 4), round(found.second, 4)
+    >>> test = delong([.1, .4, .35, .8, .7], [.2, .3, .6, .5, .1], [0, 0, 1, 1, 1])
+    >>> round(test.first, 4), round(test.second, 4)
     (0.8333, 0.6667)
     """
     a, b, index = _as_scores(first), _as_scores(second), np.asarray(target, np.int64)
@@ -77,17 +77,17 @@ def delong(first: ArrayLike, second: ArrayLike, target: ArrayLike) -> AurocTest:
     return AurocTest(area_a, area_b, se, z, float(2 * stats.norm.sf(abs(z))))
 
 
-def mcnemar(first_right: ArrayLike, second_right: ArrayLike) -> dict[str, Any]:
+def mcnemar(first_correct: ArrayLike, second_correct: ArrayLike) -> dict[str, Any]:
     """McNemar's exact test of two accuracies on the same cases; two-sided.
 
-    `first_right`, `second_right`: whether each model named each case correctly, "cases". Gives `only_first`
-    and `only_second`, the cases that one alone got right, and `p`: twice the smaller tail of a binomial with
-    one half, at most 1; 1 when there are no such cases.
+    `first_correct`, `second_correct`: whether each model classified each case correctly, "cases". Gives
+    `only_first` and `only_second`, the cases that only one model classified correctly, and `p`: twice the
+    smaller tail of a binomial with one half, at most 1; 1 when there are no such cases.
 
     >>> mcnemar([1] * 8 + [0] * 2 + [1], [0] * 8 + [1] * 2 + [1])  # 2 (1 + 10 + 45) / 1024
     {'only_first': 8, 'only_second': 2, 'p': 0.109375}
     """
-    a, b = np.asarray(first_right, bool), np.asarray(second_right, bool)
+    a, b = np.asarray(first_correct, bool), np.asarray(second_correct, bool)
     if a.shape != b.shape:
         raise ValueError(f"{a.shape} and {b.shape} are not the same cases")
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
@@ -116,8 +116,8 @@ def holm(p_values: ArrayLike) -> np.ndarray:
 def difference(
     first: ArrayLike,
     second: ArrayLike,
-    first_right: ArrayLike,
-    second_right: ArrayLike,
+    first_correct: ArrayLike,
+    second_correct: ArrayLike,
     target: ArrayLike,
     patients: ArrayLike,
     replicates: int = 2000,
@@ -126,26 +126,26 @@ def difference(
     """First minus second, with the 95 % interval of a bootstrap over patients: {"auroc": {value, low, high},
     "accuracy": {...}}.
 
-    Each replicate draws patients and scores both models on them, so what the two have in common cancels.
+    Each replicate draws patients and scores both models on them, so what the two share cancels.
     Shapes as in `delong` and `mcnemar`; `patients`: the patient of each case.
 
-    >>> one = difference([.1, .9], [.1, .9], [1, 1], [1, 0], [0, 1], ["ann", "bob"], replicates=0)
-    >>> one["accuracy"]["value"], one["auroc"]["value"]
+    >>> figures = difference([.1, .9], [.1, .9], [1, 1], [1, 0], [0, 1], ["ann", "bob"], replicates=0)
+    >>> figures["accuracy"]["value"], figures["auroc"]["value"]
     (0.5, 0.0)
     """
     a, b, index = _as_scores(first), _as_scores(second), np.asarray(target, np.int64)
-    gained = np.asarray(first_right, np.float64) - np.asarray(second_right, np.float64)
+    gained = np.asarray(first_correct, np.float64) - np.asarray(second_correct, np.float64)
 
     def gaps(weights: np.ndarray) -> dict[str, np.ndarray]:
         area = _areas(a, index, weights) - _areas(b, index, weights)
         return {"auroc": area, "accuracy": weights @ gained / weights.sum(1)}
 
-    found = {name: {"value": float(value[0])} for name, value in gaps(np.ones((1, len(index)))).items()}
+    figures = {name: {"value": float(value[0])} for name, value in gaps(np.ones((1, len(index)))).items()}
     if replicates:
         for name, values in bootstrap(gaps, patients, index, replicates, seed)[0].items():
             low, high = percentile_interval(values)
-            found[name] |= {"low": low, "high": high}
-    return found
+            figures[name] |= {"low": low, "high": high}
+    return figures
 
 
 def _as_scores(values: ArrayLike) -> np.ndarray:
@@ -157,14 +157,14 @@ def _as_scores(values: ArrayLike) -> np.ndarray:
 
 
 def _classes(scores: np.ndarray) -> list[int]:
-    """The class that each column speaks for."""
+    """The class that each column belongs to."""
     return [1] if scores.shape[1] == 1 else list(range(scores.shape[1]))
 
 
 def _areas(scores: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
     parts = [
-        np.asarray(m.auroc(scores[:, column], target == one, weights))
-        for column, one in enumerate(_classes(scores))
+        np.asarray(m.auroc(scores[:, column], target == index, weights))
+        for column, index in enumerate(_classes(scores))
     ]
     return np.mean(parts, axis=0)
 
@@ -175,8 +175,8 @@ def _contributions(scores: np.ndarray, target: np.ndarray) -> tuple[float, np.nd
     of cases of its side."""
     areas, total = [], np.zeros(len(target))
     known = _classes(scores)
-    for column, one in enumerate(known):
-        positive = target == one
+    for column, index in enumerate(known):
+        positive = target == index
         n, rest = int(positive.sum()), int((~positive).sum())
         among_all = stats.rankdata(scores[:, column])
         within = np.empty(len(target))
@@ -192,7 +192,7 @@ def _contributions(scores: np.ndarray, target: np.ndarray) -> tuple[float, np.nd
 def _stratified_variance(parts: np.ndarray, target: np.ndarray) -> float:
     """Variance of a sum of independent parts, each class having as many cases as it has."""
     total = 0.0
-    for one in np.unique(target):
-        inside = parts[target == one]
+    for index in np.unique(target):
+        inside = parts[target == index]
         total += len(inside) * float(inside.var(ddof=1))
     return total

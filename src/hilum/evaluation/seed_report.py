@@ -1,8 +1,8 @@
-"""The figures of the seed report, the student report that hilum started from, to be put beside ours.
+"""Published baseline: the figures of the seed report, the student report that hilum started from.
 
 Its test set is the official test split of the paediatric set: 624 images, 234 normal, 242 bacterial and 148
-viral. It prints confusion matrices and a few percentages, so AUROC and the like can't be had. Where its text
-and its matrix differ, both are kept: CLAIMS holds what the text says, `block_of` counts in the matrix.
+viral. It prints confusion matrices and a few percentages, so AUROC and similar figures cannot be derived. Where its
+text and its matrix differ, both are kept: CLAIMS holds the text, `block_of` counts in the matrix.
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from hilum.artifacts.base import Figure
+from hilum.artifacts.published import Baseline, BaselineFigure
 from hilum.evaluation import metrics as m
 from hilum.evaluation.intervals import wilson_interval
 
@@ -60,10 +62,10 @@ def claims(task: str) -> tuple[Claim, ...]:
 
 
 def block_of(confusion: Matrix) -> dict[str, Any]:
-    """What a printed confusion matrix tells, under the names that `evaluate` uses.
+    """The figures that follow from a printed confusion matrix, under the names that `evaluate` uses.
 
-    Shares carry "k", "n" and Wilson's interval, which counts images as independent: the seed report knows no
-    patients, so its true intervals are wider. The other metrics are plain values. "normal_vs_abnormal" folds
+    Shares have "k", "n" and Wilson's interval, which counts images as independent: the seed report does not
+    identify patients, so its true intervals are wider. The other metrics have a value only. "normal_vs_abnormal" folds
     bacteria and virus into one class: abnormal is what was predicted as one of them.
 
     >>> accuracy = block_of(RESNET34_TEST)["accuracy"]
@@ -98,6 +100,64 @@ def block_of(confusion: Matrix) -> dict[str, Any]:
         "classes": list(CLASSES),
         "n_cases": int(table.sum()),
     }
+
+
+def baseline(task: str, comparable: bool, weights_digest: str) -> Baseline:
+    """The published baseline of the task "binary" or "multiclass".
+
+    >>> accuracy = baseline("multiclass", True, "digest").accuracy_on("test")
+    >>> accuracy.figure.counts, accuracy.remark
+    ('521/624', 'from its matrix; its text says 83.28 %')
+    """
+    block = block_of(RESNET34_TEST)
+    own = task == "multiclass"
+    return Baseline(
+        weights_digest=weights_digest,
+        comparable=comparable,
+        n_test=block["n_cases"],
+        own_figures=own,
+        accuracy=Figure(**(block if own else block["normal_vs_abnormal"])["accuracy"]),
+        figures=_three_classes(block) if own else _two_classes(block["normal_vs_abnormal"]),
+    )
+
+
+def _three_classes(block: dict[str, Any]) -> list[BaselineFigure]:
+    """From the matrix where it says more than the text; then the text's figures: test, val, train."""
+    text = next(
+        claim for claim in claims("multiclass") if (claim.split, claim.metric) == ("test", "accuracy")
+    )
+    remark = f"from its matrix; its text says {100 * (text.value or 0):.2f} %"
+    figures = [
+        BaselineFigure(key="accuracy", split="test", figure=Figure(**block["accuracy"]), remark=remark)
+    ]
+    figures += [
+        BaselineFigure(key=key, split="test", figure=Figure(**block[key]))
+        for key in ("balanced_accuracy", "f1", "mcc")
+    ]
+    figures += [
+        BaselineFigure(
+            key="sensitivity", split="test", figure=Figure(**entries["sensitivity"]), class_name=name
+        )
+        for name, entries in block["per_class"].items()
+    ]
+    others = [claim for claim in claims("multiclass") if claim is not text and claim.value is not None]
+    return figures + [
+        BaselineFigure(
+            key=claim.metric,
+            split=claim.split,
+            figure=Figure(value=claim.value),
+            remark="as printed, without counts",
+        )
+        for claim in sorted(others, key=lambda claim: ("test", "val", "train").index(claim.split))
+    ]
+
+
+def _two_classes(folded: dict[str, Any]) -> list[BaselineFigure]:
+    remark = "its three classes taken as two"
+    return [
+        BaselineFigure(key=key, split="test", figure=Figure(**folded[key]), remark=remark)
+        for key in ("accuracy", "sensitivity", "specificity")
+    ]
 
 
 def _share(k: int, n: int) -> dict[str, float | int]:

@@ -1,14 +1,15 @@
-"""Figures on images that the camera cannot tell apart, and on the groups where a model does worst.
+"""Figures by acquisition group: where a model does worst, and whether it relies on acquisition shortcuts.
 
-A network may win on validation by what belongs to the camera (sharpness, file size, shape) and lose on the
-first image from elsewhere. So the held-out images are asked again in groups:
+A network may do well on validation images by what belongs to the device (sharpness, file size, shape) and fail
+on images from elsewhere. So the held-out images are evaluated in groups:
 
-matched: pairs of a healthy and an abnormal image that the shortcut numbers make equally likely to be abnormal
+matched: pairs of a normal and an abnormal image that the shortcuts make equally likely to be abnormal
     (hilum.evaluation.matching).
-crossed: for each number that tells abnormal from healthy (AUROC of at least 0.6), the images on the wrong side:
-    healthy ones whose number is nearer to the median of the abnormal, and abnormal ones nearer to the healthy.
-series: healthy images by the series in their name, where there are several (IM and NORMAL2 in the public set).
-cluster: images that were taken alike (hilum.data.acquisition).
+conflicting: for each shortcut that separates abnormal from normal images (AUROC of at least 0.6), the
+    shortcut-conflicting images: normal ones whose value is nearer to the median of the abnormal, and abnormal
+    ones nearer to that of the normal.
+series: normal images by the series in their name, where there are several (IM and NORMAL2 in the public set).
+acquisition: acquisition groups (hilum.data.acquisition).
 
 `worst_group` is the lowest accuracy of all groups with at least `FEWEST` images (Sagawa et al., ICLR 2020).
 Being the lowest of several noisy shares it lies a little too low; it serves to compare models on the same
@@ -32,11 +33,11 @@ from hilum.evaluation.metrics import auroc, ranking_metrics
 FEWEST = 20
 """Images that a group needs to be counted as the worst."""
 
-TELLS = 0.6
-"""AUROC from which a number is crossed with the label."""
+SEPARATES = 0.6
+"""AUROC from which a shortcut has conflicting images."""
 
 SERIES = "NORMAL2"
-"""In the name of every image of the public set's second series of healthy children."""
+"""In the name of every image of the public set's second series of normal images."""
 
 
 def shift_figures(
@@ -46,27 +47,27 @@ def shift_figures(
     replicates: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """{"groups": [...], "worst_group": {...} | None, "note"}: what is left of the figures of `part`.
+    """Figures of `part` by acquisition group: {"groups": [...], "worst_group": {...} | None, "note"}.
 
     `predictions`: rows of predictions.csv, all parts. `facts`: the facts table with the same case_ids. The
-    propensity and the groups of images taken alike are learnt without the test images unless `part` is test.
-    Each group: "kind", "name", "accuracy" and, where it holds healthy and abnormal images, "auroc" of
+    propensity and the acquisition groups are learnt without the test images unless `part` is test.
+    Each group: "kind", "name", "accuracy" and, where it holds normal and abnormal images, "auroc" of
     1 - P(normal) (both {"value", "low", "high"}, accuracy with "k" and "n"), "healthy" and "abnormal" (images),
     "patients". Intervals are 95 %, bootstrap over patients.
     """
     table = predictions.reset_index(drop=True)
     table = table[(table["split"] != "test") | (part == "test")].reset_index(drop=True)
     facts = facts.set_index("case_id").loc[table["case_id"]].reset_index()
-    asked = (table["split"] == part).to_numpy()
-    rows = table[asked].reset_index(drop=True)
-    found, note = _groups(table, facts, asked)
+    inside = (table["split"] == part).to_numpy()
+    rows = table[inside].reset_index(drop=True)
+    members, note = _groups(table, facts, inside)
     groups = [
-        {"kind": kind, "name": name, **_figures(rows, mask[asked], replicates, seed)}
-        for kind, name, mask in found
-        if mask[asked].any()
+        {"kind": kind, "name": name, **_figures(rows, mask[inside], replicates, seed)}
+        for kind, name, mask in members
+        if mask[inside].any()
     ]
-    counted = [one for one in groups if one["accuracy"]["n"] >= FEWEST and one["kind"] != "all"]
-    worst = min(counted, key=lambda one: one["accuracy"]["value"], default=None)
+    counted = [group for group in groups if group["accuracy"]["n"] >= FEWEST and group["kind"] != "all"]
+    worst = min(counted, key=lambda group: group["accuracy"]["value"], default=None)
     return {
         "groups": groups,
         "worst_group": None
@@ -80,45 +81,47 @@ Group = tuple[str, str, np.ndarray]
 """Kind, name in words, and which images of the table belong to it."""
 
 
-def _groups(table: pd.DataFrame, facts: pd.DataFrame, asked: np.ndarray) -> tuple[list[Group], str]:
+def _groups(table: pd.DataFrame, facts: pd.DataFrame, held_out: np.ndarray) -> tuple[list[Group], str]:
     abnormal = (table["label"] != HEALTHY).to_numpy()
-    found: list[Group] = [("all", "all held-out images", np.ones(len(table), bool))]
-    pairs = match(facts, table["label"], table["patient"], asked)
+    groups: list[Group] = [("all", "all held-out images", np.ones(len(table), bool))]
+    pairs = match(facts, table["label"], table["patient"], held_out)
     note = pairs if isinstance(pairs, str) else ""
     if not isinstance(pairs, str):
         inside = np.zeros(len(table), bool)
         inside[pairs.rows] = True
-        found.append(("matched", "pairs that simple numbers can't tell apart", inside))
-    for name in _telling(facts, abnormal):
-        crossed = crossed_images(facts[name].to_numpy(float), abnormal)
+        groups.append(("matched", "shortcut-matched pairs", inside))
+    for name in _separating(facts, abnormal):
+        conflicting = conflicting_images(facts[name].to_numpy(float), abnormal)
         words = NAMES[name][0]
-        found.append(("crossed", f"wrong side of {words}: healthy and abnormal", crossed))
-        found.append(("crossed", f"healthy with the {words} of the abnormal", crossed & ~abnormal))
-        found.append(("crossed", f"abnormal with the {words} of the healthy", crossed & abnormal))
+        groups.append(("conflicting", f"shortcut-conflicting: {words}", conflicting))
+        groups.append(("conflicting", f"normal with the {words} of abnormal images", conflicting & ~abnormal))
+        groups.append(("conflicting", f"abnormal with the {words} of normal images", conflicting & abnormal))
     second = table["case_id"].str.contains(SERIES).to_numpy()
     if (second & ~abnormal).any() and (~second & ~abnormal).any():
-        found.append(("series", "healthy, series IM", ~second & ~abnormal))
-        found.append(("series", f"healthy, series {SERIES}", second & ~abnormal))
+        groups.append(("series", "normal, series IM", ~second & ~abnormal))
+        groups.append(("series", f"normal, series {SERIES}", second & ~abnormal))
     try:
-        alike = clusters(facts)
+        cluster = clusters(facts)
     except DataError as error:
-        return found, f"{note} {error.what}".strip()
-    found += [("cluster", f"taken alike, group {number + 1}", alike == number) for number in np.unique(alike)]
-    return found, note
+        return groups, f"{note} {error.what}".strip()
+    groups += [
+        ("acquisition", f"acquisition group {number + 1}", cluster == number) for number in np.unique(cluster)
+    ]
+    return groups, note
 
 
-def _telling(facts: pd.DataFrame, abnormal: np.ndarray) -> list[str]:
-    """The numbers that tell abnormal from healthy by themselves."""
+def _separating(facts: pd.DataFrame, abnormal: np.ndarray) -> list[str]:
+    """The shortcuts that separate abnormal from normal images by themselves."""
     if abnormal.all() or not abnormal.any():
         return []
     areas = {name: float(auroc(facts[name].to_numpy(float), abnormal)) for name in NAMES if name in facts}
-    return [name for name, area in areas.items() if max(area, 1 - area) >= TELLS]
+    return [name for name, area in areas.items() if max(area, 1 - area) >= SEPARATES]
 
 
-def crossed_images(values: np.ndarray, abnormal: np.ndarray) -> np.ndarray:
-    """Which images lie nearer to the median of the other side: bool "images".
+def conflicting_images(values: np.ndarray, abnormal: np.ndarray) -> np.ndarray:
+    """Which images lie nearer to the median of the other class: bool "images".
 
-    >>> crossed_images(np.array([1.0, 1.1, 5.0, 5.0, 5.2, 1.0]), np.array([0, 0, 0, 1, 1, 1], bool)).tolist()
+    >>> conflicting_images(np.array([1.0, 1.1, 5.0, 5.0, 5.2, 1.0]), np.array([0, 0, 0, 1, 1, 1], bool)).tolist()
     [False, False, True, False, False, True]
     """
     low, high = np.median(values[~abnormal]), np.median(values[abnormal])
@@ -128,21 +131,21 @@ def crossed_images(values: np.ndarray, abnormal: np.ndarray) -> np.ndarray:
 
 def _figures(rows: pd.DataFrame, inside: np.ndarray, replicates: int, seed: int) -> dict[str, Any]:
     """Accuracy and AUROC of some images of the part, with intervals."""
-    some = rows[inside].reset_index(drop=True)
-    right = (some["predicted"] == some["target"]).to_numpy()
-    abnormal = (some["label"] != HEALTHY).to_numpy()
+    group = rows[inside].reset_index(drop=True)
+    correct = (group["predicted"] == group["target"]).to_numpy()
+    abnormal = (group["label"] != HEALTHY).to_numpy()
     column = f"prob_{HEALTHY}"
-    both = column in some and bool(abnormal.any()) and not abnormal.all()
-    score = 1 - some[column].to_numpy(float) if both else np.zeros(len(some))
+    both = column in group and bool(abnormal.any()) and not abnormal.all()
+    score = 1 - group[column].to_numpy(float) if both else np.zeros(len(group))
     accuracies, areas = [], []
-    for weights in bootstrap_weights(some["patient"].to_numpy(), replicates, seed):
-        accuracies.append(weights @ right / weights.sum(1))
+    for weights in bootstrap_weights(group["patient"].to_numpy(), replicates, seed):
+        accuracies.append(weights @ correct / weights.sum(1))
         if both:
             areas.append(ranking_metrics(score, abnormal, weights)[0])
-    accuracy = {"value": float(right.mean()), "k": int(right.sum()), "n": len(right)}
-    patients = int(some["patient"].nunique())
+    accuracy = {"value": float(correct.mean()), "k": int(correct.sum()), "n": len(correct)}
+    patients = int(group["patient"].nunique())
     ends = _ends(accuracies)
-    if ends and ends["low"] == ends["high"]:  # no spread to draw from, which proves no certainty
+    if ends and ends["low"] == ends["high"]:  # no spread to draw from, which is no proof of certainty
         low, high = wilson_interval(round(accuracy["value"] * patients), patients)
         ends = {"low": low, "high": high}
     area = {"value": float(auroc(score, abnormal))} if both else None

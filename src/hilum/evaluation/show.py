@@ -1,8 +1,11 @@
 """Figures as plain text for the terminal. What is printed here can be piped: no colour, no bars."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hilum.artifacts.base import Figure
+from hilum.artifacts.metrics import Metrics, Shift
+from hilum.artifacts.reliability import Reliability
 from hilum.files import read_json
 from hilum.run import Run
 
@@ -20,46 +23,47 @@ SHOWN = (
 )
 
 
-def figure(entry: dict[str, Any]) -> str:
+def figure(entry: Figure | Mapping[str, Any] | None) -> str:
     """A figure with its interval and counts.
 
     >>> figure({"value": 0.9, "low": 0.8, "high": 0.95, "k": 9, "n": 10})
     '0.900 [0.800, 0.950] 9/10'
     """
-    if entry.get("value") is None:
+    shown = entry if isinstance(entry, Figure) else Figure.model_validate(_known(entry or {}))
+    if shown.value is None:
         return "not defined"
-    text = f"{entry['value']:.3f}"
-    if entry.get("low") is not None:
-        text += f" [{entry['low']:.3f}, {entry['high']:.3f}]"
-    if "k" in entry:
-        text += f" {entry['k']}/{entry['n']}"
-    return text
+    text = f"{shown.value:.3f}"
+    if shown.low is not None:
+        text += f" [{shown.low:.3f}, {shown.high:.3f}]"
+    return f"{text} {shown.counts}".rstrip()
+
+
+def _known(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {"value": None, **{key: entry[key] for key in ("value", "low", "high", "k", "n") if key in entry}}
 
 
 def metrics_table(run: Run) -> str:
     """The metrics of every task of a run, one line per figure, one column per split."""
     lines = []
     for name in run.tasks:
-        metrics = run.task(name).metrics()
+        metrics = Metrics.load(run.task(name).metrics_file).splits
         splits = [split for split in ("val", "test") if split in metrics] or list(metrics)
-        rows = [(name, *[f"{split} (n={metrics[split]['n_cases']})" for split in splits])]
-        rows += [(key, *[figure(metrics[split][key]) for split in splits]) for key in SHOWN]
-        rows += _shifted([metrics[split] for split in splits])
+        rows = [(name, *[f"{split} (n={metrics[split].n_cases})" for split in splits])]
+        rows += [(key, *[figure(getattr(metrics[split], key)) for split in splits]) for key in SHOWN]
+        rows += _acquisition([metrics[split].shift for split in splits])
         lines += [*columns(rows), ""]
     return "\n".join(lines).rstrip()
 
 
-def _shifted(blocks: list[dict[str, Any]]) -> list[tuple[str, ...]]:
-    """What is left among matched images, and the accuracy of the worst group (hilum.evaluation.shift)."""
-    found = [block.get("shift") or {"groups": [], "worst_group": None} for block in blocks]
-    matched = [next((one for one in some["groups"] if one["kind"] == "matched"), {}) for some in found]
-    rows = [
-        (f"matched {name}", *[figure(one.get(name) or {}) for one in matched])
-        for name in ("accuracy", "auroc")
+def _acquisition(blocks: list[Shift | None]) -> list[tuple[str, ...]]:
+    """Figures of shortcut-matched pairs, and the accuracy of the worst acquisition group."""
+    matched = [block.matched if block else None for block in blocks]
+    worst = [block.worst_group if block else None for block in blocks]
+    return [
+        ("matched accuracy", *[figure(group.accuracy if group else None) for group in matched]),
+        ("matched auroc", *[figure(group.auroc if group else None) for group in matched]),
+        ("worst group", *[f"{figure(group)} {group.name if group else ''}".rstrip() for group in worst]),
     ]
-    worst = [some["worst_group"] or {} for some in found]
-    said = [f"{figure(one)} {one.get('name', '')}".rstrip() for one in worst]
-    return [*rows, ("worst group", *said)]
 
 
 def missing_table(run: Run, kinds: Sequence[str]) -> str:
@@ -126,24 +130,25 @@ def _classes(facts: dict[str, Any]) -> list[str]:
 
 
 def reliability_table(run: Run) -> str:
-    """How far each task's answers can be trusted, one line per figure; empty where that was not measured."""
+    """Calibration, prediction sets and selective prediction of each task, one line per figure; empty where that
+    was not measured."""
     lines = []
     for name in run.tasks:
         folder = run.task(name)
         if not folder.reliability_file.exists():
             continue
-        found = folder.reliability()
-        calibration, conformal = found["calibration"], found["conformal"]
-        used, sets = calibration["used"], conformal[conformal["answer"]]
-        crossed = ", cross-fitted" if found["cross_fitted"] else ""
+        reliability = Reliability.load(folder.reliability_file)
+        calibration, conformal = reliability.calibration, reliability.conformal
+        sets = conformal.in_use.figures
+        cross_fitted = ", cross-fitted" if reliability.cross_fitted else ""
         rows = [
-            (name, f"{found['judged_on']} (n={found['n_cases']}{crossed})"),
-            ("calibration error", figure(calibration["ways"]["none"]["ece"])),
-            (f"  after {used} scaling", figure(calibration["ways"][used]["ece"])),
-            (f"sets hold the truth, promised {1 - conformal['alpha']:g}", figure(sets["coverage"])),
-            ("  classes named", figure(sets["mean_size"])),
-            ("  abstained", figure(sets["unknown"])),
-            ("risk-coverage area", figure(found["selective"]["probability"]["aurc"])),
+            (name, f"{reliability.judged_on} (n={reliability.n_cases}{cross_fitted})"),
+            ("calibration error", figure(calibration.before.ece)),
+            (f"  after {calibration.used} scaling", figure(calibration.after.ece)),
+            (f"coverage of sets, nominal {conformal.nominal:g}", figure(sets.coverage)),
+            ("  classes per set", figure(sets.mean_size)),
+            ("  abstained", figure(sets.abstained)),
+            ("risk-coverage area", figure(reliability.selective["probability"].aurc)),
         ]
         lines += [*columns(rows), ""]
     return "\n".join(lines).rstrip()

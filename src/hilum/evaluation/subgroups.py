@@ -1,9 +1,9 @@
-"""Subgroups: is a model as good on small images as on large ones, on dark as on bright, for each cause?
+"""Subgroups: how good a model is on small and large images, on dark and bright ones, and for each label.
 
     size       thirds of the images by number of pixels of the file (small, middle, large)
     exposure   thirds by mean brightness of the image (dark, middle, bright)
-    cause      the label: normal, bacteria, virus
-    images      how many images the patient has in the whole set: 1, 2, 3 or more
+    label      normal, bacteria, virus
+    images     how many images the patient has in the whole set: 1, 2, 3 or more
 
 The lines between thirds are quantiles of the images of this split. Each kind has the gap in accuracy between
 its best and its worst group, with an interval over patients. The two were chosen by the very figures that are
@@ -27,7 +27,7 @@ from hilum.evaluation.intervals import LEVEL, bootstrap_weights, percentile_inte
 FEWEST = 10
 """Patients below which a group is left out: its interval would say nothing."""
 
-KINDS = ("size", "exposure", "cause", "images")
+KINDS = ("size", "exposure", "label", "images")
 
 
 def subgroups(
@@ -48,23 +48,23 @@ def subgroups(
     worst}}}; a kind with fewer than two groups is left out.
     """
     table = predictions.merge(facts[["case_id", "width", "height", "mean"]], on="case_id", how="left")
-    right = (table["predicted"] == table["target"]).to_numpy()
+    correct = (table["predicted"] == table["target"]).to_numpy()
     members = {
         "size": _thirds(table["width"] * table["height"], ("small", "middle", "large"), "pixels"),
         "exposure": _thirds(table["mean"], ("dark", "middle", "bright"), "grey levels"),
-        "cause": [(str(name), "", (table["label"] == name).to_numpy()) for name in _labels(table, classes)],
+        "label": [(str(name), "", (table["label"] == name).to_numpy()) for name in _labels(table, classes)],
         "images": _images(table["patient"].map(dict(images_of_patient))),
     }
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     for kind in KINDS:
-        groups = [one for one in members[kind] if table["patient"][one[2]].nunique() >= FEWEST]
+        groups = [group for group in members[kind] if table["patient"][group[2]].nunique() >= FEWEST]
         if len(groups) < 2:
             continue
-        found[kind] = {
-            "groups": [_group(table, one, classes, threshold, replicates, seed) for one in groups],
-            "gap": _gap(right, table["patient"].to_numpy(), groups, replicates, seed),
+        figures[kind] = {
+            "groups": [_group(table, group, classes, threshold, replicates, seed) for group in groups],
+            "gap": _gap(correct, table["patient"].to_numpy(), groups, replicates, seed),
         }
-    return found
+    return figures
 
 
 def _thirds(values: pd.Series, names: tuple[str, str, str], unit: str) -> list[tuple[str, str, np.ndarray]]:
@@ -92,7 +92,7 @@ def _images(counts: pd.Series) -> list[tuple[str, str, np.ndarray]]:
 
 
 def _labels(table: pd.DataFrame, classes: Sequence[str]) -> list[str]:
-    """The healthy label first, the others in alphabetical order."""
+    """The normal label first, the others in alphabetical order."""
     return sorted(set(table["label"]), key=lambda name: (name != classes[0], name))
 
 
@@ -115,14 +115,14 @@ def _group(
 
 
 def _gap(
-    right: np.ndarray,
+    correct: np.ndarray,
     patients: np.ndarray,
     groups: Sequence[tuple[str, str, np.ndarray]],
     replicates: int,
     seed: int,
 ) -> dict[str, Any]:
     """Accuracy of the best group minus that of the worst; the two stay the same in every replicate."""
-    shares = [float(right[inside].mean()) for _, _, inside in groups]
+    shares = [float(correct[inside].mean()) for _, _, inside in groups]
     best, worst = int(np.argmax(shares)), int(np.argmin(shares))
     gap: dict[str, Any] = {
         "value": shares[best] - shares[worst],
@@ -132,7 +132,7 @@ def _gap(
     if replicates and best != worst:
         drawn = np.concatenate(
             [
-                _share(weights, right, groups[best][2]) - _share(weights, right, groups[worst][2])
+                _share(weights, correct, groups[best][2]) - _share(weights, correct, groups[worst][2])
                 for weights in bootstrap_weights(patients, replicates, seed)
             ]
         )
@@ -143,8 +143,8 @@ def _gap(
     return gap
 
 
-def _share(weights: np.ndarray, right: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Share named correctly in each replicate; NaN where it holds none of the group."""
+def _share(weights: np.ndarray, correct: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Accuracy in each replicate; NaN where it holds no case of the group."""
     total = weights @ inside.astype(np.float64)
-    hits = weights @ (right & inside).astype(np.float64)
+    hits = weights @ (correct & inside).astype(np.float64)
     return np.divide(hits, total, out=np.full(len(total), np.nan), where=total > 0)

@@ -10,7 +10,6 @@ import torch
 
 from hilum.data.decode import UnreadableImage, read_grey
 from hilum.errors import DataError, ModelError, RunError, nearest
-from hilum.evaluation.stage import softmax
 from hilum.explain import load_method
 from hilum.explain.asked import chosen_layer
 from hilum.explain.config import ExplainConfig
@@ -18,6 +17,7 @@ from hilum.explain.faithfulness import BASELINES, believed, ways
 from hilum.explain.lungs import lung_field, share_inside
 from hilum.explain.maps import Image, mask_side, method_map, options_of, probability_map
 from hilum.files import digest_of_file
+from hilum.inference.forward import softmax
 from hilum.models import ChestModel
 from hilum.progress import advancing
 from hilum.run import AttributionFolder, Run

@@ -87,11 +87,11 @@ def explain_task(
 
 
 def _predictions(folder: TaskFolder) -> pd.DataFrame:
-    from hilum.evaluation.stage import check_same_weights
+    from hilum.artifacts.metrics import Metrics
 
     if not (folder.predictions_file.exists() and folder.metrics_file.exists()):
         raise RunError(f"{folder.predictions_file} is missing", f"run: hilum evaluate {folder.path.parent}")
-    check_same_weights(folder)
+    Metrics.load(folder.metrics_file, folder.card()["weights_digest"])
     return folder.predictions()
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from hilum.files import write_text
 from hilum.report.build_page import print_page
+from hilum.report.performance.section import make_binary, make_multiclass
+from hilum.report.reliability.section import make as reliability
 from hilum.report.sections import Section
 from hilum.report.sections.alternatives import alternatives
 from hilum.report.sections.anomaly import anomaly
@@ -15,18 +17,16 @@ from hilum.report.sections.head import head
 from hilum.report.sections.leakage import leakage
 from hilum.report.sections.minute import minute
 from hilum.report.sections.missing import missing
-from hilum.report.sections.reliability import reliability
 from hilum.report.sections.repeat import repeat
 from hilum.report.sections.space import space
-from hilum.report.sections.task import binary, multiclass
 from hilum.run import Run
 
 SECTIONS: tuple[Callable[[Run], Section | None], ...] = (
     head,
     minute,
     data,
-    binary,
-    multiclass,
+    make_binary,
+    make_multiclass,
     reliability,
     space,
     anomaly,

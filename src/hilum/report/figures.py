@@ -16,7 +16,6 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
-import pandas as pd
 from markupsafe import Markup, escape
 
 from hilum.report.wording import metric
@@ -34,7 +33,7 @@ PANEL = (3.5, 2.95)
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "hilum",
-    "text.parse_math": False,  # a class may be called $x$
+    "text.parse_math": False,  # a class may have the name $x$
     "font.size": 9.0,
     "axes.titlesize": 9.5,
     "axes.titleweight": "bold",
@@ -92,17 +91,6 @@ def look(name: str, classes: Sequence[str]) -> Look:
     return SPARE_LOOKS[others.index(name) % len(SPARE_LOOKS)]
 
 
-@dataclass(frozen=True)
-class Band:
-    """A curve with its interval: `y` at `x`, and `low` to `high` at the points `grid`."""
-
-    x: np.ndarray
-    y: np.ndarray
-    grid: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-
-
 # -- drawing and cleaning ----------------------------------------------------------------------------------
 
 
@@ -127,7 +115,7 @@ def new_figure(width: float = PANEL[0], height: float = PANEL[1]) -> "Figure":
 
 
 def svg(figure: "Figure", name: str, alt: str) -> Markup:
-    """The figure as inline SVG. `name` must be unique on the page; `alt` is what a blind reader hears."""
+    """The figure as inline SVG. `name` must be unique on the page; `alt` is the text for a screen reader."""
     target = io.StringIO()
     figure.savefig(
         target, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
@@ -157,13 +145,14 @@ def _cleaned(text: str, name: str, alt: str, width: int, height: int) -> str:
     return opening + body.strip()
 
 
-def _finish(axes: "Axes", title: str, x: str, y: str) -> None:
+def finish(axes: "Axes", title: str, x: str, y: str) -> None:
+    """Title and names of both axes."""
     axes.set_title(title)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
 
 
-def _logarithmic(axes: "Axes", subs: tuple[float, ...] = (1.0,)) -> None:
+def logarithmic(axes: "Axes", subs: tuple[float, ...] = (1.0,)) -> None:
     """A logarithmic y axis with plain numbers at each power of ten, times `subs`."""
     from matplotlib.ticker import FuncFormatter, LogLocator
 
@@ -173,240 +162,11 @@ def _logarithmic(axes: "Axes", subs: tuple[float, ...] = (1.0,)) -> None:
     axes.minorticks_off()
 
 
-def _share_axes(axes: "Axes") -> None:
+def share_axes(axes: "Axes") -> None:
     """Both axes from 0 to 1, square, with a little room so that a curve along the edge is seen whole."""
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
-
-
-# -- training ----------------------------------------------------------------------------------------------
-
-
-@in_style
-def training_curve(history: pd.DataFrame, key: str, best: int | None, name: str) -> Markup:
-    """Loss or accuracy over epochs: training dashed grey, validation black, the best epoch marked.
-
-    `history`: one row per epoch with `epoch`, `train_<key>`, `val_<key>`; a missing column is left out.
-    """
-    title, unit = {
-        "loss": ("Loss", "loss, nats per image"),
-        "accuracy": ("Accuracy", "images named correctly, %"),
-    }[key]
-    scale = 100.0 if key == "accuracy" else 1.0
-    figure = new_figure()
-    axes = figure.subplots()
-    last: dict[str, float] = {}
-    for split, colour, dashes in (("train", FAINT, "--"), ("val", INK, "-")):
-        column = f"{split}_{key}"
-        if column in history and history[column].notna().any():
-            label = {"train": "training", "val": "validation"}[split]
-            values = scale * history[column]
-            axes.plot(history["epoch"], values, dashes, color=colour, label=label, marker=".", markersize=4)
-            last[label] = float(values.iloc[-1])
-    _mark_best(axes, history, f"val_{key}", scale, best)
-    _epoch_axis(axes, history)
-    _finish(axes, title, "epoch", unit)
-    axes.legend(loc="best")
-    ends = ", ".join(f"{label} {value:.3g}" for label, value in last.items())
-    marked = f"; best epoch {best}" if best else ""
-    return svg(figure, name, f"{title} over {len(history)} epochs; at the end {ends}{marked}")
-
-
-@in_style
-def learning_rate_curve(history: pd.DataFrame, best: int | None, name: str) -> Markup:
-    """The learning rate over epochs, on a logarithmic axis."""
-    figure = new_figure()
-    axes = figure.subplots()
-    axes.plot(history["epoch"], history["learning_rate"], "-", color=INK, marker=".", markersize=4)
-    positive = history["learning_rate"][history["learning_rate"] > 0]
-    if len(positive):
-        _logarithmic(axes, (1.0, 2.0, 5.0))
-        axes.set_ylim(positive.min() / 1.6, positive.max() * 1.6)
-    if best:
-        axes.axvline(best, color=FAINT, linewidth=0.9, linestyle=":")
-    _epoch_axis(axes, history)
-    _finish(axes, "Learning rate", "epoch", "step size at the epoch's end")
-    low, high = history["learning_rate"].min(), history["learning_rate"].max()
-    return svg(figure, name, f"Learning rate over {len(history)} epochs, from {low:.2g} to {high:.2g}")
-
-
-def _mark_best(axes: "Axes", history: pd.DataFrame, column: str, scale: float, best: int | None) -> None:
-    rows = history.loc[history["epoch"] == best]
-    if best is None or rows.empty:
-        return
-    axes.axvline(best, color=FAINT, linewidth=0.9, linestyle=":")
-    if column in rows and rows[column].notna().all():
-        value = scale * float(rows[column].iloc[0])
-        label = f"kept: epoch {best}"
-        axes.plot(
-            [best], [value], "o", markersize=8, markerfacecolor="none", markeredgecolor=INK, label=label
-        )
-
-
-def _epoch_axis(axes: "Axes", history: pd.DataFrame) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    first, last = int(history["epoch"].min()), int(history["epoch"].max())
-    axes.set_xlim(first - 0.04 * (last - first) - 0.2, last + 0.04 * (last - first) + 0.2)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7, min_n_ticks=1))
-
-
-# -- operating curves --------------------------------------------------------------------------------------
-
-
-@in_style
-def roc(
-    curve: Band,
-    looks: Look,
-    title: str,
-    area: str,
-    point: tuple[float, float],
-    name: str,
-    corner: bool = False,
-) -> Markup:
-    """Sensitivity against 1 − specificity with its band. `point` is (1 − specificity, sensitivity) as used.
-    With `corner` only the upper left quarter of both axes, where good curves crowd."""
-    figure = new_figure()
-    axes = figure.subplots()
-    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle=":")
-    _draw_band(axes, curve, looks, steps=False)
-    if not corner or (point[0] <= 0.25 and point[1] >= 0.75):
-        _draw_point(axes, point, looks)
-    _share_axes(axes)
-    if corner:
-        axes.set(xlim=(-0.005, 0.255), ylim=(0.745, 1.005))
-        axes.set_xticks([0, 0.05, 0.1, 0.15, 0.2, 0.25], ["0", "0.05", "0.1", "0.15", "0.2", "0.25"])
-        axes.set_yticks([0.75, 0.8, 0.85, 0.9, 0.95, 1], ["0.75", "0.8", "0.85", "0.9", "0.95", "1"])
-    else:
-        axes.text(0.98, 0.04, f"AUROC {area}", ha="right", va="bottom", fontsize=9)
-    _finish(axes, title, "1 − specificity", "sensitivity")
-    used = f"; used at sensitivity {point[1]:.3f}, specificity {1 - point[0]:.3f}"
-    return svg(figure, name, f"ROC curve, {title}: AUROC {area}{used}")
-
-
-@in_style
-def precision_recall(
-    curve: Band,
-    looks: Look,
-    title: str,
-    area: str,
-    share: float,
-    point: tuple[float, float] | None,
-    name: str,
-) -> Markup:
-    """Precision against recall with its band. `share` of the class: what guessing gives. `point`: (recall,
-    precision) as used; None where nothing was given the name."""
-    figure = new_figure()
-    axes = figure.subplots()
-    axes.axhline(share, color=FAINT, linewidth=0.8, linestyle=":")
-    _draw_band(axes, curve, looks, steps=True)
-    _draw_point(axes, point, looks)
-    _share_axes(axes)
-    _finish(axes, title, "recall (sensitivity)", "precision")
-    below = share > 0.15  # where there is room below the line of guessing
-    axes.text(0.02, 0.03 if below else 0.5, f"average precision {area}", va="bottom", fontsize=9)
-    axes.text(0.02, share + 0.015, f"guessing: {share:.2f}", va="bottom", fontsize=8, color=FAINT)
-    return svg(
-        figure, name, f"Precision-recall curve, {title}: average precision {area}; guessing {share:.3f}"
-    )
-
-
-def _draw_band(axes: "Axes", curve: Band, looks: Look, steps: bool) -> None:
-    axes.fill_between(curve.grid, curve.low, curve.high, color=looks.colour, alpha=0.22, linewidth=0)
-    style = "steps-pre" if steps else "default"
-    axes.plot(curve.x, curve.y, color=looks.colour, drawstyle=style)
-
-
-def _draw_point(axes: "Axes", point: tuple[float, float] | None, looks: Look) -> None:
-    if point is None:
-        return
-    axes.plot(
-        *([value] for value in point),
-        looks.marker,
-        markersize=8,
-        markerfacecolor="white",
-        markeredgecolor=looks.colour,
-        markeredgewidth=1.8,
-        clip_on=False,
-    )
-
-
-# -- probabilities -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Bin:
-    """Images with similar stated probabilities: their mean, the share that has the class, its interval, n."""
-
-    stated: float
-    observed: float
-    low: float
-    high: float
-    n: int
-
-
-@in_style
-def reliability(bins: Sequence[Bin], looks: Look, title: str, name: str) -> Markup:
-    """Observed share against stated probability, each group of images with its interval."""
-    figure = new_figure()
-    axes = figure.subplots()
-    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle=":")
-    observed = np.array([item.observed for item in bins])
-    below = observed - np.array([item.low for item in bins])
-    above = np.array([item.high for item in bins]) - observed
-    axes.errorbar(
-        [item.stated for item in bins],
-        observed,
-        yerr=np.clip([below, above], 0, None),
-        fmt=looks.marker,
-        color=looks.colour,
-        markersize=5,
-        elinewidth=1.2,
-    )
-    _share_axes(axes)
-    _finish(axes, title, "stated probability", "observed share")
-    worst = max(bins, key=lambda item: abs(item.stated - item.observed))
-    alt = (
-        f"Reliability diagram, {title}: {len(bins)} groups; largest gap where {worst.stated:.2f} was stated"
-        f" and {worst.observed:.2f} observed in {worst.n} images"
-    )
-    return svg(figure, name, alt)
-
-
-@in_style
-def score_histogram(
-    scores: dict[str, np.ndarray], classes: Sequence[str], positive: str, threshold: float | None, name: str
-) -> Markup:
-    """How many images of each class got which probability of `positive`: a row per class, logarithmic."""
-    figure = new_figure()
-    rows = figure.subplots(len(classes), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
-    edges = np.linspace(0, 1, 21)
-    for axes, label in zip(rows, classes, strict=True):
-        counts, _ = np.histogram(scores[label], edges)
-        axes.bar(edges[:-1], counts, width=0.05, align="edge", color=look(label, classes).colour, alpha=0.8)
-        _logarithmic(axes)
-        axes.set_ylim(0.7, 4.0 * max(len(scores[name]) for name in classes))
-        axes.set_ylabel("images")
-        axes.text(
-            0.5,
-            0.93,
-            f"labelled {label}",
-            ha="center",
-            va="top",
-            transform=axes.transAxes,
-            fontsize=9,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
-        )
-        if threshold is not None:
-            axes.axvline(threshold, color=INK, linewidth=0.9, linestyle="--")
-    rows[0].set_title("Stated probabilities")
-    rows[-1].set_xlim(-0.01, 1.01)
-    rows[-1].set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
-    rows[-1].set_xlabel(f"stated probability of {positive}")
-    medians = ", ".join(f"{label} {np.median(scores[label]):.3f}" for label in classes if len(scores[label]))
-    cut = f"; threshold {threshold:.3f}" if threshold is not None else ""
-    return svg(figure, name, f"Stated probability of {positive} by label; medians: {medians}{cut}")
 
 
 # -- shortcuts ---------------------------------------------------------------------------------------------
@@ -443,6 +203,6 @@ def auroc_bars(bars: Sequence[Bar], title: str, name: str) -> Markup:
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    _finish(axes, title, f"{metric('auroc').name} (0.5 is guessing)", "")
+    finish(axes, title, f"{metric('auroc').name} (0.5 is guessing)", "")
     spoken = ", ".join(f"{bar.name} {bar.value:.2f}" for bar in bars)
     return svg(figure, name, f"AUROC of shortcuts, {title}: {spoken}")

@@ -1,27 +1,44 @@
-"""What one task of a run has found, read and checked once for the sections that speak of it."""
+"""The results of one task of a run, read and checked once for the sections that print them."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
-from hilum.errors import RunError
-from hilum.report.wording import LEVEL, figure, interval, of, plural, split_name
-from hilum.run import Run
+from hilum.artifacts.curves import Curves
+from hilum.artifacts.metrics import Metrics, SplitMetrics
+from hilum.artifacts.published import Baseline
+from hilum.report.wording import LEVEL, Entry, figure, interval, of, part, plural, split_name
+from hilum.run import Run, TaskFolder
+
+TITLES = {"binary": "Normal vs pneumonia", "multiclass": "Bacterial vs viral"}
+"""Heading of each task, in the order of the report."""
 
 
 @dataclass(frozen=True)
 class Results:
-    """Card, figures, predictions and history of a task. `split` is the held-out part that is reported first:
-    test where there is one, else val."""
+    """Card, figures, predictions and history of a task. `split` is the held-out part that is reported first: test
+    where there is one, else val. `folder`: where curves and published baseline are."""
 
     task: str
     card: dict[str, Any]
-    metrics: dict[str, Any]
+    metrics: dict[str, SplitMetrics]
     predictions: pd.DataFrame
     history: pd.DataFrame
     division: dict[str, Any]
     split: str
+    folder: TaskFolder
+
+    @cached_property
+    def curves(self) -> Curves:
+        """What is drawn of the held-out split."""
+        return Curves.load(self.folder.curves_file, self.card["weights_digest"])
+
+    @cached_property
+    def baseline(self) -> Baseline:
+        """The published baseline."""
+        return Baseline.load(self.folder.baseline_file, self.card["weights_digest"])
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -29,7 +46,7 @@ class Results:
         return tuple(self.card["classes"])
 
     @property
-    def block(self) -> dict[str, Any]:
+    def block(self) -> SplitMetrics:
         """The figures of the held-out split."""
         return self.metrics[self.split]
 
@@ -45,12 +62,20 @@ class Results:
 
     def size_of(self, split: str) -> str:
         """Images and patients of a split; a source that knows no patients makes each image its own patient, and
-        then none are named."""
+        then none are counted."""
+        return self._size(split, "image")
+
+    @property
+    def sample(self) -> str:
+        """The held-out split in words: '624 test images of 390 patients'."""
+        return self._size(self.split, f"{split_name(self.split)} image")
+
+    def _size(self, split: str, noun: str) -> str:
         rows = self.predictions[self.predictions["split"] == split]
-        images = plural(self.metrics[split]["n_cases"], "image")
+        images = plural(self.metrics[split].n_cases, noun)
         if (rows["patient"] == rows["case_id"]).all():
             return images
-        return f"{images} of {plural(self.metrics[split]['n_patients'], 'patient')}"
+        return f"{images} of {plural(self.metrics[split].n_patients, 'patient')}"
 
     @property
     def threshold(self) -> float | None:
@@ -73,73 +98,58 @@ def results(run: Run, task: str) -> Results | None:
     folder = run.task(task)
     if not (folder.card_file.exists() and folder.metrics_file.exists() and folder.predictions_file.exists()):
         return None
-    card, metrics = folder.card(), folder.metrics()
-    for name, block in metrics.items():
-        made_with = block.get("weights_digest", card.get("weights_digest"))
-        if made_with != card.get("weights_digest"):
-            raise RunError(
-                f"{folder.metrics_file}, split {name!r}, was made with other weights than the model has",
-                f"run: hilum evaluate {run.path}",
-            )
+    card = folder.card()
+    metrics = Metrics.load(folder.metrics_file, card["weights_digest"])
     return Results(
         task,
         card,
-        metrics,
+        dict(metrics.splits),
         folder.predictions(),
         folder.history(),
         run.facts().get("split", {}).get(task, {}),
-        next((name for name in ("test", "val") if name in metrics), next(iter(metrics))),
+        metrics.reported,
+        folder,
     )
 
 
-def found(key: str, entry: dict[str, Any]) -> str:
+def with_interval(key: str, entry: Entry) -> str:
     """A figure with its counts and interval, as a sentence holds it.
 
-    >>> found("accuracy", {"value": 0.5, "low": 0.4, "high": 0.6, "k": 5, "n": 10}).replace("\\xa0", " ")
-    '50.0 % (5/10; 95 % interval 40.0 to 60.0 %)'
+    >>> with_interval("accuracy", {"value": 0.5, "low": 0.4, "high": 0.6, "k": 5, "n": 10}).replace("\\xa0", " ")
+    '50.0 % (5/10; 95 % CI 40.0 to 60.0 %)'
     """
-    inside = "; ".join(
-        part
-        for part in (
-            of(entry),
-            f"{LEVEL} interval {interval(key, entry)}" if entry.get("low") is not None else "",
-        )
-        if part
-    )
+    ends = f"{LEVEL} CI {interval(key, entry)}" if part(entry, "low") is not None else ""
+    inside = "; ".join(words for words in (of(entry), ends) if words)
     return f"{figure(key, entry)} ({inside})" if inside else figure(key, entry)
 
 
-def headline(one: Results) -> str:
-    """The one sentence that says what was found."""
-    images = f"{one.size} held back for {split_name(one.split)}"
-    accuracy = found("accuracy", one.block["accuracy"])
-    if len(one.classes) == 2:
-        abnormal, healthy = one.block.get("sensitivity"), one.block.get("specificity")
-        rest = (
-            f" It finds {figure('sensitivity', abnormal)} of the abnormal ({of(abnormal)}) and clears"
-            f" {figure('specificity', healthy)} of the healthy ({of(healthy)})."
-            if abnormal and healthy
-            else ""
-        )
-        return f"Of {images}, the model names {accuracy} correctly.{rest}"
-    return f"Of {images}, the model names {accuracy} correctly. {_commonest_mistake(one)}".strip()
+def headline(task: Results) -> str:
+    """The accuracy, and where the errors lie.
+
+    Two classes: "Accuracy 98.7 % (304/308; 95 % CI 97.3 to 99.7 %) on 308 test images of 190 patients.
+    Sensitivity 98.4 % (189/192), specificity 99.1 % (115/116)."
+    """
+    block = task.block
+    accuracy = f"Accuracy {with_interval('accuracy', block.accuracy)} on {task.sample}."
+    if len(task.classes) > 2:
+        return f"{accuracy} {_most_frequent_error(task)}"
+    sensitivity, specificity = (
+        f"{figure(key, entry)} ({of(entry)})"
+        for key, entry in (("sensitivity", block.sensitivity), ("specificity", block.specificity))
+    )
+    return f"{accuracy} Sensitivity {sensitivity}, specificity {specificity}."
 
 
-def _commonest_mistake(one: Results) -> str:
+def _most_frequent_error(task: Results) -> str:
     """The largest cell off the diagonal, as a sentence."""
-    table = one.block.get("confusion")
-    if not table:
-        return ""
     cells = [
         (n, label, predicted)
-        for row, label in zip(table, one.classes, strict=True)
-        for n, predicted in zip(row, one.classes, strict=True)
+        for row, label in zip(task.block.confusion, task.classes, strict=True)
+        for n, predicted in zip(row, task.classes, strict=True)
         if label != predicted
     ]
     n, label, predicted = max(cells, key=lambda cell: cell[0])
     if not n:
-        return "It makes no mistake there."
-    total = sum(table[one.classes.index(label)])
-    return (
-        f"The commonest mistake: {label} predicted as {predicted} ({n} of {total} images labelled {label})."
-    )
+        return "There is no error among them."
+    total = sum(task.block.confusion[task.classes.index(label)])
+    return f"Most frequent error: {label} classified as {predicted} ({n} of {total} images labelled {label})."

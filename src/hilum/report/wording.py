@@ -1,10 +1,12 @@
-"""Numbers, intervals, times and names as a reader meets them: one place, so that every table agrees."""
+"""Numbers, intervals, times and names as the report prints them: one place, so that every table agrees."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import floor, isfinite, log10
 from typing import Any, Literal
+
+from hilum.artifacts.base import Figure
 
 SPACE = "\u00a0"
 """Between a number and its unit, so that a line never breaks there."""
@@ -18,8 +20,8 @@ NOTHING = "–"
 
 @dataclass(frozen=True)
 class Metric:
-    """How a metric is called, printed and explained. `unit` '%' prints shares as percentages; `more` explains
-    it where there are more than two classes, if that differs."""
+    """Name, unit and meaning of a metric. `unit` '%' prints shares as percentages; `more`: its meaning where
+    there are more than two classes, if that differs."""
 
     name: str
     unit: Literal["%", ""]
@@ -28,46 +30,46 @@ class Metric:
 
 
 METRICS: Mapping[str, Metric] = {
-    "accuracy": Metric("Accuracy", "%", "images named correctly, of all images"),
+    "accuracy": Metric("Accuracy", "%", "images classified correctly, of all images"),
     "balanced_accuracy": Metric(
         "Balanced accuracy",
         "%",
-        "mean over the classes of the share named correctly; guessing gives 1 / classes",
+        "mean sensitivity over the classes; guessing gives 1 / classes",
     ),
     "sensitivity": Metric(
         "Sensitivity",
         "%",
-        "abnormal images predicted abnormal, of all abnormal images",
-        "images of a class found; mean over the classes",
+        "abnormal images classified as abnormal, of all abnormal images (recall)",
+        "images of a class classified as it, of all images of the class; mean over the classes",
     ),
     "specificity": Metric(
         "Specificity",
         "%",
-        "healthy images predicted healthy, of all healthy images",
-        "other images not taken for the class; mean over the classes",
+        "normal images classified as normal, of all normal images",
+        "other images not classified as the class, of all other images; mean over the classes",
     ),
     "precision": Metric(
         "Precision",
         "%",
-        "abnormal images, of all predicted abnormal; depends on how common sickness is",
-        "right, of all images given the name of the class; mean over the classes",
+        "abnormal images, of all images classified as abnormal; depends on the prevalence",
+        "correct, of all images classified as the class; mean over the classes",
     ),
     "npv": Metric(
         "Negative predictive value",
         "%",
-        "healthy images, of all predicted healthy; depends on how common sickness is",
+        "normal images, of all images classified as normal; depends on the prevalence",
     ),
     "auroc": Metric(
         "AUROC",
         "",
-        "chance that an abnormal image scores above a healthy one; 0.5 is guessing, 1 perfect",
-        "chance that an image of the class scores above another; mean over the classes",
+        "probability that an abnormal image scores above a normal one; 0.5 is guessing, 1 perfect",
+        "probability that an image of the class scores above another; mean over the classes",
     ),
     "average_precision": Metric(
         "Average precision",
         "",
-        "area under precision against recall; guessing gives the share of the abnormal",
-        "area under precision against recall; mean over the classes",
+        "area under the precision-recall curve; guessing gives the prevalence",
+        "area under the precision-recall curve; mean over the classes",
     ),
     "f1": Metric(
         "F1",
@@ -75,17 +77,15 @@ METRICS: Mapping[str, Metric] = {
         "harmonic mean of precision and sensitivity; 1 is best",
         "harmonic mean of precision and sensitivity; mean over the classes",
     ),
-    "mcc": Metric("MCC", "", "Matthews correlation of names and labels; 0 is guessing, 1 perfect"),
+    "mcc": Metric("MCC", "", "Matthews correlation of predictions and labels; 0 is guessing, 1 perfect"),
     "brier": Metric(
         "Brier score",
         "",
-        "mean squared error of the probability of sickness; 0 is best, 0.25 is what 0.5 earns",
+        "mean squared error of the probability of abnormal; 0 is best, a constant 0.5 gives 0.25",
         "squared error of the probabilities, summed over the classes; 0 is best",
     ),
-    "log_loss": Metric(
-        "Log-loss", "", "mean of −ln(probability given to the true class), in nats; 0 is best"
-    ),
-    "accuracy_at_half": Metric("Accuracy at threshold 0.5", "%", "had the threshold not been chosen"),
+    "log_loss": Metric("Log-loss", "", "mean of −ln(probability of the true class), in nats; 0 is best"),
+    "accuracy_at_half": Metric("Accuracy at threshold 0.5", "%", "accuracy without a chosen threshold"),
 }
 
 
@@ -146,48 +146,69 @@ def count(value: float | None) -> str:
     return NOTHING if value is None else f"{int(value):,}"
 
 
-def plural(value: int, one: str, many: str = "") -> str:
+def plural(value: int, singular: str, many: str = "") -> str:
     """'1 image', '2 images'; '0 patients'.
 
     >>> plural(1, "image"), plural(5232, "study", "studies").replace(SPACE, " ")
     ('1\\xa0image', '5,232 studies')
     """
-    return f"{count(value)}{SPACE}{one if value == 1 else many or one + 's'}"
+    return f"{count(value)}{SPACE}{singular if value == 1 else many or singular + 's'}"
 
 
-def figure(key: str, entry: Mapping[str, Any] | None) -> str:
+Entry = Figure | Mapping[str, Any] | None
+"""A figure, or the same as plain values."""
+
+
+def part(entry: Entry, key: str) -> Any:
+    """One part of a figure: "value", "low", "high", "k", "n"; None where it has none.
+
+    >>> part(Figure(value=0.5), "value"), part({"value": 0.5}, "low"), part(None, "k")
+    (0.5, None, None)
+    """
+    if entry is None:
+        return None
+    return getattr(entry, key) if isinstance(entry, Figure) else entry.get(key)
+
+
+def figure(key: str, entry: Entry) -> str:
     """The value of one metric with its unit.
 
     >>> figure("auroc", {"value": 0.98765}), figure("accuracy", {"value": 0.5}).replace(SPACE, " ")
     ('0.988', '50.0 %')
     """
-    if not entry:
-        return NOTHING
-    return percent(entry.get("value")) if metric(key).unit == "%" else number(entry.get("value"))
+    value = part(entry, "value")
+    return percent(value) if metric(key).unit == "%" else number(value)
 
 
-def interval(key: str, entry: Mapping[str, Any] | None) -> str:
+def interval(key: str, entry: Entry) -> str:
     """The interval's two ends with the metric's unit; NOTHING when it has none.
 
     >>> interval("accuracy", {"value": 0.5, "low": 0.41, "high": 0.592}).replace(SPACE, " ")
     '41.0 to 59.2 %'
     """
-    if not entry or entry.get("low") is None or entry.get("high") is None:
+    low, high = part(entry, "low"), part(entry, "high")
+    if low is None or high is None:
         return NOTHING
-    if metric(key).unit == "%":
-        return f"{100 * entry['low']:.1f} to {percent(entry['high'])}"
-    return f"{number(entry['low'])} to {number(entry['high'])}"
+    return share_range(low, high) if metric(key).unit == "%" else f"{number(low)} to {number(high)}"
 
 
-def of(entry: Mapping[str, Any] | None) -> str:
+def share_range(low: float, high: float) -> str:
+    """Two shares as a range of percentages.
+
+    >>> share_range(0.41, 0.592).replace(SPACE, " ")
+    '41.0 to 59.2 %'
+    """
+    return f"{100 * low:.1f} to {percent(high)}"
+
+
+def of(entry: Entry) -> str:
     """k/n of a metric that is a count over a count; empty for one that is not.
 
     >>> of({"value": 0.5, "k": 5, "n": 10}), of({"value": 0.5})
     ('5/10', '')
     """
-    if not entry or entry.get("k") is None or entry.get("n") is None:
-        return ""
-    return f"{int(entry['k'])}/{int(entry['n'])}"
+    k, n = part(entry, "k"), part(entry, "n")
+    return "" if k is None or n is None else f"{int(k)}/{int(n)}"
 
 
 def duration(seconds: float | None) -> str:

@@ -24,7 +24,9 @@ def run(context: Context, config: Config) -> None:
     """Writes cases.csv, split.csv and audit.json. DataError for labels that allow no task of the recipe, and
     for files that can't be read unless the recipe says that they may be left out."""
     cases = readable(context.cases, context.recipe.skip_unreadable, context.run)
-    splits = {name: split_of(cases, context.recipe.tasks[name]) for name in fitting_tasks(context.recipe, cases)}
+    splits = {
+        name: split_of(cases, context.recipe.tasks[name]) for name in fitting_tasks(context.recipe, cases)
+    }
     cases.write(context.run.cases_file)
     context.run.write_split({name: split.of for name, split in splits.items()})
     known = context.run.facts().get("split", {})

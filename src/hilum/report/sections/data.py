@@ -9,8 +9,8 @@ from hilum.files import digest
 from hilum.report import commands
 from hilum.report.figures import Bar, auroc_bars, look
 from hilum.report.pictures import picture_of
+from hilum.report.results import TITLES
 from hilum.report.sections import Section
-from hilum.report.sections.task import TITLES
 from hilum.report.wording import LEVEL, count, listing, number, plural, sentence, split_name
 from hilum.run import Run
 

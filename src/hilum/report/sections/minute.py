@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from hilum.report.beside import published
 from hilum.report.detectors import summary
 from hilum.report.explained import explained
-from hilum.report.results import Results, headline, results
+from hilum.report.published import published
+from hilum.report.results import TITLES, Results, headline, results
 from hilum.report.sections import Section
 from hilum.report.sections.explain import lead as look_at
-from hilum.report.sections.task import TITLES
 from hilum.report.wording import figure, interval, listing, number, of, plural, split_name
 from hilum.run import Run
 
@@ -38,13 +37,13 @@ def _row(one: Results, split: str) -> dict[str, Any]:
     return {
         "task": TITLES[one.task],
         "anchor": one.task,
-        "images": f"{split_name(split)}: {plural(block['n_cases'], 'image')}",
+        "images": f"{split_name(split)}: {plural(block.n_cases, 'image')}",
         "independent": "took part in no choice" if split == "test" else f"chose {listing(one.chosen_on_val)}",
-        "accuracy": figure("accuracy", block["accuracy"]),
-        "accuracy_interval": interval("accuracy", block["accuracy"]),
-        "accuracy_of": of(block["accuracy"]),
-        "auroc": figure("auroc", block.get("auroc")),
-        "auroc_interval": interval("auroc", block.get("auroc")),
+        "accuracy": figure("accuracy", block.accuracy),
+        "accuracy_interval": interval("accuracy", block.accuracy),
+        "accuracy_of": of(block.accuracy),
+        "auroc": figure("auroc", block.auroc),
+        "auroc_interval": interval("auroc", block.auroc),
         "seed": published(one, split),
     }
 

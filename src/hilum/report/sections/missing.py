@@ -11,9 +11,8 @@ from hilum.files import read_json
 from hilum.report import commands
 from hilum.report.lacking import classes_values, labels_values, training_values
 from hilum.report.pictures import Image, data_uri
-from hilum.report.results import Results, found, results
+from hilum.report.results import TITLES, Results, results, with_interval
 from hilum.report.sections import Section
-from hilum.report.sections.task import TITLES
 from hilum.report.severities import Point, panel
 from hilum.report.wording import figure, interval, of, percent, plural, split_name
 from hilum.run import Run
@@ -82,7 +81,7 @@ def _sentence(facts: dict[str, Any], name: str) -> str:
     start, end = facts["plain"], _points(facts, name)[-1]
     return (
         f"With {_strength(name, end)}, accuracy {_verdict(end.change)} from"
-        f" {figure('accuracy', start['accuracy'])} to {found('accuracy', end.accuracy)}; the calibration"
+        f" {figure('accuracy', start['accuracy'])} to {with_interval('accuracy', end.accuracy)}; the calibration"
         f" error goes from {percent(start['ece']['value'])} to {percent(end.error['value'])}."
     )
 

@@ -5,8 +5,7 @@ from typing import Any
 from hilum.evaluation.seed_report import CLASSES as SEED_CLASSES
 from hilum.evaluation.seed_report import KNN_TEST, RESNET34_TEST, block_of
 from hilum.report.embedded import Embedded
-from hilum.report.results import found
-from hilum.report.sections.task import TITLES
+from hilum.report.results import TITLES, with_interval
 from hilum.report.wording import (
     NOTHING,
     SPACE,
@@ -63,7 +62,7 @@ def lead(that: Embedded) -> str:
         return "The images lie on a map by how alike the model finds them."
     mine = knn[part]["accuracy"]
     said = (
-        f"By vote, the {that.k} most alike training images name {found('accuracy', mine)} of the"
+        f"By vote, the {that.k} most alike training images name {with_interval('accuracy', mine)} of the"
         f" {count(knn[part]['n_cases'])} {split_name(part)} images correctly"
     )
     if head is not None and part in head:

@@ -1,0 +1,57 @@
+"""curves.json of a task: what the report draws of the split that it reports first."""
+
+from typing import ClassVar
+
+from hilum.artifacts.base import Artifact, Part
+
+
+class Bin(Part):
+    """Images with similar stated probabilities, `lowest` to `highest`: their mean, the share k/n that has the
+    class, and Wilson's 95 % interval of that share."""
+
+    lowest: float
+    highest: float
+    probability: float
+    observed: float
+    low: float
+    high: float
+    k: int
+    n: int
+
+
+class Curve(Part):
+    """`y` over `x` at every threshold, and the band from `low` to `high` at the points `grid`."""
+
+    x: list[float]
+    y: list[float]
+    grid: list[float]
+    low: list[float]
+    high: list[float]
+
+
+class ClassCurves(Part):
+    """One class against the rest. `share`: how many of the images have it. `sensitivity`,
+    `false_positive_rate` and `precision` are those of the predictions as they stand; `precision` is None where
+    no image was classified as the class."""
+
+    name: str
+    share: float
+    roc: Curve
+    precision_recall: Curve
+    bins: list[Bin]
+    sensitivity: float
+    false_positive_rate: float
+    precision: float | None
+
+
+class Curves(Artifact):
+    """`split`: whose images these are; `replicates`: bootstrap samples of the bands; `classes`: those with
+    images on both sides, of two classes the second alone."""
+
+    STAGE: ClassVar[str] = "evaluate"
+
+    weights_digest: str
+    split: str
+    n_cases: int
+    replicates: int
+    classes: list[ClassCurves]

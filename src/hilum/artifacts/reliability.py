@@ -1,0 +1,248 @@
+"""reliability.json of a task: calibration, operating points, conformal sets, selective prediction."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from hilum.artifacts.base import Artifact, Figure, Part
+from hilum.artifacts.curves import Bin
+
+SetKind = Literal["marginal", "class_conditional"]
+
+
+# -- calibration ---------------------------------------------------------------------------------------------
+
+
+class ByChance(Part):
+    """The calibration error of a perfectly calibrated model on as many images: mean and 97.5 % quantile."""
+
+    mean: float
+    high: float
+
+
+class BrierParts(Part):
+    """score = reliability - resolution + uncertainty + within (Murphy 1973, Stephenson 2008)."""
+
+    score: Figure
+    reliability: Figure
+    resolution: Figure
+    uncertainty: Figure
+    within: Figure
+
+
+class CalibrationFigures(Part):
+    """How well some probabilities are calibrated."""
+
+    ece: Figure
+    ece_of_chance: ByChance
+    log_loss: Figure
+    brier: BrierParts
+
+
+class FittedScaling(Part):
+    """What was fitted on validation images: one temperature, or a scale and a shift per class."""
+
+    method: Literal["temperature", "vector"]
+    temperature: float | None = None
+    scale: list[float] | None = None
+    shift: list[float] | None = None
+
+
+class Calibration(Part):
+    """`used`: the scaling that travels with the model; `fitted`: all scalings; `methods`: the figures without
+    ("none") and with each scaling; `diagrams`: by class and by method, "none" and the one in use."""
+
+    used: str
+    fitted: dict[str, FittedScaling]
+    methods: dict[str, CalibrationFigures]
+    diagrams: dict[str, dict[str, list[Bin]]]
+
+    @property
+    def before(self) -> CalibrationFigures:
+        """As trained."""
+        return self.methods["none"]
+
+    @property
+    def after(self) -> CalibrationFigures:
+        """With the scaling in use."""
+        return self.methods[self.used]
+
+
+# -- decisions -----------------------------------------------------------------------------------------------
+
+
+class PredictiveValues(Part):
+    """Predictive values where `prevalence` of the people are abnormal."""
+
+    prevalence: float
+    ppv: Figure
+    npv: Figure
+
+
+class Decisions(Part):
+    """What decisions are worth, whatever rule made them."""
+
+    sensitivity: Figure
+    specificity: Figure
+    precision: Figure
+    lr_positive: Figure
+    lr_negative: Figure
+    at_prevalence: list[PredictiveValues]
+
+
+class OperatingPoint(Part):
+    """A rule for the threshold of one class. `threshold` and `decisions` are None where the model can't satisfy
+    the rule, and `reason` says why."""
+
+    class_name: str
+    rule: str
+    in_use: bool
+    threshold: float | None = None
+    decisions: Decisions | None = None
+    reason: str | None = None
+
+
+class DecisionCurve(Part):
+    """Net benefit at the thresholds `at`, in true positives per image: of the model with its band, of treating
+    everybody, and the gain over the better of treating everybody and nobody with its band."""
+
+    at: list[float]
+    model: list[float]
+    low: list[float]
+    high: list[float]
+    treat_all: list[float]
+    gain: list[float]
+    gain_low: list[float]
+    gain_high: list[float]
+    share_abnormal: float
+
+
+# -- conformal sets ------------------------------------------------------------------------------------------
+
+
+class Coverage(Figure):
+    """A share of images whose set holds the true class; `binomial`: the interval of Clopper and Pearson, which
+    takes images as independent."""
+
+    binomial: tuple[float, float]
+
+
+class SetFigures(Part):
+    """What prediction sets are worth. `abstained`: sets without an answer; `single`: sets of one class;
+    `correct_if_single`: how many of those are correct."""
+
+    coverage: Coverage
+    mean_size: Figure
+    abstained: Figure
+    single: Figure
+    correct_if_single: Figure
+    per_class: dict[str, Coverage]
+
+
+class RepeatedHalves(Part):
+    """Means over divisions of the patients into halves; `within`: the share of divisions whose binomial
+    interval holds the nominal coverage."""
+
+    divisions: int
+    coverage: float
+    coverage_sd: float
+    mean_size: float
+    abstained: float
+    per_class: dict[str, float]
+    within: float
+
+
+class FittedSets(Part):
+    """Prediction sets of one kind. `quantiles`: from all validation images; `n_fitted`, `n_measured`: the
+    images behind the figures; `sizes`: how many sets hold 0, 1, 2 ... classes; `by_chance`: between which
+    coverages a valid marginal set lies in 95 % of cases; `repeated`: where there is no test split."""
+
+    quantiles: dict[str, float]
+    n_fitted: int
+    n_measured: int
+    sizes: list[int]
+    figures: SetFigures
+    by_chance: tuple[float, float] | None = None
+    repeated: RepeatedHalves | None = None
+
+
+class Conformal(Part):
+    """`alpha`: the share of sets that may miss the true class; `used`: the kind that `hilum predict` gives;
+    `halves`: whether one half of val fitted the sets and the other measured them."""
+
+    alpha: float
+    used: SetKind
+    halves: bool
+    marginal: FittedSets
+    class_conditional: FittedSets
+
+    def kind(self, name: SetKind) -> FittedSets:
+        """The sets of one kind."""
+        return self.marginal if name == "marginal" else self.class_conditional
+
+    @property
+    def in_use(self) -> FittedSets:
+        """The sets that `hilum predict` gives."""
+        return self.kind(self.used)
+
+    @property
+    def nominal(self) -> float:
+        """The nominal coverage, 1 - alpha."""
+        return 1 - self.alpha
+
+
+# -- selective prediction ------------------------------------------------------------------------------------
+
+
+class RiskAt(Part):
+    """The share of errors where this share of the images is answered, the most confident first."""
+
+    coverage: float
+    risk: Figure
+
+
+class RiskCurve(Part):
+    """Risk at each coverage, with its band."""
+
+    coverage: list[float]
+    risk: list[float]
+    low: list[float | None]
+    high: list[float | None]
+
+
+class SelectiveFigures(Part):
+    """Risk against coverage when images are answered in the order of one confidence score. `lowest_aurc`: of
+    the best order of the same errors; `error`: the share of errors when every image is answered;
+    `probability_risk` and `aurc_difference` compare it with the probability on the same images."""
+
+    n_cases: int
+    aurc: Figure
+    lowest_aurc: float
+    error: Figure
+    risk_at: list[RiskAt]
+    curve: RiskCurve
+    probability_risk: list[float] | None = None
+    aurc_difference: Figure | None = None
+
+
+class Reliability(Artifact):
+    """`judged_on`: the split behind the figures; `cross_fitted`: whether validation patients were divided into
+    `folds` parts because there is no test split; `n_fitted`: validation images."""
+
+    STAGE: ClassVar[str] = "reliability"
+
+    weights_digest: str
+    classes: list[str]
+    judged_on: Literal["val", "test"]
+    cross_fitted: bool
+    folds: int
+    n_cases: int
+    n_patients: int
+    n_fitted: int
+    replicates: int
+    prevalences: list[float]
+    calibration: Calibration
+    operating: list[OperatingPoint]
+    decision_curve: DecisionCurve | None
+    conformal: Conformal
+    selective: dict[str, SelectiveFigures] = Field(min_length=1)

@@ -1,0 +1,1 @@
+"""Normal vs pneumonia, Bacterial vs viral: performance of each task's model."""

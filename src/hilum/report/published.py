@@ -1,0 +1,88 @@
+"""The published baseline next to this run's figures: test with test, validation with validation."""
+
+from dataclasses import dataclass
+
+from hilum.report.cells import EMPTY, Cell, cell
+from hilum.report.results import Results, with_interval
+from hilum.report.wording import figure, metric, of, plural, split_name
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A sentence, and a row per published figure that can be compared."""
+
+    sentence: str
+    rows: list["Row"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """`theirs` with a `remark`, and `ours`; either may be empty."""
+
+    name: str
+    images: str
+    theirs: Cell
+    remark: str
+    ours: Cell
+
+
+def published(task: Results, split: str) -> str:
+    """The published accuracy on this task and split, for one cell of a table."""
+    if not task.baseline.comparable:
+        return "real images: not comparable"
+    row = task.baseline.accuracy_on(split)
+    if row is None:
+        return "none published"
+    counts = f" ({of(row.figure)})" if of(row.figure) else ", on other images"
+    return f"{figure('accuracy', row.figure)}{counts}"
+
+
+def comparison(task: Results) -> Comparison:
+    """The published baseline of a task and this run's figures."""
+    if not task.baseline.comparable:
+        return Comparison(
+            "The published baseline was measured on real radiographs, this run on synthetic images: they are not"
+            " comparable.",
+            [],
+        )
+    return Comparison(_sentence(task), _rows(task))
+
+
+def _rows(task: Results) -> list[Row]:
+    return [
+        Row(
+            name=f"Sensitivity for {row.class_name}" if row.class_name else metric(row.key).name,
+            images=split_name(row.split),
+            theirs=cell(row.key, row.figure),
+            remark=row.remark,
+            ours=_ours(task, row.split, row.key, row.class_name),
+        )
+        for row in task.baseline.figures
+    ]
+
+
+def _ours(task: Results, split: str, key: str, class_name: str) -> Cell:
+    block = task.metrics.get(split)
+    if block is None:
+        return EMPTY
+    return cell(key, block.of_class(class_name, key) if class_name else getattr(block, key))
+
+
+def _sentence(task: Results) -> str:
+    """What was measured on what, and whether the two figures may be compared."""
+    accuracy = with_interval("accuracy", task.baseline.accuracy)
+    given = (
+        f"The seed report’s three-class network has an accuracy of {accuracy} on the official test images."
+        if task.baseline.own_figures
+        else "The seed report has no figure for its binary network. Its three-class network, with both abnormal"
+        f" classes taken as one, has an accuracy of {accuracy} on the official test images."
+    )
+    ours = task.metrics.get("test")
+    if ours is None:
+        return f"{given} This run has no test images, and a validation figure is not comparable with a test figure."
+    if ours.n_cases != task.baseline.n_test:
+        images = plural(ours.n_cases, "test image")
+        return f"{given} This run was measured on {images} of another set, so a difference may come from the images."
+    return (
+        f"{given} This run’s model has an accuracy of {with_interval('accuracy', ours.accuracy)} on as many."
+    )

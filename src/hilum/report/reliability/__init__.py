@@ -1,0 +1,1 @@
+"""Reliability: calibration, operating points, prediction sets, selective prediction."""

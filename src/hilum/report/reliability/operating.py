@@ -1,0 +1,117 @@
+"""Operating points and the decision curve: sentences, tables, drawing."""
+
+from dataclasses import dataclass
+
+from hilum.artifacts.reliability import OperatingPoint, Reliability
+from hilum.report.cells import Cell, number_cell, share_cell
+from hilum.report.reliability import plots
+from hilum.report.reliability.panel import Panel, share_words
+from hilum.report.results import Results
+from hilum.report.wording import LEVEL, number, percent
+
+RULES = {"youden": "highest sensitivity + specificity", "half": "one half"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One rule for one class. `cells`: sensitivity to LR−, empty where there is a `reason`; `predictive`: PPV and
+    NPV at each prevalence."""
+
+    class_name: str
+    aim: str
+    reason: str
+    threshold: str
+    cells: list[Cell]
+    predictive: list[Cell]
+
+
+@dataclass(frozen=True)
+class Table:
+    """`prevalences`: those of the predictive values."""
+
+    sentence: str
+    prevalences: list[str]
+    rows: list[Row]
+
+
+def table(figures: Reliability) -> Table:
+    """A row per class and rule."""
+    rows = [_row(point) for point in figures.operating]
+    return Table(_sentence(figures.operating), [percent(share, 0) for share in figures.prevalences], rows)
+
+
+def _row(point: OperatingPoint) -> Row:
+    decisions = point.decisions
+    if decisions is None:
+        return Row(point.class_name, _aim(point), point.reason or "", "", [], [])
+    return Row(
+        point.class_name,
+        _aim(point),
+        "",
+        number(point.threshold),
+        [
+            *(
+                share_cell(share)
+                for share in (decisions.sensitivity, decisions.specificity, decisions.precision)
+            ),
+            *(number_cell(ratio, 2) for ratio in (decisions.lr_positive, decisions.lr_negative)),
+        ],
+        [share_cell(share) for values in decisions.at_prevalence for share in (values.ppv, values.npv)],
+    )
+
+
+def _aim(point: OperatingPoint) -> str:
+    figure, _, share = point.rule.partition(">=")
+    if share:
+        return f"{figure} {percent(float(share), 0)} or more{'; in use' if point.in_use else ''}"
+    return f"in use ({RULES.get(point.rule, point.rule)})"
+
+
+def _sentence(points: list[OperatingPoint]) -> str:
+    """The first required sensitivity that has figures, of the first class."""
+    point = next((each for each in points if each.rule.startswith("sensitivity") and each.decisions), None)
+    if point is None or point.decisions is None:
+        return ""
+    required = percent(float(point.rule.split(">=")[1]), 0)
+    return (
+        f"With a threshold for a sensitivity of {required} for {point.class_name}, the sensitivity is"
+        f" {share_words(point.decisions.sensitivity)} and the specificity"
+        f" {share_words(point.decisions.specificity)} on images that did not choose the threshold."
+    )
+
+
+def decision_panel(task: Results, figures: Reliability) -> Panel | None:
+    """Net benefit over thresholds; None where no class is normal."""
+    curve = figures.decision_curve
+    if curve is None:
+        return None
+    better = longest([at if low > 0 else None for at, low in zip(curve.at, curve.gain_low, strict=True)])
+    where = (
+        f"For thresholds between {number(better[0], 2)} and {number(better[-1], 2)}"
+        if better
+        else "At no threshold"
+    )
+    sentence = (
+        f"{where} the net benefit of treating by the model is higher than that of treating everybody and of treating"
+        f" nobody (lower end of the {LEVEL} interval above 0)."
+    )
+    caption = (
+        "At a threshold of 0.2, one missed abnormal patient weighs as much as four normal ones treated. Band:"
+        f" {LEVEL} interval over patients. {percent(curve.share_abnormal, 0)} of these images are abnormal; with a"
+        " lower prevalence the curves lie lower. Calibrated probabilities."
+    )
+    return Panel(sentence, [plots.net_benefits(curve, f"{task.task}-net-benefit")], caption, [])
+
+
+def longest(values: list[float | None]) -> list[float]:
+    """The longest run without a gap.
+
+    >>> longest([0.1, None, 0.3, 0.4, None])
+    [0.3, 0.4]
+    """
+    best: list[float] = []
+    run: list[float] = []
+    for value in values:
+        run = [] if value is None else [*run, value]
+        best = run if len(run) > len(best) else best
+    return best

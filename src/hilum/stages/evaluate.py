@@ -1,0 +1,77 @@
+"""The stage `evaluate`: predictions of every case, the operating point from val, figures per split."""
+
+from typing import TYPE_CHECKING
+
+from hilum.config import Config as Base
+from hilum.stages.contract import Context, Stage
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from hilum.data.cases import Cases
+
+
+class Config(Base):
+    """Nothing to set here: the threshold rule is part of each task (`tasks.<task>.threshold`), the number of
+    bootstrap samples of the study (`replicates`)."""
+
+
+def run(context: Context, config: Config) -> None:
+    """Writes predictions.csv, the threshold in model.json, curves.json, published.json and, last, metrics.json.
+
+    The rule of the task chooses the threshold of a binary task on val, and on val only. Without a val split the
+    threshold is 0.5 and the card says so.
+    """
+    from hilum.data.facts import facts_table
+    from hilum.evaluation.curves import curves_of
+    from hilum.evaluation.evaluate import predicted_classes
+    from hilum.evaluation.predictions import metrics_of, predictions_table, threshold_entry
+    from hilum.evaluation.seed_report import baseline
+    from hilum.files import write_json, write_table
+    from hilum.inference.forward import softmax
+    from hilum.progress import advancing
+
+    folder, task, recipe = context.folder, context.this_task, context.recipe
+    used, logits = _logits(context)
+    table = predictions_table(logits, used, context.split, task, None)
+    threshold = threshold_entry(table, task, recipe.tasks[task.name].threshold)
+    value = threshold["value"] if threshold else None
+    table["predicted"] = predicted_classes(softmax(logits), task.classes, value)
+    card = {**folder.card(), "threshold": threshold}
+    write_table(folder.predictions_file, table)
+    with advancing(f"{folder.name}: measuring acquisition shortcuts") as advance:
+        facts = facts_table(context.cases, advance)
+    images = {str(name): int(n) for name, n in context.cases.table["patient"].value_counts().items()}
+    digest = card["weights_digest"]
+    metrics = metrics_of(
+        table, task.classes, value, digest, recipe.replicates, facts=facts, images_of_patient=images
+    )
+    rows = table[table["split"] == metrics.reported]
+    write_json(folder.card_file, card)
+    curves_of(rows, task.classes, metrics.reported, digest).save(folder.curves_file)
+    baseline(task.name, context.cases.source != "phantom", digest).save(folder.baseline_file)
+    metrics.save(folder.metrics_file)
+
+
+def _logits(context: Context) -> "tuple[Cases, np.ndarray]":
+    """The cases of train, val and test, and their float64 logits "cases classes"."""
+    from hilum.data.cache import ImageCache
+    from hilum.data.split import used_cases
+    from hilum.inference.forward import logits_of
+
+    used = used_cases(context.cases, context.split)
+    model = context.folder.load_model()
+    cache = ImageCache.of(used, model.pixels)
+    rows = cache.rows(used.table["case_id"].tolist())
+    return used, logits_of(model, cache.images, rows, f"{context.folder.name}: predicting")
+
+
+STAGE = Stage(
+    name="evaluate",
+    about="Predict every split with the trained model; predictions, metrics and curves.",
+    config=Config,
+    run=run,
+    needs=("train",),
+    artifacts=("predictions.csv", "curves.json", "published.json", "metrics.json"),
+    core=True,
+)
