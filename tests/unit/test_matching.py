@@ -60,11 +60,11 @@ def test_pairs_are_one_to_one_of_both_kinds_and_inside_the_caliper() -> None:
 
 def brute(values: np.ndarray, abnormal: np.ndarray, caliper: float) -> tuple[int, float]:
     """As many pairs as there can be and their smallest sum, by trying everything."""
-    healthy, ill = np.flatnonzero(~abnormal), np.flatnonzero(abnormal)
+    healthy, abnormal = np.flatnonzero(~abnormal), np.flatnonzero(abnormal)
     best = (0, 0.0)
-    for size in range(1, min(len(healthy), len(ill)) + 1):
+    for size in range(1, min(len(healthy), len(abnormal)) + 1):
         for some in itertools.combinations(healthy, size):
-            for others in itertools.permutations(ill, size):
+            for others in itertools.permutations(abnormal, size):
                 far = np.abs(values[list(some)] - values[list(others)])
                 if (far <= caliper).all() and (size > best[0] or float(far.sum()) < best[1]):
                     best = (size, float(far.sum()))
