@@ -17,6 +17,7 @@ import pandas as pd
 
 from hilum import __version__
 from hilum.anomaly.config import AnomalyConfig
+from hilum.artifacts.audit import Audit
 from hilum.comparison.config import LeakageConfig
 from hilum.data.acquisition import clusters
 from hilum.data.audit import audit
@@ -30,7 +31,6 @@ from hilum.embedding.config import EmbeddingConfig
 from hilum.errors import DataError, ModelError, RunError
 from hilum.evaluation.config import ReliabilityConfig
 from hilum.explain.config import ExplainConfig
-from hilum.files import write_json
 from hilum.progress import advancing, say
 from hilum.recipe import StudyRecipe, checked, override
 from hilum.robustness.config import MissingConfig
@@ -389,13 +389,12 @@ def _check_methods(recipe: StudyRecipe) -> None:
 
 
 def _audit(run: Run, cases: Cases, splits: dict[str, Split]) -> None:
-    digest = cases.digest
-    known = run.audit()
-    if known is None or known.get("cases_digest") != digest:
+    known = Audit.load(run.audit_file) if run.audit_file.exists() else None
+    if known is None or known.cases_digest != cases.digest:
         with advancing("auditing") as advance:
             known = audit(cases, {name: one.of for name, one in splits.items()}, advance)
-        write_json(run.audit_file, {**known, "cases_digest": digest})
-    for sentence in known["findings"]:
+        known.save(run.audit_file)
+    for sentence in known.findings:
         say(f"  {sentence}")
 
 
