@@ -1,12 +1,17 @@
 """One file, one component: what a recipe names is a module with `build`, found by its name.
 
-Models, detectors and feature networks are all chosen so; a dotted name loads a component from elsewhere.
+Models, detectors and feature networks are all chosen so; a dotted name loads a component from elsewhere, and
+$HILUM_PLUGINS names folders that bring more: FOLDER/stages/<name>.py and FOLDER/report/<name>/section.py.
 """
 
 import inspect
+import os
 from collections.abc import Callable, Iterable
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from pkgutil import iter_modules
+from types import ModuleType
 from typing import Any
 
 from hilum.errors import RecipeError, nearest
@@ -59,3 +64,22 @@ def built(kind: str, name: str, maker: Callable[..., Any], *given: Any, **option
         raise RecipeError(
             f"{kind} {name!r}: an option has the wrong type ({error})", "see its file"
         ) from None
+
+
+def plugin_folders() -> list[Path]:
+    """The folders that $HILUM_PLUGINS names, separated as in PATH. RecipeError for one that does not exist."""
+    folders = [Path(part) for part in os.environ.get("HILUM_PLUGINS", "").split(os.pathsep) if part]
+    for folder in folders:
+        if not folder.is_dir():
+            raise RecipeError(f"HILUM_PLUGINS names {folder}, which is not a folder", "correct the variable")
+    return folders
+
+
+def load_file(path: Path, name: str) -> ModuleType:
+    """The module in a file that is in no package, under this name."""
+    spec = spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise RecipeError(f"{path} can't be loaded", "a plug-in is a Python file")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

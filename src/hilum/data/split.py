@@ -80,7 +80,8 @@ def split_cases(
     official: as the source declares.
     image: train and val joined and split by image, stratified by label. Leaky on purpose, for comparison.
     acquisition: a pseudo-shift to choose models on. Acquisition groups (hilum.data.acquisition) are held out
-        whole: of `folds` such groups (5 unless given) number `fold` (0 unless given, the largest) is val. Other images of its patients are unused, so that no patient is on both sides.
+        whole: of `folds` such groups (5 unless given) number `fold` (0 unless given, the largest) is val.
+        Other images of its patients are unused, so that no patient is on both sides.
     seed-1a: as the seed report did its binary task: joined, 80/20 by image, then images of the larger side
         dropped until normal and abnormal are equal in train and in val.
     seed-1b: as the seed report did its three classes: 400 images moved from train to val.
