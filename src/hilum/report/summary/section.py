@@ -32,7 +32,13 @@ def make(run: Run) -> Section | None:
     if not trained:
         return None
     rows = [_row(result, split) for result in trained for split in ("test", "val") if split in result.metrics]
-    values = {"sentences": _sentences(run, trained), "rows": rows, "in_words": in_words, "level": LEVEL}
+    values = {
+        "sentences": _sentences(run, trained),
+        "rows": rows,
+        "level": LEVEL,
+        "value_of": value_of,
+        "interval_of": interval_of,
+    }
     return Section("summary", "Summary", "summary/template.html", values)
 
 
@@ -41,20 +47,35 @@ def in_words(figure: Figure, unit: str = "") -> str:
 
     >>> in_words(Figure(value=0.987, low=0.973, high=0.997, k=304, n=308), "%").replace("\\xa0", " ")
     '98.7 % (304/308; 95 % CI 97.3 to 99.7)'
-    >>> in_words(Figure(value=0.9876, low=0.97, high=0.99)).replace("\\xa0", " ")
-    '0.988 (95 % CI 0.970 to 0.990)'
     >>> in_words(Figure(value=None))
     '–'
     """
+    interval = f"{LEVEL} CI {words}" if (words := interval_of(figure, unit)) else ""
+    inside = "; ".join(part for part in (figure.counts, interval) if part)
+    return f"{value_of(figure, unit)} ({inside})" if inside else value_of(figure, unit)
+
+
+def value_of(figure: Figure, unit: str = "") -> str:
+    """The value alone.
+
+    >>> value_of(Figure(value=0.9876)), value_of(Figure(value=None))
+    ('0.988', '–')
+    """
     if figure.value is None:
         return NOTHING
-    value = percent(figure.value) if unit == "%" else number(figure.value)
-    inside = [figure.counts] if figure.counts else []
-    if figure.low is not None and figure.high is not None:
-        scale, digits = (100, 1) if unit == "%" else (1, 3)
-        ends = f"{number(scale * figure.low, digits)} to {number(scale * figure.high, digits)}"
-        inside.append(f"{LEVEL} CI {ends}")
-    return f"{value} ({'; '.join(inside)})" if inside else value
+    return percent(figure.value) if unit == "%" else number(figure.value)
+
+
+def interval_of(figure: Figure, unit: str = "") -> str:
+    """The two ends of the interval; empty without one.
+
+    >>> interval_of(Figure(value=0.9876, low=0.97, high=0.99))
+    '0.970 to 0.990'
+    """
+    if figure.value is None or figure.low is None or figure.high is None:
+        return ""
+    scale, digits = (100, 1) if unit == "%" else (1, 3)
+    return f"{number(scale * figure.low, digits)} to {number(scale * figure.high, digits)}"
 
 
 def _row(result: Results, split: str) -> Row:
