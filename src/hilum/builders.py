@@ -40,6 +40,10 @@ def find_build(
 
     `kind`: the word for error sentences; `given`: how many of its parameters come first and are no options.
     RecipeError for an unknown name or option, with the nearest known one.
+
+    >>> find_build("model", "vgg", "hilum.models", ["vgg"], {"dropuot": 0.1}, given=2)
+    Traceback (most recent call last):
+    hilum.errors.RecipeError: model 'vgg' has no option 'dropuot'; did you mean 'dropout'?
     """
     if "." not in name and name not in known:
         raise RecipeError(f"{kind} {name!r} is not known", nearest(name, known))
@@ -57,7 +61,11 @@ def find_build(
 
 
 def built(kind: str, name: str, maker: Callable[..., Any], *given: Any, **options: Any) -> Any:
-    """maker(*given, **options); a word where a number is meant (YAML can hold it) is a RecipeError."""
+    """maker(*given, **options); a word where a number is meant (YAML can hold it) is a RecipeError.
+
+    >>> built("model", "range", range, 3)
+    range(0, 3)
+    """
     try:
         return maker(*given, **options)
     except TypeError as error:

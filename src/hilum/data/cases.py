@@ -53,7 +53,13 @@ class Cases:
     def checked(
         cls, table: pd.DataFrame, source: str, root: Path, notes: Sequence[str] = (), where: str = ""
     ) -> "Cases":
-        """Checks the rows and sorts them by case_id. `where` names the table in error sentences."""
+        """Checks the rows and sorts them by case_id. `where` names the table in error sentences.
+
+        >>> row = {"case_id": "a", "path": "a.png", "label": "virus", "patient": "p", "split": "tset", "digest": "d"}
+        >>> Cases.checked(pd.DataFrame([row]), "table", Path("cases.csv"))
+        Traceback (most recent call last):
+        hilum.errors.DataError: cases.csv row 2: split 'tset' is not one of train, val, test; correct the cell or leave it empty
+        """
         where = where or str(root)
         missing = [name for name in COLUMNS if name not in table.columns]
         if missing:
@@ -81,7 +87,13 @@ class Cases:
         return digest(*self.table[columns].to_csv(index=False).splitlines())
 
     def where(self, keep: pd.Series) -> "Cases":
-        """The rows of a boolean mask, as Cases."""
+        """The rows of a boolean mask, as Cases.
+
+        >>> row = {"case_id": "a", "path": "a.png", "label": "virus", "patient": "p", "split": "", "digest": "d"}
+        >>> cases = Cases.checked(pd.DataFrame([row, {**row, "case_id": "b"}]), "table", Path("cases.csv"))
+        >>> len(cases.where(cases.table["case_id"] == "b"))
+        1
+        """
         return Cases(self.table[keep].reset_index(drop=True), self.source, self.root, self.notes)
 
     def write(self, path: Path) -> None:

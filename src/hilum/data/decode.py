@@ -78,6 +78,13 @@ def read_grey(path: Path | str) -> np.ndarray:
     Colour becomes luma (0.299 R + 0.587 G + 0.114 B, ITU-R BT.601), alpha is dropped (OpenCV blends an 8-bit
     TIFF with its alpha), float TIFF in 0..1 becomes uint8. UnreadableImage (a DataError) names the path and
     the reason: empty, truncated, not an image, damaged, too large, DICOM, or what the file system says.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = cv2.imwrite(f"{folder}/deep.png", np.full((2, 3), 4095, np.uint16))
+    ...     image = read_grey(f"{folder}/deep.png")
+    >>> image.shape, str(image.dtype), int(image.max())
+    ((2, 3), 'uint16', 4095)
     """
     return decode(read_bytes(path), path)
 
@@ -115,7 +122,13 @@ def decode(data: bytes, name: str | Path = "upload") -> np.ndarray:
 
 
 def facts_of(data: bytes, name: str | Path = "upload") -> ImageFacts:
-    """The header's facts about the bytes of a file, as `probe`."""
+    """The header's facts about the bytes of a file, as `probe`.
+
+    >>> data = cv2.imencode(".png", np.zeros((2, 3, 3), np.uint8))[1].tobytes()
+    >>> facts = facts_of(data)
+    >>> facts.width, facts.height, facts.mode, facts.bits
+    (3, 2, 'rgb', 8)
+    """
     header = _header(data, name)
     return ImageFacts(header.width, header.height, len(data), header.mode, header.bits)
 

@@ -49,7 +49,15 @@ class NearPairs:
 
 def near_pairs(hashes: list[str], thumbnails: np.ndarray) -> NearPairs:
     """Pairs that are nearly the same picture. `hashes` as from `perceptual_hash`; `thumbnails`: uint8
-    "images 64 64". Even pictures (black, white) are left out: they have no structure to compare."""
+    "images 64 64". Even pictures (black, white) are left out: they have no structure to compare.
+
+    >>> from hilum.data.facts import perceptual_hash
+    >>> image = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
+    >>> image = cv2.GaussianBlur(image, (0, 0), 2)
+    >>> darker = (image * 0.9).astype(np.uint8)
+    >>> near_pairs([perceptual_hash(image), perceptual_hash(darker)], np.stack([image, darker])).pairs.tolist()
+    [[0, 1]]
+    """
     textured = np.flatnonzero(thumbnails.std(axis=(1, 2)) >= 2.0)
     bits = np.array([np.frombuffer(bytes.fromhex(hashes[row]), np.uint64) for row in textured])
     near, total = _close_hashes(bits.reshape(len(textured), _WORDS))
@@ -66,6 +74,10 @@ def registered_correlation(one: np.ndarray, other: np.ndarray) -> float:
     """Correlation of local contrast after the second thumbnail is laid over the first; -1..1.
 
     -1 also where no registration is found, or one that scales, shears or turns by more than 15 %.
+
+    >>> image = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
+    >>> round(registered_correlation(image, image), 3)
+    1.0
     """
     fixed, moving = local_contrast(one), local_contrast(other)
     warp = np.eye(2, 3, dtype=np.float32)
@@ -88,7 +100,11 @@ def registered_correlation(one: np.ndarray, other: np.ndarray) -> float:
 
 def local_contrast(thumbnail: np.ndarray) -> np.ndarray:
     """float32 of the same shape: minus the neighbourhood (Gaussian, 2 pixels), divided by the local standard
-    deviation (4 pixels), cut at 2 so that written letters do not outweigh the image."""
+    deviation (4 pixels), cut at 2 so that written letters do not outweigh the image.
+
+    >>> float(np.abs(local_contrast(np.full((64, 64), 90, np.uint8))).max())
+    0.0
+    """
     values = thumbnail.astype(np.float32)
     detail = values - cv2.GaussianBlur(values, (0, 0), 2)
     spread = np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), 4))

@@ -69,6 +69,12 @@ def facts_table(cases: Cases, progress: Callable[[int, int], None] | None = None
     grey levels; `phash`, 1024 bits in hexadecimal, each says whether a pixel of the 32 x 32 thumbnail is
     brighter than its neighbourhood; `pixel_digest` of the decoded image. NaN or empty where unreadable.
     `progress` is called with (done, total).
+
+    >>> import pandas as pd
+    >>> from hilum.data.cases import Cases
+    >>> row = {"case_id": "a", "path": "gone.png", "label": "normal", "patient": "a", "split": "", "digest": "no such"}
+    >>> facts_table(Cases.checked(pd.DataFrame([row]), "table", Path("cases.csv")))[["readable", "reason"]].values.tolist()
+    [[False, 'no such file or directory']]
     """
     return gather(cases, progress).table
 
@@ -96,7 +102,15 @@ Fact = tuple[dict[str, Any], np.ndarray]
 
 
 def measure(path: Path | str) -> Fact:
-    """The facts of one image and its thumbnail. UnreadableImage when it can't be decoded."""
+    """The facts of one image and its thumbnail. UnreadableImage when it can't be decoded.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = cv2.imwrite(f"{folder}/grey.png", np.full((20, 40), 100, np.uint8))
+    ...     facts, thumbnail = measure(f"{folder}/grey.png")
+    >>> facts["width"], facts["aspect"], facts["mean"], thumbnail.shape
+    (40, 2.0, 100.0, (64, 64))
+    """
     data = decode.read_bytes(path)
     image = decode.decode(data, path)
     header = decode.facts_of(data, path)

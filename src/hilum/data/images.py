@@ -43,17 +43,29 @@ class Pixels:
     frame_fraction: float = 1.0
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
-        """Any grey image -> uint8 "rows cols" of the contract's size; this is what the cache stores."""
+        """Any grey image -> uint8 "rows cols" of the contract's size; this is what the cache stores.
+
+        >>> Pixels(size=(2, 2)).prepare(np.full((4, 6), 65535, np.uint16)).tolist()
+        [[0, 0], [0, 0]]
+        """
         resized = resize(to_uint8(image), self.size, self.fit)
         levelled = equalised(resized, self.clahe) if self.clahe else resized
         return smaller(levelled, self.frame_fraction) if self.frame_fraction != 1 else levelled
 
     def normalize(self, prepared: np.ndarray) -> np.ndarray:
-        """uint8 "... rows cols" -> float32 of the same shape, in the units that the network sees."""
+        """uint8 "... rows cols" -> float32 of the same shape, in the units that the network sees.
+
+        >>> Pixels(size=(1, 2), mean=0.5, sd=0.5).normalize(np.array([[0, 255]], np.uint8)).tolist()
+        [[-1.0, 1.0]]
+        """
         return self.standardized(prepared.astype(np.float32) / np.float32(255))
 
     def standardized(self, values: np.ndarray) -> np.ndarray:
-        """float32 "... rows cols" in 0..1 -> the same, centred and scaled."""
+        """float32 "... rows cols" in 0..1 -> the same, centred and scaled.
+
+        >>> Pixels(size=(1, 2), standardize="image").standardized(np.array([[0.2, 0.4]], np.float32)).round(3).tolist()
+        [[-1.0, 1.0]]
+        """
         if self.standardize == "image":
             mean = values.mean(axis=(-2, -1), keepdims=True)
             sd = values.std(axis=(-2, -1), keepdims=True)
@@ -76,7 +88,11 @@ class Pixels:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Pixels":
-        """The inverse of `to_json`; DataError when a key is missing or unknown."""
+        """The inverse of `to_json`; DataError when a key is missing or unknown.
+
+        >>> Pixels.from_json(Pixels(size=(64, 64)).to_json()) == Pixels(size=(64, 64))
+        True
+        """
         try:
             pixels = cls(**values)
             return cls(

@@ -29,6 +29,13 @@ def listing(folder: Path) -> Listing:
     """The entries of a folder. Hidden files and __MACOSX, which archives made on a Mac carry, are not seen.
 
     Whether a file that ends like an image can be decoded is for the audit to say.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     for name in ("a.png", "notes.txt", ".hidden"):
+    ...         (Path(folder) / name).touch()
+    ...     [path.name for path in listing(Path(folder)).images]
+    ['a.png']
     """
     found = Listing([], [], [])
     for path in _entries(folder):

@@ -19,7 +19,11 @@ class Task:
     class_of: Mapping[str, str]
 
     def index(self, label: str) -> int:
-        """Position of a label's class in `classes`."""
+        """Position of a label's class in `classes`.
+
+        >>> task("binary", ["normal", "virus"]).index("virus")
+        1
+        """
         return self.classes.index(self.class_of[label])
 
 

@@ -125,7 +125,11 @@ def _maker(name: str, options: dict[str, Any]) -> Callable[..., ChestModel]:
 
 
 def parameters(model: nn.Module) -> int:
-    """How many numbers training can change."""
+    """How many numbers training can change.
+
+    >>> parameters(nn.Linear(3, 2))
+    8
+    """
     return sum(tensor.numel() for tensor in model.parameters())
 
 
@@ -133,7 +137,17 @@ def parameters(model: nn.Module) -> int:
 
 
 def save_model(model: ChestModel, folder: Path, card: dict[str, Any]) -> None:
-    """Writes weights.safetensors, golden.npz and, last, model.json with the digest of the weights."""
+    """Writes weights.safetensors, golden.npz and, last, model.json with the digest of the weights.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> model = build("vgg", ["normal", "pneumonia"], Pixels(size=(64, 64)), {"blocks": [[4]], "dense": [4]})
+    >>> card = {"architecture": {"name": "vgg", "options": {"blocks": [[4]], "dense": [4]}}}
+    >>> with TemporaryDirectory() as folder:
+    ...     save_model(model, Path(folder), card)
+    ...     loaded, difference = load_model(folder), check_golden(Path(folder))
+    >>> loaded.classes, difference < GOLDEN_TOLERANCE
+    (('normal', 'pneumonia'), True)
+    """
     folder = Path(folder)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     data = save_tensors(tensors)
@@ -216,7 +230,11 @@ def _read_card(folder: Path) -> dict[str, Any]:
 
 
 def golden_images(pixels: Pixels) -> np.ndarray:
-    """Three uint8 images "3 rows cols" that anyone can draw again: a ramp, a checkerboard, seeded noise."""
+    """Three uint8 images "3 rows cols" that anyone can draw again: a ramp, a checkerboard, seeded noise.
+
+    >>> golden_images(Pixels(size=(64, 64))).shape
+    (3, 64, 64)
+    """
     rows, cols = pixels.size
     ramp = np.tile(np.linspace(0, 255, cols), (rows, 1))
     leaderboard = 255.0 * ((np.arange(rows)[:, None] // 8 + np.arange(cols)[None] // 8) % 2)
@@ -226,7 +244,12 @@ def golden_images(pixels: Pixels) -> np.ndarray:
 
 @torch.no_grad()
 def logits_of(model: ChestModel, images: np.ndarray) -> np.ndarray:
-    """float32 logits "images classes" of prepared uint8 images "images rows cols", in eval mode on the CPU."""
+    """float32 logits "images classes" of prepared uint8 images "images rows cols", in eval mode on the CPU.
+
+    >>> model = build("vgg", ["normal", "pneumonia"], Pixels(size=(64, 64)))
+    >>> logits_of(model, golden_images(model.pixels)).shape
+    (3, 2)
+    """
     training = model.training
     model.eval()
     x = torch.from_numpy(model.pixels.normalize(images))[:, None]

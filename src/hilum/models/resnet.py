@@ -46,7 +46,11 @@ class BasicBlock(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch inside rows cols"]
     ) -> Float[Tensor, "batch outside out_rows out_cols"]:
-        """Rows and columns are divided by the stride, rounded up."""
+        """Rows and columns are divided by the stride, rounded up.
+
+        >>> BasicBlock(4, 8, 2, nn.ReLU)(torch.zeros(1, 4, 10, 10)).shape
+        torch.Size([1, 8, 5, 5])
+        """
         inner = self.norm2(self.conv2(self.act1(self.norm1(self.conv1(x)))))
         if self.training and self.drop_path:
             inner = drop_paths(inner, self.drop_path)

@@ -56,7 +56,11 @@ class Tokens(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, x: Float[Tensor, "batch 1 rows cols"]) -> Float[Tensor, "batch dim gridrows gridcols"]:
-        """Rows and columns are divided by the patch; what is left over at the border is cut away."""
+        """Rows and columns are divided by the patch; what is left over at the border is cut away.
+
+        >>> Tokens((2, 2), 8, 4, [])(torch.zeros(1, 1, 16, 16)).shape
+        torch.Size([1, 4, 2, 2])
+        """
         maps = self.cut(x)
         tokens = maps.flatten(2).transpose(1, 2) + self.place
         return self.norm(self.blocks(tokens)).transpose(1, 2).reshape(maps.shape)

@@ -75,7 +75,13 @@ def _seen(pixels: Pixels) -> tuple[Any, ...]:
 def mean_logits(
     teachers: Sequence[ChestModel], x: Float[Tensor, "batch 1 rows cols"], classes: int
 ) -> Float[Tensor, "batch classes"]:
-    """The mean of the teachers' logits for a student of so many classes."""
+    """The mean of the teachers' logits for a student of so many classes.
+
+    >>> from hilum.models import build
+    >>> teacher = build("vgg", ["normal", "pneumonia"], Pixels(size=(64, 64))).eval()
+    >>> mean_logits([teacher, teacher], torch.zeros(1, 1, 64, 64), 2).shape
+    torch.Size([1, 2])
+    """
     answers = [teacher.to(x.device)(x).float() for teacher in teachers]
     return torch.stack([one if one.shape[1] == classes else abnormal_together(one) for one in answers]).mean(
         0

@@ -30,7 +30,11 @@ class GroupWeights(nn.Module):
     @classmethod
     def of(cls, targets: np.ndarray, alike: np.ndarray | None, step: float) -> "GroupWeights":
         """Groups by target and acquisition of the training images, both "cases"; RecipeError without the
-        acquisition."""
+        acquisition.
+
+        >>> GroupWeights.of(np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]), 0.1).weights.tolist()
+        [0.25, 0.25, 0.25, 0.25]
+        """
         if alike is None:
             raise RecipeError("training.group_dro needs groups of images taken alike", "set it to 0")
         pairs = np.stack([targets, alike], axis=1)

@@ -187,7 +187,12 @@ def mix(
 
 
 def make_optimizer(model: nn.Module, config: Optimizer) -> torch.optim.Optimizer:
-    """Weight decay is not applied to biases and normalisation: they have one dimension and set a scale."""
+    """Weight decay is not applied to biases and normalisation: they have one dimension and set a scale.
+
+    >>> groups = make_optimizer(nn.Linear(2, 2), Optimizer(weight_decay=0.1)).param_groups
+    >>> [group["weight_decay"] for group in groups]
+    [0.1, 0.0]
+    """
     decayed = [p for p in model.parameters() if p.ndim > 1]
     free = [p for p in model.parameters() if p.ndim <= 1]
     groups = [

@@ -39,7 +39,12 @@ class Canvas:
         return np.split(np.rint(placed * 16).astype(np.int32), ends)
 
     def fill(self, *outlines: Points) -> Layer:
-        """The union of closed outlines, 0..1."""
+        """The union of closed outlines, 0..1.
+
+        >>> canvas = Canvas((4, 4), np.array([[2.0, 0.0, 2.0], [0.0, 2.0, 2.0]]))
+        >>> float(canvas.fill(np.array([[-9.0, -9.0], [9.0, -9.0], [9.0, 9.0], [-9.0, 9.0]])).min())
+        1.0
+        """
         layer = np.zeros(self.size, np.uint8)
         for outline in self.pixels(outlines):  # one by one: where outlines drawn together overlap is a hole
             cv2.fillPoly(layer, [outline], 255, cv2.LINE_AA, 4)

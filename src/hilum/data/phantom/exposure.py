@@ -39,7 +39,12 @@ def _at(corner: int, size: tuple[int, int], inset: np.ndarray) -> tuple[int, int
 
 
 def side_letter(rng: Generator, size: tuple[int, int], corner: int) -> Layer:
-    """R on the patient's right, which is the picture's left, or L on the other side."""
+    """R on the patient's right, which is the picture's left, or L on the other side.
+
+    >>> letter = side_letter(np.random.default_rng(0), (100, 100), corner=0)
+    >>> bool(letter[:50, :50].any()), bool(letter[50:].any())
+    (True, False)
+    """
     inset, high, shade = rng.uniform(0.05, 0.12, 2), rng.uniform(0.045, 0.08), rng.uniform(0.8, 1.0)
     font = cv2.FONT_HERSHEY_SIMPLEX
     scale = high * size[0] / 21  # a letter of this font is 21 px high
@@ -53,7 +58,12 @@ def side_letter(rng: Generator, size: tuple[int, int], corner: int) -> Layer:
 
 
 def shortcut_disc(rng: Generator, settings: PhantomSettings, corner: int, abnormal: bool) -> Layer:
-    """The planted shortcut, in a corner that the letter leaves free. Chance is used up even without it."""
+    """The planted shortcut, in a corner that the letter leaves free. Chance is used up even without it.
+
+    >>> settings = PhantomSettings(size=(100, 100), shortcut="marker")
+    >>> [bool(shortcut_disc(np.random.default_rng(0), settings, 0, abnormal).any()) for abnormal in (True, False)]
+    [True, False]
+    """
     inset, radius, lot = rng.uniform(0.05, 0.09, 2), rng.uniform(0.022, 0.03), rng.random()
     layer = np.zeros(settings.size, np.uint8)
     if settings.shortcut and abnormal and lot < settings.shortcut_strength:

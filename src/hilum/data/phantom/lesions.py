@@ -40,7 +40,14 @@ def opacity_of(
     lungs: list[Layer],
     tree: list[Points],
 ) -> Layer:
-    """The density that disease adds: 0 in healthy lungs, at most 1; it ends where its lung ends."""
+    """The density that disease adds: 0 in healthy lungs, at most 1; it ends where its lung ends.
+
+    >>> rng = np.random.default_rng(0)
+    >>> anatomy = Anatomy.sample(rng)
+    >>> pose = Pose.sample(rng, anatomy, (64, 64))
+    >>> float(opacity_of(rng, "normal", anatomy, pose, Canvas((64, 64), pose.matrix), [], []).max())
+    0.0
+    """
     if label == "bacteria":
         return _consolidation(disease, anatomy, pose, canvas, lungs, tree)
     if label == "virus":

@@ -49,7 +49,12 @@ def names() -> tuple[str, ...]:
 
 
 def get(name: str) -> Source:
-    """The source of this name, or somebody else's module for a dotted name; DataError when there is none."""
+    """The source of this name, or somebody else's module for a dotted name; DataError when there is none.
+
+    >>> get("kagle")
+    Traceback (most recent call last):
+    hilum.errors.DataError: source 'kagle' is not known; did you mean 'kaggle'?
+    """
     if "." not in name and name not in names():
         raise DataError(f"source {name!r} is not known", nearest(name, names()))
     try:
@@ -68,6 +73,15 @@ def open_source(data: str | Path, source: str | None = None) -> Cases:
     """Reads `data` with the named source, or else with the first source that accepts it.
 
     DataError when nothing is there, when no source understands it, or when what is there is not usable.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> import cv2, numpy as np
+    >>> with TemporaryDirectory() as folder:
+    ...     for name in ("normal", "pneumonia"):
+    ...         (Path(folder) / name).mkdir()
+    ...         _ = cv2.imwrite(f"{folder}/{name}/a.png", np.zeros((8, 8), np.uint8))
+    ...     open_source(folder).labels
+    ('normal', 'pneumonia')
     """
     if source is not None:
         return get(source).load(data)

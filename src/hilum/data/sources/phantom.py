@@ -41,7 +41,11 @@ _NOTE = "These images are synthetic, not taken from people: figures on them say 
 
 
 def accepts(data: str | Path) -> bool:
-    """Whether it is the word 'phantom' or a folder that `write` wrote."""
+    """Whether it is the word 'phantom' or a folder that `write` wrote.
+
+    >>> accepts("phantom"), accepts("no such folder")
+    (True, False)
+    """
     return str(data) == "phantom" or (Path(data).expanduser() / "phantom.json").is_file()
 
 
@@ -63,6 +67,11 @@ def write(folder: str | Path, settings: PhantomSettings = BUILT_IN) -> Path:
     with the same settings, is kept as it is.
 
     DataError when the folder holds something else or can't be written.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     written = write(f"{folder}/set", PhantomSettings(patients=20, size=(64, 64)))
+    ...     sorted(path.name for path in written.iterdir())
+    ['cases.csv', 'images', 'masks', 'phantom.json']
     """
     folder = Path(folder).expanduser().absolute()
     if _holds(folder, settings):
