@@ -24,13 +24,13 @@ def with_build(package: str, path: Iterable[str]) -> list[str]:
     >>> "vgg" in with_build("hilum.models", hilum.models.__path__)
     True
     """
-    found = []
+    names = []
     for module in iter_modules(path):
         if not module.ispkg:
             maker = getattr(import_module(f"{package}.{module.name}"), "build", None)
             if getattr(maker, "__module__", None) == f"{package}.{module.name}":
-                found.append(module.name)
-    return sorted(found)
+                names.append(module.name)
+    return sorted(names)
 
 
 def find_build(
@@ -38,7 +38,7 @@ def find_build(
 ) -> Callable[..., Any]:
     """`build` of the module `name` of `package`, or of any module where the name has a dot.
 
-    `kind`: the word for error sentences; `given`: how many of its parameters come first and are no options.
+    `kind`: the word for error sentences; `given`: how many of its first parameters are not options.
     RecipeError for an unknown name or option, with the nearest known one.
 
     >>> find_build("model", "vgg", "hilum.models", ["vgg"], {"dropuot": 0.1}, given=2)
@@ -53,15 +53,15 @@ def find_build(
         raise RecipeError(
             f"{kind} {name!r} can't be loaded ({error})", "name a module with build()"
         ) from None
-    choices = list(inspect.signature(maker).parameters)[given:]
+    known_options = list(inspect.signature(maker).parameters)[given:]
     for key in options:
-        if key not in choices:
-            raise RecipeError(f"{kind} {name!r} has no option {key!r}", nearest(key, choices))
+        if key not in known_options:
+            raise RecipeError(f"{kind} {name!r} has no option {key!r}", nearest(key, known_options))
     return maker
 
 
 def built(kind: str, name: str, maker: Callable[..., Any], *given: Any, **options: Any) -> Any:
-    """maker(*given, **options); a word where a number is meant (YAML can hold it) is a RecipeError.
+    """maker(*given, **options). RecipeError for an option of the wrong type, which YAML can hold.
 
     >>> built("model", "range", range, 3)
     range(0, 3)

@@ -1,4 +1,4 @@
-"""Writing files so that a crash never leaves half of one, and naming contents by digest.
+"""Writing files so that a crash never leaves an incomplete one, and naming contents by digest.
 
 A file is written beside its final name and renamed: a reader sees the old file or the new one.
 """
@@ -94,7 +94,9 @@ def read_table(path: Path, /, **types: Any) -> pd.DataFrame:
     except FileNotFoundError:
         raise RunError(f"{path} is missing", "the stage that writes it has not run") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is no readable CSV ({error})", "write it as comma-separated UTF-8") from None
+        raise DataError(
+            f"{path} is not a readable CSV ({error})", "write it as comma-separated UTF-8"
+        ) from None
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:

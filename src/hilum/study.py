@@ -162,7 +162,7 @@ def train_task(
     _every_class(sets, one)
     if recipe.training.balance == "shortcuts" or recipe.training.group_dro:
         kept = used.where(used.table["case_id"].isin(rows["train"]["case_id"]))
-        sets["train"] = replace(sets["train"], alike=clusters(facts_table(kept)))
+        sets["train"] = replace(sets["train"], acquisition=clusters(facts_table(kept)))
     val = rows["val"].reset_index(drop=True)
 
     def score(probabilities: np.ndarray, positions: np.ndarray) -> dict[str, float]:

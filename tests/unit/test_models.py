@@ -229,7 +229,7 @@ def test_a_backbone_that_cannot_be_had_is_one_sentence(monkeypatch: pytest.Monke
     fake = SimpleNamespace(AutoModel=SimpleNamespace(from_pretrained=refuse))
     monkeypatch.setitem(sys.modules, "transformers", fake)
     with pytest.raises(
-        ModelError, match=r"'nobody/none' can't be had \(We couldn't connect to the hub\); check"
+        ModelError, match=r"'nobody/none' is unavailable \(We couldn't connect to the hub\); check"
     ):
         build("transformers_backbone", TWO, Pixels(size=(64, 64)), {"source": "nobody/none"})
 
@@ -248,5 +248,5 @@ def test_stochastic_depth_leaves_images_to_the_shortcut() -> None:
     rates = [one.drop_path for one in deep.modules() if isinstance(one, BasicBlock)]
     assert rates == [0.25, 0.5]
     torch.testing.assert_close(plain.eval()(x), deep.eval()(x), rtol=0, atol=0)
-    with pytest.raises(RecipeError, match="drop_path is 1; choose from 0 up to, not 1"):
+    with pytest.raises(RecipeError, match="drop_path is 1; choose a number from 0 to below 1"):
         build("resnet", ("a", "b"), pixels, {**options, "drop_path": 1.0})

@@ -35,7 +35,7 @@ def test_a_section_of_a_plug_in_is_printed_before_reproducibility(
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HILUM_PLUGINS", str(tmp_path / "gone"))
-    with pytest.raises(RecipeError, match="HILUM_PLUGINS names .*gone, which is not a folder"):
+    with pytest.raises(RecipeError, match=r"HILUM_PLUGINS names .*gone, which is not a folder"):
         plugin_sections()
 
 

@@ -413,7 +413,7 @@ def real_cases(real_data: Path) -> Cases:
     return cases.where(cases.table["split"] != "test")
 
 
-def test_images_taken_alike_are_held_out_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_acquisition_group_is_held_out_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three planted cameras; the second one is val, and nobody is on both sides."""
     cases = made(even({"normal": 60, "abnormal": 60}))
     camera = pd.Series(np.arange(len(cases)) % 10).map(

@@ -212,7 +212,7 @@ def _quantiles(values: pd.Series) -> Quantiles | None:
 
 
 def _shortcuts(images: _Readable) -> dict[str, Any]:
-    """On images that are test in no split at all: the test set is there to be measured on, once."""
+    """On images that are test in no split at all: the test set is measured once, at the end."""
     kept = np.ones(len(images.table), bool)
     for column in images.splits.values():
         kept &= (column != "test").to_numpy()

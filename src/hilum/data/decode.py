@@ -186,10 +186,10 @@ def _walk_jpeg(data: bytes) -> _Header:
     segments, whose length steps over them."""
     header, scans, at = None, 0, 2
     while True:
-        found = _MARKER.search(data, at)
-        if found is None:
+        match = _MARKER.search(data, at)
+        if match is None:
             raise _Broken("truncated")
-        marker, at = data[found.start() + 1], found.end()
+        marker, at = data[match.start() + 1], match.end()
         if marker == 0xD9:
             break
         if marker in (0x01, 0xD8):  # markers without a length
@@ -207,7 +207,7 @@ def _walk_jpeg(data: bytes) -> _Header:
 
 
 def _walk_png(data: bytes) -> _Header:
-    """Chunk by chunk to IEND (ISO/IEC 15948). Checksums of optional chunks are not asked for."""
+    """Chunk by chunk to IEND (ISO/IEC 15948). Checksums of optional chunks are not checked."""
     header, at = None, len(_PNG)
     while True:
         length, kind = struct.unpack_from(">I4s", data, at)
@@ -280,7 +280,7 @@ class _Stderr:
 
 @contextmanager
 def quiet_codecs() -> Iterator[None]:
-    """Keeps what libjpeg, libpng and OpenCV print about odd files off the user's terminal.
+    """Keeps what libjpeg, libpng and OpenCV print about damaged files off the user's terminal.
 
     They write to descriptor 2 itself, so it points to nowhere meanwhile; Python's own sys.stderr goes on to
     the terminal. Threads may enter together, and nesting it around a whole loop spares the switching.

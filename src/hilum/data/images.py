@@ -8,7 +8,7 @@ import numpy as np
 
 from hilum.errors import DataError
 
-if TYPE_CHECKING:  # hilum.data stays free of torch until a tensor is really asked for
+if TYPE_CHECKING:  # hilum.data stays free of torch until a tensor is needed
     from torch import Tensor
 
 Fit = Literal["squeeze", "pad"]
@@ -25,7 +25,7 @@ class Pixels:
     the network blind to exposure and contrast. clahe: clip limit of the adaptive histogram equalisation
     that follows the resizing (Zuiderveld, Graphics Gems IV, 1994, 8 x 8 tiles); 0 leaves it out. frame_fraction: share
     of the frame that the image fills, black around it. A network whose training images were turned and scaled
-    has hardly met one that fills its frame exactly, pixel on pixel; one drawn a little smaller is more like
+    has rarely met one that fills its frame exactly, pixel on pixel; one scaled down a little is more like
     those (Touvron et al., NeurIPS 2019, on such a gap in size).
 
     >>> Pixels(size=(4, 6)).apply(np.zeros((8, 8), np.uint8)).shape
@@ -103,7 +103,8 @@ class Pixels:
 
 
 def smaller(image: np.ndarray, frame_fraction: float) -> np.ndarray:
-    """uint8 "rows cols" drawn at `frame_fraction` of its size around the middle, black outside; linear between pixels.
+    """uint8 "rows cols" scaled to `frame_fraction` of its size around the middle, black outside, linear
+    interpolation.
 
     >>> smaller(np.full((4, 4), 8, np.uint8), 0.5).tolist()
     [[0, 0, 0, 0], [0, 8, 8, 0], [0, 8, 8, 0], [0, 0, 0, 0]]

@@ -3,7 +3,7 @@
 The image is cut into patches; each becomes a token by a linear map, gets a learnt place, and passes blocks of
 self-attention and a two-layer network, normalised before each (pre-norm). The tokens lie on their grid again
 afterwards, so that `features` gives "batch dim rows cols" as every network here does, and their mean is the
-embedding (Zhai et al., CVPR 2022, found that no worse than a class token).
+embedding (Zhai et al., CVPR 2022, found it no worse than a class token).
 
 The learnt places belong to `pixels.size`: another size is another network. From scratch on a few thousand
 images a transformer has little to hold on to; the comparison is what it is for.

@@ -32,20 +32,20 @@ SMALLER_IS_BETTER = ("val_loss", "val_brier", "val_log_loss")
 
 @dataclass(frozen=True)
 class Hardware:
-    """What the training runs on. `precision` is Lightning's word for it."""
+    """What the training runs on. `precision` as Lightning names it."""
 
     device: str
     precision: str
     workers: int
 
     @classmethod
-    def choose(cls, wish: str = "auto") -> "Hardware":
+    def choose(cls, precision: str = "auto") -> "Hardware":
         """CUDA if there is one. bf16 where the hardware multiplies it natively (else it would be
-        slower), fp32 otherwise. Loader workers only beside a GPU: on the CPU they take the cores of the
+        slower), fp32 otherwise. Loader workers with a GPU only: on the CPU they take the cores of the
         convolutions."""
         cuda = torch.cuda.is_available()
         native = torch.cuda.is_bf16_supported() if cuda else _cpu_has_bf16()
-        bf16 = wish == "bf16" or (wish == "auto" and native)
+        bf16 = precision == "bf16" or (precision == "auto" and native)
         workers = min(12, torch.get_num_threads()) if cuda else 0
         return cls("cuda" if cuda else "cpu", "bf16-mixed" if bf16 else "32-true", workers)
 
@@ -72,7 +72,7 @@ def fit_task(
     """Trains, keeps the weights of the best epoch, and writes folder/model and folder/history.csv.
 
     `score` gives the validation figures (see module.Scorer); `card` holds the entries of model.json that
-    only the caller knows. With `resume`, goes on after the last finished epoch of an interrupted training
+    only the caller knows. With `resume`, continues after the last finished epoch of an interrupted training
     and ends with the numbers of an uninterrupted one.
     """
     config = recipe.training
@@ -97,7 +97,7 @@ def fit_task(
         )
     asked = config.distill.teachers if config.distill else ()
     teachers = load_teachers(asked, task.classes, train.pixels, card)
-    groups = GroupWeights.of(train.targets, train.alike, config.group_dro) if config.group_dro else None
+    groups = GroupWeights.of(train.targets, train.acquisition, config.group_dro) if config.group_dro else None
     module = Classifier(model, config, len(train_loader) * config.epochs, weights, score, teachers, groups)
     module.train_ids = list(train.case_ids)
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -144,7 +144,7 @@ def _train(
     if ema is not None:
         callbacks.append(EMAWeightAveraging(decay=ema))
     callbacks.append(ModelCheckpoint(folder.checkpoints, filename="last", save_on_train_epoch_end=True))
-    for name in ("lightning.pytorch", "lightning.fabric"):  # banners and tips are not for our users
+    for name in ("lightning.pytorch", "lightning.fabric"):  # without banners and tips
         logging.getLogger(name).setLevel(logging.WARNING)
     with warnings.catch_warnings():
         # Lightning advises on worker counts, loggers and folders that exist; we chose all three on purpose.
@@ -192,7 +192,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
 
 class Keeper(Callback):
-    """Keeps the history and the weights of the best epoch, and shows both to the person at the terminal.
+    """Keeps the history and the weights of the best epoch, and shows both in the terminal.
 
     The best weights go to a file at once: a reference to live weights would go on training. On equal
     figures the earlier epoch stays.
@@ -227,9 +227,9 @@ class Keeper(Callback):
         self.best_value = state["best_value"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The bar starts where an interrupted training had come to."""
+        """The bar starts where an interrupted training stopped."""
         if self.rows:
-            say(f"{self.name}: goes on after epoch {len(self.rows)} of {self.epochs}")
+            say(f"{self.name}: continues after epoch {len(self.rows)} of {self.epochs}")
         self._bar.update(self._bar_task, completed=len(self.rows) * self.batches)
         self._bar.start()
 
@@ -265,7 +265,7 @@ class Keeper(Callback):
         if self.monitor not in row:
             figures = [name for name in row if name.startswith("val_")]
             raise RecipeError(
-                f"training.monitor {self.monitor!r} is no figure", nearest(self.monitor, figures)
+                f"training.monitor {self.monitor!r} is not a figure", nearest(self.monitor, figures)
             )
         self.rows.append(row)
         value = row[self.monitor]

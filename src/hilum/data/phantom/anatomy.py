@@ -136,7 +136,7 @@ def heart_outline(anatomy: Anatomy, pose: Pose) -> Points:
 
 @dataclass(frozen=True)
 class Ribs:
-    """Outlines. The back parts lie near the detector and are sharp, the front parts are faint."""
+    """Outlines of the ribs. The back parts lie near the detector and are sharp, the front parts are faint."""
 
     back: list[Points]
     front: list[Points]
@@ -145,7 +145,7 @@ class Ribs:
 def ribs_of(shapes: Generator, anatomy: Anatomy, pose: Pose) -> Ribs:
     gap, slope, thick = shapes.uniform(0.15, 0.175), shapes.uniform(0.0, 0.2), shapes.uniform(0.042, 0.06)
     taper = thick * np.concatenate([np.linspace(1.0, 1.25, 12), [1.2, 1.1, 0.9, 0.5]])
-    found = Ribs([], [])
+    ribs = Ribs([], [])
     for side in (-1, 1):
         middle = side * pose.turn
         for i, wobble in enumerate(shapes.normal(0, 0.008, 12)):
@@ -153,12 +153,12 @@ def ribs_of(shapes: Generator, anatomy: Anatomy, pose: Pose) -> Ribs:
             low = v + 0.16 + 0.03 * min(i, 4) + slope  # where it turns to the front
             w = float(half_width(anatomy, low)) + 0.01
             back = curve((0.1 + middle, v), (0.3 * w + 0.1, v - 0.07), (0.95 * w, v - 0.1), (w, low))
-            found.back.append(band(back, thick) * (side, 1))
+            ribs.back.append(band(back, thick) * (side, 1))
             if i < 10:
                 tip = max(0.32, 0.62 * w)
                 front = curve((w, low), (w, low + 0.12), (0.8 * w, low + 0.22), (tip, low + 0.2 + slope / 2))
-                found.front.append(band(front, taper) * (side, 1))
-    return found
+                ribs.front.append(band(front, taper) * (side, 1))
+    return ribs
 
 
 def vessel_tree(shapes: Generator) -> list[Points]:

@@ -8,7 +8,7 @@ from hilum.data.phantom.settings import PhantomSettings
 
 
 def exposed(rng: Generator, absorbed: Layer, canvas: Canvas) -> tuple[Layer, np.ndarray]:
-    """From absorption to grey 0..1, and which pixels the collimator leaves. The dials know no label."""
+    """From absorption to grey 0..1, and which pixels the collimator leaves. No setting depends on the label."""
     rows, cols = canvas.size
     gain, offset, gamma = rng.uniform(1.2, 2.0), rng.normal(0.0, 0.03), float(np.exp(rng.normal(0.3, 0.18)))
     tilt = rng.normal(0, 0.05, 2)
@@ -58,7 +58,7 @@ def side_letter(rng: Generator, size: tuple[int, int], corner: int) -> Layer:
 
 
 def shortcut_disc(rng: Generator, settings: PhantomSettings, corner: int, abnormal: bool) -> Layer:
-    """The planted shortcut, in a corner that the letter leaves free. Chance is used up even without it.
+    """The planted shortcut, in a corner that the letter leaves free. The generator advances in any case.
 
     >>> settings = PhantomSettings(size=(100, 100), shortcut="marker")
     >>> [bool(shortcut_disc(np.random.default_rng(0), settings, 0, abnormal).any()) for abnormal in (True, False)]

@@ -91,7 +91,9 @@ def plan(settings: PhantomSettings = BUILT_IN) -> pd.DataFrame:
         for images, count in enumerate(apportioned(share, _IMAGES), start=1)
         for _ in range(count)
     ]
-    numbers = np.random.default_rng([settings.seed, 0]).permutation(len(kinds)) + 1  # tell nothing
+    numbers = (
+        np.random.default_rng([settings.seed, 0]).permutation(len(kinds)) + 1
+    )  # independent of the label
     rows = [
         {
             "case_id": f"person{person:04d}-{image}",

@@ -103,7 +103,7 @@ def _vertebrae(pose: Pose, canvas: Canvas) -> Layer:
 
 
 def devices(rng: Generator, canvas: Canvas) -> Layer:
-    """Now and then a tube or a lead; they tell nothing about the label."""
+    """Now and then a tube or a lead; they are independent of the label."""
     tube = curve((rng.normal(0, 0.05), -1.5), (0, -0.8), (rng.normal(0, 0.05), rng.uniform(-0.4, 0.9)))
     ends = rng.uniform((-1, -1.2, -0.6, -0.4, -1.2, 0.2), (1, -0.8, 0.6, 0.3, 1.2, 1.2)).reshape(3, 2)
     has_tube, has_lead = rng.random(2) < 0.15

@@ -3,7 +3,7 @@
 A source is a module with
 
     DESCRIPTION: str                          one line, shown in lists
-    accepts(data: str | Path) -> bool         whether this source understands the data; looks, reads no images
+    accepts(data: str | Path) -> bool         whether this source understands the data; reads no images
     load(data: str | Path) -> Cases           the checked table; DataError says what is wrong and where
 
 Its file name is its name. A dotted name loads somebody else's module in the same way. Adding a source is
@@ -19,7 +19,7 @@ from hilum.data.cases import Cases
 from hilum.errors import DataError, nearest
 
 _FROM_SPECIFIC = ("phantom", "medmnist", "table", "kaggle")
-_MOST_GENERAL = "folder"  # it accepts nearly every folder of folders, so it is asked last
+_MOST_GENERAL = "folder"  # it accepts nearly every folder of folders, so it is tried last
 
 
 class Source(Protocol):
@@ -37,14 +37,14 @@ class Source(Protocol):
 
 
 def names() -> tuple[str, ...]:
-    """The sources of this folder in the order in which they are asked: from specific to general.
+    """The sources of this folder in the order in which they are tried: from specific to general.
 
     >>> names()[-1]
     'folder'
     """
-    found = {module.name for module in pkgutil.iter_modules(__path__)}
-    known = [name for name in _FROM_SPECIFIC if name in found]
-    new = sorted(found - {*known, _MOST_GENERAL})
+    present = {module.name for module in pkgutil.iter_modules(__path__)}
+    known = [name for name in _FROM_SPECIFIC if name in present]
+    new = sorted(present - {*known, _MOST_GENERAL})
     return (*known, *new, _MOST_GENERAL)
 
 
