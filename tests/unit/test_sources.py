@@ -104,7 +104,10 @@ def test_kaggle_unwraps_the_inner_copy_alone(tmp_path: Path) -> None:
 def test_kaggle_tells_what_it_left_out(tmp_path: Path) -> None:
     images(tmp_path, *KAGGLE, "train/stray.jpeg")
     (tmp_path / "train/NORMAL/readme.txt").write_text("x")
-    assert "Not read, because they are not images in a class folder: 2 (stray.jpeg, readme.txt)." in kaggle.load(tmp_path).notes
+    assert (
+        "Not read, because they are not images in a class folder: 2 (stray.jpeg, readme.txt)."
+        in kaggle.load(tmp_path).notes
+    )
 
 
 def test_kaggle_needs_a_cause_in_the_name(tmp_path: Path) -> None:
@@ -184,12 +187,16 @@ def test_folder_without_splits_or_patients_says_so(tmp_path: Path) -> None:
     assert set(cases.table["split"]) == {""}
     assert cases.table["patient"].tolist() == cases.table["case_id"].tolist()
     assert cases.notes[0].startswith("The patient is unknown")
-    assert cases.notes[1] == "Not read, because they are not images in a class folder: 2 (stray.png, notes.md)."
+    assert (
+        cases.notes[1] == "Not read, because they are not images in a class folder: 2 (stray.png, notes.md)."
+    )
 
 
 def test_folder_beside_the_splits_is_left_out_and_named(tmp_path: Path) -> None:
     images(tmp_path, "train/normal/p/a.png", "val/normal/q/b.png", "extra/normal/r/c.png")
-    assert open_source(tmp_path).notes == ("Not read, because they are not images in a class folder: 1 (extra).",)
+    assert open_source(tmp_path).notes == (
+        "Not read, because they are not images in a class folder: 1 (extra).",
+    )
 
 
 def test_folder_with_an_empty_class_or_too_deep(tmp_path: Path) -> None:
@@ -203,7 +210,7 @@ def test_folder_with_an_empty_class_or_too_deep(tmp_path: Path) -> None:
 def test_folder_of_loose_images_is_not_understood(tmp_path: Path) -> None:
     images(tmp_path, "a.png", "b.png")
     words = sentence(open_source, tmp_path)
-    assert said.startswith(f"no source understands {tmp_path}; sort the images into one folder per class")
+    assert words.startswith(f"no source understands {tmp_path}; sort the images into one folder per class")
     assert "is not a folder" in sentence(folder.load, tmp_path / "a.png")
 
 
@@ -239,7 +246,7 @@ def test_table_reads_its_columns_and_no_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    ("lines", "words"),
     [
         (
             ["file,label", "c.png,virus"],
@@ -274,8 +281,8 @@ def test_table_reads_its_columns_and_no_others(tmp_path: Path) -> None:
         ([""], "cases.csv lacks the column 'path' (row 1 holds: nothing)"),
     ],
 )
-def test_table_names_row_value_and_remedy(tmp_path: Path, lines: list[str], said: str) -> None:
-    assert said in sentence(open_source, csv(tmp_path, *lines))
+def test_table_names_row_value_and_remedy(tmp_path: Path, lines: list[str], words: str) -> None:
+    assert words in sentence(open_source, csv(tmp_path, *lines))
 
 
 def test_rows_without_a_label_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -335,7 +342,7 @@ def test_medmnist_unpacks_once_and_again_when_files_are_missing(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "words"),
     [
         ({"val_labels": None}, "lacks the array 'val_labels'; download"),
         (
@@ -355,10 +362,10 @@ def test_medmnist_unpacks_once_and_again_when_files_are_missing(tmp_path: Path) 
         ({"test_labels": np.array([[None]] * 3)}, "is not a readable .npz (Object arrays cannot be loaded"),
     ],
 )
-def test_medmnist_refuses_other_arrays(tmp_path: Path, change: dict, said: str) -> None:
+def test_medmnist_refuses_other_arrays(tmp_path: Path, change: dict, words: str) -> None:
     made = {name: array for name, array in {**arrays(COUNTS), **change}.items() if array is not None}
     np.savez(tmp_path / "pneumoniamnist.npz", **made)
-    assert said in sentence(open_source, tmp_path / "pneumoniamnist.npz")
+    assert words in sentence(open_source, tmp_path / "pneumoniamnist.npz")
 
 
 def test_medmnist_refuses_other_files(tmp_path: Path) -> None:
@@ -404,7 +411,7 @@ def test_unknown_and_foreign_sources(tmp_path: Path, monkeypatch) -> None:
 
 def test_what_does_not_exist_is_named() -> None:
     words = sentence(open_source, "no/such/folder")
-    assert said.startswith(
+    assert words.startswith(
         "no/such/folder does not exist; name a folder of radiographs, a .csv, a .npz, or the word"
     )
 
