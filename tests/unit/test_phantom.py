@@ -336,9 +336,9 @@ def test_a_written_image_is_the_generated_image(tmp_path: Path) -> None:
         generated = phantom_image(TINY, row.label, row.person, row.image)
         stored = cv2.imread(str(folder / "images" / f"{row.case_id}.png"), cv2.IMREAD_UNCHANGED)
         assert np.array_equal(stored, generated.image)
-        found = masks(folder, row.case_id)
-        assert tuple(found) == ("lesion", "lung", "heart", "ribs", "marker", "shortcut")
-        assert all(np.array_equal(mask, getattr(generated, name)) for name, mask in found.items())
+        stored_masks = masks(folder, row.case_id)
+        assert tuple(stored_masks) == ("lesion", "lung", "heart", "ribs", "marker", "shortcut")
+        assert all(np.array_equal(mask, getattr(generated, name)) for name, mask in stored_masks.items())
     assert not list(tmp_path.glob(".*"))
 
 

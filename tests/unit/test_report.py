@@ -14,6 +14,14 @@ import pandas as pd
 import pytest
 
 from hilum.artifacts.audit import Audit
+from hilum.artifacts.card import (
+    Architecture,
+    ModelCard,
+    OperatingPoint,
+    PixelContract,
+    TrainingData,
+    TrainingFacts,
+)
 from hilum.data.audit import audit
 from hilum.data.cases import Cases
 from hilum.data.tasks import task
@@ -42,13 +50,13 @@ def made_run(
 ) -> Run:
     """A run folder as a study leaves it: phantom images, made-up probabilities; `odd` is put into names."""
     images = folder.parent / f"{folder.name}-images"
-    cases = drawn_cases(images, labels, parts, odd)
+    cases = synthetic_cases(images, labels, parts, odd)
     table = cases.table
     facts: dict[str, Any] = {
         "name": f"A study{odd}",
         "preset": "quick",
         "hilum": "0.1.0",
-        "argv": ["hilum", "study", f"images{odd}", "--preset", "quick", "--out", "runs/drawn"],
+        "argv": ["hilum", "study", f"images{odd}", "--preset", "quick", "--out", "runs/synthetic"],
         "versions": {"numpy": "2.4.0"},
         "commit": "0123456789ab",
         "machine": {"system": "Linux x86_64", "cpu": f"A processor{odd}", "cores": 2, "gpu": None},
@@ -59,7 +67,7 @@ def made_run(
             "digest": cases.digest,
             "n_cases": len(cases),
             "n_patients": int(table["patient"].nunique()),
-            "notes": [f"drawn for a test{odd}"],
+            "notes": [f"made for a test{odd}"],
         },
         "split": {name: division(odd) for name in tasks},
         "stages": {"audit": {"seconds": 2.0}, "train binary": {"seconds": 63.0}},
@@ -86,7 +94,7 @@ def division(odd: str) -> dict[str, Any]:
     }
 
 
-def drawn_cases(images: Path, labels: tuple[str, ...], parts: tuple[str, ...], odd: str) -> Cases:
+def synthetic_cases(images: Path, labels: tuple[str, ...], parts: tuple[str, ...], odd: str) -> Cases:
     """Wide images, 40 rows and 60 columns: grey noise with a bright bar whose place depends on the label."""
     images.mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -107,7 +115,7 @@ def drawn_cases(images: Path, labels: tuple[str, ...], parts: tuple[str, ...], o
                     "digest": digest(label, str(number)),
                 }
             )
-    return Cases.checked(pd.DataFrame(rows), "folder", images, ["drawn for a test"])
+    return Cases.checked(pd.DataFrame(rows), "folder", images, ["made for a test"])
 
 
 def write_task(run: Run, cases: Cases, name: str) -> None:
@@ -128,30 +136,22 @@ def write_task(run: Run, cases: Cases, name: str) -> None:
     history = {"epoch": epochs, "train_loss": 1 / epochs, "train_accuracy": 1 - 0.4 / epochs}
     history |= {"val_loss": 1.1 / epochs, "val_accuracy": 1 - 0.5 / epochs, "learning_rate": 1e-3 / epochs}
     write_table(folder.history_file, pd.DataFrame(history))
-    write_json(
-        folder.card_file,
-        {
-            "format": 1,
-            "task": name,
-            "classes": list(one.classes),
-            "architecture": {"name": "vgg", "options": {"width": 8}},
-            "parameters": 12345,
-            "pixels": {"size": [32, 48], "fit": "pad", "standardize": "dataset", "mean": 0.4, "sd": 0.2},
-            "threshold": threshold
-            and {"class": one.classes[1], "value": threshold, "chosen_on": "val", "rule": "youden"},
-            "weights_digest": weights,
-            "recipe": "quick",
-            "training": {
-                "seed": 7,
-                "epochs": 4,
-                "best_epoch": 3,
-                "seconds": 61.0,
-                "device": "cpu",
-                "images": 36,
-            },
-            "intended_use": "Research only.",
-        },
+    card = ModelCard(
+        format=1,
+        task=name,
+        classes=list(one.classes),
+        architecture=Architecture(name="vgg", options={"width": 8}),
+        parameters=12345,
+        pixels=PixelContract(size=(32, 48), fit="pad", standardize="dataset", mean=0.4, sd=0.2),
+        threshold=threshold
+        and OperatingPoint(positive=one.classes[1], value=threshold, chosen_on="val", rule="youden"),
+        weights_digest=weights,
+        recipe="quick",
+        training=TrainingFacts(seed=7, epochs=4, best_epoch=3, seconds=61.0, device="cpu", images=36),
+        data=TrainingData(source="folder", digest=cases.digest),
+        intended_use="Research only.",
     )
+    write_json(folder.card_file, card.model_dump(mode="json", by_alias=True))
 
 
 def predictions(cases: Cases, name: str) -> pd.DataFrame:
@@ -172,7 +172,7 @@ def predictions(cases: Cases, name: str) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Two tasks, an audit, validation only."""
-    return made_run(tmp_path_factory.mktemp("runs") / "drawn", audited=True)
+    return made_run(tmp_path_factory.mktemp("runs") / "synthetic", audited=True)
 
 
 @pytest.fixture(scope="module")
@@ -243,13 +243,13 @@ def test_every_id_is_there_once_and_every_link_leads_somewhere(page: str) -> Non
 
 def test_nothing_is_fetched(page: str) -> None:
     reader = Reader(page)
-    for tag, attributes in reader.tags:
-        assert tag not in ("link", "iframe", "object", "embed", "base")
-        assert "srcset" not in attributes
-        if "src" in attributes:
-            assert attributes["src"].startswith("data:image/")
-        if tag != "a":
-            assert not re.match(r"(https?:)?//", attributes.get("href", ""))
+    assert {tag for tag, _ in reader.tags} & {"link", "iframe", "object", "embed", "base"} == set()
+    assert not any("srcset" in attributes for _, attributes in reader.tags)
+    sources = [attributes["src"] for _, attributes in reader.tags if "src" in attributes]
+    assert len(sources) > 20
+    assert [source[:40] for source in sources if not source.startswith("data:image/")] == []
+    targets = [attributes.get("href", "") for tag, attributes in reader.tags if tag != "a"]
+    assert [target for target in targets if re.match(r"(https?:)?//", target)] == []
     assert "@import" not in page
     assert not re.findall(r"url\((?!#)", page)
 
@@ -341,7 +341,7 @@ def test_test_figures_come_first_where_there_are_any(tmp_path: Path) -> None:
     )  # 24 images, not the official 624
 
 
-def test_drawn_images_are_not_compared_with_real_ones(tmp_path: Path) -> None:
+def test_synthetic_images_are_not_compared_with_real_ones(tmp_path: Path) -> None:
     run = made_run(tmp_path / "phantom", tasks=("multiclass",))
     run.add_facts(data={**run.facts()["data"], "source": "phantom"})
     for name in run.tasks:
@@ -394,7 +394,7 @@ def test_a_task_that_was_not_trained_names_its_command(tmp_path: Path) -> None:
     page = build_report(made_run(tmp_path / "half", tasks=("binary",))).read_text(encoding="utf-8")
     reader = Reader(page)
     assert reader.faults == []
-    command = "hilum study images --preset quick --out runs/drawn --task multiclass --resume"
+    command = "hilum study images --preset quick --out runs/synthetic --task multiclass --resume"
     assert f"This task is not trained yet. This command makes it: {command}" in reader.text
     assert "This data was not audited. This command makes an audit: hilum data audit images" in reader.text
 

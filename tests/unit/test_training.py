@@ -101,6 +101,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(name: str, tmp_path: Path)
     columns = [name for name in whole if name not in ("seconds", "images_per_second")]
     pd.testing.assert_frame_equal(whole[columns], cut[columns], check_exact=True)
     weights = [load_file(tmp_path / folder / "model" / "weights.safetensors") for folder in ("whole", "cut")]
+    assert weights[0].keys() == weights[1].keys() and len(weights[0]) > 3
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
