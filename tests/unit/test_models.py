@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import hilum
+from hilum.artifacts.card import ModelCard
 from hilum.data.images import Pixels
 from hilum.errors import ModelError, RecipeError
 from hilum.models import build, check_golden, load_model, parameters, save_model
@@ -250,3 +251,28 @@ def test_stochastic_depth_leaves_images_to_the_shortcut() -> None:
     torch.testing.assert_close(plain.eval()(x), deep.eval()(x), rtol=0, atol=0)
     with pytest.raises(RecipeError, match="drop_path is 1; choose a number from 0 to below 1"):
         build("resnet", ("a", "b"), pixels, {**options, "drop_path": 1.0})
+
+
+def test_the_card_is_read_as_it_was_written(tmp_path: Path) -> None:
+    options = {"blocks": [[4]], "dense": [4]}
+    model = build("vgg", ("normal", "pneumonia"), Pixels(size=(32, 40)), options)
+    save_model(model, tmp_path, {"task": "binary", "architecture": {"name": "vgg", "options": options}})
+    card = ModelCard.load(tmp_path / "model.json")
+    assert (card.task, card.classes, card.architecture.options) == ("binary", ["normal", "pneumonia"], options)
+    assert Pixels.from_json(card.pixels.model_dump()) == model.pixels
+    assert card.weights_digest == load_model(tmp_path).card["weights_digest"]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("{}", r"model\.json is damaged \(format: Field required\); train the model again"),
+        ("{", r"model\.json is damaged .*; restore the file or train the model again"),
+        (None, r"model\.json is missing; restore the file or train the model again"),
+    ],
+)
+def test_a_card_that_can_not_be_read_is_named(tmp_path: Path, content: str | None, sentence: str) -> None:
+    if content is not None:
+        (tmp_path / "model.json").write_text(content)
+    with pytest.raises(ModelError, match=sentence):
+        ModelCard.load(tmp_path / "model.json")
