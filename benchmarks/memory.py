@@ -32,25 +32,27 @@ def peak(command: list[str], seconds: float | None) -> float:
 
 def main() -> None:
     """Prints a line per task."""
-    words = argparse.ArgumentParser(description=__doc__)
-    words.add_argument("data")
-    words.add_argument("--preset", default="seed")
-    words.add_argument("--task", action="append", default=None)
-    words.add_argument("--seconds", type=float, default=None)
-    given = words.parse_args()
-    for task in given.task or ["binary", "multiclass"]:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data")
+    parser.add_argument("--preset", default="seed")
+    parser.add_argument("--task", action="append", default=None)
+    parser.add_argument("--seconds", type=float, default=None)
+    options = parser.parse_args()
+    for task in options.task or ["binary", "multiclass"]:
         with tempfile.TemporaryDirectory() as folder:
             command = [
                 "train",
-                given.data,
+                options.data,
                 "--preset",
-                given.preset,
+                options.preset,
                 "--task",
                 task,
                 "--out",
                 f"{folder}/run",
             ]
-            print(f"{given.preset} {task}: peak memory {peak(command, given.seconds):.2f} GiB", flush=True)
+            print(
+                f"{options.preset} {task}: peak memory {peak(command, options.seconds):.2f} GiB", flush=True
+            )
 
 
 if __name__ == "__main__":

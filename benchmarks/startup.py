@@ -1,4 +1,4 @@
-"""How long a person waits for `hilum --help`, beside Python itself and beside importing torch.
+"""Time of `hilum --help`, beside Python itself and importing torch.
 
     python benchmarks/startup.py
 
@@ -26,10 +26,10 @@ def seconds(arguments: list[str]) -> float:
 
 def main() -> None:
     """Prints a line per command."""
-    rounds = [{name: seconds(words) for name, words in COMMANDS.items()} for _ in range(6)][1:]
+    rounds = [{name: seconds(arguments) for name, arguments in COMMANDS.items()} for _ in range(6)][1:]
     for name in COMMANDS:
-        times = [one[name] for one in rounds]
-        ratio = statistics.median(one["hilum --help"] / one[name] for one in rounds)
+        times = [run[name] for run in rounds]
+        ratio = statistics.median(run["hilum --help"] / run[name] for run in rounds)
         print(f"{name:16}  {statistics.median(times):6.3f} s   hilum --help / this {ratio:5.2f}")
 
 

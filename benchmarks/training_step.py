@@ -21,7 +21,7 @@ from hilum.training.fit import Hardware
 
 
 def step(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, bf16: bool) -> Callable[[], None]:
-    """One training step, ready to be called again and again."""
+    """One training step, ready to be called repeatedly."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
 
     def run() -> None:
@@ -43,31 +43,31 @@ def seconds(work: Callable[[], None]) -> float:
 
 def main() -> None:
     """Prints images per second of both and the ratio."""
-    words = argparse.ArgumentParser(description=__doc__)
-    words.add_argument("--model", default="resnet34_gelu")
-    words.add_argument("--size", type=int, default=128)
-    words.add_argument("--batch", type=int, default=32)
-    words.add_argument("--rounds", type=int, default=7)
-    given = words.parse_args()
-    x = torch.randn(given.batch, 1, given.size, given.size)
-    y = torch.randint(0, 3, (given.batch,))
-    pixels = Pixels(size=(given.size, given.size))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="resnet34_gelu")
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+    x = torch.randn(options.batch, 1, options.size, options.size)
+    y = torch.randint(0, 3, (options.batch,))
+    pixels = Pixels(size=(options.size, options.size))
     classes = ("normal", "bacteria", "virus")
     bf16 = Hardware.choose().precision == "bf16-mixed"
-    plain = build(given.model, classes, pixels)
-    ours = build(given.model, classes, pixels).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    plain = build(options.model, classes, pixels)
+    ours = build(options.model, classes, pixels).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     ways = {
         "fp32, NCHW (default)": step(plain, x, y, bf16=False),
         f"{'bf16' if bf16 else 'fp32'}, NHWC (hilum)": step(
             ours, x.contiguous(memory_format=torch.channels_last), y, bf16=bf16
         ),
     }
-    rounds = [{name: seconds(way) for name, way in ways.items()} for _ in range(given.rounds + 1)][1:]
+    rounds = [{name: seconds(way) for name, way in ways.items()} for _ in range(options.rounds + 1)][1:]
     default = next(iter(ways))
     for name in ways:
-        speed = given.batch / statistics.median(one[name] for one in rounds)
-        ratio = statistics.median(one[default] / one[name] for one in rounds)
-        print(f"{given.model} {given.size} px  {name:22} {speed:6.1f} images/s   {ratio:4.2f} x default")
+        speed = options.batch / statistics.median(times[name] for times in rounds)
+        ratio = statistics.median(times[default] / times[name] for times in rounds)
+        print(f"{options.model} {options.size} px  {name:22} {speed:6.1f} images/s   {ratio:4.2f} x default")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,17 @@
 """One file, one component: what a recipe names is a module with `build`, found by its name.
 
-Models, detectors and feature networks are all chosen so; a dotted name loads a component from elsewhere.
+Models, detectors and feature networks are all chosen so; a dotted name loads a component from elsewhere, and
+$HILUM_PLUGINS names folders that bring more: FOLDER/stages/<name>.py and FOLDER/report/<name>/section.py.
 """
 
 import inspect
+import os
 from collections.abc import Callable, Iterable
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from pkgutil import iter_modules
+from types import ModuleType
 from typing import Any
 
 from hilum.errors import RecipeError, nearest
@@ -19,13 +24,13 @@ def with_build(package: str, path: Iterable[str]) -> list[str]:
     >>> "vgg" in with_build("hilum.models", hilum.models.__path__)
     True
     """
-    found = []
+    names = []
     for module in iter_modules(path):
         if not module.ispkg:
             maker = getattr(import_module(f"{package}.{module.name}"), "build", None)
             if getattr(maker, "__module__", None) == f"{package}.{module.name}":
-                found.append(module.name)
-    return sorted(found)
+                names.append(module.name)
+    return sorted(names)
 
 
 def find_build(
@@ -33,8 +38,12 @@ def find_build(
 ) -> Callable[..., Any]:
     """`build` of the module `name` of `package`, or of any module where the name has a dot.
 
-    `kind`: the word for error sentences; `given`: how many of its parameters come first and are no options.
+    `kind`: the word for error sentences; `given`: how many of its first parameters are not options.
     RecipeError for an unknown name or option, with the nearest known one.
+
+    >>> find_build("model", "vgg", "hilum.models", ["vgg"], {"dropuot": 0.1}, given=2)
+    Traceback (most recent call last):
+    hilum.errors.RecipeError: model 'vgg' has no option 'dropuot'; did you mean 'dropout'?
     """
     if "." not in name and name not in known:
         raise RecipeError(f"{kind} {name!r} is not known", nearest(name, known))
@@ -44,18 +53,41 @@ def find_build(
         raise RecipeError(
             f"{kind} {name!r} can't be loaded ({error})", "name a module with build()"
         ) from None
-    choices = list(inspect.signature(maker).parameters)[given:]
+    known_options = list(inspect.signature(maker).parameters)[given:]
     for key in options:
-        if key not in choices:
-            raise RecipeError(f"{kind} {name!r} has no option {key!r}", nearest(key, choices))
+        if key not in known_options:
+            raise RecipeError(f"{kind} {name!r} has no option {key!r}", nearest(key, known_options))
     return maker
 
 
 def built(kind: str, name: str, maker: Callable[..., Any], *given: Any, **options: Any) -> Any:
-    """maker(*given, **options); a word where a number is meant (YAML can hold it) is a RecipeError."""
+    """maker(*given, **options). RecipeError for an option of the wrong type, which YAML can hold.
+
+    >>> built("model", "range", range, 3)
+    range(0, 3)
+    """
     try:
         return maker(*given, **options)
     except TypeError as error:
         raise RecipeError(
             f"{kind} {name!r}: an option has the wrong type ({error})", "see its file"
         ) from None
+
+
+def plugin_folders() -> list[Path]:
+    """The folders that $HILUM_PLUGINS names, separated as in PATH. RecipeError for one that does not exist."""
+    folders = [Path(part) for part in os.environ.get("HILUM_PLUGINS", "").split(os.pathsep) if part]
+    for folder in folders:
+        if not folder.is_dir():
+            raise RecipeError(f"HILUM_PLUGINS names {folder}, which is not a folder", "correct the variable")
+    return folders
+
+
+def load_file(path: Path, name: str) -> ModuleType:
+    """The module in a file that is in no package, under this name."""
+    spec = spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise RecipeError(f"{path} can't be loaded", "a plug-in is a Python file")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -431,22 +431,23 @@ def predict(
 
 @data_app.command("audit", epilog=_example("hilum data audit path/to/chest_xray"))
 def data_audit(data: Data, source: Source = None) -> None:
-    """Unreadable files, duplicates, patients across splits, and what predicts the label without a lung."""
+    """Unreadable files, duplicates, patients across splits, and what predicts the label without the lungs."""
     from rich.console import Console
 
-    from hilum.data.audit import audit, terminal_table
+    from hilum.data.audit import audit
+    from hilum.data.show import audit_tables
     from hilum.data.sources import open_source
     from hilum.progress import advancing
 
     cases = open_source(data, source)
     with advancing("auditing") as advance:
         result = audit(cases, None, advance)
-    Console().print(terminal_table(result))
+    Console().print(audit_tables(result))
 
 
 @data_app.command("fetch", epilog=_example("hilum data fetch"))
 def data_fetch() -> None:
-    """Brings the public paediatric set (Kermany 2018, CC BY 4.0) through kagglehub and prints its folder."""
+    """Downloads the public paediatric set (Kermany 2018, CC BY 4.0) with kagglehub and prints its folder."""
     from hilum.data.fetch import fetch
 
     print(fetch())
@@ -458,12 +459,12 @@ def data_phantom(
     patients: Annotated[
         int | None, typer.Option(help="How many patients; default: the built-in set's.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Another seed, other images.")] = 0,
+    seed: Annotated[int, typer.Option(help="Another seed gives other patients.")] = 0,
     shortcut: Annotated[
         str | None, typer.Option(help="Plant a shortcut in abnormal images, e.g. marker.")
     ] = None,
 ) -> None:
-    """Draws phantom radiographs with known lesions and writes them with their masks and cases.csv."""
+    """Writes synthetic radiographs with known lesions, their masks and cases.csv."""
     from hilum.data.sources.phantom import PhantomSettings, write
 
     settings = {"seed": seed, "shortcut": shortcut}

@@ -6,7 +6,7 @@ sentence and ends with exit code 2; a traceback from hilum is therefore always a
 
 
 class HilumError(Exception):
-    """Base of all errors that a user can cause and mend.
+    """Base of all errors that a user can cause and correct.
 
     >>> str(DataError("cases.csv row 412: split 'tset' is not one of train, val, test", "correct the cell"))
     "cases.csv row 412: split 'tset' is not one of train, val, test; correct the cell"
@@ -23,11 +23,11 @@ class DataError(HilumError):
 
 
 class RecipeError(HilumError):
-    """A recipe with an unknown key, a value out of range, or choices that exclude each other."""
+    """A recipe with an unknown key, a value out of range, or settings that exclude each other."""
 
 
 class ModelError(HilumError):
-    """A model folder that is damaged, or that does not fit what it is asked to do."""
+    """A model folder that is damaged, or that does not fit its use."""
 
 
 class RunError(HilumError):
@@ -35,7 +35,7 @@ class RunError(HilumError):
 
 
 class TrainingError(HilumError):
-    """Training that can't go on, for example because the loss is no longer a number."""
+    """Training that can't continue, for example because the loss is not a number."""
 
 
 def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:

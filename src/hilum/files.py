@@ -1,4 +1,4 @@
-"""Writing files so that a crash never leaves half of one, and naming contents by digest.
+"""Writing files so that a crash never leaves an incomplete one, and naming contents by digest.
 
 A file is written beside its final name and renamed: a reader sees the old file or the new one.
 """
@@ -21,7 +21,14 @@ from hilum.errors import DataError, RunError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path`; on success it takes the final name, on failure it is removed."""
+    """Gives a temporary path beside `path`; on success it takes the final name, on failure it is removed.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with replacing(Path(folder) / "a.txt") as temporary:
+    ...         _ = temporary.write_text("whole")
+    ...     (Path(folder) / "a.txt").read_text()
+    'whole'
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
@@ -43,12 +50,23 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes readable JSON, all or nothing. NaN is refused: use None for a figure that does not exist."""
+    """Writes readable JSON, all or nothing. NaN is refused: use None for a figure that does not exist.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_json(Path(folder) / "a.json", {"n": 1})
+    ...     read_json(Path(folder) / "a.json")
+    {'n': 1}
+    """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Reads JSON; RunError with the place when it is missing or damaged."""
+    """Reads JSON; RunError with the place when it is missing or damaged.
+
+    >>> read_json(Path("gone.json"))
+    Traceback (most recent call last):
+    hilum.errors.RunError: gone.json is missing; the stage that writes it has not run
+    """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -58,7 +76,13 @@ def read_json(path: Path) -> Any:
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Writes a CSV without index, all or nothing; numbers keep nine significant digits."""
+    """Writes a CSV without index, all or nothing; numbers keep nine significant digits.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_table(Path(folder) / "a.csv", pd.DataFrame({"case_id": ["007"], "score": [1 / 3]}))
+    ...     read_table(Path(folder) / "a.csv", case_id=str).values.tolist()
+    [['007', 0.333333333]]
+    """
     with replacing(path) as temporary:
         table.to_csv(temporary, index=False, float_format="%.9g")
 
@@ -70,11 +94,19 @@ def read_table(path: Path, /, **types: Any) -> pd.DataFrame:
     except FileNotFoundError:
         raise RunError(f"{path} is missing", "the stage that writes it has not run") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is no readable CSV ({error})", "write it as comma-separated UTF-8") from None
+        raise DataError(
+            f"{path} is not a readable CSV ({error})", "write it as comma-separated UTF-8"
+        ) from None
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Writes a compressed .npz without pickles, all or nothing."""
+    """Writes a compressed .npz without pickles, all or nothing.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_arrays(Path(folder) / "a.npz", {"map": np.eye(2)})
+    ...     read_arrays(Path(folder) / "a.npz")["map"].tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
@@ -105,7 +137,13 @@ def digest(*parts: str | bytes) -> str:
 
 
 def digest_of_file(path: Path) -> str:
-    """The digest of a file's bytes; the same bytes under another name give the same digest."""
+    """The digest of a file's bytes; the same bytes under another name give the same digest.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = (Path(folder) / "a.txt").write_text("same"), (Path(folder) / "b.txt").write_text("same")
+    ...     digest_of_file(Path(folder) / "a.txt") == digest_of_file(Path(folder) / "b.txt")
+    True
+    """
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 

@@ -1,4 +1,4 @@
-"""Progress on the terminal: a bar with time left for people, plain lines where output goes to a file."""
+"""Progress on the terminal: a bar with time left in a terminal, plain lines where output goes to a file."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,5 +48,5 @@ def advancing(what: str) -> Iterator[Advance]:
 
 
 def say(text: str) -> None:
-    """One line for the person at the terminal, on standard error: standard output is for results."""
+    """Prints a line on standard error: standard output is for results."""
     console.print(text, markup=False, soft_wrap=True)

@@ -2,18 +2,18 @@
 
 import re
 
-from hilum.report.checklist import ITEMS
-from hilum.report.sections import Section
-from hilum.report.sections.checklists import checklists
+from hilum.report.checklists.items import ITEMS
+from hilum.report.checklists.section import make
+from hilum.report.section import Section
 from hilum.run import Run
 
 
 def test_every_link_on_the_page_has_its_anchor(small_run: Run) -> None:
     page = small_run.report_file.read_text(encoding="utf-8")
     links, ids = (set(re.findall(pattern, page)) for pattern in (r'<a href="#([^"]+)"', r'\bid="([^"]+)"'))
-    assert {"data", "missing", "repeat", "binary", "checklists"} <= links
+    assert {"data", "reproducibility", "binary", "checklists"} <= links
     assert links <= ids
-    assert page.index('<section id="checklists">') > page.index('<section id="repeat">')
+    assert page.index('<section id="checklists">') > page.index('<section id="reproducibility">')
 
 
 def test_every_place_in_the_table_is_a_section_of_a_whole_study(small_run: Run) -> None:
@@ -35,11 +35,14 @@ def test_each_item_stands_once_and_says_why_where_it_is_not_answered() -> None:
 
 
 def test_a_section_that_is_not_made_answers_nothing() -> None:
-    made = [Section("data", "The data", "data.html"), Section("missing", "When", "missing.html")]
-    said = checklists(made).values
-    answered = {row["name"]: row["links"] for row in said["answered"]}
-    assert answered["CLAIM 13"] == [("data", "The data")]
-    left = {row["name"]: row["remark"] for row in said["open"]}
-    assert left["CLAIM 30"] == "its section is not part of this run"
+    sections = [
+        Section("data", "Data and audit", "data/template.html"),
+        Section("explain", "Explanations", "absent.html"),
+    ]
+    values = make(sections).values
+    answered = {row.name: row.links for row in values["answered"]}
+    assert answered["CLAIM 13"] == [("data", "Data and audit")]
+    left = {row.name: row.remark for row in values["open"]}
+    assert left["CLAIM 31"] == "its section is not part of this run"
     assert left["CLAIM 42"] == "for the authors to write"
     assert len(answered) + len(left) == len(ITEMS)

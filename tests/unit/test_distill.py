@@ -62,7 +62,7 @@ def test_a_student_of_two_classes_hears_teachers_of_three(tmp_path: Path) -> Non
     mean = mean_logits(found, x, 2)[0]
     wanted = np.mean([float(torch.logit(one[0, 0])) for one in each])
     assert float(mean[0] - mean[1]) == pytest.approx(wanted, rel=1e-5)
-    with pytest.raises(RecipeError, match="knows normal, bacteria, virus"):
+    with pytest.raises(RecipeError, match="has the classes normal, bacteria, virus"):
         load_teachers(places[:1], ("normal", "bacteria", "virus", "fungus"), pixels, CARD)
 
 
@@ -73,9 +73,9 @@ def test_a_teacher_that_may_know_the_validation_images_is_refused(tmp_path: Path
     for place, what in ((other_split, "split"), (other_data, "data")):
         with pytest.raises(RecipeError, match=f"trained on another {what}"):
             load_teachers([place], TASK.classes, pixels, CARD)
-    with pytest.raises(RecipeError, match="knows normal, bacteria, virus"):
+    with pytest.raises(RecipeError, match="has the classes normal, bacteria, virus"):
         load_teachers([other_split], ["well", "ill"], pixels, CARD)
-    with pytest.raises(RecipeError, match="sees images as"):
+    with pytest.raises(RecipeError, match="has the pixel contract"):
         load_teachers([other_split], TASK.classes, type(pixels)((40, 40)), CARD)
 
 
@@ -117,14 +117,14 @@ def test_mixup_trains(tmp_path: Path) -> None:
 def test_reweighed_images_tell_nothing_about_the_label() -> None:
     """90 % of the abnormal come from camera 1, 90 % of the healthy from camera 0; as drawn, half and half."""
     target = np.repeat([0, 0, 1, 1], [900, 100, 30, 270])
-    alike = np.repeat([0, 1, 0, 1], [900, 100, 30, 270])
-    share = reweighed(target, alike)
+    acquisition = np.repeat([0, 1, 0, 1], [900, 100, 30, 270])
+    share = reweighed(target, acquisition)
     assert share.sum() == pytest.approx(1)
-    cells = {(t, a): share[(target == t) & (alike == a)].sum() for t in (0, 1) for a in (0, 1)}
+    cells = {(t, a): share[(target == t) & (acquisition == a)].sum() for t in (0, 1) for a in (0, 1)}
     assert cells[0, 0] / cells[0, 1] == pytest.approx(930 / 370)
     assert cells[1, 0] / cells[1, 1] < 930 / 370  # the cap holds the 30 images back a little
     assert share.max() <= 1.3 * MOST / len(share)
-    sampler = EpochSampler(target, "shortcuts", seed=0, alike=alike)
+    sampler = EpochSampler(target, "shortcuts", seed=0, acquisition=acquisition)
     drawn = np.array([position for _, position in sampler])
-    found = np.mean(alike[drawn][target[drawn] == 1] == 0)
+    found = np.mean(acquisition[drawn][target[drawn] == 1] == 0)
     assert found == pytest.approx(cells[1, 0] / (cells[1, 0] + cells[1, 1]), abs=0.06)

@@ -34,14 +34,14 @@ def test_a_group_that_is_never_learnt_gets_the_weight() -> None:
 def test_groups_are_label_and_acquisition() -> None:
     weigh = GroupWeights.of(np.array([0, 0, 1, 1]), np.array([0, 1, 0, 0]), 0.1)
     assert weigh.group.tolist() == [0, 1, 2, 2]
-    with pytest.raises(RecipeError, match="needs groups of images taken alike"):
+    with pytest.raises(RecipeError, match="needs acquisition groups"):
         GroupWeights.of(np.array([0, 1]), None, 0.1)
 
 
 def test_an_interrupted_training_keeps_its_weights(tmp_path: Path) -> None:
     """The sum of what was learnt so far lies in the checkpoint."""
     train, val = image_sets()
-    train = replace(train, alike=np.arange(len(train.targets)) % 2)
+    train = replace(train, acquisition=np.arange(len(train.targets)) % 2)
     calls = [0]
 
     def score_until(stop: int):

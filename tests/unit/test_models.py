@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import hilum
+from hilum.artifacts.card import ModelCard
 from hilum.data.images import Pixels
 from hilum.errors import ModelError, RecipeError
 from hilum.models import build, check_golden, load_model, parameters, save_model
@@ -229,7 +230,7 @@ def test_a_backbone_that_cannot_be_had_is_one_sentence(monkeypatch: pytest.Monke
     fake = SimpleNamespace(AutoModel=SimpleNamespace(from_pretrained=refuse))
     monkeypatch.setitem(sys.modules, "transformers", fake)
     with pytest.raises(
-        ModelError, match=r"'nobody/none' can't be had \(We couldn't connect to the hub\); check"
+        ModelError, match=r"'nobody/none' is unavailable \(We couldn't connect to the hub\); check"
     ):
         build("transformers_backbone", TWO, Pixels(size=(64, 64)), {"source": "nobody/none"})
 
@@ -248,5 +249,34 @@ def test_stochastic_depth_leaves_images_to_the_shortcut() -> None:
     rates = [one.drop_path for one in deep.modules() if isinstance(one, BasicBlock)]
     assert rates == [0.25, 0.5]
     torch.testing.assert_close(plain.eval()(x), deep.eval()(x), rtol=0, atol=0)
-    with pytest.raises(RecipeError, match="drop_path is 1; choose from 0 up to, not 1"):
+    with pytest.raises(RecipeError, match="drop_path is 1; choose a number from 0 to below 1"):
         build("resnet", ("a", "b"), pixels, {**options, "drop_path": 1.0})
+
+
+def test_the_card_is_read_as_it_was_written(tmp_path: Path) -> None:
+    options = {"blocks": [[4]], "dense": [4]}
+    model = build("vgg", ("normal", "pneumonia"), Pixels(size=(32, 40)), options)
+    save_model(model, tmp_path, {"task": "binary", "architecture": {"name": "vgg", "options": options}})
+    card = ModelCard.load(tmp_path / "model.json")
+    assert (card.task, card.classes, card.architecture.options) == (
+        "binary",
+        ["normal", "pneumonia"],
+        options,
+    )
+    assert Pixels.from_json(card.pixels.model_dump()) == model.pixels
+    assert card.weights_digest == load_model(tmp_path).card["weights_digest"]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("{}", r"model\.json is damaged \(format: Field required\); train the model again"),
+        ("{", r"model\.json is damaged .*; restore the file or train the model again"),
+        (None, r"model\.json is missing; restore the file or train the model again"),
+    ],
+)
+def test_a_card_that_can_not_be_read_is_named(tmp_path: Path, content: str | None, sentence: str) -> None:
+    if content is not None:
+        (tmp_path / "model.json").write_text(content)
+    with pytest.raises(ModelError, match=sentence):
+        ModelCard.load(tmp_path / "model.json")

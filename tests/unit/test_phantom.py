@@ -1,6 +1,5 @@
 """The phantom: what it claims about its images is checked on the images, and that no cheap cheat solves it."""
 
-import functools
 from pathlib import Path
 
 import cv2
@@ -8,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hilum.data.phantom.anatomy import Anatomy
+from hilum.data.phantom.settings import apportioned
 from hilum.data.sources import phantom
 from hilum.data.sources.phantom import (
-    Anatomy,
-    Image,
+    PhantomImage,
     PhantomSettings,
     draw,
     load,
@@ -26,12 +26,12 @@ TINY = PhantomSettings(patients=20, size=(64, 72))
 SMALL = PhantomSettings(patients=200, size=(96, 112))
 
 
-def _drawn(seed: int, label: str, settings: PhantomSettings = SMALL) -> Image:
+def _generated(seed: int, label: str, settings: PhantomSettings = SMALL) -> PhantomImage:
     return draw(np.random.default_rng(seed), label, settings=settings)
 
 
 @pytest.fixture(scope="module")
-def sample() -> tuple[pd.DataFrame, list[Image]]:
+def sample() -> tuple[pd.DataFrame, list[PhantomImage]]:
     """Some 320 images of 200 patients, with their plan."""
     rows = plan(SMALL)
     return rows, [phantom_image(SMALL, row.label, row.person, row.image) for row in rows.itertuples()]
@@ -44,10 +44,10 @@ def _auroc(scores: np.ndarray, positive: np.ndarray) -> float:
     return max(area, 1 - area)
 
 
-def _halves(one: Image) -> tuple[np.ndarray, np.ndarray]:
+def _halves(picture: PhantomImage) -> tuple[np.ndarray, np.ndarray]:
     """The lung in the picture's left half, then the one in the right half, parted at the heart's middle."""
-    left = np.arange(one.lung.shape[1]) < np.nonzero(one.heart)[1].mean()
-    return one.lung & left, one.lung & ~left
+    left = np.arange(picture.lung.shape[1]) < np.nonzero(picture.heart)[1].mean()
+    return picture.lung & left, picture.lung & ~left
 
 
 # --- the plan ------------------------------------------------------------------------------------------
@@ -77,8 +77,8 @@ def test_patient_numbers_tell_neither_label_nor_split() -> None:
 
 
 def test_shares_become_whole_numbers_that_add_up() -> None:
-    assert phantom._apportioned(10, (1, 1, 1)) == [4, 3, 3]
-    assert phantom._apportioned(7, (0.6, 0.25, 0.1, 0.05)) == [4, 2, 1, 0]
+    assert apportioned(10, (1, 1, 1)) == [4, 3, 3]
+    assert apportioned(7, (0.6, 0.25, 0.1, 0.05)) == [4, 2, 1, 0]
 
 
 # --- one image ------------------------------------------------------------------------------------------
@@ -86,29 +86,31 @@ def test_shares_become_whole_numbers_that_add_up() -> None:
 
 @pytest.mark.parametrize("label", ["normal", "bacteria", "virus"])
 def test_the_same_generator_state_gives_the_same_image(label: str) -> None:
-    one, two, other = _drawn(3, label), _drawn(3, label), _drawn(4, label)
+    picture, same, other = _generated(3, label), _generated(3, label), _generated(4, label)
     for name in ("image", *phantom.MASKS):
-        assert np.array_equal(getattr(one, name), getattr(two, name))
-    assert not np.array_equal(one.image, other.image)
-    assert one.image.dtype == np.uint8
-    assert {getattr(one, name).dtype for name in phantom.MASKS} == {np.dtype(bool)}
-    assert {getattr(one, name).shape for name in ("image", *phantom.MASKS)} == {(96, 112)}
+        assert np.array_equal(getattr(picture, name), getattr(same, name))
+    assert not np.array_equal(picture.image, other.image)
+    assert picture.image.dtype == np.uint8
+    assert {getattr(picture, name).dtype for name in phantom.MASKS} == {np.dtype(bool)}
+    assert {getattr(picture, name).shape for name in ("image", *phantom.MASKS)} == {(96, 112)}
 
 
-def test_lesions_lie_in_the_lungs_of_the_abnormal_alone(sample: tuple[pd.DataFrame, list[Image]]) -> None:
+def test_lesions_lie_in_the_lungs_of_the_abnormal_alone(
+    sample: tuple[pd.DataFrame, list[PhantomImage]],
+) -> None:
     rows, images = sample
-    for label, one in zip(rows["label"], images, strict=True):
-        assert one.lesion.any() == (label != "normal")
-        assert not (one.lesion & ~one.lung).any()
-        assert not (one.lung & one.heart).any()
-        assert 0.1 < one.lung.mean() < 0.5
+    for label, picture in zip(rows["label"], images, strict=True):
+        assert picture.lesion.any() == (label != "normal")
+        assert not (picture.lesion & ~picture.lung).any()
+        assert not (picture.lung & picture.heart).any()
+        assert 0.1 < picture.lung.mean() < 0.5
 
 
 @pytest.mark.parametrize("label", ["bacteria", "virus"])
 def test_abnormal_and_healthy_twins_differ_in_the_lesion_alone(label: str) -> None:
     brighter = []
     for seed in range(12):
-        healthy, abnormal = (_drawn(seed, kind, PhantomSettings()) for kind in ("normal", label))
+        healthy, abnormal = (_generated(seed, kind, PhantomSettings()) for kind in ("normal", label))
         change = abnormal.image.astype(int) - healthy.image
         near = (
             cv2.dilate(abnormal.lung.astype(np.uint8), np.ones((25, 25), np.uint8)) > 0
@@ -122,9 +124,13 @@ def test_abnormal_and_healthy_twins_differ_in_the_lesion_alone(label: str) -> No
     assert np.mean(brighter) > 15
 
 
-def test_a_virus_takes_both_lungs_and_bacteria_mostly_one(sample: tuple[pd.DataFrame, list[Image]]) -> None:
+def test_a_virus_takes_both_lungs_and_bacteria_mostly_one(
+    sample: tuple[pd.DataFrame, list[PhantomImage]],
+) -> None:
     rows, images = sample
-    taken = np.array([[(one.lesion & half).sum() / half.sum() for half in _halves(one)] for one in images])
+    taken = np.array(
+        [[(picture.lesion & half).sum() / half.sum() for half in _halves(picture)] for picture in images]
+    )
     virus, bacteria = taken[rows["label"] == "virus"], taken[rows["label"] == "bacteria"]
     assert (virus.min(axis=1) > 0.1).all()
     assert (bacteria.max(axis=1) > 0.05).all()
@@ -132,12 +138,12 @@ def test_a_virus_takes_both_lungs_and_bacteria_mostly_one(sample: tuple[pd.DataF
     assert 0.3 < (bacteria[:, 0] > bacteria[:, 1]).mean() < 0.7
 
 
-def test_the_heart_lies_on_the_pictures_right(sample: tuple[pd.DataFrame, list[Image]]) -> None:
+def test_the_heart_lies_on_the_pictures_right(sample: tuple[pd.DataFrame, list[PhantomImage]]) -> None:
     shifts = []
-    for one in sample[1]:
-        cage = np.nonzero(one.ribs)[1]
-        shifts.append((np.nonzero(one.heart)[1].mean() - cage.mean()) / np.ptp(cage))
-        assert all(half.any() for half in _halves(one))
+    for picture in sample[1]:
+        cage = np.nonzero(picture.ribs)[1]
+        shifts.append((np.nonzero(picture.heart)[1].mean() - cage.mean()) / np.ptp(cage))
+        assert all(half.any() for half in _halves(picture))
     assert np.quantile(shifts, 0.02) > 0  # a collimator that cuts ribs off moves the cage's middle
     assert np.mean(shifts) > 0.05
 
@@ -146,7 +152,7 @@ def test_the_letter_names_the_side() -> None:
     """An R has a hole, an L has none; R marks the patient's right, which is the picture's left."""
     sides = set()
     for seed in range(12):
-        marker = _drawn(seed, "normal", PhantomSettings(size=(448, 512))).marker
+        marker = _generated(seed, "normal", PhantomSettings(size=(448, 512))).marker
         _, tree = cv2.findContours(marker.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
         has_hole = bool((tree[0, :, 3] >= 0).any())
         rows, cols = np.nonzero(marker)
@@ -160,8 +166,8 @@ def test_images_of_one_patient_share_anatomy_and_disease() -> None:
     for person in range(1, 17):
         shares = []
         for image in (1, 2):
-            one = phantom_image(SMALL, "bacteria", person, image)
-            shares.append([(one.lesion & half).sum() / half.sum() for half in _halves(one)])
+            picture = phantom_image(SMALL, "bacteria", person, image)
+            shares.append([(picture.lesion & half).sum() / half.sum() for half in _halves(picture)])
         same.append(np.argmax(shares[0]) == np.argmax(shares[1]))
         others.append(np.argmax(shares[0]))
     assert np.mean(same) > 0.9
@@ -199,17 +205,19 @@ def test_an_unknown_label_names_the_nearest() -> None:
 # --- it is not trivial ---------------------------------------------------------------------------------
 
 
-def test_no_single_number_tells_abnormal_from_healthy(sample: tuple[pd.DataFrame, list[Image]]) -> None:
+def test_no_single_number_tells_abnormal_from_healthy(
+    sample: tuple[pd.DataFrame, list[PhantomImage]],
+) -> None:
     rows, images = sample
     abnormal = (rows["label"] != "normal").to_numpy()
-    pictures = [one.image.astype(np.float32) for one in images]
+    pictures = [picture.image.astype(np.float32) for picture in images]
     numbers = {
         "mean": [picture.mean() for picture in pictures],
         "contrast": [picture.std() for picture in pictures],
         "sharpness": [np.abs(cv2.Laplacian(picture, cv2.CV_32F)).mean() for picture in pictures],
         "across": [np.abs(np.diff(p, axis=1)).mean() / np.abs(np.diff(p, axis=0)).mean() for p in pictures],
-        "bytes": [len(cv2.imencode(".png", one.image)[1]) for one in images],
-        "corner": [one.image[:20, :20].max() for one in images],
+        "bytes": [len(cv2.imencode(".png", picture.image)[1]) for picture in images],
+        "corner": [picture.image[:20, :20].max() for picture in images],
     }
     for name, values in numbers.items():
         assert _auroc(np.array(values, float), abnormal) < 0.70, name
@@ -217,14 +225,16 @@ def test_no_single_number_tells_abnormal_from_healthy(sample: tuple[pd.DataFrame
 
 
 def test_a_linear_model_on_pixels_learns_something_but_stays_under_85_percent(
-    sample: tuple[pd.DataFrame, list[Image]],
+    sample: tuple[pd.DataFrame, list[PhantomImage]],
 ) -> None:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     rows, images = sample
-    small = np.stack([cv2.resize(one.image, (32, 32), interpolation=cv2.INTER_AREA) for one in images])
+    small = np.stack(
+        [cv2.resize(picture.image, (32, 32), interpolation=cv2.INTER_AREA) for picture in images]
+    )
     values, labels = small.reshape(len(images), -1), rows["label"].to_numpy()
     train = (rows["split"] == "train").to_numpy()
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
@@ -242,7 +252,7 @@ def test_a_small_cnn_tells_more_than_95_percent_of_abnormal_from_healthy() -> No
     images = [
         phantom_image(PhantomSettings(), row.label, row.person, row.image).image for row in rows.itertuples()
     ]
-    small = np.stack([cv2.resize(one, (64, 64), interpolation=cv2.INTER_AREA) for one in images])
+    small = np.stack([cv2.resize(picture, (64, 64), interpolation=cv2.INTER_AREA) for picture in images])
     values = torch.from_numpy((small[:, None].astype(np.float32) - 111) / 65)
     labels = torch.tensor([phantom.LABELS.index(label) for label in rows["label"]])
     train = torch.tensor((rows["split"] == "train").tolist())
@@ -278,8 +288,8 @@ def test_a_small_cnn_tells_more_than_95_percent_of_abnormal_from_healthy() -> No
 # --- the planted shortcut ------------------------------------------------------------------------------
 
 
-def test_the_shortcut_is_off_unless_asked_for(sample: tuple[pd.DataFrame, list[Image]]) -> None:
-    assert not any(one.shortcut.any() for one in sample[1])
+def test_the_shortcut_is_off_by_default(sample: tuple[pd.DataFrame, list[PhantomImage]]) -> None:
+    assert not any(picture.shortcut.any() for picture in sample[1])
 
 
 @pytest.mark.parametrize(("strength", "low", "high"), [(1.0, 24, 24), (0.5, 6, 18), (0.0, 0, 0)])
@@ -289,24 +299,24 @@ def test_the_shortcut_marks_its_share_of_the_abnormal_and_nothing_else(
     planted = PhantomSettings(size=TINY.size, shortcut="marker", shortcut_strength=strength)
     found = 0
     for seed in range(24):
-        plain, marked = (_drawn(seed, "virus", settings) for settings in (TINY, planted))
+        plain, marked = (_generated(seed, "virus", settings) for settings in (TINY, planted))
         near = cv2.dilate(marked.shortcut.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0  # its soft rim
         assert np.array_equal(plain.image[~near], marked.image[~near])
         assert not (marked.shortcut & marked.marker).any()
         assert (marked.image[marked.shortcut] > 60).all()
         found += bool(marked.shortcut.any())
-        assert not _drawn(seed, "normal", planted).shortcut.any()
+        assert not _generated(seed, "normal", planted).shortcut.any()
     assert low <= found <= high
 
 
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"patients": 3}, "a phantom of 3 patients is too small; ask for 20 or more"),
-        ({"size": (8, 224)}, r"phantom images of \(8, 224\) can't be drawn; ask for sides of 64 to 2048 px"),
-        ({"seed": -1}, "phantom seed -1 is negative; ask for 0 or more"),
+        ({"patients": 3}, "a phantom of 3 patients is too small; use 20 or more"),
+        ({"size": (8, 224)}, r"phantom images of \(8, 224\) can't be generated; use sides of 64 to 2048 px"),
+        ({"seed": -1}, "phantom seed -1 is negative; use 0 or more"),
         ({"shortcut": "maker"}, "phantom shortcut 'maker' is not known; did you mean 'marker'?"),
-        ({"shortcut_strength": 2}, "phantom shortcut_strength 2 is no share; use 0 to 1"),
+        ({"shortcut_strength": 2}, "phantom shortcut_strength 2 is not a share; use 0 to 1"),
     ],
 )
 def test_wrong_settings_are_named(values: dict, sentence: str) -> None:
@@ -317,25 +327,25 @@ def test_wrong_settings_are_named(values: dict, sentence: str) -> None:
 # --- on disk -------------------------------------------------------------------------------------------
 
 
-def test_a_written_image_is_the_image_drawn_alone(tmp_path: Path) -> None:
+def test_a_written_image_is_the_generated_image(tmp_path: Path) -> None:
     folder = write(tmp_path / "set", TINY)
     assert sorted(path.name for path in folder.iterdir()) == ["cases.csv", "images", "masks", "phantom.json"]
     rows = plan(TINY)
     assert len(list((folder / "images").iterdir())) == len(list((folder / "masks").iterdir())) == len(rows)
     for row in rows.iloc[[0, len(rows) // 2, -1]].itertuples():
-        alone = phantom_image(TINY, row.label, row.person, row.image)
+        generated = phantom_image(TINY, row.label, row.person, row.image)
         stored = cv2.imread(str(folder / "images" / f"{row.case_id}.png"), cv2.IMREAD_UNCHANGED)
-        assert np.array_equal(stored, alone.image)
-        found = masks(folder, row.case_id)
-        assert tuple(found) == ("lesion", "lung", "heart", "ribs", "marker", "shortcut")
-        assert all(np.array_equal(mask, getattr(alone, name)) for name, mask in found.items())
+        assert np.array_equal(stored, generated.image)
+        stored_masks = masks(folder, row.case_id)
+        assert tuple(stored_masks) == ("lesion", "lung", "heart", "ribs", "marker", "shortcut")
+        assert all(np.array_equal(mask, getattr(generated, name)) for name, mask in stored_masks.items())
     assert not list(tmp_path.glob(".*"))
 
 
 def test_another_seed_gives_other_images(tmp_path: Path) -> None:
-    one, two = TINY, PhantomSettings(TINY.patients, TINY.size, seed=1)
+    first, second = TINY, PhantomSettings(TINY.patients, TINY.size, seed=1)
     assert not np.array_equal(
-        phantom_image(one, "normal", 1, 1).image, phantom_image(two, "normal", 1, 1).image
+        phantom_image(first, "normal", 1, 1).image, phantom_image(second, "normal", 1, 1).image
     )
 
 
@@ -343,7 +353,7 @@ def test_the_cases_of_a_written_folder(phantom_data: Path) -> None:
     cases = load(phantom_data)
     table = cases.table
     assert cases.source == "phantom"
-    assert "drawn by a program, not taken from people" in cases.notes[0]
+    assert "synthetic, not taken from people" in cases.notes[0]
     assert set(table["label"]) == {"normal", "bacteria", "virus"}
     assert set(table["split"]) == {"train", "test"}
     assert table["patient"].nunique() == 60 < len(table)
@@ -351,19 +361,18 @@ def test_the_cases_of_a_written_folder(phantom_data: Path) -> None:
         assert masks(phantom_data, row.case_id)["lesion"].any() == (row.label != "normal")
 
 
-def test_the_word_phantom_draws_into_the_cache_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_word_phantom_writes_into_the_cache_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HILUM_CACHE", str(tmp_path))
-    small = functools.partial(PhantomSettings, patients=TINY.patients, size=TINY.size)
-    monkeypatch.setattr(phantom, "PhantomSettings", small)
+    monkeypatch.setattr(phantom, "BUILT_IN", TINY)
     assert phantom.accepts("phantom")
     cases = load("phantom")
     assert len(cases) == len(plan(TINY))
     assert cases.root.parent == tmp_path
-    monkeypatch.setattr(phantom, "draw", None)  # would fail when called again
+    monkeypatch.setattr(phantom, "phantom_image", None)  # would fail when called again
     assert load("phantom").digest == cases.digest
 
 
-def test_a_complete_folder_is_kept_and_a_damaged_one_is_drawn_again(
+def test_a_complete_folder_is_kept_and_a_damaged_one_is_written_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     folder = write(tmp_path / "set", TINY)
@@ -380,12 +389,12 @@ def test_a_complete_folder_is_kept_and_a_damaged_one_is_drawn_again(
 def test_what_lies_in_the_way_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    with pytest.raises(DataError, match="mine is not empty and holds no phantom; choose another folder"):
+    with pytest.raises(DataError, match="mine is not empty and is not a phantom; choose another folder"):
         write(tmp_path / "mine", TINY)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
 
     (tmp_path / "file").write_text("a file")
-    with pytest.raises(DataError, match="file is no folder; choose another name"):
+    with pytest.raises(DataError, match="file is not a folder; choose another name"):
         write(tmp_path / "file", TINY)
     assert (tmp_path / "file").read_text() == "a file"
 

@@ -40,8 +40,8 @@ FAULTS = {
     "multiclass.training.optimizer.name=adamm": "training.optimizer.name = 'adamm' is not possible",
     "multiclass.pixels.size=[4, 224]": "size 4 x 224 is outside 16..2048 px",
     "multiclass.augment.rotat=4": "did you mean 'rotate'",
-    "etiologie.training.epochs=3": "key 'etiologie' is not known; did you mean 'multiclass'",
-    "tasks.etiologie.training.epochs=3": "the recipe has no task 'etiologie'; did you mean 'multiclass'",
+    "multiclas.training.epochs=3": "key 'multiclas' is not known; did you mean 'multiclass'",
+    "tasks.multiclas.training.epochs=3": "the recipe has no task 'multiclas'; did you mean 'multiclass'",
     "nonsense": "has no '='; write it as key.key=value",
     "replicates=many": "replicates = 'many' is not possible",
 }

@@ -104,14 +104,17 @@ def test_kaggle_unwraps_the_inner_copy_alone(tmp_path: Path) -> None:
 def test_kaggle_tells_what_it_left_out(tmp_path: Path) -> None:
     images(tmp_path, *KAGGLE, "train/stray.jpeg")
     (tmp_path / "train/NORMAL/readme.txt").write_text("x")
-    assert "Left out as no images of a class: 2 (stray.jpeg, readme.txt)." in kaggle.load(tmp_path).notes
+    assert (
+        "Not read, because they are not images in a class folder: 2 (stray.jpeg, readme.txt)."
+        in kaggle.load(tmp_path).notes
+    )
 
 
 def test_kaggle_needs_a_cause_in_the_name(tmp_path: Path) -> None:
     images(tmp_path, *KAGGLE, "train/PNEUMONIA/image7.jpeg")
-    said = sentence(open_source, tmp_path)
-    assert "train/PNEUMONIA/image7.jpeg lies in PNEUMONIA but its name says neither" in said
-    assert "source 'folder'" in said
+    words = sentence(open_source, tmp_path)
+    assert "train/PNEUMONIA/image7.jpeg lies in PNEUMONIA but its name contains neither" in words
+    assert "source 'folder'" in words
     assert open_source(tmp_path, "folder").labels == ("normal", "pneumonia")
 
 
@@ -150,9 +153,9 @@ def test_kaggle_asked_by_name_for_something_else(tmp_path: Path) -> None:
 
 def test_two_files_with_one_name_are_both_named(tmp_path: Path) -> None:
     images(tmp_path, *KAGGLE, "train/NORMAL/IM-0115-0001.png")
-    said = sentence(open_source, tmp_path)
-    assert "IM-0115-0001.jpeg and " in said
-    assert "IM-0115-0001.png would both be the case 'train-IM-0115-0001'; rename" in said
+    words = sentence(open_source, tmp_path)
+    assert "IM-0115-0001.jpeg and " in words
+    assert "IM-0115-0001.png would both be the case 'train-IM-0115-0001'; rename" in words
 
 
 # -- folder --------------------------------------------------------------------------------------------
@@ -184,12 +187,16 @@ def test_folder_without_splits_or_patients_says_so(tmp_path: Path) -> None:
     assert set(cases.table["split"]) == {""}
     assert cases.table["patient"].tolist() == cases.table["case_id"].tolist()
     assert cases.notes[0].startswith("The patient is unknown")
-    assert cases.notes[1] == "Left out as no images of a class: 2 (stray.png, notes.md)."
+    assert (
+        cases.notes[1] == "Not read, because they are not images in a class folder: 2 (stray.png, notes.md)."
+    )
 
 
 def test_folder_beside_the_splits_is_left_out_and_named(tmp_path: Path) -> None:
     images(tmp_path, "train/normal/p/a.png", "val/normal/q/b.png", "extra/normal/r/c.png")
-    assert open_source(tmp_path).notes == ("Left out as no images of a class: 1 (extra).",)
+    assert open_source(tmp_path).notes == (
+        "Not read, because they are not images in a class folder: 1 (extra).",
+    )
 
 
 def test_folder_with_an_empty_class_or_too_deep(tmp_path: Path) -> None:
@@ -202,9 +209,9 @@ def test_folder_with_an_empty_class_or_too_deep(tmp_path: Path) -> None:
 
 def test_folder_of_loose_images_is_not_understood(tmp_path: Path) -> None:
     images(tmp_path, "a.png", "b.png")
-    said = sentence(open_source, tmp_path)
-    assert said.startswith(f"no source understands {tmp_path}; sort the images into one folder per class")
-    assert "is no folder" in sentence(folder.load, tmp_path / "a.png")
+    words = sentence(open_source, tmp_path)
+    assert words.startswith(f"no source understands {tmp_path}; sort the images into one folder per class")
+    assert "is not a folder" in sentence(folder.load, tmp_path / "a.png")
 
 
 # -- table ---------------------------------------------------------------------------------------------
@@ -235,11 +242,11 @@ def test_table_reads_its_columns_and_no_others(tmp_path: Path) -> None:
     assert cases.table["path"].tolist() == [
         f"{tmp_path}/{name}" for name in ("images/a.png", "images/b.png", "c.png")
     ]
-    assert cases.notes[0].startswith("1 of 3 rows name no patient")
+    assert cases.notes[0].startswith("1 of 3 rows have no patient")
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    ("lines", "words"),
     [
         (
             ["file,label", "c.png,virus"],
@@ -252,7 +259,7 @@ def test_table_reads_its_columns_and_no_others(tmp_path: Path) -> None:
         (["path", "c.png"], "cases.csv lacks the column 'label'"),
         (
             ["path,label", "c.png,virus", "", "d.png,virus"],
-            "cases.csv row 4: path 'd.png' is no file; paths are",
+            "cases.csv row 4: path 'd.png' is not a file; paths are",
         ),
         (["path,label", "c.png,"], "cases.csv: none of 1 rows has a label; fill in the column 'label'"),
         (["path,label", ",virus"], "cases.csv row 2: path is empty; fill"),
@@ -269,13 +276,13 @@ def test_table_reads_its_columns_and_no_others(tmp_path: Path) -> None:
             ["path,label,case_id", "c.png,virus,a/b"],
             "row 2: case_id 'a/b' can't be a file name; write for example",
         ),
-        (["path,label", 'c.png,"virus'], "is no readable CSV"),
+        (["path,label", 'c.png,"virus'], "is not a readable CSV"),
         (["path,label"], "cases.csv holds no radiographs"),
         ([""], "cases.csv lacks the column 'path' (row 1 holds: nothing)"),
     ],
 )
-def test_table_names_row_value_and_remedy(tmp_path: Path, lines: list[str], said: str) -> None:
-    assert said in sentence(open_source, csv(tmp_path, *lines))
+def test_table_names_row_value_and_remedy(tmp_path: Path, lines: list[str], words: str) -> None:
+    assert words in sentence(open_source, csv(tmp_path, *lines))
 
 
 def test_rows_without_a_label_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -284,12 +291,12 @@ def test_rows_without_a_label_are_left_out_and_counted(tmp_path: Path) -> None:
     cases = open_source(csv(tmp_path, "path,label", *rows))
     assert cases.table["case_id"].tolist() == ["c", "images-a"]
     assert cases.notes[0] == "Left out: 2 of 4 cases without a label (images-b, d)."
-    assert cases.notes[1].startswith("2 of 2 rows name no patient")
+    assert cases.notes[1].startswith("2 of 2 rows have no patient")
 
 
 def test_table_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_bytes(b"\xff\xfe\x00path")
-    assert "is no readable CSV" in sentence(table.load, tmp_path / "x.csv")
+    assert "is not a readable CSV" in sentence(table.load, tmp_path / "x.csv")
 
 
 # -- medmnist ------------------------------------------------------------------------------------------
@@ -335,7 +342,7 @@ def test_medmnist_unpacks_once_and_again_when_files_are_missing(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "words"),
     [
         ({"val_labels": None}, "lacks the array 'val_labels'; download"),
         (
@@ -352,13 +359,13 @@ def test_medmnist_unpacks_once_and_again_when_files_are_missing(tmp_path: Path) 
             {"test_labels": np.array([[0], [1], [2]])},
             "test_labels holds the values 0, 1, 2, not 0 and 1 alone",
         ),
-        ({"test_labels": np.array([[None]] * 3)}, "is no readable .npz (Object arrays cannot be loaded"),
+        ({"test_labels": np.array([[None]] * 3)}, "is not a readable .npz (Object arrays cannot be loaded"),
     ],
 )
-def test_medmnist_refuses_other_arrays(tmp_path: Path, change: dict, said: str) -> None:
+def test_medmnist_refuses_other_arrays(tmp_path: Path, change: dict, words: str) -> None:
     made = {name: array for name, array in {**arrays(COUNTS), **change}.items() if array is not None}
     np.savez(tmp_path / "pneumoniamnist.npz", **made)
-    assert said in sentence(open_source, tmp_path / "pneumoniamnist.npz")
+    assert words in sentence(open_source, tmp_path / "pneumoniamnist.npz")
 
 
 def test_medmnist_refuses_other_files(tmp_path: Path) -> None:
@@ -372,7 +379,7 @@ def test_medmnist_refuses_other_files(tmp_path: Path) -> None:
     (tmp_path / "array.npy").rename(tmp_path / "array.npz")
     (tmp_path / "empty.npz").write_bytes(b"")
     for name in ("half.npz", "array.npz", "empty.npz"):
-        assert f"{name} is no readable .npz" in sentence(open_source, tmp_path / name)
+        assert f"{name} is not a readable .npz" in sentence(open_source, tmp_path / name)
 
 
 def test_medmnist_says_when_the_cache_can_not_be_written(tmp_path: Path, monkeypatch) -> None:
@@ -403,8 +410,8 @@ def test_unknown_and_foreign_sources(tmp_path: Path, monkeypatch) -> None:
 
 
 def test_what_does_not_exist_is_named() -> None:
-    said = sentence(open_source, "no/such/folder")
-    assert said.startswith(
+    words = sentence(open_source, "no/such/folder")
+    assert words.startswith(
         "no/such/folder does not exist; name a folder of radiographs, a .csv, a .npz, or the word"
     )
 

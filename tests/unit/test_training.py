@@ -17,7 +17,7 @@ from hilum.models import ChestModel
 from hilum.run import TaskFolder
 from hilum.training.config import Optimizer, TaskRecipe, Training
 from hilum.training.fit import fit_task
-from hilum.training.loader import EpochSampler, Images, ImageSet, class_weights, loader
+from hilum.training.loader import AugmentedImages, EpochSampler, ImageSet, class_weights, loader
 from hilum.training.module import loss_per_case, make_optimizer
 
 CASES = 96
@@ -101,6 +101,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(name: str, tmp_path: Path)
     columns = [name for name in whole if name not in ("seconds", "images_per_second")]
     pd.testing.assert_frame_equal(whole[columns], cut[columns], check_exact=True)
     weights = [load_file(tmp_path / folder / "model" / "weights.safetensors") for folder in ("whole", "cut")]
+    assert weights[0].keys() == weights[1].keys() and len(weights[0]) > 3
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
@@ -148,7 +149,7 @@ def test_a_loss_that_is_no_number_names_batch_and_cases(tmp_path: Path) -> None:
 
 
 def test_a_monitor_that_does_not_exist_names_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="'val_acuracy' is no figure; did you mean 'val_accuracy'"):
+    with pytest.raises(RecipeError, match="'val_acuracy' is not a figure; did you mean 'val_accuracy'"):
         fit(tmp_path, recipe(monitor="val_acuracy"))
 
 
@@ -220,7 +221,7 @@ def test_each_epoch_has_its_own_order_and_images_that_can_be_asked_for_again() -
         orders.append(list(sampler))
     assert orders[0] == orders[2]
     assert [p for _, p in orders[0]] != [p for _, p in orders[1]]
-    images = Images(train, Augment(rotate=10, noise=0.1), seed=0)
+    images = AugmentedImages(train, Augment(rotate=10, noise=0.1), seed=0)
     np.testing.assert_array_equal(images[(3, 5)][0], images[(3, 5)][0])
     assert np.abs(images[(3, 5)][0] - images[(4, 5)][0]).max() > 0.01
 

@@ -50,10 +50,10 @@ def compare(wish: Wish) -> dict[str, Any]:
     label has too few patients for the folds, RecipeError for a model or option that does not exist, RunError
     when `out` belongs to other data: all before anything is trained.
     """
-    from hilum.models import check_choice
+    from hilum.models import check_architecture
 
     for cell in wish.cells:
-        check_choice(cell.recipe.model.name, cell.recipe.model.options)
+        check_architecture(cell.recipe.model.name, cell.recipe.model.options)
     cases = read_cases(wish.data, wish.source, wish.skip_unreadable, [cell.recipe for cell in wish.cells])
     one = task(wish.grid.task, cases.labels)
     splits = {fold: _split(wish.grid, cases, fold) for fold in wish.grid.held_out}

@@ -1,8 +1,8 @@
-"""Groups of images that were taken alike, found without looking at lungs or labels.
+"""Acquisition groups: images with similar numbers about file and picture, whatever their lungs or labels.
 
 Each number of the facts table becomes a normal score by its rank, and k-means divides the images by these
 (Lloyd, IEEE Trans Inf Theory 28, 1982). A whole group held out of training, or a group on which a model does
-badly, stands for a camera that the model has not met.
+badly, stands for a device that the model has not met.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from hilum.errors import DataError
 
 
 def clusters(facts: pd.DataFrame, k: int = 5, seed: int = 0) -> np.ndarray:
-    """The group of each image, int64 "images": 0 is the largest group, k - 1 the smallest.
+    """The acquisition group of each image, int64 "images": 0 is the largest group, k - 1 the smallest.
 
     `facts`: the facts table. DataError when no number varies, or there are fewer images than groups.
 
@@ -32,9 +32,9 @@ def clusters(facts: pd.DataFrame, k: int = 5, seed: int = 0) -> np.ndarray:
     if unread.any():
         raise DataError(f"{int(unread.sum())} images could not be measured", "pass --skip-unreadable")
     means = KMeans(k, n_init=10, random_state=seed)  # type: ignore[arg-type]
-    found = means.fit_predict(_normal_scores(facts[names]))
-    order = np.argsort(-np.bincount(found, minlength=k), kind="stable")
-    return np.argsort(order)[found].astype(np.int64)
+    groups = means.fit_predict(_normal_scores(facts[names]))
+    order = np.argsort(-np.bincount(groups, minlength=k), kind="stable")
+    return np.argsort(order)[groups].astype(np.int64)
 
 
 def _normal_scores(values: pd.DataFrame) -> np.ndarray:

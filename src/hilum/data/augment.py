@@ -1,26 +1,31 @@
 """Augmentation for radiographs: what may differ between two images of the same chest.
 
-Each field is a strength; 0 (or None) turns it off. There is no left-right flip unless asked for: the heart
-would change side. The chance is passed in, so that a case looks the same whenever the same generator comes.
+Each field is a strength; 0 (or None) turns it off. There is no left-right flip by default: the heart
+would change side. The generator is passed in, so that the same generator gives the same image.
 """
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from hilum.config import Config
 from hilum.data.robustness import CORRUPTIONS
 
 Generator = np.random.Generator
 
 
-class Augment(BaseModel):
-    """Strengths of each change, drawn anew and uniformly up to the strength for every image and epoch."""
+class Augment(Config):
+    """Strength of each change; the actual change is uniform up to the strength, new for every image and epoch.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    >>> image = np.full((8, 8), 128, np.uint8)
+    >>> changed = Augment(brightness=0.2)(image, np.random.default_rng(0))
+    >>> changed.shape, 0.3 <= float(changed.min()) <= 0.71
+    ((8, 8), True)
+    """
 
     rotate: float = Field(default=0.0, ge=0, le=180, description="degrees, both ways")
     translate: float = Field(default=0.0, ge=0, le=0.5, description="share of the side, both ways")
-    scale: float = Field(default=0.0, ge=0, lt=1, description="frame_fraction in or out by up to this share")
+    scale: float = Field(default=0.0, ge=0, lt=1, description="enlarge or shrink by up to this share")
     aspect: float = Field(default=0.0, ge=0, lt=1, description="widen or narrow by up to this share")
     crop: float = Field(default=0.0, ge=0, lt=1, description="cut away up to this share of the area")
     brightness: float = Field(default=0.0, ge=0, le=1, description="add up to this, in units of 0..1")
@@ -31,7 +36,9 @@ class Augment(BaseModel):
     noise: float = Field(default=0.0, ge=0, le=1, description="noise of up to this sd, in units of 0..1")
     jpeg: float = Field(default=0.0, ge=0, lt=1, description="JPEG of quality 100 down to 100 (1 - this)")
     cutout: float = Field(default=0.0, ge=0, lt=1, description="black square of up to this share of a side")
-    corrupt: float = Field(default=0.0, ge=0, le=1, description="probability of one of hilum.data.robustness")
+    corrupt: float = Field(
+        default=0.0, ge=0, le=1, description="probability of a corruption of hilum.data.robustness"
+    )
     flip: float = Field(default=0.0, ge=0, le=1, description="probability of a left-right flip")
 
     @property
@@ -53,23 +60,23 @@ class Augment(BaseModel):
             image = _cut_out(image, self.cutout, chance)
         image = np.clip(image, 0.0, 1.0)
         if self.corrupt and chance.random() < self.corrupt:
-            image = _spoil(image, chance)
+            image = _corrupted(image, chance)
         return image
 
     def _place(self, image: np.ndarray, chance: Generator) -> np.ndarray:
-        """Rotation, shift, frame_fraction, aspect, crop and flip as one affine map, so pixels are interpolated once."""
+        """Rotation, shift, scale, aspect, crop and flip as one affine map, so pixels are interpolated once."""
         if not any((self.rotate, self.translate, self.scale, self.aspect, self.crop, self.flip)):
             return image
         rows, cols = image.shape
         angle = np.deg2rad(chance.uniform(-self.rotate, self.rotate))
-        frame_fraction = 1 + chance.uniform(-self.scale, self.scale)
+        size = 1 + chance.uniform(-self.scale, self.scale)
         widen = np.sqrt(1 + chance.uniform(-self.aspect, self.aspect))
         shift = chance.uniform(-self.translate, self.translate, 2) * (cols, rows)
         kept = np.sqrt(1 - chance.uniform(0, self.crop))  # side of the kept window, as a share
         shift = shift + chance.uniform(-1, 1, 2) * (1 - kept) / 2 * (cols, rows)
         mirror = -1.0 if chance.random() < self.flip else 1.0
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        linear = turn @ np.diag([mirror * frame_fraction * widen / kept, frame_fraction / widen / kept])
+        linear = turn @ np.diag([mirror * size * widen / kept, size / widen / kept])
         centre = np.array([(cols - 1) / 2, (rows - 1) / 2])
         matrix = np.column_stack([linear, centre + shift - linear @ centre])
         return np.asarray(cv2.warpAffine(image, matrix, (cols, rows), flags=cv2.INTER_LINEAR))
@@ -103,11 +110,13 @@ class Augment(BaseModel):
         return image
 
 
-def _spoil(image: np.ndarray, chance: Generator) -> np.ndarray:
+def _corrupted(image: np.ndarray, chance: Generator) -> np.ndarray:
     """One corruption at one severity, each as likely as the others."""
-    one = CORRUPTIONS[list(CORRUPTIONS)[chance.integers(len(CORRUPTIONS))]]
+    corruption = CORRUPTIONS[list(CORRUPTIONS)[chance.integers(len(CORRUPTIONS))]]
     grey = np.rint(255 * image).astype(np.uint8)
-    return one.apply(grey, chance.choice(one.strengths), chance).astype(np.float32) / np.float32(255)
+    return corruption.apply(grey, chance.choice(corruption.strengths), chance).astype(
+        np.float32
+    ) / np.float32(255)
 
 
 def _as_jpeg(image: np.ndarray, share: float, chance: Generator) -> np.ndarray:

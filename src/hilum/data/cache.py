@@ -82,7 +82,7 @@ class ImageCache:
         return cls(images, {case: row for row, case in enumerate(cases.table["case_id"])}, folder)
 
     def rows(self, case_ids: Iterable[str]) -> np.ndarray:
-        """The row of each case, int64 "cases", in the order asked for. DataError names an unknown case."""
+        """The row of each case, int64 "cases", in the order given. DataError names an unknown case."""
         wanted = list(case_ids)
         unknown = [case for case in wanted if case not in self.row_of]
         if unknown:

@@ -10,7 +10,7 @@ from hilum.errors import DataError
 from hilum.files import digest, read_table, write_table
 
 HEALTHY = "normal"
-"""The one name of the healthy class; sources translate 'Healthy', 'No Finding' and the like to it."""
+"""The name of the class without findings; sources translate 'Healthy', 'No Finding' and the like to it."""
 
 SPLITS = ("train", "val", "test")
 """The splits a source may declare. An empty cell means that the source says nothing."""
@@ -21,7 +21,7 @@ _HEALTHY_WORDS = {"normal", "healthy", "no finding", "no_finding", "no-finding",
 
 
 def canonical_label(label: str) -> str:
-    """Lower case without outer blanks; every word for healthy becomes 'normal'.
+    """Lower case without outer blanks; every synonym of normal becomes 'normal'.
 
     >>> canonical_label(" No Finding "), canonical_label("VIRUS")
     ('normal', 'virus')
@@ -53,7 +53,13 @@ class Cases:
     def checked(
         cls, table: pd.DataFrame, source: str, root: Path, notes: Sequence[str] = (), where: str = ""
     ) -> "Cases":
-        """Checks the rows and sorts them by case_id. `where` names the table in error sentences."""
+        """Checks the rows and sorts them by case_id. `where` names the table in error sentences.
+
+        >>> row = {"case_id": "", "path": "a.png", "label": "virus", "patient": "p", "split": "", "digest": "d"}
+        >>> Cases.checked(pd.DataFrame([row]), "table", Path("cases.csv"))
+        Traceback (most recent call last):
+        hilum.errors.DataError: cases.csv row 2: case_id is empty; fill in the cell
+        """
         where = where or str(root)
         missing = [name for name in COLUMNS if name not in table.columns]
         if missing:
@@ -70,9 +76,9 @@ class Cases:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels that occur: healthy first, the others in alphabetical order."""
-        found = sorted(set(self.table["label"]))
-        return tuple(sorted(found, key=lambda label: (label != HEALTHY, label)))
+        """The labels that occur: normal first, the others in alphabetical order."""
+        names = sorted(set(self.table["label"]))
+        return tuple(sorted(names, key=lambda label: (label != HEALTHY, label)))
 
     @property
     def digest(self) -> str:
@@ -81,7 +87,13 @@ class Cases:
         return digest(*self.table[columns].to_csv(index=False).splitlines())
 
     def where(self, keep: pd.Series) -> "Cases":
-        """The rows of a boolean mask, as Cases."""
+        """The rows of a boolean mask, as Cases.
+
+        >>> row = {"case_id": "a", "path": "a.png", "label": "virus", "patient": "p", "split": "", "digest": "d"}
+        >>> cases = Cases.checked(pd.DataFrame([row, {**row, "case_id": "b"}]), "table", Path("cases.csv"))
+        >>> len(cases.where(cases.table["case_id"] == "b"))
+        1
+        """
         return Cases(self.table[keep].reset_index(drop=True), self.source, self.root, self.notes)
 
     def write(self, path: Path) -> None:
@@ -90,7 +102,7 @@ class Cases:
 
     @classmethod
     def read(cls, path: Path, source: str, root: Path, notes: Sequence[str] = ()) -> "Cases":
-        """Reads what `write` wrote, without asking whether the images are still there."""
+        """Reads what `write` wrote; whether the images still exist is not checked."""
         table = read_table(path, **dict.fromkeys(COLUMNS, str)).fillna("")
         return cls(table, source, root, tuple(notes))
 
@@ -105,7 +117,7 @@ def _check_cells(table: pd.DataFrame, where: str) -> None:
     if len(twice):
         name = table["case_id"][twice[0]]
         raise DataError(
-            f"{where} row {twice[0] + 2}: case_id {name!r} occurs twice", "give each image one id"
+            f"{where} row {twice[0] + 2}: case_id {name!r} occurs twice", "give each image its own id"
         )
     unknown = table.index[~table["split"].isin([*SPLITS, ""])]
     if len(unknown):
@@ -114,10 +126,10 @@ def _check_cells(table: pd.DataFrame, where: str) -> None:
             f"{where} row {unknown[0] + 2}: split {value!r} is not one of {', '.join(SPLITS)}",
             "correct the cell or leave it empty",
         )
-    odd = table.index[table["label"] != table["label"].map(canonical_label)]
-    if len(odd):
-        value = table["label"][odd[0]]
+    wrong = table.index[table["label"] != table["label"].map(canonical_label)]
+    if len(wrong):
+        value = table["label"][wrong[0]]
         raise DataError(
-            f"{where} row {odd[0] + 2}: label {value!r} is not canonical",
+            f"{where} row {wrong[0] + 2}: label {value!r} is not canonical",
             f"write {canonical_label(value)!r}",
         )

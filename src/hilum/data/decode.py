@@ -78,6 +78,13 @@ def read_grey(path: Path | str) -> np.ndarray:
     Colour becomes luma (0.299 R + 0.587 G + 0.114 B, ITU-R BT.601), alpha is dropped (OpenCV blends an 8-bit
     TIFF with its alpha), float TIFF in 0..1 becomes uint8. UnreadableImage (a DataError) names the path and
     the reason: empty, truncated, not an image, damaged, too large, DICOM, or what the file system says.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = cv2.imwrite(f"{folder}/deep.png", np.full((2, 3), 4095, np.uint16))
+    ...     image = read_grey(f"{folder}/deep.png")
+    >>> image.shape, str(image.dtype), int(image.max())
+    ((2, 3), 'uint16', 4095)
     """
     return decode(read_bytes(path), path)
 
@@ -115,7 +122,13 @@ def decode(data: bytes, name: str | Path = "upload") -> np.ndarray:
 
 
 def facts_of(data: bytes, name: str | Path = "upload") -> ImageFacts:
-    """The header's facts about the bytes of a file, as `probe`."""
+    """The header's facts about the bytes of a file, as `probe`.
+
+    >>> data = cv2.imencode(".png", np.zeros((2, 3, 3), np.uint8))[1].tobytes()
+    >>> facts = facts_of(data)
+    >>> facts.width, facts.height, facts.mode, facts.bits
+    (3, 2, 'rgb', 8)
+    """
     header = _header(data, name)
     return ImageFacts(header.width, header.height, len(data), header.mode, header.bits)
 
@@ -173,10 +186,10 @@ def _walk_jpeg(data: bytes) -> _Header:
     segments, whose length steps over them."""
     header, scans, at = None, 0, 2
     while True:
-        found = _MARKER.search(data, at)
-        if found is None:
+        match = _MARKER.search(data, at)
+        if match is None:
             raise _Broken("truncated")
-        marker, at = data[found.start() + 1], found.end()
+        marker, at = data[match.start() + 1], match.end()
         if marker == 0xD9:
             break
         if marker in (0x01, 0xD8):  # markers without a length
@@ -194,7 +207,7 @@ def _walk_jpeg(data: bytes) -> _Header:
 
 
 def _walk_png(data: bytes) -> _Header:
-    """Chunk by chunk to IEND (ISO/IEC 15948). Checksums of optional chunks are not asked for."""
+    """Chunk by chunk to IEND (ISO/IEC 15948). Checksums of optional chunks are not checked."""
     header, at = None, len(_PNG)
     while True:
         length, kind = struct.unpack_from(">I4s", data, at)
@@ -267,7 +280,7 @@ class _Stderr:
 
 @contextmanager
 def quiet_codecs() -> Iterator[None]:
-    """Keeps what libjpeg, libpng and OpenCV print about odd files off the user's terminal.
+    """Keeps what libjpeg, libpng and OpenCV print about damaged files off the user's terminal.
 
     They write to descriptor 2 itself, so it points to nowhere meanwhile; Python's own sys.stderr goes on to
     the terminal. Threads may enter together, and nesting it around a whole loop spares the switching.

@@ -1,8 +1,9 @@
 """Duplicates: images that are the same picture, exactly or nearly.
 
 Exact: the decoded pixels are identical. Near: the same image encoded, resized, brightened, slightly cropped or
-turned. Chest images all look alike, so plain correlation does not tell: 48,000 pairs of different images of the
-Kermany set correlate by more than 0.9. What differs is fine structure (ribs, vessels), so a pair counts if
+turned. Chest images are all similar, so plain correlation does not tell duplicates: 48,000 pairs of different
+images of the Kermany set correlate by more than 0.9. What differs is fine structure (ribs, vessels), so a pair
+counts if
 
 - at most 18 % of the 1024 bits of the perceptual hashes differ, and
 - after an affine registration of the 64 x 64 thumbnails (ECC; Evangelidis & Psarakis, IEEE TPAMI 30, 2008)
@@ -49,35 +50,47 @@ class NearPairs:
 
 def near_pairs(hashes: list[str], thumbnails: np.ndarray) -> NearPairs:
     """Pairs that are nearly the same picture. `hashes` as from `perceptual_hash`; `thumbnails`: uint8
-    "images 64 64". Even pictures (black, white) are left out: they have no structure to compare."""
+    "images 64 64". Even pictures (black, white) are left out: they have no structure to compare.
+
+    >>> from hilum.data.facts import perceptual_hash
+    >>> image = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
+    >>> image = cv2.GaussianBlur(image, (0, 0), 2)
+    >>> darker = (image * 0.9).astype(np.uint8)
+    >>> near_pairs([perceptual_hash(image), perceptual_hash(darker)], np.stack([image, darker])).pairs.tolist()
+    [[0, 1]]
+    """
     textured = np.flatnonzero(thumbnails.std(axis=(1, 2)) >= 2.0)
     bits = np.array([np.frombuffer(bytes.fromhex(hashes[row]), np.uint64) for row in textured])
     near, total = _close_hashes(bits.reshape(len(textured), _WORDS))
     near = textured[near]
     with ThreadPoolExecutor() as pool:
-        found = pool.map(lambda pair: registered_correlation(*thumbnails[pair]), near)
-        correlation = np.array(list(found), float)
+        correlations = pool.map(lambda pair: registered_correlation(*thumbnails[pair]), near)
+        correlation = np.array(list(correlations), float)
     order = np.argsort(-correlation, kind="stable")
     order = order[correlation[order] >= MIN_CORRELATION]
     return NearPairs(near[order], correlation[order], total, len(near))
 
 
-def registered_correlation(one: np.ndarray, other: np.ndarray) -> float:
+def registered_correlation(first: np.ndarray, second: np.ndarray) -> float:
     """Correlation of local contrast after the second thumbnail is laid over the first; -1..1.
 
     -1 also where no registration is found, or one that scales, shears or turns by more than 15 %.
+
+    >>> image = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
+    >>> round(registered_correlation(image, image), 3)
+    1.0
     """
-    fixed, moving = local_contrast(one), local_contrast(other)
+    fixed, moving = local_contrast(first), local_contrast(second)
     warp = np.eye(2, 3, dtype=np.float32)
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 50, 1e-4)
-    everywhere = np.ones_like(one)
+    everywhere = np.ones_like(first)
     try:
         _, warp = cv2.findTransformECC(fixed, moving, warp, cv2.MOTION_AFFINE, stop, everywhere, 5)
     except cv2.error:  # it did not converge: the pictures have nothing in common
         return -1.0
     if np.abs(warp[:, :2] - np.eye(2)).max() > 0.15:
         return -1.0
-    size = (one.shape[1], one.shape[0])
+    size = (first.shape[1], first.shape[0])
     laid = cv2.warpAffine(moving, warp, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     inside = cv2.warpAffine(everywhere, warp, size, flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP) > 0
     if inside.mean() < 0.5:
@@ -88,7 +101,11 @@ def registered_correlation(one: np.ndarray, other: np.ndarray) -> float:
 
 def local_contrast(thumbnail: np.ndarray) -> np.ndarray:
     """float32 of the same shape: minus the neighbourhood (Gaussian, 2 pixels), divided by the local standard
-    deviation (4 pixels), cut at 2 so that written letters do not outweigh the image."""
+    deviation (4 pixels), cut at 2 so that written letters do not outweigh the image.
+
+    >>> float(np.abs(local_contrast(np.full((64, 64), 90, np.uint8))).max())
+    0.0
+    """
     values = thumbnail.astype(np.float32)
     detail = values - cv2.GaussianBlur(values, (0, 0), 2)
     spread = np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), 4))

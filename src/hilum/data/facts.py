@@ -6,7 +6,7 @@ about what a network sees, it makes images of different detectors comparable, an
 little by it. The pixel digest is taken from the full-size decoded image.
 
 Facts are kept in $HILUM_CACHE/facts, one file per place that cases come from, its rows by content digest:
-asking again, also for fewer images, decodes nothing, and a new image is the only one that is decoded.
+a second call, also for fewer images, decodes nothing, and of a larger set only the new images are decoded.
 """
 
 import zipfile
@@ -69,6 +69,13 @@ def facts_table(cases: Cases, progress: Callable[[int, int], None] | None = None
     grey levels; `phash`, 1024 bits in hexadecimal, each says whether a pixel of the 32 x 32 thumbnail is
     brighter than its neighbourhood; `pixel_digest` of the decoded image. NaN or empty where unreadable.
     `progress` is called with (done, total).
+
+    >>> import pandas as pd
+    >>> from hilum.data.cases import Cases
+    >>> row = {"case_id": "a", "path": "gone.png", "label": "normal", "patient": "a", "split": "", "digest": "-"}
+    >>> table = facts_table(Cases.checked(pd.DataFrame([row]), "table", Path("cases.csv")))
+    >>> table[["readable", "reason"]].values.tolist()
+    [[False, 'no such file or directory']]
     """
     return gather(cases, progress).table
 
@@ -82,11 +89,11 @@ def gather(cases: Cases, progress: Callable[[int, int], None] | None = None) -> 
     reasons: dict[str, str] = {}
     if len(todo):
         fresh = _measure_all(todo["path"].tolist(), progress)
-        for case, name, found in zip(todo["case_id"], todo["digest"], fresh, strict=True):
-            if isinstance(found, str):
-                reasons[case] = found
+        for case, name, measured in zip(todo["case_id"], todo["digest"], fresh, strict=True):
+            if isinstance(measured, str):
+                reasons[case] = measured
             else:
-                known[name] = found
+                known[name] = measured
         if len(reasons) < len(todo):
             _save(path, known)
     return _join(cases, known, reasons)
@@ -96,7 +103,15 @@ Fact = tuple[dict[str, Any], np.ndarray]
 
 
 def measure(path: Path | str) -> Fact:
-    """The facts of one image and its thumbnail. UnreadableImage when it can't be decoded."""
+    """The facts of one image and its thumbnail. UnreadableImage when it can't be decoded.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = cv2.imwrite(f"{folder}/grey.png", np.full((20, 40), 100, np.uint8))
+    ...     facts, thumbnail = measure(f"{folder}/grey.png")
+    >>> facts["width"], facts["aspect"], facts["mean"], thumbnail.shape
+    (40, 2.0, 100.0, (64, 64))
+    """
     data = decode.read_bytes(path)
     image = decode.decode(data, path)
     header = decode.facts_of(data, path)
@@ -131,7 +146,7 @@ def perceptual_hash(thumbnail: np.ndarray) -> str:
 
 
 def _texture(image: np.ndarray) -> dict[str, float]:
-    """The numbers that a network could read off without looking at a lung."""
+    """The numbers that a network could use without the lungs."""
     values = image.astype(np.float32)
     across = np.abs(np.diff(values, axis=1)).mean() if image.shape[1] > 1 else 0.0
     down = np.abs(np.diff(values, axis=0)).mean() if image.shape[0] > 1 else 0.0
@@ -165,19 +180,19 @@ def _shrunk(image: np.ndarray, side: int) -> np.ndarray:
 def _measure_all(paths: list[str], progress: Callable[[int, int], None] | None) -> list[Fact | str]:
     """Facts, or the reason why there are none, in the order of the paths."""
 
-    def one(path: str) -> Fact | str:
+    def fact_or_reason(path: str) -> Fact | str:
         try:
             return measure(path)
         except decode.UnreadableImage as error:
             return error.reason
 
-    found: list[Fact | str] = []
+    facts: list[Fact | str] = []
     with ThreadPoolExecutor() as pool, decode.quiet_codecs():
-        for fact in pool.map(one, paths):
-            found.append(fact)
-            if progress and (len(found) % 64 == 0 or len(found) == len(paths)):
-                progress(len(found), len(paths))
-    return found
+        for fact in pool.map(fact_or_reason, paths):
+            facts.append(fact)
+            if progress and (len(facts) % 64 == 0 or len(facts) == len(paths)):
+                progress(len(facts), len(paths))
+    return facts
 
 
 def _join(cases: Cases, known: dict[str, Fact], reasons: dict[str, str]) -> Facts:
@@ -185,16 +200,16 @@ def _join(cases: Cases, known: dict[str, Fact], reasons: dict[str, str]) -> Fact
         {**dict.fromkeys(NUMBERS, np.nan), **dict.fromkeys(WORDS, "")},
         np.zeros((THUMBNAIL,) * 2, np.uint8),
     )
-    found = [
+    rows = [
         blank if case in reasons else known[name]
         for case, name in zip(cases.table["case_id"], cases.table["digest"], strict=True)
     ]
-    table = pd.DataFrame([facts for facts, _ in found])
+    table = pd.DataFrame([facts for facts, _ in rows])
     table = table.astype({**dict.fromkeys(NUMBERS, float), **dict.fromkeys(WORDS, str)})
     table.insert(0, "case_id", cases.table["case_id"].to_numpy())
     table.insert(1, "readable", ~table["case_id"].isin(reasons))
     table.insert(2, "reason", [reasons.get(name, "") for name in table["case_id"]])
-    return Facts(table, np.stack([thumbnail for _, thumbnail in found]))
+    return Facts(table, np.stack([thumbnail for _, thumbnail in rows]))
 
 
 def _save(path: Path, known: dict[str, Fact]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from hilum.errors import DataError
 
-if TYPE_CHECKING:  # hilum.data stays free of torch until a tensor is really asked for
+if TYPE_CHECKING:  # hilum.data stays free of torch until a tensor is needed
     from torch import Tensor
 
 Fit = Literal["squeeze", "pad"]
@@ -25,7 +25,7 @@ class Pixels:
     the network blind to exposure and contrast. clahe: clip limit of the adaptive histogram equalisation
     that follows the resizing (Zuiderveld, Graphics Gems IV, 1994, 8 x 8 tiles); 0 leaves it out. frame_fraction: share
     of the frame that the image fills, black around it. A network whose training images were turned and scaled
-    has hardly met one that fills its frame exactly, pixel on pixel; one drawn a little smaller is more like
+    has rarely met one that fills its frame exactly, pixel on pixel; one scaled down a little is more like
     those (Touvron et al., NeurIPS 2019, on such a gap in size).
 
     >>> Pixels(size=(4, 6)).apply(np.zeros((8, 8), np.uint8)).shape
@@ -43,17 +43,29 @@ class Pixels:
     frame_fraction: float = 1.0
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
-        """Any grey image -> uint8 "rows cols" of the contract's size; this is what the cache stores."""
+        """Any grey image -> uint8 "rows cols" of the contract's size; this is what the cache stores.
+
+        >>> Pixels(size=(2, 2)).prepare(np.full((4, 6), 65535, np.uint16)).tolist()
+        [[0, 0], [0, 0]]
+        """
         resized = resize(to_uint8(image), self.size, self.fit)
         levelled = equalised(resized, self.clahe) if self.clahe else resized
         return smaller(levelled, self.frame_fraction) if self.frame_fraction != 1 else levelled
 
     def normalize(self, prepared: np.ndarray) -> np.ndarray:
-        """uint8 "... rows cols" -> float32 of the same shape, in the units that the network sees."""
+        """uint8 "... rows cols" -> float32 of the same shape, in the units that the network sees.
+
+        >>> Pixels(size=(1, 2), mean=0.5, sd=0.5).normalize(np.array([[0, 255]], np.uint8)).tolist()
+        [[-1.0, 1.0]]
+        """
         return self.standardized(prepared.astype(np.float32) / np.float32(255))
 
     def standardized(self, values: np.ndarray) -> np.ndarray:
-        """float32 "... rows cols" in 0..1 -> the same, centred and scaled."""
+        """float32 "... rows cols" in 0..1 -> the same, centred and scaled.
+
+        >>> Pixels(size=(1, 2), standardize="image").standardized(np.array([[0.2, 0.4]], np.float32)).round(3).tolist()
+        [[-1.0, 1.0]]
+        """
         if self.standardize == "image":
             mean = values.mean(axis=(-2, -1), keepdims=True)
             sd = values.std(axis=(-2, -1), keepdims=True)
@@ -76,7 +88,11 @@ class Pixels:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Pixels":
-        """The inverse of `to_json`; DataError when a key is missing or unknown."""
+        """The inverse of `to_json`; DataError when a key is missing or unknown.
+
+        >>> Pixels.from_json(Pixels(size=(64, 64)).to_json()) == Pixels(size=(64, 64))
+        True
+        """
         try:
             pixels = cls(**values)
             return cls(
@@ -87,7 +103,8 @@ class Pixels:
 
 
 def smaller(image: np.ndarray, frame_fraction: float) -> np.ndarray:
-    """uint8 "rows cols" drawn at `frame_fraction` of its size around the middle, black outside; linear between pixels.
+    """uint8 "rows cols" scaled to `frame_fraction` of its size around the middle, black outside, linear
+    interpolation.
 
     >>> smaller(np.full((4, 4), 8, np.uint8), 0.5).tolist()
     [[0, 0, 0, 0], [0, 8, 8, 0], [0, 8, 8, 0], [0, 0, 0, 0]]

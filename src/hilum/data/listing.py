@@ -18,7 +18,7 @@ IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff")
 
 
 class Listing(NamedTuple):
-    """What lies directly in a folder, each sorted by name."""
+    """What a folder holds directly, each sorted by name."""
 
     folders: list[Path]
     images: list[Path]
@@ -26,21 +26,28 @@ class Listing(NamedTuple):
 
 
 def listing(folder: Path) -> Listing:
-    """The entries of a folder. Hidden files and __MACOSX, which archives made on a Mac carry, are not seen.
+    """The entries of a folder. Hidden files and __MACOSX, which archives made on a Mac carry, are skipped.
 
-    Whether a file that ends like an image can be decoded is for the audit to say.
+    The audit reports which files with an image suffix can't be decoded.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     for name in ("a.png", "notes.txt", ".hidden"):
+    ...         (Path(folder) / name).touch()
+    ...     [path.name for path in listing(Path(folder)).images]
+    ['a.png']
     """
-    found = Listing([], [], [])
+    entries = Listing([], [], [])
     for path in _entries(folder):
         if path.name.startswith(".") or path.name == "__MACOSX":
             continue
         if path.is_dir():
-            found.folders.append(path)
+            entries.folders.append(path)
         elif path.suffix.lower() in IMAGE_SUFFIXES:
-            found.images.append(path)
+            entries.images.append(path)
         else:
-            found.others.append(path)
-    return found
+            entries.others.append(path)
+    return entries
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -59,7 +66,7 @@ def existing(data: str | Path) -> Path:
 
 
 def case_id_of(relative: PurePath | str) -> str:
-    """A case_id from a relative path: no ending, folders joined by '-', odd characters become '_'.
+    """A case_id from a relative path: no ending, folders joined by '-', other characters become '_'.
 
     >>> case_id_of("train/normal/image 7.png")
     'train-normal-image_7'
@@ -82,13 +89,13 @@ def note_on_others(others: Sequence[Path]) -> list[str]:
     if not others:
         return []
     named = ", ".join(path.name for path in others[:3]) + (", ..." if len(others) > 3 else "")
-    return [f"Left out as no images of a class: {len(others)} ({named})."]
+    return [f"Not read, because they are not images in a class folder: {len(others)} ({named})."]
 
 
 def digests_of(paths: Sequence[str | Path]) -> list[str]:
     """The digest of each file's bytes, in the same order, read in parallel.
 
-    DataError when a file can't be read. An empty or damaged image is no error here: the audit names it.
+    DataError when a file can't be read. An empty or damaged image is not an error here: the audit names it.
     """
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         return list(pool.map(_digest_of, paths))

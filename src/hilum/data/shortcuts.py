@@ -1,17 +1,19 @@
-"""Shortcuts: how well a cheat would do that looks at no lung.
+"""Shortcuts: how well simple numbers about file and picture separate the classes, without the lungs.
 
-Each number of the facts table is tried alone as a score, and all together in a small classifier. What they
-earn is the figure that a model has to beat before it may be said to have seen pneumonia (DeGrave, Janizek &
-Lee, Nature Machine Intelligence 3, 2021: "AI for radiographic COVID-19 detection selects shortcuts").
+Each number of the facts table is tried alone as a score, and all together in a small classifier. Their AUROC
+is what a model has to exceed before it can be said to detect pneumonia (DeGrave, Janizek & Lee, Nature
+Machine Intelligence 3, 2021: "AI for radiographic COVID-19 detection selects shortcuts").
 """
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from hilum.artifacts.audit import JointShortcut, Shortcut
+from hilum.artifacts.base import Figure
 from hilum.data.cases import HEALTHY
 from hilum.data.tasks import possible_tasks, task
 
@@ -36,7 +38,7 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Question:
-    """Two groups of cases to tell apart: `task` names it, `positive` and `negative` the groups, `kept` which
+    """Two groups of cases to separate: `task` names it, `positive` and `negative` the groups, `kept` which
     cases take part (bool "cases"), `target` which of those are positive (bool "kept")."""
 
     task: str
@@ -47,74 +49,80 @@ class Question:
 
 
 def questions(labels: pd.Series) -> tuple[list[Question], list[str]]:
-    """Abnormal against healthy, and the two commonest kinds of sickness against each other; and a sentence for
+    """Abnormal against normal, and the two commonest kinds of abnormal against each other; and a sentence for
     each that the labels do not allow.
 
-    >>> asked, missing = questions(pd.Series(["normal", "virus", "bacteria", "bacteria"]))
-    >>> [(q.task, q.negative, q.positive, q.target.tolist()) for q in asked]
+    >>> possible, impossible = questions(pd.Series(["normal", "virus", "bacteria", "bacteria"]))
+    >>> [(q.task, q.negative, q.positive, q.target.tolist()) for q in possible]
     [('binary', 'normal', 'pneumonia', [False, True, True, True]),
      ('multiclass', 'bacteria', 'virus', [True, False, False])]
     """
-    asked, missing = [], []
+    possible, impossible = [], []
     if "binary" in possible_tasks(labels.tolist()):
-        healthy, abnormal = task("binary", labels.tolist()).classes
+        normal, abnormal = task("binary", labels.tolist()).classes
         target = (labels != HEALTHY).to_numpy()
-        asked.append(Question("binary", abnormal, healthy, np.ones(len(labels), bool), target))
+        possible.append(Question("binary", abnormal, normal, np.ones(len(labels), bool), target))
     else:
-        missing.append("abnormal against healthy: it needs healthy and abnormal images")
+        impossible.append("abnormal against normal: it needs normal and abnormal images")
     kinds = Counter(labels[labels != HEALTHY]).most_common(2)
     if len(kinds) == 2:
         negative, positive = sorted(kind for kind, _ in kinds)
         kept = labels.isin([negative, positive]).to_numpy()
-        asked.append(Question("multiclass", positive, negative, kept, (labels[kept] == positive).to_numpy()))
+        target = (labels[kept] == positive).to_numpy()
+        possible.append(Question("multiclass", positive, negative, kept, target))
     else:
-        missing.append("one kind of sickness against another: it needs two kinds")
-    return asked, missing
+        impossible.append("one kind of abnormal against another: it needs two kinds")
+    return possible, impossible
 
 
-def single(question: Question, facts: pd.DataFrame, patients: pd.Series) -> list[dict[str, Any]]:
-    """The AUROC of each number that varies, best first, as the schema in `hilum.data.audit` says. An AUROC
-    under one half is turned around, and `higher_in` names the group with the higher numbers."""
-    chosen, who = facts[question.kept], patients.to_numpy()[question.kept]
-    found = []
-    for name in _varying(chosen):
-        area, low, high = auroc_interval(chosen[name].to_numpy(float), question.target, who)
-        upward = area >= 0.5
-        if not upward:
-            area, low, high = 1 - area, None if high is None else 1 - high, None if low is None else 1 - low
-        found.append(
-            {
-                "name": name,
-                "label": NAMES[name][0],
-                "unit": NAMES[name][1],
-                "task": question.task,
-                "auroc": area,
-                "low": low,
-                "high": high,
-                "higher_in": question.positive if upward else question.negative,
-            }
-        )
-    return sorted(found, key=lambda row: -row["auroc"])
+def single(question: Question, facts: pd.DataFrame, patients: pd.Series) -> list[Shortcut]:
+    """The AUROC of each number that varies, best first. An AUROC under one half is turned around, and
+    `higher_in` names the group with the higher numbers.
+
+    >>> facts = pd.DataFrame({"mean": [10.0, 20.0, 30.0, 40.0], "width": [8.0, 8.0, 8.0, 8.0]})
+    >>> labels = pd.Series(["virus", "virus", "normal", "normal"])
+    >>> [(s.name, s.auroc.value, s.higher_in) for s in single(questions(labels)[0][0], facts, labels)]
+    [('mean', 1.0, 'normal')]
+    """
+    kept, who = facts[question.kept], patients.to_numpy()[question.kept]
+    shortcuts = [
+        _shortcut(question, name, *auroc_interval(kept[name].to_numpy(float), question.target, who))
+        for name in _varying(kept)
+    ]
+    return sorted(shortcuts, key=lambda shortcut: -(shortcut.auroc.value or 0))
 
 
-def joint(question: Question, facts: pd.DataFrame, patients: pd.Series) -> dict[str, Any] | str:
+def _shortcut(question: Question, name: str, area: float, low: float | None, high: float | None) -> Shortcut:
+    upward = area >= 0.5
+    if not upward:
+        area, low, high = 1 - area, None if high is None else 1 - high, None if low is None else 1 - low
+    label, unit = NAMES[name]
+    return Shortcut(
+        name=name,
+        label=label,
+        unit=unit,
+        task=question.task,
+        auroc=Figure(value=area, low=low, high=high),
+        higher_in=question.positive if upward else question.negative,
+    )
+
+
+def joint(question: Question, facts: pd.DataFrame, patients: pd.Series) -> JointShortcut | str:
     """The AUROC of all numbers together (`joint_chances`), or a sentence why there is none."""
-    found = joint_chances(question, facts, patients)
-    if isinstance(found, str):
-        return found
+    chances = joint_chances(question, facts, patients)
+    if isinstance(chances, str):
+        return chances
     who = patients.to_numpy()[question.kept]
-    area, low, high = auroc_interval(found.chances, question.target, who)
-    return {
-        "auroc": area,
-        "low": low,
-        "high": high,
-        "positive": question.positive,
-        "negative": question.negative,
-        "features": list(found.features),
-        "n": len(who),
-        "n_patients": len(set(who)),
-        "folds": found.folds,
-    }
+    area, low, high = auroc_interval(chances.chances, question.target, who)
+    return JointShortcut(
+        auroc=Figure(value=area, low=low, high=high),
+        positive=question.positive,
+        negative=question.negative,
+        features=list(chances.features),
+        n=len(who),
+        n_patients=len(set(who)),
+        folds=chances.folds,
+    )
 
 
 class Chances(NamedTuple):
@@ -127,7 +135,7 @@ class Chances(NamedTuple):
 
 
 def joint_chances(question: Question, facts: pd.DataFrame, patients: pd.Series) -> Chances | str:
-    """What all numbers together say of each image, or a sentence why they can't be asked.
+    """The probability of the positive group for each image from all numbers, or a sentence why there is none.
 
     Each number becomes a normal score by its rank; a logistic regression on these, their squares and
     products gives probabilities for patients that it was not fitted on (5 folds, or as many as the rarer
@@ -150,7 +158,7 @@ def joint_chances(question: Question, facts: pd.DataFrame, patients: pd.Series) 
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
     halves = list(splitter.split(values, question.target, who))
     if any(len(set(question.target[train])) < 2 for train, _ in halves):
-        return f"{against}: too few patients to hold some back"
+        return f"{against}: too few patients to hold some out"
     classifier = make_pipeline(
         QuantileTransformer(
             n_quantiles=min(200, *(len(train) for train, _ in halves)), output_distribution="normal"
@@ -179,15 +187,15 @@ def auroc_interval(
     from scipy.stats import rankdata
 
     ranks = rankdata(scores)
-    n_abnormal, n_healthy = int(positive.sum()), int((~positive).sum())
+    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
     place = np.empty(len(scores))  # the share of the other group that the case beats
-    place[positive] = (ranks[positive] - rankdata(scores[positive])) / n_healthy
-    place[~positive] = 1 - (ranks[~positive] - rankdata(scores[~positive])) / n_abnormal
+    place[positive] = (ranks[positive] - rankdata(scores[positive])) / n_negative
+    place[~positive] = 1 - (ranks[~positive] - rankdata(scores[~positive])) / n_positive
     area = float(place[positive].mean())
 
     _, who = np.unique(patients, return_inverse=True)
     per_patient, clusters = [], []
-    for group, size in ((positive, n_abnormal), (~positive, n_healthy)):
+    for group, size in ((positive, n_positive), (~positive, n_negative)):
         per_patient.append(np.bincount(who, (place - area) * group) / size)
         clusters.append(len(set(who[group])))
     if min(clusters) < 2:
@@ -205,4 +213,4 @@ def auroc_interval(
 
 
 def _varying(facts: pd.DataFrame) -> list[str]:
-    return [name for name in NAMES if len(set(facts[name])) > 1]
+    return [name for name in NAMES if name in facts.columns and len(set(facts[name])) > 1]

@@ -6,7 +6,7 @@ Chance comes from `seed` alone: names are put in the order of a digest of seed a
 depends neither on the order of the rows nor on the version of a random number generator.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -15,8 +15,15 @@ import pandas as pd
 from hilum.data.acquisition import clusters
 from hilum.data.cases import HEALTHY, SPLITS, Cases
 from hilum.data.facts import facts_table
+from hilum.data.groups import (
+    check_enough,
+    folds_of_groups,
+    in_random_order,
+    patient_groups,
+    share_of,
+    share_of_groups,
+)
 from hilum.errors import DataError, nearest
-from hilum.files import digest
 
 Scheme = Literal["patient", "official", "image", "acquisition", "seed-1a", "seed-1b"]
 SCHEMES: tuple[str, ...] = get_args(Scheme)
@@ -25,7 +32,7 @@ TEST_FRACTION = 0.15
 """The share of patients for the test when a source declares no split at all."""
 
 ACQUISITIONS = 5
-"""Groups of images taken alike, unless folds are given."""
+"""Acquisition groups, unless folds are given."""
 
 SEED_1A_VAL = 0.2
 SEED_1B_MOVED, SEED_1B_TRAIN, SEED_1B_SMALL = 400, 5216, 2000
@@ -72,11 +79,11 @@ def split_cases(
         equal size, of which number `fold` is val. Patients that share a byte-identical image stay together.
     official: as the source declares.
     image: train and val joined and split by image, stratified by label. Leaky on purpose, for comparison.
-    acquisition: a pseudo-shift to choose models on. Images that were taken alike (hilum.data.acquisition) are
-        held out whole: of `folds` such groups (5 unless given) number `fold` (0 unless given, the largest) is
-        val. Other images of its patients are unused, so that no patient is on both sides.
+    acquisition: a pseudo-shift to choose models on. Acquisition groups (hilum.data.acquisition) are held out
+        whole: of `folds` such groups (5 unless given) number `fold` (0 unless given, the largest) is val.
+        Other images of its patients are unused, so that no patient is on both sides.
     seed-1a: as the seed report did its binary task: joined, 80/20 by image, then images of the larger side
-        dropped until healthy and abnormal are equal in train and in val.
+        dropped until normal and abnormal are equal in train and in val.
     seed-1b: as the seed report did its three classes: 400 images moved from train to val.
 
     The test part of the source stays as it is. When the source declares no split at all, a patient-disjoint
@@ -87,6 +94,14 @@ def split_cases(
 
     Raises DataError when a number is out of range, when there are too few patients, or when train or val
     would lack a label (a val that the source declares may lack one: 'official' says so in the note).
+
+    >>> from pathlib import Path
+    >>> rows = [(f"{label}{n}", label, f"p{label}{n}") for label in ("normal", "virus") for n in range(8)]
+    >>> table = pd.DataFrame(rows, columns=["case_id", "label", "patient"])
+    >>> table = table.assign(path=table["case_id"], split="", digest=table["case_id"])
+    >>> split = split_cases(Cases.checked(table, "table", Path("cases.csv")), val_fraction=0.25)
+    >>> split.of.value_counts().sort_index().to_dict()
+    {'test': 2, 'train': 10, 'val': 4}
     """
     _check_numbers(scheme, seed, val_fraction, test_fraction, fold, folds)
     table = cases.table.sort_values("case_id", ignore_index=True)
@@ -95,17 +110,17 @@ def split_cases(
     groups = patient_groups(table)
     part, note = _test_part(table, groups, seed, test_fraction)
     if scheme == "patient":
-        part, said = _by_patient(table, groups, part, seed, val_fraction, fold, folds)
+        part, how = _by_patient(table, groups, part, seed, val_fraction, fold, folds)
     elif scheme == "image":
-        part, said = _by_image(table, part, seed, val_fraction)
+        part, how = _by_image(table, part, seed, val_fraction)
     elif scheme == "acquisition":
-        part, said = _by_acquisition(cases, table, groups, part, seed, fold or 0, folds or ACQUISITIONS)
+        part, how = _by_acquisition(cases, table, groups, part, seed, fold or 0, folds or ACQUISITIONS)
     elif scheme == "seed-1a":
-        part, said = _seed_1a(table, part, seed)
+        part, how = _seed_1a(table, part, seed)
     else:
-        part, said = _seed_1b(table, part, seed)
+        part, how = _seed_1b(table, part, seed)
     _check_labels(table, part)
-    return _finished(table, part, scheme, seed, [*said, *note], fold, folds)
+    return _finished(table, part, scheme, seed, [*how, *note], fold, folds)
 
 
 def used_cases(cases: Cases, of: pd.Series) -> Cases:
@@ -139,7 +154,7 @@ def _test_part(
     if fraction is None and (table["split"] != "").any():
         return part, ["The source declares no test part, and none was taken."]
     fraction = TEST_FRACTION if fraction is None else fraction
-    chosen = _share_of_groups(table, groups, fraction, seed, "test")
+    chosen = share_of_groups(table, groups, fraction, seed, "test")
     note = f"The source declares no test part: {fraction:.0%} of the patients were taken for it."
     return part.mask(groups.isin(chosen), "test"), [note]
 
@@ -157,12 +172,12 @@ def _by_patient(
     part = part.mask(also_in_test, "unused")
     rest = part == "rest"
     if folds is None:
-        chosen = _share_of_groups(table[rest], groups[rest], fraction, seed, "val")
-        how = f"{fraction:.0%} of the patients are for validation"
+        chosen = share_of_groups(table[rest], groups[rest], fraction, seed, "val")
+        share = f"{fraction:.0%} of the patients are for validation"
     else:
-        chosen = _fold_of_groups(table[rest], groups[rest], folds, seed)[fold or 0]
-        how = f"fold {(fold or 0) + 1} of {folds} is for validation"
-    note = [f"Train and validation are split by patient, stratified by label: {how} (seed {seed})."]
+        chosen = folds_of_groups(table[rest], groups[rest], folds, seed)[fold or 0]
+        share = f"fold {(fold or 0) + 1} of {folds} is for validation"
+    note = [f"Train and validation are split by patient, stratified by label: {share} (seed {seed})."]
     if also_in_test.any():
         note.append(
             f"{also_in_test.sum()} images are unused because their patient, or the very same image, is in "
@@ -176,9 +191,9 @@ def _by_image(
 ) -> tuple[pd.Series, list[str]]:
     chosen: list[str] = []
     rest = table[part == "rest"]
-    _check_enough(rest["label"], rest["case_id"], 2, "images")
+    check_enough(rest["label"], rest["case_id"], 2, "images")
     for _, ids in rest.groupby("label")["case_id"]:
-        chosen += _in_random_order(ids, seed, "image")[: _count(len(ids), fraction)]
+        chosen += in_random_order(ids, seed, "image")[: share_of(len(ids), fraction)]
     note = f"Train and validation are split by image, not by patient: {fraction:.0%} for val (seed {seed})."
     return _val_else_train(part, table["case_id"].isin(chosen)), [note]
 
@@ -186,7 +201,7 @@ def _by_image(
 def _by_acquisition(
     cases: Cases, table: pd.DataFrame, groups: pd.Series, part: pd.Series, seed: int, fold: int, k: int
 ) -> tuple[pd.Series, list[str]]:
-    """One group of images that were taken alike is val. Test images take no part in finding the groups."""
+    """One acquisition group is val. Test images take no part in finding the groups."""
     part = part.mask((part == "rest") & groups.isin(groups[part == "test"]), "unused")
     rest = part == "rest"
     facts = facts_table(cases).set_index("case_id").loc[table["case_id"][rest]]
@@ -195,7 +210,7 @@ def _by_acquisition(
     val = number == fold
     split_up = rest & ~val & groups.isin(groups[val])
     note = (
-        f"Images that were taken alike are held out whole: group {fold + 1} of {k}, {int(val.sum())} images"
+        f"A whole acquisition group is held out: group {fold + 1} of {k}, {int(val.sum())} images"
         f" (seed {seed}). {int(split_up.sum())} other images of its patients are unused."
     )
     return _val_else_train(part.mask(split_up, "unused"), val), [note]
@@ -207,18 +222,18 @@ def _seed_1a(table: pd.DataFrame, part: pd.Series, seed: int) -> tuple[pd.Series
             f"scheme 'seed-1a' balances the label {HEALTHY!r}, which no case has", "use 'patient'"
         )
     ids = table["case_id"]
-    rest = _in_random_order(ids[part == "rest"], seed, "seed-1a")
+    rest = in_random_order(ids[part == "rest"], seed, "seed-1a")
     part = _val_else_train(part, ids.isin(rest[: round(SEED_1A_VAL * len(rest))]))
     before = int(part.isin(["train", "val"]).sum())
     for name in ("train", "val"):
-        inside, healthy = part == name, table["label"] == HEALTHY
-        sides = sorted((ids[inside & healthy], ids[inside & ~healthy]), key=len)
-        dropped = _in_random_order(sides[1], seed, "seed-1a drop")[len(sides[0]) :]
+        inside, normal = part == name, table["label"] == HEALTHY
+        sides = sorted((ids[inside & normal], ids[inside & ~normal]), key=len)
+        dropped = in_random_order(sides[1], seed, "seed-1a drop")[len(sides[0]) :]
         part = part.mask(ids.isin(dropped), "unused")
     after = int(part.isin(["train", "val"]).sum())
     note = (
         f"As the seed report's binary task: train and validation joined and split 80/20 by image (seed "
-        f"{seed}), then {before - after} of {before} images dropped so that half of each part is healthy."
+        f"{seed}), then {before - after} of {before} images dropped so that half of each part is normal."
     )
     return part, [note]
 
@@ -230,7 +245,7 @@ def _seed_1b(table: pd.DataFrame, part: pd.Series, seed: int) -> tuple[pd.Series
     if len(train) < SEED_1B_SMALL:
         moved = round(SEED_1B_MOVED / SEED_1B_TRAIN * len(train))
         why = f", the report's share of {SEED_1B_MOVED}/{SEED_1B_TRAIN}, because there are only {len(train)}"
-    chosen = _in_random_order(train, seed, "seed-1b")[:moved]
+    chosen = in_random_order(train, seed, "seed-1b")[:moved]
     note = (
         f"As the seed report's three-class task: {moved} images moved from train to validation at random "
         f"(seed {seed}){why}."
@@ -263,109 +278,7 @@ def _val_else_train(part: pd.Series, val: pd.Series) -> pd.Series:
     return part.mask(rest & val, "val").mask(rest & ~val, "train")
 
 
-# -- patients ------------------------------------------------------------------------------------------
-
-
-def patient_groups(table: pd.DataFrame) -> pd.Series:
-    """The name of each row's group: patients that share a byte-identical image are one group.
-
-    `table`: rows with patient and digest. Union-find over patients; a group is named after its first patient
-    in alphabetical order.
-
-    >>> patient_groups(pd.DataFrame({"patient": ["b", "a", "c"], "digest": ["x", "x", "y"]})).tolist()
-    ['a', 'a', 'c']
-    """
-    leader = {patient: patient for patient in table["patient"]}
-
-    def find(patient: str) -> str:
-        while leader[patient] != patient:
-            patient = leader[patient]
-        return patient
-
-    for _, patients in table.groupby("digest")["patient"]:
-        found = sorted({find(patient) for patient in patients})
-        leader.update(dict.fromkeys(found, found[0]))
-    return table["patient"].map(find)
-
-
-def _strata(table: pd.DataFrame, groups: pd.Series) -> dict[str, pd.Series]:
-    """Label -> number of images of each of its groups.
-
-    A group with several labels goes to the rarest of them, because that is the hardest to share out.
-    """
-    pairs = pd.DataFrame({"group": groups, "label": table["label"]}).drop_duplicates()
-    rarity = pairs["label"].value_counts().sort_index().sort_values(kind="stable")
-    rank = {label: position for position, label in enumerate(rarity.index)}
-    label_of = pairs.sort_values("label", key=lambda labels: labels.map(rank)).drop_duplicates("group")
-    sizes = groups.value_counts()
-    return {str(label): sizes[rows["group"]] for label, rows in label_of.groupby("label")}
-
-
-def _from_large_to_small(sizes: pd.Series, seed: int, purpose: str) -> list[str]:
-    """Groups by number of images, in random order among equals."""
-    return sorted(_in_random_order(sizes.index, seed, purpose), key=lambda group: -sizes[group])
-
-
-def _share_of_groups(
-    table: pd.DataFrame, groups: pd.Series, fraction: float, seed: int, purpose: str
-) -> list[str]:
-    """Groups that hold `fraction` of the patients of each label, and nearly that share of its images.
-
-    Systematic sampling (Cochran, Sampling Techniques, 1977, ch. 8): the groups of a label lie in a row from
-    large to small, and every 1/fraction-th is taken from a random start.
-    """
-    _check_enough(table["label"], groups, 2)
-    chosen: list[str] = []
-    for label, sizes in _strata(table, groups).items():
-        row = _from_large_to_small(sizes, seed, purpose)
-        count = _count(len(row), fraction)
-        start = int(digest(str(seed), purpose, "start", label), 16) / 16**32
-        chosen += [row[int((start + step) * len(row) / count)] for step in range(count)]
-    return chosen
-
-
-def _fold_of_groups(table: pd.DataFrame, groups: pd.Series, k: int, seed: int) -> list[list[str]]:
-    """k lists of groups with nearly equal numbers of images, and of patients, per label.
-
-    From large to small, each group goes to the fold with the fewest images of its label so far (Graham,
-    Bounds on multiprocessing timing anomalies, 1969).
-    """
-    _check_enough(table["label"], groups, k)
-    chosen: list[list[str]] = [[] for _ in range(k)]
-    for label, sizes in _strata(table, groups).items():
-        images = dict.fromkeys(_in_random_order(range(k), seed, f"folds {label}"), 0)
-        for group in _from_large_to_small(sizes, seed, "folds"):
-            fold = min(images, key=images.__getitem__)  # the first of equals
-            chosen[int(fold)].append(group)
-            images[fold] += int(sizes[group])
-    return chosen
-
-
-# -- chance, checks, the result ------------------------------------------------------------------------
-
-
-def _in_random_order(names: Iterable[Any], seed: int, purpose: str) -> list[str]:
-    return sorted(map(str, names), key=lambda name: digest(str(seed), purpose, name))
-
-
-def _count(n: int, fraction: float) -> int:
-    """The whole number nearest to n * fraction that leaves at least one on both sides, if n allows it.
-
-    >>> _count(10, 0.15), _count(3, 0.01), _count(1, 0.9)
-    (2, 1, 0)
-    """
-    return min(max(round(n * fraction), 1), n - 1)
-
-
-def _check_enough(labels: pd.Series, names: pd.Series, sides: int, unit: str = "patients") -> None:
-    """Each label needs as many patients, or images, as there are sides to share them out to."""
-    for label, count in names.groupby(labels).nunique().items():
-        if count < sides:
-            fewer = ", or use fewer folds" if sides > 2 else ""
-            raise DataError(
-                f"label {label!r} has {count} {unit} outside the test part, too few for {sides} sides",
-                f"add {unit} of this label, or take it out{fewer}",
-            )
+# -- checks, the result ------------------------------------------------------------------------
 
 
 def _check_numbers(

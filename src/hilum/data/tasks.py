@@ -1,4 +1,4 @@
-"""Tasks: which question a model answers, as a map from a case's label to a class of the model."""
+"""Tasks: what a model classifies, as a map from a case's label to a class of the model."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,11 @@ class Task:
     class_of: Mapping[str, str]
 
     def index(self, label: str) -> int:
-        """Position of a label's class in `classes`."""
+        """Position of a label's class in `classes`.
+
+        >>> task("binary", ["normal", "virus"]).index("virus")
+        1
+        """
         return self.classes.index(self.class_of[label])
 
 
@@ -33,26 +37,27 @@ def task(name: str, labels: Sequence[str]) -> Task:
     >>> task("multiclass", ["virus", "normal", "bacteria"]).classes
     ('normal', 'bacteria', 'virus')
     """
-    found = tuple(sorted(set(labels), key=lambda label: (label != HEALTHY, label)))
-    if len(found) < 2:
-        only = found[0] if found else "nothing"
+    known = tuple(sorted(set(labels), key=lambda label: (label != HEALTHY, label)))
+    if len(known) < 2:
+        only = known[0] if known else "nothing"
         raise DataError(f"all cases have the label {only!r}", "a classifier needs at least two classes")
     if name == "binary":
-        if HEALTHY not in found:
+        if HEALTHY not in known:
             raise DataError(
-                f"task 'binary' needs the label {HEALTHY!r}, found {', '.join(found)}",
-                "name the healthy folder or label 'normal'",
+                f"task 'binary' needs the label {HEALTHY!r}, the labels are {', '.join(known)}",
+                "rename the folder or label of images without findings to 'normal'",
             )
-        abnormal = _name_of_abnormal(found)
+        abnormal = _name_of_abnormal(known)
         return Task(
-            name, (HEALTHY, abnormal), {label: HEALTHY if label == HEALTHY else abnormal for label in found}
+            name, (HEALTHY, abnormal), {label: HEALTHY if label == HEALTHY else abnormal for label in known}
         )
     if name == "multiclass":
-        if len(found) < 3:
+        if len(known) < 3:
             raise DataError(
-                f"task 'multiclass' needs three labels or more, found {', '.join(found)}", "use task 'binary'"
+                f"task 'multiclass' needs three labels or more, the labels are {', '.join(known)}",
+                "use task 'binary'",
             )
-        return Task(name, found, {label: label for label in found})
+        return Task(name, known, {label: label for label in known})
     raise DataError(f"task {name!r} is not known", f"known are {', '.join(TASKS)}")
 
 
@@ -62,12 +67,12 @@ def possible_tasks(labels: Sequence[str]) -> tuple[str, ...]:
     >>> possible_tasks(["normal", "pneumonia"])
     ('binary',)
     """
-    found = set(labels)
+    known = set(labels)
     return tuple(
         name
         for name, allowed in (
-            ("binary", HEALTHY in found and len(found) >= 2),
-            ("multiclass", len(found) >= 3),
+            ("binary", HEALTHY in known and len(known) >= 2),
+            ("multiclass", len(known) >= 3),
         )
         if allowed
     )

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hilum.artifacts.audit import JointShortcut, Shortcut
 from hilum.data.cases import HEALTHY
 from hilum.data.shortcuts import joint, joint_chances, questions, single
 from hilum.evaluation.metrics import auroc
@@ -103,11 +104,25 @@ def pair(values: np.ndarray, abnormal: np.ndarray, caliper: float) -> Pairs:
 
 
 def shortcut_figures(facts: pd.DataFrame, labels: pd.Series, patients: pd.Series) -> dict[str, Any]:
-    """What the shortcuts reach on these images: {"single": [...] best first, "joint": {...} | sentence}; the
-    entries are those of audit.json. Empty when the images are not of both kinds."""
+    """What the shortcuts reach on these images: {"single": [...] best first, "joint": {...} | sentence}. Empty
+    when the images are not of both kinds."""
     labels, patients = labels.reset_index(drop=True), patients.reset_index(drop=True)
     question = next((item for item in questions(labels)[0] if item.task == "binary"), None)
     if question is None:
         return {}
     facts = facts.reset_index(drop=True)
-    return {"single": single(question, facts, patients), "joint": joint(question, facts, patients)}
+    together = joint(question, facts, patients)
+    return {
+        "single": [_flat(shortcut) for shortcut in single(question, facts, patients)],
+        "joint": together if isinstance(together, str) else _flat(together),
+    }
+
+
+def _flat(shortcut: Shortcut | JointShortcut) -> dict[str, Any]:
+    auroc = shortcut.auroc
+    return {
+        **shortcut.model_dump(exclude={"auroc"}),
+        "auroc": auroc.value,
+        "low": auroc.low,
+        "high": auroc.high,
+    }

@@ -57,7 +57,7 @@ class ChestModel(nn.Module):
         self.pretrained: str | None = None  # which weights training started from, if any; goes into the card
 
     def embed(self, x: Float[Tensor, "batch channels rows cols"]) -> Float[Tensor, "batch embedding"]:
-        """What the head sees: one vector per image."""
+        """The vectors that the head classifies, one per image."""
         return self.neck(self.pool(self.features(x)))
 
     def forward(self, x: Float[Tensor, "batch channels rows cols"]) -> Float[Tensor, "batch classes"]:
@@ -115,8 +115,13 @@ def build(
     return _maker(name, options or {})(tuple(classes), pixels, **(options or {}))
 
 
-def check_choice(name: str, options: dict[str, Any]) -> None:
-    """RecipeError for an unknown architecture or option, without building anything."""
+def check_architecture(name: str, options: dict[str, Any]) -> None:
+    """RecipeError for an unknown architecture or option; builds nothing.
+
+    >>> check_architecture("resnet", {"widht": 8})
+    Traceback (most recent call last):
+    hilum.errors.RecipeError: model 'resnet' has no option 'widht'; did you mean 'width'?
+    """
     _maker(name, options)
 
 
@@ -125,7 +130,11 @@ def _maker(name: str, options: dict[str, Any]) -> Callable[..., ChestModel]:
 
 
 def parameters(model: nn.Module) -> int:
-    """How many numbers training can change."""
+    """How many numbers training can change.
+
+    >>> parameters(nn.Linear(3, 2))
+    8
+    """
     return sum(tensor.numel() for tensor in model.parameters())
 
 
@@ -133,7 +142,17 @@ def parameters(model: nn.Module) -> int:
 
 
 def save_model(model: ChestModel, folder: Path, card: dict[str, Any]) -> None:
-    """Writes weights.safetensors, golden.npz and, last, model.json with the digest of the weights."""
+    """Writes weights.safetensors, golden.npz and, last, model.json with the digest of the weights.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> model = build("vgg", ["normal", "pneumonia"], Pixels(size=(64, 64)), {"blocks": [[4]], "dense": [4]})
+    >>> card = {"architecture": {"name": "vgg", "options": {"blocks": [[4]], "dense": [4]}}}
+    >>> with TemporaryDirectory() as folder:
+    ...     save_model(model, Path(folder), card)
+    ...     loaded, difference = load_model(folder), check_golden(Path(folder))
+    >>> loaded.classes, difference < GOLDEN_TOLERANCE
+    (('normal', 'pneumonia'), True)
+    """
     folder = Path(folder)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     data = save_tensors(tensors)
@@ -190,13 +209,13 @@ def load_model(source: str | Path) -> ChestModel:
 
 def _model_folder(path: Path) -> Path:
     candidates = [path, path / "model", *sorted(path.glob("*/model"))]
-    found = [folder for folder in candidates if (folder / "model.json").exists()]
-    if not found:
+    holding = [folder for folder in candidates if (folder / "model.json").exists()]
+    if not holding:
         raise ModelError(f"{path} holds no model (no model.json)", "name a run's task, e.g. runs/NAME/binary")
-    if len(found) > 1:
-        tasks = ", ".join(folder.parent.name for folder in found)
-        raise ModelError(f"{path} holds several models ({tasks})", f"name one, e.g. {found[0].parent}")
-    return found[0]
+    if len(holding) > 1:
+        tasks = ", ".join(folder.parent.name for folder in holding)
+        raise ModelError(f"{path} holds several models ({tasks})", f"choose a task, e.g. {holding[0].parent}")
+    return holding[0]
 
 
 def _read_card(folder: Path) -> dict[str, Any]:
@@ -216,7 +235,11 @@ def _read_card(folder: Path) -> dict[str, Any]:
 
 
 def golden_images(pixels: Pixels) -> np.ndarray:
-    """Three uint8 images "3 rows cols" that anyone can draw again: a ramp, a checkerboard, seeded noise."""
+    """Three uint8 images "3 rows cols" that anyone can reproduce: a ramp, a checkerboard, seeded noise.
+
+    >>> golden_images(Pixels(size=(64, 64))).shape
+    (3, 64, 64)
+    """
     rows, cols = pixels.size
     ramp = np.tile(np.linspace(0, 255, cols), (rows, 1))
     checkerboard = 255.0 * ((np.arange(rows)[:, None] // 8 + np.arange(cols)[None] // 8) % 2)
@@ -226,7 +249,12 @@ def golden_images(pixels: Pixels) -> np.ndarray:
 
 @torch.no_grad()
 def logits_of(model: ChestModel, images: np.ndarray) -> np.ndarray:
-    """float32 logits "images classes" of prepared uint8 images "images rows cols", in eval mode on the CPU."""
+    """float32 logits "images classes" of prepared uint8 images "images rows cols", in eval mode on the CPU.
+
+    >>> model = build("vgg", ["normal", "pneumonia"], Pixels(size=(64, 64)))
+    >>> logits_of(model, golden_images(model.pixels)).shape
+    (3, 2)
+    """
     training = model.training
     model.eval()
     x = torch.from_numpy(model.pixels.normalize(images))[:, None]

@@ -34,7 +34,11 @@ class DenseLayer(nn.Module):
         self.conv2 = nn.Conv2d(middle, growth, 3, padding=1, bias=False)
 
     def forward(self, x: Float[Tensor, "batch inside rows cols"]) -> Float[Tensor, "batch outside rows cols"]:
-        """The same rows and columns."""
+        """The same rows and columns.
+
+        >>> DenseLayer(8, 4)(torch.zeros(1, 8, 5, 5)).shape
+        torch.Size([1, 12, 5, 5])
+        """
         grown = self.conv1(self.act1(self.norm1(x)))
         return torch.cat([x, self.conv2(self.act2(self.norm2(grown)))], dim=1)
 

@@ -1,4 +1,4 @@
-"""Residual networks of basic blocks (He et al., CVPR 2016), with a choice of activation, width and depth.
+"""Residual networks of basic blocks (He et al., CVPR 2016), with configurable activation, width and depth.
 
 Stem 7x7/2 and 3x3/2 max pooling; stages of basic blocks, each stage halving the size and doubling the
 channels; global average pooling; a linear layer to the embedding; a linear head. The input has one channel.
@@ -23,7 +23,7 @@ ACTIVATIONS = {"gelu": nn.GELU, "relu": nn.ReLU}
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and the shortcut around them: act(shortcut(x) + F(x)).
 
-    `drop_path`: in training, the chance that an image passes by the shortcut alone.
+    `drop_path`: in training, the probability that an image passes by the shortcut alone.
     """
 
     def __init__(
@@ -46,7 +46,11 @@ class BasicBlock(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch inside rows cols"]
     ) -> Float[Tensor, "batch outside out_rows out_cols"]:
-        """Rows and columns are divided by the stride, rounded up."""
+        """Rows and columns are divided by the stride, rounded up.
+
+        >>> BasicBlock(4, 8, 2, nn.ReLU)(torch.zeros(1, 4, 10, 10)).shape
+        torch.Size([1, 8, 5, 5])
+        """
         inner = self.norm2(self.conv2(self.act1(self.norm1(self.conv1(x)))))
         if self.training and self.drop_path:
             inner = drop_paths(inner, self.drop_path)
@@ -56,7 +60,7 @@ class BasicBlock(nn.Module):
 def drop_paths(
     inner: Float[Tensor, "batch channels rows cols"], rate: float
 ) -> Float[Tensor, "batch channels rows cols"]:
-    """Zero for whole images with chance `rate`, the others divided by 1 - rate, so that the mean stays
+    """Zero for whole images with probability `rate`, the others divided by 1 - rate, so that the mean stays
     (stochastic depth: Huang et al., ECCV 2016, with the scaling moved into training).
 
     >>> drop_paths(torch.ones(2, 1, 1, 1), 0.0).flatten().tolist()
@@ -77,8 +81,8 @@ def build(
     drop_path: float = 0.0,
 ) -> ChestModel:
     """`stages`: basic blocks per stage; `width`: channels of the first stage; `embedding`: length of the
-    vector before the head; `dropout`: on that vector; `drop_path`: stochastic depth, the chance that the
-    last block is left out, rising linearly from the first (Huang et al. 2016, section 3). RecipeError when it
+    vector before the head; `dropout`: on that vector; `drop_path`: stochastic depth, the probability that
+    the last block is left out, rising linearly from the first (Huang et al. 2016, section 3). RecipeError when it
     is not in 0..1 (1 left out).
 
     >>> from hilum.models import parameters
@@ -86,7 +90,7 @@ def build(
     2862050
     """
     if not 0 <= drop_path < 1:
-        raise RecipeError(f"model 'resnet': drop_path is {drop_path:g}", "choose from 0 up to, not 1")
+        raise RecipeError(f"model 'resnet': drop_path is {drop_path:g}", "choose a number from 0 to below 1")
     act = ACTIVATIONS[activation]
     layers: list[nn.Module] = [
         nn.Conv2d(pixels.channels, width, 7, stride=2, padding=3, bias=False),

@@ -2,7 +2,7 @@
 
 `source` is a name on the hub ("facebook/dinov2-small", "microsoft/resnet-18") or a local folder that
 `save_pretrained` wrote. Needs the extra `pretrained`; a name needs the network once, then the hub's cache. A
-model that was fine-tuned asks for its source again when it is loaded: the architecture is described there.
+model that was fine-tuned needs its source again when it is loaded: the architecture is described there.
 
 Backbones that give maps ("batch dim rows cols") and those that give tokens ("batch tokens dim") both fit: a
 class token and registers are left out, and the tokens go back to their grid.
@@ -66,7 +66,7 @@ def build(
     """`source`: hub name or local folder. `side`: images are resized to side x side first, where the network
     insists on its own size; None leaves them. `dropout`: on the embedding.
 
-    RecipeError without a source; ModelError when the library is missing or the source can't be had.
+    RecipeError without a source; ModelError when the library is missing or the source is unavailable.
     """
     if not source:
         raise RecipeError(
@@ -76,7 +76,9 @@ def build(
     config = net.config
     width = [*(getattr(config, "hidden_sizes", None) or [getattr(config, "hidden_size", 0)])]
     if not width[-1]:
-        raise ModelError(f"{source!r} is no image backbone: it tells no hidden size", "choose another source")
+        raise ModelError(
+            f"{source!r} is not an image backbone: it has no hidden size", "choose another source"
+        )
     model = ChestModel(
         classes,
         pixels,
@@ -90,7 +92,7 @@ def build(
 
 
 def _loaded(source: str) -> Any:
-    """The network of the library; safetensors only, no code of others is run."""
+    """The network of the library; safetensors only, no foreign code is run."""
     try:
         maker = import_module("transformers").AutoModel
     except ImportError:
@@ -107,7 +109,7 @@ def _loaded(source: str) -> Any:
     ) as error:  # the library's words for a name or network that fails
         reason = str(error).strip().splitlines()[0]
         raise ModelError(
-            f"backbone {source!r} can't be had ({reason})",
+            f"backbone {source!r} is unavailable ({reason})",
             "check the name and the network, or name a local folder that save_pretrained wrote",
         ) from None
     unused = [layer for layer in ("pooler",) if hasattr(net, layer)]

@@ -3,7 +3,7 @@
 The image is cut into patches; each becomes a token by a linear map, gets a learnt place, and passes blocks of
 self-attention and a two-layer network, normalised before each (pre-norm). The tokens lie on their grid again
 afterwards, so that `features` gives "batch dim rows cols" as every network here does, and their mean is the
-embedding (Zhai et al., CVPR 2022, found that no worse than a class token).
+embedding (Zhai et al., CVPR 2022, found it no worse than a class token).
 
 The learnt places belong to `pixels.size`: another size is another network. From scratch on a few thousand
 images a transformer has little to hold on to; the comparison is what it is for.
@@ -56,7 +56,11 @@ class Tokens(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, x: Float[Tensor, "batch 1 rows cols"]) -> Float[Tensor, "batch dim gridrows gridcols"]:
-        """Rows and columns are divided by the patch; what is left over at the border is cut away."""
+        """Rows and columns are divided by the patch; what is left over at the border is cut away.
+
+        >>> Tokens((2, 2), 8, 4, [])(torch.zeros(1, 1, 16, 16)).shape
+        torch.Size([1, 4, 2, 2])
+        """
         maps = self.cut(x)
         tokens = maps.flatten(2).transpose(1, 2) + self.place
         return self.norm(self.blocks(tokens)).transpose(1, 2).reshape(maps.shape)

@@ -3,40 +3,45 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from hilum.builders import load_file, plugin_folders
+from hilum.errors import RecipeError
 from hilum.files import write_text
 from hilum.report.build_page import print_page
+from hilum.report.checklists import section as checklists
+from hilum.report.data import section as data
+from hilum.report.facts import RunFacts
+from hilum.report.overview import section as overview
 from hilum.report.performance.section import make_binary, make_multiclass
-from hilum.report.reliability.section import make as reliability
-from hilum.report.sections import Section
+from hilum.report.reliability import section as reliability
+from hilum.report.reproducibility import section as reproducibility
+from hilum.report.section import Section
 from hilum.report.sections.alternatives import alternatives
 from hilum.report.sections.anomaly import anomaly
-from hilum.report.sections.checklists import checklists
-from hilum.report.sections.data import data
 from hilum.report.sections.explain import explain
-from hilum.report.sections.head import head
 from hilum.report.sections.leakage import leakage
-from hilum.report.sections.minute import minute
 from hilum.report.sections.missing import missing
-from hilum.report.sections.repeat import repeat
 from hilum.report.sections.space import space
+from hilum.report.summary import section as summary
 from hilum.run import Run
 
-SECTIONS: tuple[Callable[[Run], Section | None], ...] = (
-    head,
-    minute,
-    data,
+Maker = Callable[[Run], Section | None]
+
+SECTIONS: tuple[Maker, ...] = (
+    overview.make,
+    summary.make,
+    data.make,
     make_binary,
     make_multiclass,
-    reliability,
+    reliability.make,
     space,
     anomaly,
     explain,
     missing,
     alternatives,
     leakage,
-    repeat,
 )
-"""In the order of the page. A section that has nothing to say returns None and leaves no trace."""
+"""In the order of the page. A section that has nothing to print returns None and leaves no trace. Sections of
+plug-ins, "Reproducibility" and "Reporting checklists" follow."""
 
 
 def build_report(run: Run) -> Path:
@@ -45,8 +50,21 @@ def build_report(run: Run) -> Path:
     Reads the run folder, and the radiographs where they still lie; needs neither GPU nor torch. The same
     run gives the same bytes: times and dates come from run.json.
     """
-    sections = [section for make in SECTIONS if (section := make(run)) is not None]
-    sections.append(checklists(sections))
-    title = f"{run.facts().get('name') or run.path.name}: hilum report"
-    write_text(run.report_file, print_page(title, sections))
+    makers = (*SECTIONS, *plugin_sections(), reproducibility.make)
+    sections = [section for make in makers if (section := make(run)) is not None]
+    sections.append(checklists.make(sections))
+    write_text(run.report_file, print_page(f"{RunFacts.of(run).name}: hilum report", sections))
     return run.report_file
+
+
+def plugin_sections() -> list[Maker]:
+    """`make` of FOLDER/report/<name>/section.py of each folder that $HILUM_PLUGINS names, in the order of folders
+    and names. RecipeError for a section.py without `make`."""
+    makers = []
+    for folder in plugin_folders():
+        for path in sorted(folder.glob("report/*/section.py")):
+            make = getattr(load_file(path, f"hilum_plugin_report_{path.parent.name}"), "make", None)
+            if make is None:
+                raise RecipeError(f"{path} has no make()", "see hilum/report/section.py")
+            makers.append(make)
+    return makers

@@ -11,7 +11,7 @@ def place(run: Run) -> str:
 
 
 def whole(run: Run) -> str:
-    """The command that made the run, word for word; empty when the run doesn't say."""
+    """The command that made the run, word for word; empty when run.json does not record it."""
     return shlex.join(_argv(run))
 
 
@@ -25,17 +25,17 @@ def train_task(run: Run, task: str) -> str:
 
 
 def evaluate(run: Run) -> str:
-    """Predictions and figures again, with the weights at hand."""
+    """Predictions and figures again, with the weights of the run."""
     return shlex.join(["hilum", "evaluate", place(run)])
 
 
 def stage(run: Run, name: str) -> str:
-    """One stage, and what it needs, with the settings at hand."""
+    """One stage and what it needs, with the settings of the run."""
     return shlex.join(["hilum", name, place(run)])
 
 
 def report(run: Run) -> str:
-    """This page again."""
+    """The report again."""
     return shlex.join(["hilum", "report", place(run)])
 
 

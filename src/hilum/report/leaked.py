@@ -169,8 +169,9 @@ def _audit(audit: Mapping[str, Any], task: str) -> list[tuple[str, str]]:
         rows.append(
             (
                 f"Shortcuts together, {joint['positive']} against {joint['negative']}",
-                f"AUROC {number(joint['auroc'])} ({LEVEL} interval {number(joint['low'])} to"
-                f" {number(joint['high'])}) without seeing a lung: no split by patient guards against these",
+                f"AUROC {number(joint['auroc']['value'])} ({LEVEL} interval"
+                f" {number(joint['auroc']['low'])} to {number(joint['auroc']['high'])}) without the lungs:"
+                " no split by patient guards against these",
             )
         )
     return rows

@@ -16,7 +16,7 @@ QUALITY = 88
 
 
 @dataclass(frozen=True)
-class Image:
+class Picture:
     """One radiograph on the page. `source` is a data URI, empty when the file could not be read."""
 
     name: str
@@ -25,18 +25,21 @@ class Image:
     columns: int
 
 
-def picture_of(path: str | Path, longest: int = 320) -> Image:
+def picture_of(path: str | Path, longest: int = 320) -> Picture:
     """The radiograph at `path`, at most `longest` pixels along its longer side, in its own aspect ratio.
 
-    A file that is gone or damaged gives a Image without source: the report says so in its place.
+    A file that is gone or damaged gives a Picture without source; the report prints a placeholder.
+
+    >>> picture_of("gone.png", 320)
+    Picture(name='gone.png', source='', rows=320, columns=320)
     """
     path = Path(path)
     try:
         image = read_grey(path)
     except (DataError, OSError):
-        return Image(path.name, "", longest, longest)
+        return Picture(path.name, "", longest, longest)
     image = _shrunk(image, longest)
-    return Image(path.name, data_uri(image), *image.shape)
+    return Picture(path.name, data_uri(image), *image.shape)
 
 
 def _shrunk(image: np.ndarray, longest: int) -> np.ndarray:
@@ -46,8 +49,16 @@ def _shrunk(image: np.ndarray, longest: int) -> np.ndarray:
 
 
 def data_uri(image: np.ndarray, quality: int = QUALITY) -> str:
-    """A grey image uint8 "rows cols" as WebP in a data URI; `quality` from 1 to 100."""
+    """A grey image uint8 "rows cols" as WebP in a data URI; `quality` from 1 to 100.
+
+    >>> data_uri(np.zeros((8, 8), np.uint8))[:23]
+    'data:image/webp;base64,'
+    """
     done, data = cv2.imencode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, quality])
     if not done:
         raise DataError(f"a picture of {image.shape[0]} x {image.shape[1]} px can't be encoded as WebP")
     return "data:image/webp;base64," + base64.b64encode(data.tobytes()).decode("ascii")
+
+
+Image = Picture
+"""The old name, for sections that have no folder of their own yet."""

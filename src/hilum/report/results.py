@@ -12,9 +12,6 @@ from hilum.artifacts.published import Baseline
 from hilum.report.wording import LEVEL, Entry, figure, interval, of, part, plural, split_name
 from hilum.run import Run, TaskFolder
 
-TITLES = {"binary": "Normal vs pneumonia", "multiclass": "Bacterial vs viral"}
-"""Heading of each task, in the order of the report."""
-
 
 @dataclass(frozen=True)
 class Results:

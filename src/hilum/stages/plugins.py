@@ -7,41 +7,19 @@ Several folders are separated as in PATH. A stage of a plug-in joins the study, 
 report like any other.
 """
 
-import os
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
-from types import ModuleType
-
+from hilum.builders import load_file, plugin_folders
 from hilum.errors import RecipeError
 from hilum.stages.contract import Stage
 
 
-def plugin_folders() -> list[Path]:
-    """The folders that $HILUM_PLUGINS names. RecipeError for one that does not exist."""
-    folders = [Path(part) for part in os.environ.get("HILUM_PLUGINS", "").split(os.pathsep) if part]
-    for folder in folders:
-        if not folder.is_dir():
-            raise RecipeError(f"HILUM_PLUGINS names {folder}, which is no folder", "correct the variable")
-    return folders
-
-
-def load_file(path: Path, name: str) -> ModuleType:
-    """The module in a file that is in no package."""
-    spec = spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise RecipeError(f"{path} can't be loaded", "a plug-in is a Python file")
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def plugins() -> list[Stage]:
-    """The stages of all plug-in folders, in order of folder and file name."""
+    """The stages of all plug-in folders, in order of folder and file name. RecipeError for a file without a
+    STAGE, and for a folder that does not exist."""
     stages = []
     for folder in plugin_folders():
         for path in sorted(folder.glob("stages/*.py")):
-            found = getattr(load_file(path, f"hilum_plugin_{path.stem}"), "STAGE", None)
-            if not isinstance(found, Stage):
+            stage = getattr(load_file(path, f"hilum_plugin_{path.stem}"), "STAGE", None)
+            if not isinstance(stage, Stage):
                 raise RecipeError(f"{path} has no STAGE", "see hilum/stages/contract.py")
-            stages.append(found)
+            stages.append(stage)
     return stages

@@ -91,13 +91,12 @@ def split_of(cases: Cases, recipe: TaskRecipe) -> Split:
 
 def _audit(run: Run, cases: Cases, splits: dict[str, Any]) -> None:
     from hilum.data.audit import audit
-    from hilum.files import write_json
     from hilum.progress import advancing, say
 
     with advancing("auditing") as advance:
         result = audit(cases, {name: split.of for name, split in splits.items()}, advance)
-    write_json(run.audit_file, {**result, "cases_digest": cases.digest})
-    for sentence in result["findings"]:
+    result.save(run.audit_file)
+    for sentence in result.findings:
         say(f"  {sentence}")
 
 

@@ -21,8 +21,8 @@ class SplitConfig(Config):
 
 
 class PixelConfig(Config):
-    """The pixel contract without mean and sd, which are measured on the training cases. Training sees images
-    at their full size, and changes them by `augment`; `frame_fraction` is for images that are asked about.
+    """The pixel contract without mean and sd, which are measured on the training cases. Training uses images
+    at their full size, changed by `augment`; `frame_fraction` is for evaluation and prediction.
     """
 
     size: tuple[int, int] = (224, 224)
@@ -30,7 +30,10 @@ class PixelConfig(Config):
     standardize: Standardize = "dataset"
     clahe: float = Field(default=0.0, ge=0, le=100, description="clip limit; 0: no CLAHE")
     frame_fraction: float = Field(
-        default=1.0, ge=0.5, le=1, description="share of the frame that an image fills when asked"
+        default=1.0,
+        ge=0.5,
+        le=1,
+        description="share of the frame that an image fills in evaluation and prediction",
     )
 
     @model_validator(mode="after")
@@ -40,7 +43,11 @@ class PixelConfig(Config):
         return self
 
     def contract(self, mean: float, sd: float) -> Pixels:
-        """The full contract, once mean and sd of the training cases are known."""
+        """The full contract, once mean and sd of the training cases are known.
+
+        >>> PixelConfig(size=(64, 64)).contract(0.48123456, 0.2).mean
+        0.481235
+        """
         return Pixels(
             self.size,
             self.fit,
@@ -53,12 +60,11 @@ class PixelConfig(Config):
 
 
 class Optimizer(Config):
-    """Adam (Kingma & Ba 2015), AdamW (Loshchilov & Hutter 2019) or SGD with Nesterov momentum."""
+    """Adam (Kingma & Ba 2015), AdamW (Loshchilov & Hutter 2019) or SGD with Nesterov momentum 0.9."""
 
     name: Literal["adam", "adamw", "sgd"] = "adamw"
     lr: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="sgd only")
 
 
 class Schedule(Config):
@@ -72,9 +78,9 @@ class Schedule(Config):
 
 
 class Distill(Config):
-    """Learning from the answers of trained models (Hinton, Vinyals & Dean 2015); see training/distill.py.
+    """Learning from the outputs of trained models (Hinton, Vinyals & Dean 2015); see training/distill.py.
 
-    `teachers`: task folders of runs, or model folders. `alpha`: weight of their soft answers; the labels get
+    `teachers`: task folders of runs, or model folders. `alpha`: weight of their soft outputs; the labels get
     the rest. `temperature`: both sides' logits are divided by it.
     """
 
@@ -87,9 +93,9 @@ class Training(Config):
     """Epochs, loss, optimiser and what belongs to them.
 
     `mixup`: images and labels are mixed in pairs, with shares from Beta(mixup, mixup) (Zhang et al., ICLR
-    2018). `balance`: 'shortcuts' draws images so that the label says nothing about how they were taken.
-    `group_dro`: step size with which weight moves to the groups (label and how the image was taken) that are
-    learnt worst (Sagawa et al., ICLR 2020); 0 weighs all images alike.
+    2018). `balance`: 'shortcuts' samples images so that label and acquisition group are independent.
+    `group_dro`: step size with which weight moves to the groups (label and acquisition group) with the largest
+    loss (Sagawa et al., ICLR 2020); 0 gives all images the same weight.
     """
 
     epochs: int = Field(ge=1)
@@ -109,7 +115,7 @@ class Training(Config):
 
 
 class TaskRecipe(Config):
-    """All choices of one task."""
+    """All settings of one task."""
 
     split: SplitConfig = SplitConfig()
     pixels: PixelConfig = PixelConfig()

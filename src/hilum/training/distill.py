@@ -1,11 +1,11 @@
-"""Distillation: a student learns the soft answers of several trained models (Hinton, Vinyals & Dean, 2015).
+"""Distillation: a student learns the soft outputs of several trained models (Hinton, Vinyals & Dean, 2015).
 
     loss = (1 - alpha) * loss of the labels + alpha * T^2 * KL(softmax(teachers / T), softmax(student / T))
 
-where `teachers` are the mean logits of all teachers on the very image, augmented, that the student sees. One
-network then answers nearly as the ensemble would, at the cost of one.
+where `teachers` are the mean logits of all teachers on the same augmented image as the student. One
+network then predicts nearly as the ensemble does, at the cost of one.
 
-A student of two classes may also learn from teachers that know several kinds of abnormal images: the probability
+A student of two classes may also learn from teachers of several abnormal classes: the probability
 of being abnormal is the sum over the kinds, so their logit is log(sum(exp(logits of the kinds))).
 """
 
@@ -26,19 +26,19 @@ from hilum.models import ChestModel, load_model
 def load_teachers(
     places: Sequence[str], classes: Sequence[str], pixels: Pixels, card: dict[str, Any]
 ) -> list[ChestModel]:
-    """The teachers, frozen. RecipeError for one that names other classes, sees other pixels, or was trained
-    on another split or other data: it might know the student's validation images."""
+    """The teachers, frozen. RecipeError for a teacher with other classes or another pixel contract, or one that
+    was trained on another split or other data: it might know the student's validation images."""
     teachers = []
     for place in places:
         teacher = load_model(place)
         if teacher.classes != tuple(classes) and not _finer(teacher.classes, classes):
             raise RecipeError(
-                f"teacher {place} knows {', '.join(teacher.classes)}, not {', '.join(classes)}",
+                f"teacher {place} has the classes {', '.join(teacher.classes)}, not {', '.join(classes)}",
                 "name a run's folder of the same task",
             )
-        if _seen(teacher.pixels) != _seen(pixels):
+        if _contract(teacher.pixels) != _contract(pixels):
             raise RecipeError(
-                f"teacher {place} sees images as {_seen(teacher.pixels)}, the student as {_seen(pixels)}",
+                f"teacher {place} has the pixel contract {_contract(teacher.pixels)}, the student {_contract(pixels)}",
                 "use the same pixels in both recipes",
             )
         for what in ("data", "split"):
@@ -54,12 +54,12 @@ def load_teachers(
 
 
 def _finer(theirs: Sequence[str], ours: Sequence[str]) -> bool:
-    """Whether `theirs` are healthy and several kinds of abnormal, and `ours` healthy and abnormal."""
+    """Whether `theirs` are normal and several abnormal classes, and `ours` normal and abnormal."""
     return len(ours) == 2 and len(theirs) > 2 and theirs[0] == ours[0] == HEALTHY
 
 
-def _seen(pixels: Pixels) -> tuple[Any, ...]:
-    """What of a pixel contract the network sees; images standardised one by one need no mean and sd."""
+def _contract(pixels: Pixels) -> tuple[Any, ...]:
+    """What of a pixel contract affects the input; images standardised one by one need no mean and sd."""
     own = pixels.standardize == "image"
     return (
         pixels.size,
@@ -75,15 +75,20 @@ def _seen(pixels: Pixels) -> tuple[Any, ...]:
 def mean_logits(
     teachers: Sequence[ChestModel], x: Float[Tensor, "batch 1 rows cols"], classes: int
 ) -> Float[Tensor, "batch classes"]:
-    """The mean of the teachers' logits for a student of so many classes."""
-    answers = [teacher.to(x.device)(x).float() for teacher in teachers]
-    return torch.stack([one if one.shape[1] == classes else abnormal_together(one) for one in answers]).mean(
-        0
-    )
+    """The mean of the teachers' logits for a student of so many classes.
+
+    >>> from hilum.models import build
+    >>> teacher = build("vgg", ["normal", "pneumonia"], Pixels(size=(64, 64))).eval()
+    >>> mean_logits([teacher, teacher], torch.zeros(1, 1, 64, 64), 2).shape
+    torch.Size([1, 2])
+    """
+    outputs = [teacher.to(x.device)(x).float() for teacher in teachers]
+    folded = [logits if logits.shape[1] == classes else abnormal_together(logits) for logits in outputs]
+    return torch.stack(folded).mean(0)
 
 
 def abnormal_together(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch 2"]:
-    """Logits of healthy (the first class) and abnormal (any of the others).
+    """Logits of normal (the first class) and abnormal (any of the others).
 
     >>> abnormal_together(torch.tensor([[0.0, 0.0, 0.0]])).softmax(1).round(decimals=3).tolist()
     [[0.333..., 0.666...]]
@@ -94,9 +99,9 @@ def abnormal_together(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, "
 def soft_loss(
     student: Float[Tensor, "batch classes"], teacher: Float[Tensor, "batch classes"], temperature: float
 ) -> Float[Tensor, ""]:
-    """T^2 times the Kullback-Leibler divergence from the teacher's softened answer; 0 where both agree.
+    """T^2 times the Kullback-Leibler divergence from the teacher's softened output; 0 where both agree.
 
-    >>> float(soft_loss(torch.tensor([[0.0, 2.0]]), torch.tensor([[1.0, 3.0]]), 2.0))  # a shift says nothing
+    >>> float(soft_loss(torch.tensor([[0.0, 2.0]]), torch.tensor([[1.0, 3.0]]), 2.0))  # a shift has no effect
     0.0
     """
     wanted = functional.log_softmax(teacher / temperature, 1)

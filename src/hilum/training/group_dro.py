@@ -1,7 +1,7 @@
 """Group distributionally robust optimisation: the worst groups count most (Sagawa et al., ICLR 2020).
 
-A group is a label together with how its images were taken (hilum.data.acquisition): healthy images that look
-taken like the abnormal ones are a small group, which the mean loss hardly feels. Algorithm 1 of the paper: after
+A group is a label together with an acquisition group (hilum.data.acquisition): normal images acquired like the
+abnormal ones are a small group, which hardly affects the mean loss. Algorithm 1 of the paper: after
 each batch, the weight of each group g in it is multiplied by exp(step * loss of g), and the weights are
 divided by their sum; the batch's loss is the sum of weight times mean loss over its groups.
 """
@@ -28,12 +28,16 @@ class GroupWeights(nn.Module):
         self.weights: Tensor
 
     @classmethod
-    def of(cls, targets: np.ndarray, alike: np.ndarray | None, step: float) -> "GroupWeights":
-        """Groups by target and acquisition of the training images, both "cases"; RecipeError without the
-        acquisition."""
-        if alike is None:
-            raise RecipeError("training.group_dro needs groups of images taken alike", "set it to 0")
-        pairs = np.stack([targets, alike], axis=1)
+    def of(cls, targets: np.ndarray, acquisition: np.ndarray | None, step: float) -> "GroupWeights":
+        """Groups by target and acquisition group of the training images, both "cases"; RecipeError without
+        acquisition groups.
+
+        >>> GroupWeights.of(np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]), 0.1).weights.tolist()
+        [0.25, 0.25, 0.25, 0.25]
+        """
+        if acquisition is None:
+            raise RecipeError("training.group_dro needs acquisition groups", "set it to 0")
+        pairs = np.stack([targets, acquisition], axis=1)
         return cls(np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1), step)
 
     def forward(self, losses: Float[Tensor, " batch"], position: Int[Tensor, " batch"]) -> Float[Tensor, ""]:

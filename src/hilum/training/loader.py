@@ -1,7 +1,7 @@
 """Batches of images: from the memory map through augmentation to tensors, the same at every repetition.
 
-Chance hangs on (seed, epoch, case) alone, never on what was drawn before. So a resumed training sees the very
-images that an uninterrupted one would have seen, with any number of workers.
+Randomness depends on (seed, epoch, case) alone, never on earlier batches. So a resumed training uses the same
+images as an uninterrupted one, with any number of workers.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,15 +23,15 @@ Batch = Sequence[torch.Tensor]
 class ImageSet:
     """The cases of one split: rows of a cache with their ids and targets, all in one order.
 
-    `alike`: in which group of images taken alike each case is (hilum.data.acquisition), for balance
-    'shortcuts' and for group DRO only.
+    `acquisition`: the acquisition group of each case (hilum.data.acquisition), for balance 'shortcuts' and
+    for group DRO only.
     """
 
     cache: ImageCache
     case_ids: Sequence[str]
     targets: np.ndarray
     pixels: Pixels
-    alike: np.ndarray | None = None
+    acquisition: np.ndarray | None = None
 
     @property
     def rows(self) -> np.ndarray:
@@ -39,8 +39,8 @@ class ImageSet:
         return self.cache.rows(self.case_ids)
 
 
-class Images(Dataset[tuple[np.ndarray, int, int]]):
-    """Items are asked for by (epoch, position); see the head of this file."""
+class AugmentedImages(Dataset[tuple[np.ndarray, int, int]]):
+    """Items by (epoch, position): image float32 "1 rows cols", target, position."""
 
     def __init__(self, images: ImageSet, augment: Augment, seed: int) -> None:
         self.images = images
@@ -60,11 +60,11 @@ class Images(Dataset[tuple[np.ndarray, int, int]]):
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
-    """Yields (epoch, position) in a new seeded order each epoch, balanced as asked.
+    """Yields (epoch, position) in a new seeded order each epoch, balanced as the recipe says.
 
     balance: 'none' and 'weights' take every case once; 'undersample' takes as many of each class as the
-    rarest has, other ones in every epoch; 'sampler' draws with replacement so that classes are equally
-    likely; 'shortcuts' draws by `reweighed`. Lightning calls `set_epoch` before each epoch.
+    rarest has, others in every epoch; 'sampler' samples with replacement so that classes are equally
+    likely; 'shortcuts' samples by `reweighed`. Lightning calls `set_epoch` before each epoch.
     """
 
     def __init__(
@@ -73,10 +73,10 @@ class EpochSampler(Sampler[tuple[int, int]]):
         balance: str,
         seed: int,
         shuffle: bool = True,
-        alike: np.ndarray | None = None,
+        acquisition: np.ndarray | None = None,
     ) -> None:
         self.targets = np.asarray(targets)
-        self.alike = alike
+        self.acquisition = acquisition
         self.balance = balance
         self.seed = seed
         self.shuffle = shuffle
@@ -103,13 +103,13 @@ class EpochSampler(Sampler[tuple[int, int]]):
         chance = np.random.default_rng((self.seed, self.epoch, 1 << 31))
         classes, counts = np.unique(self.targets, return_counts=True)
         if self.balance == "undersample":
-            picks = [chance.permutation(everyone[self.targets == one])[: counts.min()] for one in classes]
+            picks = [chance.permutation(everyone[self.targets == label])[: counts.min()] for label in classes]
             return chance.permutation(np.concatenate(picks))
         if self.balance == "sampler":
             share = 1.0 / counts[np.searchsorted(classes, self.targets)] / len(classes)
             return chance.choice(everyone, size=len(everyone), p=share)
-        if self.balance == "shortcuts" and self.alike is not None:
-            return chance.choice(everyone, size=len(everyone), p=reweighed(self.targets, self.alike))
+        if self.balance == "shortcuts" and self.acquisition is not None:
+            return chance.choice(everyone, size=len(everyone), p=reweighed(self.targets, self.acquisition))
         return chance.permutation(everyone)
 
 
@@ -122,11 +122,11 @@ def loader(
     train: bool = False,
     workers: int = 0,
 ) -> DataLoader:
-    """A DataLoader over a ImageSet. Training: shuffled, augmented, last short batch dropped (a batch of one
+    """A DataLoader over an ImageSet. Training: shuffled, augmented, last short batch dropped (a batch of one
     has no batch statistics). Otherwise in order, every case once, without augmentation."""
-    sampler = EpochSampler(images.targets, balance, seed, shuffle=train, alike=images.alike)
+    sampler = EpochSampler(images.targets, balance, seed, shuffle=train, acquisition=images.acquisition)
     return DataLoader(
-        Images(images, augment or Augment(), seed),
+        AugmentedImages(images, augment or Augment(), seed),
         batch_size=batch_size,
         sampler=sampler,
         drop_last=train and len(sampler) > batch_size,
@@ -147,20 +147,20 @@ def class_weights(targets: np.ndarray, n_classes: int) -> torch.Tensor:
 
 
 MOST = 10.0
-"""An image is drawn this many times as often as the average one, at most."""
+"""An image is sampled at most this many times as often as the average image."""
 
 
-def reweighed(targets: np.ndarray, alike: np.ndarray) -> np.ndarray:
-    """The chance of each case to be drawn, "cases", sum 1: classes equally likely, and in each class the
-    groups of images taken alike as common as in all images (reweighing: Kamiran & Calders, Knowl Inf Syst 33,
-    2012). An image of a rare cell is drawn `MOST` times as often as the average one at most.
+def reweighed(targets: np.ndarray, acquisition: np.ndarray) -> np.ndarray:
+    """The probability of each case to be sampled, "cases", sum 1: classes equally likely, and in each class the
+    acquisition groups as common as in all images (reweighing: Kamiran & Calders, Knowl Inf Syst 33,
+    2012). An image of a rare cell is sampled at most `MOST` times as often as the average image.
 
     >>> shares = reweighed(np.array([0, 0, 0, 1, 1, 1]), np.array([0, 0, 1, 0, 1, 1]))
     >>> shares.round(3).tolist()
     [0.125, 0.125, 0.25, 0.25, 0.125, 0.125]
     """
     classes, target = np.unique(targets, return_inverse=True)
-    groups, group = np.unique(alike, return_inverse=True)
+    groups, group = np.unique(acquisition, return_inverse=True)
     cells = np.zeros((len(classes), len(groups)))
     np.add.at(cells, (target, group), 1)
     wanted = cells.sum(0) / cells.sum() / len(classes)

@@ -18,6 +18,9 @@ from hilum.training.distill import mean_logits, soft_loss
 from hilum.training.group_dro import GroupWeights
 from hilum.training.loader import Batch
 
+MOMENTUM = 0.9
+"""Of SGD."""
+
 Scorer = Callable[[np.ndarray, np.ndarray], dict[str, float]]
 """(probabilities "cases classes", positions "cases") -> metric name -> value. It is handed in by the caller,
 so that training and `hilum evaluate` use one and the same function without training importing it."""
@@ -40,7 +43,7 @@ class Classifier(pl.LightningModule):
         self.model = model
         self.teachers = tuple(teachers)  # a tuple, so that checkpoints and averages leave them out
         self.groups = groups
-        self.training_choice = training
+        self.settings = training
         self.steps = steps  # optimiser steps of the whole training, for the cosine
         self.score = score
         self.register_buffer("class_weights", weights, persistent=False)
@@ -56,23 +59,23 @@ class Classifier(pl.LightningModule):
         return self.model(x)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Dropout too must not remember what came before this epoch (see loader.py). Lightning does not call
+        """Dropout, too, must not depend on earlier epochs (see loader.py). Lightning does not call
         on_train_epoch_start in the first epoch after a resume, therefore here."""
         if batch_idx == 0:
-            torch.manual_seed(self.training_choice.seed * 1_000_003 + self.current_epoch)
+            torch.manual_seed(self.settings.seed * 1_000_003 + self.current_epoch)
             self._train.clear()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch; TrainingError with the cases when it is not a number."""
         x, target, position = batch
-        mixed, partner, share = mix(x, self.training_choice.mixup)
+        mixed, partner, share = mix(x, self.settings.mixup)
         logits = self.model(_channels_last(mixed)).float()
-        losses = loss_per_case(logits, target, self.training_choice, self.class_weights)
+        losses = loss_per_case(logits, target, self.settings, self.class_weights)
         if share < 1:
-            other = loss_per_case(logits, target[partner], self.training_choice, self.class_weights)
+            other = loss_per_case(logits, target[partner], self.settings, self.class_weights)
             losses = share * losses + (1 - share) * other
         loss = losses.mean() if self.groups is None else self.groups(losses, position)
-        config = self.training_choice.distill
+        config = self.settings.distill
         if config is not None:
             soft = mean_logits(self.teachers, _channels_last(mixed), logits.shape[1])
             loss = (1 - config.alpha) * loss + config.alpha * soft_loss(logits, soft, config.temperature)
@@ -87,7 +90,7 @@ class Classifier(pl.LightningModule):
         return loss
 
     def train_figures(self) -> dict[str, float]:
-        """Mean loss and accuracy over the epoch's batches, as the network was while it learnt from them."""
+        """Mean loss and accuracy over the epoch's batches, as the network was while it was trained on them."""
         losses, hits = zip(*self._train, strict=True)
         return {
             "train_loss": float(torch.stack(losses).mean()),
@@ -115,8 +118,8 @@ class Classifier(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Optimiser and schedule as the recipe names them."""
-        optimizer = make_optimizer(self.model, self.training_choice.optimizer)
-        config = self.training_choice.schedule
+        optimizer = make_optimizer(self.model, self.settings.optimizer)
+        config = self.settings.schedule
         if config.name == "plateau":
             self._plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
                 optimizer, factor=config.factor, patience=config.patience
@@ -151,7 +154,7 @@ def loss_per_case(
     weights: Float[Tensor, " classes"] | None = None,
 ) -> Float[Tensor, " batch"]:
     """Cross-entropy, or binary cross-entropy of the logit difference (two classes); the same number for two
-    classes, kept apart because the seed names it.
+    classes, kept apart because the seed report names it.
 
     Class weights multiply each case's loss.
 
@@ -162,8 +165,8 @@ def loss_per_case(
     smoothing = training.label_smoothing
     if training.loss == "binary_cross_entropy":
         z = logits[:, 1] - logits[:, 0]
-        wanted = target.float() * (1 - smoothing) + smoothing / 2
-        losses = functional.binary_cross_entropy_with_logits(z, wanted, reduction="none")
+        smoothed = target.float() * (1 - smoothing) + smoothing / 2
+        losses = functional.binary_cross_entropy_with_logits(z, smoothed, reduction="none")
     else:
         losses = functional.cross_entropy(logits, target, reduction="none", label_smoothing=smoothing)
     return losses if weights is None else losses * weights[target]
@@ -173,7 +176,7 @@ def mix(
     x: Float[Tensor, "batch 1 rows cols"], alpha: float
 ) -> tuple[Float[Tensor, "batch 1 rows cols"], Int[Tensor, " batch"], float]:
     """Mixup (Zhang et al., ICLR 2018): share * image + (1 - share) * its partner, with share from Beta(alpha,
-    alpha); and the partner's position. With alpha 0 nothing is drawn and the share is 1.
+    alpha); and the partner's position. With alpha 0 nothing is mixed and the share is 1.
 
     >>> mixed, partner, share = mix(torch.ones(2, 1, 4, 4), 0.0)
     >>> share, partner.tolist()
@@ -187,7 +190,12 @@ def mix(
 
 
 def make_optimizer(model: nn.Module, config: Optimizer) -> torch.optim.Optimizer:
-    """Weight decay is not applied to biases and normalisation: they have one dimension and set a scale."""
+    """Weight decay is not applied to biases and normalisation: they have one dimension and set a scale.
+
+    >>> groups = make_optimizer(nn.Linear(2, 2), Optimizer(weight_decay=0.1)).param_groups
+    >>> [group["weight_decay"] for group in groups]
+    [0.1, 0.0]
+    """
     decayed = [p for p in model.parameters() if p.ndim > 1]
     free = [p for p in model.parameters() if p.ndim <= 1]
     groups = [
@@ -195,7 +203,7 @@ def make_optimizer(model: nn.Module, config: Optimizer) -> torch.optim.Optimizer
         {"params": free, "weight_decay": 0.0},
     ]
     if config.name == "sgd":
-        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
+        return torch.optim.SGD(groups, lr=config.lr, momentum=MOMENTUM, nesterov=True)
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.name]
     return kind(groups, lr=config.lr)
 

@@ -37,7 +37,7 @@ VIEWS = Augment(
     blur=1.0,
     noise=0.05,
 )
-"""What may differ between two views of an image: place, exposure, sharpness; no flip, for the heart has a
+"""What may differ between two views of an image: position, exposure, sharpness; no flip, for the heart has a
 side."""
 
 Advance = Callable[[int, int], None]
@@ -61,8 +61,8 @@ def simsiam_loss(
 ) -> Tensor:
     """Equation 2 of the paper with its stop of the gradient; -1 where each points exactly at the other.
 
-    >>> one = torch.eye(2)
-    >>> float(simsiam_loss(one, one, one, one)), float(simsiam_loss(one, one, one.flip(0), one.flip(0)))
+    >>> e = torch.eye(2)
+    >>> float(simsiam_loss(e, e, e, e)), float(simsiam_loss(e, e, e.flip(0), e.flip(0)))
     (-1.0, -0.0)
     """
     first = functional.cosine_similarity(p1, z2.detach(), dim=1).mean()
@@ -73,12 +73,12 @@ def simsiam_loss(
 def pretrain(
     model: ChestModel, images: ImageSet, steps: int, batch_size: int, lr: float, seed: int, advance: Advance
 ) -> Pretrained:
-    """Trains features and neck of `model` on all images of the set; their targets are not looked at.
+    """Trains features and neck of `model` on all images of the set; their targets are not used.
 
     DataError for fewer than two images; TrainingError when the loss is no longer a number.
     """
     if len(images.case_ids) < 2:
-        raise DataError("one image can't be told from others", "name two images or more")
+        raise DataError("self-supervised training needs two images or more", "add images")
     torch.manual_seed(seed)
     with torch.no_grad():
         first = torch.zeros(2, 1, *images.pixels.size)
@@ -127,15 +127,15 @@ def train_briefly(
     advance: Advance | None = None,
 ) -> None:
     """Cross-entropy on the targets of `images` for a fixed number of steps, so that few labels get as many
-    steps as many; AdamW, warm-up of a tenth, half a cosine. No epoch is chosen: nothing is measured on the
-    way.
+    steps as many; AdamW, warm-up of a tenth, half a cosine. No epoch is chosen: nothing is measured during
+    training.
 
-    A target of None, or below 0, is refused (DataError): an image without a label must not be trained on.
+    DataError for a target of None or below 0: an image without a label must not be trained on.
     """
     targets = np.asarray(images.targets)
     if targets.dtype.kind != "i" or (targets < 0).any() or (targets >= len(model.classes)).any():
         raise DataError(
-            "an image without a label, or of another class, is among those to learn from", "leave it out"
+            "an image without a label, or of another class, is in the training set", "leave it out"
         )
     torch.manual_seed(seed)
     optimizer = make_optimizer(model, Optimizer(lr=lr, weight_decay=1e-2))
@@ -162,7 +162,7 @@ def batches(images: int, steps: int, batch_size: int, seed: int) -> list[np.ndar
 
 
 def _images(images: ImageSet, positions: np.ndarray, augment: Augment, seed: tuple[int, ...]) -> Tensor:
-    """The images at these positions, each changed by chance that hangs on seed and position."""
+    """The images at these positions, each changed at random by seed and position."""
     rows = images.rows[positions]
     changed = [
         augment(np.asarray(images.cache.images[row]), np.random.default_rng((*seed, int(position))))

@@ -3,7 +3,7 @@
 A source is a module with
 
     DESCRIPTION: str                          one line, shown in lists
-    accepts(data: str | Path) -> bool         whether this source understands the data; looks, reads no images
+    accepts(data: str | Path) -> bool         whether this source understands the data; reads no images
     load(data: str | Path) -> Cases           the checked table; DataError says what is wrong and where
 
 Its file name is its name. A dotted name loads somebody else's module in the same way. Adding a source is
@@ -19,7 +19,7 @@ from hilum.data.cases import Cases
 from hilum.errors import DataError, nearest
 
 _FROM_SPECIFIC = ("phantom", "medmnist", "table", "kaggle")
-_MOST_GENERAL = "folder"  # it accepts nearly every folder of folders, so it is asked last
+_MOST_GENERAL = "folder"  # it accepts nearly every folder of folders, so it is tried last
 
 
 class Source(Protocol):
@@ -37,19 +37,24 @@ class Source(Protocol):
 
 
 def names() -> tuple[str, ...]:
-    """The sources of this folder in the order in which they are asked: from specific to general.
+    """The sources of this folder in the order in which they are tried: from specific to general.
 
     >>> names()[-1]
     'folder'
     """
-    found = {module.name for module in pkgutil.iter_modules(__path__)}
-    known = [name for name in _FROM_SPECIFIC if name in found]
-    new = sorted(found - {*known, _MOST_GENERAL})
+    present = {module.name for module in pkgutil.iter_modules(__path__)}
+    known = [name for name in _FROM_SPECIFIC if name in present]
+    new = sorted(present - {*known, _MOST_GENERAL})
     return (*known, *new, _MOST_GENERAL)
 
 
 def get(name: str) -> Source:
-    """The source of this name, or somebody else's module for a dotted name; DataError when there is none."""
+    """The source of this name, or somebody else's module for a dotted name; DataError when there is none.
+
+    >>> get("kagle")
+    Traceback (most recent call last):
+    hilum.errors.DataError: source 'kagle' is not known; did you mean 'kaggle'?
+    """
     if "." not in name and name not in names():
         raise DataError(f"source {name!r} is not known", nearest(name, names()))
     try:
@@ -68,6 +73,15 @@ def open_source(data: str | Path, source: str | None = None) -> Cases:
     """Reads `data` with the named source, or else with the first source that accepts it.
 
     DataError when nothing is there, when no source understands it, or when what is there is not usable.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> import cv2, numpy as np
+    >>> with TemporaryDirectory() as folder:
+    ...     for name in ("normal", "pneumonia"):
+    ...         (Path(folder) / name).mkdir()
+    ...         _ = cv2.imwrite(f"{folder}/{name}/a.png", np.zeros((8, 8), np.uint8))
+    ...     open_source(folder).labels
+    ('normal', 'pneumonia')
     """
     if source is not None:
         return get(source).load(data)

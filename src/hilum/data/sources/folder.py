@@ -2,7 +2,7 @@
 
     [{train,val,test}/]<class>/[<patient>/]*.png
 
-The class folder's name is the label ('Healthy' and the like become 'normal'). A folder below it names the
+The class folder's name is the label (synonyms such as 'Healthy' become 'normal'). A folder below it names the
 patient: the same name is the same patient, in whatever class or split it stands.
 """
 
@@ -35,7 +35,7 @@ def load(data: str | Path) -> Cases:
     """
     path = existing(data)
     if not path.is_dir():
-        raise DataError(f"{data} is no folder", _LAYOUT)
+        raise DataError(f"{data} is not a folder", _LAYOUT)
     rows: list[dict[str, str | Path]] = []
     others: list[Path] = []
     tops = _tops(path)
@@ -43,9 +43,9 @@ def load(data: str | Path) -> Cases:
         inside = listing(top)
         others += [*inside.images, *inside.others]
         for folder in inside.folders:
-            found, more = _images_of_class(folder)
+            images, more = _images_of_class(folder)
             others += more
-            rows += [_row(image, patient, folder.name, split, path) for image, patient in found]
+            rows += [_row(image, patient, folder.name, split, path) for image, patient in images]
     others += [] if tops == [(path, "")] else _beside_splits(path)
     return cases_from(rows, "folder", path, [*_notes(rows), *note_on_others(others)])
 
@@ -69,18 +69,18 @@ def _has_images(folder: Path) -> bool:
 
 
 def _images_of_class(folder: Path) -> tuple[list[tuple[Path, str]], list[Path]]:
-    """The images of a class with their patient (empty when unknown), and the files that are no images."""
+    """The images of a class with their patient (empty when unknown), and the files that are not images."""
     inside = listing(folder)
-    found, others = [(image, "") for image in inside.images], list(inside.others)
+    images, others = [(image, "") for image in inside.images], list(inside.others)
     for below in inside.folders:
         deep = listing(below)
         if deep.folders:
             raise DataError(f"{deep.folders[0]} lies too deep", _LAYOUT)
-        found += [(image, below.name) for image in deep.images]
+        images += [(image, below.name) for image in deep.images]
         others += deep.others
-    if not found:
+    if not images:
         raise DataError(f"{folder} holds no images", "put the images there, or remove the folder")
-    return found, others
+    return images, others
 
 
 def _row(image: Path, patient: str, label: str, split: str, root: Path) -> dict[str, str | Path]:

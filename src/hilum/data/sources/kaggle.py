@@ -1,4 +1,4 @@
-"""The chest-xray-pneumonia set as Kaggle and Mendeley Data (doi 10.17632/rscbjbr9sj) hand it out.
+"""The chest-xray-pneumonia set as Kaggle and Mendeley Data (doi 10.17632/rscbjbr9sj) distribute it.
 
     [chest_xray/]{train,val,test}/{NORMAL,PNEUMONIA}/*.jpeg        Mendeley has no val
 
@@ -105,8 +105,8 @@ def _label_and_patient(image: Path, split: str, folder: str) -> tuple[str, str |
         return HEALTHY, None
     if label is None:
         raise DataError(
-            f"{image} lies in PNEUMONIA but its name says neither bacteria nor virus",
-            "rename it, or read the data with the source 'folder' to tell healthy from abnormal alone",
+            f"{image} lies in PNEUMONIA but its name contains neither bacteria nor virus",
+            "rename it, or read the data with the source 'folder' for the binary task alone",
         )
     if (label == HEALTHY) != (folder == "NORMAL"):
         raise DataError(f"{image} lies in {folder} but its name says {label}", "move or rename it")

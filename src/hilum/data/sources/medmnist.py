@@ -24,7 +24,7 @@ LABELS = (HEALTHY, "pneumonia")
 """The label of 0 and of 1."""
 
 _NOTE = (
-    "PneumoniaMNIST names no patients: every image counts as its own patient, so that intervals over "
+    "PneumoniaMNIST records no patients: every image counts as its own patient, so that intervals over "
     "patients are intervals over images."
 )
 _FETCH_AGAIN = "download pneumoniamnist.npz again"
@@ -70,7 +70,7 @@ def _read(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in _wanted() if name in file.files}
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path} is no readable .npz ({error})", _FETCH_AGAIN) from None
+        raise DataError(f"{path} is not a readable .npz ({error})", _FETCH_AGAIN) from None
     for name in _wanted():
         if name not in arrays:
             raise DataError(f"{path.name} lacks the array {name!r}", _FETCH_AGAIN)
@@ -99,10 +99,10 @@ def _checked(images: np.ndarray, labels: np.ndarray, where: str) -> tuple[np.nda
             "only PneumoniaMNIST, a set with one label per image, is read here",
         )
     labels = labels.reshape(-1)
-    found = sorted({int(value) for value in np.unique(labels)})
-    if not set(found) <= {0, 1}:
+    values = sorted({int(value) for value in np.unique(labels)})
+    if not set(values) <= {0, 1}:
         raise DataError(
-            f"{where}_labels holds the values {', '.join(map(str, found))}, not 0 and 1 alone",
+            f"{where}_labels holds the values {', '.join(map(str, values))}, not 0 and 1 alone",
             "only PneumoniaMNIST, a set with two labels, is read here",
         )
     return images, labels

@@ -60,13 +60,16 @@ def _read(path: Path) -> list[tuple[int, dict[str, str]]]:
     except OSError as error:
         raise DataError(f"{path} can't be read ({error.strerror})", "check the file") from None
     except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is no readable CSV ({error})", "write it as comma-separated UTF-8") from None
+        raise DataError(
+            f"{path} is not a readable CSV ({error})", "write it as comma-separated UTF-8"
+        ) from None
     header = [name.strip().lower() for name in lines[0]] if lines else []
     for name in _NEEDED:
         if name not in header:
-            found = ", ".join(header) or "nothing"
+            columns = ", ".join(header) or "nothing"
             raise DataError(
-                f"{path.name} lacks the column {name!r} (row 1 holds: {found})", "add it, separated by commas"
+                f"{path.name} lacks the column {name!r} (row 1 holds: {columns})",
+                "add it, separated by commas",
             )
     numbered = [(number, cells) for number, cells in enumerate(lines, start=1) if any(map(str.strip, cells))]
     for number, cells in numbered:
@@ -89,7 +92,7 @@ def _row(cells: dict[str, str], table: Path, number: int) -> _Row:
     file = Path(os.path.normpath(table.parent / Path(cells["path"]).expanduser()))
     if not file.is_file():
         raise DataError(
-            f"{where}: path {cells['path']!r} is no file", f"paths are relative to {table.parent}"
+            f"{where}: path {cells['path']!r} is not a file", f"paths are relative to {table.parent}"
         )
     split = cells.get("split", "")
     if split not in (*SPLITS, ""):
@@ -112,12 +115,12 @@ def _row(cells: dict[str, str], table: Path, number: int) -> _Row:
 
 
 def _left_out(rows: list[_Row]) -> list[str]:
-    """A case of unknown label can neither teach nor measure; that it is left out is said."""
+    """A note on the cases of unknown label: they can be used neither for training nor for evaluation."""
     names = [str(row["case_id"]) for row in rows if not row["label"]]
     if not names:
         return []
-    named = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    return [f"Left out: {len(names)} of {len(rows)} cases without a label ({named})."]
+    first = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return [f"Left out: {len(names)} of {len(rows)} cases without a label ({first})."]
 
 
 def _notes(rows: list[_Row]) -> list[str]:
@@ -125,6 +128,6 @@ def _notes(rows: list[_Row]) -> list[str]:
     if not unknown:
         return []
     return [
-        f"{unknown} of {len(rows)} rows name no patient: each such image counts as its own patient, so that "
+        f"{unknown} of {len(rows)} rows have no patient: each such image counts as its own patient, so that "
         "splits may leak and intervals may be too narrow if a patient has several images."
     ]

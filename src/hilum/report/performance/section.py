@@ -12,8 +12,9 @@ from hilum.report.performance.errors import most_confident_correct, most_confide
 from hilum.report.performance.panels import calibration_panels, operating_panels, training_panels
 from hilum.report.performance.subgroups import acquisition_table, subgroup_table
 from hilum.report.published import comparison
-from hilum.report.results import TITLES, Results, headline, results
+from hilum.report.results import Results, headline, results
 from hilum.report.section import Section
+from hilum.report.titles import TITLES
 from hilum.report.wording import count, listing, plural, split_name
 from hilum.run import Run
 

@@ -4,8 +4,9 @@ from hilum.artifacts.reliability import Reliability
 from hilum.report import commands
 from hilum.report.absent import absent
 from hilum.report.reliability import calibration, operating, selective, sets
-from hilum.report.results import TITLES, Results, results
+from hilum.report.results import Results, results
 from hilum.report.section import Section
+from hilum.report.titles import TITLES
 from hilum.report.wording import count, percent, plural, sentence, split_name
 from hilum.run import Run
 

@@ -8,7 +8,6 @@ from hilum.report import commands
 from hilum.report.explained import PROBABILITY, Explained, explained, raw_colours, raw_map
 from hilum.report.figures import look
 from hilum.report.heat import bar_colours
-from hilum.report.results import TITLES
 from hilum.report.sections import Section
 from hilum.report.sections.belief import (
     ablation,
@@ -21,6 +20,7 @@ from hilum.report.sections.belief import (
     truth,
 )
 from hilum.report.sections.filters import fired, synthesised
+from hilum.report.titles import TITLES
 from hilum.report.wording import count, digits, listing, plural, probability, sentence, split_name
 from hilum.run import Run
 

@@ -11,9 +11,10 @@ from hilum.files import read_json
 from hilum.report import commands
 from hilum.report.lacking import classes_values, labels_values, training_values
 from hilum.report.pictures import Image, data_uri
-from hilum.report.results import TITLES, Results, results, with_interval
+from hilum.report.results import Results, results, with_interval
 from hilum.report.sections import Section
 from hilum.report.severities import Point, panel
+from hilum.report.titles import TITLES
 from hilum.report.wording import figure, interval, of, percent, plural, split_name
 from hilum.run import Run
 

@@ -9,11 +9,11 @@ from hilum.report import commands
 from hilum.report.detectors import strangeness
 from hilum.report.embedded import Embedded, embedded
 from hilum.report.explorer import MOST, as_script, drawn, plotly_packed, script_data, still_map
-from hilum.report.results import TITLES
 from hilum.report.sections import Section
 from hilum.report.sections.space_cases import density, duplicates, examples, retrieval, suspects
 from hilum.report.sections.space_table import confusions, lead, selection, sobering, space_words, table
 from hilum.report.sprites import sprites
+from hilum.report.titles import TITLES
 from hilum.report.wording import (
     count,
     listing,

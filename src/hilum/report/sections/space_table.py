@@ -5,7 +5,8 @@ from typing import Any
 from hilum.evaluation.seed_report import CLASSES as SEED_CLASSES
 from hilum.evaluation.seed_report import KNN_TEST, RESNET34_TEST, block_of
 from hilum.report.embedded import Embedded
-from hilum.report.results import TITLES, with_interval
+from hilum.report.results import with_interval
+from hilum.report.titles import TITLES
 from hilum.report.wording import (
     NOTHING,
     SPACE,

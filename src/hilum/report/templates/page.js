@@ -1,16 +1,17 @@
-// On paper nothing can be folded out, so everything is; afterwards the page is as it was.
-const folded = () => document.querySelectorAll("details:not([open])");
-addEventListener("beforeprint", () => folded().forEach((one) => { one.open = true; one.dataset.printed = ""; }));
+// Print shows every folded part; afterwards the page is as before.
+const closed = () => document.querySelectorAll("details:not([open])");
+addEventListener("beforeprint", () =>
+  closed().forEach((details) => { details.open = true; details.dataset.printed = ""; }));
 addEventListener("afterprint", () =>
-  document.querySelectorAll("details[data-printed]").forEach((one) => { one.open = false; delete one.dataset.printed; }));
+  document.querySelectorAll("details[data-printed]").forEach((details) => { details.open = false; delete details.dataset.printed; }));
 
-// The sidebar shows where the reader is.
+// The sidebar marks the current section.
 const links = new Map([...document.querySelectorAll(".sidebar a")].map((link) => [link.hash.slice(1), link]));
-const here = () => {
+const mark = () => {
   const passed = [...document.querySelectorAll("main > section")].filter(
-    (one) => one.getBoundingClientRect().top < innerHeight / 3);
+    (section) => section.getBoundingClientRect().top < innerHeight / 3);
   const current = passed.at(-1)?.id;
   links.forEach((link, id) => id === current ? link.setAttribute("aria-current", "true") : link.removeAttribute("aria-current"));
 };
-addEventListener("scroll", here, { passive: true });
-here();
+addEventListener("scroll", mark, { passive: true });
+mark();

@@ -1,4 +1,4 @@
-"""TRIPOD+AI and CLAIM, item by item: which section of the report answers it, or why none does.
+"""TRIPOD+AI and CLAIM, item by item: the sections of the report that answer it, or why none does.
 
     TRIPOD+AI   Collins GS et al. BMJ 385:e078378 (2024), 27 items with parts
     CLAIM       Mongan J, Moy L, Kahn CE. Radiology: AI 2:e200029 (2020), 42 items
@@ -12,6 +12,9 @@ from typing import Literal
 
 TASK = "task"
 """Stands for the sections of the tasks."""
+
+ROBUSTNESS, EXPLANATIONS = "missing", "explain"
+"""Anchors of sections that have no folder of their own yet."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +42,15 @@ FILES = "not in the files"
 
 ITEMS: tuple[Item, ...] = (
     _tripod("1", "Title", remark=AUTHORS),
-    _tripod("2", "Abstract", "minute", remark="findings only"),
+    _tripod("2", "Abstract", "summary", remark="findings only"),
     _tripod("3", "Background, purpose, known inequalities", remark=AUTHORS),
     _tripod("4", "Objectives", remark=AUTHORS),
     _tripod("5a", "Sources of data", "data"),
     _tripod("5b", "Dates of the data", remark=FILES),
     _tripod("6", "Setting, eligibility, treatments", remark=FILES),
-    _tripod("7", "Preparation of the data", TASK, "repeat", remark="pixel contract in the model card"),
+    _tripod(
+        "7", "Preparation of the data", TASK, "reproducibility", remark="pixel contract in the model card"
+    ),
     _tripod(
         "8",
         "Outcome and how it was judged",
@@ -56,35 +61,37 @@ ITEMS: tuple[Item, ...] = (
     _tripod(
         "10", "Size of the sample", "data", remark="all images that can be read; no calculation beforehand"
     ),
-    _tripod("11", "Missing data", "data", "missing"),
+    _tripod("11", "Missing data", "data", ROBUSTNESS),
     _tripod("12a", "How the data were divided", "data"),
-    _tripod("12b", "Handling of predictors", "repeat", remark="pixel contract in the model card"),
-    _tripod("12c", "Model, building, internal validation", TASK, "repeat"),
+    _tripod("12b", "Handling of predictors", "reproducibility", remark="pixel contract in the model card"),
+    _tripod("12c", "Model, building, internal validation", TASK, "reproducibility"),
     _tripod("12d", "Heterogeneity over clusters", remark="one hospital"),
     _tripod("12e", "Measures of performance", TASK, "reliability"),
     _tripod("12f", "Model updating", remark="the model was not updated"),
-    _tripod("12g", "How predictions are calculated", "repeat", remark="weights, recipe and commands"),
-    _tripod("13", "Class imbalance", "data", "repeat", remark="training.balance in the recipe"),
+    _tripod(
+        "12g", "How predictions are calculated", "reproducibility", remark="weights, recipe and commands"
+    ),
+    _tripod("13", "Class imbalance", "data", "reproducibility", remark="training.balance in the recipe"),
     _tripod("14", "Fairness", remark="the files name neither age nor sex"),
     _tripod("15", "Output of the model and thresholds", TASK, "reliability"),
     _tripod("16", "Training data against evaluation data", "data"),
     _tripod("17", "Ethical approval", remark=AUTHORS),
     _tripod("18a-d", "Funding, conflicts, protocol, registration", remark=AUTHORS),
-    _tripod("18e", "Sharing of data", "repeat", remark="digest and source of the data"),
-    _tripod("18f", "Sharing of code", "repeat"),
+    _tripod("18e", "Sharing of data", "reproducibility", remark="digest and source of the data"),
+    _tripod("18f", "Sharing of code", "reproducibility"),
     _tripod("19", "Patient and public involvement", remark=AUTHORS),
     _tripod("20a", "Flow of participants", "data"),
     _tripod("20b-c", "Characteristics of participants", remark=FILES),
     _tripod("21", "Participants and events in each part", "data"),
-    _tripod("22", "The full model", "repeat"),
-    _tripod("23a", "Performance with intervals", TASK, "minute"),
+    _tripod("22", "The full model", "reproducibility"),
+    _tripod("23a", "Performance with intervals", TASK, "summary"),
     _tripod("23b", "Heterogeneity of performance", remark="one hospital; groups of people are not known"),
     _tripod("24", "Results of updating", remark="the model was not updated"),
-    _tripod("25", "Interpretation", "minute", remark="findings only"),
+    _tripod("25", "Interpretation", "summary", remark="findings only"),
     _tripod(
-        "26", "Limitations", "minute", "data", remark="leaks, shortcuts, choices made on validation images"
+        "26", "Limitations", "summary", "data", remark="leaks, shortcuts, choices made on validation images"
     ),
-    _tripod("27a", "Use with poor or missing input", "missing", "anomaly"),
+    _tripod("27a", "Use with poor or missing input", ROBUSTNESS, "anomaly"),
     _tripod("27b", "Interaction with users", remark=AUTHORS),
     _tripod("27c", "Next steps", remark=AUTHORS),
     _claim("1-4", "Title, abstract, background, objectives", remark=AUTHORS),
@@ -92,26 +99,26 @@ ITEMS: tuple[Item, ...] = (
     _claim("6", "Goal of the study", remark=AUTHORS),
     _claim("7", "Sources of data", "data"),
     _claim("8", "Eligibility", remark=FILES),
-    _claim("9", "Preprocessing", TASK, "repeat"),
+    _claim("9", "Preprocessing", TASK, "reproducibility"),
     _claim("10", "Selection of subsets", "data"),
     _claim("11", "Definitions of data elements", "data", remark="labels as given"),
     _claim("12", "De-identification", remark=FILES),
-    _claim("13", "Missing data", "data", "missing"),
+    _claim("13", "Missing data", "data", ROBUSTNESS),
     _claim("14", "Definition of the ground truth", "data", remark="labels as given"),
     _claim("15-18", "Rationale, annotators, tools and agreement", remark=FILES),
     _claim("19", "Size of the sample", "data", remark="no calculation beforehand"),
     _claim("20", "Partitions", "data"),
     _claim("21", "Level at which partitions are disjoint", "data"),
-    _claim("22", "Description of the model", "repeat"),
-    _claim("23", "Software", "repeat"),
-    _claim("24", "Initialisation of parameters", "repeat", remark="seed and architecture"),
-    _claim("25", "Training", TASK, "repeat"),
-    _claim("26", "Choice of the final model", TASK, "repeat"),
+    _claim("22", "Description of the model", "reproducibility"),
+    _claim("23", "Software", "reproducibility"),
+    _claim("24", "Initialisation of parameters", "reproducibility", remark="seed and architecture"),
+    _claim("25", "Training", TASK, "reproducibility"),
+    _claim("26", "Choice of the final model", TASK, "reproducibility"),
     _claim("27", "Ensembling", remark="single models"),
     _claim("28", "Metrics", TASK),
     _claim("29", "Uncertainty", TASK),
-    _claim("30", "Robustness", "missing"),
-    _claim("31", "Explainability", "explain"),
+    _claim("30", "Robustness", ROBUSTNESS),
+    _claim("31", "Explainability", EXPLANATIONS),
     _claim("32", "Validation on external data", remark="not done in this run"),
     _claim("33", "Flow of participants", "data"),
     _claim(
@@ -120,11 +127,11 @@ ITEMS: tuple[Item, ...] = (
         remark="classes and patients only; the rest is not in the files",
     ),
     _claim("35", "Performance on all partitions", TASK),
-    _claim("36", "Diagnostic accuracy and its precision", TASK, "minute"),
+    _claim("36", "Diagnostic accuracy and its precision", TASK, "summary"),
     _claim("37", "Analysis of failures", TASK),
-    _claim("38", "Limitations", "minute", "data"),
+    _claim("38", "Limitations", "summary", "data"),
     _claim("39", "Implications for practice", remark=AUTHORS),
     _claim("40", "Registration", remark=AUTHORS),
-    _claim("41", "Full protocol", "repeat", remark="recipe and commands"),
+    _claim("41", "Full protocol", "reproducibility", remark="recipe and commands"),
     _claim("42", "Funding", remark=AUTHORS),
 )

@@ -1,0 +1,72 @@
+"""From absorption to grey values, the letter that names the side, and the planted shortcut."""
+
+import cv2
+import numpy as np
+
+from hilum.data.phantom.canvas import Canvas, Generator, Layer
+from hilum.data.phantom.settings import PhantomSettings
+
+
+def exposed(rng: Generator, absorbed: Layer, canvas: Canvas) -> tuple[Layer, np.ndarray]:
+    """From absorption to grey 0..1, and which pixels the collimator leaves. No setting depends on the label."""
+    rows, cols = canvas.size
+    gain, offset, gamma = rng.uniform(1.2, 2.0), rng.normal(0.0, 0.03), float(np.exp(rng.normal(0.3, 0.18)))
+    tilt = rng.normal(0, 0.05, 2)
+    blur, grain, mottle = rng.uniform((0.2, 0.004, 0.0), (1.1, 0.02, 0.012)).tolist()
+    fine = rng.standard_normal(canvas.size, dtype=np.float32)
+    coarse = rng.standard_normal((rows // 3, cols // 3), dtype=np.float32)
+
+    x, y = np.linspace(-1, 1, cols, dtype=np.float32), np.linspace(-1, 1, rows, dtype=np.float32)[:, None]
+    heel = 1 + np.float32(tilt[0]) * x + np.float32(tilt[1]) * y
+    dose = cv2.GaussianBlur(absorbed * heel, (0, 0), max(blur * rows / 224, 0.3))
+    dose = np.clip(dose + offset * np.clip(dose / 0.2, 0, 1), 0.005, None)
+    grey = (1 - np.exp(-gain * dose)) ** gamma
+    grey += mottle * cv2.resize(coarse, (cols, rows), interpolation=cv2.INTER_LINEAR)
+    grey += grain * fine * (0.4 + grey)
+
+    cut = np.where(rng.random(4) < 0.3, rng.uniform(0.0, 0.06, 4), 0.0)
+    left, right, top, bottom = np.rint(cut * (cols, cols, rows, rows)).astype(int)
+    visible = np.zeros(canvas.size, bool)
+    visible[top : rows - bottom, left : cols - right] = True
+    return np.where(visible, grey, np.float32(0.01)), visible
+
+
+def _at(corner: int, size: tuple[int, int], inset: np.ndarray) -> tuple[int, int]:
+    """A pixel (x, y) near a corner: 0 upper left, 1 upper right, 2 lower left, 3 lower right."""
+    rows, cols = size
+    x, y = inset * (cols, rows)
+    return round(x if corner % 2 == 0 else cols - 1 - x), round(y if corner < 2 else rows - 1 - y)
+
+
+def side_letter(rng: Generator, size: tuple[int, int], corner: int) -> Layer:
+    """R on the patient's right, which is the picture's left, or L on the other side.
+
+    >>> letter = side_letter(np.random.default_rng(0), (100, 100), corner=0)
+    >>> bool(letter[:50, :50].any()), bool(letter[50:].any())
+    (True, False)
+    """
+    inset, high, shade = rng.uniform(0.05, 0.12, 2), rng.uniform(0.045, 0.08), rng.uniform(0.8, 1.0)
+    font = cv2.FONT_HERSHEY_SIMPLEX
+    scale = high * size[0] / 21  # a letter of this font is 21 px high
+    thick = max(1, round(scale * 2))
+    text = "R" if corner % 2 == 0 else "L"
+    (wide, tall), _ = cv2.getTextSize(text, font, scale, thick)
+    x, y = _at(corner, size, inset)
+    layer = np.zeros(size, np.uint8)
+    cv2.putText(layer, text, (x - wide // 2, y + tall // 2), font, scale, 255 * shade, thick, cv2.LINE_AA)
+    return layer.astype(np.float32) / np.float32(255)
+
+
+def shortcut_disc(rng: Generator, settings: PhantomSettings, corner: int, abnormal: bool) -> Layer:
+    """The planted shortcut, in a corner that the letter leaves free. The generator advances in any case.
+
+    >>> settings = PhantomSettings(size=(100, 100), shortcut="marker")
+    >>> [bool(shortcut_disc(np.random.default_rng(0), settings, 0, abnormal).any()) for abnormal in (True, False)]
+    [True, False]
+    """
+    inset, radius, lot = rng.uniform(0.05, 0.09, 2), rng.uniform(0.022, 0.03), rng.random()
+    layer = np.zeros(settings.size, np.uint8)
+    if settings.shortcut and abnormal and lot < settings.shortcut_strength:
+        centre = _at(corner, settings.size, inset)
+        cv2.circle(layer, centre, round(radius * settings.size[0]), 255, -1, cv2.LINE_AA)
+    return layer.astype(np.float32) / np.float32(255)

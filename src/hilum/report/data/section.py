@@ -1,0 +1,136 @@
+"""Data and audit: how the images are divided, what they look like, and what the audit found."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from hilum.artifacts.audit import Audit
+from hilum.data.cases import SPLITS
+from hilum.files import digest
+from hilum.report import commands
+from hilum.report.data.findings import AuditView, view_of
+from hilum.report.facts import RunFacts, SplitFacts
+from hilum.report.figures import look
+from hilum.report.pictures import Picture, picture_of
+from hilum.report.section import Section
+from hilum.report.titles import title_of
+from hilum.report.wording import count, listing, plural, sentence, split_name
+from hilum.run import Run
+
+PER_LABEL = 8
+"""Images per label on the contact sheet."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Images of one label in one split; `patients` is empty where the source knows none."""
+
+    images: str
+    patients: str
+
+
+@dataclass(frozen=True)
+class Division:
+    """Counts of one way of dividing the cases, and the tasks that are divided so."""
+
+    of_case: pd.Series
+    tasks: list[str]
+    splits: list[str]
+    rows: list[tuple[str, list[Cell]]]
+    total: list[Cell]
+    leaky: bool
+    note: str
+
+
+@dataclass(frozen=True)
+class SheetRow:
+    """Images of one label on the contact sheet: (case_id, picture) each."""
+
+    label: str
+    colour: str
+    total: str
+    images: list[tuple[str, Picture]]
+
+
+def make(run: Run) -> Section:
+    """Counts, contact sheet, audit."""
+    cases = run.cases()
+    facts = RunFacts.of(run)
+    return Section(
+        "data",
+        "Data and audit",
+        "data/template.html",
+        {
+            "lead": _lead(cases.table, cases.labels),
+            "notes": [sentence(note) for note in facts.data.notes],
+            "divisions": _divisions(run, cases.table, cases.labels, facts),
+            "sheet": _sheet(cases.table, cases.labels),
+            "audit": _audit(run, facts),
+            "command": commands.audit(run),
+        },
+    )
+
+
+def _lead(table: pd.DataFrame, labels: tuple[str, ...]) -> str:
+    patients = table["patient"].nunique()
+    of_patients = f" of {plural(patients, 'patient')}" if patients < len(table) else ""
+    shares = listing([f"{count(int((table['label'] == label).sum()))} {label}" for label in labels])
+    return f"{plural(len(table), 'image')}{of_patients}: {shares}."
+
+
+def _audit(run: Run, facts: RunFacts) -> AuditView | None:
+    """The audit; None where none was made."""
+    if not run.audit_file.exists():
+        return None
+    return view_of(Audit.load(run.audit_file), run, facts.skipped_files)
+
+
+def _divisions(run: Run, table: pd.DataFrame, labels: tuple[str, ...], facts: RunFacts) -> list[Division]:
+    """One table of counts per way of dividing the cases; tasks that are divided in the same way share one."""
+    divisions: list[Division] = []
+    for task, split in facts.split.items():
+        of_case = table["case_id"].map(run.split(task)).fillna("unused")
+        same = next((division for division in divisions if division.of_case.equals(of_case)), None)
+        if same is not None:
+            same.tasks.append(title_of(task))
+        else:
+            divisions.append(_division(table, of_case, labels, task, split))
+    return divisions
+
+
+def _division(
+    table: pd.DataFrame, of_case: pd.Series, labels: tuple[str, ...], task: str, split: SplitFacts
+) -> Division:
+    splits = [name for name in (*SPLITS, "unused") if (of_case == name).any()]
+
+    def cells(chosen: pd.Series) -> list[Cell]:
+        return [_cell(table[(of_case == name) & chosen]) for name in splits]
+
+    return Division(
+        of_case=of_case,
+        tasks=[title_of(task)],
+        splits=[split_name(name).capitalize() for name in splits],
+        rows=[(label, cells(table["label"] == label)) for label in labels],
+        total=cells(table["label"].notna()),
+        leaky=split.leaky,
+        note=sentence(split.note or f"Scheme “{split.scheme}”, seed {split.seed}"),
+    )
+
+
+def _cell(rows: pd.DataFrame) -> Cell:
+    """Images and patients; a source that knows no patients makes each image its own, and none are printed."""
+    unknown = (rows["patient"] == rows["case_id"]).all()
+    patients = "" if unknown else plural(rows["patient"].nunique(), "patient")
+    return Cell(plural(len(rows), "image"), patients)
+
+
+def _sheet(table: pd.DataFrame, labels: tuple[str, ...]) -> list[SheetRow]:
+    """A few images per label, one per patient, in the order of a digest of their names."""
+    rows = []
+    for label in labels:
+        of_label = table[table["label"] == label]
+        shuffled = of_label.assign(order=[digest("contact sheet", name) for name in of_label["case_id"]])
+        chosen = shuffled.sort_values("order").drop_duplicates("patient").head(PER_LABEL)
+        images = [(str(row.case_id), picture_of(str(row.path), 240)) for row in chosen.itertuples()]
+        rows.append(SheetRow(label, look(label, labels).colour, count(len(of_label)), images))
+    return rows

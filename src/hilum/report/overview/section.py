@@ -1,0 +1,77 @@
+"""Overview: what this is, when and where it was made, and what it must not be used for."""
+
+from hilum.report.facts import DataFacts, RunFacts
+from hilum.report.section import Section
+from hilum.report.wording import duration, moment, plural, seconds_between
+from hilum.run import Run
+
+_CHILDREN = (
+    "The images show children aged 1 to 5 from one hospital; the figures say nothing about other people."
+)
+PEOPLE = {
+    "kaggle": _CHILDREN,
+    "medmnist": _CHILDREN,
+    "phantom": "The images are synthetic and show no patients; the figures say nothing about people.",
+}
+"""Whom the images of a source show."""
+
+UNKNOWN_PEOPLE = "The data does not record whom the images show; the figures hold for such images only."
+
+
+def make(run: Run) -> Section:
+    """Name, data, date, commit, machine, time taken, purpose."""
+    facts = RunFacts.of(run)
+    people = PEOPLE.get(facts.data.source, UNKNOWN_PEOPLE)
+    return Section(
+        "overview",
+        "Overview",
+        "overview/template.html",
+        {
+            "name": facts.name,
+            "purpose": f"Research use only; not a medical device. {people}",
+            "finished": facts.finished is not None,
+            "not_done": _not_done(facts),
+            "facts": _rows(facts),
+        },
+    )
+
+
+def _rows(facts: RunFacts) -> list[tuple[str, str]]:
+    """The rows of the table; what the run does not say is left out."""
+    rows = [
+        ("Data", _data(facts.data)),
+        ("Recipe", facts.preset),
+        ("Started", moment(facts.started) if facts.started else ""),
+        ("Time taken", _time(facts)),
+        ("Machine", str(facts.machine)),
+        ("Software", _software(facts)),
+    ]
+    return [(name, value) for name, value in rows if value]
+
+
+def _data(data: DataFacts) -> str:
+    parts = [data.place]
+    if data.n_cases is not None:
+        of_patients = f" of {plural(data.n_patients, 'patient')}" if data.n_patients is not None else ""
+        parts.append(plural(data.n_cases, "image") + of_patients)
+    return ", ".join(part for part in parts if part)
+
+
+def _time(facts: RunFacts) -> str:
+    """Working time over all stages; from start to end where the stages are not known."""
+    known = [stage.seconds for stage in facts.stages.values() if stage.seconds is not None]
+    seconds = sum(known) if known else seconds_between(facts.started, facts.finished)
+    return duration(seconds) if seconds is not None else ""
+
+
+def _software(facts: RunFacts) -> str:
+    parts = [
+        f"hilum {facts.hilum}" if facts.hilum else "",
+        f"commit {facts.commit}" if facts.commit else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _not_done(facts: RunFacts) -> list[tuple[str, str]]:
+    """Stages that were skipped or failed, each with its reason."""
+    return [(name, stage.reason) for name, stage in facts.stages.items() if stage.reason]

@@ -1,0 +1,112 @@
+"""Summary: five sentences and one table for a reader who has five minutes."""
+
+from dataclasses import dataclass
+
+from hilum.artifacts.audit import Audit
+from hilum.artifacts.base import Figure
+from hilum.report.detectors import summary as anomaly_sentence
+from hilum.report.published import published
+from hilum.report.results import Results, headline, results
+from hilum.report.section import Section
+from hilum.report.titles import TITLES
+from hilum.report.wording import LEVEL, figure, interval, listing, number, plural, split_name
+from hilum.run import Run
+
+
+@dataclass(frozen=True)
+class Row:
+    """One task on one held-out split, as the table prints it; `choices`: what these images decided."""
+
+    task: str
+    anchor: str
+    images: str
+    choices: str
+    accuracy: Figure
+    auroc: Figure
+    published: str
+
+
+def make(run: Run) -> Section | None:
+    """Sentences and table; None before anything was trained."""
+    trained = [result for task in TITLES if (result := results(run, task)) is not None]
+    if not trained:
+        return None
+    rows = [_row(result, split) for result in trained for split in ("test", "val") if split in result.metrics]
+    values = {
+        "sentences": _sentences(run, trained),
+        "rows": rows,
+        "level": LEVEL,
+        "figure": figure,
+        "interval": interval,
+    }
+    return Section("summary", "Summary", "summary/template.html", values)
+
+
+def _row(result: Results, split: str) -> Row:
+    images = plural(result.metrics[split].n_cases, "image")
+    return Row(
+        task=TITLES[result.task],
+        anchor=result.task,
+        images=f"{split_name(split)}, {images}",
+        choices="used for no choice"
+        if split == "test"
+        else f"used to choose {listing(result.chosen_on_val)}",
+        accuracy=result.metrics[split].accuracy,
+        auroc=result.metrics[split].auroc,
+        published=published(result, split),
+    )
+
+
+def _sentences(run: Run, trained: list[Results]) -> list[str]:
+    """What was found per task, how independent it is, what shortcuts alone reach, and anomaly detection."""
+    return [
+        *(f"{TITLES[result.task]}: {headline(result)}" for result in trained),
+        _independence(trained),
+        *_shortcuts(run),
+        *([words] if (words := anomaly_sentence(run)) else []),
+    ]
+
+
+def _independence(trained: list[Results]) -> str:
+    """Whether the figures come from images that took no part in any choice, and of other patients."""
+    on_val = [result for result in trained if result.split == "val"]
+    leaky = [f"“{TITLES[result.task]}”" for result in trained if result.division.get("leaky")]
+    if on_val:
+        chosen = listing(list(dict.fromkeys(part for result in on_val for part in result.chosen_on_val)))
+        words = (
+            f"These are validation figures: the same images were used to choose {chosen}, so the figures are"
+            " slightly too high; the data holds no test images."
+        )
+    else:
+        words = "The test images took no part in any choice: weights, epoch and threshold were fixed without them."
+    if leaky:
+        words += (
+            f" The split of {listing(leaky)} leaks: the same patients or images are in training and in"
+            " evaluation, so the figures are too high."
+        )
+    return words
+
+
+def _shortcuts(run: Run) -> list[str]:
+    """What all shortcuts together reach."""
+    if not run.audit_file.exists():
+        return []
+    joint = Audit.load(run.audit_file).joint
+    parts = [
+        f"{together.positive} from {together.negative} with AUROC {_area(together.auroc)}"
+        for task, together in joint.items()
+        if task in run.tasks
+    ]
+    if not parts:
+        return []
+    return [
+        f"Simple numbers about file and picture, without the lungs, separate {listing(parts)}; a model has to"
+        " exceed this."
+    ]
+
+
+def _area(auroc: Figure) -> str:
+    interval = (
+        f" ({LEVEL} CI {number(auroc.low, 2)} to {number(auroc.high, 2)})" if auroc.low is not None else ""
+    )
+    return f"{number(auroc.value, 2)}{interval}"
