@@ -14,21 +14,26 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from hilum.anomaly.config import AnomalyConfig
-from hilum.comparison.config import LeakageConfig
 from hilum.config import Config
 from hilum.data.tasks import TASKS
 from hilum.embedding.config import EmbeddingConfig
 from hilum.errors import RecipeError, nearest
 from hilum.evaluation.config import ReliabilityConfig
 from hilum.explain.config import ExplainConfig
-from hilum.robustness.config import MissingConfig
+from hilum.robustness.config import (
+    CorruptionTrainingConfig,
+    LabelEfficiencyConfig,
+    RobustnessConfig,
+    UnseenClassConfig,
+)
+from hilum.stages.leakage import Config as LeakageConfig
 from hilum.training.config import TaskRecipe
 
 
 class StudyRecipe(Config):
     """The whole study. `replicates`: bootstrap replicates of every interval. `embedding`: what is done with
     the vectors of each task's model; `explain`: what is asked about its decisions; `anomaly`: detectors
-    fitted on healthy images; `missing`: the held-out images with pixels missing; `leakage`: what a split by
+    fitted on healthy images; `robustness`: corrupted held-out images; `leakage`: what a split by
     image would have bought; `reliability`: how far answers can be trusted; None leaves a stage out.
     """
 
@@ -37,7 +42,10 @@ class StudyRecipe(Config):
     tasks: dict[str, TaskRecipe]
     embedding: EmbeddingConfig | None = EmbeddingConfig()
     anomaly: AnomalyConfig | None = None
-    missing: MissingConfig | None = MissingConfig(severities=(1, 3, 5), images=200)
+    robustness: RobustnessConfig | None = RobustnessConfig()
+    label_efficiency: LabelEfficiencyConfig | None = None
+    unseen_class: UnseenClassConfig | None = None
+    corruption_training: CorruptionTrainingConfig | None = None
     explain: ExplainConfig | None = ExplainConfig()
     leakage: LeakageConfig | None = LeakageConfig()
     reliability: ReliabilityConfig | None = ReliabilityConfig()

@@ -5,22 +5,18 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from hilum import __version__
 from hilum.anomaly.config import AnomalyConfig
-from hilum.comparison.config import LeakageConfig
-from hilum.data.acquisition import clusters
 from hilum.data.audit import audit
-from hilum.data.cache import ImageCache
 from hilum.data.cases import Cases
 from hilum.data.facts import facts_table
 from hilum.data.sources import open_source
@@ -33,11 +29,15 @@ from hilum.explain.config import ExplainConfig
 from hilum.files import write_json
 from hilum.progress import advancing, say
 from hilum.recipe import StudyRecipe, checked, override
-from hilum.robustness.config import MissingConfig
 from hilum.run import Run, TaskFolder
+from hilum.stages import corruption_training, label_efficiency, leakage, robustness, unseen_class
+from hilum.stages.contract import Context, Stage
 from hilum.training.config import TaskRecipe
 
-INTENDED_USE = "Research and teaching only. Not a medical device; not for diagnosis or treatment of people."
+STAGES: dict[str, Stage] = {
+    module.STAGE.name: module.STAGE
+    for module in (robustness, label_efficiency, unseen_class, corruption_training, leakage)
+}
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,10 @@ def study(wish: Wish) -> Run:
             train_task(run.task(name), cases, splits[name], one, wish.recipe.tasks[name], wish.recipe.name)
         with _stage(run, f"evaluate {name}"):
             evaluate_stage(run.task(name), cases, splits[name].of, one, wish.recipe, force=False)
-        if wish.recipe.missing:
-            with _stage(run, f"missing {name}"):
-                missing_stage(run, name, cases, one, wish.recipe.missing)
+        if wish.recipe.robustness:
+            with _stage(run, f"robustness {name}"):
+                context = Context(run, cases, wish.recipe, tuple(tasks.values()), one)
+                robustness.STAGE.run(context, wish.recipe.robustness)
         if wish.recipe.embedding:
             with _stage(run, f"embed {name}"):
                 try:
@@ -104,7 +105,8 @@ def study(wish: Wish) -> Run:
     if wish.recipe.leakage:
         with _stage(run, "leakage"):
             try:
-                leakage_stage(run, cases, tasks, wish.recipe.leakage, wish.recipe.replicates)
+                context = Context(run, cases, wish.recipe, tuple(tasks.values()))
+                leakage.STAGE.run(context, wish.recipe.leakage)
             except DataError as error:  # a source without patients must not cost the report
                 say(f"  the leakage is left out: {error}")
     if wish.recipe.reliability:
@@ -130,61 +132,12 @@ def train_task(
     one: Task,
     recipe: TaskRecipe,
     recipe_name: str,
-    cache: ImageCache | None = None,
 ) -> None:
-    """Trains one task unless its model is already there. `cache`: images that are decoded already."""
-    if folder.card_file.exists():
-        return
-    from hilum.evaluation.evaluate import evaluate
-    from hilum.training.fit import fit_task
-    from hilum.training.loader import ImageSet
+    """Trains one task unless its model is already there."""
+    from hilum.evaluation.scores import validation_figures
+    from hilum.training.task import train_task as train
 
-    used = used_cases(cases, split.of)  # test images too: one cache serves training and evaluation
-    decoded = used if cache is None else cases
-    if cache is None:
-        with advancing(f"{one.name}: decoding") as advance:
-            cache = ImageCache.of(used, recipe.pixels.contract(0.5, 0.25), advance)
-    rows = {name: used.table[used.table["case_id"].map(split.of) == name] for name in ("train", "val")}
-    whole = cache
-    if recipe.pixels.frame_fraction != 1:  # training sees images at their full size, augmentation scales them
-        whole = ImageCache.of(decoded, replace(recipe.pixels.contract(0.5, 0.25), frame_fraction=1.0))
-    mean, sd = whole.mean_sd(rows["train"]["case_id"].tolist())
-    pixels = recipe.pixels.contract(mean, sd)
-    sets = {
-        name: ImageSet(
-            whole if name == "train" else cache,
-            part["case_id"].tolist(),
-            part["label"].map(one.index).to_numpy(np.int64),
-            pixels,
-        )
-        for name, part in rows.items()
-    }
-    _every_class(sets, one)
-    if recipe.training.balance == "shortcuts" or recipe.training.group_dro:
-        kept = used.where(used.table["case_id"].isin(rows["train"]["case_id"]))
-        sets["train"] = replace(sets["train"], alike=clusters(facts_table(kept)))
-    val = rows["val"].reset_index(drop=True)
-
-    def score(probabilities: np.ndarray, positions: np.ndarray) -> dict[str, float]:
-        table = val.iloc[positions][["case_id", "patient"]].reset_index(drop=True)
-        table["target"] = val["label"].iloc[positions].map(dict(one.class_of)).to_numpy()
-        for column, name in enumerate(one.classes):
-            table[f"prob_{name}"] = probabilities[:, column]
-        return _values(evaluate(table, one.classes, replicates=0))
-
-    card = {
-        "recipe": recipe_name,
-        "data": {
-            "source": cases.source,
-            "digest": cases.digest,
-            "notes": list(cases.notes),
-            "patients": {name: int(part["patient"].nunique()) for name, part in rows.items()},
-        },
-        "split": split.facts(),
-        "intended_use": INTENDED_USE,
-        "threshold": None,
-    }
-    fit_task(folder, recipe, one, sets["train"], sets["val"], score, card)
+    train(folder, cases, split, one, recipe, recipe_name, validation_figures)
 
 
 def evaluate_stage(
@@ -208,50 +161,29 @@ def evaluate_stage(
     return evaluate_task(folder, cases, split, one, rule, recipe.replicates, seed=0, logits=logits)
 
 
-def missing_stage(
-    run: Run, name: str, cases: Cases, one: Task, config: MissingConfig, force: bool = False
-) -> dict[str, Any]:
-    """What one task's model says of held-out images with pixels missing."""
-    from hilum.evaluation.missing_pixels import missing_pixels
-
-    return missing_pixels(run.task(name), cases, run.split(name), one, config, force)
-
-
-def missing_run(
-    run: Run, changes: Sequence[str] = (), force: bool = False, kinds: Sequence[str] = ("pixels",)
-) -> None:
-    """`hilum missing`: `kinds` of what is missing. "pixels": every task with every corruption at every
-    severity, unless changed; "labels", "classes", "training": the task with the most classes with labels or a
-    class missing, or trained for corrupted images."""
-
+def run_stage(
+    path: str | Path,
+    name: str,
+    *,
+    tasks: Sequence[str] = (),
+    changes: Sequence[str] = (),
+    force: bool = False,
+) -> Run:
+    """Runs one stage of a run with the run's recipe or with changed settings."""
+    run, stage = Run(path), STAGES[name]
     if not run.tasks:
         raise RunError(f"{run.path} holds no trained model", "go on with: hilum study ... --resume")
-    values = {**run.recipe(), "missing": {}}  # all of it: a recipe has a few points, for the study
-    for item in changes:
-        override(values, f"missing.{item}")
-    config = checked(values, str(run.recipe_file)).missing or MissingConfig()
+    recipe = changed_recipe(run, name, changes)
+    config = getattr(recipe, name)
+    if stage.check:
+        stage.check(config, list(recipe.tasks.values()))
     cases = run.cases()
-    if "pixels" in kinds:
-        for name in run.tasks:
-            with _stage(run, f"missing {name}"):
-                missing_stage(run, name, cases, task(name, cases.labels), config, force)
-    name = run.tasks[-1]
-    one, folder, split = task(name, cases.labels), run.task(name), run.split(name)
-    if "labels" in kinds:
-        from hilum.evaluation.missing_labels import missing_labels
-
-        with _stage(run, f"missing labels {name}"):
-            missing_labels(folder, cases, split, one, config, force)
-    if "classes" in kinds:
-        from hilum.evaluation.missing_classes import missing_classes
-
-        with _stage(run, f"missing classes {name}"):
-            missing_classes(folder, run.anomaly, cases, split, one, config, force)
-    if "training" in kinds:
-        from hilum.evaluation.missing_training import missing_training
-
-        with _stage(run, f"missing training {name}"):
-            missing_training(folder, cases, split, one, config, force)
+    known = tuple(task(each, cases.labels) for each in run.tasks)
+    for one in known:
+        if not tasks or one.name in tasks:
+            with _stage(run, f"{name} {one.name}"):
+                stage.run(Context(run, cases, recipe, known, one, force), config)
+    return run
 
 
 def reliability_stage(run: Run, name: str, cases: Cases, recipe: StudyRecipe, force: bool) -> None:
@@ -313,26 +245,6 @@ def anomaly_run(
         anomaly_stage(run, run.cases(), recipe.anomaly or AnomalyConfig(), recipe.replicates, force)
 
 
-def leakage_stage(
-    run: Run, cases: Cases, tasks: Mapping[str, Task], config: LeakageConfig, replicates: int
-) -> dict[str, Any]:
-    """What a split by image would have bought, from short trainings."""
-    from hilum.comparison.leakage import leakage
-
-    name = config.task or list(tasks)[-1]
-    if name not in tasks:
-        raise DataError(f"leakage.task {name!r} is not in this study", f"it has {', '.join(tasks)}")
-    return leakage(
-        run.leakage,
-        cases,
-        tasks[name],
-        config.recipe(),
-        config.folds,
-        replicates=replicates,
-        seeds=[config.seed],
-    )
-
-
 def explain_stage(
     run: Run, name: str, cases: Cases, split: pd.Series, one: Task, recipe: StudyRecipe, force: bool
 ) -> dict[str, Any]:
@@ -378,10 +290,8 @@ def evaluate_run(run: Run) -> None:
 
 def _check_methods(recipe: StudyRecipe) -> None:
     """A method that does not exist or a mask that does not fit is found before anything is trained."""
-    if recipe.missing:
-        from hilum.evaluation.missing_pixels import check_corruptions
-
-        check_corruptions(recipe.missing)
+    if recipe.robustness:
+        robustness.check(recipe.robustness, list(recipe.tasks.values()))
     if recipe.explain:
         from hilum.explain.stage import check_choice
 
@@ -442,24 +352,6 @@ def _split(cases: Cases, recipe: TaskRecipe) -> Split:
         fold=config.fold,
         folds=config.folds,
     )
-
-
-def _every_class(sets: dict[str, Any], one: Task) -> None:
-    for part, images in sets.items():
-        for index, name in enumerate(one.classes):
-            if not (images.targets == index).any():
-                raise DataError(
-                    f"split {part} of task {one.name!r} has no case of class {name!r}", "choose another split"
-                )
-
-
-def _values(block: dict[str, Any]) -> dict[str, float]:
-    """The bare numbers of a metrics block, for the history."""
-    return {
-        name: entry["value"]
-        for name, entry in block.items()
-        if isinstance(entry, dict) and isinstance(entry.get("value"), float | int) and "class" not in entry
-    }
 
 
 # -- the run folder ------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from hilum.run import Run
 def test_every_link_on_the_page_has_its_anchor(small_run: Run) -> None:
     page = small_run.report_file.read_text(encoding="utf-8")
     links, ids = (set(re.findall(pattern, page)) for pattern in (r'<a href="#([^"]+)"', r'\bid="([^"]+)"'))
-    assert {"data", "missing", "repeat", "binary", "checklists"} <= links
+    assert {"data", "robustness", "repeat", "binary", "checklists"} <= links
     assert links <= ids
     assert page.index('<section id="checklists">') > page.index('<section id="repeat">')
 

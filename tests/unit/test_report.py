@@ -273,7 +273,7 @@ def test_the_sections_stand_in_order_and_only_those_that_exist(page: str) -> Non
         "space",
         "anomaly",
         "explain",
-        "missing",
+        "robustness",
         "repeat",
         "checklists",
     ]

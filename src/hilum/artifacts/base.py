@@ -47,7 +47,7 @@ class Artifact(Part):
     SCHEMA: ClassVar[int] = 1
     STAGE: ClassVar[str] = "study"
 
-    schema_version: int
+    schema_version: int = 0  # always stamped below; the default is for those who make one in Python
 
     @model_validator(mode="before")
     @classmethod

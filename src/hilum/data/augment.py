@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from hilum.data.robustness import CORRUPTIONS
+from hilum.data.corruptions import CORRUPTIONS
 
 Generator = np.random.Generator
 
@@ -31,7 +31,7 @@ class Augment(BaseModel):
     noise: float = Field(default=0.0, ge=0, le=1, description="noise of up to this sd, in units of 0..1")
     jpeg: float = Field(default=0.0, ge=0, lt=1, description="JPEG of quality 100 down to 100 (1 - this)")
     cutout: float = Field(default=0.0, ge=0, lt=1, description="black square of up to this share of a side")
-    corrupt: float = Field(default=0.0, ge=0, le=1, description="probability of one of hilum.data.robustness")
+    corrupt: float = Field(default=0.0, ge=0, le=1, description="probability of one of hilum.data.corruptions")
     flip: float = Field(default=0.0, ge=0, le=1, description="probability of a left-right flip")
 
     @property

@@ -5,16 +5,16 @@ from pathlib import Path
 
 from hilum.files import write_text
 from hilum.report.build_page import print_page
+from hilum.report.comparison.section import make as comparison
+from hilum.report.leakage.section import make as leakage
+from hilum.report.robustness.section import make as robustness
 from hilum.report.sections import Section
-from hilum.report.sections.alternatives import alternatives
 from hilum.report.sections.anomaly import anomaly
 from hilum.report.sections.checklists import checklists
 from hilum.report.sections.data import data
 from hilum.report.sections.explain import explain
 from hilum.report.sections.head import head
-from hilum.report.sections.leakage import leakage
 from hilum.report.sections.minute import minute
-from hilum.report.sections.missing import missing
 from hilum.report.sections.reliability import reliability
 from hilum.report.sections.repeat import repeat
 from hilum.report.sections.space import space
@@ -31,8 +31,8 @@ SECTIONS: tuple[Callable[[Run], Section | None], ...] = (
     space,
     anomaly,
     explain,
-    missing,
-    alternatives,
+    robustness,
+    comparison,
     leakage,
     repeat,
 )
