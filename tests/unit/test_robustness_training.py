@@ -166,6 +166,14 @@ def test_simsiam_lowers_its_loss_keeps_vectors_apart_and_reads_no_target() -> No
     assert ends[0].spread > 0.5
 
 
+def test_vectors_of_an_image_do_not_depend_on_the_others() -> None:
+    images = image_set(np.arange(8) % 2).cache.images
+    model = small_net().train()
+    together = under_test._vectors(model, images)
+    alone = under_test._vectors(model, images[:1])
+    assert together[0] == pytest.approx(alone[0], abs=1e-5)
+
+
 def test_the_gradient_stops_at_the_other_view() -> None:
     p, z = torch.randn(4, 3, requires_grad=True), torch.randn(4, 3, requires_grad=True)
     simsiam_loss(p, p, z, z).backward()

@@ -80,7 +80,7 @@ class CurvePoint(Part):
 
 
 class Pretraining(Part):
-    """`loss` of SimSiam at the end, -1 (best) to 1; `spread` of its vectors: near 0 when they are all alike."""
+    """`loss` of SimSiam at the end, -1 (best) to 1; `spread` of its vectors: near 0 when they are all the same."""
 
     loss: float
     spread: float

@@ -41,7 +41,7 @@ from hilum.training.config import TaskRecipe
 @dataclass(frozen=True)
 class Request:
     """What the user wants. `only`: names of the cells to train now; the table shows what is there. `trials`: how
-    many draws of the grid's section `search`; `grid_file`: as it was named, for the page."""
+    many draws of the grid's section `search`; `grid_file`: as on the command line, for the page."""
 
     data: str
     plan: Plan

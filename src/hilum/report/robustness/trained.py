@@ -179,10 +179,10 @@ def unseen_values(result: UnseenClass) -> dict[str, Any]:
 
 
 def _unseen_lead(result: UnseenClass) -> str:
-    commonest = max(result.predicted, key=lambda name: result.predicted[name].k or 0)
+    frequent = max(result.predicted, key=lambda name: result.predicted[name].k or 0)
     return (
-        f"A network that was never trained on {result.unseen} classifies {stated(result.predicted[commonest])} of"
-        f" the {result.unseen} images as {commonest}. Low confidence separates {result.unseen} from the known"
+        f"A network that was never trained on {result.unseen} classifies {stated(result.predicted[frequent])} of"
+        f" the {result.unseen} images as {frequent}. Low confidence separates {result.unseen} from the known"
         f" classes with AUROC {stated(result.auroc_by_confidence, '')}; 0.5 is guessing."
     )
 
