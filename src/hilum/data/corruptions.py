@@ -246,13 +246,13 @@ CORRUPTIONS: dict[str, Corruption] = {
     ),
     "block": _ours("Black block", block, (0.05, 0.1, 0.2, 0.3, 0.5), "a block of {} % of the image black"),
     "left_gone": _ours(
-        "Left of the image missing",
+        "Left missing",
         left_gone,
         (0.1, 0.2, 0.3, 0.4, 0.5),
         "{} % of the width black, from the left",
     ),
     "right_gone": _ours(
-        "Right of the image missing",
+        "Right missing",
         right_gone,
         (0.1, 0.2, 0.3, 0.4, 0.5),
         "{} % of the width black, from the right",
