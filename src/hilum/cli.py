@@ -1,6 +1,7 @@
 """The command line: one short command per stage. Heavy imports stay inside the commands."""
 
 import errno
+import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -265,37 +266,43 @@ def explain(
     print(pictures[0])
 
 
-@app.command(epilog=_example("hilum missing runs/real --set corruptions=[block,blur] --set images=300"))
-def missing(
+@app.command(epilog=_example("hilum robustness runs/real --set corruptions=[block,blur] --set images=300"))
+def robustness(
     run: RunPath,
     change: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Change one choice, e.g. severities=[1,5], images=300. Repeatable."),
+        typer.Option("--set", help="Change one setting, e.g. severities=[1,5], images=300. Repeatable."),
     ] = None,
     labels: Annotated[
-        bool, typer.Option("--labels", help="Instead: accuracy by the number of labelled patients.")
+        bool, typer.Option("--labels", help="Instead: accuracy by number of labelled patients.")
     ] = False,
     classes: Annotated[
-        bool, typer.Option("--classes", help="Instead: a network that never saw the last class.")
+        bool, typer.Option("--classes", help="Instead: a network that was never trained on the last class.")
     ] = False,
     training: Annotated[
         bool, typer.Option("--training", help="Instead: a network trained with and without corrupted images.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Also what is there already.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also what is done already.")] = False,
 ) -> None:
-    """Held-out images with pixels missing or corrupted; or labels, or a whole class, missing in training."""
-    from hilum.evaluation.show import missing_table
+    """Held-out images with missing or corrupted pixels; or networks trained with few labels or without a class."""
+    from hilum.robustness.show import robustness_text
     from hilum.run import Run
-    from hilum.study import missing_run
+    from hilum.stages.robustness import EVERYTHING
+    from hilum.study import run_stage
 
-    asked = {"labels": labels, "classes": classes, "training": training}
-    kinds = [name for name, wanted in asked.items() if wanted] or ["pixels"]
-    opened = Run(run)
+    wanted = {"label_efficiency": labels, "unseen_class": classes, "corruption_training": training}
+    opened, changes = Run(run), change or []
+    parts = []
     try:
-        missing_run(opened, change or [], force, kinds)
+        for stage in [name for name, on in wanted.items() if on]:
+            run_stage(run, stage, tasks=opened.tasks[-1:], changes=changes, force=force)
+            parts.append(robustness_text(opened, stage))
+        if not parts:
+            run_stage(run, "robustness", changes=[*EVERYTHING, *changes], force=force)
+            parts.append(robustness_text(opened, "robustness"))
     except KeyboardInterrupt:
         raise HilumInterrupt("stopped; the same command goes on with what is there") from None
-    print(missing_table(opened, kinds))
+    print("\n\n".join(parts))
 
 
 @app.command(epilog=_example("hilum compare path/to/chest_xray --grid alternatives --out runs/alternatives"))
@@ -309,7 +316,7 @@ def compare(
     ] = None,
     change: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Change one choice of every cell, e.g. training.epochs=3. Repeatable."),
+        typer.Option("--set", help="Change one setting of every cell, e.g. training.epochs=3. Repeatable."),
     ] = None,
     search: Annotated[
         int, typer.Option("--search", help="Draw and judge so many trials from the grid's ranges.", min=0)
@@ -318,7 +325,7 @@ def compare(
         list[str] | None, typer.Option("--only", help="Train this cell now, not the others. Repeatable.")
     ] = None,
     leakage: Annotated[
-        bool, typer.Option("--leakage", help="Instead of a grid: what a split by image would have bought.")
+        bool, typer.Option("--leakage", help="Instead of a grid: what a split by image changes.")
     ] = False,
     preset: Annotated[str, typer.Option("--preset", help="With --leakage: the recipe to train.")] = "quick",
     task: Annotated[
@@ -336,35 +343,25 @@ def compare(
     if leakage:
         _full_leakage(data, preset, task, folds, change or [], out, source, skip_unreadable)
         return
-    from hilum.comparison.grid import chosen, command_changes, load_grid
-
-    loaded, cells = load_grid(grid, change or [], task)  # a fault in it is found before torch is loaded
-    names = chosen(cells, only or [])
-    from hilum.comparison.run import Wish
-    from hilum.comparison.run import compare as run_comparison
-    from hilum.comparison.show import comparison_text
+    from hilum.comparison.grid import check_cells, load_grid
+    from hilum.recipe import load_recipe
     from hilum.study import default_out
 
-    folder = out or default_out(data, loaded.name)
+    plan = load_grid(grid, lambda name: load_recipe(name).tasks, change or [], task)
+    check_cells(plan.cells, only or [])  # a fault is found before torch is loaded
+    from hilum.comparison.run import Request
+    from hilum.comparison.run import compare as run_comparison
+    from hilum.comparison.show import comparison_text
+    from hilum.report.comparison.section import build_comparison_page
+
+    folder = out or default_out(data, plan.grid.name)
+    request = Request(data, plan, folder, grid, source, skip_unreadable, only or [], search)
     try:
-        result = run_comparison(
-            Wish(
-                data,
-                loaded,
-                cells,
-                folder,
-                grid,
-                source,
-                skip_unreadable,
-                names,
-                search,
-                command_changes(change or []),
-            )
-        )
+        result = run_comparison(request)
     except KeyboardInterrupt:
         raise HilumInterrupt(f"stopped; the same command goes on (folder {folder})") from None
     print(comparison_text(result))
-    print(folder / "index.html")
+    print(build_comparison_page(folder))
 
 
 def _full_leakage(
@@ -382,17 +379,20 @@ def _full_leakage(
     recipe = load_recipe(preset)
     name = task or [*recipe.tasks][-1]
     recipe = load_recipe(preset, [f"{name}.{item}" for item in changes])
-    from hilum.comparison.full_leakage import full_leakage, leakage_text
+    from hilum.comparison.run import full_leakage
+    from hilum.comparison.show import leakage_text
+    from hilum.report.leakage.section import build_leakage_page
     from hilum.study import choose_tasks, default_out
 
     folder = out or default_out(data, f"{recipe.name}-leakage")
+    trained = choose_tasks(recipe, [name]).tasks[name]
     try:
-        chosen = choose_tasks(recipe, [name]).tasks[name]
-        found = full_leakage(data, name, chosen, folds, folder, recipe.replicates, source, skip_unreadable)
+        found = full_leakage(data, name, trained, folds, folder, recipe.replicates, source, skip_unreadable)
     except KeyboardInterrupt:
         raise HilumInterrupt(f"stopped; the same command goes on (folder {folder})") from None
     print(leakage_text(found))
-    print(folder / "index.html")
+    words = ["hilum", "compare", data, "--leakage", "--task", name, "--folds", str(folds)]
+    print(build_leakage_page(folder, shlex.join([*words, "--out", str(folder)])))
 
 
 @app.command(epilog=_example("hilum report runs/real"))

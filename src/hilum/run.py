@@ -9,8 +9,8 @@
         embeddings/     vectors.npz  neighbors.csv  projection.csv
                         suspects.csv  duplicates.csv  figures.json (last)
         attributions/   <method>/<case_id>.npz  maximal.npz  synthesis.npz  figures.json (last)
-        history.csv  metrics.json  curves.json  published.json  predictions.csv  reliability.json  checkpoints/last.ckpt
-        missing.json  labels.json  classes.json    the figures when pixels, labels or a class are missing
+        history.csv  metrics.json  predictions.csv  reliability.json  checkpoints/last.ckpt
+        robustness.json  label_efficiency.json  unseen_class.json  corruption_training.json
       anomaly/
         <detector>/     detector.safetensors  detector.json  result.npz
         scores.csv  examples.npz  figures.json (last)
@@ -29,6 +29,9 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from hilum.artifacts.comparison import Comparison
+from hilum.artifacts.leakage import Leakage
+from hilum.artifacts.robustness import CorruptionTraining, LabelEfficiency, Robustness, UnseenClass
 from hilum.data.cases import Cases
 from hilum.data.tasks import TASKS
 from hilum.errors import RunError
@@ -193,13 +196,13 @@ class ComparisonFolder:
         """Writes made_from.json."""
         write_json(self.facts_file, facts)
 
-    def figures(self) -> dict[str, Any]:
+    def figures(self) -> Comparison:
         """compare.json: the cells with their figures and paired tests; see docs/compare.md."""
-        return read_json(self.figures_file)
+        return Comparison.load(self.figures_file)
 
 
 class LeakageFolder:
-    """What a split by image would have bought; figures.json is written last.
+    """What a split by image changes; figures.json is written last.
 
     <way>/seed<seed>-fold<fold>/ holds one training each, as in a comparison.
     """
@@ -213,9 +216,9 @@ class LeakageFolder:
         """The folder of one way to split."""
         return self.path / name
 
-    def figures(self) -> dict[str, Any]:
+    def figures(self) -> Leakage:
         """figures.json: ways, differences, what was shared; see docs/compare.md."""
-        return read_json(self.figures_file)
+        return Leakage.load(self.figures_file)
 
 
 class TaskFolder:
@@ -237,6 +240,10 @@ class TaskFolder:
         self.labels_file = self.path / "labels.json"
         self.classes_file = self.path / "classes.json"
         self.training_file = self.path / "training.json"
+        self.robustness_file = self.path / "robustness.json"
+        self.label_efficiency_file = self.path / "label_efficiency.json"
+        self.unseen_class_file = self.path / "unseen_class.json"
+        self.corruption_training_file = self.path / "corruption_training.json"
         self.reliability_file = self.path / "reliability.json"
         self.embeddings = EmbeddingFolder(self.path / "embeddings")
         self.attributions = AttributionFolder(self.path / "attributions")
@@ -257,12 +264,21 @@ class TaskFolder:
         """A row per case: case_id, patient, split, label, target, predicted, logit_<class>, prob_<class>."""
         return read_table(self.predictions_file, case_id=str, patient=str, split=str, label=str)
 
-    def missing(self) -> dict[str, Any]:
-        """missing.json: the figures when pixels are missing; keys in docs/missing.md.
+    def robustness(self) -> Robustness:
+        """robustness.json. RunError when it was made with other weights than those that lie beside it now."""
+        return Robustness.load(self.robustness_file, self.card()["weights_digest"])
 
-        RunError when it was made with other weights than those that lie beside it now.
-        """
-        return self._of_these_weights(self.missing_file, f"hilum missing {self.path.parent}")
+    def label_efficiency(self) -> LabelEfficiency:
+        """label_efficiency.json: of networks of its own, so that it belongs to no weights."""
+        return LabelEfficiency.load(self.label_efficiency_file)
+
+    def unseen_class(self) -> UnseenClass:
+        """unseen_class.json, of a network of its own."""
+        return UnseenClass.load(self.unseen_class_file)
+
+    def corruption_training(self) -> CorruptionTraining:
+        """corruption_training.json, of networks of its own."""
+        return CorruptionTraining.load(self.corruption_training_file)
 
     def _of_these_weights(self, file: Path, remedy: str) -> dict[str, Any]:
         facts = read_json(file)

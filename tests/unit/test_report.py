@@ -279,7 +279,8 @@ def test_the_sections_stand_in_order_and_only_those_that_exist(page: str) -> Non
         "space",
         "anomaly",
         "explain",
-        "missing",
+        "robustness",
+        "leakage",
         "reproducibility",
         "checklists",
     ]

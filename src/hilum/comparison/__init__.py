@@ -1,1 +1,1 @@
-"""A grid of recipes on the same patient-disjoint folds, and what a leaky split would have bought."""
+"""A grid of recipes on the same patient-disjoint folds, and what a leaky split changes."""

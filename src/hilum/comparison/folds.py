@@ -1,4 +1,4 @@
-"""Held-out folds: what a model is scored on takes part in no choice, not even of the epoch that is kept.
+"""Held-out folds: the images that score a model take part in no choice, not even that of the epoch.
 
 A fold is "held"; of the other images a share is "val", which chooses epoch and threshold, and the rest is
 "train". Images that the source declares as test are in none of them.
@@ -14,25 +14,32 @@ from hilum.files import digest
 
 HELD = "held"
 
+VAL_FRACTION = 0.15
+"""Share of the patients outside the held-out fold that choose epoch and threshold."""
 
-def held_out(cases: Cases, seed: int, fold: int, folds: int, val_fraction: float) -> Split:
+
+def held_out(cases: Cases, seed: int, fold: int, folds: int, val_fraction: float = VAL_FRACTION) -> Split:
     """Patient-disjoint in both steps: no patient of the held-out fold is in train or val, and none of val in
-    train. DataError when a label has too few patients."""
+    train. `fold`: from 0 to `folds` - 1. DataError when a label has too few patients."""
     outer = split_cases(cases, "patient", seed, fold=fold, folds=folds)
     return _with_inner(cases, outer, outer.of == "val", val_fraction)
 
 
-def held_out_alike(cases: Cases, seed: int, fold: int, folds: int, val_fraction: float) -> Split:
-    """A pseudo-shift: images that were taken alike (hilum.data.acquisition) are held out whole, the rest is
-    split by patient. Other images of the held-out patients are unused. DataError when a label is in one of the
-    parts only."""
+def held_out_acquisition(
+    cases: Cases, seed: int, fold: int, folds: int, val_fraction: float = VAL_FRACTION
+) -> Split:
+    """A pseudo-shift: an acquisition group (hilum.data.acquisition) is held out whole, the rest is split by
+    patient. Other images of the held-out patients are unused. DataError when a label is in one of the parts
+    only."""
     outer = split_cases(cases, "acquisition", seed, fold=fold, folds=folds)
     return _with_inner(cases, outer, outer.of == "val", val_fraction, "patient")
 
 
-def held_out_by_image(cases: Cases, seed: int, fold: int, folds: int, val_fraction: float) -> Split:
-    """The same folds in size, but drawn by image within each label: images of one patient come to both sides.
-    Leaky on purpose."""
+def held_out_by_image(
+    cases: Cases, seed: int, fold: int, folds: int, val_fraction: float = VAL_FRACTION
+) -> Split:
+    """Folds of the same size, but split by image within each label: a patient's images may be in train and
+    in the held-out fold. Leaky on purpose."""
     outer = split_cases(cases, "image", seed, val_fraction=1 / folds)
     table = cases.table[cases.table["case_id"].map(outer.of).isin(["train", "val"])]
     held = pd.Series(False, index=outer.of.index)

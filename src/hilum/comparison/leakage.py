@@ -1,9 +1,9 @@
-"""The leakage: how much of a figure is bought by patients that stand on both sides of a split.
+"""Leakage: how much a figure changes when images of one patient are on both sides of a split.
 
 One recipe is trained and scored in up to three ways:
 
     patient    folds that keep patients apart
-    image      folds drawn by image, so that images of one patient, and copies of one image, come to both sides
+    image      folds split by image, so that images of one patient, and copies of one image, are on both sides
     official   the networks of the first way, scored on the declared test part; where the source declares one
 
 Both kinds of folds hold out every image once, so the first two ways are scored on the very same images, and
@@ -11,48 +11,41 @@ their difference is paired: an interval over patients in which what the two have
 official part holds other patients; its difference is that of two independent samples. It is scored by each
 network alone, never by their mean, which would be better than any of them.
 
-What a difference says: with this network, this many epochs and this many images per patient, leakage is worth
-so much. A larger network that is trained for longer remembers patients better. An interval around zero says
-that leakage was not seen, not that a split by image would be sound.
+What a difference says: with this network, this many epochs and this many images per patient, leakage changes the
+figure by so much. A larger network that is trained for longer remembers patients better. An interval around zero
+says that leakage was not seen, not that a split by image would be sound.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from hilum.comparison import table as t
+from hilum.artifacts.base import Figure
+from hilum.artifacts.leakage import Counts, Leakage, Official, Shared, Way
 from hilum.comparison import train
 from hilum.comparison.folds import HELD, held_out, held_out_by_image
+from hilum.comparison.table import at_half, is_correct, paired_difference, pooled, pooled_figures
 from hilum.data.cases import Cases
 from hilum.data.split import Split
 from hilum.data.tasks import Task
 from hilum.errors import DataError
-from hilum.evaluation import paired
-from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.intervals import bootstrap_weights, percentile_interval
-from hilum.files import digest, write_json
 from hilum.progress import say
 from hilum.run import LeakageFolder
 from hilum.training.config import TaskRecipe
 
 
-def leakage(
+def measure_leakage(
     folder: LeakageFolder,
     cases: Cases,
     task: Task,
     recipe: TaskRecipe,
     folds: int = 2,
-    val_fraction: float = 0.15,
     replicates: int = 2000,
     seeds: Sequence[int] = (0,),
-) -> dict[str, Any]:
+) -> Leakage:
     """Trains what is missing, writes figures.json and gives it back.
-
-    {"ways": {way: {accuracy, auroc, n_cases, n_patients, trained_on}}, "difference": image minus patient,
-    "official": {accuracy, difference: patient minus official}, "shared": what stood on both sides, "recipe",
-    "folds", "digest"}.
 
     DataError when the source knows no patient with two images, because then nothing can leak, or too few
     patients for the folds.
@@ -63,138 +56,125 @@ def leakage(
             "no patient has two images outside the test part, so that a split by image leaks nothing",
             "a source that names patients is needed, e.g. a table with a column 'patient'",
         )
-    splits = _splits(cases, folds, val_fraction)
+    splits = {
+        "patient": [held_out(cases, 0, fold, folds) for fold in range(folds)],
+        "image": [held_out_by_image(cases, 0, fold, folds) for fold in range(folds)],
+    }
     trainings = {
-        way: [
-            train.Training(
-                f"leakage, {way}, seed {seed}, part {fold + 1} of {len(parts)}",
-                folder.way(way) / f"seed{seed}-fold{fold}",
-                train.with_seed(recipe, seed),
-                split,
-                cases,
-                task,
-            )
-            for seed in seeds
-            for fold, split in enumerate(parts)
-        ]
-        for way, parts in splits.items()
+        way: _trainings(folder, way, parts, cases, task, recipe, seeds) for way, parts in splits.items()
     }
-    made_of = digest(str(replicates), *(one.digest for ones in trainings.values() for one in ones))
-    if folder.figures_file.exists() and (known := folder.figures()).get("digest") == made_of:
-        return known
-    say(f"  {sum(map(len, trainings.values()))} short trainings for the leakage")
-    for ones in trainings.values():
-        for one in ones:
-            train.run(one)
-    tables = {
-        way: t.pooled([train.predictions(one) for one in ones], task.classes)
-        for way, ones in trainings.items()
-    }
-    result = {
-        "task": task.name,
-        "classes": list(task.classes),
-        "ways": {way: _way(table, splits[way], task, replicates) for way, table in tables.items()},
-        "difference": compare_ways(tables["image"], tables["patient"], task, replicates),
-        "official": _official(trainings["patient"], tables["patient"], task, replicates),
-        "shared": _shared(cases, splits["image"], tables, task),
-        "folds": folds,
-        "seeds": list(seeds),
-        "replicates": replicates,
-        "recipe": recipe.model_dump(mode="json"),
-        "digest": made_of,
-    }
-    write_json(folder.figures_file, result)
-    return result
+    say(f"  leakage: {sum(map(len, trainings.values()))} short trainings")
+    tables = {}
+    for way, each in trainings.items():
+        for training in each:
+            train.run(training)
+        tables[way] = pooled([train.predictions(training) for training in each], task.classes)
+    leakage = Leakage(
+        task=task.name,
+        classes=list(task.classes),
+        patient=_way(tables["patient"], splits["patient"], task, replicates),
+        image=_way(tables["image"], splits["image"], task, replicates),
+        difference=paired_difference(tables["image"], tables["patient"], task.classes, replicates),
+        official=_official(trainings["patient"], tables["patient"], task, replicates),
+        shared=_shared(cases, splits["image"], tables, task),
+        folds=folds,
+        seeds=list(seeds),
+        replicates=replicates,
+        model=recipe.model.name,
+        size=recipe.pixels.size,
+        epochs=recipe.training.epochs,
+        recipe=recipe.model_dump(mode="json"),
+    )
+    leakage.save(folder.figures_file)
+    return leakage
 
 
-def compare_ways(
-    leaky: pd.DataFrame, clean: pd.DataFrame, task: Task, replicates: int, seed: int = 0
-) -> dict[str, Any]:
-    """Leaky minus clean on the same images: accuracy and AUROC with intervals over patients, and McNemar's and
-    DeLong's tests. `leaky`, `clean`: as `table.pooled` gives them."""
-    ids = clean["case_id"]
-    leaky = leaky.set_index("case_id").loc[ids].reset_index()
-    target = pd.Index(list(task.classes)).get_indexer(pd.Index(clean["target"]))
-    columns = [f"prob_{name}" for name in task.classes]
-    scores = leaky[columns].to_numpy(), clean[columns].to_numpy()
-    right = t.called_right(leaky, task.classes), t.called_right(clean, task.classes)
-    gap = paired.difference(*scores, *right, target, clean["patient"].to_numpy(), replicates, seed)
-    return {**gap, "mcnemar": paired.mcnemar(*right), "delong": {"p": paired.delong(*scores, target).p}}
+def _trainings(
+    folder: LeakageFolder,
+    way: str,
+    splits: Sequence[Split],
+    cases: Cases,
+    task: Task,
+    recipe: TaskRecipe,
+    seeds: Sequence[int],
+) -> list[train.Training]:
+    """One per seed and fold."""
+    return [
+        train.Training(
+            f"leakage, {way}, seed {seed}, part {fold + 1} of {len(splits)}",
+            folder.way(way) / f"seed{seed}-fold{fold}",
+            train.with_seed(recipe, seed),
+            split,
+            cases,
+            task,
+        )
+        for seed in seeds
+        for fold, split in enumerate(splits)
+    ]
 
 
-def _splits(cases: Cases, folds: int, val_fraction: float) -> dict[str, list[Split]]:
-    return {
-        "patient": [held_out(cases, 0, fold, folds, val_fraction) for fold in range(folds)],
-        "image": [held_out_by_image(cases, 0, fold, folds, val_fraction) for fold in range(folds)],
-    }
-
-
-def _way(table: pd.DataFrame, splits: list[Split], task: Task, replicates: int) -> dict[str, Any]:
-    """Figures of one way, with the size of what it was trained on (mean over the folds)."""
-    block = evaluate(t.at_half(table, task.classes), task.classes, None, replicates=replicates)
-    return {
-        **{name: block[name] for name in ("accuracy", "auroc", "n_cases", "n_patients")},
-        "trained_on": round(float(np.mean([(split.of == "train").sum() for split in splits]))),
-    }
+def _way(table: pd.DataFrame, splits: Sequence[Split], task: Task, replicates: int) -> Way:
+    figures = pooled_figures(at_half(table, task.classes), task.classes, replicates)
+    trained_on = round(float(np.mean([(split.of == "train").sum() for split in splits])))
+    return Way(**dict(figures), trained_on=trained_on)
 
 
 def _official(
-    trainings: list[train.Training], clean: pd.DataFrame, task: Task, replicates: int
-) -> dict[str, Any] | None:
+    trainings: Sequence[train.Training], clean: pd.DataFrame, task: Task, replicates: int
+) -> Official | None:
     """Accuracy on the declared test part (mean over the networks), and that with patients apart minus it:
     other images, so no pairs. None where no test part is declared."""
-    tables = [train.predictions(one) for one in trainings]
-    tests = [one[one["split"] == "test"].sort_values("case_id", ignore_index=True) for one in tables]
+    tables = [train.predictions(training) for training in trainings]
+    tests = [table[table["split"] == "test"].sort_values("case_id", ignore_index=True) for table in tables]
     if tests[0].empty:
         return None
     patients = tests[0]["patient"].to_numpy()
-    right = np.mean([t.called_right(one, task.classes) for one in tests], axis=0)
-    there, drawn_there = _mean_over_patients(right, patients, replicates, 1)
-    here = t.called_right(clean, task.classes).astype(float)
-    value, drawn_here = _mean_over_patients(here, clean["patient"].to_numpy(), replicates, 2)
-    found: dict[str, Any] = {
-        "accuracy": {"value": there},
-        "difference": {"value": value - there},
-        "n_cases": len(right),
-        "n_patients": len(np.unique(patients)),
-    }
-    if replicates:
-        for name, drawn in (("accuracy", drawn_there), ("difference", drawn_here - drawn_there)):
-            found[name]["low"], found[name]["high"] = percentile_interval(drawn)
-    return found
+    correct = np.mean([is_correct(table, task.classes) for table in tests], axis=0)
+    there, drawn_there = _mean_over_patients(correct, patients, replicates, 1)
+    own = is_correct(clean, task.classes).astype(float)
+    here, drawn_here = _mean_over_patients(own, clean["patient"].to_numpy(), replicates, 2)
+    return Official(
+        accuracy=_figure(there, drawn_there),
+        difference=_figure(here - there, drawn_here - drawn_there),
+        n_cases=len(correct),
+        n_patients=len(np.unique(patients)),
+    )
 
 
 def _mean_over_patients(
-    right: np.ndarray, patients: np.ndarray, replicates: int, seed: int
+    correct: np.ndarray, patients: np.ndarray, replicates: int, seed: int
 ) -> tuple[float, np.ndarray]:
     """The mean and its bootstrap replicates."""
-    drawn = [weights @ right / weights.sum(1) for weights in bootstrap_weights(patients, replicates, seed)]
-    return float(right.mean()), np.concatenate(drawn) if drawn else np.zeros(0)
+    drawn = [weights @ correct / weights.sum(1) for weights in bootstrap_weights(patients, replicates, seed)]
+    return float(correct.mean()), np.concatenate(drawn) if drawn else np.zeros(0)
 
 
-def _shared(cases: Cases, splits: list[Split], tables: dict[str, pd.DataFrame], task: Task) -> dict[str, Any]:
-    """Of the images held out by image: how many had an image of their patient in training, and how the two ways
-    do on these and on the others."""
-    known = cases.table.set_index("case_id")["patient"]
+def _figure(value: float, drawn: np.ndarray) -> Figure:
+    if not len(drawn):
+        return Figure(value=value)
+    low, high = percentile_interval(drawn)
+    return Figure(value=value, low=low, high=high)
+
+
+def _shared(cases: Cases, splits: Sequence[Split], tables: Mapping[str, pd.DataFrame], task: Task) -> Shared:
+    """Of the images held out by image: how many had an image of their patient in training, and the accuracy of
+    the two ways on these."""
+    patient = cases.table.set_index("case_id")["patient"]
     leaked: set[str] = set()
     for split in splits:
-        taught = set(known[split.of.index[split.of == "train"]])
+        trained = set(patient[split.of.index[split.of == "train"]])
         held = split.of.index[split.of == HELD]
-        leaked |= set(held[known[held].isin(taught)])
-    inside = tables["patient"]["case_id"].isin(leaked).to_numpy()
-    image = tables["image"].set_index("case_id").loc[tables["patient"]["case_id"]].reset_index()
-    right = {
-        "patient": t.called_right(tables["patient"], task.classes),
-        "image": t.called_right(image, task.classes),
-    }
-    return {
-        "n_images": int(inside.sum()),
-        "n_held": len(inside),
-        "accuracy": {
-            way: {
-                "with_patient_in_training": {"k": int(one[inside].sum()), "n": int(inside.sum())},
-                "without": {"k": int(one[~inside].sum()), "n": int((~inside).sum())},
-            }
-            for way, one in right.items()
-        },
-    }
+        leaked |= set(held[patient[held].isin(trained)])
+    case_ids = tables["patient"]["case_id"]
+    inside = case_ids.isin(leaked).to_numpy()
+    by_image = tables["image"].set_index("case_id").loc[case_ids].reset_index()
+    return Shared(
+        n_images=int(inside.sum()),
+        n_held=len(inside),
+        by_image=_counts(by_image[inside], task),
+        by_patient=_counts(tables["patient"][inside], task),
+    )
+
+
+def _counts(table: pd.DataFrame, task: Task) -> Counts:
+    return Counts(k=int(is_correct(table, task.classes).sum()), n=len(table))

@@ -1,17 +1,29 @@
-"""`hilum compare`: trains what is missing of a grid, then writes the table. Stopping it loses one epoch."""
+"""`hilum compare`: trains what is missing of a grid, then writes the table. Stopping it loses one epoch.
+`hilum compare --leakage`: the leakage with a whole recipe instead of the short one of a study."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from hilum.comparison import table as t
+from hilum.artifacts.comparison import (
+    CellResult,
+    CellRow,
+    ComparedData,
+    Comparison,
+    Folds,
+    PairedDifference,
+    TrainingResult,
+)
+from hilum.artifacts.leakage import Leakage
 from hilum.comparison import train
-from hilum.comparison.folds import HELD, held_out, held_out_alike
-from hilum.comparison.grid import Cell, Grid
+from hilum.comparison.folds import held_out, held_out_acquisition
+from hilum.comparison.grid import Cell, Grid, Plan
+from hilum.comparison.leakage import measure_leakage
 from hilum.comparison.search import judge_with, search
+from hilum.comparison.table import cell_result, choose_against, paired_differences, pooled
 from hilum.data.cache import UnreadableFiles
 from hilum.data.cases import Cases
 from hilum.data.facts import facts_table
@@ -19,60 +31,92 @@ from hilum.data.sources import open_source
 from hilum.data.split import Split
 from hilum.data.tasks import Task, task
 from hilum.errors import RunError
-from hilum.files import write_json, write_table
+from hilum.files import write_table
+from hilum.models import check_architecture
 from hilum.progress import advancing, say
-from hilum.report.compared import build_comparison_page
-from hilum.run import ComparisonFolder
+from hilum.run import ComparisonFolder, LeakageFolder
+from hilum.training.config import TaskRecipe
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What the user asked for. `only`: names of the cells to train now; the table shows what is there.
-    `trials`: how many draws of the grid's section `search`; `changes`: those of --set, for the draws."""
+class Request:
+    """What the user wants. `only`: names of the cells to train now; the table shows what is there. `trials`: how
+    many draws of the grid's section `search`; `grid_file`: as on the command line, for the page."""
 
     data: str
-    grid: Grid
-    cells: Sequence[Cell]
+    plan: Plan
     out: Path
     grid_file: str = "alternatives"
     source: str | None = None
     skip_unreadable: bool = False
     only: Sequence[str] = ()
     trials: int = 0
-    changes: Mapping[str, Any] = field(default_factory=dict)
 
 
-def compare(wish: Wish) -> dict[str, Any]:
-    """Trains each cell with each seed on each fold, unless it is done, and writes compare.csv, compare.json
-    and index.html. Gives compare.json back.
+@dataclass(frozen=True)
+class Bench:
+    """What all trainings of a comparison share."""
+
+    plan: Plan
+    folder: ComparisonFolder
+    cases: Cases
+    task: Task
+    splits: Mapping[int, Split]
+
+    def trainings(self, cell: Cell) -> list[tuple[int, int, train.Training]]:
+        """Seed, fold and training, for each of a cell."""
+        return [
+            (seed, fold, train.training_of(cell, seed, fold, split, self.cases, self.task, self.folder.path))
+            for seed in self.plan.grid.seeds
+            for fold, split in self.splits.items()
+        ]
+
+
+def compare(request: Request) -> Comparison:
+    """Trains each cell with each seed on each fold, unless it is done, and writes compare.csv and compare.json.
+    Gives compare.json back.
 
     A training that fails costs its cell a sentence in the table, and the others nothing. DataError when a
     label has too few patients for the folds, RecipeError for a model or option that does not exist, RunError
     when `out` belongs to other data: all before anything is trained.
     """
-    from hilum.models import check_architecture
-
-    for cell in wish.cells:
+    plan = request.plan
+    for cell in plan.cells:
         check_architecture(cell.recipe.model.name, cell.recipe.model.options)
-    cases = read_cases(wish.data, wish.source, wish.skip_unreadable, [cell.recipe for cell in wish.cells])
-    one = task(wish.grid.task, cases.labels)
-    splits = {fold: _split(wish.grid, cases, fold) for fold in wish.grid.held_out}
-    folder = ComparisonFolder(wish.out)
-    _same_data(folder, cases, wish.grid)
-    errors = _train_all(wish, folder, cases, one, splits)
-    if wish.trials:
-        found = search(
-            wish.grid,
-            wish.trials,
-            judge_with(lambda cell: _trainings(wish, cell, folder, cases, one, splits)),
-            dict(wish.changes),
-        )
-        wish = replace(wish, cells=[*wish.cells, *found])
-    return write_results(wish, folder, cases, one, splits, errors)
+    recipes = [cell.recipe for cell in plan.cells]
+    cases = read_cases(request.data, request.source, request.skip_unreadable, recipes)
+    splits = {fold: _split(plan.grid, cases, fold) for fold in plan.grid.held_out}
+    bench = Bench(plan, ComparisonFolder(request.out), cases, task(plan.grid.task, cases.labels), splits)
+    _check_data(bench)
+    errors = _train_all(bench, request.only)
+    if request.trials:
+        judge = judge_with(lambda cell: [training for *_, training in bench.trainings(cell)])
+        bench = replace(bench, plan=plan.with_cells(search(plan, request.trials, judge)))
+    return write_results(bench, request, errors)
 
 
-def read_cases(data: str, source: str | None, skip: bool, recipes: Iterable[Any]) -> Cases:
-    """The cases, each decoded once at every size that the recipes need."""
+def full_leakage(
+    data: str,
+    name: str,
+    recipe: TaskRecipe,
+    folds: int,
+    out: Path,
+    replicates: int,
+    source: str | None = None,
+    skip_unreadable: bool = False,
+) -> Leakage:
+    """Trains a whole recipe with patients apart and by image, and writes figures.json. What is finished is not
+    trained again. RunError when `out` holds something else."""
+    folder = LeakageFolder(out)
+    if out.is_dir() and any(out.iterdir()) and not folder.way("patient").is_dir():
+        raise RunError(f"{out} already holds files", "choose another --out")
+    cases = read_cases(data, source, skip_unreadable, [recipe])
+    return measure_leakage(folder, cases, task(name, cases.labels), recipe, folds, replicates)
+
+
+def read_cases(data: str, source: str | None, skip: bool, recipes: Iterable[TaskRecipe]) -> Cases:
+    """The cases, each decoded once at every size that the recipes need. DataError for unreadable files, which
+    are left out with `skip`."""
     cases = open_source(data, source)
     say(f"{len(cases)} radiographs from {cases.root} ({cases.source}), labels: {', '.join(cases.labels)}")
     for recipe in recipes:
@@ -88,143 +132,130 @@ def read_cases(data: str, source: str | None, skip: bool, recipes: Iterable[Any]
 
 
 def _split(grid: Grid, cases: Cases, fold: int) -> Split:
-    divide = held_out_alike if grid.scheme == "acquisition" else held_out
-    return divide(cases, grid.split_seed, fold, grid.folds, grid.val_fraction)
+    divide = held_out_acquisition if grid.scheme == "acquisition" else held_out
+    return divide(cases, 0, fold, grid.folds)
 
 
-def _same_data(folder: ComparisonFolder, cases: Cases, grid: Grid) -> None:
+def _check_data(bench: Bench) -> None:
     """RunError when the folder was made from other data, or holds something else."""
+    folder, digest = bench.folder, bench.cases.digest
     known = folder.facts()
     if known is None and folder.path.is_dir() and any(folder.path.iterdir()):
         raise RunError(f"{folder.path} already holds files", "choose another --out")
-    if known is not None and known["data_digest"] != cases.digest:
+    if known is not None and known["data_digest"] != digest:
         raise RunError(
-            f"{folder.path} was made from other data (digest {known['data_digest'][:8]}, now "
-            f"{cases.digest[:8]})",
+            f"{folder.path} was made from other data (digest {known['data_digest'][:8]}, now {digest[:8]})",
             "choose another --out",
         )
-    folder.write_facts({"data_digest": cases.digest, "grid": grid.model_dump(mode="json")})
+    folder.write_facts({"data_digest": digest, "grid": bench.plan.grid.model_dump(mode="json")})
 
 
-def _train_all(
-    wish: Wish, folder: ComparisonFolder, cases: Cases, one: Task, splits: dict[int, Split]
-) -> dict[str, str]:
+def _train_all(bench: Bench, only: Sequence[str]) -> dict[str, str]:
     """Cell -> why its training failed. Seed by seed, so that a comparison that was stopped has all cells."""
     errors: dict[str, str] = {}
-    wanted = [cell for cell in wish.cells if not wish.only or cell.name in wish.only]
-    total = len(wanted) * len(wish.grid.seeds) * len(splits)
-    done = 0
-    for seed in wish.grid.seeds:
-        for fold, split in splits.items():
-            for cell in wanted:
-                done += 1
-                if cell.name in errors:
-                    continue
-                one_training = train.training_of(
-                    cell, seed, fold, split, cases, one, folder.path, wish.grid.keep_models
-                )
-                if train.finished(one_training) is None:
-                    say(f"{done}/{total}  {one_training.name}")
-                try:
-                    train.run(one_training)
-                except Exception as error:  # whatever it is, the other cells go on
-                    errors[cell.name] = train.failure(error)
-                    say(f"  {cell.name} failed: {errors[cell.name]}")
+    cells = [cell for cell in bench.plan.cells if not only or cell.name in only]
+    by_cell = {cell.name: bench.trainings(cell) for cell in cells}
+    rounds = list(zip(*by_cell.values(), strict=True)) if cells else []
+    done, total = 0, len(cells) * len(rounds)
+    for round_ in rounds:
+        for cell, (_, _, training) in zip(cells, round_, strict=True):
+            done += 1
+            if cell.name in errors:
+                continue
+            if train.finished(training) is None:
+                say(f"{done}/{total}  {training.name}")
+            try:
+                train.run(training)
+            except Exception as error:  # whatever it is, the other cells go on
+                errors[cell.name] = train.failure(error)
+                say(f"  {cell.name} failed: {errors[cell.name]}")
     return errors
 
 
-def _trainings(
-    wish: Wish,
-    cell: Cell,
-    folder: ComparisonFolder,
-    cases: Cases,
-    one: Task,
-    splits: dict[int, Split],
-) -> list[train.Training]:
-    return [
-        train.training_of(cell, seed, fold, split, cases, one, folder.path, wish.grid.keep_models)
-        for seed in wish.grid.seeds
-        for fold, split in splits.items()
-    ]
+def write_results(bench: Bench, request: Request, errors: Mapping[str, str]) -> Comparison:
+    """Gathers what is finished into compare.csv and compare.json."""
+    grid, cells = bench.plan.grid, bench.plan.cells
+    with advancing("acquisition figures of each image") as advance:
+        facts = facts_table(bench.cases, advance)
+    rows: list[dict[str, Any]] = []
+    results: dict[str, CellResult] = {}
+    tables: dict[str, pd.DataFrame] = {}
+    for cell in cells:
+        own, table = _gather(bench, cell)
+        rows += own
+        if table is not None:
+            tables[cell.name] = table
+        if own:
+            results[cell.name] = cell_result(pd.DataFrame(own), table, bench.task, facts, grid.replicates)
+    against = choose_against(grid.against, [cell.name for cell in cells], results)
+    paired = paired_differences(tables, against, bench.task, grid.replicates) if against else {}
+    comparison = _comparison(bench, request, against)
+    comparison.cells = [_cell_row(bench, cell, errors, results, paired) for cell in cells]
+    write_table(
+        bench.folder.table_file, pd.DataFrame(rows if rows else [], columns=None if rows else ["cell"])
+    )
+    comparison.save(bench.folder.figures_file)
+    return comparison
 
 
-def write_results(
-    wish: Wish,
-    folder: ComparisonFolder,
-    cases: Cases,
-    one: Task,
-    splits: dict[int, Split],
-    errors: dict[str, str],
-) -> dict[str, Any]:
-    """Gathers what is finished into compare.csv, compare.json and the page."""
-    rows, figures, tables = [], {}, {}
-    with advancing("what each image gives away without a lung") as advance:
-        facts = facts_table(cases, advance)
-    for cell in wish.cells:
-        trainings = [
-            (seed, fold, train.training_of(cell, seed, fold, split, cases, one, folder.path, False))
-            for seed in wish.grid.seeds
-            for fold, split in splits.items()
-        ]
-        known = [(*which, train.finished(which[2])) for which in trainings]
-        mine = [_row(cell, seed, fold, found) for seed, fold, _, found in known if found]
-        rows += mine
-        if not mine:
-            continue
-        whole = len(mine) == len(trainings)
-        if whole:
-            tables[cell.name] = t.pooled([train.predictions(one_) for _, _, one_, _ in known], one.classes)
-        figures[cell.name] = t.cell_figures(
-            pd.DataFrame(mine), tables.get(cell.name), one, facts, wish.grid.replicates
-        )
-    against = t.choose_against(wish.grid.against, [cell.name for cell in wish.cells], figures)
-    compared = t.tests(tables, against, one, wish.grid.replicates) if against else {}
-    result = {
-        "name": wish.grid.name,
-        "about": wish.grid.about,
-        "grid_file": wish.grid_file,
-        "task": one.name,
-        "classes": list(one.classes),
-        "data": {"given": wish.data, "source": cases.source, "digest": cases.digest, "n_cases": len(cases)},
-        "folds": {
-            "of": wish.grid.folds,
-            "held_out": list(splits),
-            "seed": wish.grid.split_seed,
-            "scheme": wish.grid.scheme,
-        },
-        "seeds": list(wish.grid.seeds),
-        "replicates": wish.grid.replicates,
-        "against": against,
-        "cells": [
-            {
-                "name": cell.name,
-                "changes": cell.changes,
-                "recipe": cell.recipe.model_dump(mode="json"),
-                "error": errors.get(cell.name),
-                "expected": len(wish.grid.seeds) * len(splits),
-                **figures.get(cell.name, {}),
-                "paired": compared.get(cell.name),
-            }
-            for cell in wish.cells
-        ],
-    }
-    write_table(folder.table_file, pd.DataFrame(rows if rows else [], columns=None if rows else ["cell"]))
-    write_json(folder.figures_file, result)
-    build_comparison_page(folder)
-    return result
+def _gather(bench: Bench, cell: Cell) -> tuple[list[dict[str, Any]], pd.DataFrame | None]:
+    """Rows of compare.csv of a cell's finished trainings; its pooled predictions where all are finished."""
+    trainings = bench.trainings(cell)
+    finished = [(seed, fold, train.finished(training)) for seed, fold, training in trainings]
+    rows = [_row(cell, seed, fold, result) for seed, fold, result in finished if result]
+    if len(rows) < len(trainings):
+        return rows, None
+    return rows, pooled([train.predictions(training) for *_, training in trainings], bench.task.classes)
 
 
-def _row(cell: Cell, seed: int, fold: int, figures: dict[str, Any]) -> dict[str, Any]:
+def _row(cell: Cell, seed: int, fold: int, result: TrainingResult) -> dict[str, Any]:
     """A row of compare.csv."""
-    held, test = figures[HELD], figures.get("test") or {}
+    test = result.test
     return {
         "cell": cell.name,
         "seed": seed,
         "fold": fold,
-        **held,
-        **({f"test_{name}": test.get(name) for name in ("n", "accuracy", "auroc")} if test else {}),
-        "parameters": figures["parameters"],
-        "seconds": figures["seconds"],
-        "epochs": figures["epochs"],
-        "best_epoch": figures["best_epoch"],
+        **result.held.model_dump(),
+        **({"test_n": test.n, "test_accuracy": test.accuracy, "test_auroc": test.auroc} if test else {}),
+        "parameters": result.parameters,
+        "seconds": result.seconds,
+        "epochs": result.epochs,
+        "best_epoch": result.best_epoch,
     }
+
+
+def _comparison(bench: Bench, request: Request, against: str | None) -> Comparison:
+    """compare.json without its cells."""
+    grid, cases = bench.plan.grid, bench.cases
+    return Comparison(
+        name=grid.name,
+        about=grid.about,
+        grid_file=request.grid_file,
+        task=bench.task.name,
+        classes=list(bench.task.classes),
+        data=ComparedData(given=request.data, source=cases.source, digest=cases.digest, n_cases=len(cases)),
+        folds=Folds(of=grid.folds, held_out=list(bench.splits), scheme=grid.scheme),
+        seeds=list(grid.seeds),
+        replicates=grid.replicates,
+        against=against,
+    )
+
+
+def _cell_row(
+    bench: Bench,
+    cell: Cell,
+    errors: Mapping[str, str],
+    results: Mapping[str, CellResult],
+    paired: Mapping[str, PairedDifference],
+) -> CellRow:
+    result = results.get(cell.name)
+    if result is not None:
+        result.paired = paired.get(cell.name)
+    return CellRow(
+        name=cell.name,
+        changes=cell.changes,
+        recipe=cell.recipe.model_dump(mode="json"),
+        error=errors.get(cell.name),
+        expected=len(bench.plan.grid.seeds) * len(bench.splits),
+        result=result,
+    )

@@ -1,9 +1,9 @@
-"""The table of a comparison as plain text for the terminal."""
+"""A comparison and the leakage as plain text for the terminal."""
 
-from collections.abc import Mapping
-from typing import Any
-
+from hilum.artifacts.comparison import Acquisition, CellResult, CellRow, Comparison
+from hilum.artifacts.leakage import Leakage
 from hilum.evaluation.show import columns
+from hilum.evaluation.text import figure_text
 
 HEAD = (
     "recipe",
@@ -21,54 +21,67 @@ HEAD = (
 )
 
 
-def comparison_text(result: Mapping[str, Any]) -> str:
+def comparison_text(comparison: Comparison) -> str:
     """A line per cell in the order of the grid; a cell that failed has its sentence instead of figures."""
-    rows = [HEAD, *(_row(cell) for cell in result["cells"] if "spread" in cell)]
+    rows = [HEAD, *(_row(cell, cell.result) for cell in comparison.cells if cell.result)]
     lines = columns(rows) if len(rows) > 1 else []
-    failed = [f"{cell['name']}: {cell['error']}" for cell in result["cells"] if cell.get("error")]
-    waiting = [cell["name"] for cell in result["cells"] if "spread" not in cell and not cell.get("error")]
-    if result["against"]:
-        lines.append(f"difference: accuracy minus that of {result['against']}, 95 % interval over patients")
-    if any(cell.get("shift") for cell in result["cells"]):
+    if comparison.against:
+        lines.append(f"difference: accuracy minus that of {comparison.against}, 95 % interval over patients")
+    if any(cell.result and cell.result.acquisition for cell in comparison.cells):
         lines.append(
-            "matched, worst group: accuracy on pairs that the camera can't tell apart, and where it is lowest"
+            "matched: accuracy on shortcut-matched pairs; worst group: the lowest accuracy of a group"
         )
+    waiting = [cell.name for cell in comparison.cells if not cell.result and not cell.error]
     if waiting:
         lines.append(f"not trained yet: {', '.join(waiting)}")
+    failed = [f"{cell.name}: {cell.error}" for cell in comparison.cells if cell.error]
     return "\n".join([*lines, *failed])
 
 
-def _row(cell: Mapping[str, Any]) -> tuple[str, ...]:
-    accuracy, auroc = cell["spread"]["accuracy"], cell["spread"]["auroc"]
+def _row(cell: CellRow, result: CellResult) -> tuple[str, ...]:
+    accuracy, auroc = result.spread["accuracy"], result.spread["auroc"]
     gap, p = "", ""
-    if cell.get("paired"):
-        entry = cell["paired"]["difference"]["accuracy"]
-        gap = f"{entry['value']:+.3f}"
-        if entry.get("low") is not None:
-            gap += f" [{entry['low']:+.3f}, {entry['high']:+.3f}]"
-        p = f"{cell['paired']['mcnemar']['p_holm']:.3f}"
+    if result.paired:
+        figure = result.paired.accuracy
+        gap = f"{figure.value:+.3f}"
+        if figure.low is not None and figure.high is not None:
+            gap += f" [{figure.low:+.3f}, {figure.high:+.3f}]"
+        p = _number(result.paired.mcnemar.p_holm)
     return (
-        cell["name"],
-        _number(accuracy["mean"]),
-        _number(accuracy["sd"]),
-        _number(auroc["mean"]),
-        _number(auroc["sd"]),
+        cell.name,
+        _number(accuracy.mean),
+        _number(accuracy.sd),
+        _number(auroc.mean),
+        _number(auroc.sd),
         gap,
         p,
-        *_camera(cell.get("shift")),
-        f"{cell['parameters']:,}",
-        f"{cell['seconds']:.1f}",
-        f"{cell['trainings']}/{cell['expected']}",
+        *_groups(result.acquisition),
+        f"{result.parameters:,}",
+        f"{result.seconds:.1f}",
+        f"{result.trainings}/{cell.expected}",
     )
 
 
-def _camera(found: Mapping[str, Any] | None) -> tuple[str, str]:
-    """Accuracy on matched pairs and in the worst group."""
-    groups = found["groups"] if found else ()
-    matched = next((one["accuracy"]["value"] for one in groups if one["kind"] == "matched"), None)
-    worst = found["worst_group"] if found else None
-    return _number(matched), _number(worst["value"] if worst else None)
+def _groups(acquisition: Acquisition | None) -> tuple[str, str]:
+    """Accuracy on shortcut-matched pairs and in the worst group."""
+    matched = acquisition.matched if acquisition else None
+    worst = acquisition.worst_group if acquisition else None
+    return _number(matched.accuracy.value if matched else None), _number(worst.value if worst else None)
 
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
+
+
+def leakage_text(leakage: Leakage) -> str:
+    """A line per way, and the difference that leakage makes."""
+    rows = [("way", "accuracy", "AUROC")]
+    for name, way in (("patient", leakage.patient), ("image", leakage.image)):
+        rows.append((name, figure_text(way.accuracy), figure_text(way.auroc)))
+    if leakage.official:
+        rows.append(("official", figure_text(leakage.official.accuracy), ""))
+    gap = leakage.difference.accuracy
+    difference = f"image minus patient: {100 * (gap.value or 0):+.1f} points of accuracy"
+    if gap.low is not None and gap.high is not None:
+        difference += f" (95 % interval {100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
+    return "\n".join([*columns(rows), difference])

@@ -2,22 +2,32 @@
 
 Every training has predicted the images of its held-out fold. The folds of one seed together hold each patient
 once. Mean and standard deviation run over the trainings (seeds and folds). The paired tests compare one
-prediction per image: the mean of the probabilities over the seeds. An image is predicted abnormal when that mean, minus
-the mean of the thresholds, is not below 0; with three classes it gets the most probable name.
+prediction per image: the mean of the probabilities over the seeds. With two classes an image is predicted
+abnormal when that mean, minus the mean of the thresholds, is not below 0; with more, the most probable class.
 
 Scores of several folds come from several networks; an AUROC over all of them assumes that their scales agree.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from hilum.artifacts.base import Figure
+from hilum.artifacts.comparison import (
+    Acquisition,
+    CellResult,
+    DeLong,
+    McNemar,
+    PairedDifference,
+    Pooled,
+    Spread,
+)
 from hilum.comparison.folds import HELD
 from hilum.data.tasks import Task
 from hilum.evaluation import paired
-from hilum.evaluation.evaluate import evaluate, predicted_classes
+from hilum.evaluation.evaluate import predicted_classes
+from hilum.evaluation.scores import key_figures
 from hilum.evaluation.shift import shift_figures
 
 SPREAD = ("accuracy", "balanced_accuracy", "auroc", "brier", "log_loss")
@@ -25,7 +35,13 @@ SPREAD = ("accuracy", "balanced_accuracy", "auroc", "brier", "log_loss")
 
 def pooled(tables: Sequence[pd.DataFrame], classes: Sequence[str]) -> pd.DataFrame:
     """One row per held-out image, its probabilities (and threshold) the mean over the trainings that held it
-    out. `tables`: predictions of one cell's trainings."""
+    out. `tables`: predictions of one cell's trainings.
+
+    >>> rows = pd.DataFrame({"case_id": ["a"], "split": "held", "prob_x": 0.2, "prob_y": 0.8, "threshold": 0.5,
+    ...     "patient": "p", "label": "x", "target": "x"})
+    >>> float(pooled([rows, rows.assign(prob_x=0.4)], ["x", "y"])["prob_x"].iloc[0])
+    0.3
+    """
     rows = pd.concat(tables, ignore_index=True)
     rows = rows[rows["split"] == HELD]
     columns = [*(f"prob_{name}" for name in classes), "threshold"]
@@ -34,8 +50,13 @@ def pooled(tables: Sequence[pd.DataFrame], classes: Sequence[str]) -> pd.DataFra
     return mean.join(facts).reset_index()
 
 
-def called_right(table: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
-    """Whether each image of `pooled` gets its own name, bool "cases"."""
+def is_correct(table: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
+    """Whether each image of `pooled` is classified correctly, bool "cases".
+
+    >>> table = pd.DataFrame({"prob_x": [0.4], "prob_y": [0.6], "threshold": [0.7], "target": ["x"]})
+    >>> is_correct(table, ["x", "y"]).tolist()
+    [True]
+    """
     probabilities = table[[f"prob_{name}" for name in classes]].to_numpy()
     index = pd.Index(list(classes)).get_indexer(pd.Index(table["target"]))
     if len(classes) == 2:
@@ -43,45 +64,52 @@ def called_right(table: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
     return probabilities.argmax(1) == index
 
 
-def cell_figures(
+def cell_result(
     rows: pd.DataFrame, table: pd.DataFrame | None, task: Task, facts: pd.DataFrame, replicates: int
-) -> dict[str, Any]:
+) -> CellResult:
     """What stands in the row of one cell. `rows`: its finished trainings in compare.csv; `table`: its pooled
     predictions, None where a training is missing; `facts`: the facts table of all cases."""
-    figures: dict[str, Any] = {
-        "trainings": len(rows),
-        "parameters": int(rows["parameters"].iloc[0]),
-        "epochs": float(rows["epochs"].mean()),
-        "seconds": float(rows["seconds"].mean()),
-        "spread": {name: _spread(rows, name) for name in SPREAD},
-    }
-    test = rows["test_accuracy"].notna() if "test_accuracy" in rows else pd.Series(dtype=bool)
-    if test.any():
-        figures["test"] = {name: _spread(rows[test], f"test_{name}") for name in ("accuracy", "auroc")}
+    tested = rows["test_accuracy"].notna() if "test_accuracy" in rows else pd.Series(dtype=bool)
+    result = CellResult(
+        trainings=len(rows),
+        parameters=int(rows["parameters"].iloc[0]),
+        epochs=float(rows["epochs"].mean()),
+        seconds=float(rows["seconds"].mean()),
+        spread={name: _spread(rows[name]) for name in SPREAD},
+        test={name: _spread(rows.loc[tested, f"test_{name}"]) for name in ("accuracy", "auroc")}
+        if tested.any()
+        else None,
+    )
     if table is not None:
-        shifted = at_half(table, task.classes)
-        block = evaluate(shifted, task.classes, None, replicates=replicates)
-        figures["pooled"] = {
-            "n_cases": block["n_cases"],
-            "n_patients": block["n_patients"],
-            **{name: block[name] for name in ("accuracy", "auroc")},
-        }
-        figures["shift"] = camera_figures(shifted, task.classes, facts, replicates)
-    return figures
+        moved = at_half(table, task.classes)
+        result.pooled = pooled_figures(moved, task.classes, replicates)
+        result.acquisition = acquisition_figures(moved, task.classes, facts, replicates)
+    return result
 
 
-def camera_figures(
+def pooled_figures(table: pd.DataFrame, classes: Sequence[str], replicates: int) -> Pooled:
+    """Accuracy and AUROC of pooled predictions whose thresholds lie at one half."""
+    figures = key_figures(table, classes, ("accuracy", "auroc"), replicates=replicates)
+    return Pooled(n_cases=len(table), n_patients=int(table["patient"].nunique()), **figures)
+
+
+def acquisition_figures(
     table: pd.DataFrame, classes: Sequence[str], facts: pd.DataFrame, replicates: int
-) -> dict[str, Any]:
-    """hilum.evaluation.shift of the pooled predictions: matched pairs, worst group, and the others."""
+) -> Acquisition:
+    """hilum.evaluation.shift of the pooled predictions: shortcut-matched pairs, worst group, and the others."""
     probabilities = table[[f"prob_{name}" for name in classes]].to_numpy()
-    asked = table.assign(split=HELD, predicted=predicted_classes(probabilities, classes))
-    return shift_figures(asked, HELD, facts, replicates)
+    predictions = table.assign(split=HELD, predicted=predicted_classes(probabilities, classes))
+    return Acquisition.model_validate(shift_figures(predictions, HELD, facts, replicates))
 
 
 def at_half(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     """Two classes: probabilities stretched so that each row's own threshold lies at one half. A monotone map
-    for equal thresholds, and the calls stay those of `called_right`."""
+    for equal thresholds, and the predictions stay those of `is_correct`.
+
+    >>> table = pd.DataFrame({"prob_x": [0.2], "prob_y": [0.8], "threshold": [0.8]})
+    >>> float(at_half(table, ["x", "y"])["prob_y"].iloc[0])
+    0.5
+    """
     if len(classes) != 2:
         return table
     score, cut = (
@@ -94,59 +122,62 @@ def at_half(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     return table.assign(**{f"prob_{classes[1]}": moved, f"prob_{classes[0]}": 1 - moved})
 
 
-def tests(
-    tables: Mapping[str, pd.DataFrame], against: str, task: Task, replicates: int, seed: int = 0
-) -> dict[str, dict[str, Any]]:
-    """Each cell but `against` beside it: differences (cell minus `against`) with intervals over patients,
-    DeLong's p for the AUROC, McNemar's for the accuracy, and both corrected by Holm."""
-    base = tables[against].set_index("case_id")
-    found: dict[str, dict[str, Any]] = {}
-    for name, table in tables.items():
-        if name == against:
-            continue
-        mine = table.set_index("case_id").loc[base.index]
-        target = pd.Index(list(task.classes)).get_indexer(pd.Index(mine["target"]))
-        columns = [f"prob_{one}" for one in task.classes]
-        scores = _scores(mine[columns].to_numpy()), _scores(base[columns].to_numpy())
-        right = called_right(mine, task.classes), called_right(base, task.classes)
-        area = paired.delong(*scores, target)
-        found[name] = {
-            "difference": paired.difference(
-                *scores, *right, target, mine["patient"].to_numpy(), replicates, seed
-            ),
-            "delong": {"z": _finite(area.z), "p": area.p},
-            "mcnemar": paired.mcnemar(*right),
-        }
-    for test in ("delong", "mcnemar"):
-        corrected = paired.holm([one[test]["p"] for one in found.values()])
-        for one, value in zip(found.values(), corrected, strict=True):
-            one[test]["p_holm"] = float(value)
-    return found
+def paired_difference(
+    first: pd.DataFrame, second: pd.DataFrame, classes: Sequence[str], replicates: int
+) -> PairedDifference:
+    """First minus second on the same images, with intervals over patients, DeLong's test of the AUROC and
+    McNemar's of the accuracy. Both tables as `pooled` gives them; the rows may stand in any order."""
+    first = first.set_index("case_id").loc[second["case_id"]].reset_index()
+    target = pd.Index(list(classes)).get_indexer(pd.Index(second["target"]))
+    columns = [f"prob_{name}" for name in classes]
+    scores = first[columns].to_numpy(), second[columns].to_numpy()
+    correct = is_correct(first, classes), is_correct(second, classes)
+    gap = paired.difference(*scores, *correct, target, second["patient"].to_numpy(), replicates, 0)
+    area = paired.delong(*scores, target)
+    return PairedDifference(
+        accuracy=Figure.model_validate(gap["accuracy"]),
+        auroc=Figure.model_validate(gap["auroc"]),
+        mcnemar=McNemar(**paired.mcnemar(*correct)),
+        delong=DeLong(z=area.z if np.isfinite(area.z) else None, p=area.p),
+    )
 
 
-def choose_against(wish: str, order: Sequence[str], figures: Mapping[str, Mapping[str, Any]]) -> str | None:
+def paired_differences(
+    tables: Mapping[str, pd.DataFrame], against: str, task: Task, replicates: int
+) -> dict[str, PairedDifference]:
+    """Each cell minus `against`, the p-values corrected by Holm for the number of cells."""
+    differences = {
+        name: paired_difference(table, tables[against], task.classes, replicates)
+        for name, table in tables.items()
+        if name != against
+    }
+    for tests in (
+        [each.delong for each in differences.values()],
+        [each.mcnemar for each in differences.values()],
+    ):
+        for test, corrected in zip(tests, paired.holm([test.p for test in tests]), strict=True):
+            test.p_holm = float(corrected)
+    return differences
+
+
+def choose_against(wanted: str, order: Sequence[str], results: Mapping[str, CellResult]) -> str | None:
     """The cell to compare with: named, the first, or the best by accuracy, of those that are complete."""
-    whole = [name for name in order if "pooled" in figures.get(name, {})]
-    if not whole:
+    accuracies = {
+        name: results[name].pooled.accuracy.value  # type: ignore[union-attr]
+        for name in order
+        if name in results and results[name].pooled is not None
+    }
+    if not accuracies:
         return None
-    if wish == "best":
-        return max(whole, key=lambda name: figures[name]["pooled"]["accuracy"]["value"])
-    wanted = order[0] if wish == "first" else wish
-    return wanted if wanted in whole else None
+    if wanted == "best":
+        return max(accuracies, key=lambda name: accuracies[name] or 0.0)
+    name = order[0] if wanted == "first" else wanted
+    return name if name in accuracies else None
 
 
-def _scores(probabilities: np.ndarray) -> np.ndarray:
-    return probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities
-
-
-def _spread(rows: pd.DataFrame, column: str) -> dict[str, float | None]:
-    """Mean, sample standard deviation (None for one training), smallest and largest over the trainings."""
-    values = rows[column].dropna().to_numpy(np.float64)
+def _spread(column: pd.Series) -> Spread:
+    values = column.dropna().to_numpy(np.float64)
     if not len(values):
-        return {"mean": None, "sd": None, "min": None, "max": None}
+        return Spread(mean=None, sd=None, min=None, max=None)
     sd = float(values.std(ddof=1)) if len(values) > 1 else None
-    return {"mean": float(values.mean()), "sd": sd, "min": float(values.min()), "max": float(values.max())}
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None
+    return Spread(mean=float(values.mean()), sd=sd, min=float(values.min()), max=float(values.max()))

@@ -3,10 +3,11 @@
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from hilum.artifacts.comparison import Monitored, Scores, TrainingResult
 from hilum.comparison.folds import HELD
 from hilum.comparison.grid import Cell
 from hilum.data.cache import ImageCache
@@ -14,10 +15,15 @@ from hilum.data.cases import Cases
 from hilum.data.split import Split
 from hilum.data.tasks import Task
 from hilum.errors import HilumError, RunError
-from hilum.evaluation.evaluate import evaluate
+from hilum.evaluation.decision import choose_threshold
+from hilum.evaluation.evaluate import predicted_classes
+from hilum.evaluation.scores import key_figures, validation_figures
 from hilum.files import digest, read_json, read_table, write_json, write_table
+from hilum.inference.forward import logits_of, softmax
+from hilum.progress import advancing
 from hilum.run import TaskFolder
 from hilum.training.config import TaskRecipe
+from hilum.training.task import train_task
 
 METRICS = ("accuracy", "balanced_accuracy", "auroc", "average_precision", "brier", "log_loss")
 
@@ -32,7 +38,6 @@ class Training:
     split: Split
     cases: Cases
     task: Task
-    keep_model: bool = False
 
     @property
     def digest(self) -> str:
@@ -62,73 +67,74 @@ def with_seed(recipe: TaskRecipe, seed: int) -> TaskRecipe:
 
 
 def training_of(
-    cell: Cell, seed: int, fold: int, split: Split, cases: Cases, task: Task, out: Path, keep: bool
+    cell: Cell, seed: int, fold: int, split: Split, cases: Cases, task: Task, out: Path
 ) -> Training:
     """The training of one cell, seed and fold, in its folder."""
     folder = out / "cells" / cell.folder / f"seed{seed}-fold{fold}"
     name = f"{cell.name}, seed {seed}, fold {fold}"
-    return Training(name, folder, with_seed(cell.recipe, seed), split, cases, task, keep)
+    return Training(name, folder, with_seed(cell.recipe, seed), split, cases, task)
 
 
-def finished(training: Training) -> dict[str, Any] | None:
+def finished(training: Training) -> TrainingResult | None:
     """figures.json of a training that is done and was made of the very same things; else None."""
     if not (training.figures_file.exists() and training.predictions_file.exists()):
         return None
-    figures = read_json(training.figures_file)
-    return figures if figures.get("digest") == training.digest else None
+    try:
+        result = TrainingResult.load(training.figures_file)
+    except RunError:  # damaged, or of another version: trained again
+        return None
+    return result if result.digest == training.digest else None
 
 
 def predictions(training: Training) -> pd.DataFrame:
-    """What `run` wrote: case_id, patient, split ("held" or "test"), target, predicted, prob_<class>."""
+    """What `run` wrote: case_id, patient, split ("held" or "test"), label, target, predicted, prob_<class>,
+    threshold."""
     return read_table(training.predictions_file, case_id=str, patient=str, split=str)
 
 
-def run(training: Training) -> dict[str, Any]:
+def run(training: Training) -> TrainingResult:
     """Trains unless it is done, scores the held-out fold, and gives the figures back.
 
     A training that was cut off goes on after its last epoch; one that was made of other things is thrown
-    away. The checkpoints are removed at the end, and the weights too unless they are to be kept.
+    away. Weights and checkpoints are removed at the end.
     """
     known = finished(training)
     if known is not None:
         return known
     _clear_foreign(training)
-    from hilum.study import train_task
-
     cache = cache_of(training.cases, training.recipe)
     folder = TaskFolder(training.folder)
-    train_task(folder, training.cases, training.split, training.task, training.recipe, training.name, cache)
+    train_task(
+        folder,
+        training.cases,
+        training.split,
+        training.task,
+        training.recipe,
+        training.name,
+        validation_figures,
+        cache,
+    )
     table = _predict(training, folder, cache)
     write_table(training.predictions_file, table)
-    card = folder.card()
-    figures = {
-        "digest": training.digest,
-        "parameters": card["parameters"],
-        "seconds": card["training"]["seconds"],
-        "epochs": card["training"]["epochs"],
-        "best_epoch": card["training"]["best_epoch"],
-        "val": card["training"]["best_metric"],
-        "device": card["training"]["device"],
-        "pretrained": card.get("pretrained"),
-        **{part: _figures(table[table["split"] == part], training.task) for part in (HELD, "test")},
-    }
+    result = _result(training, folder, table)
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
-    if not training.keep_model:
-        shutil.rmtree(folder.model_folder, ignore_errors=True)
-    write_json(training.figures_file, figures)
-    return figures
+    shutil.rmtree(folder.model_folder, ignore_errors=True)
+    result.save(training.figures_file)
+    return result
 
 
 def cache_of(cases: Cases, recipe: TaskRecipe) -> ImageCache:
     """All images at the recipe's size, decoded at most once for all cells, seeds, folds and later commands."""
-    from hilum.progress import advancing
-
     with advancing("decoding") as advance:
         return ImageCache.of(cases, recipe.pixels.contract(0.5, 0.25), advance)
 
 
 def failure(error: Exception) -> str:
-    """One sentence about why a training failed; hilum's own errors are one already."""
+    """One sentence about why a training failed; hilum's own errors are one already.
+
+    >>> failure(RuntimeError("out of memory"))
+    'RuntimeError: out of memory'
+    """
     if isinstance(error, HilumError):
         return str(error)
     lines = str(error).strip().splitlines()
@@ -149,35 +155,55 @@ def _clear_foreign(training: Training) -> None:
 
 def _predict(training: Training, folder: TaskFolder, cache: ImageCache) -> pd.DataFrame:
     """Probabilities of the held-out images and of the declared test images; the threshold comes from val."""
-    from hilum.evaluation.decision import choose_threshold
-    from hilum.evaluation.predictions import predictions_table
-    from hilum.inference.forward import logits_of, softmax
-
     table, task = training.cases.table, training.task
     part = table["case_id"].map(training.split.of)
     part = part.mask((table["split"] == "test") & (part == "unused"), "test")
-    used = training.cases.where(part.isin(["val", HELD, "test"]))
-    part = pd.Series(part.to_numpy(), index=table["case_id"])
-    model = folder.load_model()
-    logits = logits_of(
-        model, cache.images, cache.rows(used.table["case_id"].tolist()), f"{task.name}: predicting"
+    inside = part.isin(["val", HELD, "test"])
+    rows = table.loc[inside, ["case_id", "patient", "label"]].reset_index(drop=True)
+    rows.insert(2, "split", part[inside].to_numpy())
+    rows["target"] = rows["label"].map(dict(task.class_of))
+    model, positions = folder.load_model(), cache.rows(rows["case_id"].tolist())
+    probabilities = softmax(logits_of(model, cache.images, positions, f"{task.name}: predicting"))
+    threshold = _threshold(probabilities, rows, training)
+    rows["predicted"] = predicted_classes(probabilities, task.classes, threshold)
+    for column, name in enumerate(task.classes):
+        rows[f"prob_{name}"] = probabilities[:, column]
+    rows["threshold"] = threshold
+    return rows[rows["split"] != "val"].reset_index(drop=True)
+
+
+def _threshold(probabilities: np.ndarray, rows: pd.DataFrame, training: Training) -> float | None:
+    """The operating point of two classes, chosen on val."""
+    if len(training.task.classes) != 2:
+        return None
+    val = (rows["split"] == "val").to_numpy()
+    abnormal = (rows["target"] == training.task.classes[1]).to_numpy()
+    return float(choose_threshold(probabilities[val, 1], abnormal[val], training.recipe.threshold))
+
+
+def _result(training: Training, folder: TaskFolder, table: pd.DataFrame) -> TrainingResult:
+    card = folder.card()
+    facts = card["training"]
+    held = _scores(table[table["split"] == HELD], training.task)
+    if held is None:
+        raise RunError(f"{training.name}: no image is held out", "choose other folds")
+    return TrainingResult(
+        digest=training.digest,
+        parameters=card["parameters"],
+        seconds=facts["seconds"],
+        epochs=facts["epochs"],
+        best_epoch=facts["best_epoch"],
+        val=Monitored(**facts["best_metric"]),
+        device=facts["device"],
+        held=held,
+        test=_scores(table[table["split"] == "test"], training.task),
     )
-    threshold = None
-    if len(task.classes) == 2:
-        val = (part.loc[used.table["case_id"]] == "val").to_numpy()
-        abnormal = used.table["label"].map(dict(task.class_of)).to_numpy() == task.classes[1]
-        scores = softmax(logits)[:, 1]
-        threshold = float(choose_threshold(scores[val], abnormal[val], training.recipe.threshold))
-    predicted = predictions_table(logits, used, part, task, threshold)
-    predicted = predicted.drop(columns=[name for name in predicted if name.startswith("logit_")])
-    predicted["threshold"] = threshold
-    return predicted[predicted["split"] != "val"].reset_index(drop=True)
 
 
-def _figures(table: pd.DataFrame, task: Task) -> dict[str, float] | None:
+def _scores(table: pd.DataFrame, task: Task) -> Scores | None:
     """The bare figures of one part; None where it has no images."""
     if table.empty:
         return None
     threshold = table["threshold"].iloc[0] if len(task.classes) == 2 else None
-    block = evaluate(table, task.classes, threshold, replicates=0)
-    return {"n": len(table), **{name: block[name]["value"] for name in METRICS}}
+    figures = key_figures(table, task.classes, METRICS, threshold, replicates=0)
+    return Scores(n=len(table), **{name: figure.value for name, figure in figures.items()})

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from hilum.config import Config
-from hilum.data.robustness import CORRUPTIONS
+from hilum.data.corruptions import CORRUPTIONS
 
 Generator = np.random.Generator
 
@@ -37,7 +37,7 @@ class Augment(Config):
     jpeg: float = Field(default=0.0, ge=0, lt=1, description="JPEG of quality 100 down to 100 (1 - this)")
     cutout: float = Field(default=0.0, ge=0, lt=1, description="black square of up to this share of a side")
     corrupt: float = Field(
-        default=0.0, ge=0, le=1, description="probability of a corruption of hilum.data.robustness"
+        default=0.0, ge=0, le=1, description="probability of one of hilum.data.corruptions"
     )
     flip: float = Field(default=0.0, ge=0, le=1, description="probability of a left-right flip")
 

@@ -1,12 +1,11 @@
 """Figures as plain text for the terminal. What is printed here can be piped: no colour, no bars."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from hilum.artifacts.base import Figure
 from hilum.artifacts.metrics import Metrics, Shift
 from hilum.artifacts.reliability import Reliability
-from hilum.files import read_json
 from hilum.run import Run
 
 SHOWN = (
@@ -64,69 +63,6 @@ def _acquisition(blocks: list[Shift | None]) -> list[tuple[str, ...]]:
         ("matched auroc", *[figure(group.auroc if group else None) for group in matched]),
         ("worst group", *[f"{figure(group)} {group.name if group else ''}".rstrip() for group in worst]),
     ]
-
-
-def missing_table(run: Run, kinds: Sequence[str]) -> str:
-    """What `hilum missing` has found of pixels, labels, classes or training: a line per corruption and
-    severity, per fraction, or per answer."""
-    lines: list[str] = []
-    for name in run.tasks:
-        folder = run.task(name)
-        if "pixels" in kinds:
-            lines += [f"{name}: pixels missing", *_pixels(folder.missing()), ""]
-        if "labels" in kinds and folder.labels_file.exists():
-            lines += [f"{name}: labels missing", *_labels(read_json(folder.labels_file)), ""]
-        if "classes" in kinds and folder.classes_file.exists():
-            lines += [f"{name}: a class missing", *_classes(read_json(folder.classes_file)), ""]
-        if "training" in kinds and folder.training_file.exists():
-            lines += [
-                f"{name}: trained for corrupted images",
-                *_training(read_json(folder.training_file)),
-                "",
-            ]
-    return "\n".join(lines).rstrip()
-
-
-def _pixels(facts: dict[str, Any]) -> list[str]:
-    keys = ("accuracy", "auroc", "ece")
-    rows: list[tuple[str, ...]] = [("corruption", "severity", "accuracy", "AUROC", "calibration error")]
-    rows.append(("none", "0", *(figure(facts["plain"][key]) for key in keys)))
-    for corruption, points in facts["corruptions"].items():
-        for severity, point in sorted(points.items()):
-            rows.append((corruption, severity, *(figure(point[key]) for key in keys)))
-    return [f"{facts['images']} images of {facts['patients']} patients in {facts['split']}", *columns(rows)]
-
-
-def _labels(facts: dict[str, Any]) -> list[str]:
-    rows: list[tuple[str, ...]] = [("patients", "images", *facts["curve"])]
-    for entries in zip(*facts["curve"].values(), strict=True):
-        cells = (figure(one["accuracy"]) for one in entries)
-        rows.append((str(entries[0]["patients"]), str(entries[0]["images"]), *cells))
-    return columns(rows)
-
-
-def _training(facts: dict[str, Any]) -> list[str]:
-    rows: list[tuple[str, ...]] = [("corruption", "severity", "whole images", "some corrupted", "gain")]
-    points = [("none", "0", facts["plain"])]
-    for corruption, found in facts["corruptions"].items():
-        points += [(corruption, severity, point) for severity, point in sorted(found.items())]
-    for corruption, severity, point in points:
-        cells = (figure(entry) for entry in (point["whole"]["accuracy"], point["corrupted"]["accuracy"]))
-        rows.append((corruption, severity, *cells, figure(point["gain"])))
-    return columns(rows)
-
-
-def _classes(facts: dict[str, Any]) -> list[str]:
-    lines = [f"accuracy on the known: {figure(facts['accuracy_of_known'])}"]
-    for name, entry in facts["answers"].items():
-        lines.append(f"{facts['without']} predicted as {name}: {figure(entry)}")
-    lines.append(f"AUROC of {facts['without']} by low confidence: {figure(facts['unknown_by_confidence'])}")
-    if facts["anomaly"]:
-        found = facts["anomaly"]
-        lines.append(
-            f"the same by {found['detector']}: {figure(found['by_score'])} ({found['images']} images)"
-        )
-    return lines
 
 
 def reliability_table(run: Run) -> str:

@@ -8,18 +8,18 @@ from hilum.errors import RecipeError
 from hilum.files import write_text
 from hilum.report.build_page import print_page
 from hilum.report.checklists import section as checklists
+from hilum.report.comparison import section as comparison
 from hilum.report.data import section as data
 from hilum.report.facts import RunFacts
+from hilum.report.leakage import section as leakage
 from hilum.report.overview import section as overview
 from hilum.report.performance.section import make_binary, make_multiclass
 from hilum.report.reliability import section as reliability
 from hilum.report.reproducibility import section as reproducibility
+from hilum.report.robustness import section as robustness
 from hilum.report.section import Section
-from hilum.report.sections.alternatives import alternatives
 from hilum.report.sections.anomaly import anomaly
 from hilum.report.sections.explain import explain
-from hilum.report.sections.leakage import leakage
-from hilum.report.sections.missing import missing
 from hilum.report.sections.space import space
 from hilum.report.summary import section as summary
 from hilum.run import Run
@@ -36,9 +36,9 @@ SECTIONS: tuple[Maker, ...] = (
     space,
     anomaly,
     explain,
-    missing,
-    alternatives,
-    leakage,
+    robustness.make,
+    comparison.make,
+    leakage.make,
 )
 """In the order of the page. A section that has nothing to print returns None and leaves no trace. Sections of
 plug-ins, "Reproducibility" and "Reporting checklists" follow."""

@@ -54,11 +54,6 @@ def explain(run: Run) -> str:
     return shlex.join(["hilum", "explain", place(run)])
 
 
-def missing(run: Run, *options: str) -> str:
-    """Held-out images with pixels missing, every corruption at every severity; or what the options say."""
-    return shlex.join(["hilum", "missing", place(run), *options])
-
-
 def audit(run: Run) -> str:
     """The audit alone, in the terminal."""
     return shlex.join(["hilum", "data", "audit", _data(run)])

@@ -1,1 +1,1 @@
-"""What happens when valuable data is missing: pixels, labels, a whole class."""
+"""Robustness and missing data: corrupted images, few labels, a class that was never seen."""

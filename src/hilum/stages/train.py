@@ -14,6 +14,7 @@ def run(context: Context, config: Config) -> None:
     import shutil
 
     from hilum.data.split import Split
+    from hilum.evaluation.scores import validation_figures
     from hilum.training.task import train_task
 
     if context.force:
@@ -21,7 +22,8 @@ def run(context: Context, config: Config) -> None:
         shutil.rmtree(context.folder.checkpoints, ignore_errors=True)
     recipe = context.recipe.tasks[context.this_task.name]
     split = Split(context.split, **context.run.facts()["split"][context.this_task.name])
-    train_task(context.folder, context.cases, split, context.this_task, recipe, context.recipe.name)
+    name = context.recipe.name
+    train_task(context.folder, context.cases, split, context.this_task, recipe, name, validation_figures)
 
 
 STAGE = Stage(

@@ -13,7 +13,7 @@ from typing import Literal
 TASK = "task"
 """Stands for the sections of the tasks."""
 
-ROBUSTNESS, EXPLANATIONS = "missing", "explain"
+EXPLANATIONS = "explain"
 """Anchors of sections that have no folder of their own yet."""
 
 
@@ -61,7 +61,7 @@ ITEMS: tuple[Item, ...] = (
     _tripod(
         "10", "Size of the sample", "data", remark="all images that can be read; no calculation beforehand"
     ),
-    _tripod("11", "Missing data", "data", ROBUSTNESS),
+    _tripod("11", "Missing data", "data", "robustness"),
     _tripod("12a", "How the data were divided", "data"),
     _tripod("12b", "Handling of predictors", "reproducibility", remark="pixel contract in the model card"),
     _tripod("12c", "Model, building, internal validation", TASK, "reproducibility"),
@@ -91,7 +91,7 @@ ITEMS: tuple[Item, ...] = (
     _tripod(
         "26", "Limitations", "summary", "data", remark="leaks, shortcuts, choices made on validation images"
     ),
-    _tripod("27a", "Use with poor or missing input", ROBUSTNESS, "anomaly"),
+    _tripod("27a", "Use with poor or missing input", "robustness", "anomaly"),
     _tripod("27b", "Interaction with users", remark=AUTHORS),
     _tripod("27c", "Next steps", remark=AUTHORS),
     _claim("1-4", "Title, abstract, background, objectives", remark=AUTHORS),
@@ -103,7 +103,7 @@ ITEMS: tuple[Item, ...] = (
     _claim("10", "Selection of subsets", "data"),
     _claim("11", "Definitions of data elements", "data", remark="labels as given"),
     _claim("12", "De-identification", remark=FILES),
-    _claim("13", "Missing data", "data", ROBUSTNESS),
+    _claim("13", "Missing data", "data", "robustness"),
     _claim("14", "Definition of the ground truth", "data", remark="labels as given"),
     _claim("15-18", "Rationale, annotators, tools and agreement", remark=FILES),
     _claim("19", "Size of the sample", "data", remark="no calculation beforehand"),
@@ -117,8 +117,8 @@ ITEMS: tuple[Item, ...] = (
     _claim("27", "Ensembling", remark="single models"),
     _claim("28", "Metrics", TASK),
     _claim("29", "Uncertainty", TASK),
-    _claim("30", "Robustness", ROBUSTNESS),
-    _claim("31", "Explainability", EXPLANATIONS),
+    _claim("30", "Robustness", "robustness"),
+    _claim("31", "Explainability", "explain"),
     _claim("32", "Validation on external data", remark="not done in this run"),
     _claim("33", "Flow of participants", "data"),
     _claim(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hilum.data.robustness import CORRUPTIONS, SEVERITIES, corrupt
+from hilum.data.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 
 
 def image(rows: int = 120, cols: int = 128) -> np.ndarray:

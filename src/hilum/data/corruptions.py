@@ -1,13 +1,13 @@
 """Images with missing or corrupted pixels: one small function per corruption, five severities each.
 
 Every function takes an image as the cache holds it (uint8 "rows cols", the model's size, before mean and sd)
-and a strength, and gives an image of the same size back. Chance hangs on (seed, corruption, case) alone, so the
+and a strength, and gives an image of the same size back. Chance depends on (seed, corruption, case) alone, so the
 same case is corrupted in the same way at every repetition, and random holes only grow with the severity.
 
 The severities of these come from MedMNIST-C (Di Salvo, Doerrich & Ledig 2024), which names the numbers that
 suit PneumoniaMNIST: low_resolution ('pixelate'), low_dose ('shot_noise'), blur ('gaussian_blur':
 kernels of 3 to 11 px have these sds in torchvision), jpeg ('jpeg_compression'), brighter and darker
-('gamma_corr_down', 'gamma_corr_up'). It spoils images of 224 px; here the image has the model's size, the sd of
+('gamma_corr_down', 'gamma_corr_up'). It corrupts images of 224 px; here the image has the model's size, the sd of
 the blur shrinks with it, and photons are counted and JPEG blocks are laid per pixel of that size. The others
 are ours, because MedMNIST-C has no missing regions: random_pixels, block, left_gone, right_gone, crop,
 collimator, rotation, text.
@@ -28,7 +28,7 @@ from hilum.files import digest
 
 SEVERITIES = (1, 2, 3, 4, 5)
 REFERENCE = 224
-"""Side in pixels of the images that MedMNIST-C spoils."""
+"""Side in pixels of the images that MedMNIST-C corrupts."""
 
 Generator = np.random.Generator
 Apply = Callable[[np.ndarray, float, Generator], np.ndarray]
@@ -126,18 +126,32 @@ def low_resolution(image: np.ndarray, factor: float, chance: Generator) -> np.nd
 
 
 def low_dose(image: np.ndarray, photons: float, chance: Generator) -> np.ndarray:
-    """Poisson noise: white is a mean of `photons` counts per pixel, grey in proportion."""
+    """Poisson noise: white is a mean of `photons` counts per pixel, grey in proportion.
+
+    >>> noisy = low_dose(np.full((50, 50), 102, np.uint8), 300, np.random.default_rng(0))
+    >>> round(float(noisy.mean()))
+    102
+    """
     counts = chance.poisson(image.astype(np.float64) / 255 * photons)
     return _to_uint8(counts / photons * 255)
 
 
 def blur(image: np.ndarray, sd: float, chance: Generator) -> np.ndarray:
-    """Gaussian blur of `sd` pixels of an image with 224 columns, and in proportion on others."""
+    """Gaussian blur of `sd` pixels of an image with 224 columns, and in proportion on others.
+
+    >>> dot = np.zeros((9, 224), np.uint8); dot[4, 100] = 255
+    >>> blur(dot, 1.0, np.random.default_rng(0))[4, 98:103].tolist()
+    [6, 25, 40, 25, 6]
+    """
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sd * image.shape[1] / REFERENCE))
 
 
 def jpeg(image: np.ndarray, quality: float, chance: Generator) -> np.ndarray:
-    """Written and read as a JPEG of this quality (1 to 100)."""
+    """Written and read as a JPEG of this quality (1 to 100).
+
+    >>> jpeg(np.full((8, 8), 90, np.uint8), 50, np.random.default_rng(0)).shape
+    (8, 8)
+    """
     _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, round(quality)])
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE))
 
@@ -156,7 +170,11 @@ def gamma(image: np.ndarray, exponent: float, chance: Generator) -> np.ndarray:
 
 
 def rotation(image: np.ndarray, degrees: float, chance: Generator) -> np.ndarray:
-    """Turned about its middle by `degrees`, to the left or the right by chance; the corners are black."""
+    """Rotated about its middle by `degrees`, to the left or the right by chance; the corners are black.
+
+    >>> rotation(np.full((9, 9), 9, np.uint8), 45, np.random.default_rng(0))[0, 0]
+    np.uint8(0)
+    """
     rows, cols = image.shape
     sign = 1 if chance.random() < 0.5 else -1
     matrix = cv2.getRotationMatrix2D(((cols - 1) / 2, (rows - 1) / 2), sign * degrees, 1.0)
@@ -164,7 +182,11 @@ def rotation(image: np.ndarray, degrees: float, chance: Generator) -> np.ndarray
 
 
 def text(image: np.ndarray, share: float, chance: Generator) -> np.ndarray:
-    """White letters 'AP 12' in one of the four corners, `share` of the image's height tall."""
+    """White letters 'AP 12' in one of the four corners, `share` of the image's height tall.
+
+    >>> int(text(np.zeros((100, 100), np.uint8), 0.2, np.random.default_rng(0)).max())
+    255
+    """
     corrupted = image.copy()
     tall = share * image.shape[0]
     scale = tall / 22  # the capital letters of this font are 22 pixels tall at scale 1
@@ -182,13 +204,13 @@ def text(image: np.ndarray, share: float, chance: Generator) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Corruption:
-    """`title` for readers; `strengths` of the severities 1 to 5 and the `source` of these numbers; `says`:
+    """`title` for readers; `strengths` of the severities 1 to 5 and the `source` of these numbers; `words`:
     what a strength means, with {} for it, printed as a percentage where `percent`."""
 
     title: str
     apply: Apply
     strengths: tuple[float, float, float, float, float]
-    says: str
+    words: str
     source: Literal["MedMNIST-C", "hilum"]
     percent: bool = False
 
@@ -199,43 +221,43 @@ class Corruption:
         '50 % of the width black, from the left'
         """
         value = self.strengths[severity - 1]
-        return self.says.format(f"{100 * value:g}" if self.percent else f"{value:g}")
+        return self.words.format(f"{100 * value:g}" if self.percent else f"{value:g}")
 
 
 def _ours(
     title: str,
     apply: Apply,
     strengths: tuple[float, float, float, float, float],
-    says: str,
+    words: str,
     percent: bool = True,
 ) -> Corruption:
-    return Corruption(title, apply, strengths, says, "hilum", percent)
+    return Corruption(title, apply, strengths, words, "hilum", percent)
 
 
 def _theirs(
-    title: str, apply: Apply, strengths: tuple[float, float, float, float, float], says: str
+    title: str, apply: Apply, strengths: tuple[float, float, float, float, float], words: str
 ) -> Corruption:
-    return Corruption(title, apply, strengths, says, "MedMNIST-C")
+    return Corruption(title, apply, strengths, words, "MedMNIST-C")
 
 
 CORRUPTIONS: dict[str, Corruption] = {
     "random_pixels": _ours(
-        "Random pixels black", random_pixels, (0.05, 0.1, 0.2, 0.4, 0.6), "{} % of the pixels black"
+        "Random black pixels", random_pixels, (0.05, 0.1, 0.2, 0.4, 0.6), "{} % of the pixels black"
     ),
-    "block": _ours("A block black", block, (0.05, 0.1, 0.2, 0.3, 0.5), "a block of {} % of the image black"),
+    "block": _ours("Black block", block, (0.05, 0.1, 0.2, 0.3, 0.5), "a block of {} % of the image black"),
     "left_gone": _ours(
-        "Left of the image gone",
+        "Left missing",
         left_gone,
         (0.1, 0.2, 0.3, 0.4, 0.5),
         "{} % of the width black, from the left",
     ),
     "right_gone": _ours(
-        "Right of the image gone",
+        "Right missing",
         right_gone,
         (0.1, 0.2, 0.3, 0.4, 0.5),
         "{} % of the width black, from the right",
     ),
-    "crop": _ours("Edges cut away", crop, (0.1, 0.2, 0.3, 0.4, 0.5), "{} % of each side cut away"),
+    "crop": _ours("Edges cropped", crop, (0.1, 0.2, 0.3, 0.4, 0.5), "{} % of each side cut away"),
     "collimator": _ours(
         "Collimator border", collimator, (0.03, 0.06, 0.1, 0.15, 0.2), "a black frame of {} % on each side"
     ),
@@ -249,8 +271,8 @@ CORRUPTIONS: dict[str, Corruption] = {
     "jpeg": _theirs("JPEG", jpeg, (50, 30, 15, 10, 7), "JPEG of quality {}"),
     "brighter": _theirs("Brighter", gamma, (0.9, 0.8, 0.7, 0.6, 0.4), "gamma {}"),
     "darker": _theirs("Darker", gamma, (1.1, 1.2, 1.3, 1.4, 1.6), "gamma {}"),
-    "rotation": _ours("Turned", rotation, (5, 10, 20, 30, 45), "a turn by {} degrees", percent=False),
-    "text": _ours("Text burnt in", text, (0.04, 0.08, 0.12, 0.16, 0.2), "letters of {} % of the height"),
+    "rotation": _ours("Rotation", rotation, (5, 10, 20, 30, 45), "a rotation by {} degrees", percent=False),
+    "text": _ours("Burnt-in text", text, (0.04, 0.08, 0.12, 0.16, 0.2), "letters of {} % of the height"),
 }
 """Name -> corruption, in the order of the report."""
 
@@ -269,9 +291,9 @@ def corrupt(image: np.ndarray, name: str, severity: int, seed: int, case_id: str
     """
     if severity == 0:
         return image
-    one = CORRUPTIONS[name]
+    corruption = CORRUPTIONS[name]
     chance = np.random.default_rng([seed, int(digest(name, case_id)[:12], 16)])
-    return one.apply(np.asarray(image), one.strengths[severity - 1], chance)
+    return corruption.apply(np.asarray(image), corruption.strengths[severity - 1], chance)
 
 
 def _scaled(image: np.ndarray, size: tuple[int, ...], way: int) -> np.ndarray:

@@ -1,0 +1,197 @@
+"""What `hilum compare` leaves behind: compare.json, and figures.json of each training."""
+
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from hilum.artifacts.base import Artifact, Figure, Part
+
+# -- one training --------------------------------------------------------------------------------------------
+
+
+class Scores(Part):
+    """Bare figures of `n` images."""
+
+    n: int
+    accuracy: float | None
+    balanced_accuracy: float | None
+    auroc: float | None
+    average_precision: float | None
+    brier: float | None
+    log_loss: float | None
+
+
+class Monitored(Part):
+    """The validation figure that chose the epoch."""
+
+    name: str
+    value: float
+
+
+class TrainingResult(Artifact):
+    """figures.json of a training; written last. `digest` names recipe, data and split; `held` and `test`: of
+    the held-out fold, and of the declared test images where there are any."""
+
+    STAGE: ClassVar[str] = "compare"
+
+    digest: str
+    parameters: int
+    seconds: float
+    epochs: int
+    best_epoch: int
+    val: Monitored
+    device: str
+    held: Scores
+    test: Scores | None = None
+
+
+# -- paired tests --------------------------------------------------------------------------------------------
+
+
+class McNemar(Part):
+    """McNemar's exact test. `only_first`, `only_second`: images that one alone classified correctly; `p_holm`:
+    corrected for the number of comparisons, None where there is one comparison only."""
+
+    only_first: int
+    only_second: int
+    p: float
+    p_holm: float | None = None
+
+
+class DeLong(Part):
+    """DeLong's test; `z` is None where it is infinite."""
+
+    z: float | None
+    p: float
+    p_holm: float | None = None
+
+
+class PairedDifference(Part):
+    """First minus second on the same images, with intervals over patients, and the tests of both figures."""
+
+    accuracy: Figure
+    auroc: Figure
+    mcnemar: McNemar
+    delong: DeLong
+
+
+# -- compare.json --------------------------------------------------------------------------------------------
+
+
+class Spread(Part):
+    """Over the trainings of a cell; `sd`: sample standard deviation, None for one training."""
+
+    mean: float | None
+    sd: float | None
+    min: float | None
+    max: float | None
+
+
+class Pooled(Part):
+    """One prediction per held-out image, the mean of the probabilities over the seeds."""
+
+    n_cases: int
+    n_patients: int
+    accuracy: Figure
+    auroc: Figure
+
+
+class Group(Part):
+    """Held-out images of one `kind` (see hilum.evaluation.shift). `auroc`: of normal against the others."""
+
+    kind: str
+    name: str
+    accuracy: Figure
+    auroc: Figure | None
+    healthy: int
+    abnormal: int
+    patients: int
+
+
+class WorstGroup(Figure):
+    """The lowest accuracy of all groups."""
+
+    kind: str
+    name: str
+
+
+class Acquisition(Part):
+    """Figures on images that the acquisition can't tell apart, and by acquisition group."""
+
+    groups: list[Group]
+    worst_group: WorstGroup | None
+    note: str
+
+    @property
+    def matched(self) -> Group | None:
+        """The shortcut-matched pairs, where there are any."""
+        return next((group for group in self.groups if group.kind == "matched"), None)
+
+
+class CellResult(Part):
+    """What the finished trainings of a cell gave. `spread` and `test`: over the trainings, held-out and declared
+    test images; `pooled` and `acquisition`: where all trainings are finished; `paired`: the cell minus
+    `Comparison.against`."""
+
+    trainings: int
+    parameters: int
+    epochs: float
+    seconds: float
+    spread: dict[str, Spread]
+    test: dict[str, Spread] | None = None
+    pooled: Pooled | None = None
+    acquisition: Acquisition | None = None
+    paired: PairedDifference | None = None
+
+
+class CellRow(Part):
+    """One recipe. `changes`: from the base recipe, by key; `recipe`: all of its settings; `expected`: how many
+    trainings it needs; `error`: why one failed; `result`: None before the first is finished."""
+
+    name: str
+    changes: dict[str, Any]
+    recipe: dict[str, Any]
+    expected: int
+    error: str | None = None
+    result: CellResult | None = None
+
+
+class ComparedData(Part):
+    """The radiographs: `given` on the command line, the reader, and a digest of all cases."""
+
+    given: str
+    source: str
+    digest: str
+    n_cases: int
+
+
+class Folds(Part):
+    """`held_out`: those of the folds `of` that were trained; `scheme`: patient or acquisition."""
+
+    of: int
+    held_out: list[int]
+    scheme: str
+
+
+class Comparison(Artifact):
+    """compare.json: the recipes in the order of the grid. `against`: the cell that the others are compared with,
+    None while it is not complete."""
+
+    STAGE: ClassVar[str] = "compare"
+
+    name: str
+    about: str
+    grid_file: str
+    task: str
+    classes: list[str]
+    data: ComparedData
+    folds: Folds
+    seeds: list[int]
+    replicates: int
+    against: str | None
+    cells: list[CellRow] = Field(default_factory=list)
+
+    @property
+    def complete(self) -> list[CellRow]:
+        """The cells with all their trainings."""
+        return [cell for cell in self.cells if cell.result is not None and cell.result.pooled is not None]

@@ -1,0 +1,1 @@
+"""Comparison of architectures: the table of `hilum compare`."""

@@ -1,0 +1,1 @@
+"""Leakage: patient, image and official split compared."""

@@ -1,0 +1,1 @@
+"""Robustness and missing data: corruptions, label efficiency, unseen class, corruption training."""

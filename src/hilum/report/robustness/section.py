@@ -1,0 +1,199 @@
+"""Robustness and missing data: accuracy and calibration on corrupted images, with one curve and one sentence
+each, and what the further measurements have left."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hilum.artifacts.base import Figure
+from hilum.artifacts.robustness import Point, Robustness
+from hilum.data.corruptions import CORRUPTIONS, corrupt
+from hilum.data.decode import read_grey
+from hilum.data.images import Pixels
+from hilum.errors import DataError
+from hilum.report import commands
+from hilum.report.absent import absent
+from hilum.report.pictures import Image, data_uri
+from hilum.report.robustness.plots import ACCURACY, ERROR, Curve, panel
+from hilum.report.robustness.trained import label_values, training_values, unseen_values
+from hilum.report.section import Section
+from hilum.report.stated import interval_text, stated, value_text
+from hilum.report.wording import plural, split_name
+from hilum.run import Run, TaskFolder
+
+ANCHOR, TITLE = "robustness", "Robustness and missing data"
+TASKS = {"binary": "Normal vs pneumonia", "multiclass": "Bacterial vs viral"}
+
+
+def make(run: Run) -> Section | None:
+    """The section; the reason and the command where the stage has left nothing."""
+    folders = [run.task(name) for name in run.tasks if run.task(name).robustness_file.exists()]
+    if not folders:
+        return absent(run, "robustness", ANCHOR, TITLE)
+    measured = [(folder, folder.robustness()) for folder in folders]
+    command = commands.stage(run, "robustness")
+    return Section(
+        ANCHOR,
+        TITLE,
+        "robustness/template.html",
+        {
+            "lead": " ".join(_lead(folder.name, robustness) for folder, robustness in measured),
+            "tasks": [_task(folder, robustness) for folder, robustness in measured],
+            "images": _images(run, *measured[0]),
+            **_further(run),
+            "make": {option: f"{command} --{option}" for option in ("labels", "classes", "training")},
+            "commands": [command, commands.report(run)],
+        },
+    )
+
+
+def _further(run: Run) -> dict[str, dict[str, Any] | None]:
+    """The measurements that were asked for, of the task with the most classes; None for the others."""
+    last = run.task(run.tasks[-1])
+    labels = last.label_efficiency() if last.label_efficiency_file.exists() else None
+    return {
+        "labels": label_values(labels) if labels and labels.curve else None,
+        "unseen": unseen_values(last.unseen_class()) if last.unseen_class_file.exists() else None,
+        "training": training_values(last.corruption_training())
+        if last.corruption_training_file.exists()
+        else None,
+    }
+
+
+# -- words -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class End:
+    """The highest severity of a corruption that was measured."""
+
+    severity: int
+    point: Point
+    change: Figure
+
+
+def _ends(robustness: Robustness) -> dict[str, End]:
+    ends = {}
+    for name, points in robustness.corruptions.items():
+        if points:
+            severity = max(points)
+            ends[name] = End(severity, points[severity], points[severity].change)
+    return ends
+
+
+def _lead(task: str, robustness: Robustness) -> str:
+    """The largest and the smallest loss, at the highest severity that was measured."""
+    clean = f"{TASKS[task]}: accuracy {stated(robustness.clean.accuracy)} on {_size(robustness)}."
+    ends = _ends(robustness)
+    if not ends:
+        return clean
+    order = sorted(ends, key=lambda name: ends[name].point.accuracy.value or 0.0)
+    worst = f"Lowest with {_strength(order[0], ends[order[0]])}: {stated(ends[order[0]].point.accuracy)}."
+    if len(order) == 1:
+        return f"{clean} {worst}"
+    best = f"Highest with {_strength(order[-1], ends[order[-1]])}: {stated(ends[order[-1]].point.accuracy)}."
+    return f"{clean} {worst} {best}"
+
+
+def _sentence(robustness: Robustness, name: str) -> str:
+    """One corruption: accuracy before and after, and the calibration error."""
+    clean, end = robustness.clean, _ends(robustness)[name]
+    strength = _strength(name, end)
+    return (
+        f"{strength[0].upper()}{strength[1:]}: accuracy {value_text(clean.accuracy)} → {stated(end.point.accuracy)},"
+        f" {_verdict(end.change)}. Calibration error {value_text(clean.ece)} → {value_text(end.point.ece)}."
+    )
+
+
+def _verdict(change: Figure) -> str:
+    """Only a change whose paired interval leaves out 0 is a fall or a rise."""
+    if change.low is None or change.high is None:
+        return "change without interval"
+    if change.high < 0:
+        return "a fall"
+    return "a rise" if change.low > 0 else "no measurable change"
+
+
+def _strength(name: str, end: End) -> str:
+    return CORRUPTIONS[name].strength(end.severity)
+
+
+def _size(robustness: Robustness) -> str:
+    images = plural(robustness.images, f"{split_name(robustness.split)} image")
+    if robustness.patients == robustness.images:
+        return images
+    return f"{images} of {plural(robustness.patients, 'patient')}"
+
+
+# -- figures and tables ------------------------------------------------------------------------------------
+
+
+def _task(folder: TaskFolder, robustness: Robustness) -> dict[str, Any]:
+    predictions = folder.predictions()
+    targets = predictions.loc[predictions["split"] == robustness.split, "target"]
+    majority = float(targets.value_counts(normalize=True).max())
+    names = [name for name in CORRUPTIONS if robustness.corruptions.get(name)]
+    return {
+        "title": TASKS[folder.name],
+        "panels": [
+            (_panel(folder.name, robustness, name, majority), _sentence(robustness, name)) for name in names
+        ],
+        "caption": (
+            f"{_size(robustness)}, of {robustness.of_images} that are held out. Blue with circles: accuracy, at the"
+            " threshold chosen on clean images. Orange, dashed, with squares: calibration error of the most"
+            f" probable class (10 bins of equal mass). Bands: 95 % intervals, {robustness.replicates} bootstrap"
+            " samples over patients. A change is a fall or a rise where the interval of the paired difference"
+            " leaves out 0. Dotted: share of the most frequent class."
+        ),
+        "rows": [
+            _row("clean", "", robustness.clean),
+            *(row for name in names for row in _rows(robustness, name)),
+        ],
+    }
+
+
+def _panel(task: str, robustness: Robustness, name: str, majority: float) -> Any:
+    severities = sorted(robustness.corruptions[name])
+    points: list[Point] = [robustness.clean, *(robustness.corruptions[name][each] for each in severities)]
+    curves = [
+        Curve("accuracy", ACCURACY, [point.accuracy for point in points]),
+        Curve("calibration error", ERROR, [point.ece for point in points]),
+    ]
+    return panel(curves, [0, *severities], CORRUPTIONS[name].title, majority, f"{task}-robustness-{name}")
+
+
+def _rows(robustness: Robustness, name: str) -> list[dict[str, str]]:
+    corruption = CORRUPTIONS[name]
+    return [
+        _row(f"{severity}: {corruption.strength(severity)}", corruption.source, point)
+        for severity, point in sorted(robustness.corruptions[name].items())
+    ]
+
+
+def _row(name: str, source: str, point: Point) -> dict[str, str]:
+    return {
+        "name": name,
+        "source": source,
+        "accuracy": value_text(point.accuracy),
+        "counts": point.accuracy.counts,
+        "accuracy_interval": interval_text(point.accuracy),
+        "auroc": value_text(point.auroc, ""),
+        "auroc_interval": interval_text(point.auroc, ""),
+        "error": value_text(point.ece),
+        "error_interval": interval_text(point.ece),
+    }
+
+
+def _images(run: Run, folder: TaskFolder, robustness: Robustness) -> list[tuple[Image, str]]:
+    """The first held-out image in the model's size: clean, and corrupted at the highest severity measured."""
+    predictions = folder.predictions()
+    case = str(predictions.loc[predictions["split"] == robustness.split, "case_id"].iloc[0])
+    path = run.cases().table.set_index("case_id")["path"][case]
+    try:
+        image = Pixels.from_json(folder.card()["pixels"]).prepare(read_grey(path))
+    except (DataError, OSError):
+        return []
+    shown = [(image, "clean")]
+    for name, end in _ends(robustness).items():
+        corrupted = corrupt(image, name, end.severity, robustness.seed, case)
+        shown.append((corrupted, f"{end.severity}: {_strength(name, end)}"))
+    return [(Image(case, data_uri(picture), *picture.shape), words) for picture, words in shown]

@@ -1,0 +1,115 @@
+"""train_task: one task of a recipe, from cases and split to a model folder."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from hilum.data.acquisition import clusters
+from hilum.data.cache import ImageCache
+from hilum.data.cases import Cases
+from hilum.data.facts import facts_table
+from hilum.data.split import Split, used_cases
+from hilum.data.tasks import Task
+from hilum.errors import DataError
+from hilum.progress import advancing
+from hilum.run import TaskFolder
+from hilum.training.config import TaskRecipe
+from hilum.training.fit import fit_task
+from hilum.training.loader import ImageSet
+from hilum.training.module import Scorer
+
+INTENDED_USE = "Research and teaching only. Not a medical device; not for diagnosis or treatment of people."
+
+Score = Callable[[pd.DataFrame, tuple[str, ...]], dict[str, float]]
+"""Predictions (case_id, patient, target, prob_<class>) and classes -> figures by name, for example
+hilum.evaluation.scores.validation_figures."""
+
+
+def train_task(
+    folder: TaskFolder,
+    cases: Cases,
+    split: Split,
+    task: Task,
+    recipe: TaskRecipe,
+    name: str,
+    score: Score,
+    cache: ImageCache | None = None,
+) -> None:
+    """Writes model/ and history.csv of a task unless its model is already there.
+
+    `name`: of the recipe, for the model's card; `score`: figures of the validation images after each epoch;
+    `cache`: all cases at the recipe's size, where they are decoded already. DataError when a class is missing
+    in train or val.
+    """
+    if folder.card_file.exists():
+        return
+    used = used_cases(cases, split.of)  # test images too: one cache serves training and evaluation
+    decoded = used if cache is None else cases
+    if cache is None:
+        with advancing(f"{task.name}: decoding") as advance:
+            cache = ImageCache.of(used, recipe.pixels.contract(0.5, 0.25), advance)
+    rows = {part: used.table[used.table["case_id"].map(split.of) == part] for part in ("train", "val")}
+    sets = _image_sets(cache, decoded, rows, task, recipe)
+    _check_classes(sets, task)
+    if recipe.training.balance == "shortcuts" or recipe.training.group_dro:
+        kept = used.where(used.table["case_id"].isin(rows["train"]["case_id"]))
+        sets["train"] = replace(sets["train"], alike=clusters(facts_table(kept)))
+    card = {
+        "recipe": name,
+        "data": {
+            "source": cases.source,
+            "digest": cases.digest,
+            "notes": list(cases.notes),
+            "patients": {part: int(table["patient"].nunique()) for part, table in rows.items()},
+        },
+        "split": split.facts(),
+        "intended_use": INTENDED_USE,
+        "threshold": None,
+    }
+    scorer = _scorer(rows["val"].reset_index(drop=True), task, score)
+    fit_task(folder, recipe, task, sets["train"], sets["val"], scorer, card)
+
+
+def _image_sets(
+    cache: ImageCache, decoded: Cases, rows: Mapping[str, pd.DataFrame], task: Task, recipe: TaskRecipe
+) -> dict[str, ImageSet]:
+    """Images of train and val with the mean and sd of train. Training sees images at their full size, and
+    augmentation scales them; validation sees them at the recipe's share of the frame."""
+    whole = cache
+    if recipe.pixels.frame_fraction != 1:
+        whole = ImageCache.of(decoded, replace(recipe.pixels.contract(0.5, 0.25), frame_fraction=1.0))
+    pixels = recipe.pixels.contract(*whole.mean_sd(rows["train"]["case_id"].tolist()))
+    return {
+        part: ImageSet(
+            whole if part == "train" else cache,
+            table["case_id"].tolist(),
+            table["label"].map(task.index).to_numpy(np.int64),
+            pixels,
+        )
+        for part, table in rows.items()
+    }
+
+
+def _scorer(val: pd.DataFrame, task: Task, score: Score) -> Scorer:
+    """`score` for probabilities at positions in `val`."""
+
+    def scored(probabilities: np.ndarray, positions: np.ndarray) -> dict[str, float]:
+        table = val.iloc[positions][["case_id", "patient"]].reset_index(drop=True)
+        table["target"] = val["label"].iloc[positions].map(dict(task.class_of)).to_numpy()
+        for column, name in enumerate(task.classes):
+            table[f"prob_{name}"] = probabilities[:, column]
+        return score(table, task.classes)
+
+    return scored
+
+
+def _check_classes(sets: Mapping[str, ImageSet], task: Task) -> None:
+    for part, images in sets.items():
+        for index, name in enumerate(task.classes):
+            if not (images.targets == index).any():
+                raise DataError(
+                    f"split {part} of task {task.name!r} has no case of class {name!r}",
+                    "choose another split",
+                )
