@@ -17,11 +17,11 @@ from hilum.anomaly.config import AnomalyConfig
 from hilum.comparison.config import LeakageConfig
 from hilum.config import Config
 from hilum.data.tasks import TASKS
-from hilum.embedding.config import EmbeddingConfig
 from hilum.errors import RecipeError, nearest
 from hilum.evaluation.config import ReliabilityConfig
 from hilum.explain.config import ExplainConfig
 from hilum.robustness.config import MissingConfig
+from hilum.stages.embed import EmbeddingConfig
 from hilum.training.config import TaskRecipe
 
 

@@ -26,7 +26,6 @@ from hilum.data.facts import facts_table
 from hilum.data.sources import open_source
 from hilum.data.split import Split, split_cases, used_cases
 from hilum.data.tasks import Task, possible_tasks, task
-from hilum.embedding.config import EmbeddingConfig
 from hilum.errors import DataError, ModelError, RunError
 from hilum.evaluation.config import ReliabilityConfig
 from hilum.explain.config import ExplainConfig
@@ -35,6 +34,8 @@ from hilum.progress import advancing, say
 from hilum.recipe import StudyRecipe, checked, override
 from hilum.robustness.config import MissingConfig
 from hilum.run import Run, TaskFolder
+from hilum.stages import embed
+from hilum.stages.contract import Context
 from hilum.training.config import TaskRecipe
 
 INTENDED_USE = "Research and teaching only. Not a medical device; not for diagnosis or treatment of people."
@@ -86,7 +87,7 @@ def study(wish: Wish) -> Run:
         if wish.recipe.embedding:
             with _stage(run, f"embed {name}"):
                 try:
-                    embed_stage(run, name, cases, splits[name].of, one, wish.recipe, force=False)
+                    embed_stage(run, name, cases, wish.recipe, force=False)
                 except DataError as error:  # too few cases for a map must not cost the report
                     say(f"  the space of cases of {name} is left out: {error}")
         if wish.recipe.explain:
@@ -200,12 +201,7 @@ def evaluate_stage(
         except RunError:
             pass  # other weights: the stage is done again
     rule = recipe.tasks[folder.name].threshold
-    logits = None
-    if recipe.embedding:  # one pass gives the logits and the vectors
-        from hilum.embedding.stage import extract_task
-
-        logits = extract_task(folder, cases, split, recipe.embedding)[0]
-    return evaluate_task(folder, cases, split, one, rule, recipe.replicates, seed=0, logits=logits)
+    return evaluate_task(folder, cases, split, one, rule, recipe.replicates, seed=0)
 
 
 def missing_stage(
@@ -268,25 +264,25 @@ def reliability_stage(run: Run, name: str, cases: Cases, recipe: StudyRecipe, fo
         say(f"  how far {name} can be trusted is left out: {error}")
 
 
-def embed_stage(
-    run: Run, name: str, cases: Cases, split: pd.Series, one: Task, recipe: StudyRecipe, force: bool
-) -> dict[str, Any]:
+def embed_stage(run: Run, name: str, cases: Cases, recipe: StudyRecipe, force: bool) -> None:
     """Vectors, neighbours, maps, retrieval and suspects of one task."""
-    from hilum.embedding.stage import embed_task
+    the_task = task(name, cases.labels)
+    context = Context(run, cases, recipe, (the_task,), the_task, force)
+    embed.STAGE.run(context, recipe.embedding or embed.EmbeddingConfig())
 
-    config = recipe.embedding or EmbeddingConfig()
-    return embed_task(run.task(name), cases, split, one, config, recipe.replicates, run.audit(), force)
 
-
-def embed_run(run: Run, changes: Sequence[str] = (), force: bool = False) -> None:
-    """`hilum embed`: every task of a run, with the recipe's choices or changed ones."""
-    recipe = changed_recipe(run, "embedding", changes)
-    cases = run.cases()
+def run_stage(
+    path: Path, name: str, *, tasks: Sequence[str] = (), changes: Sequence[str] = (), force: bool = False
+) -> Run:
+    """The stage embed of a run, with the recipe's settings or changed ones."""
+    run = Run(path)
     if not run.tasks:
         raise RunError(f"{run.path} holds no trained model", "go on with: hilum study ... --resume")
-    for name in run.tasks:
-        with _stage(run, f"embed {name}"):
-            embed_stage(run, name, cases, run.split(name), task(name, cases.labels), recipe, force)
+    recipe, cases = changed_recipe(run, "embedding", changes), run.cases()
+    for task_name in tasks or run.tasks:
+        with _stage(run, f"{name} {task_name}"):
+            embed_stage(run, task_name, cases, recipe, force)
+    return run
 
 
 def anomaly_stage(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hilum.files import write_text
 from hilum.report.build_page import print_page
+from hilum.report.embedding import section as embedding
 from hilum.report.sections import Section
 from hilum.report.sections.alternatives import alternatives
 from hilum.report.sections.anomaly import anomaly
@@ -17,7 +18,6 @@ from hilum.report.sections.minute import minute
 from hilum.report.sections.missing import missing
 from hilum.report.sections.reliability import reliability
 from hilum.report.sections.repeat import repeat
-from hilum.report.sections.space import space
 from hilum.report.sections.task import binary, multiclass
 from hilum.run import Run
 
@@ -28,7 +28,7 @@ SECTIONS: tuple[Callable[[Run], Section | None], ...] = (
     binary,
     multiclass,
     reliability,
-    space,
+    embedding.make,
     anomaly,
     explain,
     missing,
