@@ -22,7 +22,7 @@ PROBE_PENALTY = 0.01
 def raw_pixels(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """float32 "cases 1024": images uint8 "images rows cols" shrunk to 32 x 32 by area averaging, 0..1.
 
-    >>> raw_pixels(np.full((2, 64, 64), 51, np.uint8), np.array([1])).max()
+    >>> float(raw_pixels(np.full((2, 64, 64), 51, np.uint8), np.array([1])).max())
     0.2
     """
     return np.stack([_shrunk(images[row], RAW_SIZE).ravel() for row in rows]).astype(np.float32) / 255

@@ -66,3 +66,26 @@ def check_classes(train_targets: np.ndarray, classes: tuple[str, ...]) -> None:
     for index, name in enumerate(classes):
         if not (train_targets == index).any():
             raise DataError(f"train holds no case of class {name!r}", "choose another split")
+
+
+def neighbors_table(data: TaskCases, rows: np.ndarray, distances: np.ndarray) -> pd.DataFrame:
+    """neighbors.csv: case_id, rank (1 is the nearest), neighbor, distance, same_class; k rows per case.
+
+    `rows`: int "cases k", positions in `data`, nearest first; `distances`: float "cases k".
+
+    >>> table = pd.DataFrame({"case_id": ["a", "b"]})
+    >>> pair = TaskCases(table, np.array([0, 1]), np.array(["p", "q"]), ("normal", "virus"))
+    >>> neighbors_table(pair, np.array([[1], [0]]), np.array([[0.5], [0.5]])).astype(str).iloc[0].tolist()
+    ['a', '1', 'b', '0.5', '0']
+    """
+    k = rows.shape[1]
+    ids = data.table["case_id"].to_numpy(str)
+    return pd.DataFrame(
+        {
+            "case_id": np.repeat(ids, k),
+            "rank": np.tile(np.arange(1, k + 1), len(ids)),
+            "neighbor": ids[rows.ravel()],
+            "distance": distances.ravel(),
+            "same_class": (data.targets[rows] == data.targets[:, None]).ravel().astype(int),
+        }
+    )

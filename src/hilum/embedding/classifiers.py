@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from hilum.artifacts.base import Figure
-from hilum.artifacts.embedding import Classifier, SplitFigures
+from hilum.artifacts.embedding import Classifier, PublishedFigures, SplitFigures
 from hilum.embedding import baselines
 from hilum.embedding.cases import TaskCases
 from hilum.embedding.neighbors import Weights, nearest_neighbors, votes
 from hilum.embedding.space import Distance, Transform, fit_space
+from hilum.evaluation import seed_report
 from hilum.evaluation.evaluate import evaluate
 from hilum.inference.forward import softmax
 from hilum.models import ChestModel
@@ -137,6 +138,31 @@ def _figures_of(block: Any) -> SplitFigures:
 
 def _figure(entry: Any) -> Figure:
     return Figure(**{"reason" if name == "why" else name: value for name, value in entry.items()})
+
+
+def published(classes: Sequence[str], source: str) -> list[PublishedFigures]:
+    """The seed report's figures, where the classes are its own and the images are no phantoms.
+
+    >>> [row.accuracy.counts for row in published(("normal", "bacteria", "virus"), "kaggle")]
+    ['521/624', '437/624']
+    >>> published(("normal", "bacteria", "virus"), "phantom")
+    []
+    """
+    if tuple(classes) != seed_report.CLASSES or source == "phantom":
+        return []
+    matrices = {
+        "head": ("ResNet34, official test images", seed_report.RESNET34_TEST),
+        "knn_seed": (f"kNN, k = {SEED_K}, official test images", seed_report.KNN_TEST),
+    }
+    return [
+        PublishedFigures(
+            row=row,
+            title=title,
+            accuracy=_figure(seed_report.block_of(matrix)["accuracy"]),
+            confusion=[list(counts) for counts in matrix],
+        )
+        for row, (title, matrix) in matrices.items()
+    ]
 
 
 # -- baselines -----------------------------------------------------------------------------------------------

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
         Classifier,
         DuplicateCounts,
         Projection,
-        PublishedFigures,
         Retrieval,
         Search,
         SuspectCounts,
@@ -102,6 +101,7 @@ def run(context: Context, config: EmbeddingConfig) -> None:
     from hilum.artifacts.embedding import EmbeddingFigures
     from hilum.data.cases import SPLITS
     from hilum.embedding.cases import task_cases
+    from hilum.embedding.classifiers import published
     from hilum.embedding.space import fit_space
     from hilum.embedding.suspects import density
     from hilum.embedding.threads import limited_threads
@@ -139,7 +139,7 @@ def run(context: Context, config: EmbeddingConfig) -> None:
         space=_space(config, knn, values.shape[1], placed.shape[1], bool(candidates)),
         candidates=candidates,
         classifiers=classifiers,
-        published=_published(context),
+        published=published(task.classes, context.cases.source),
         projections=projections,
         left_out=log.left_out,
         retrieval=retrieval,
@@ -232,25 +232,13 @@ def _space(
 
 def _neighbors(context: Context, data: "TaskCases", placed: "np.ndarray", knn: "KnnSettings") -> "Search":
     """Writes neighbors.csv: LISTED training cases of other patients for every case."""
-    import numpy as np
-    import pandas as pd
-
     from hilum.embedding.approximate import search
+    from hilum.embedding.cases import neighbors_table
     from hilum.files import write_table
 
     train, k = data.train, min(LISTED, len(data.train) - 1)
     near, how = search(placed[train], placed, k, knn.distance, data.patients[train], data.patients)
-    rows = train[near.index]
-    ids = data.table["case_id"].to_numpy(str)
-    table = pd.DataFrame(
-        {
-            "case_id": np.repeat(ids, k),
-            "rank": np.tile(np.arange(1, k + 1), len(ids)),
-            "neighbor": ids[rows.ravel()],
-            "distance": near.distance.ravel(),
-            "same_class": (data.targets[rows] == data.targets[:, None]).ravel().astype(int),
-        }
-    )
+    table = neighbors_table(data, train[near.index], near.distance)
     write_table(context.folder.embeddings.neighbors_file, table)
     return how
 
@@ -276,29 +264,6 @@ def _classifiers(
         list(baseline_vectors(config.baselines, model, images, rows, config.layer)),
         context.recipe.replicates,
     )
-
-
-def _published(context: Context) -> list["PublishedFigures"]:
-    """The seed report's figures, where the classes are its own and the images are no phantoms."""
-    from hilum.artifacts.base import Figure
-    from hilum.artifacts.embedding import PublishedFigures
-    from hilum.evaluation.seed_report import CLASSES, KNN_TEST, RESNET34_TEST, block_of
-
-    if context.this_task.classes != CLASSES or context.cases.source == "phantom":
-        return []
-    titles = {
-        "head": ("ResNet34, official test images", RESNET34_TEST),
-        "knn_seed": ("kNN, k = 7, official test images", KNN_TEST),
-    }
-    return [
-        PublishedFigures(
-            row=row,
-            title=title,
-            accuracy=Figure(**block_of(matrix)["accuracy"]),
-            confusion=[list(counts) for counts in matrix],
-        )
-        for row, (title, matrix) in titles.items()
-    ]
 
 
 def _images(context: Context, data: "TaskCases", model: "ChestModel") -> tuple["np.ndarray", "np.ndarray"]:

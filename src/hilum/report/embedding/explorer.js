@@ -11,13 +11,6 @@ const row = new Map(images.case.map((id, index) => [id, index]));
 const state = { map: Object.keys(data.maps)[0], colour: "label", splits: new Set(data.splits), hidden: new Set(),
   case: null, list: [], lasso: null, drawsLasso: false, view: null };
 
-const element = (tag, text = "", properties = {}) => {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.textContent = text;
-  return made;
-};
-const percent = (share) => `${(100 * share).toFixed(0)}\u00a0%`;
-
 // -- pictures: one tile of a sheet; a sheet becomes a blob once, so that its address is short -------------------
 
 const sheets = data.sprites.sheets.map(() => null);
@@ -77,8 +70,6 @@ const COLOURINGS = {
     };
   })(),
 };
-const range = (values) => values.reduce(([low, high], value) =>
-  value === null ? [low, high] : [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
 const colouring = () => {
   if (COLOURINGS[state.colour]) return COLOURINGS[state.colour];
   const { values } = data.scores[state.colour], [low, high] = range(values);
@@ -272,10 +263,6 @@ const step = (across, down) => {
 
 // -- the list --------------------------------------------------------------------------------------------------------
 
-const inside = ([x, y], corners) => corners.reduce((within, [ax, ay], number) => {
-  const [bx, by] = corners[(number || corners.length) - 1];
-  return (ay > y) !== (by > y) && x < (bx - ax) * (y - ay) / (by - ay) + ax ? !within : within;
-}, false);
 const pick = (indices) => {
   state.list = indices;
   if (!indices.length) state.lasso = null;
@@ -290,7 +277,6 @@ const pick = (indices) => {
     return button;
   }), ...indices.length > most ? [element("span", `and ${indices.length - most} more in the file`)] : []);
 };
-const cell = (value) => /[",\n\r]/.test(value ?? "") ? `"${String(value).replaceAll('"', '""')}"` : String(value ?? "");
 const csv = () => {
   const { x, y } = data.maps[state.map];
   const head = ["case_id", "patient", "split", "label", "predicted", "confidence", ...Object.keys(data.scores), "map", "x", "y"];

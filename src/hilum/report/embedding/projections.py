@@ -65,6 +65,6 @@ def left_out(embedding: TaskEmbedding) -> list[str]:
     >>> from hilum.artifacts.embedding import EmbeddingFigures
     >>> figures = EmbeddingFigures.model_construct(left_out={"t-SNE": "30 images are too few; bring more"})
     >>> left_out(TaskEmbedding(figures, *[None] * 4))
-    ['t-SNE was left out: 30 images are too few; bring more.']
+    ['Left out: t-SNE. 30 images are too few; bring more.']
     """
-    return [sentence(f"{part} was left out: {reason}") for part, reason in embedding.figures.left_out.items()]
+    return [f"Left out: {part}. {sentence(reason)}" for part, reason in embedding.figures.left_out.items()]
