@@ -2,7 +2,6 @@
 
 import base64
 import json
-import re
 from pathlib import Path
 
 import cv2
@@ -74,17 +73,6 @@ def test_one_sentence_stands_in_section_two(run: Run, page: str) -> None:
     best = run.anomaly.figures()["detectors"][run.anomaly.figures()["best"]]
     assert f"{best['test']['auroc']['value']:.3f}" in said
     assert said.split("(")[0] in part(page, "minute")
-
-
-def test_the_map_of_cases_can_be_coloured_by_strangeness(run: Run, page: str) -> None:
-    data = re.search(r'<script type="application/json" id="space-data">(.*?)</script>', page, re.DOTALL)
-    assert data
-    shown = json.loads(data[1].replace("\\u003c", "<"))
-    strange = strangeness(run)
-    assert strange is not None
-    for case, value in zip(shown["images"]["case"], shown["scores"]["strangeness"]["values"], strict=True):
-        assert value == pytest.approx(strange[case], abs=1e-3)
-    assert '<option value="strangeness">' in page
 
 
 def test_a_detector_below_a_single_number_is_said_so(run: Run) -> None:
