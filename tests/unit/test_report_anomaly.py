@@ -21,7 +21,7 @@ from hilum.report.strangeness import SIDE, Scale, image_picture, map_picture, sc
 from hilum.run import Run
 from hilum.training.config import PixelConfig, SplitConfig
 
-from .test_report_space import made_run
+from .made_run import made_run
 
 ROWS = {
     "patch_gaussian": {"features": "pixels", "channels": 8},
@@ -96,7 +96,7 @@ def test_a_detector_below_a_single_number_is_said_so(run: Run) -> None:
 
 
 def test_a_run_without_a_leaderboard_says_how_to_make_one(tmp_path: Path) -> None:
-    bare = made_run(tmp_path / "bare", embedded=False)
+    bare = made_run(tmp_path / "bare")
     section = anomaly(bare)
     assert section is not None and section.template == "missing.html"
     assert section.values["command"].startswith("hilum anomaly ")

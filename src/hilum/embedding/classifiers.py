@@ -52,7 +52,15 @@ def knn_probabilities(
     data: TaskCases, vectors: np.ndarray, queries: np.ndarray, knn: KnnSettings
 ) -> np.ndarray:
     """Class probabilities "queries classes" by vote of the training cases. `vectors`: "cases dim", in the order
-    of `data`; `queries`: rows of it. The space is fitted on train."""
+    of `data`; `queries`: rows of it. The space is fitted on train.
+
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"split": ["train", "train", "val"]})
+    >>> data = TaskCases(table, np.array([0, 1, 1]), np.array(list("abc")), ("normal", "virus"))
+    >>> knn = KnnSettings("none", "euclidean", "uniform", 1)
+    >>> knn_probabilities(data, np.array([[0.0], [1.0], [0.9]]), np.array([2]), knn).tolist()
+    [[0.0, 1.0]]
+    """
     train = data.train
     targets = data.targets[train]
     space = fit_space(knn.transform, vectors[train], targets)

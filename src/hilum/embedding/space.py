@@ -69,7 +69,12 @@ def fit_space(transform: Transform, vectors: np.ndarray, targets: np.ndarray) ->
 
 
 def check_varies(vectors: np.ndarray) -> None:
-    """DataError when there are no vectors, or all are the same: no distance means anything then."""
+    """DataError when there are no vectors, or all are the same: no distance means anything then.
+
+    >>> check_varies(np.ones((3, 2)))
+    Traceback (most recent call last):
+    hilum.errors.DataError: all 3 vectors are the same; the network has collapsed; train it again
+    """
     if len(vectors) < 2:
         raise DataError(f"{len(vectors)} vectors are too few to compare", "name a split with more cases")
     if not np.ptp(vectors.astype(np.float32), axis=0).max() > 0:

@@ -90,7 +90,11 @@ def label_suspects(
 
 
 def suspect_counts(suspects: pd.DataFrame, training_images: int) -> SuspectCounts:
-    """How many labels each method suspects, from the rows of `label_suspects`."""
+    """How many labels each method suspects, from the rows of `label_suspects`.
+
+    >>> suspect_counts(pd.DataFrame({"confident_learning": [1, 0], "knn_disagrees": [1, 1]}), 9).both
+    1
+    """
     by_joint, by_knn = suspects["confident_learning"].astype(bool), suspects["knn_disagrees"].astype(bool)
     return SuspectCounts(
         total=len(suspects),
@@ -176,7 +180,11 @@ def closest_pairs(
 
 
 def duplicate_counts(pairs: pd.DataFrame) -> DuplicateCounts:
-    """How many of the pairs of `closest_pairs` are one image twice."""
+    """How many of the pairs of `closest_pairs` are one image twice.
+
+    >>> duplicate_counts(pd.DataFrame({"confirmed": [1, 1, 0], "in_audit": [1, 0, 0]})).new
+    1
+    """
     confirmed = pairs["confirmed"].astype(bool)
     return DuplicateCounts(
         pairs=len(pairs),

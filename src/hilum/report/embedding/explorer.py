@@ -89,7 +89,11 @@ def _class(name: str, classes: Sequence[str]) -> dict[str, str]:
 
 
 def class_order(classes: Sequence[str]) -> Callable[[str], tuple[int, str]]:
-    """Sorts the task's classes first, in their order, then other labels by name."""
+    """Sorts the task's classes first, in their order, then other labels by name.
+
+    >>> sorted(["virus", "pneumonia", "normal"], key=class_order(["normal", "pneumonia"]))
+    ['normal', 'pneumonia', 'virus']
+    """
     return lambda name: (classes.index(name) if name in classes else len(classes), name)
 
 
