@@ -15,7 +15,8 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
-from hilum.embedding.neighbors import faiss_neighbors, nearest_neighbors, recall
+from hilum.embedding.approximate import faiss_neighbors, recall
+from hilum.embedding.neighbors import nearest_neighbors
 from hilum.embedding.threads import limited_threads, threads
 
 K = 7
@@ -83,10 +84,10 @@ def large() -> None:
     index.reset()
     part = base[:200_000]
     start = time.perf_counter()
-    found = faiss_neighbors(part, queries, K, "euclidean", "ivf-pq")
+    near = faiss_neighbors(part, queries, K, "euclidean", "ivf-pq")
     print(
         f"200k x 512 by IVF-PQ: {time.perf_counter() - start:.1f} s with training; "
-        f"recall {recall(found, nearest_neighbors(part, queries, K)):.3f}"
+        f"recall {recall(near, nearest_neighbors(part, queries, K)):.3f}"
     )
 
 

@@ -13,35 +13,34 @@ import numpy as np
 
 from hilum.data.tasks import task
 from hilum.embedding.baselines import fit_probe, probe_probabilities
-from hilum.embedding.config import EmbeddingConfig
-from hilum.embedding.extract import Vectors
+from hilum.embedding.extract import extract
 from hilum.embedding.neighbors import nearest_neighbors, votes
 from hilum.embedding.space import fit_space
-from hilum.embedding.stage import extract_task
 from hilum.embedding.suspects import confident_learning, out_of_fold
+from hilum.embedding.vectors import Vectors
 from hilum.run import Run
 
 
-def accuracy(answers: np.ndarray, targets: np.ndarray) -> str:
+def accuracy(predicted: np.ndarray, targets: np.ndarray) -> str:
     """Accuracy and balanced accuracy."""
-    right = answers == targets
-    balanced = np.mean([right[targets == one].mean() for one in np.unique(targets)])
-    return f"{right.mean():.4f} ({right.sum()}/{len(right)}), balanced {balanced:.4f}"
+    correct = predicted == targets
+    balanced = np.mean([correct[targets == target].mean() for target in np.unique(targets)])
+    return f"{correct.mean():.4f} ({correct.sum()}/{len(correct)}), balanced {balanced:.4f}"
 
 
 def main(path: Path, name: str) -> None:
     """Prints the table."""
     run = Run(path)
     folder, cases, split = run.task(name), run.cases(), run.split(name)
-    one = task(name, cases.labels)
+    the_task = task(name, cases.labels)
     if not folder.embeddings.vectors_file.exists():
-        extract_task(folder, cases, split, EmbeddingConfig())
+        extract(folder.load_model(), cases, split).write(folder.embeddings.vectors_file)
     vectors = Vectors.read(folder.embeddings.vectors_file, folder.card()["weights_digest"])
     table = cases.table.set_index("case_id").loc[vectors.case_id]
-    targets = table["label"].map(one.index).to_numpy(np.int64)
+    targets = table["label"].map(the_task.index).to_numpy(np.int64)
     patients = table["patient"].to_numpy(str)
     train, val = vectors.split == "train", vectors.split == "val"
-    classes = len(one.classes)
+    classes = len(the_task.classes)
 
     def knn(
         title: str,
@@ -57,15 +56,15 @@ def main(path: Path, name: str) -> None:
         shares = votes(near, targets[rows], classes, weights)
         print(f"{title:66}{accuracy(shares.argmax(1), targets[val])}")
 
-    print(f"{path} {name}: train {train.sum()}, val {val.sum()}, classes {one.classes}")
+    print(f"{path} {name}: train {train.sum()}, val {val.sum()}, classes {the_task.classes}")
     head = vectors.logits.argmax(1)
     print(f"{'head, train':66}{accuracy(head[train], targets[train])}")
     print(f"{'head, val':66}{accuracy(head[val], targets[val])}")
     embedding, pool = vectors.layer("embedding"), vectors.layer("pool")
     for layer, values in (("embedding", embedding), ("pool", pool)):
         probe = fit_probe(values[train], targets[train])
-        answers = probe_probabilities(probe, values[val]).argmax(1)
-        print(f"{f'linear probe on {layer}':66}{accuracy(answers, targets[val])}")
+        predicted = probe_probabilities(probe, values[val]).argmax(1)
+        print(f"{f'linear probe on {layer}':66}{accuracy(predicted, targets[val])}")
         variance = np.linalg.eigvalsh(np.cov(values[train].T.astype(np.float64)))[::-1]
         share = np.cumsum(variance) / variance.sum()
         kept = {cut: int(np.searchsorted(share, cut)) + 1 for cut in (0.5, 0.9, 0.99)}
@@ -90,13 +89,13 @@ def main(path: Path, name: str) -> None:
         balanced = np.zeros(len(train), bool)
         balanced[np.concatenate(picks)] = True
         knn(f"{layer}, plain Euclidean, classes of train made equal", values, rows=balanced)
-        doubtful = np.zeros(len(train), bool)
-        held = out_of_fold(values[train], targets[train], patients[train])
-        doubtful[np.flatnonzero(train)[confident_learning(targets[train], held)]] = True
+        suspect = np.zeros(len(train), bool)
+        probabilities = out_of_fold(values[train], targets[train], patients[train])
+        suspect[np.flatnonzero(train)[confident_learning(targets[train], probabilities)]] = True
         knn(
-            f"{layer}, plain Euclidean, without {doubtful.sum()} label suspects",
+            f"{layer}, plain Euclidean, without {suspect.sum()} label suspects",
             values,
-            rows=train & ~doubtful,
+            rows=train & ~suspect,
         )
     knn("logits (what the head keeps of the embedding), Euclidean", vectors.logits)
     weight = folder.load_model().head.weight.double().numpy()

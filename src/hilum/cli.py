@@ -142,20 +142,21 @@ def evaluate(run: RunPath) -> None:
 @app.command(epilog=_example("hilum embed runs/real --set maps=[tsne,umap] --set select=true"))
 def embed(
     run: RunPath,
+    task: Tasks = None,
     change: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Change one choice, e.g. layer=embedding, k=15, maps=[umap]. Repeatable."),
+        typer.Option("--set", help="Change one setting, e.g. layer=pool, k=15, maps=[umap]. Repeatable."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Also when nothing has changed.")] = False,
 ) -> None:
-    """Vectors of every case: neighbours, kNN beside the head, maps, retrieval, suspect labels."""
-    from hilum.embedding.show import embedding_table
-    from hilum.run import Run
-    from hilum.study import embed_run
+    """Vectors of every image: neighbours, kNN beside the network's head, maps, retrieval, label suspects."""
+    from hilum.artifacts.embedding import EmbeddingFigures
+    from hilum.embedding.show import print_all, tables
+    from hilum.study import run_stage
 
-    opened = Run(run)
-    embed_run(opened, change or [], force)
-    print(embedding_table(opened))
+    finished = run_stage(run, "embed", tasks=task or [], changes=change or [], force=force)
+    for name in task or finished.tasks:
+        print_all(tables(EmbeddingFigures.load(finished.task(name).embeddings.figures_file)))
 
 
 @app.command(epilog=_example("hilum neighbors runs/real image.jpeg --task multiclass"))
@@ -168,14 +169,14 @@ def neighbors(
     k: Annotated[int, typer.Option(help="How many.")] = 7,
     sheet: Annotated[Path | None, typer.Option(help="Where to write the pictures (.png).")] = None,
 ) -> None:
-    """Which cases of train look like this one: a table and a contact sheet."""
+    """The training images most similar to a radiograph: a table and a contact sheet."""
     from hilum.embedding.query import contact_sheet, neighbors_of_file
-    from hilum.embedding.show import neighbors_text
+    from hilum.embedding.show import neighbors_tables, print_all
     from hilum.run import Run
 
-    answer = neighbors_of_file(Run(run), image, task, k)
-    print(neighbors_text(answer))
-    print(contact_sheet(answer, sheet or Path(f"neighbors-{image.stem}.png")))
+    similar = neighbors_of_file(Run(run), image, task, k)
+    print_all(neighbors_tables(similar))
+    print(contact_sheet(similar, sheet or Path(f"neighbors-{image.stem}.png")))
 
 
 @app.command(epilog=_example("hilum anomaly runs/real --detector patch_memory --set ood_images=50"))

@@ -66,9 +66,11 @@ class EmbeddingFolder:
         self.duplicates_file = self.path / "duplicates.csv"
         self.figures_file = self.path / "figures.json"
 
-    def figures(self) -> dict[str, Any]:
-        """figures.json: the space, the table of classifiers, the maps' figures, retrieval, density."""
-        return read_json(self.figures_file)
+    def clear(self) -> None:
+        """Deletes what is made from the vectors; figures.json first, since it says that all is there."""
+        made = (self.neighbors_file, self.projection_file, self.suspects_file, self.duplicates_file)
+        for file in (self.figures_file, *made):
+            file.unlink(missing_ok=True)
 
     def neighbors(self) -> pd.DataFrame:
         """case_id, rank, neighbor (train case, another patient), distance, same_class; k rows per case."""

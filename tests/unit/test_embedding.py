@@ -1,19 +1,48 @@
-"""The space of cases: neighbours against brute force, planted classes, honesty figures, bad input."""
+"""Embedding space: neighbours against brute force, planted classes, faithfulness of maps, small sets, bad input."""
+
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+from hilum.artifacts.embedding import EmbeddingFigures
+from hilum.data.cache import ImageCache
+from hilum.data.cases import Cases
 from hilum.data.images import Pixels
-from hilum.embedding.extract import Vectors, embed_images, layer_names, run_images
-from hilum.embedding.neighbors import faiss_neighbors, nearest_neighbors, recall, votes
-from hilum.embedding.projection import MapSettings, draw, map_accuracy, shared_neighborhood, trustworthiness
+from hilum.data.sources import open_source
+from hilum.data.tasks import task
+from hilum.embedding import approximate
+from hilum.embedding.approximate import faiss_neighbors, recall, search
+from hilum.embedding.cases import check_classes
+from hilum.embedding.extract import extract
+from hilum.embedding.map_quality import shared_neighborhood, trustworthiness, vote_accuracy
+from hilum.embedding.neighbors import nearest_neighbors, votes
+from hilum.embedding.projection import MapSettings, fit_map
+from hilum.embedding.query import neighbors_of_file
 from hilum.embedding.retrieval import retrieval_figures
 from hilum.embedding.selection import patient_folds, select
 from hilum.embedding.space import fit_space
-from hilum.embedding.stage import check_classes
-from hilum.embedding.suspects import closest_pairs, confident_learning, density, label_suspects
+from hilum.embedding.suspects import (
+    closest_pairs,
+    confident_learning,
+    density,
+    label_suspects,
+    out_of_fold,
+    suspect_counts,
+)
+from hilum.embedding.vectors import Vectors
 from hilum.errors import DataError, ModelError, RecipeError
+from hilum.models import build
+from hilum.run import Run
+from hilum.stages.contract import Context
+from hilum.stages.embed import STAGE, EmbeddingConfig
 
 
 def planted(n: int = 240, dim: int = 20, classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -50,27 +79,27 @@ def test_neighbors_equal_brute_force(distance: str, n: int) -> None:
     chance = np.random.default_rng(n)
     base = chance.standard_normal((n, 6)).astype(np.float32) + 3
     queries = chance.standard_normal((50, 6)).astype(np.float32) + 3
-    found = nearest_neighbors(base, queries, 7, distance)
+    near = nearest_neighbors(base, queries, 7, distance)
     index, distances = brute_force(base, queries, 7, distance)
-    assert np.array_equal(found.index, index)
-    assert np.allclose(found.distance, distances, rtol=1e-4, atol=1e-6)
+    assert np.array_equal(near.index, index)
+    assert np.allclose(near.distance, distances, rtol=1e-4, atol=1e-6)
 
 
 def test_neighbors_far_from_the_origin_are_still_exact() -> None:
     """|q|^2 - 2 q.b + |b|^2 loses all digits here; the second measurement does not."""
     chance = np.random.default_rng(0)
     base = (1000 + chance.standard_normal((3000, 8))).astype(np.float32)
-    found = nearest_neighbors(base, base[:40], 5)
-    assert np.array_equal(found.index, brute_force(base, base[:40], 5, "euclidean")[0])
+    near = nearest_neighbors(base, base[:40], 5)
+    assert np.array_equal(near.index, brute_force(base, base[:40], 5, "euclidean")[0])
 
 
 def test_neighbors_of_the_same_patient_do_not_count() -> None:
     base = np.array([[0.0], [0.1], [5.0], [9.0]])
-    found = nearest_neighbors(
+    near = nearest_neighbors(
         base, base[:1], 2, base_groups=np.array(list("aabc")), query_groups=np.array(["a"])
     )
-    assert found.index.tolist() == [[2, 3]]
-    with pytest.raises(DataError, match="2 neighbours of another patient, 3 were asked for"):
+    assert near.index.tolist() == [[2, 3]]
+    with pytest.raises(DataError, match="2 neighbours of other patients, 3 are wanted"):
         nearest_neighbors(base, base[:1], 3, base_groups=np.array(list("aabc")), query_groups=np.array(["a"]))
 
 
@@ -91,15 +120,31 @@ def test_faiss_flat_equals_exact_and_ivf_pq_tells_its_recall() -> None:
     base = planted(n=3000, dim=16)[0]
     exact = nearest_neighbors(base, base[:100], 10)
     assert recall(faiss_neighbors(base, base[:100], 10, "euclidean"), exact) > 0.999
-    found = faiss_neighbors(base, base[:100], 10, "euclidean", "ivf-pq")
-    assert 0.9 < recall(found, exact) <= 1
-    hit = found.index == exact.index
-    assert np.allclose(found.distance[hit], exact.distance[hit])  # measured on the vectors, not on codes
+    near = faiss_neighbors(base, base[:100], 10, "euclidean", "ivf-pq")
+    assert 0.9 < recall(near, exact) <= 1
+    hit = near.index == exact.index
+    assert np.allclose(near.distance[hit], exact.distance[hit])  # measured on the vectors, not on codes
+
+
+def test_a_large_set_is_searched_through_faiss_and_its_recall_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("faiss")
+    monkeypatch.setattr(approximate, "LARGE", 100)
+    base = planted(n=3000, dim=16)[0]
+    patients = np.array([f"p{number // 3}" for number in range(3000)])
+    near, how = search(base, base[:50], 5, "euclidean", patients, patients[:50])
+    assert how.engine == "faiss ivf-pq" and 0.9 < how.recall <= 1
+    assert (patients[near.index] != patients[:50, None]).all()
+    monkeypatch.setattr(approximate, "find_spec", lambda name: None)
+    exact, how = search(base, base[:50], 5, "euclidean", patients, patients[:50])
+    assert (how.engine, how.recall) == ("exact, in blocks", 1.0)
+    assert recall(near, exact) == pytest.approx(1, abs=0.1)
 
 
 def test_bad_vectors_are_named() -> None:
     base = np.ones((5, 3), np.float32)
-    with pytest.raises(DataError, match="9 neighbours were asked for among 5 cases"):
+    with pytest.raises(DataError, match="9 neighbours are wanted among 5 cases"):
         nearest_neighbors(base, base, 9)
     broken = base.copy()
     broken[3, 1] = np.nan
@@ -113,7 +158,7 @@ def test_bad_vectors_are_named() -> None:
         check_classes(np.array([0, 1, 1]), ("normal", "bacteria", "virus"))
 
 
-# -- spaces and their choice ---------------------------------------------------------------------------------
+# -- spaces and their selection ---------------------------------------------------------------------------------
 
 
 def test_whitening_makes_the_covariance_one() -> None:
@@ -126,11 +171,11 @@ def test_selection_finds_that_only_two_directions_matter() -> None:
     """Plain distances drown in the noise dimensions; LDA finds the planted ones."""
     vectors, targets = planted()
     patients = np.array([f"p{i // 3}" for i in range(len(targets))])
-    rows = select(vectors, targets, patients)
-    assert rows[0]["transform"] == "lda"
-    assert rows[0]["balanced_accuracy"] > 0.95
-    plain = next(r for r in rows if r["transform"] == "none" and r["k"] == 7 and r["weights"] == "uniform")
-    assert plain["balanced_accuracy"] < 0.6
+    candidates = select(vectors, targets, patients)
+    assert candidates[0].transform == "lda"
+    assert candidates[0].balanced_accuracy > 0.95
+    plain = next(c for c in candidates if (c.transform, c.k, c.weights) == ("none", 7, "uniform"))
+    assert plain.balanced_accuracy < 0.6
 
 
 def test_folds_keep_patients_together() -> None:
@@ -147,24 +192,24 @@ def test_folds_keep_patients_together() -> None:
 
 def test_tsne_keeps_planted_classes_and_places_new_cases() -> None:
     vectors, targets = planted(dim=3)
-    new, answers = planted(n=60, dim=3, seed=5)
+    new, new_targets = planted(n=60, dim=3, seed=5)
     scale = np.array([10, 10, 0.5], np.float32)
     settings = MapSettings("tsne", perplexity=20, iterations=200)
-    drawn = draw(settings, vectors * scale, targets, new * scale)
+    fitted = fit_map(settings, vectors * scale, targets, new * scale)
     before = np.random.default_rng(0).standard_normal((len(vectors), 2))
-    assert map_accuracy(before, targets, before[::2], targets[::2], 7) < 0.8  # a random start knows nothing
-    assert map_accuracy(drawn.train, targets, drawn.placed, answers, 7) > 0.95
-    assert trustworthiness(vectors * scale, drawn.train) > trustworthiness(vectors * scale, before) + 0.2
-    force = draw(settings, vectors * scale, targets, new * scale)
-    assert np.array_equal(drawn.train, force.train)  # the seed is kept
+    assert vote_accuracy(before, targets, before[::2], targets[::2], 7) < 0.8  # a random start knows nothing
+    assert vote_accuracy(fitted.train, targets, fitted.placed, new_targets, 7) > 0.95
+    assert trustworthiness(vectors * scale, fitted.train) > trustworthiness(vectors * scale, before) + 0.2
+    once_more = fit_map(settings, vectors * scale, targets, new * scale)
+    assert np.array_equal(fitted.train, once_more.train)  # the seed is kept
 
 
 @pytest.mark.parametrize("name", ["pca", "lda"])
 def test_linear_maps_place_a_known_case_where_it_was(name: str) -> None:
     vectors, targets = planted(classes=2)
-    drawn = draw(MapSettings(name), vectors, targets, vectors[:5])
-    assert drawn.train.shape == (240, 2)
-    assert np.allclose(drawn.train[:5], drawn.placed, atol=1e-4)
+    fitted = fit_map(MapSettings(name), vectors, targets, vectors[:5])
+    assert fitted.train.shape == (240, 2)
+    assert np.allclose(fitted.train[:5], fitted.placed, atol=1e-4)
 
 
 def test_trustworthiness_equals_scikit_learn() -> None:
@@ -185,11 +230,14 @@ def test_shared_neighborhood_of_a_shuffled_map_is_chance() -> None:
 
 def test_too_few_cases_for_the_perplexity() -> None:
     vectors, targets = planted(n=30)
-    with pytest.raises(DataError, match="30 cases are too few for perplexity 30"):
-        draw(MapSettings("tsne"), vectors, targets, vectors[:0])
+    with pytest.raises(
+        DataError, match=r"30 training images are too few for perplexity 30, .* --set perplexity=9 makes it"
+    ):
+        fit_map(MapSettings("tsne"), vectors, targets, vectors[:0])
+    fit_map(MapSettings("tsne", perplexity=9, iterations=50), vectors, targets, vectors[:0])
     vectors[0, 0] = np.nan
     with pytest.raises(DataError, match="NaN"):
-        draw(MapSettings("pca"), vectors, targets, vectors[:0])
+        fit_map(MapSettings("pca"), vectors, targets, vectors[:0])
 
 
 # -- retrieval and suspects ----------------------------------------------------------------------------------
@@ -207,14 +255,12 @@ def test_average_precision_by_hand() -> None:
         np.array(["me"]),
         ks=(1, 3),
     )
-    assert figures["mean_average_precision"] == pytest.approx((1 + 2 / 3) / 2)
-    assert figures["precision_at_k"] == {"1": 1.0, "3": pytest.approx(2 / 3)}
-    assert figures["chance"] == pytest.approx(2 / 3)
+    assert figures.mean_average_precision == pytest.approx((1 + 2 / 3) / 2)
+    assert figures.precision_at_k == {1: 1.0, 3: pytest.approx(2 / 3)}
+    assert figures.chance == pytest.approx(2 / 3)
 
 
-def test_planted_wrong_labels_are_named() -> None:
-    from hilum.embedding.suspects import out_of_fold
-
+def test_planted_wrong_labels_are_suspected() -> None:
     vectors, truth = planted(n=300, dim=3, classes=2)
     vectors *= np.array([10, 10, 0.1], np.float32)
     given = truth.copy()
@@ -222,13 +268,15 @@ def test_planted_wrong_labels_are_named() -> None:
     given[wrong] = 1 - given[wrong]
     ids = [f"c{i}" for i in range(300)]
     table = pd.DataFrame({"case_id": ids, "patient": ids, "split": "train", "label": given.astype(str)})
-    answers = out_of_fold(vectors, given, np.array(ids))
-    assert set(np.flatnonzero(confident_learning(given, answers))) == set(wrong)
-    found = label_suspects(table, ("normal", "abnormal"), given, answers, vectors, 7, "euclidean")
-    assert set(found["case_id"]) == {f"c{i}" for i in wrong}
-    assert found["rank"].tolist() == [1, 2, 3, 4]
-    shares = density(vectors, given, np.array(ids), ("normal", "abnormal"), 7, "euclidean")
-    assert shares["normal"]["n"] == (given == 0).sum()
+    probabilities = out_of_fold(vectors, given, np.array(ids))
+    assert set(np.flatnonzero(confident_learning(given, probabilities))) == set(wrong)
+    suspects = label_suspects(table, ("normal", "abnormal"), given, probabilities, vectors, 7, "euclidean")
+    assert set(suspects["case_id"]) == {f"c{i}" for i in wrong}
+    assert suspects["rank"].tolist() == [1, 2, 3, 4]
+    counts = suspect_counts(suspects, 300)
+    assert (counts.total, counts.both, counts.training_images) == (4, 4, 300)
+    by_class = density(vectors, given, np.array(ids), ("normal", "abnormal"), 7, "euclidean")
+    assert by_class["normal"].images == (given == 0).sum()
 
 
 def test_a_planted_copy_is_the_closest_pair() -> None:
@@ -246,35 +294,34 @@ def test_a_planted_copy_is_the_closest_pair() -> None:
 # -- extraction ----------------------------------------------------------------------------------------------
 
 
-class _Cache:
-    """Stands for an ImageCache: images and nothing else."""
+@pytest.fixture(scope="module")
+def phantom_cases(phantom_data: Path) -> Cases:
+    """Ten phantoms."""
+    cases = open_source(str(phantom_data), None)
+    return cases.where(cases.table.index < 10)
 
-    def __init__(self, images: np.ndarray) -> None:
-        self.images = images
 
-
-def test_one_pass_gives_the_logits_and_the_vectors() -> None:
-    import torch
-
-    from hilum.models import build
-
+def test_one_pass_gives_the_logits_and_the_vectors(phantom_cases: Cases) -> None:
     torch.manual_seed(0)
     model = build("vgg", ("normal", "pneumonia"), Pixels(size=(32, 32))).eval()
-    images = np.random.default_rng(0).integers(0, 256, (5, 32, 32), np.uint8)
-    logits, vectors = run_images(
-        model, _Cache(images), np.arange(5), ["features.2", "pool", "embedding"], "float32"
-    )
-    x = torch.from_numpy(model.pixels.normalize(images))[:, None]
+    ids = phantom_cases.table["case_id"]
+    split = pd.Series(["train", "val", "unused", "test", "train", "val", *["train"] * 4], index=ids)
+    vectors = extract(model, phantom_cases, split, ["features.2", "pool", "embedding"], "float32")
+    used = phantom_cases.where(pd.Series(split.to_numpy() != "unused"))
+    assert vectors.case_id.tolist() == used.table["case_id"].tolist()
+    assert vectors.split.tolist() == split[split != "unused"].tolist()
+    images = ImageCache.of(used, model.pixels).images
+    x = torch.from_numpy(model.pixels.normalize(np.asarray(images)))[:, None]
     with torch.no_grad():
-        assert np.allclose(logits, model(x).numpy(), atol=1e-5)
-        assert np.allclose(vectors["embedding"], model.embed(x).numpy(), atol=1e-5)
-        assert np.allclose(vectors["pool"], model.pool(model.features(x)).numpy(), atol=1e-5)
-        assert np.allclose(vectors["features.2"], model.features[:3](x).mean((-2, -1)).numpy(), atol=1e-5)
-    alone = embed_images(model, images[2:3], "pool")
-    assert np.allclose(alone[1][0], vectors["pool"][2], atol=1e-5)
-    assert layer_names(model)[-1] == "embedding"
+        assert np.allclose(vectors.logits, model(x).numpy(), atol=1e-5)
+        assert np.allclose(vectors.layer("embedding"), model.embed(x).numpy(), atol=1e-5)
+        assert np.allclose(vectors.layer("pool"), model.pool(model.features(x)).numpy(), atol=1e-5)
+        averaged = model.features[:3](x).mean((-2, -1)).numpy()
+        assert np.allclose(vectors.layer("features.2"), averaged, atol=1e-5)
     with pytest.raises(RecipeError, match="no layer 'pol'; did you mean 'pool'"):
-        run_images(model, _Cache(images), np.arange(5), ["pol"])
+        extract(model, phantom_cases, split, ["pol"])
+    with pytest.raises(DataError, match="there is no image to embed"):
+        extract(model, phantom_cases, split.map(lambda part: "unused"))
 
 
 def _vectors(**changes: object) -> Vectors:
@@ -286,20 +333,21 @@ def _vectors(**changes: object) -> Vectors:
         "logits": np.zeros((2, 2), np.float32),
         "classes": ("normal", "abnormal"),
         "weights_digest": "1234567890",
+        "cases_digest": "abc",
     }
     return Vectors(**{**values, **changes})  # type: ignore[arg-type]
 
 
 def test_vectors_are_checked_when_read(tmp_path) -> None:
     path = tmp_path / "vectors.npz"
-    with pytest.raises(DataError, match="does not exist; run: hilum embed RUN"):
+    with pytest.raises(DataError, match="does not exist; run: hilum embed RUN --force"):
         Vectors.read(path)
     _vectors().write(path)
     read = Vectors.read(path, "1234567890")
     assert read.layer("pool").tolist() == [[1, 0], [0, 1]]
-    assert read.where(["b"]).split.tolist() == ["val"]
-    with pytest.raises(DataError, match="1 cases have no vector, the first is 'c'"):
-        read.where(["a", "c"])
+    assert read.cases_digest == "abc" and read.split.tolist() == ["train", "val"]
+    with pytest.raises(DataError, match="layer 'pol' were not extracted; did you mean 'pool'"):
+        read.layer("pol")
     with pytest.raises(ModelError, match="vectors of another model"):
         Vectors.read(path, "other")
     _vectors(case_id=np.array(["a"])).write(path)
@@ -311,3 +359,122 @@ def test_vectors_are_checked_when_read(tmp_path) -> None:
     broken = _vectors(layers={"pool": np.array([[1, np.nan], [0, 1]], np.float16)})
     with pytest.raises(DataError, match="the first is that of case 'a'"):
         broken.layer("pool")
+
+
+# -- the stage -------------------------------------------------------------------------------------------------
+
+
+def run_with(context: Context, **settings: Any) -> EmbeddingFigures:
+    """The stage's figures with these settings."""
+    config = EmbeddingConfig(**{"iterations": 50, "baselines": (), **settings})
+    STAGE.run(context, config)
+    files = context.folder.embeddings
+    missing = [name for name in STAGE.artifacts if not (context.folder.path / name).exists()]
+    assert missing == []
+    return EmbeddingFigures.load(files.figures_file, context.folder.card()["weights_digest"])
+
+
+@pytest.fixture
+def context(small_run: Run, tmp_path: Path) -> Context:
+    """A copy of the small run, so that the stage can be run on it."""
+    run = Run(shutil.copytree(small_run.path, tmp_path / "run"))
+    cases = run.cases()
+    tasks = tuple(task(name, cases.labels) for name in run.tasks)
+    return Context(run, cases, SimpleNamespace(replicates=20), tasks, tasks[-1])  # type: ignore[arg-type]
+
+
+def only(context: Context, train: int) -> Context:
+    """The same with so many training images of each class."""
+    table = context.cases.table.assign(split=context.split.loc[context.cases.table["case_id"]].to_numpy())
+    target = table["label"].map(dict(context.this_task.class_of))
+    rank = table.groupby([table["split"], target]).cumcount()
+    keep = (table["split"] != "train") | (rank < train)
+    return replace(context, cases=context.cases.where(keep))
+
+
+def test_a_small_set_loses_one_map_and_nothing_else(context: Context) -> None:
+    """Fewer than 91 training images: t-SNE at perplexity 30 is impossible; the rest of the stage goes on."""
+    small = only(context, train=10)
+    figures = run_with(small, maps=("pca", "tsne"))
+    assert figures.images["train"] == 30
+    assert list(figures.projections) == ["pca"] and list(figures.left_out) == ["t-SNE"]
+    assert "30 training images are too few for perplexity 30" in figures.left_out["t-SNE"]
+    files = small.folder.embeddings
+    assert [name for name in files.projection() if name.endswith("_x")] == ["pca_x"]
+    assert figures.suspects is not None and figures.retrieval.keys() == set(figures.held_out)
+    assert {"head", "linear_probe", "knn", "knn_seed"} == {row.name for row in figures.classifiers}
+    said = re.search(r"--set perplexity=(\d+)", figures.left_out["t-SNE"])
+    assert said is not None
+    again = run_with(small, maps=("pca", "tsne"), perplexity=float(said[1]))
+    assert list(again.projections) == ["pca", "tsne"] and again.left_out == {}
+
+
+def test_too_few_patients_for_folds_lose_the_suspects_only(context: Context) -> None:
+    files = context.folder.embeddings
+    assert files.suspects_file.exists()  # of the study; a stage that leaves them out deletes them
+    figures = run_with(only(context, train=4), maps=(), k=3)
+    assert "folds need 5 or more" in figures.left_out["Label suspects"]
+    assert figures.suspects is None and not files.suspects_file.exists()
+    assert figures.duplicates is not None and files.duplicates_file.exists()
+
+
+def test_every_setting_changes_the_figures(context: Context) -> None:
+    base: dict[str, Any] = {"maps": ("pca",), "perplexity": 10.0}
+    with_tsne = {**base, "maps": ("pca", "tsne")}
+    of_tsne = {"perplexity", "exaggeration", "iterations", "map_seeds"}
+    before = {settings: run_with(context, **each) for settings, each in (("base", base), ("tsne", with_tsne))}
+    changes: dict[str, Any] = {
+        "layer": "pool",
+        "precision": "float32",
+        "k": 3,
+        "transform": "none",
+        "distance": "euclidean",
+        "weights": "uniform",
+        "select": True,
+        "maps": ("lda",),
+        "perplexity": 5.0,
+        "exaggeration": 2.0,
+        "iterations": 60,
+        "map_seeds": 1,
+        "baselines": ("hog",),
+        "suspects": False,
+        "seed": 1,
+    }
+    assert set(changes) == set(EmbeddingConfig.model_fields)
+    unchanged = {"seconds"}
+    same = []
+    for name, value in changes.items():
+        kind = "tsne" if name in of_tsne else "base"
+        after = run_with(context, **{**(with_tsne if kind == "tsne" else base), name: value})
+        old, new = (each.model_dump(exclude=unchanged) for each in (before[kind], after))
+        for each in (old, new):
+            for projection in each["projections"].values():
+                projection.pop("seconds")
+                projection.pop("settings")
+        if old == new:
+            same.append(name)
+    assert same == []
+
+
+def test_vectors_are_made_again_for_other_images_only(context: Context) -> None:
+    file = context.folder.embeddings.vectors_file
+    before = file.stat().st_mtime_ns
+    run_with(context, maps=())
+    assert file.stat().st_mtime_ns == before
+    run_with(only(context, train=10), maps=())
+    fewer = file.stat().st_mtime_ns
+    assert fewer != before and len(Vectors.read(file)) < len(context.cases)
+    run_with(replace(only(context, train=10), force=True), maps=())
+    assert file.stat().st_mtime_ns != fewer
+
+
+def test_an_image_of_train_is_its_own_nearest_neighbour(small_run: Run) -> None:
+    split = small_run.split("multiclass")
+    case = split.index[split == "train"][0]
+    row = small_run.cases().table.set_index("case_id").loc[case]
+    similar = neighbors_of_file(small_run, Path(row["path"]), "multiclass", k=3)
+    assert similar.table.loc[0, "case_id"] == case and similar.table["rank"].tolist() == [1, 2, 3]
+    assert similar.table.loc[0, "distance"] < similar.typical_distance
+    assert sum(similar.probabilities.values()) == pytest.approx(1)
+    with pytest.raises(DataError, match="can't be read"):
+        neighbors_of_file(small_run, small_run.cases_file)

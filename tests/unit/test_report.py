@@ -276,7 +276,7 @@ def test_the_sections_stand_in_order_and_only_those_that_exist(page: str) -> Non
         "binary",
         "multiclass",
         "reliability",
-        "space",
+        "embedding",
         "anomaly",
         "explain",
         "robustness",

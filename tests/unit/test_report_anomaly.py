@@ -2,7 +2,6 @@
 
 import base64
 import json
-import re
 from pathlib import Path
 
 import cv2
@@ -22,7 +21,7 @@ from hilum.report.strangeness import SIDE, Scale, image_picture, map_picture, sc
 from hilum.run import Run
 from hilum.training.config import PixelConfig, SplitConfig
 
-from .test_report_space import made_run
+from .made_run import made_run
 
 ROWS = {
     "patch_gaussian": {"features": "pixels", "channels": 8},
@@ -76,17 +75,6 @@ def test_one_sentence_stands_in_section_two(run: Run, page: str) -> None:
     assert said.split("(")[0] in part(page, "minute")
 
 
-def test_the_map_of_cases_can_be_coloured_by_strangeness(run: Run, page: str) -> None:
-    data = re.search(r'<script type="application/json" id="space-data">(.*?)</script>', page, re.DOTALL)
-    assert data
-    shown = json.loads(data[1].replace("\\u003c", "<"))
-    strange = strangeness(run)
-    assert strange is not None
-    for case, value in zip(shown["images"]["case"], shown["scores"]["strangeness"]["values"], strict=True):
-        assert value == pytest.approx(strange[case], abs=1e-3)
-    assert '<option value="strangeness">' in page
-
-
 def test_a_detector_below_a_single_number_is_said_so(run: Run) -> None:
     before = read_json(run.anomaly.figures_file)
     changed = json.loads(json.dumps(before))
@@ -108,7 +96,7 @@ def test_a_detector_below_a_single_number_is_said_so(run: Run) -> None:
 
 
 def test_a_run_without_a_leaderboard_says_how_to_make_one(tmp_path: Path) -> None:
-    bare = made_run(tmp_path / "bare", embedded=False)
+    bare = made_run(tmp_path / "bare")
     section = anomaly(bare)
     assert section is not None and section.template == "missing.html"
     assert section.values["command"].startswith("hilum anomaly ")

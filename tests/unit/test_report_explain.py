@@ -18,7 +18,7 @@ from hilum.report.sections.explain import beside, explain, lead
 from hilum.report.sections.filters import dead_words, letter
 from hilum.run import Run
 
-from .test_report_space import LABELS, made_run
+from .made_run import LABELS, made_run
 
 SIZE = (32, 32)
 DIGEST = "abc"

@@ -1,12 +1,18 @@
-"""The space of cases: vectors of a trained model, neighbours, maps, retrieval, suspects.
+"""Vectors of a trained model, and what distances between them are worth.
 
-extract      one pass: logits and vectors of named layers; vectors.npz with ids and the model's digest
-space        what is done to vectors before distances mean something: standardising, PCA, LDA
-neighbors    exact nearest neighbours in blocks, the kNN classifier, faiss for large sets
-selection    k and the choices of the space by patient-disjoint cross-validation on train
-projection   maps in two dimensions, each with figures that say how far to reliability it
-retrieval    "which cases look like this one", and how often that works
+extract      one pass over the images: logits and vectors of named layers
+vectors      vectors.npz, with ids, splits and the model's digest
+cases        labels, patients and splits of the cases that have a vector
+space        what is done to vectors before a distance means something: standardising, PCA, LDA
+neighbors    exact nearest neighbours in blocks, and the kNN classifier
+approximate  the same through faiss, for large sets, with its recall
+selection    k and the space by patient-disjoint cross-validation on train
+classifiers  head, linear probe, kNN and baselines in one table
+baselines    raw pixels, HOG, a random network; the linear probe
+projection   maps in two dimensions
+map_quality  how faithful a map is
+retrieval    how often the images found for an image are of its class
 suspects     labels that look wrong, near copies, density per class
-baselines    what the same tables look like without training
-stage        all of it for one task of a run
+query        the training images most similar to a radiograph in no split
+show         tables for the terminal
 """

@@ -1,7 +1,7 @@
-"""The same table without training: raw pixels, HOG, a random network; and the linear probe.
+"""What classifies without training (raw pixels, HOG, a random network), and the linear probe.
 
-Without these rows nobody can see what training brought: radiographs of abnormal and healthy children differ
-already in brightness and size of the heart's shadow.
+These rows show what training brought: radiographs of abnormal and healthy children differ already in
+brightness and in the size of the heart's shadow.
 """
 
 from typing import Any
@@ -9,32 +9,36 @@ from typing import Any
 import cv2
 import numpy as np
 
-from hilum.data.cache import ImageCache
-from hilum.embedding.extract import run_images
 from hilum.embedding.space import KEPT_VARIANCE
 from hilum.errors import DataError
+from hilum.inference.forward import vectors_of
 from hilum.models import ChestModel, build
 
 RAW_SIZE = 32
-RAW_COMPONENTS = 50
 HOG_SIZE = 64
 PROBE_PENALTY = 0.01
 
 
-def raw_pixels(cache: ImageCache, rows: np.ndarray, size: int = RAW_SIZE) -> np.ndarray:
-    """float32 "cases size*size": images shrunk by area averaging, 0..1."""
-    images = (np.asarray(cache.images[row]) for row in rows)
-    small = [cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA).ravel() for image in images]
-    return np.stack(small).astype(np.float32) / 255
+def raw_pixels(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """float32 "cases 1024": images uint8 "images rows cols" shrunk to 32 x 32 by area averaging, 0..1.
+
+    >>> float(raw_pixels(np.full((2, 64, 64), 51, np.uint8), np.array([1])).max())
+    0.2
+    """
+    return np.stack([_shrunk(images[row], RAW_SIZE).ravel() for row in rows]).astype(np.float32) / 255
 
 
-def hog(cache: ImageCache, rows: np.ndarray) -> np.ndarray:
-    """float32 "cases 1764" of images shrunk to 64 x 64; see `hog_of`."""
-    small = (
-        cv2.resize(np.asarray(cache.images[row]), (HOG_SIZE, HOG_SIZE), interpolation=cv2.INTER_AREA)
-        for row in rows
-    )
-    return np.stack([hog_of(image) for image in small])
+def hog(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """float32 "cases 1764" of images uint8 "images rows cols" shrunk to 64 x 64; see `hog_of`.
+
+    >>> hog(np.zeros((2, 96, 96), np.uint8), np.array([0, 1])).shape
+    (2, 1764)
+    """
+    return np.stack([hog_of(_shrunk(images[row], HOG_SIZE)) for row in rows])
+
+
+def _shrunk(image: np.ndarray, side: int) -> np.ndarray:
+    return cv2.resize(np.asarray(image), (side, side), interpolation=cv2.INTER_AREA)
 
 
 def hog_of(image: np.ndarray) -> np.ndarray:
@@ -57,7 +61,7 @@ def hog_of(image: np.ndarray) -> np.ndarray:
     return (blocks / np.maximum(length, 1e-6)).ravel().astype(np.float32)
 
 
-def random_network(model: ChestModel, cache: ImageCache, rows: np.ndarray, layer: str) -> np.ndarray:
+def random_network(model: ChestModel, images: np.ndarray, rows: np.ndarray, layer: str) -> np.ndarray:
     """float32 "cases dim": the same architecture with fresh weights (seed 0) and the same pixels."""
     import torch
 
@@ -65,7 +69,7 @@ def random_network(model: ChestModel, cache: ImageCache, rows: np.ndarray, layer
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         fresh = build(architecture["name"], model.classes, model.pixels, architecture.get("options"))
-    return run_images(fresh, cache, rows, [layer], "float32", "random network")[1][layer]
+    return vectors_of(fresh, images, [layer], rows, "random network")[1][layer]
 
 
 def fit_probe(vectors: np.ndarray, targets: np.ndarray) -> Any:
@@ -73,6 +77,10 @@ def fit_probe(vectors: np.ndarray, targets: np.ndarray) -> Any:
     principal directions that hold 99 % of their variance, which makes it some ten times faster.
 
     DataError when train holds one class only.
+
+    >>> probe = fit_probe(np.array([[0.0], [1.0], [8.0], [9.0]]), np.array([0, 0, 1, 1]))
+    >>> probe_probabilities(probe, np.array([[0.0], [9.0]])).argmax(axis=1).tolist()
+    [0, 1]
     """
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression

@@ -1,27 +1,22 @@
-"""Nearest neighbours, exactly, in bounded memory; the kNN classifier; faiss beyond 100,000 vectors.
+"""Nearest neighbours, exactly, in bounded memory, and the kNN classifier.
 
 Distances come from one matrix product per block, |q - b|^2 = |q|^2 - 2 q.b + |b|^2, in float32. Rounding
 could swap close neighbours, so every base vector whose distance lies within the rounding error of the k-th
-is measured again in float64: the answer is that of a brute-force search in float64.
+is measured again in float64: the result is that of a brute-force search in float64.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
 
-from hilum.embedding.space import Distance
+from hilum.artifacts.embedding import Distance
+from hilum.artifacts.embedding import Weights as Weights
 from hilum.errors import DataError
 
-Weights = Literal["uniform", "distance"]
 BASE_BLOCK = 8192
 QUERY_BLOCK = 640
 GROUPS = 128
 CHUNK = 64
-CANDIDATES = 50
-"""Cases that IVF-PQ names per neighbour asked for: of 100,000 x 512 drawn, 50 find 95 %, 10 find 69 %."""
-LARGE = 100_000
-"""From so many base vectors on, `hilum embed` uses faiss if it is installed."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +43,15 @@ def nearest_neighbors(
 
     DataError for NaN, for a zero vector with 'cosine', or when fewer than k neighbours are left.
 
-    >>> found = nearest_neighbors(np.array([[0.0], [3.0], [5.0]]), np.array([[4.5]]), k=2)
-    >>> found.index.tolist(), found.distance.tolist()
+    >>> near = nearest_neighbors(np.array([[0.0], [3.0], [5.0]]), np.array([[4.5]]), k=2)
+    >>> near.index.tolist(), near.distance.tolist()
     ([[2, 1]], [[0.5, 1.5]])
     """
     if k < 1 or k > len(base):
-        raise DataError(f"{k} neighbours were asked for among {len(base):,} cases", "choose a smaller k")
+        raise DataError(f"{k} neighbours are wanted among {len(base):,} cases", "choose a smaller k")
     if (base_groups is None) != (query_groups is None):
         raise ValueError("give groups of the base and of the queries, or neither")
-    center = _center(base) if distance == "euclidean" else None
+    center = center_of(base) if distance == "euclidean" else None
     index, squared = _search(base, queries, k, distance, center, _coded(base_groups, query_groups))
     return Neighbors(index, np.sqrt(squared) if distance == "euclidean" else squared / 2)
 
@@ -69,7 +64,7 @@ def _coded(base: np.ndarray | None, queries: np.ndarray | None) -> tuple[np.ndar
     return codes[: len(base)].astype(np.int32), codes[len(base) :].astype(np.int32)
 
 
-def _center(base: np.ndarray) -> np.ndarray | None:
+def center_of(base: np.ndarray) -> np.ndarray | None:
     """The mean of the first vectors, where moving it to zero makes numbers, and so rounding, much smaller;
     else None, because moving costs a copy of the base."""
     first = np.asarray(base[:BASE_BLOCK], np.float32)
@@ -78,7 +73,7 @@ def _center(base: np.ndarray) -> np.ndarray | None:
     return center if square > length - square else None  # the rest is the mean squared distance from it
 
 
-def _prepared(
+def prepared(
     vectors: np.ndarray, distance: Distance, center: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The vectors as float32, checked, moved by the centre or made of length 1; and their squared lengths."""
@@ -108,15 +103,17 @@ def _search(
     groups: tuple[np.ndarray, np.ndarray] | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows and squared distances "queries k". Blocks are small enough to stay in the processor's cache."""
-    asked, asked_square = _prepared(queries, distance, center)
-    rounding = (asked.shape[1] + 4) * np.finfo(np.float32).eps
-    best_row = np.full((len(asked), k), -1, np.int64)
-    best = np.full((len(asked), k), np.inf)
-    parts = [slice(first, first + QUERY_BLOCK) for first in range(0, len(asked), QUERY_BLOCK)]
-    turned = [np.ascontiguousarray(-2 * asked[part].T) for part in parts]  # "dim queries": BLAS is fastest so
+    points, points_square = prepared(queries, distance, center)
+    rounding = (points.shape[1] + 4) * np.finfo(np.float32).eps
+    best_row = np.full((len(points), k), -1, np.int64)
+    best = np.full((len(points), k), np.inf)
+    parts = [slice(first, first + QUERY_BLOCK) for first in range(0, len(points), QUERY_BLOCK)]
+    turned = [
+        np.ascontiguousarray(-2 * points[part].T) for part in parts
+    ]  # "dim queries": BLAS is fastest so
     space = np.empty((BASE_BLOCK, QUERY_BLOCK), np.float32)
     for start in range(0, len(base), BASE_BLOCK):
-        block, square = _prepared(base[start : start + BASE_BLOCK], distance, center)
+        block, square = prepared(base[start : start + BASE_BLOCK], distance, center)
         for part, factor in zip(parts, turned, strict=True):
             count = factor.shape[1]
             approximate = space.ravel()[: len(block) * count].reshape(len(block), count)
@@ -125,8 +122,8 @@ def _search(
             if groups:
                 own = groups[0][start : start + BASE_BLOCK]
                 approximate[own[:, None] == groups[1][None, part]] = np.inf
-            slack = 2 * rounding * (asked_square[part] + float(square.max()))
-            limit = best[part, -1] - asked_square[part]
+            slack = 2 * rounding * (points_square[part] + float(square.max()))
+            limit = best[part, -1] - points_square[part]
             if not np.isfinite(limit).all():  # later blocks are held to what earlier ones found
                 limit = np.minimum(limit, _upper_bound(approximate, k))
             limit += slack
@@ -135,13 +132,13 @@ def _search(
             finite = np.isfinite(approximate[row, query])
             query, row = query[finite], row[finite]
             if len(query):
-                found = _exact(asked[part], block, query, row)
-                _merge(best_row[part], best[part], query, row + start, found)
+                squared = _exact(points[part], block, query, row)
+                _merge(best_row[part], best[part], query, row + start, squared)
     if not np.isfinite(best).all():
         short = int((~np.isfinite(best).all(axis=1)).argmax())
         count = int(np.isfinite(best[short]).sum())
         raise DataError(
-            f"query {short} has {count} neighbours of another patient, {k} were asked for",
+            f"query {short} has {count} neighbours of other patients, {k} are wanted",
             "choose a smaller k",
         )
     return best_row, best
@@ -188,99 +185,25 @@ def _merge(
 # -- the classifier ------------------------------------------------------------------------------------------
 
 
-def votes(found: Neighbors, targets: np.ndarray, n_classes: int, weights: Weights = "uniform") -> np.ndarray:
+def votes(near: Neighbors, targets: np.ndarray, n_classes: int, weights: Weights = "uniform") -> np.ndarray:
     """Class probabilities "queries classes": shares of the neighbours' votes. `targets`: classes of the base.
 
     'distance' weighs a vote by 1 / distance; a neighbour at distance 0 outvotes all others
     (as scikit-learn's KNeighborsClassifier).
 
-    >>> found = Neighbors(np.array([[0, 1, 2]]), np.array([[1.0, 2.0, 2.0]]))
-    >>> votes(found, np.array([0, 1, 1]), 2).tolist()
+    >>> near = Neighbors(np.array([[0, 1, 2]]), np.array([[1.0, 2.0, 2.0]]))
+    >>> votes(near, np.array([0, 1, 1]), 2).tolist()
     [[0.333..., 0.666...]]
-    >>> votes(found, np.array([0, 1, 1]), 2, "distance").tolist()
+    >>> votes(near, np.array([0, 1, 1]), 2, "distance").tolist()
     [[0.5, 0.5]]
     """
-    weight = np.ones_like(found.distance)
+    weight = np.ones_like(near.distance)
     if weights == "distance":
-        zero = found.distance == 0
+        zero = near.distance == 0
         with np.errstate(divide="ignore"):
-            weight = np.where(zero.any(axis=1, keepdims=True), zero, 1 / found.distance)
-    counts = np.zeros((len(found.index), n_classes))
-    classes = targets[found.index]
-    for one in range(n_classes):
-        counts[:, one] = (weight * (classes == one)).sum(axis=1)
+            weight = np.where(zero.any(axis=1, keepdims=True), zero, 1 / near.distance)
+    counts = np.zeros((len(near.index), n_classes))
+    classes = targets[near.index]
+    for index in range(n_classes):
+        counts[:, index] = (weight * (classes == index)).sum(axis=1)
     return counts / counts.sum(axis=1, keepdims=True)
-
-
-# -- large sets ----------------------------------------------------------------------------------------------
-
-
-def faiss_neighbors(
-    base: np.ndarray,
-    queries: np.ndarray,
-    k: int,
-    distance: Distance,
-    kind: Literal["flat", "ivf-pq"] = "flat",
-) -> Neighbors:
-    """Neighbours through faiss (extra 'faiss'): 'flat' is exact up to float32, 'ivf-pq' approximate.
-
-    IVF-PQ (Jegou et al., IEEE TPAMI 33, 2011): 4 sqrt(n) cells, 64 of them visited, codes of at most 64
-    bytes. Codes name CANDIDATES cases per neighbour, which are then measured on their vectors; say with
-    `recall` how much is missed.
-    """
-    try:
-        import faiss  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise DataError("faiss is not installed", "pip install 'hilum[faiss]'") from None
-    center = _center(base) if distance == "euclidean" else None
-    library: Any = faiss
-    dim = base.shape[1]
-    if kind == "flat":
-        index = library.IndexFlatL2(dim)
-    else:
-        cells = max(1, min(int(4 * np.sqrt(len(base))), len(base) // 39))
-        codes = next(m for m in range(min(64, dim), 0, -1) if dim % m == 0)
-        index = library.IndexIVFPQ(library.IndexFlatL2(dim), dim, cells, codes, 8)
-        picks = np.random.default_rng(0).permutation(len(base))[: max(64 * cells, 10_000)]
-        index.train(_prepared(base[np.sort(picks)], distance, center)[0])
-        index.nprobe = min(64, cells)
-    for start in range(0, len(base), BASE_BLOCK):
-        index.add(_prepared(base[start : start + BASE_BLOCK], distance, center)[0])
-    asked = _prepared(queries, distance, center)[0]
-    if kind == "flat":
-        squared, rows = index.search(asked, k)
-    else:
-        named = index.search(asked, min(CANDIDATES * k, len(base)))[1]
-        squared, rows = _ranked(base, asked, named, k, distance, center)
-    squared = np.maximum(squared.astype(np.float64), 0)
-    return Neighbors(rows.astype(np.int64), np.sqrt(squared) if distance == "euclidean" else squared / 2)
-
-
-def _ranked(
-    base: np.ndarray,
-    asked: np.ndarray,
-    named: np.ndarray,
-    k: int,
-    distance: Distance,
-    center: np.ndarray | None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Squared distances and rows "queries k" of the nearest among the `named` rows (-1 is no row)."""
-    squared, rows = np.full((len(asked), k), np.inf), np.full((len(asked), k), -1)
-    for query, some in enumerate(named):
-        some = np.sort(some[some >= 0])
-        vectors = _prepared(base[some], distance, center)[0].astype(np.float64)
-        exact = ((vectors - asked[query]) ** 2).sum(axis=1)
-        best = np.argsort(exact, kind="stable")[:k]
-        squared[query, : len(best)], rows[query, : len(best)] = exact[best], some[best]
-    return squared, rows
-
-
-def recall(found: Neighbors, exact: Neighbors) -> float:
-    """Share of the true neighbours that were found, 0 to 1.
-
-    >>> one = Neighbors(np.array([[3, 5]]), np.zeros((1, 2)))
-    >>> recall(Neighbors(np.array([[5, 9]]), np.zeros((1, 2))), one)
-    0.5
-    """
-    hits = (found.index[:, :, None] == exact.index[:, None, :]).any(axis=2)
-    return float(hits.mean())

@@ -1,75 +1,65 @@
-"""Which cases look like this image: for a file that is in no split."""
+"""The training images most similar to one radiograph that is in no split."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
 
+from hilum.artifacts.embedding import EmbeddingFigures
 from hilum.data.decode import UnreadableImage, read_grey
-from hilum.embedding.extract import Vectors, check_finite, embed_images
+from hilum.data.images import resize, to_uint8
 from hilum.embedding.neighbors import nearest_neighbors
 from hilum.embedding.space import fit_space
+from hilum.embedding.vectors import Vectors, check_finite
 from hilum.errors import DataError, RunError, nearest
 from hilum.files import replacing
-from hilum.inference.forward import softmax
-from hilum.run import Run
+from hilum.inference.forward import softmax, vectors_of
+from hilum.run import Run, TaskFolder
 
 TILE = 224
 CAPTION = 34
+PER_ROW = 4
 
 
 @dataclass(frozen=True)
-class Answer:
-    """`neighbors`: rank, case_id, label, patient, distance, path; nearest first. `probabilities`: of the
-    network's own head, by class. `typical`: the median distance from a train case to its k-th neighbour."""
+class ImageNeighbors:
+    """`image`: the grey radiograph; `probabilities`: of the network's own head, by class; `table`: rank,
+    case_id, label, patient, distance, path, nearest first; `typical_distance`: the median distance of a
+    training case from the farthest of its listed neighbours."""
 
     path: Path
     image: np.ndarray
     probabilities: dict[str, float]
-    neighbors: pd.DataFrame
-    typical: float
+    table: pd.DataFrame
+    typical_distance: float
 
 
-def neighbors_of_file(run: Run, path: Path, task: str | None = None, k: int = 7) -> Answer:
-    """The k train cases most like the image at `path`, in the space that the run's embedding stage used.
+def neighbors_of_file(run: Run, path: Path, task: str | None = None, k: int = 7) -> ImageNeighbors:
+    """The k training images most similar to the one at `path`, in the space that the run's embedding stage used.
 
-    RunError when that stage has not run; ModelError when its vectors belong to another model; DataError for
-    an unreadable file or too large a k.
+    `task`: None is the task with the most classes. RunError when that stage has not run; ModelError when its
+    vectors belong to another model; DataError for an unreadable file or too large a k.
     """
-    name = _task(run, task)
-    folder = run.task(name)
-    choices = _space(run, name)
+    folder = run.task(_task(run, task))
+    space = EmbeddingFigures.load(folder.embeddings.figures_file).space
     vectors = Vectors.read(folder.embeddings.vectors_file, folder.card()["weights_digest"])
-    cases = run.cases().table.set_index("case_id")
+    image = _read(path)
     model = folder.load_model()
-    try:
-        image = read_grey(path)
-    except UnreadableImage as error:
-        raise DataError(f"{path} can't be read ({error.reason})", "name a radiograph") from None
-    logits, vector = embed_images(model, model.pixels.prepare(image)[None], choices["layer"])
-    check_finite(vector, [str(path)], f"layer {choices['layer']!r}")
+    logits, layers = vectors_of(model, model.pixels.prepare(image)[None], [space.layer])
+    query = layers[space.layer]
+    check_finite(query, [str(path)], f"layer {space.layer!r}")
     train = vectors.split == "train"
-    values = vectors.layer(choices["layer"])[train]
-    found = cases.loc[vectors.case_id[train]]
-    space = fit_space(choices["transform"], values, pd.factorize(found["label"], sort=True)[0])
-    near = nearest_neighbors(space.apply(values), space.apply(vector), k, choices["distance"])
-    table = found.iloc[near.index[0]].reset_index()[["case_id", "label", "patient", "path"]]
+    base = vectors.layer(space.layer)[train]
+    cases = run.cases().table.set_index("case_id").loc[vectors.case_id[train]]
+    fitted = fit_space(space.transform, base, pd.factorize(cases["label"], sort=True)[0])
+    near = nearest_neighbors(fitted.apply(base), fitted.apply(query), k, space.distance)
+    table = cases.iloc[near.index[0]].reset_index()[["case_id", "label", "patient", "path"]]
     table.insert(0, "rank", np.arange(1, k + 1))
     table.insert(4, "distance", near.distance[0])
-    typical = folder.embeddings.neighbors()
-    of_train = typical["case_id"].isin(set(vectors.case_id[train])) & (
-        typical["rank"] == typical["rank"].max()
-    )
-    return Answer(
-        path,
-        image,
-        dict(zip(model.classes, softmax(logits)[0].tolist(), strict=True)),
-        table,
-        float(typical.loc[of_train, "distance"].median()),
-    )
+    probabilities = dict(zip(model.classes, softmax(logits)[0].tolist(), strict=True))
+    return ImageNeighbors(path, image, probabilities, table, _typical_distance(folder, vectors))
 
 
 def _task(run: Run, task: str | None) -> str:
@@ -80,27 +70,34 @@ def _task(run: Run, task: str | None) -> str:
     return task or run.tasks[-1]
 
 
-def _space(run: Run, task: str) -> dict[str, Any]:
-    file = run.task(task).embeddings.figures_file
-    if not file.exists():
-        raise RunError(f"{file} is missing", f"run: hilum embed {run.path}")
-    return run.task(task).embeddings.figures()["space"]
+def _read(path: Path) -> np.ndarray:
+    try:
+        return read_grey(path)
+    except UnreadableImage as error:
+        raise DataError(f"{path} can't be read ({error.reason})", "name a radiograph") from None
 
 
-def contact_sheet(answer: Answer, path: Path) -> Path:
+def _typical_distance(folder: TaskFolder, vectors: Vectors) -> float:
+    """How far a training case lies from the farthest of its listed neighbours, the median."""
+    listed = folder.embeddings.neighbors()
+    of_train = listed["case_id"].isin(set(vectors.case_id[vectors.split == "train"]))
+    return float(listed.loc[of_train & (listed["rank"] == listed["rank"].max()), "distance"].median())
+
+
+def contact_sheet(neighbors: ImageNeighbors, path: Path) -> Path:
     """Writes the image and its neighbours side by side as one grey PNG, never stretched; gives the path.
 
     DataError when a neighbour's image has moved."""
-    tiles = [_tile(answer.image, "asked", answer.path.name)]
-    for row in answer.neighbors.itertuples():
+    tiles = [_tile(neighbors.image, "query", neighbors.path.name)]
+    for row in neighbors.table.itertuples():
         try:
             image = read_grey(Path(str(row.path)))
         except (UnreadableImage, OSError) as error:
             raise DataError(f"{row.path} can't be read ({error})", "put the radiographs back") from None
         tiles.append(_tile(image, f"{row.rank}: {row.label}, {row.distance:.3g}", str(row.case_id)))
-    while len(tiles) % 4:
+    while len(tiles) % PER_ROW:
         tiles.append(np.zeros_like(tiles[0]))
-    rows = [np.hstack(tiles[start : start + 4]) for start in range(0, len(tiles), 4)]
+    rows = [np.hstack(tiles[start : start + PER_ROW]) for start in range(0, len(tiles), PER_ROW)]
     with replacing(path) as temporary:
         temporary.write_bytes(cv2.imencode(".png", np.vstack(rows))[1].tobytes())
     return path
@@ -108,8 +105,6 @@ def contact_sheet(answer: Answer, path: Path) -> Path:
 
 def _tile(image: np.ndarray, first: str, second: str) -> np.ndarray:
     """uint8: the image within a square of TILE px on black, two lines of text below."""
-    from hilum.data.images import resize, to_uint8
-
     tile = np.zeros((TILE + CAPTION, TILE), np.uint8)
     tile[:TILE] = resize(to_uint8(image), (TILE, TILE), "pad")
     for line, text in enumerate((first, second)):

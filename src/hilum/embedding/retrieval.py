@@ -1,10 +1,10 @@
 """Retrieval: how often the cases found for a case are of its class, never counting the same patient."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from hilum.artifacts.embedding import Retrieval
 from hilum.embedding.neighbors import nearest_neighbors
 from hilum.embedding.space import Distance
 from hilum.errors import DataError
@@ -22,8 +22,8 @@ def retrieval_figures(
     query_patients: np.ndarray,
     distance: Distance = "euclidean",
     ks: Sequence[int] = KS,
-) -> dict[str, Any]:
-    """precision_at_k {k: 0..1}, mean_average_precision, chance, queries.
+) -> Retrieval:
+    """Precision at each k, mean average precision and chance, each 0 to 1.
 
     A hit is a case of the query's class. Cases of the query's own patient are taken out of the list: they
     are neither hits nor misses. Average precision is over the whole ranked list (Manning et al., Introduction
@@ -31,23 +31,23 @@ def retrieval_figures(
     the share of the query's class. DataError when a query has no case of its class among other patients.
 
     >>> base = np.array([[0.0], [1.0], [2.0]]), np.array([0, 1, 0]), np.array(list("abc"))
-    >>> asked = np.array([[0.1]]), np.array([0]), np.array(["z"])
-    >>> figures = retrieval_figures(*base, *asked, ks=(1, 2))
-    >>> figures["precision_at_k"], round(figures["mean_average_precision"], 3)
-    ({'1': 1.0, '2': 0.5}, 0.833)
+    >>> query = np.array([[0.1]]), np.array([0]), np.array(["z"])
+    >>> figures = retrieval_figures(*base, *query, ks=(1, 2))
+    >>> figures.precision_at_k, round(figures.mean_average_precision, 3)
+    ({1: 1.0, 2: 0.5}, 0.833)
     """
     average, chance = _average_precision(
         base, base_targets, base_patients, queries, query_targets, query_patients, distance
     )
     ks = [k for k in ks if k < len(base)]
-    found = nearest_neighbors(base, queries, max(ks), distance, base_patients, query_patients)
-    hits = base_targets[found.index] == query_targets[:, None]
-    return {
-        "precision_at_k": {str(k): float(hits[:, :k].mean()) for k in ks},
-        "mean_average_precision": float(average.mean()),
-        "chance": float(chance.mean()),
-        "queries": len(queries),
-    }
+    near = nearest_neighbors(base, queries, max(ks), distance, base_patients, query_patients)
+    hits = base_targets[near.index] == query_targets[:, None]
+    return Retrieval(
+        precision_at_k={k: float(hits[:, :k].mean()) for k in ks},
+        mean_average_precision=float(average.mean()),
+        chance=float(chance.mean()),
+        queries=len(queries),
+    )
 
 
 def _average_precision(

@@ -1,53 +1,99 @@
-"""The embedding stage's figures as plain text for the terminal."""
+"""The embedding stage's figures as tables for the terminal."""
 
-from hilum.embedding.query import Answer
-from hilum.evaluation.show import columns, figure
-from hilum.run import Run
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 
+from rich.console import Console
+from rich.table import Table
 
-def embedding_table(run: Run) -> str:
-    """Per task: classifiers, maps and retrieval, one line each."""
-    lines: list[str] = []
-    for name in run.tasks:
-        figures = run.task(name).embeddings.figures()
-        splits = [split for split in ("val", "test") if figures["cases"].get(split)]
-        rows = [(name, *(f"accuracy, {split} (n={figures['cases'][split]})" for split in splits))]
-        for row in figures["table"]:
-            rows.append((row["title"], *(figure(row[split]["accuracy"]) for split in splits)))
-        lines += [*columns(rows), ""]
-        for one in figures["maps"].values():
-            kept = ", ".join(
-                f"{split} {one['knn_map'][split]:.3f} (space {one['knn_space'][split]:.3f})"
-                for split in splits
-            )
-            stable = "" if one["stability"] is None else f", same neighbours again {one['stability']:.2f}"
-            lines.append(
-                f"map {one['title']}: trustworthiness {one['trustworthiness']:.3f}{stable};"
-                f" kNN on the map {kept}"
-            )
-        for split, one in figures["retrieval"].items():
-            at = ", ".join(f"at {k} {value:.3f}" for k, value in one["precision_at_k"].items())
-            average, chance = one["mean_average_precision"], one["chance"]
-            lines.append(f"retrieval {split}: precision {at}; mAP {average:.3f} (chance {chance:.3f})")
-        lines.append("")
-    return "\n".join(lines).rstrip()
+from hilum.artifacts.base import Figure
+from hilum.artifacts.embedding import EmbeddingFigures, Projection
+from hilum.embedding.query import ImageNeighbors
+
+NEIGHBOR_COLUMNS = ("rank", "case", "label", "patient", "distance")
+
+PIPED = 1000
+"""Columns of a line where no terminal limits them, so that what is piped is never cut."""
 
 
-def neighbors_text(answer: Answer) -> str:
-    """The neighbours of one image as a table, with what the network itself says."""
-    said = ", ".join(f"{name} {value:.3f}" for name, value in answer.probabilities.items())
-    rows = [("rank", "case", "label", "patient", "distance")]
-    for row in answer.neighbors.itertuples():
-        rows.append(
-            (str(row.rank), str(row.case_id), str(row.label), str(row.patient), f"{row.distance:.4g}")
-        )
-    k = len(answer.neighbors)
-    return "\n".join(
-        [
-            *columns(rows),
-            "",
-            f"network: {said}",
-            f"for comparison: a train case's farthest listed neighbour lies at {answer.typical:.4g} (median)",
-            f"Research use only; not a medical device. {k} cases of train.",
-        ]
+def print_all(parts: Iterable[Table | str]) -> None:
+    """Prints tables and sentences on standard output."""
+    width = None if sys.stdout.isatty() else PIPED
+    console = Console(highlight=False, markup=False, width=width)
+    for part in parts:
+        console.print(part, soft_wrap=isinstance(part, str))
+
+
+def tables(figures: EmbeddingFigures) -> Iterator[Table | str]:
+    """Classifiers, maps and retrieval of one task, and a sentence for each part that was left out."""
+    held_out = [split for split in ("val", "test") if figures.images.get(split)]
+    yield _classifiers(figures, held_out)
+    if figures.projections:
+        yield _projections(figures.projections.values(), held_out)
+    if figures.retrieval:
+        yield _retrieval(figures)
+    for part, reason in figures.left_out.items():
+        yield f"{part} left out: {reason}"
+
+
+def _table(title: str, columns: Sequence[str], left: int = 1) -> Table:
+    """An empty table; the first `left` columns hold text, the others numbers."""
+    table = Table(title=title, title_justify="left")
+    for place, name in enumerate(columns):
+        table.add_column(name, justify="left" if place < left else "right", overflow="fold")
+    return table
+
+
+def _classifiers(figures: EmbeddingFigures, held_out: Sequence[str]) -> Table:
+    columns = [f"accuracy, {split} (n={figures.images[split]})" for split in held_out]
+    table = _table(f"{figures.task}: classifiers", ["classifier", *columns])
+    for row in figures.classifiers:
+        table.add_row(row.title, *(_figure(row.splits[split].accuracy) for split in held_out))
+    return table
+
+
+def _figure(figure: Figure) -> str:
+    """A share with its interval and counts.
+
+    >>> _figure(Figure(value=0.9, low=0.8, high=0.95, k=9, n=10))
+    '0.900 [0.800, 0.950] 9/10'
+    """
+    if figure.value is None:
+        return "not defined"
+    interval = "" if figure.low is None else f" [{figure.low:.3f}, {figure.high:.3f}]"
+    return f"{figure.value:.3f}{interval} {figure.counts}".rstrip()
+
+
+def _projections(projections: Iterable[Projection], held_out: Sequence[str]) -> Table:
+    columns = [f"kNN on map / in space, {split}" for split in held_out]
+    table = _table("Maps", ["map", "trustworthiness", *columns, "stability"])
+    for row in projections:
+        cells = [f"{row.knn_map[split]:.3f} / {row.knn_space[split]:.3f}" for split in held_out]
+        stability = "" if row.stability is None else f"{row.stability:.2f}"
+        table.add_row(row.title, f"{row.trustworthiness:.3f}", *cells, stability)
+    return table
+
+
+def _retrieval(figures: EmbeddingFigures) -> Table:
+    ks = sorted({k for row in figures.retrieval.values() for k in row.precision_at_k})
+    table = _table("Retrieval", ["queries", *(f"precision at {k}" for k in ks), "mAP", "chance"])
+    for split, row in figures.retrieval.items():
+        precision = [f"{row.precision_at_k[k]:.3f}" if k in row.precision_at_k else "" for k in ks]
+        table.add_row(split, *precision, f"{row.mean_average_precision:.3f}", f"{row.chance:.3f}")
+    return table
+
+
+def neighbors_tables(neighbors: ImageNeighbors) -> Iterator[Table | str]:
+    """The neighbours of one image, and the probabilities of the network's own head."""
+    table = _table(f"Training images most similar to {neighbors.path.name}", NEIGHBOR_COLUMNS, left=4)
+    for row in neighbors.table.itertuples():
+        cells = (row.rank, row.case_id, row.label, row.patient, f"{row.distance:.4g}")
+        table.add_row(*map(str, cells))
+    yield table
+    probabilities = ", ".join(f"{name} {value:.3f}" for name, value in neighbors.probabilities.items())
+    yield f"Network: {probabilities}."
+    yield (
+        "For comparison: the farthest listed neighbour of a training image lies at "
+        f"{neighbors.typical_distance:.4g} (median)."
     )
+    yield "Research use only; not a medical device."

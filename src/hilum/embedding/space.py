@@ -8,14 +8,14 @@ discriminant space of classes - 1 dimensions (Fisher 1936), with Ledoit-Wolf shr
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from hilum.artifacts.embedding import Distance as Distance
+from hilum.artifacts.embedding import Transform as Transform
 from hilum.errors import DataError
 
-Transform = Literal["none", "standardize", "pca", "lda"]
-Distance = Literal["euclidean", "cosine"]
 TRANSFORMS: tuple[Transform, ...] = ("none", "standardize", "pca", "lda")
 KEPT_VARIANCE = 0.99
 SMALLEST_SD = 1e-6
@@ -69,7 +69,12 @@ def fit_space(transform: Transform, vectors: np.ndarray, targets: np.ndarray) ->
 
 
 def check_varies(vectors: np.ndarray) -> None:
-    """DataError when there are no vectors, or all are the same: no distance means anything then."""
+    """DataError when there are no vectors, or all are the same: no distance means anything then.
+
+    >>> check_varies(np.ones((3, 2)))
+    Traceback (most recent call last):
+    hilum.errors.DataError: all 3 vectors are the same; the network has collapsed; train it again
+    """
     if len(vectors) < 2:
         raise DataError(f"{len(vectors)} vectors are too few to compare", "name a split with more cases")
     if not np.ptp(vectors.astype(np.float32), axis=0).max() > 0:
@@ -95,3 +100,12 @@ def _discriminants(vectors: np.ndarray, targets: np.ndarray) -> np.ndarray:
         raise DataError("train holds one class only", "LDA needs two classes or more")
     fitted: Any = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto").fit(vectors, targets)
     return fitted.scalings_[:, : len(np.unique(targets)) - 1]
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """The vectors "cases dim" at length 1; a zero vector stays zero.
+
+    >>> unit(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
+    [[0.6, 0.8], [0.0, 0.0]]
+    """
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

@@ -6,10 +6,14 @@ from contextlib import contextmanager
 
 
 def threads() -> int:
-    """OMP_NUM_THREADS if it is set, else the cores that this process may use."""
-    wish = os.environ.get("OMP_NUM_THREADS", "")
-    if wish.isdigit() and int(wish) > 0:
-        return int(wish)
+    """OMP_NUM_THREADS if it is set, else the cores that this process may use.
+
+    >>> threads() >= 1
+    True
+    """
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    if wanted.isdigit() and int(wanted) > 0:
+        return int(wanted)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -10,6 +10,7 @@ from hilum.report.build_page import print_page
 from hilum.report.checklists import section as checklists
 from hilum.report.comparison import section as comparison
 from hilum.report.data import section as data
+from hilum.report.embedding import section as embedding
 from hilum.report.facts import RunFacts
 from hilum.report.leakage import section as leakage
 from hilum.report.overview import section as overview
@@ -20,7 +21,6 @@ from hilum.report.robustness import section as robustness
 from hilum.report.section import Section
 from hilum.report.sections.anomaly import anomaly
 from hilum.report.sections.explain import explain
-from hilum.report.sections.space import space
 from hilum.report.summary import section as summary
 from hilum.run import Run
 
@@ -33,7 +33,7 @@ SECTIONS: tuple[Maker, ...] = (
     make_binary,
     make_multiclass,
     reliability.make,
-    space,
+    embedding.make,
     anomaly,
     explain,
     robustness.make,

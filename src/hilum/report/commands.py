@@ -39,11 +39,6 @@ def report(run: Run) -> str:
     return shlex.join(["hilum", "report", place(run)])
 
 
-def embed(run: Run) -> str:
-    """Vectors, neighbours and maps again, with the weights at hand."""
-    return shlex.join(["hilum", "embed", place(run)])
-
-
 def anomaly(run: Run) -> str:
     """Detectors fitted on healthy images, with the choices at hand."""
     return shlex.join(["hilum", "anomaly", place(run)])

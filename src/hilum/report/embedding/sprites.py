@@ -17,11 +17,11 @@ from hilum.report.pictures import data_uri
 COLUMNS = 16
 """Tiles per row of a sheet, and rows per sheet: a sheet of 96 px tiles takes 9 MB when it is decoded."""
 
-LARGE, SMALL, MANY = 96, 64, 6000
-"""Pixels along a tile for up to MANY images, and for more."""
+SIZES = ((1500, 96), (6000, 64), (10_000, 48))
+"""Pixels along a tile for up to so many images; the last for more as well. All sheets together stay near 4 MB."""
 
 QUALITY = 75
-"""WebP quality: 5,856 real images at 96 px take about 8 MB as data URIs."""
+"""WebP quality."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def sprites(cases: Cases) -> Sprites:
 
     Images that can't be read have no tile.
     """
-    pixels = LARGE if len(cases) <= MANY else SMALL
+    pixels = tile_size(len(cases))
     contract = Pixels(size=(pixels, pixels), fit="pad")
     try:
         cache = ImageCache.of(cases, contract)
@@ -51,6 +51,15 @@ def sprites(cases: Cases) -> Sprites:
     each = COLUMNS * COLUMNS
     sheets = [data_uri(sheet(cache.images[at : at + each]), QUALITY) for at in range(0, len(cases), each)]
     return Sprites(tuple(sheets), {case: n for n, case in enumerate(cases.table["case_id"])}, pixels)
+
+
+def tile_size(images: int) -> int:
+    """Pixels along a tile.
+
+    >>> tile_size(1027), tile_size(5856), tile_size(100_000)
+    (96, 64, 48)
+    """
+    return next((pixels for most, pixels in SIZES if images <= most), SIZES[-1][1])
 
 
 def sheet(tiles: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:

@@ -1,0 +1,148 @@
+"""How faithful a map is to the space that it shows.
+
+A map shows something only as far as it keeps neighbours. So each carries its own figures: trustworthiness,
+the accuracy of kNN on the map beside that in the full space, and how much of a neighbourhood stays when the
+map is fitted again from another random start.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from hilum.artifacts.embedding import Projection
+from hilum.embedding.cases import TaskCases
+from hilum.embedding.neighbors import nearest_neighbors, votes
+from hilum.embedding.projection import DIMENSIONS, TITLES, Map, MapSettings, fit_map
+from hilum.embedding.space import Distance, unit
+from hilum.errors import DataError
+
+NEIGHBORHOOD = 10
+"""Nearest images by which trustworthiness and stability are measured."""
+VOTERS = 7
+"""Neighbours that vote, on the map and in the space."""
+
+
+def trustworthiness(
+    vectors: np.ndarray, points: np.ndarray, k: int = NEIGHBORHOOD, queries: int = 1000
+) -> float:
+    """Do neighbours on the map belong together in the space? 1: always. (Venna & Kaski 2001, eq. 1.)
+
+    Measured for `queries` cases drawn with a fixed seed, each against all cases. DataError when
+    there are too few cases for k.
+
+    >>> line = np.arange(30.0)[:, None]
+    >>> trustworthiness(line, np.column_stack([line, line]), k=5)
+    1.0
+    """
+    n = len(vectors)
+    if 2 * n - 3 * k - 1 <= 0 or k >= n / 2:
+        raise DataError(f"{n} cases are too few to judge neighbourhoods of {k}", "bring more cases")
+    chosen = np.sort(np.random.default_rng(0).permutation(n)[:queries])
+    penalty = 0.0
+    for part in np.array_split(chosen, max(1, len(chosen) // 250)):
+        near = np.argsort(_squared(points, part), axis=1, kind="stable")[:, :k]
+        order = np.argsort(_squared(vectors, part), axis=1, kind="stable")
+        rank = np.empty_like(order)
+        np.put_along_axis(rank, order, np.arange(1, n + 1)[None, :], axis=1)
+        penalty += np.maximum(np.take_along_axis(rank, near, axis=1) - k, 0).sum()
+    return float(1 - penalty * 2 / (len(chosen) * k * (2 * n - 3 * k - 1)))
+
+
+def _squared(points: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Squared distances "rows cases"; a case is infinitely far from itself, so it is no neighbour."""
+    wide = points.astype(np.float64) - points.mean(axis=0, dtype=np.float64)
+    square = (wide**2).sum(axis=1)
+    distances = square[rows][:, None] + square - 2 * wide[rows] @ wide.T
+    distances[np.arange(len(rows)), rows] = np.inf
+    return distances
+
+
+def shared_neighborhood(points: np.ndarray, others: np.ndarray, k: int = NEIGHBORHOOD) -> float:
+    """Mean share of a case's k neighbours that two maps of the same cases have in common, 0 to 1.
+
+    >>> line = np.arange(30.0)[:, None]
+    >>> shared_neighborhood(line, -2 * line, k=3) > 0.9
+    True
+    """
+    rows = np.arange(len(points))
+    here = nearest_neighbors(points, points, k, base_groups=rows, query_groups=rows).index
+    there = nearest_neighbors(others, others, k, base_groups=rows, query_groups=rows).index
+    return float((here[:, :, None] == there[:, None, :]).any(axis=2).mean())
+
+
+def vote_accuracy(
+    base: np.ndarray, targets: np.ndarray, queries: np.ndarray, query_targets: np.ndarray, k: int = VOTERS
+) -> float:
+    """Accuracy, 0 to 1, of a plain kNN vote from `base` "cases dim" for `queries` "more dim".
+
+    >>> vote_accuracy(np.array([[0.0], [1.0]]), np.array([0, 1]), np.array([[0.1], [0.2]]), np.array([0, 1]), k=1)
+    0.5
+    """
+    shares = votes(nearest_neighbors(base, queries, k), targets, int(targets.max()) + 1)
+    return float((shares.argmax(axis=1) == query_targets).mean())
+
+
+def stability(
+    fitted: Map, train: np.ndarray, targets: np.ndarray, distance: Distance, seeds: int
+) -> float | None:
+    """Mean shared neighbourhood, 0 to 1, of the map and of `seeds` further ones from random starts; None for
+    PCA and LDA, which do not depend on chance, and for no seeds."""
+    if fitted.settings.name in ("pca", "lda") or seeds == 0:
+        return None
+    shares = []
+    for number in range(1, seeds + 1):
+        settings = replace(fitted.settings, seed=fitted.settings.seed + number, start="random")
+        points = fit_map(settings, train, targets, train[:0], distance).train
+        shares.append(shared_neighborhood(fitted.train, points))
+    return float(np.mean(shares))
+
+
+def projected(
+    data: TaskCases, vectors: np.ndarray, settings: MapSettings, distance: Distance, seeds: int = 0
+) -> tuple[np.ndarray, Projection]:
+    """A map of all cases, float64 "cases 2", and how faithful it is. `vectors`: "cases dim", in the order of
+    `data`; `seeds`: further maps for `stability`. DataError when there are too few training cases."""
+    train = data.train
+    new = np.setdiff1d(np.arange(len(data.table)), train)
+    fitted = fit_map(settings, vectors[train], data.targets[train], vectors[new], distance)
+    points = np.full((len(vectors), 2), np.nan)
+    points[train], points[new] = fitted.train, fitted.placed
+    space = unit(vectors) if distance == "cosine" else vectors
+    quality = Projection(
+        title=TITLES[settings.name],
+        settings=_settings(settings, vectors.shape[1]),
+        trustworthiness=trustworthiness(space[train], fitted.train),
+        knn_map=_accuracies(data, points),
+        knn_space=_accuracies(data, space),
+        stability=stability(fitted, vectors[train], data.targets[train], distance, seeds),
+        images=len(train),
+        seconds=fitted.seconds,
+        note="fitted on train; val and test were placed afterwards"
+        + ("; uses the labels of train" if settings.name == "lda" else ""),
+    )
+    return points, quality
+
+
+def _accuracies(data: TaskCases, points: np.ndarray) -> dict[str, float]:
+    """Accuracy of a vote of training cases for each held-out split."""
+    train, targets = data.train, data.targets
+    k = min(VOTERS, len(train))
+    return {
+        split: vote_accuracy(points[train], targets[train], points[rows], targets[rows], k)
+        for split in data.held_out
+        for rows in [data.rows(split)]
+    }
+
+
+def _settings(settings: MapSettings, dim: int) -> dict[str, float]:
+    """What a map depends on beside the vectors."""
+    if settings.name in ("pca", "lda"):
+        return {}
+    known = {
+        "dimensions_before": min(DIMENSIONS, dim),
+        "seed": settings.seed,
+        "perplexity": settings.perplexity,
+    }
+    if settings.name == "tsne":
+        known |= {"exaggeration": settings.exaggeration, "iterations": settings.iterations}
+    return known

@@ -1,0 +1,209 @@
+"""Votes of neighbours next to the network's head: the first sentence, the table, the confusion matrices."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hilum.artifacts.base import Figure
+from hilum.artifacts.embedding import EmbeddingFigures, SplitFigures
+from hilum.report.embedding.task import TaskEmbedding
+from hilum.report.wording import LEVEL, NOTHING, SPACE, count, listing, number, percent, plural, split_name
+
+TRANSFORMS = {
+    "none": "vectors as they are",
+    "standardize": "each dimension scaled to standard deviation 1",
+    "pca": "whitened by PCA",
+    "lda": "projected by LDA so that the classes lie apart",
+}
+WEIGHTS = {"uniform": "each neighbour has one vote", "distance": "nearer neighbours count more"}
+
+
+def share(figure: Figure) -> str:
+    """A share with its counts and interval, as a sentence holds it.
+
+    >>> share(Figure(value=0.5, low=0.4, high=0.6, k=5, n=10)).replace(SPACE, " ")
+    '50.0 % (5/10; 95 % CI 40.0 to 60.0)'
+    """
+    if figure.value is None:
+        return NOTHING
+    interval = "" if figure.low is None else f"{LEVEL} CI {_interval(figure)}"
+    inside = "; ".join(part for part in (figure.counts, interval) if part)
+    return f"{percent(figure.value)} ({inside})" if inside else percent(figure.value)
+
+
+def _interval(figure: Figure) -> str:
+    """The two ends of a share's interval in percent."""
+    return (
+        NOTHING
+        if figure.low is None or figure.high is None
+        else f"{100 * figure.low:.1f} to {100 * figure.high:.1f}"
+    )
+
+
+def lead(embedding: TaskEmbedding) -> str:
+    """Accuracy of the neighbours' vote, next to that of the network's head and of the seed report's vote."""
+    figures, split = embedding.figures, embedding.split
+    knn, head = _measured(figures, "knn", split), _measured(figures, "head", split)
+    sentences = [
+        f"A vote of the {embedding.k} most similar training images classifies {share(knn.accuracy)} of the"
+        f" {plural(knn.images, f'{split_name(split)} image')} correctly.",
+        f"The network’s own head classifies {percent(head.accuracy.value)} ({head.accuracy.counts}) correctly,"
+        f" {_difference(head.accuracy, knn.accuracy)}.",
+    ]
+    published = {row.row: row for row in figures.published}
+    if published:
+        vote, network = published["knn_seed"].accuracy, published["head"].accuracy
+        sentences.append(
+            f"In the seed report the vote reached {percent(vote.value, 2)} ({vote.counts}) on the official test"
+            f" images, and its network {percent(network.value, 2)} ({network.counts})."
+        )
+    return " ".join(sentences)
+
+
+def _measured(figures: EmbeddingFigures, name: str, split: str) -> SplitFigures:
+    """The figures of a classifier that every table has."""
+    return next(row.splits[split] for row in figures.classifiers if row.name == name)
+
+
+def _difference(figure: Figure, other: Figure) -> str:
+    """How far a share lies from another, in percentage points.
+
+    >>> _difference(Figure(value=0.9), Figure(value=0.85)).replace(SPACE, " ")
+    '5.0 points more than the vote'
+    """
+    points = 100 * ((figure.value or 0) - (other.value or 0))
+    if abs(points) < 0.05:
+        return "as many as the vote"
+    return f"{abs(points):.1f}{SPACE}points {'more' if points > 0 else 'fewer'} than the vote"
+
+
+def baseline_warning(embedding: TaskEmbedding) -> str:
+    """Printed where a baseline without training classifies as well as the network's vectors do."""
+    split = embedding.split
+    knn = _measured(embedding.figures, "knn", split).accuracy
+    rivals = [row for row in embedding.figures.classifiers if row.is_baseline]
+    best = max(rivals, key=lambda row: row.splits[split].accuracy.value or 0, default=None)
+    if best is None or (best.splits[split].accuracy.value or 0) < (knn.value or 0):
+        return ""
+    theirs = best.splits[split].accuracy
+    return (
+        f"Without any training, a vote of neighbours on {best.title} classifies {percent(theirs.value)}"
+        f" ({theirs.counts}) correctly, at least as many as the vote on the network’s vectors"
+        f" ({percent(knn.value)}, {knn.counts}). On these images training has not improved the neighbours."
+    )
+
+
+def title_of(figures: EmbeddingFigures) -> str:
+    """The task in the words of its classes.
+
+    >>> title_of(EmbeddingFigures.model_construct(classes=["normal", "bacteria", "virus"]))
+    'normal, bacteria or virus'
+    """
+    return listing(figures.classes, "or")
+
+
+def table(embedding: TaskEmbedding) -> dict[str, Any]:
+    """A row per classifier: accuracy on each held-out split, two further figures on the first."""
+    figures, first = embedding.figures, embedding.split
+    published = {
+        row.row: f"{percent(row.accuracy.value, 2)} ({row.accuracy.counts})" for row in figures.published
+    }
+    rows = [
+        {
+            "title": _capital(row.title),
+            "note": row.note,
+            "strong": row.name in ("knn", "head"),
+            "accuracy": [_percent_cell(row.splits[split].accuracy) for split in figures.held_out],
+            "balanced_accuracy": _percent_cell(row.splits[first].balanced_accuracy),
+            "auroc": _number_cell(row.splits[first].auroc),
+            "published": published.get(row.name, NOTHING),
+        }
+        for row in figures.classifiers
+    ]
+    return {
+        "title": title_of(figures),
+        "splits": [
+            {"name": split_name(split), "images": plural(figures.images[split], "image")}
+            for split in figures.held_out
+        ],
+        "first": split_name(first),
+        "rows": rows,
+        "has_published": bool(published),
+        "validation_chose": "val" in figures.held_out,
+        "replicates": count(figures.classifiers[0].splits[first].replicates),
+    }
+
+
+def _capital(words: str) -> str:
+    """A capital first letter, but not for kNN.
+
+    >>> _capital("linear probe"), _capital("kNN on pixels")
+    ('Linear probe', 'kNN on pixels')
+    """
+    return words if words[1:2].isupper() else words[:1].upper() + words[1:]
+
+
+def _percent_cell(figure: Figure) -> dict[str, str]:
+    interval = "" if figure.low is None else f"{_interval(figure)}{SPACE}%"
+    return {"value": percent(figure.value), "counts": figure.counts, "interval": interval}
+
+
+def _number_cell(figure: Figure) -> dict[str, str]:
+    interval = "" if figure.low is None else f"{number(figure.low)} to {number(figure.high)}"
+    return {"value": number(figure.value), "counts": "", "interval": interval}
+
+
+def confusions(embedding: TaskEmbedding) -> list[dict[str, Any]]:
+    """The confusion matrix of every classifier on the first held-out split, and the published ones."""
+    figures, split = embedding.figures, embedding.split
+    matrices = [(_capital(row.title), row.splits[split].confusion) for row in figures.classifiers]
+    matrices += [(f"Seed report: {row.title}", row.confusion) for row in figures.published]
+    return [_confusion(title, figures.classes, matrix) for title, matrix in matrices]
+
+
+def _confusion(title: str, classes: Sequence[str], matrix: Sequence[Sequence[int]]) -> dict[str, Any]:
+    rows = []
+    for label, counts in zip(classes, matrix, strict=True):
+        shares = [n / max(sum(counts), 1) for n in counts]
+        cells = [
+            {
+                "count": count(n),
+                "share": percent(part, 0),
+                "shade": round(part, 3),
+                "correct": label == predicted,
+            }
+            for n, part, predicted in zip(counts, shares, classes, strict=True)
+        ]
+        rows.append({"label": label, "cells": cells})
+    correct = sum(matrix[place][place] for place in range(len(classes)))
+    return {"title": title, "classes": classes, "rows": rows, "correct": f"{correct}/{sum(map(sum, matrix))}"}
+
+
+def space_words(embedding: TaskEmbedding) -> str:
+    """In which space images are compared."""
+    space = embedding.figures.space
+    how = (
+        "These settings were chosen by cross-validation over the patients of the training images."
+        if space.selected_by == "cross-validation"
+        else "These settings are those of the recipe."
+    )
+    return (
+        f"Images are compared by {space.distance} distance between the network’s vectors (layer “{space.layer}”,"
+        f" {count(space.dimensions)} numbers per image; {TRANSFORMS[space.transform]}). {space.k} neighbours vote;"
+        f" {WEIGHTS[space.weights]}. {how} The neighbours of an image are training images of other patients."
+    )
+
+
+def candidates(embedding: TaskEmbedding, most: int = 12) -> list[list[str]]:
+    """The settings that cross-validation compared, best first."""
+    return [
+        [
+            TRANSFORMS[row.transform],
+            row.distance,
+            row.weights,
+            str(row.k),
+            number(row.log_loss),
+            percent(row.accuracy),
+            percent(row.balanced_accuracy),
+        ]
+        for row in embedding.figures.candidates[:most]
+    ]

@@ -1,0 +1,70 @@
+"""The maps: how faithful they are, and which could not be made."""
+
+from typing import Any
+
+from hilum.artifacts.embedding import Projection
+from hilum.report.embedding.task import TaskEmbedding
+from hilum.report.wording import count, number, percent, sentence, split_name
+
+
+def map_names(embedding: TaskEmbedding) -> list[str]:
+    """The maps that were made, in the order of the stage, t-SNE first."""
+    return sorted(embedding.figures.projections, key=lambda name: name != "tsne")
+
+
+def faithfulness_sentences(embedding: TaskEmbedding) -> str:
+    """How faithful the first map is, on the first held-out split; empty without a map."""
+    names = map_names(embedding)
+    if not names:
+        return ""
+    shown, split = embedding.figures.projections[names[0]], embedding.split
+    sentences = [
+        "A flat map cannot show every distance.",
+        f"Trustworthiness of the {shown.title} map is {number(shown.trustworthiness)} (1: images that are close on"
+        f" the map are close in the space; n = {count(shown.images)} training images).",
+        f"A vote of neighbours on the map classifies {percent(shown.knn_map[split])} of the {split_name(split)}"
+        f" images correctly, and {percent(shown.knn_space[split])} in the full space.",
+    ]
+    if shown.stability is not None:
+        kept = percent(shown.stability, 0)
+        sentences.append(f"Fitted from other seeds, the map keeps {kept} of each image’s ten nearest.")
+    sentences.append("Which images lie next to each other means more than gaps and sizes of clusters.")
+    return " ".join(sentences)
+
+
+def faithfulness_table(embedding: TaskEmbedding) -> dict[str, Any]:
+    """The figures of every map."""
+    figures = embedding.figures
+    rows = [
+        {
+            "title": row.title,
+            "note": _note(row),
+            "cells": [
+                number(row.trustworthiness),
+                *(
+                    f"{percent(row.knn_map[split])} / {percent(row.knn_space[split])}"
+                    for split in figures.held_out
+                ),
+                percent(row.stability, 0),
+                count(row.images),
+            ],
+        }
+        for row in figures.projections.values()
+    ]
+    return {"splits": [split_name(split) for split in figures.held_out], "rows": rows}
+
+
+def _note(projection: Projection) -> str:
+    settings = [f"{key.replace('_', ' ')} {value:g}" for key, value in projection.settings.items()]
+    return "; ".join([", ".join(settings), projection.note] if settings else [projection.note])
+
+
+def left_out(embedding: TaskEmbedding) -> list[str]:
+    """A sentence for each part of the stage that could not be made.
+
+    >>> from hilum.artifacts.embedding import EmbeddingFigures
+    >>> figures = EmbeddingFigures.model_construct(left_out={"t-SNE": "30 images are too few; bring more"})
+    >>> left_out(TaskEmbedding(figures, *[None] * 4))
+    ['Left out: t-SNE. 30 images are too few; bring more.']
+    """
+    return [f"Left out: {part}. {sentence(reason)}" for part, reason in embedding.figures.left_out.items()]
