@@ -13,7 +13,6 @@ from typing import Any, Self, get_args
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from hilum.anomaly.config import AnomalyConfig
 from hilum.comparison.config import LeakageConfig
 from hilum.config import Config
 from hilum.data.tasks import TASKS
@@ -22,6 +21,7 @@ from hilum.errors import RecipeError, nearest
 from hilum.evaluation.config import ReliabilityConfig
 from hilum.explain.config import ExplainConfig
 from hilum.robustness.config import MissingConfig
+from hilum.stages.anomaly import AnomalyConfig
 from hilum.training.config import TaskRecipe
 
 

@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 
 from hilum import __version__
-from hilum.anomaly.config import AnomalyConfig
 from hilum.comparison.config import LeakageConfig
 from hilum.data.acquisition import clusters
 from hilum.data.audit import audit
@@ -35,6 +34,8 @@ from hilum.progress import advancing, say
 from hilum.recipe import StudyRecipe, checked, override
 from hilum.robustness.config import MissingConfig
 from hilum.run import Run, TaskFolder
+from hilum.stages.anomaly import STAGE as ANOMALY
+from hilum.stages.contract import Context
 from hilum.training.config import TaskRecipe
 
 INTENDED_USE = "Research and teaching only. Not a medical device; not for diagnosis or treatment of people."
@@ -98,7 +99,7 @@ def study(wish: Wish) -> Run:
     if wish.recipe.anomaly:
         with _stage(run, "anomaly"):
             try:
-                anomaly_stage(run, cases, wish.recipe.anomaly, wish.recipe.replicates)
+                anomaly_stage(run, cases, wish.recipe)
             except DataError as error:  # too few healthy images must not cost the report
                 say(f"  anomaly detection is left out: {error}")
     if wish.recipe.leakage:
@@ -289,28 +290,18 @@ def embed_run(run: Run, changes: Sequence[str] = (), force: bool = False) -> Non
             embed_stage(run, name, cases, run.split(name), task(name, cases.labels), recipe, force)
 
 
-def anomaly_stage(
-    run: Run, cases: Cases, config: AnomalyConfig, replicates: int, force: bool = False
-) -> dict[str, Any]:
+def anomaly_stage(run: Run, cases: Cases, recipe: StudyRecipe, force: bool = False) -> None:
     """Detectors fitted on healthy images alone, and the leaderboard of their figures."""
-    from hilum.anomaly.stage import detect
+    config = recipe.anomaly or ANOMALY.config()
+    ANOMALY.run(Context(run, cases, recipe, (), force=force), config)
 
-    return detect(run.anomaly, cases, config, replicates, force)
 
-
-def anomaly_run(
-    run: Run, detectors: Sequence[str] = (), changes: Sequence[str] = (), force: bool = False
-) -> None:
-    """`hilum anomaly`: the detectors of the leaderboard or the recipe, and those that are named."""
-    from hilum.anomaly.stage import chosen
-
-    values = run.recipe()
-    values["anomaly"] = chosen(run.anomaly, values.get("anomaly"), detectors)
-    for item in changes:
-        override(values, f"anomaly.{item}")
-    recipe = checked(values, str(run.recipe_file))
+def anomaly_run(run: Run, changes: Sequence[str] = (), force: bool = False) -> None:
+    """`hilum anomaly`: the recipe's detectors, or changed ones, which the recipe then keeps."""
+    recipe = changed_recipe(run, "anomaly", changes)
     with _stage(run, "anomaly"):
-        anomaly_stage(run, run.cases(), recipe.anomaly or AnomalyConfig(), recipe.replicates, force)
+        anomaly_stage(run, run.cases(), recipe, force)
+    run.write_recipe(recipe.to_yaml())
 
 
 def leakage_stage(

@@ -142,7 +142,7 @@ def _anomaly(
     scores: pd.DataFrame, anomaly: AnomalyFolder, test: pd.DataFrame, doubt: np.ndarray, measure: _Measure
 ) -> dict[str, Any] | None:
     """AUROC of the unknown label by the run's best detector, and by doubt on the very same images."""
-    best = anomaly.figures()["best"]
+    best = anomaly.figures().best
     free = scores[scores["role"].isin(MEASURED)].set_index("case_id")[best]
     score = test["case_id"].map(free).to_numpy(np.float64)
     among = ~np.isnan(score)

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hilum.files import write_text
+from hilum.report.anomaly.section import make as anomaly
 from hilum.report.build_page import print_page
 from hilum.report.sections import Section
 from hilum.report.sections.alternatives import alternatives
-from hilum.report.sections.anomaly import anomaly
 from hilum.report.sections.checklists import checklists
 from hilum.report.sections.data import data
 from hilum.report.sections.explain import explain

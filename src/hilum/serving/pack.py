@@ -19,7 +19,8 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from hilum.anomaly import load_detector, save_detector
+from hilum.anomaly.leaderboard import ENSEMBLE
+from hilum.anomaly.saved import load_detector, save_detector
 from hilum.data.cache import ImageCache
 from hilum.data.cases import HEALTHY
 from hilum.errors import DataError, RunError
@@ -250,7 +251,7 @@ def pack_detector(run: Run, row: str, out: Path) -> dict[str, Any]:
     labels that took no part in fitting, and `KNOWN_RATE` of those are called strange.
     """
     figures = run.anomaly.figures()
-    if row not in figures["detectors"] or row == "ensemble":
+    if row not in figures.detectors or row == ENSEMBLE:
         raise RunError(f"{run.anomaly.path} has no detector {row!r}", "see: hilum anomaly RUN")
     folder = run.anomaly.detector(row)
     detector = load_detector(folder.path)
@@ -261,40 +262,37 @@ def pack_detector(run: Run, row: str, out: Path) -> dict[str, Any]:
         raise DataError(f"{len(known)} held-back images are too few for a rate of {KNOWN_RATE}", "use more")
     limit = float(known[int(np.ceil((len(known) + 1) * (1 - KNOWN_RATE))) - 1])
     with np.load(folder.result_file, allow_pickle=False) as result:
-        odd = {
-            name.removeprefix("odd/"): {"k": int((result[name] > limit).sum()), "n": len(result[name])}
+        ood = {
+            name.removeprefix("ood/"): {"k": int((result[name] > limit).sum()), "n": len(result[name])}
             for name in result.files
-            if name.startswith("odd/")
+            if name.startswith("ood/")
         }
-    card = {name: value for name, value in folder.card().items() if name != "fitted_from"}
+    card = folder.card()
     save_detector(
         detector,
         out,
-        {
-            **card,
-            "data": {
-                "attribution": _attribution(run),
-                "patients": card.get("patients"),
-                "images": card.get("images"),
+        fit_seconds=card.fit_seconds,
+        seed=card.seed,
+        images=card.images,
+        patients=card.patients,
+        data={"attribution": _attribution(run), "patients": card.patients, "images": card.images},
+        recipe_in_full=run.recipe()["anomaly"],
+        command=f"hilum anomaly RUN --detector {row}, with recipe_in_full",
+        threshold={"value": limit, "rate": KNOWN_RATE, "images": len(known)},
+        figures={
+            "flagged_ood": ood,
+            "flagged_held_out": {
+                label: {"k": int((some[row] > limit).sum()), "n": len(some)}
+                for label, some in kept.groupby("label")
             },
-            "recipe_in_full": figures["choices"],
-            "command": f"hilum anomaly RUN --detector {row}, with recipe_in_full",
-            "threshold": {"value": limit, "rate": KNOWN_RATE, "images": len(known)},
-            "figures": {
-                "flagged_as_strange": odd,
-                "flagged_of_held_back_images": {
-                    label: {"k": int((some[row] > limit).sum()), "n": len(some)}
-                    for label, some in kept.groupby("label")
-                },
-                "healthy_against_abnormal": figures["detectors"][row]["measure"],
-            },
-            "known_failures": [
-                "Blurred images pass: hardly any is called strange.",
-                "It says that an image is unlike those of the training set, not that a person is ill.",
-                *LIMITS,
-            ],
-            "intended_use": LIMITS[-1],
+            "normal_vs_abnormal": figures.detectors[row].parts["measure"],
         },
+        known_failures=[
+            "Blurred images pass: hardly any is flagged as out-of-distribution.",
+            "It says that an image is unlike those of the training set, not that a person is ill.",
+            *LIMITS,
+        ],
+        intended_use=LIMITS[-1],
     )
     images = golden_images(detector.pixels)
     found = detector.score(_tensor(detector.pixels.normalize(images)))

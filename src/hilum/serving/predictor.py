@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from hilum.anomaly import Detector, load_detector
 from hilum.anomaly.conformal import p_values
+from hilum.anomaly.detector import Detector
+from hilum.anomaly.saved import load_detector
 from hilum.data.cases import HEALTHY
 from hilum.data.decode import read_grey
 from hilum.errors import ModelError
@@ -68,8 +69,15 @@ def packaged(folder: Path = WEIGHTS) -> Packaged:
         load_model(folder / "multiclass"),
         detector,
         read_arrays(folder / "anomaly" / "golden.npz")["known"].astype(float),
-        float(detector.card["threshold"]["rate"]),
+        _rate(detector, folder),
     )
+
+
+def _rate(detector: Detector, folder: Path) -> float:
+    """The share of ordinary images that the packaged detector flags."""
+    if detector.card is None or detector.card.threshold is None:
+        raise ModelError(f"{folder / 'anomaly'} is not a packaged detector", "install hilum again")
+    return detector.card.threshold.rate
 
 
 def predict_packaged(

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from hilum.report.anomaly.figures import summary
 from hilum.report.beside import published
-from hilum.report.detectors import summary
 from hilum.report.explained import explained
 from hilum.report.results import Results, headline, results
 from hilum.report.sections import Section

@@ -6,7 +6,7 @@ import pandas as pd
 
 from hilum.errors import RunError
 from hilum.report import commands
-from hilum.report.detectors import strangeness
+from hilum.report.anomaly.figures import anomaly_scores
 from hilum.report.embedded import Embedded, embedded
 from hilum.report.explorer import MOST, as_script, drawn, plotly_packed, script_data, still_map
 from hilum.report.sections import Section
@@ -97,8 +97,8 @@ def _images(run: Run, that: Embedded) -> pd.DataFrame:
             f"run: hilum evaluate {run.path}, then: hilum embed {run.path}",
         )
     images = that.projection.merge(predictions, on="case_id", validate="one_to_one")
-    strange = strangeness(run)
-    return images if strange is None else images.assign(strangeness=images["case_id"].map(strange))
+    scores = anomaly_scores(run)
+    return images if scores is None else images.assign(strangeness=images["case_id"].map(scores))
 
 
 def _map_names(that: Embedded, images: pd.DataFrame) -> list[str]:
