@@ -90,9 +90,7 @@ def _palette() -> np.ndarray:
 
 
 @in_style
-def score_panels(
-    scores: Mapping[str, np.ndarray], labels: Sequence[str], line: float, rate: str, name: str
-) -> Markup:
+def score_panels(scores: Mapping[str, np.ndarray], labels: Sequence[str], line: float, name: str) -> Markup:
     """Histograms of the anomaly score: a row per label, shares of the label's images, the threshold dashed. Scores
     above the 99.5th percentile of all are in the last bin."""
     figure = new_figure(5.2, 0.7 + 0.85 * len(labels))
@@ -120,7 +118,7 @@ def score_panels(
         )
         axes.set_ylabel("% of images", fontsize=8)
         axes.set_ylim(0, 1.35 * max(100 * counts.max(), 1e-9))
-    rows[0].set_title(f"Anomaly scores by label (dashed: threshold for {rate} false alarms)")
+    rows[0].set_title("Anomaly scores by label")
     rows[-1].set_xlabel("anomaly score (no unit; higher is more anomalous)")
     medians = ", ".join(f"{label} {np.median(scores[label]):.3g}" for label in labels)
     return svg(figure, name, f"Anomaly scores by label; medians: {medians}; threshold {line:.3g}")

@@ -106,18 +106,14 @@ def how(figures: AnomalyFigures) -> list[str]:
         known = figures.roles.get(role, {})
         return count(sum(known[label].images for label in known if (label == HEALTHY) == healthy))
 
-    sentences = [
+    test = ""
+    if "test" in figures.roles:
+        test = f" and from {images('test', True)} healthy and {images('test', False)} abnormal test images"
+    return [
         f"The detectors were fitted on {images('fit', True)} healthy training images.",
         f"{images('calibrate', True)} healthy validation images of other patients fixed the threshold.",
-        f"{images('measure', True)} healthy and {images('measure', False)} abnormal validation images of further"
-        " patients were measured.",
-    ]
-    if "test" in figures.roles:
-        sentences.append(
-            f"So were {images('test', True)} healthy and {images('test', False)} abnormal test images."
-        )
-    return [
-        *sentences,
+        f"The figures come from {images('measure', True)} healthy and {images('measure', False)} abnormal validation"
+        f" images of further patients{test}.",
         "No abnormal image and no disease label took part in fitting or in a threshold.",
         "The best detector was chosen on the validation images.",
         sentence(figures.split_note),
@@ -166,9 +162,10 @@ def histogram(figures: AnomalyFigures, scores: pd.DataFrame) -> dict[str, Any] |
     line = figures.detectors[best].threshold
     rate = percent(figures.false_alarm_rate, 0)
     return {
-        "drawings": [score_panels(values, labels, line.value, rate, "anomaly-scores")],
-        "caption": f"{sentence(row_name(best)).removesuffix('.')}, {len(rows)} {PARTS[part]}. The threshold comes"
-        f" from {plural(line.n, 'other healthy image')}. Scores above the 99.5th percentile are in the last bar.",
+        "drawings": [score_panels(values, labels, line.value, "anomaly-scores")],
+        "caption": f"{sentence(row_name(best)).removesuffix('.')}, {len(rows)} {PARTS[part]}. Dashed: the"
+        f" threshold for a false-alarm rate of {rate}, from {plural(line.n, 'other healthy image')}. Scores above the"
+        " 99.5th percentile are in the last bar.",
     }
 
 
