@@ -218,7 +218,7 @@ def test_a_packed_detector_keeps_the_scores_of_all_held_back_images(
     known = read_arrays(tmp_path / "golden.npz")["known"]
     np.testing.assert_allclose(known, np.sort(kept["patch_gaussian"]), rtol=1e-5)
     assert (known > card["threshold"]["value"]).mean() <= 0.2
-    flagged = card["figures"]["flagged_held_out"]
+    flagged = card["figures"]["flagged_held_out_images"]
     assert sum(one["n"] for one in flagged.values()) == len(kept)
     load_detector(tmp_path)
 

@@ -269,12 +269,12 @@ class Flagged(Part):
 
 
 class PackagedFigures(Part):
-    """`flagged_ood`: per kind of OOD image; `flagged_held_out`: per label; `normal_vs_abnormal`: the row of the
+    """`flagged_ood_images`: per kind; `flagged_held_out_images`: per label; `healthy_vs_abnormal`: the row of the
     leaderboard on held-out images."""
 
-    flagged_ood: dict[str, Flagged]
-    flagged_held_out: dict[str, Flagged]
-    normal_vs_abnormal: Measured
+    flagged_ood_images: dict[str, Flagged]
+    flagged_held_out_images: dict[str, Flagged]
+    healthy_vs_abnormal: Measured
 
 
 class DetectorCard(Artifact):

@@ -280,12 +280,12 @@ def pack_detector(run: Run, row: str, out: Path) -> dict[str, Any]:
         command=f"hilum anomaly RUN --detector {row}, with recipe_in_full",
         threshold={"value": limit, "rate": KNOWN_RATE, "images": len(known)},
         figures={
-            "flagged_ood": ood,
-            "flagged_held_out": {
+            "flagged_ood_images": ood,
+            "flagged_held_out_images": {
                 label: {"k": int((some[row] > limit).sum()), "n": len(some)}
                 for label, some in kept.groupby("label")
             },
-            "normal_vs_abnormal": figures.detectors[row].parts["measure"],
+            "healthy_vs_abnormal": figures.detectors[row].parts["measure"],
         },
         known_failures=[
             "Blurred images pass: hardly any is flagged as out-of-distribution.",
