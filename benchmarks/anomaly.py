@@ -4,8 +4,8 @@
     OMP_NUM_THREADS=2 python benchmarks/anomaly.py --images 300
     OMP_NUM_THREADS=1 python benchmarks/anomaly.py --clock cpu  # processor time, on a busy machine
 
-The images are drawn ones, repeated until there are enough, with a little noise so that no two are the same. A
-image is scored one at a time, as a page that serves would do it. The peer for the search in the bank is
+The images are phantoms, repeated until there are enough, with a little noise so that no two are the same. Images are
+scored one at a time, as in serving. The peer for the search in the bank is
 scikit-learn's brute-force kNN on the same patches, in turn.
 
 Aims: fitting patch_memory on 1,341 images of 128 px under 5 minutes on two cores; one image under 60 ms on one
@@ -22,15 +22,16 @@ import numpy as np
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from hilum.anomaly import Detector, HealthyImages, build
-from hilum.anomaly.patch_memory import PatchMemory
+from hilum.anomaly.detector import Detector, build
+from hilum.anomaly.detectors.patch_memory import PatchMemory
+from hilum.anomaly.healthy import HealthyImages
 from hilum.data.cache import ImageCache
 from hilum.data.images import Pixels
 from hilum.data.sources import phantom
 
 
-def drawn(count: int, pixels: Pixels) -> HealthyImages:
-    """Phantom images of healthy children, prepared."""
+def phantoms(count: int, pixels: Pixels) -> HealthyImages:
+    """Healthy phantom images, prepared."""
     cases = phantom.load("phantom")
     table = cases.table[cases.table["label"] == "normal"]
     cache = ImageCache.of(cases, pixels)
@@ -57,8 +58,8 @@ def main() -> None:
     clock = time.perf_counter if options.clock == "wall" else time.process_time
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 2))
     pixels = Pixels(size=(options.side, options.side))
-    images = drawn(options.images, pixels)
-    asked = images.tensor(range(20))
+    images = phantoms(options.images, pixels)
+    scored = images.tensor(range(20))
     print(f"{len(images):,} images of {options.side} px, {torch.get_num_threads()} threads")
     for name in options.detectors:
         begin = clock()
@@ -66,21 +67,21 @@ def main() -> None:
         detector.fit(images, seed=0)
         seconds = clock() - begin
         print(f"{name}: fitted in {seconds:.0f} s (aim 300), largest resident memory so far {peak():,.0f} MB")
-        print(f"{name}: one image in {1000 * one_image(detector, asked, clock):.1f} ms (aim 60)")
-    bank(pixels, images, asked, clock)
+        print(f"{name}: one image in {1000 * one_image(detector, scored, clock):.1f} ms (aim 60)")
+    bank(pixels, images, scored, clock)
 
 
-def one_image(detector: Detector, asked: torch.Tensor, clock: Callable[[], float]) -> float:
+def one_image(detector: Detector, scored: torch.Tensor, clock: Callable[[], float]) -> float:
     """Median seconds of scoring, one image at a time."""
     seconds = []
-    for image in asked:
+    for image in scored:
         begin = clock()
         detector.score(image[None])
         seconds.append(clock() - begin)
     return float(np.median(seconds))
 
 
-def bank(pixels: Pixels, images: HealthyImages, asked: torch.Tensor, clock: Callable[[], float]) -> None:
+def bank(pixels: Pixels, images: HealthyImages, scored: torch.Tensor, clock: Callable[[], float]) -> None:
     """One image against 1 % of 1M patches, beside scikit-learn."""
     options = {
         "feature_options": {"width": 43},  # 43 + 86 = 129 channels at 32 x 32 places
@@ -94,7 +95,7 @@ def bank(pixels: Pixels, images: HealthyImages, asked: torch.Tensor, clock: Call
     bank = detector.memory.numpy()
     peer = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(bank)
     ours, theirs, same = [], [], []
-    for image in asked:
+    for image in scored:
         patches = detector.patches_of(image[None])[0]
         begin = clock()
         distance, _ = detector.nearest(patches)
@@ -108,7 +109,7 @@ def bank(pixels: Pixels, images: HealthyImages, asked: torch.Tensor, clock: Call
         f"hilum {1000 * np.median(ours):.1f} ms, scikit-learn {1000 * np.median(theirs):.1f} ms, "
         f"ratio {np.median(theirs) / np.median(ours):.2f}; largest difference {max(same):.1g}"
     )
-    print(f"the whole image, network included: {1000 * one_image(detector, asked, clock):.1f} ms (aim 60)")
+    print(f"the whole image, network included: {1000 * one_image(detector, scored, clock):.1f} ms (aim 60)")
 
 
 if __name__ == "__main__":

@@ -25,9 +25,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hilum.anomaly import HealthyImages
-from hilum.anomaly import features as networks
+from hilum.anomaly import feature_net as networks
 from hilum.anomaly.coreset import k_center
+from hilum.anomaly.healthy import HealthyImages
 from hilum.data.cache import ImageCache
 from hilum.data.images import Pixels
 from hilum.data.sources import phantom

@@ -184,24 +184,26 @@ def anomaly(
     run: RunPath,
     detector: Annotated[
         list[str] | None,
-        typer.Option(
-            "--detector", help="One more row of the leaderboard; default: those at hand. Repeatable."
-        ),
+        typer.Option("--detector", help="Add a detector to those of the recipe. Repeatable."),
     ] = None,
     change: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Change one choice, e.g. detectors.patch_memory.memory=999. Repeatable."),
+        typer.Option("--set", help="Change one setting, e.g. detectors.patch_memory.memory=999. Repeatable."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Fit and score also when nothing changed.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Fit and score again even if nothing has changed.")
+    ] = False,
 ) -> None:
-    """Detectors that have seen healthy images alone: how strange is each image, and where."""
+    """Detectors fitted on healthy images alone: anomaly scores and maps of every image, and a leaderboard."""
     from hilum.anomaly.show import leaderboard_text
     from hilum.run import Run
+    from hilum.stages.anomaly import more_detectors
     from hilum.study import anomaly_run
 
     opened = Run(run)
-    anomaly_run(opened, detector or [], change or [], force)
-    print(leaderboard_text(opened))
+    added = more_detectors(opened.recipe().get("anomaly"), detector or [])
+    anomaly_run(opened, [*added, *(change or [])], force)
+    print(leaderboard_text(opened.anomaly.figures()))
 
 
 @app.command(epilog=_example("hilum explain runs/real --task binary --image image.jpeg --method grad_cam"))

@@ -23,12 +23,12 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 import yaml
 
+from hilum.artifacts.anomaly import AnomalyFigures, DetectorCard
 from hilum.artifacts.comparison import Comparison
 from hilum.artifacts.leakage import Leakage
 from hilum.artifacts.robustness import CorruptionTraining, LabelEfficiency, Robustness, UnseenClass
@@ -98,9 +98,9 @@ class DetectorFolder:
         self.card_file = self.path / "detector.json"
         self.result_file = self.path / "result.npz"
 
-    def card(self) -> dict[str, Any]:
+    def card(self) -> DetectorCard:
         """detector.json: name, options, pixels, what it was fitted on, digest of its weights."""
-        return read_json(self.card_file)
+        return DetectorCard.load(self.card_file)
 
 
 class AnomalyFolder:
@@ -116,9 +116,9 @@ class AnomalyFolder:
         """The folder of one row of the leaderboard, whether or not it is there yet."""
         return DetectorFolder(self.path / row)
 
-    def figures(self) -> dict[str, Any]:
+    def figures(self) -> AnomalyFigures:
         """figures.json: roles, detectors with their figures, shortcuts, matching; see docs/anomaly.md."""
-        return read_json(self.figures_file)
+        return AnomalyFigures.load(self.figures_file)
 
     def scores(self) -> pd.DataFrame:
         """case_id, patient, split, label, role, and for each detector its score and <detector>_p."""
@@ -126,15 +126,7 @@ class AnomalyFolder:
 
     def examples(self) -> dict[str, np.ndarray]:
         """The chosen images with their maps: arrays named <detector>/<what>; empty when there are none."""
-        try:
-            with self.examples_file.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, EOFError, BadZipFile) as error:
-            raise RunError(
-                f"{self.examples_file} is damaged ({error})", "delete it and run the stage again"
-            ) from None
+        return read_arrays(self.examples_file) if self.examples_file.exists() else {}
 
 
 class AttributionFolder:

@@ -32,7 +32,7 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 # Siblings that would tangle: none of these may import another of the same layer ...
 SIBLINGS = {"robustness", "embedding", "anomaly", "explain", "comparison"}
 # ... and the report reads artifacts only: of these layers nothing but what it is drawn from.
-REPORT_READS = {"errors", "files", "progress", "config", "artifacts", "data", "run", "report"}
+REPORT_READS = {"errors", "files", "progress", "builders", "config", "artifacts", "data", "run", "report"}
 ALLOWED = {("run", "models")}  # a run opens its models when asked to
 WITHOUT_TORCH = (
     "artifacts",

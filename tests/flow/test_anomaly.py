@@ -1,4 +1,4 @@
-"""`hilum anomaly` on a run: leaderboard, files, going on, report, and the sentences for what a user can mend."""
+"""`hilum anomaly` on a run: leaderboard, files, going on, report, and the sentences for user errors."""
 
 import shutil
 from pathlib import Path
@@ -22,47 +22,47 @@ def run(small_run: Run, tmp_path: Path) -> Run:
 def test_the_study_leaves_a_leaderboard(small_run: Run) -> None:
     assert "anomaly" in small_run.facts()["stages"]
     figures = small_run.anomaly.figures()
-    assert list(figures["detectors"]) == ["patch_gaussian"] == [figures["best"]]
+    assert list(figures.detectors) == ["patch_gaussian"] == [figures.best]
     table = small_run.anomaly.scores()
     assert set(table["case_id"]) == set(small_run.cases().table["case_id"])
     fit = table[table["role"] == "fit"]
     assert set(fit["label"]) == {"normal"} and set(fit["split"]) == {"train"}
     counted = table[table["role"].isin(["fit", "calibrate", "measure", "test"])]
     assert (counted.groupby("patient")["role"].nunique() == 1).all()
-    truth = figures["detectors"]["patch_gaussian"]["truth"]
-    held = table[table["role"].isin(["measure", "test"])]
-    assert truth["n_images"] == len(held)
-    assert truth["n_abnormal"] == truth["pointing"]["n"] == (held["label"] != "normal").sum()
+    localization = figures.detectors["patch_gaussian"].localization
+    held_out = table[table["role"].isin(["measure", "test"])]
+    assert localization is not None and localization.n_images == len(held_out)
+    assert localization.n_abnormal == localization.pointing.n == (held_out["label"] != "normal").sum()
     page = small_run.report_file.read_text(encoding="utf-8")
     assert '<section id="anomaly">' in page
 
 
 def test_one_more_detector_joins_the_leaderboard(run: Run, hilum) -> None:
     weights = run.anomaly.detector("patch_gaussian").path / "detector.safetensors"
-    before, alone = weights.stat().st_mtime_ns, run.anomaly.figures()["detectors"]["patch_gaussian"]
-    asked = ["--detector", "patch_memory", "--set=detectors.patch_memory={features: pixels, memory: 50}"]
-    answer = hilum("anomaly", run.path, *asked)
+    before, alone = weights.stat().st_mtime_ns, run.anomaly.figures().detectors["patch_gaussian"]
+    options = ["--detector", "patch_memory", "--set=detectors.patch_memory={features: pixels, memory: 50}"]
+    answer = hilum("anomaly", run.path, *options)
     assert answer.code == 0, answer.err
     assert "patch_memory" in answer.out and "ensemble" in answer.out
     assert "maps against known lesions: pixel AUROC" in answer.out
     figures = run.anomaly.figures()
-    assert set(figures["detectors"]) == {"patch_gaussian", "patch_memory", "ensemble"}
-    assert figures["detectors"]["patch_gaussian"]["measure"] == alone["measure"]
+    assert list(figures.detectors) == ["patch_gaussian", "patch_memory", "ensemble"]
+    assert figures.detectors["patch_gaussian"] == alone
     assert weights.stat().st_mtime_ns == before
 
-    force = hilum("anomaly", run.path, "--detector", "patch_gaussian")
-    assert force.code == 0 and force.out == answer.out
+    again = hilum("anomaly", run.path, "--detector", "patch_gaussian")
+    assert again.code == 0 and again.out == answer.out
 
     assert hilum("report", run.path).code == 0
     page = run.report_file.read_text(encoding="utf-8")
     for words in (
-        "Strange to healthy lungs",
+        "<h2>Anomaly detection</h2>",
         "AUPRO",
-        "Does it notice an image of another kind?",
+        "<h3>Out-of-distribution images</h3>",
         "the ensemble",
     ):
         assert words in page
-    assert "SQUID" not in page  # published figures say nothing beside phantom images
+    assert "SQUID" not in page  # published figures are of radiographs
 
 
 def test_too_few_healthy_images_do_not_cost_the_report(run: Run, phantom_data: Path, hilum) -> None:
@@ -80,11 +80,11 @@ def test_a_leaderboard_of_another_detector_is_refused(run: Run, hilum) -> None:
     card.write_text(card.read_text(encoding="utf-8").replace('"weights_digest": "', '"weights_digest": "0'))
     answer = hilum("report", run.path)
     assert answer.code == 2
-    assert "was made with another patch_gaussian than lies beside it; run: hilum anomaly" in answer.err
+    assert "was made with another patch_gaussian than the run holds; run: hilum anomaly" in answer.err
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("options", "message"),
     [
         (["--detector", "patch_memroy"], "did you mean 'patch_memory'"),
         (["--detector", "patch_memory", "--set=detectors.patch_memory.memori=3"], "did you mean 'memory'"),
@@ -97,11 +97,11 @@ def test_a_leaderboard_of_another_detector_is_refused(run: Run, hilum) -> None:
         (["--set"], "requires an argument"),
     ],
 )
-def test_one_sentence_for_each_mistake(run: Run, hilum, words: list[str], said: str) -> None:
+def test_one_sentence_for_each_mistake(run: Run, hilum, options: list[str], message: str) -> None:
     before = run.anomaly.figures_file.read_bytes()
-    answer = hilum("anomaly", run.path, *words)
+    answer = hilum("anomaly", run.path, *options)
     assert answer.code == 2
-    assert said in answer.err
+    assert message in answer.err
     assert "Traceback" not in answer.err
     assert run.anomaly.figures_file.read_bytes() == before
 
@@ -120,7 +120,7 @@ def test_a_damaged_file_of_examples_is_named(run: Run) -> None:
 
 def test_scores_are_those_of_the_saved_detector(small_run: Run) -> None:
     """load_detector on an image's own file gives the score in scores.csv."""
-    from hilum.anomaly import load_detector
+    from hilum.anomaly.saved import load_detector
     from hilum.data.decode import read_grey
 
     detector = load_detector(small_run.anomaly.detector("patch_gaussian").path)

@@ -7,10 +7,13 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist, mahalanobis
 
-from hilum.anomaly import Detector, HealthyImages, Scored, build, features, load_detector, save_detector
+from hilum.anomaly import feature_net
 from hilum.anomaly.crossfit import cross_fitted, scores_of
-from hilum.anomaly.features import patch_features
+from hilum.anomaly.detector import Detector, Scored, build
+from hilum.anomaly.feature_net import patch_features
+from hilum.anomaly.healthy import HealthyImages
 from hilum.anomaly.patches import sampled, summary, to_image
+from hilum.anomaly.saved import load_detector, save_detector
 from hilum.data.cache import ImageCache
 from hilum.data.images import Pixels
 from hilum.data.sources import phantom
@@ -40,12 +43,13 @@ def test_healthy_images_from_a_cache(phantom_data) -> None:
     shuffled = torch.cat(list(images.batches(7, seed=1)))
     assert not torch.equal(shuffled, together)
     assert torch.equal(shuffled.flatten(1).sum(1).sort().values, together.flatten(1).sum(1).sort().values)
-    one, other = images.halves(seed=0)
-    assert len(one) + len(other) == len(images) and not set(one.patients) & set(other.patients)
+    last_first = images.part(range(len(images))[::-1])
+    assert last_first.case_ids == images.case_ids[::-1] and last_first.patients == images.patients[::-1]
+    assert np.array_equal(last_first.images, images.images[::-1])
 
     abnormal = cases.table[cases.table["label"] == "virus"].iloc[0]
     with pytest.raises(
-        DataError, match=f"image {abnormal.case_id} is labelled 'virus', a detector learns from 'n"
+        DataError, match=f"image {abnormal.case_id} is labelled 'virus', a detector is fitted on 'n"
     ):
         HealthyImages.of(cache, [*ids, abnormal.case_id], ["normal"] * len(ids) + [abnormal.label], PIXELS)
     with pytest.raises(
@@ -56,20 +60,17 @@ def test_healthy_images_from_a_cache(phantom_data) -> None:
 
 def test_what_is_no_set_of_healthy_images_is_named() -> None:
     images = np.zeros((2, 64, 64), np.uint8)
-    with pytest.raises(DataError, match="there is no healthy radiograph to learn from"):
+    with pytest.raises(DataError, match="there is no healthy image to fit on; label healthy images 'normal'"):
         HealthyImages.of_images(images[:0], [], PIXELS)
-    with pytest.raises(
-        DataError, match="2 radiographs, 2 case ids, 1 labels and 2 patients do not go together"
-    ):
+    with pytest.raises(DataError, match="2 images, 2 case ids, 1 labels and 2 patients do not go together"):
         HealthyImages.of_images(images, ["normal"], PIXELS)
     with pytest.raises(DataError, match="images of type float64 are not prepared"):
         HealthyImages.of_images(images * np.nan, ["normal"] * 2, PIXELS)
     for odd in (Pixels(size=(64, 64), mean=float("nan")), Pixels(size=(64, 64), sd=0.0)):
         with pytest.raises(DataError, match="the pixel contract has mean"):
             HealthyImages.of_images(images, ["normal"] * 2, odd)
-    radiographs = HealthyImages.of_images(images, ["normal"] * 2, PIXELS, patients=["a", "a"])
-    with pytest.raises(DataError, match="of one patient can't be divided"):
-        radiographs.halves(0)
+    with pytest.raises(DataError, match="a part needs one image or more"):
+        HealthyImages.of_images(images, ["normal"] * 2, PIXELS).part([])
 
 
 # -- the base class and the loader ---------------------------------------------------------------------------
@@ -98,7 +99,7 @@ def test_unknown_names_are_answered_with_the_nearest() -> None:
         build("patch_memory", PIXELS, {"features": "pixels", "feature_options": {"side": "8"}})
     detector = build("patch_memory", PIXELS, {"layers": [3]})
     with pytest.raises(
-        RecipeError, match="layer 3 was asked for, the features have 3 scales; choose from 0 to"
+        RecipeError, match="layer 3 does not exist, the features have 3 scales; choose from 0 to"
     ):
         detector.fit(images_of(2), 0)
 
@@ -121,9 +122,9 @@ def test_a_foreign_detector_by_its_dotted_name(tmp_path, monkeypatch: pytest.Mon
     package.mkdir()
     (package / "__init__.py").write_text("")
     (package / "brightness.py").write_text(
-        "from hilum.anomaly import Detector, Scored\n"
+        "from hilum.anomaly.detector import Detector, Scored\n"
         "class Brightness(Detector):\n"
-        "    reads = 'the brightness'\n"
+        "    description = 'the brightness'\n"
         "    def learn(self, images, seed, advance): advance(1, 1)\n"
         "    def measure(self, x): return Scored(x.mean((1, 2, 3)), x[:, 0])\n"
         "def build(pixels): return Brightness(pixels)\n"
@@ -164,20 +165,20 @@ def test_maps_in_image_coordinates_keep_place_and_value() -> None:
 
 def test_sampling_is_bounded_even_and_seeded() -> None:
     images = images_of(5)
-    network = features.build("pixels", PIXELS, {"side": 8})
+    network = feature_net.build("pixels", PIXELS, {"side": 8})
 
     def maps(x: torch.Tensor) -> torch.Tensor:
         return network(x)[0]
 
     calls = []
-    drawn, owner = sampled(maps, images, 40, 0, lambda done, total: calls.append((done, total)))
-    assert drawn.shape == (40, 64) and np.bincount(owner).tolist() == [8] * 5 and calls == [(5, 5)]
+    patches, owner = sampled(maps, images, 40, 0, lambda done, total: calls.append((done, total)))
+    assert patches.shape == (40, 64) and np.bincount(owner).tolist() == [8] * 5 and calls == [(5, 5)]
     everything, _ = sampled(maps, images, 10_000, 0, lambda done, total: None)
     assert everything.shape == (5 * 64, 64)
     rows = {tuple(row.tolist()) for row in everything}
-    assert all(tuple(row.tolist()) in rows for row in drawn)
-    assert torch.equal(sampled(maps, images, 40, 0, lambda done, total: None)[0], drawn)
-    assert not torch.equal(sampled(maps, images, 40, 1, lambda done, total: None)[0], drawn)
+    assert all(tuple(row.tolist()) in rows for row in patches)
+    assert torch.equal(sampled(maps, images, 40, 0, lambda done, total: None)[0], patches)
+    assert not torch.equal(sampled(maps, images, 40, 1, lambda done, total: None)[0], patches)
     few, owner = sampled(maps, images, 3, 0, lambda done, total: None)
     assert few.shape == (3, 64) and len(set(owner.tolist())) == 3
 
@@ -220,7 +221,7 @@ def test_memory_scores_are_distances_to_the_nearest_healthy_patch() -> None:
         assert found.score[place].item() == pytest.approx(distance.max(), rel=1e-4)
         assert found.map[place, 4::8, 4::8].numpy().mean() == pytest.approx(distance.mean(), rel=0.05)
     own = detector.score(images.tensor([1]))
-    assert own.score.item() == 0  # a remembered image is not strange at all
+    assert own.score.item() == 0  # all patches of the image are in memory
 
 
 def test_reweighting_is_equation_7() -> None:
@@ -276,8 +277,8 @@ def test_gaussian_scores_are_mahalanobis_distances() -> None:
 
 
 @pytest.fixture(scope="module")
-def drawn() -> dict[str, np.ndarray]:
-    """Healthy phantoms and abnormal ones of other drawn children, 64 px."""
+def phantoms() -> dict[str, np.ndarray]:
+    """Healthy phantoms and abnormal ones of other patients, 64 px."""
     settings = phantom.PhantomSettings(patients=60, size=(96, 96))
     people = {"normal": range(40), "bacteria": range(40, 52)}
     return {
@@ -286,11 +287,11 @@ def drawn() -> dict[str, np.ndarray]:
     }
 
 
-def test_a_strange_image_labelled_healthy_stands_out_cross_fitted(drawn: dict[str, np.ndarray]) -> None:
+def test_an_altered_image_labelled_healthy_stands_out_cross_fitted(phantoms: dict[str, np.ndarray]) -> None:
     """A radiograph with a net over the chest that no healthy radiograph has; in the plain fit it hides."""
-    wrong = drawn["bacteria"][:1].copy()
+    wrong = phantoms["bacteria"][:1].copy()
     wrong[:, 16:48:2, 8:56] = 0
-    images = np.concatenate([drawn["normal"], wrong])
+    images = np.concatenate([phantoms["normal"], wrong])
     radiographs = HealthyImages.of_images(images, ["normal"] * len(images), PIXELS)
     options = {"features": "pixels", "feature_options": {"side": 4}, "memory": 4000}
     found = cross_fitted("patch_memory", PIXELS, options, radiographs, seed=0, folds=4)
@@ -319,7 +320,7 @@ def test_missing_extra_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_pretrained_features_are_declared_and_frozen() -> None:
     pytest.importorskip("efficientnet_lite_pytorch")
-    network = features.build("efficientnet_lite0", PIXELS, {"side": 64})
+    network = feature_net.build("efficientnet_lite0", PIXELS, {"side": 64})
     x = images_of(2).tensor([0, 1])
     maps = network.train()(x)
     assert [tuple(one.shape[1:]) for one in maps] == [(40, 8, 8), (112, 4, 4), (320, 2, 2)]
@@ -327,4 +328,4 @@ def test_pretrained_features_are_declared_and_frozen() -> None:
     detector = build(
         "patch_memory", PIXELS, {"features": "efficientnet_lite0", "feature_options": {"side": 64}}
     )
-    assert detector.pretrained and "pretrained on ImageNet" in detector.reads
+    assert detector.pretrained and "pretrained on ImageNet" in detector.description

@@ -1,6 +1,7 @@
-"""The anomaly stage on small drawn squares: what it may see, what it keeps, and what it says of bad input."""
+"""The anomaly stage on small synthetic squares: what it may see, what it keeps, and bad input."""
 
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -11,36 +12,48 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hilum.anomaly import HealthyImages, build
-from hilum.anomaly.config import AnomalyConfig
 from hilum.anomaly.conformal import threshold
+from hilum.anomaly.detector import build
 from hilum.anomaly.ensemble import mean_rank
-from hilum.anomaly.leaderboard import Leaderboard, best_row, own_figures, robust, row_figures
-from hilum.anomaly.odd import KINDS, ood_images, turned
+from hilum.anomaly.examples import to_grey
+from hilum.anomaly.healthy import HealthyImages
+from hilum.anomaly.leaderboard import (
+    Leaderboard,
+    best_row,
+    calibrated_threshold,
+    ensemble_row,
+    measured,
+    robust,
+    training_images,
+)
+from hilum.anomaly.ood_images import KINDS, UNALTERED, ood_images, rotated
 from hilum.anomaly.result import Examples, Result
-from hilum.anomaly.scoring import to_grey
-from hilum.anomaly.stage import chosen, detect
+from hilum.artifacts.anomaly import AnomalyFigures, DetectorFigures, Matched, Measured, Threshold
+from hilum.artifacts.base import Figure
 from hilum.data.cases import Cases
 from hilum.data.images import Pixels
+from hilum.data.split import split_cases
 from hilum.errors import DataError, RecipeError, RunError
-from hilum.files import digest_of_file, read_json
+from hilum.files import digest_of_file
 from hilum.recipe import load_recipe
-from hilum.run import AnomalyFolder
-from hilum.training.config import PixelConfig
+from hilum.run import AnomalyFolder, Run
+from hilum.stages.anomaly import STAGE, AnomalyConfig, check, more_detectors
+from hilum.stages.contract import Context
+from hilum.training.config import PixelConfig, SplitConfig
 
 COUNTING = '''
 """A detector for tests: how far an image is from the mean healthy one. It counts how often it is fitted."""
 import torch
-from hilum.anomaly import Detector, Scored
+from hilum.anomaly.detector import Detector, Scored
 
 fitted = []
 
 class Mean(Detector):
-    reads = "distance to the mean healthy image"
+    description = "distance to the mean healthy image"
 
-    def __init__(self, pixels, power, fail, foreign):
+    def __init__(self, pixels, power, fail, pretrained):
         super().__init__(pixels)
-        self.power, self.fail, self.pretrained = power, fail, foreign
+        self.power, self.fail, self.pretrained = power, fail, pretrained
         self.register_buffer("mean_image", torch.empty(0, 0))
 
     def learn(self, images, seed, advance):
@@ -53,8 +66,8 @@ class Mean(Detector):
         far = (x[:, 0] - self.mean_image).abs() ** self.power
         return Scored(far.flatten(1).mean(1), far, self.mean_image.expand(len(x), -1, -1))
 
-def build(pixels, power: float = 1.0, fail: bool = False, foreign: bool = False):
-    return Mean(pixels, power, fail, foreign)
+def build(pixels, power: float = 1.0, fail: bool = False, pretrained: bool = False):
+    return Mean(pixels, power, fail, pretrained)
 '''
 MEAN = "somebodys_detectors.mean"
 PATCHES = {"features": "pixels", "feature_options": {"side": 8}, "memory": 40}
@@ -85,7 +98,7 @@ def square(rng: np.random.Generator, label: str) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def squares(tmp_path_factory: pytest.TempPathFactory) -> Cases:
-    """120 healthy images and 50 abnormal ones, two per patient; the healthy image 'odd' is abnormal in truth."""
+    """120 healthy images and 50 abnormal ones, two per patient."""
     folder = tmp_path_factory.mktemp("squares")
     rng = np.random.default_rng(0)
     rows = []
@@ -104,14 +117,28 @@ def config(detectors: dict[str, dict], **more) -> AnomalyConfig:
     return AnomalyConfig(detectors=detectors, **given)
 
 
+def detect(
+    folder: Path, cases: Cases, config: AnomalyConfig, replicates: int = 0, force: bool = False
+) -> AnomalyFigures:
+    """The stage on a new or a known run folder."""
+    facts = {"name": "squares", "data": {"root": str(cases.root), "source": cases.source}}
+    run = Run(folder) if folder.exists() else Run.create(folder, facts, {"tasks": {}})
+    recipe = load_recipe("quick", [f"replicates={replicates}"])
+    STAGE.run(Context(run, cases, recipe, (), force=force), config)
+    return run.anomaly.figures()
+
+
+def anomaly_of(folder: Path) -> AnomalyFolder:
+    return Run(folder).anomaly
+
+
 # -- the whole stage -----------------------------------------------------------------------------------------
 
 
 def test_the_stage_writes_what_the_docs_promise(squares: Cases, tmp_path: Path, counting) -> None:
-    folder = AnomalyFolder(tmp_path / "anomaly")
-    asked = config({MEAN: {}, "patch_memory@tiny": PATCHES}, own_ranking=2)
-    figures = detect(folder, squares, asked, replicates=50)
-    assert figures == read_json(folder.figures_file)
+    both = config({MEAN: {}, "patch_memory@tiny": PATCHES}, own_ranking=2)
+    figures = detect(tmp_path / "run", squares, both, replicates=50)
+    folder = anomaly_of(tmp_path / "run")
     table = folder.scores()
     assert list(table) == [
         *("case_id", "patient", "split", "label", "role"),
@@ -120,128 +147,123 @@ def test_the_stage_writes_what_the_docs_promise(squares: Cases, tmp_path: Path, 
     ]
     assert len(table) == len(squares)
     assert set(table["role"]) == {"fit", "calibrate", "measure", "test", "unused"}
-    for row in (MEAN, "patch_memory@tiny", "ensemble"):
-        one = figures["detectors"][row]
-        line = one["threshold"]["value"]
+    held_out = table[table["role"] == "measure"]
+    assert list(figures.detectors) == [MEAN, "patch_memory@tiny", "ensemble"]
+    for row, detector in figures.detectors.items():
+        line = detector.threshold.value
         fixed = table.loc[table["role"] == "calibrate", row]
         assert line == pytest.approx(threshold(fixed.to_numpy(), 0.2), rel=1e-6)
-        held = table[table["role"] == "measure"]
-        flagged = held[row] > line * (1 + 1e-7)
-        assert one["measure"]["false_alarms"]["k"] == int((flagged & (held["label"] == "normal")).sum())
-        assert one["measure"]["sensitivity"]["k"] == int((flagged & (held["label"] != "normal")).sum())
-        assert one["measure"]["auroc"]["value"] > 0.9
-        assert set(one["measure"]["causes"]) == {"bacteria", "virus"}
-    assert figures["roles"]["fit"].keys() == {"normal"}
-    assert counting.fitted[0] == figures["roles"]["fit"]["normal"]["images"]
-    odd = {one["kind"]: one for one in figures["detectors"][MEAN]["odd"]}
-    assert set(odd) == {"as_they_are", *KINDS}
-    assert odd["noise"]["k"] == odd["noise"]["n"] == 6
-    examples = folder.examples()
+        flagged = held_out[row] > line * (1 + 1e-7)
+        block = detector.parts["measure"]
+        assert block.false_alarms.k == int((flagged & (held_out["label"] == "normal")).sum())
+        assert block.sensitivity.k == int((flagged & (held_out["label"] != "normal")).sum())
+        assert block.auroc.value is not None and block.auroc.value > 0.9
+        assert set(block.causes) == {"bacteria", "virus"}
+    assert figures.roles["fit"].keys() == {"normal"}
+    assert counting.fitted[0] == figures.roles["fit"]["normal"].images
+    ood = {share.kind: share for share in figures.detectors[MEAN].ood}
+    assert list(ood) == [UNALTERED, *KINDS]
+    assert ood["noise"].k == ood["noise"].n == 6
+
+
+def test_examples_are_the_same_images_and_the_errors(squares: Cases, tmp_path: Path, counting) -> None:
+    detect(tmp_path / "run", squares, config({MEAN: {}, "patch_memory": PATCHES}))
+    examples = anomaly_of(tmp_path / "run").examples()
     assert examples[f"{MEAN}/map"].dtype == np.float32
     assert examples[f"{MEAN}/reconstruction"].shape == examples[f"{MEAN}/image"].shape
-    assert "patch_memory@tiny/reconstruction" not in examples
+    assert "patch_memory/reconstruction" not in examples
     why = examples[f"{MEAN}/why"].tolist()
-    assert (why.count("same"), why.count("strangest healthy"), why.count("least strange abnormal")) == (
-        3,
-        3,
-        3,
-    )
+    assert why == ["random"] * 3 + ["highest healthy"] * 3 + ["lowest abnormal"] * 3
+    assert examples[f"{MEAN}/case_id"][:3].tolist() == examples["patch_memory/case_id"][:3].tolist()
 
 
-def test_nothing_that_is_finished_is_fitted_again(squares: Cases, tmp_path: Path, counting) -> None:
-    folder = AnomalyFolder(tmp_path / "anomaly")
-    first = detect(folder, squares, config({MEAN: {}}), replicates=0)
+def test_a_fitted_detector_is_used_again(squares: Cases, tmp_path: Path, counting) -> None:
+    run = tmp_path / "run"
+    first = detect(run, squares, config({MEAN: {}}))
     assert len(counting.fitted) == 1
-    assert detect(folder, squares, config({MEAN: {}}), replicates=0) == first
     more = config({MEAN: {}, "patch_memory": PATCHES})
-    both = detect(folder, squares, more, replicates=0)
-    assert list(both["detectors"]) == [MEAN, "patch_memory", "ensemble"]
-    alone, beside = first["detectors"][MEAN], both["detectors"][MEAN]
-    assert (alone["threshold"], alone["measure"]) == (beside["threshold"], beside["measure"])
-    folder.detector(MEAN).result_file.write_bytes(b"half a file")
-    folder.figures_file.unlink()
-    assert detect(folder, squares, more, replicates=0)["detectors"] != {}
+    both = detect(run, squares, more)
+    assert list(both.detectors) == [MEAN, "patch_memory", "ensemble"]
+    assert both.detectors[MEAN] == first.detectors[MEAN]
+    anomaly_of(run).detector(MEAN).result_file.write_bytes(b"half a file")
+    again = detect(run, squares, more)
+    assert again.detectors[MEAN].parts == both.detectors[MEAN].parts
     assert len(counting.fitted) == 1
-    detect(folder, squares, config({MEAN: {"power": 2.0}}), replicates=0)
+    detect(run, squares, config({MEAN: {"power": 2.0}}))
     assert len(counting.fitted) == 2
-    detect(folder, squares, config({MEAN: {"power": 2.0}}), replicates=0, force=True)
+    detect(run, squares, config({MEAN: {"power": 2.0}}), force=True)
     assert len(counting.fitted) == 3
 
 
 def test_a_stop_in_the_second_detector_keeps_the_first(squares: Cases, tmp_path: Path, counting) -> None:
-    folder = AnomalyFolder(tmp_path / "anomaly")
-    stopping = {MEAN: {}, f"{MEAN}@second": {"fail": True}}
+    run = tmp_path / "run"
+    detect(run, squares, config({"patch_memory": PATCHES}))
     with pytest.raises(KeyboardInterrupt):
-        detect(folder, squares, config(stopping), replicates=0)
-    assert not folder.figures_file.exists()
-    done = {MEAN: {}, f"{MEAN}@second": {}}
-    detect(folder, squares, config(done), replicates=0)
+        detect(run, squares, config({MEAN: {}, f"{MEAN}@second": {"fail": True}}))
+    assert not anomaly_of(run).figures_file.exists()  # nothing stale is left
+    figures = detect(run, squares, config({MEAN: {}, f"{MEAN}@second": {}}))
     assert len(counting.fitted) == 2
-    assert folder.figures_file.exists()
+    assert list(figures.detectors) == [MEAN, f"{MEAN}@second", "ensemble"]
 
 
-def test_a_abnormal_image_among_the_healthy_ones_shows(squares: Cases, tmp_path: Path, counting) -> None:
-    """Its label is wrong: it is fitted on, and stands first among the images of the training set."""
+def test_an_abnormal_image_among_the_healthy_ones_shows(squares: Cases, tmp_path: Path, counting) -> None:
+    """Its label is wrong: it is fitted on, and has the highest cross-fitted score of the training images."""
     table = squares.table.copy()
-    from hilum.data.split import split_cases
-
-    part = split_cases(squares, "patient", val_fraction=0.3).of
-    wrong = next(case for case in table.loc[table["label"] == "bacteria", "case_id"] if part[case] == "train")
+    wrong = table.loc[table["label"] == "bacteria", "case_id"].iloc[0]
     table.loc[table["case_id"] == wrong, ["label", "patient"]] = ["normal", "normal-wrong"]
     mixed = Cases(table, squares.source, squares.root)
-    asked = config({MEAN: {}, "patch_memory": PATCHES}, own_ranking=3)
-    for seed in range(4):  # the new patient may be drawn for another part
-        figures = detect(
-            AnomalyFolder(tmp_path / str(seed)),
-            mixed,
-            asked.model_copy(update={"split": asked.split.model_copy(update={"seed": seed})}),
-            replicates=0,
-        )
-        table_now = AnomalyFolder(tmp_path / str(seed)).scores().set_index("case_id")
-        if table_now.loc[wrong, "role"] == "fit":
-            break
-    assert table_now.loc[wrong, "role"] == "fit"
-    for row in (MEAN, "patch_memory"):
-        assert figures["detectors"][row]["own"]["images"][0]["case_id"] == wrong
+    parts = (split_cases(mixed, "patient", seed=seed, val_fraction=0.3).of[wrong] for seed in range(20))
+    seed = next(seed for seed, part in enumerate(parts) if part == "train")
+    both = config(
+        {MEAN: {}, "patch_memory": PATCHES},
+        own_ranking=3,
+        split=SplitConfig(val_fraction=0.3, seed=seed),
+    )
+    figures = detect(tmp_path / "run", mixed, both)
+    scores = anomaly_of(tmp_path / "run").scores().set_index("case_id")
+    assert scores.loc[wrong, "role"] == "fit"
+    rankings = [figures.detectors[row].training_images for row in (MEAN, "patch_memory")]
+    assert [ranking.images[0].case_id for ranking in rankings if ranking] == [wrong, wrong]
 
 
-def test_weights_from_elsewhere_stay_in_their_own_row(squares: Cases, tmp_path: Path, counting) -> None:
-    folder = AnomalyFolder(tmp_path / "anomaly")
-    rows = {MEAN: {"power": 1.0}, f"{MEAN}@square": {"power": 2.0}, f"{MEAN}@foreign": {"foreign": True}}
-    figures = detect(folder, squares, config(rows), replicates=0)
-    assert figures["detectors"]["ensemble"]["members"] == [MEAN, f"{MEAN}@square"]
-    assert figures["detectors"][f"{MEAN}@foreign"]["pretrained"] is True
-    assert figures["best"] != f"{MEAN}@foreign"
-    alone = detect(folder, squares, config({MEAN: {}, f"{MEAN}@foreign": {"foreign": True}}), replicates=0)
-    assert "ensemble" not in alone["detectors"]
+def test_pretrained_weights_stay_out_of_the_ensemble(squares: Cases, tmp_path: Path, counting) -> None:
+    run = tmp_path / "run"
+    rows = {MEAN: {}, f"{MEAN}@square": {"power": 2.0}, f"{MEAN}@pretrained": {"pretrained": True}}
+    figures = detect(run, squares, config(rows))
+    assert figures.detectors["ensemble"].members == [MEAN, f"{MEAN}@square"]
+    assert figures.detectors[f"{MEAN}@pretrained"].pretrained
+    assert figures.best != f"{MEAN}@pretrained"
+    alone = detect(run, squares, config({MEAN: {}, f"{MEAN}@pretrained": {"pretrained": True}}))
+    assert list(alone.detectors) == [MEAN, f"{MEAN}@pretrained"]
+    single = detect(run, squares, config({MEAN: {}, f"{MEAN}@square": {"power": 2.0}}, ensemble=False))
+    assert list(single.detectors) == [MEAN, f"{MEAN}@square"]
 
 
-# -- bad input -----------------------------------------------------------------------------------------------
+# -- settings and bad input ----------------------------------------------------------------------------------
 
 
 def test_sentences_for_bad_input(squares: Cases, tmp_path: Path) -> None:
-    folder = AnomalyFolder(tmp_path / "anomaly")
-    asked = config({"patch_memory": PATCHES})
+    run = tmp_path / "run"
     abnormal = squares.where(squares.table["label"] != "normal")
     with pytest.raises(
         DataError, match=r"no image is labelled 'normal' .*bacteria, virus.* label the healthy"
     ):
-        detect(folder, abnormal, asked, 0)
+        detect(run, abnormal, config({"patch_memory": PATCHES}))
     with pytest.raises(
-        DataError, match=r"healthy images are too few for a false-alarm rate of 0.01; keep 99"
+        DataError, match=r"healthy images are too few for a false-alarm rate of 0.01; hold out 99"
     ):
-        detect(folder, squares, config({"patch_memory": PATCHES}, false_alarm_rate=0.01), 0)
+        detect(run, squares, config({"patch_memory": PATCHES}, false_alarm_rate=0.01))
     with pytest.raises(
         RecipeError, match=r"detector 'patch_memroy' is not known; did you mean 'patch_memory'"
     ):
-        detect(folder, squares, config({"patch_memroy": {}}), 0)
+        detect(run, squares, config({"patch_memroy": {}}))
+    assert not anomaly_of(run).path.exists()  # all of this is said before anything is fitted
     with pytest.raises(RecipeError, match=r"no option 'memori'; did you mean 'memory'"):
-        detect(folder, squares, config({"patch_memory": {"memori": 3}}), 0)
-    assert not folder.path.exists()  # all of this is said before anything is fitted
+        check(config({"patch_memory": {"memori": 3}}))
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ("anomaly={detectors: {ensemble: {}}}", "'ensemble' can't name a detector"),
         ("anomaly={detectors: {'a/b': {}}}", "'a/b' can't name a detector"),
@@ -251,14 +273,14 @@ def test_sentences_for_bad_input(squares: Cases, tmp_path: Path) -> None:
         ("anomaly={detektors: {}}", "did you mean 'detectors'"),
     ],
 )
-def test_sentences_for_bad_recipes(change: str, said: str) -> None:
-    with pytest.raises(RecipeError, match=said):
+def test_sentences_for_bad_recipes(change: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
         load_recipe("quick", [change])
 
 
 def test_a_result_of_other_weights_is_refused(tmp_path: Path) -> None:
-    one = result(np.arange(4.0))
-    one.write(tmp_path / "result.npz")
+    made = result(np.arange(4.0))
+    made.write(tmp_path / "result.npz")
     assert Result.read(tmp_path / "result.npz", "abc").score.tolist() == [0, 1, 2, 3]
     with pytest.raises(RunError, match="made from other weights or images"):
         Result.read(tmp_path / "result.npz", "abd")
@@ -267,20 +289,17 @@ def test_a_result_of_other_weights_is_refused(tmp_path: Path) -> None:
         Result.read(tmp_path / "result.npz", "abc")
 
 
-def test_named_detectors_stand_beside_those_on_the_leaderboard(
-    squares: Cases, tmp_path: Path, counting
-) -> None:
-    folder = AnomalyFolder(tmp_path / "anomaly")
+def test_named_detectors_join_those_of_the_recipe() -> None:
     recipe = config({MEAN: {"power": 2.0}}).model_dump(mode="json")
-    assert chosen(folder, recipe, []) == recipe
-    assert chosen(folder, recipe, ["patch_memory"])["detectors"] == {"patch_memory": {}}
-    detect(folder, squares, AnomalyConfig(**recipe), 0)
-    named = chosen(folder, None, ["patch_memory", MEAN])
-    assert named["detectors"] == {MEAN: {"power": 2.0}, "patch_memory": {}}
-    assert named["pixels"] == recipe["pixels"]
+    assert more_detectors(recipe, []) == []
+    [change] = more_detectors(recipe, ["patch_memory", MEAN])
+    loaded = load_recipe("quick", [f"anomaly.{change}", "anomaly.detectors.patch_memory.memory=9"])
+    rows = loaded.anomaly.detectors  # type: ignore[union-attr]
+    assert rows == {MEAN: {"power": 2.0}, "patch_memory": {"memory": 9}}
+    assert more_detectors(None, ["patch_memory"]) == ['detectors={"patch_memory": {}}']
 
 
-# -- the leaderboard -----------------------------------------------------------------------------------------------
+# -- the leaderboard -----------------------------------------------------------------------------------------
 
 
 def result(score: np.ndarray) -> Result:
@@ -307,40 +326,54 @@ def a_leaderboard(seed: int = 0) -> tuple[Leaderboard, np.ndarray]:
     return Leaderboard(table, {}, 0.1, 0, 0), rng.standard_normal(120)
 
 
-def test_abnormal_scores_change_nothing_about_threshold_and_false_alarms() -> None:
+@pytest.mark.parametrize("shift", [-50.0, 50.0])
+def test_abnormal_scores_change_nothing_about_threshold_and_false_alarms(shift: float) -> None:
     leaderboard, score = a_leaderboard()
-    before = row_figures(leaderboard, result(score))
+    before = ensemble_row(leaderboard, [], result(score))
     abnormal = (leaderboard.table["label"] != "normal").to_numpy()
-    for shift in (-50.0, 50.0):
-        after = row_figures(leaderboard, result(np.where(abnormal, score + shift, score)))
-        assert after["threshold"] == before["threshold"]
-        assert after["measure"]["false_alarms"] == before["measure"]["false_alarms"]
-    assert after["measure"]["sensitivity"]["value"] == 1.0
+    after = ensemble_row(leaderboard, [], result(np.where(abnormal, score + shift, score)))
+    assert after.threshold == before.threshold
+    assert after.parts["measure"].false_alarms == before.parts["measure"].false_alarms
+    assert after.parts["measure"].sensitivity.value == (1.0 if shift > 0 else 0.0)
 
 
 def test_only_calibrating_images_move_the_threshold() -> None:
     leaderboard, score = a_leaderboard()
-    before = row_figures(leaderboard, result(score))["threshold"]["value"]
+    before = calibrated_threshold(leaderboard, result(score)).value
     others = (leaderboard.table["role"] != "calibrate").to_numpy()
-    assert (
-        row_figures(leaderboard, result(np.where(others, score * 3 + 1, score)))["threshold"]["value"]
-        == before
-    )
-    moved = row_figures(leaderboard, result(np.where(others, score, score + 1)))["threshold"]["value"]
+    assert calibrated_threshold(leaderboard, result(np.where(others, score * 3 + 1, score))).value == before
+    moved = calibrated_threshold(leaderboard, result(np.where(others, score, score + 1))).value
     assert moved == pytest.approx(before + 1)
 
 
-def test_the_best_leans_least_on_shortcuts() -> None:
-    def row(area: float, matched: float, pretrained: bool = False) -> dict:
-        return {
-            "pretrained": pretrained,
-            "measure": {"auroc": {"value": area}, "matched": {"value": matched}},
-        }
+def test_a_part_with_one_kind_of_image_has_no_figures() -> None:
+    leaderboard, score = a_leaderboard()
+    healthy = replace(leaderboard, table=leaderboard.table.assign(label="normal"))
+    assert measured(healthy, "measure", score, 0.0) is None
+    assert set(ensemble_row(leaderboard, [], result(score)).parts) == {"measure", "test"}
 
-    rows = {"cheat": row(0.95, 0.5), "honest": row(0.8, 0.75), "foreign": row(0.9, 0.9, pretrained=True)}
-    assert best_row(rows) == "honest"
+
+def test_the_best_depends_least_on_shortcuts() -> None:
+    leaderboard, score = a_leaderboard()
+    block = measured(leaderboard, "measure", score, 0.0)
+    assert block is not None
+
+    def row(area: float, matched: float | None, pretrained: bool = False) -> DetectorFigures:
+        pairs = None if matched is None else Matched(value=matched, pairs=9)
+        part = Measured(**{**dict(block), "auroc": Figure(value=area), "matched": pairs})
+        return DetectorFigures(
+            detector="any",
+            description="any",
+            pretrained=pretrained,
+            threshold=Threshold(value=0.0, false_alarm_rate=0.1, n=30),
+            parts={"measure": part},
+            ood=[],
+        )
+
+    rows = {"shortcut": row(0.95, 0.5), "lungs": row(0.8, 0.75), "foreign": row(0.9, 0.9, pretrained=True)}
+    assert best_row(rows) == "lungs"
     assert best_row({"foreign": rows["foreign"]}) == "foreign"
-    assert best_row({"a": {}, "b": row(0.6, 0.6)}) == "b"
+    assert best_row({"a": row(0.6, None), "b": row(0.7, None)}) == "b"
 
 
 @settings(max_examples=30, deadline=None)
@@ -353,41 +386,42 @@ def test_an_ensemble_sees_ranks_alone(seed: int) -> None:
     stretched = {"a": np.exp(3 * scores["a"]), "b": 100 * scores["b"] + 7}
     assert np.allclose(mean_rank(stretched, calibrate), joined)
     assert joined.min() >= 0 and joined.max() <= 1
-    one = mean_rank({"a": scores["a"]}, calibrate)
+    alone = mean_rank({"a": scores["a"]}, calibrate)
     order = np.argsort(scores["a"][~calibrate])
-    assert (np.diff(one[~calibrate][order]) >= 0).all()
+    assert (np.diff(alone[~calibrate][order]) >= 0).all()
 
 
-def test_own_images_are_compared_on_the_scale_of_their_copies() -> None:
+def test_training_images_are_compared_on_the_scale_of_their_copies() -> None:
     rng = np.random.default_rng(0)
     fixed = 10 + 2 * rng.standard_normal(400)
     own = np.concatenate([robust(rng.standard_normal(200), np.array([-0.6745, 0.0, 0.6745])), [9.0]])
-    one = Result(**{**vars(result(fixed)), "own": own, "own_id": np.array([f"f{n}" for n in range(201)])})
-    found = own_figures(one, fixed, threshold(fixed, 0.05))
-    assert found is not None
-    assert found["images"][0]["case_id"] == "f200"
-    assert found["images"][0]["p"] == pytest.approx(1 / 401)
-    assert 0.01 < found["flagged"]["value"] < 0.12
+    ranked = replace(result(fixed), own=own, own_id=np.array([f"f{n}" for n in range(201)]))
+    found = training_images(ranked, fixed, threshold(fixed, 0.05))
+    assert found is not None and found.flagged.value is not None
+    assert found.images[0].case_id == "f200"
+    assert found.images[0].p_value == pytest.approx(1 / 401)
+    assert 0.01 < found.flagged.value < 0.12
+    assert training_images(result(fixed), fixed, 0.0) is None
 
 
 # -- OOD images and pictures ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_odd_images_have_the_size_of_the_image_and_are_the_same_again(kind: str) -> None:
+def test_ood_images_have_the_size_of_the_image_and_are_the_same_again(kind: str) -> None:
     rng = np.random.default_rng(0)
     images = np.stack([cv2.GaussianBlur(rng.integers(0, 256, (30, 44), dtype=np.uint8), (0, 0), 2)] * 3)
     made = ood_images(images, kind, seed=1)
     assert made.shape == images.shape and made.dtype == np.uint8
     assert np.array_equal(made, ood_images(images, kind, seed=1))
     assert not np.array_equal(made, images)
-    if kind in ("noise", "photograph", "limb"):
-        assert not np.array_equal(made[0], made[1])
+    synthetic = kind in ("noise", "photograph", "limb")
+    assert np.array_equal(made[0], made[1]) is not synthetic  # three times the same image goes in
 
 
-def test_turning_and_inverting_can_be_undone() -> None:
+def test_rotating_and_inverting_can_be_undone() -> None:
     image = np.random.default_rng(0).integers(0, 256, (16, 16), dtype=np.uint8)
-    assert np.array_equal(turned(turned(image, 1), 3), image)
+    assert np.array_equal(rotated(rotated(image, 1), 3), image)
     assert np.array_equal(ood_images(ood_images(image[None], "inverted", 0), "inverted", 0)[0], image)
 
 

@@ -53,6 +53,6 @@ def test_bad_scores_are_named() -> None:
     with pytest.raises(DataError, match="there are no healthy scores"):
         p_values(np.array([1.0]), np.array([]))
     with pytest.raises(
-        DataError, match=r"18 healthy images are too few for a false-alarm rate of 0.05; keep 19"
+        DataError, match=r"18 healthy images are too few for a false-alarm rate of 0.05; hold out 19"
     ):
         threshold(np.arange(18.0), 0.05)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from hilum.anomaly import HealthyImages, build
-from hilum.anomaly.features import build as build_features
+from hilum.anomaly.detector import build
+from hilum.anomaly.feature_net import build as build_features
 from hilum.anomaly.features.contrastive import vicreg_terms
+from hilum.anomaly.healthy import HealthyImages
 from hilum.data.images import Pixels
 from hilum.data.sources.phantom import PhantomSettings, phantom_image
 from hilum.errors import RecipeError
@@ -35,7 +36,7 @@ def test_they_serve_the_patch_detectors() -> None:
     options = {"width": 8, "steps": 15, "batch_size": 8, "projector": 16, "precision": "fp32"}
     found = build("patch_gaussian", PIXELS, {"features": "contrastive", "feature_options": options})
     found.fit(radiographs, 0)
-    assert "same healthy image" in found.reads
+    assert "same healthy image" in found.description
     assert torch.isfinite(found.score(radiographs.tensor([0, 1])).score).all()
 
 

@@ -79,11 +79,13 @@ def test_tensors_and_arrays_give_the_same_picks() -> None:
 
 def test_bad_input_is_named() -> None:
     points = cloud(20, 3, seed=0)
-    with pytest.raises(DataError, match="a coreset of 21 was asked for among 20 points; choose a smaller k"):
+    with pytest.raises(
+        DataError, match="a coreset of 21 of 20 points is not possible; choose k from 1 to 20"
+    ):
         k_center(points, 21, 0)
     with pytest.raises(DataError, match="a coreset of 0"):
         k_center(points, 0, 0)
-    with pytest.raises(DataError, match=r"points of shape \(3,\) are no table"):
+    with pytest.raises(DataError, match=r"points of shape \(3,\) are not a table"):
         k_center(np.ones(3), 1, 0)
     points[7, 1] = np.nan
     with pytest.raises(DataError, match="point 7 holds NaN or infinity"):

@@ -182,9 +182,9 @@ def test_a_fine_tuned_model_is_declared_as_pretrained(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "model.json").read_text())["pretrained"].startswith("ImageNet")
     assert check_golden(tmp_path) < 1e-3
     assert scratch.pretrained is None
-    from hilum.anomaly import features
+    from hilum.anomaly import feature_net
 
-    frozen = features.build("efficientnet_lite0", pixels, {"side": 64})
+    frozen = feature_net.build("efficientnet_lite0", pixels, {"side": 64})
     x = torch.randn(2, 1, 64, 64)
     with torch.no_grad():
         y = model.eval().features.stem((x.expand(-1, 3, -1, -1) * 0.25 + 0.5) * 255 / 128 - 127 / 128)

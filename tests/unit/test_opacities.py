@@ -1,4 +1,4 @@
-"""Drawn opacities: where they lie, what they leave alone; both halves go through the same changes."""
+"""Synthetic opacities: where they lie, what they leave unchanged; both halves go through the same changes."""
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ def healthy() -> list[np.ndarray]:
 
 
 def test_the_lung_field_is_the_lung() -> None:
-    """Against the drawn truth: most of what is found is lung, and most of the lung is found."""
+    """Against the ground truth: most of what is found is lung, and most of the lung is found."""
     right, found_share = [], []
     for person in range(10):
         drawn = phantom_image(SETTINGS, "normal", person, 0)
@@ -29,7 +29,7 @@ def test_the_lung_field_is_the_lung() -> None:
     assert np.median(right) > 0.8 and np.median(found_share) > 0.6
 
 
-def test_a_image_without_lungs_has_no_field() -> None:
+def test_an_image_without_lungs_has_no_field() -> None:
     assert not lung_field(np.full((64, 64), 90, np.uint8)).any()
     assert not lung_field(np.zeros((64, 64), np.uint8)).any()
 
@@ -70,7 +70,7 @@ def test_without_a_lung_a_piece_is_pasted(healthy) -> None:
     assert np.abs(changed.astype(int) - healthy[0])[strength == 0].max() <= 1
 
 
-def test_strange_images_and_distractors(healthy) -> None:
+def test_ood_images_and_distractors(healthy) -> None:
     kinds = {ood_image(healthy[0], np.random.default_rng(seed))[0].tobytes() for seed in range(30)}
     assert len(kinds) > 5 and healthy[0].tobytes() not in kinds
     changed = [(add_distractor(healthy[0], np.random.default_rng(s)) != healthy[0]).mean() for s in range(30)]
@@ -87,7 +87,7 @@ def test_the_mask_moves_with_the_image(monkeypatch) -> None:
         assert np.abs(moved - mask).mean() < 0.02  # JPEG alone may differ
 
 
-def test_the_changes_do_not_ask_whether_there_is_an_opacity(healthy) -> None:
+def test_the_changes_do_not_depend_on_an_opacity(healthy) -> None:
     """The same chance changes an image in the same way with and without a mask: no shortcut can come in."""
     for seed in range(10):
         clear, _ = pretext.varied(healthy[0], np.zeros_like(healthy[0]), np.random.default_rng(seed))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from hilum.anomaly import load_detector
+from hilum.anomaly.saved import load_detector
 from hilum.data.sources.phantom import PhantomSettings, write
 from hilum.errors import ModelError, RunError
 from hilum.files import digest, read_arrays, read_json, write_arrays, write_json

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from hilum.anomaly import HealthyImages, build
+from hilum.anomaly.detector import build
+from hilum.anomaly.detectors.student_teacher import disagreement
+from hilum.anomaly.detectors.variational_autoencoder import divergence
+from hilum.anomaly.healthy import HealthyImages
 from hilum.anomaly.reconstruction import Perceptual, differences, ssim_map
-from hilum.anomaly.student_teacher import disagreement
-from hilum.anomaly.variational_autoencoder import divergence
 from hilum.data.images import Pixels
 from hilum.data.sources.phantom import PhantomSettings, phantom_image
 from hilum.errors import RecipeError
@@ -90,7 +91,7 @@ def healthy() -> HealthyImages:
         ("student_teacher", {"feature_options": {"width": 8}, "width": 16}),
     ],
 )
-def test_a_planted_square_is_strange_where_it_is(name: str, options: dict[str, Any], healthy) -> None:
+def test_a_planted_square_is_anomalous_where_it_is(name: str, options: dict[str, Any], healthy) -> None:
     small = {"epochs": 8, "batch_size": 8, "precision": "fp32"}
     if name != "student_teacher":
         small |= {"width": 8, "depth": 4}

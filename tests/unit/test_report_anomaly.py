@@ -1,24 +1,25 @@
-"""Section 7: what stands on the page is what the stage wrote, and maps share one scale."""
+"""The anomaly section: the page shows what the stage wrote, and maps share one scale."""
 
 import base64
-import json
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from hilum.anomaly.config import AnomalyConfig
-from hilum.anomaly.stage import detect
+from hilum.artifacts.anomaly import AnomalyFigures, Shortcut, Shortcuts
+from hilum.artifacts.base import Figure
 from hilum.errors import RunError
-from hilum.evaluation.published_anomaly import PUBLISHED
-from hilum.files import read_json, write_json
+from hilum.recipe import load_recipe
+from hilum.report.anomaly.figures import anomaly_scores, row_name, summary
+from hilum.report.anomaly.maps import triptychs
+from hilum.report.anomaly.plots import SIDE, Scale, image_picture, map_picture, scale_of, score_panels
+from hilum.report.anomaly.published import PUBLISHED
+from hilum.report.anomaly.section import make, warnings
 from hilum.report.build import build_report
-from hilum.report.detectors import named, strangeness, summary
-from hilum.report.sections.anomaly import anomaly
-from hilum.report.sections.anomaly_maps import triptychs
-from hilum.report.strangeness import SIDE, Scale, image_picture, map_picture, scale_of, score_panels
 from hilum.run import Run
+from hilum.stages.anomaly import STAGE, AnomalyConfig
+from hilum.stages.contract import Context
 from hilum.training.config import PixelConfig, SplitConfig
 
 from .made_run import made_run
@@ -39,7 +40,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         false_alarm_rate=0.4,
         ood_images=2,
     )
-    detect(made.anomaly, made.cases(), config, replicates=20)
+    recipe = load_recipe("quick", ["replicates=20"])
+    STAGE.run(Context(made, made.cases(), recipe, ()), config)
     return made
 
 
@@ -55,75 +57,90 @@ def part(page: str, name: str = "anomaly") -> str:
 def test_the_leaderboard_holds_the_figures_of_the_stage(run: Run, page: str) -> None:
     section = part(page)
     figures = run.anomaly.figures()
-    for one in figures["detectors"].values():
-        block = one["test"]
-        assert f"{block['auroc']['value']:.3f}" in section
-        assert f"({block['false_alarms']['k']}/{block['false_alarms']['n']})" in section
-    for row in figures["detectors"]:
-        assert named(row) in section
-    for one in PUBLISHED:
-        assert one.name in section
-    assert "may not be compared" in section
-    assert "reads these labels" in section
-    assert section.index("The leaderboard: test images") < section.index("The leaderboard: held-back images")
+    assert set(figures.detectors) == {*ROWS, "ensemble"}
+    for row, detector in figures.detectors.items():
+        block = detector.parts["test"]
+        assert f"{block.auroc.value:.3f}" in section
+        assert f"({block.false_alarms.counts})" in section
+        assert row_name(row) in section
+    assert len(PUBLISHED) == 10 and all(row.name in section for row in PUBLISHED)
+    assert section.index("Leaderboard: test images") < section.index(
+        "Leaderboard: held-out validation images"
+    )
+    assert section.index("AUROC, matched") < section.index("best single shortcut: ") < section.index("SQUID")
 
 
-def test_one_sentence_stands_in_section_two(run: Run, page: str) -> None:
-    said = summary(run)
-    best = run.anomaly.figures()["detectors"][run.anomaly.figures()["best"]]
-    assert f"{best['test']['auroc']['value']:.3f}" in said
-    assert said.split("(")[0] in part(page, "minute")
+def test_the_summary_quotes_the_best_detector(run: Run, page: str) -> None:
+    text = summary(run)
+    figures = run.anomaly.figures()
+    area = figures.detectors[figures.best].parts["test"].auroc
+    assert text.startswith(f"Anomaly detection: {row_name(figures.best)} reaches AUROC {area.value:.3f} (95")
+    assert text in part(page, "summary")
 
 
-def test_a_detector_below_a_single_number_is_said_so(run: Run) -> None:
-    before = read_json(run.anomaly.figures_file)
-    changed = json.loads(json.dumps(before))
-    changed["shortcuts"]["test"] = {
-        "single": [{"name": "bytes", "label": "file size", "auroc": 0.999, "low": 0.99, "high": 1.0}],
-        "joint": "none",
-    }
-    for one in changed["detectors"].values():
-        one["test"]["auroc"]["value"] = 0.7
-    try:
-        write_json(run.anomaly.figures_file, changed)
-        section = anomaly(run)
-        assert section is not None
-        assert "A single number does better on these images than every detector: file size" in str(
-            section.values["warnings"]
-        )
-    finally:
-        write_json(run.anomaly.figures_file, before)
+def changed(run: Run, shortcut: float, areas: dict[str, float], leaky: bool = False) -> AnomalyFigures:
+    """The stage's figures with another best shortcut and other AUROCs on the test images."""
+    figures = run.anomaly.figures()
+    best = Shortcut(
+        name="bytes", label="file size", unit="bytes", task="binary", auroc=shortcut, low=None, high=None,
+        higher_in="normal",
+    )  # fmt: skip
+    detectors = dict(figures.detectors)
+    for row, area in areas.items():
+        block = figures.detectors[row].parts["test"].model_copy(update={"auroc": Figure(value=area)})
+        parts = {**figures.detectors[row].parts, "test": block}
+        detectors[row] = figures.detectors[row].model_copy(update={"parts": parts})
+    shortcuts = {**figures.shortcuts, "test": Shortcuts(single=[best])}
+    return figures.model_copy(update={"detectors": detectors, "shortcuts": shortcuts, "leaky": leaky})
 
 
-def test_a_run_without_a_leaderboard_says_how_to_make_one(tmp_path: Path) -> None:
+def test_a_detector_below_a_single_number_is_named(run: Run) -> None:
+    rows = ("patch_gaussian", "patch_memory@tiny", "ensemble")
+    assert warnings(changed(run, 0.9, dict.fromkeys(rows, 0.7))) == [
+        "A single number about the file ranks these images better than every detector: file size, AUROC 0.900."
+    ]
+    assert warnings(changed(run, 0.8, dict(zip(rows, (0.9, 0.7, 0.85), strict=True)))) == [
+        "A single number about the file ranks these images better than patch memory (tiny): file size, AUROC"
+        " 0.800."
+    ]
+    assert warnings(changed(run, 0.6, dict.fromkeys(rows, 0.7))) == []
+    assert warnings(changed(run, 0.6, dict.fromkeys(rows, 0.7), leaky=True)) == [
+        "The split leaks: a patient or an image is in more than one part."
+    ]
+
+
+def test_a_run_without_a_leaderboard_names_the_command(tmp_path: Path) -> None:
     bare = made_run(tmp_path / "bare")
-    section = anomaly(bare)
-    assert section is not None and section.template == "missing.html"
+    section = make(bare)
+    assert section is not None and section.template == "absent.html"
+    assert section.title == "Anomaly detection"
     assert section.values["command"].startswith("hilum anomaly ")
-    assert summary(bare) == "" and strangeness(bare) is None
+    assert summary(bare) == "" and anomaly_scores(bare) is None
 
 
-def test_figures_beside_other_weights_are_refused(run: Run) -> None:
-    card = run.anomaly.detector("patch_gaussian").card_file
-    before = read_json(card)
+def test_figures_of_other_weights_are_refused(run: Run) -> None:
+    file = run.anomaly.detector("patch_gaussian").card_file
+    card = run.anomaly.detector("patch_gaussian").card()
     try:
-        write_json(card, {**before, "weights_digest": "another"})
-        with pytest.raises(RunError, match=r"another patch_gaussian than lies beside it; run: hilum anomaly"):
-            anomaly(run)
+        card.model_copy(update={"weights_digest": "another"}).save(file)
+        with pytest.raises(RunError, match=r"another patch_gaussian than the run holds; run: hilum anomaly"):
+            make(run)
     finally:
-        write_json(card, before)
+        card.save(file)
 
 
-def test_triptychs_show_the_extremes_on_one_scale(run: Run) -> None:
+def test_triptychs_show_the_errors_on_one_scale(run: Run) -> None:
     examples, scores = run.anomaly.examples(), run.anomaly.scores()
     labels = scores.set_index("case_id")["label"]
     shown = triptychs(examples, "patch_gaussian", labels, scores)
     assert shown is not None
-    titles = [group["title"] for group in shown["groups"]]
-    assert titles == ["strangest healthy", "least strange abnormal"]
-    held = scores[scores["role"] == "measure"]
-    healthy = held[held["label"] == "normal"].sort_values("patch_gaussian")
-    abnormal = held[held["label"] != "normal"].sort_values("patch_gaussian")
+    assert [group["title"] for group in shown["groups"]] == [
+        "Healthy images with the highest anomaly scores",
+        "Abnormal images with the lowest anomaly scores",
+    ]
+    held_out = scores[scores["role"] == "measure"]
+    healthy = held_out[held_out["label"] == "normal"].sort_values("patch_gaussian")
+    abnormal = held_out[held_out["label"] != "normal"].sort_values("patch_gaussian")
     assert shown["groups"][0]["images"][0]["case"] == healthy["case_id"].iloc[-1]
     assert shown["groups"][1]["images"][0]["case"] == abnormal["case_id"].iloc[0]
     scale = scale_of(examples["patch_gaussian/map"])
@@ -149,17 +166,14 @@ def test_a_map_keeps_its_shape_and_brightness_follows_the_value() -> None:
 def test_a_known_lesion_is_outlined() -> None:
     image, lesion = np.full((20, 20), 100, np.uint8), np.zeros((20, 20), bool)
     lesion[5:15, 5:15] = True
-    plain, drawn = (picture(image_picture("a", image, one).source).astype(int) for one in (None, lesion))
-    changed = np.abs(plain - drawn).max(axis=2) > 40
-    assert changed[48:53].any() and not changed[90:110, 90:110].any()
+    plain, outlined = (picture(image_picture("a", image, mask).source).astype(int) for mask in (None, lesion))
+    different = np.abs(plain - outlined).max(axis=2) > 40
+    assert different[48:53].any() and not different[90:110, 90:110].any()
 
 
-def test_the_histogram_says_what_it_shows() -> None:
-    drawing = str(
-        score_panels(
-            {"normal": np.arange(10.0), "virus": np.arange(10.0) + 5}, ["normal", "virus"], 8.5, "10 %", "x"
-        )
-    )
+def test_the_histogram_describes_itself() -> None:
+    scores = {"normal": np.arange(10.0), "virus": np.arange(10.0) + 5}
+    drawing = str(score_panels(scores, ["normal", "virus"], 8.5, "x"))
     assert "normal, 10 images: 10 % above" in drawing
     assert "virus, 10 images: 60 % above" in drawing
-    assert 'aria-label="Scores by label; medians: normal 4.5, virus 9.5; threshold 8.5"' in drawing
+    assert 'aria-label="Anomaly scores by label; medians: normal 4.5, virus 9.5; threshold 8.5"' in drawing

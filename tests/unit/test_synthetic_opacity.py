@@ -1,4 +1,4 @@
-"""The network that learns from drawn opacities finds lesions that it has not seen; its distance."""
+"""The network trained on synthetic opacities finds lesions that it has not seen; its distance."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,11 @@ import torch
 from sklearn.covariance import ledoit_wolf
 from sklearn.metrics import roc_auc_score
 
-from hilum.anomaly import HealthyImages, build, features
+from hilum.anomaly import feature_net
+from hilum.anomaly.detector import build
+from hilum.anomaly.detectors.synthetic_opacity import SyntheticOpacity
 from hilum.anomaly.features import pretext
-from hilum.anomaly.synthetic_opacity import SyntheticOpacity
+from hilum.anomaly.healthy import HealthyImages
 from hilum.data.images import Pixels
 from hilum.data.sources.phantom import PhantomSettings, phantom_image
 
@@ -67,18 +69,18 @@ def test_the_distance_is_that_of_mahalanobis(detector, healthy) -> None:
 
 
 def test_half_of_each_batch_is_left_healthy(healthy) -> None:
-    net = features.build("pretext", PIXELS, {"width": 4})
+    net = feature_net.build("pretext", PIXELS, {"width": 4})
     assert isinstance(net, pretext.PretextNet)
     lungs = [np.zeros(PIXELS.size, bool)] * len(healthy)
-    x, where, drawn = net._batch(healthy.images, lungs, list(range(8)), np.random.default_rng(0))
-    assert x.shape == (8, 1, 64, 64) and where.shape == (8, 16, 16)
-    assert drawn.tolist() == [0.0, 1.0] * 4
-    assert (where.flatten(1).amax(1) > 0).tolist() == [False, True] * 4
+    x, strength, has_opacity = net._batch(healthy.images, lungs, list(range(8)), np.random.default_rng(0))
+    assert x.shape == (8, 1, 64, 64) and strength.shape == (8, 16, 16)
+    assert has_opacity.tolist() == [0.0, 1.0] * 4
+    assert (strength.flatten(1).amax(1) > 0).tolist() == [False, True] * 4
 
 
 def test_pretext_features_serve_the_patch_detectors(healthy) -> None:
     options = {"features": "pretext", "feature_options": {"width": 8, "steps": 3, "batch_size": 4}}
     found = build("patch_gaussian", PIXELS, options | {"channels": 8})
     found.fit(healthy, 0)
-    assert "drawn into healthy images" in found.reads and not found.pretrained
+    assert "synthetic opacities in healthy images" in found.description and not found.pretrained
     assert torch.isfinite(found.score(healthy.tensor([0])).score).all()

@@ -1,8 +1,8 @@
 """The threshold from healthy images alone: split conformal prediction (Vovk et al. 2005; Laxhammar 2014).
 
 n healthy images that the detector was not fitted on are scored. A new healthy image that is exchangeable with
-them gets a p-value <= alpha with a probability of at most alpha. So the false-alarm rate is known before any
-abnormal image has been seen.
+them gets a p-value <= alpha with a probability of at most alpha. So the false-alarm rate is known without any
+abnormal image.
 """
 
 from fractions import Fraction
@@ -16,15 +16,15 @@ from hilum.errors import DataError
 def p_values(scores: np.ndarray, healthy_scores: np.ndarray) -> np.ndarray:
     """Conformal p-values, float64 "images", in 1 / (n + 1) ... 1:  p = (1 + #{healthy >= score}) / (n + 1).
 
-    `scores`: of the images asked about, `healthy_scores`: of the n healthy images kept for this. Small =
-    stranger than nearly all healthy images. DataError for NaN or no healthy score.
+    `scores`: of the images in question, `healthy_scores`: of n held-out healthy images. A small p-value: the
+    score is above nearly all healthy scores. DataError for NaN or no healthy score.
 
     >>> p_values(np.array([0.0, 2.5, 9.0]), np.array([1.0, 2.0, 3.0])).tolist()
     [1.0, 0.5, 0.25]
     """
     healthy = np.sort(_checked(healthy_scores, "healthy scores"))
-    asked = _checked(scores, "scores", empty=True)
-    at_least = len(healthy) - np.searchsorted(healthy, asked, side="left")
+    values = _checked(scores, "scores", empty=True)
+    at_least = len(healthy) - np.searchsorted(healthy, values, side="left")
     return (1 + at_least) / (len(healthy) + 1)
 
 
@@ -39,21 +39,21 @@ def threshold(healthy_scores: np.ndarray, false_alarm_rate: float) -> float:
     (19.0, 18.0)
     """
     healthy = np.sort(_checked(healthy_scores, "healthy scores"))
-    # The rate as it was written, 0.05 and not the binary number beside it: the rank must not hang on that.
+    # The rate as it was written, 0.05 and not the nearest binary number, so that the rank is exact.
     rate = Fraction(str(float(false_alarm_rate))) if 0 < false_alarm_rate < 1 else None
     if rate is None:
         raise DataError(f"a false-alarm rate of {false_alarm_rate} is not between 0 and 1", "try 0.05")
     if len(healthy) + 1 < 1 / rate:
         raise DataError(
             f"{len(healthy)} healthy images are too few for a false-alarm rate of {float(rate):g}",
-            f"keep {fewest(false_alarm_rate)} or more for the threshold, or allow a higher rate",
+            f"hold out {fewest(false_alarm_rate)} or more for the threshold, or allow a higher rate",
         )
     rank = ceil((len(healthy) + 1) * (1 - rate))
     return float(healthy[rank - 1])
 
 
 def fewest(false_alarm_rate: float) -> int:
-    """How many healthy images a false-alarm rate needs: the smallest n with n + 1 >= 1 / alpha.
+    """The number of healthy images that a false-alarm rate needs: the smallest n with n + 1 >= 1 / alpha.
 
     >>> fewest(0.05), fewest(0.01)
     (19, 99)
@@ -64,9 +64,11 @@ def fewest(false_alarm_rate: float) -> int:
 def _checked(scores: np.ndarray, what: str, empty: bool = False) -> np.ndarray:
     values = np.asarray(scores, np.float64)
     if values.ndim != 1:
-        raise DataError(f"{what} of shape {values.shape} are no list of numbers", "give one number per image")
+        raise DataError(
+            f"{what} of shape {values.shape} are not a list of numbers", "give one number per image"
+        )
     if not len(values) and not empty:
-        raise DataError(f"there are no {what}", "keep healthy images for the threshold")
+        raise DataError(f"there are no {what}", "hold out healthy images for the threshold")
     if not np.isfinite(values).all():
         place = int((~np.isfinite(values)).argmax())
         raise DataError(f"{what}: number {place} is {values[place]}", "score that image again")

@@ -37,7 +37,9 @@ def k_center(points: Any, k: int, seed: int) -> np.ndarray:
     """
     values = _checked(points)
     if not 1 <= k <= len(values):
-        raise DataError(f"a coreset of {k} was asked for among {len(values):,} points", "choose a smaller k")
+        raise DataError(
+            f"a coreset of {k} of {len(values):,} points is not possible", f"choose k from 1 to {len(values)}"
+        )
     first = int(np.random.default_rng(seed).integers(len(values)))
     return _Greedy(values, first).pick(k)
 
@@ -48,7 +50,7 @@ def _checked(points: Any) -> np.ndarray:
         points = points.detach().cpu().numpy()
     values = np.asarray(points)
     if values.ndim != 2 or not values.size:
-        raise DataError(f"points of shape {values.shape} are no table", "give rows of features")
+        raise DataError(f"points of shape {values.shape} are not a table", "give rows of features")
     values = np.ascontiguousarray(values, np.float32)
     for start in range(0, len(values), BLOCK):
         good = np.isfinite(values[start : start + BLOCK]).all(axis=1)

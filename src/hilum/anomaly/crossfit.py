@@ -1,8 +1,7 @@
-"""How a detector ranks its own healthy images, each scored by a copy that has not seen its patient.
+"""Cross-fitted scores of the training images: each image is scored by a copy fitted on other patients.
 
-An abnormal image that was labelled healthy becomes part of what the detector takes for healthy, and then looks
-healthy to it. Scored by a copy fitted on other patients it stands out. So this list is where to look for
-wrong labels.
+An abnormal image with the label healthy lowers its own score when the detector is fitted on it. Scored by a copy
+fitted on other patients it stands out. So the highest scores are candidates for wrong labels.
 """
 
 from typing import Any, NamedTuple
@@ -10,15 +9,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from hilum.anomaly import SCORE_BATCH, Advance, Detector, HealthyImages, build
+from hilum.anomaly.detector import SCORE_BATCH, Detector, build
+from hilum.anomaly.healthy import HealthyImages
 from hilum.data.images import Pixels
 from hilum.errors import DataError
+from hilum.progress import Advance
 
 
 class CrossFitted(NamedTuple):
-    """score: float64 "images", as given by the copy that did not see the image's patient; comparable within a
-    fold only. p: float64 "images", the share of the fold's images at least as strange (1 / images of the fold
-    for the strangest), comparable across folds. fold: int64 "images"."""
+    """score: float64 "images", by the copy that was not fitted on the image's patient; comparable within a fold
+    only. p: float64 "images", the share of the fold's images that score at least as high (1 / images of the fold
+    for the highest), comparable across folds. fold: int64 "images"."""
 
     score: np.ndarray
     p: np.ndarray
@@ -34,7 +35,7 @@ def cross_fitted(
     folds: int = 2,
     advance: Advance | None = None,
 ) -> CrossFitted:
-    """Fits `folds` copies of a detector, each on the patients of the other folds, and scores what is left.
+    """Fits `folds` copies of a detector, each on the patients of the other folds, and scores the images of its own.
 
     DataError when there are fewer patients than folds.
 
@@ -44,19 +45,19 @@ def cross_fitted(
     >>> cross_fitted("patch_memory", images.pixels, options, images, seed=0).p.shape
     (6,)
     """
-    people = sorted(set(images.patients))
-    if not 2 <= folds <= len(people):
+    patients = sorted(set(images.patients))
+    if not 2 <= folds <= len(patients):
         raise DataError(
-            f"{len(people)} patients can't be divided into {folds} folds", "choose 2 folds, or add patients"
+            f"{len(patients)} patients can't be divided into {folds} folds", "choose 2 folds or add patients"
         )
-    np.random.default_rng(seed).shuffle(people)
-    fold_of = {person: place % folds for place, person in enumerate(people)}
-    fold = np.array([fold_of[person] for person in images.patients])
+    np.random.default_rng(seed).shuffle(patients)
+    fold_of = {patient: place % folds for place, patient in enumerate(patients)}
+    fold = np.array([fold_of[patient] for patient in images.patients])
     score, p = np.empty(len(images)), np.empty(len(images))
-    for one in range(folds):
+    for number in range(folds):
         detector = build(name, pixels, options)
-        detector.fit(images.part(np.flatnonzero(fold != one)), seed, advance)
-        inside = np.flatnonzero(fold == one)
+        detector.fit(images.part(np.flatnonzero(fold != number)), seed, advance)
+        inside = np.flatnonzero(fold == number)
         score[inside] = scores_of(detector, images.part(inside))
         p[inside] = (score[inside] >= score[inside][:, None]).mean(axis=1)
     return CrossFitted(score, p, fold)

@@ -1,4 +1,4 @@
-"""Several detectors as one: the mean of their conformal p-values (Vovk & Wang, Biometrika 107, 2020)."""
+"""The ensemble of several detectors: the mean of their conformal p-values (Vovk & Wang, Biometrika 107, 2020)."""
 
 from collections.abc import Mapping
 
@@ -8,12 +8,11 @@ from hilum.anomaly.conformal import p_values
 
 
 def mean_rank(scores: Mapping[str, np.ndarray], calibrate: np.ndarray) -> np.ndarray:
-    """1 minus the mean p-value over the detectors, in 0..1, higher is stranger.
+    """1 minus the mean p-value over the detectors, in 0..1, higher is more anomalous.
 
-    `scores`: detector -> float "images"; `calibrate`: bool "images", the healthy images that fix thresholds. A
-    image of those is ranked among the others of them, so that it does not stand in its own way. p-values of
-    several detectors depend on each other, so their mean is a score and no p-value: it gets a threshold of
-    its own. Images stranger than every calibrating one tie.
+    `scores`: detector -> float "images"; `calibrate`: bool "images", the healthy images that fix thresholds. Each
+    of those is ranked among the others. p-values of several detectors depend on each other, so their mean is a
+    score and no p-value: it needs its own threshold. Images that score above all calibrating ones tie.
 
     >>> mean_rank({"a": np.array([1.0, 2.0, 9.0])}, np.array([True, True, False])).round(2).tolist()
     [0.0, 0.5, 0.67]

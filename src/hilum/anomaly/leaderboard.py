@@ -1,4 +1,4 @@
-"""The leaderboard: every detector's figures, made from what it said of each image. No network is asked here."""
+"""The leaderboard: the figures of every detector, made from its scores alone."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,18 +8,30 @@ import numpy as np
 import pandas as pd
 
 from hilum.anomaly.conformal import p_values, threshold
+from hilum.anomaly.detector import Detector
 from hilum.anomaly.ensemble import mean_rank
-from hilum.anomaly.odd import KINDS
+from hilum.anomaly.ood_images import KINDS, UNALTERED, UNALTERED_TITLE
 from hilum.anomaly.result import Result
+from hilum.artifacts.anomaly import (
+    DetectorFigures,
+    Matched,
+    Measured,
+    OodShare,
+    SuspectImage,
+    Threshold,
+    TrainingImages,
+)
+from hilum.artifacts.base import Figure
 from hilum.data.cases import HEALTHY
 from hilum.evaluation.detection import detection_figures, ranking_entry, share_entry
 from hilum.evaluation.matching import Pairs
+from hilum.models import parameters
 
 PARTS = ("measure", "test")
 """The images that figures are measured on."""
 
-STRANGEST = 12
-"""Images of the training set that are listed."""
+SUSPECTS = 12
+"""Training images that are listed."""
 
 ENSEMBLE = "ensemble"
 
@@ -27,7 +39,7 @@ ENSEMBLE = "ensemble"
 @dataclass(frozen=True)
 class Leaderboard:
     """What the rows share. `table`: case_id, patient, split, label, role, one row per image; `pairs`: per part
-    the matched images, or a sentence why there are none; `rate`: the false-alarm rate asked for."""
+    the matched images, or a sentence why there are none; `rate`: the false-alarm rate of the threshold."""
 
     table: pd.DataFrame
     pairs: Mapping[str, Pairs | str]
@@ -41,94 +53,135 @@ class Leaderboard:
         return (self.table["role"] == "calibrate").to_numpy()
 
 
+def detector_of(row: str) -> str:
+    """The detector of a row of the leaderboard.
+
+    >>> detector_of("patch_memory@random"), detector_of("autoencoder")
+    ('patch_memory', 'autoencoder')
+    """
+    return row.partition("@")[0]
+
+
 def with_ensemble(
     leaderboard: Leaderboard, results: Mapping[str, Result], members: Sequence[str]
 ) -> dict[str, Result]:
-    """The results and, where it has two members or more, that of their mean p-value: all images, OOD images."""
+    """The results and, with two members or more, those of their ensemble, for all images and the OOD images."""
     if len(members) < 2:
         return dict(results)
     calibrate = leaderboard.calibrate
-    joining = {row: results[row] for row in members}
-    scores = {row: one.score for row, one in joining.items()}
-    odd = {}
-    for kind in next(iter(joining.values())).odd:
-        both = {row: np.concatenate([one.score, one.odd[kind]]) for row, one in joining.items()}
-        fixed = np.concatenate([calibrate, np.zeros(len(next(iter(both.values()))) - len(calibrate), bool)])
-        odd[kind] = mean_rank(both, fixed)[len(calibrate) :]
-    first = next(iter(results.values()))
-    joined = Result("", first.case_id, mean_rank(scores, calibrate), first.examples, odd)
-    return {**results, ENSEMBLE: joined}
+    joined = {row: results[row] for row in members}
+    first = results[members[0]]
+    score = mean_rank({row: result.score for row, result in joined.items()}, calibrate)
+    ood = {}
+    for kind, values in first.ood.items():
+        both = {row: np.concatenate([result.score, result.ood[kind]]) for row, result in joined.items()}
+        fixed = np.concatenate([calibrate, np.zeros(len(values), bool)])
+        ood[kind] = mean_rank(both, fixed)[len(calibrate) :]
+    return {**results, ENSEMBLE: Result("", first.case_id, score, first.examples, ood)}
 
 
-def row_figures(leaderboard: Leaderboard, result: Result) -> dict[str, Any]:
-    """One detector: threshold, figures per part, matched figures, OOD images, its own training set, truth."""
-    score, roles = result.score, leaderboard.table["role"].to_numpy()
-    fixed = score[leaderboard.calibrate]
-    line = threshold(fixed, leaderboard.rate)
-    figures: dict[str, Any] = {
-        "threshold": {"value": line, "false_alarm_rate": leaderboard.rate, "n": len(fixed)},
+# -- one row -------------------------------------------------------------------------------------------------
+
+
+def detector_row(
+    leaderboard: Leaderboard, row: str, options: dict[str, Any], detector: Detector, result: Result
+) -> DetectorFigures:
+    """The figures of a fitted detector."""
+    assert detector.card is not None
+    return DetectorFigures(
+        detector=detector_of(row),
+        options=options,
+        description=detector.description,
+        pretrained=detector.pretrained,
+        parameters=parameters(detector),
+        weights_digest=detector.card.weights_digest,
+        **_scores(leaderboard, result),
+    )
+
+
+def ensemble_row(leaderboard: Leaderboard, members: Sequence[str], result: Result) -> DetectorFigures:
+    """The figures of the ensemble."""
+    return DetectorFigures(
+        detector=ENSEMBLE,
+        members=list(members),
+        description="mean of the conformal p-values of its members",
+        **_scores(leaderboard, result),
+    )
+
+
+def _scores(leaderboard: Leaderboard, result: Result) -> dict[str, Any]:
+    """The fields that come from the scores."""
+    line = calibrated_threshold(leaderboard, result)
+    parts = {part: measured(leaderboard, part, result.score, line.value) for part in PARTS}
+    return {
+        "threshold": line,
+        "parts": {part: block for part, block in parts.items() if block is not None},
+        "ood": ood_shares(result.ood, line.value),
+        "training_images": training_images(result, result.score[leaderboard.calibrate], line.value),
+        "localization": result.localization,
         "seconds": result.seconds,
-        "truth": result.truth,
-        "odd": odd_figures(result.odd, line),
-        "own": own_figures(result, fixed, line),
     }
-    for part in PARTS:
-        rows = np.flatnonzero(roles == part)
-        images = leaderboard.table.iloc[rows][["patient", "label"]].assign(score=score[rows])
-        block = detection_figures(images, line, leaderboard.replicates, leaderboard.seed)
-        if block is not None:
-            figures[part] = {
-                **block,
-                "matched": _matched(leaderboard, leaderboard.pairs.get(part, ""), score),
-            }
-    return figures
 
 
-def _matched(leaderboard: Leaderboard, pairs: Pairs | str, score: np.ndarray) -> dict[str, Any] | None:
+def calibrated_threshold(leaderboard: Leaderboard, result: Result) -> Threshold:
+    """The conformal threshold from the healthy images that calibrate."""
+    fixed = result.score[leaderboard.calibrate]
+    value = threshold(fixed, leaderboard.rate)
+    return Threshold(value=value, false_alarm_rate=leaderboard.rate, n=len(fixed))
+
+
+def measured(leaderboard: Leaderboard, part: str, score: np.ndarray, line: float) -> Measured | None:
+    """The figures on one part at the threshold `line`; None where it holds no healthy or no abnormal image.
+    `score`: float "cases"."""
+    rows = np.flatnonzero(leaderboard.table["role"].to_numpy() == part)
+    images = leaderboard.table.iloc[rows][["patient", "label"]].assign(score=score[rows])
+    block = detection_figures(images, line, leaderboard.replicates, leaderboard.seed)
+    if block is None:
+        return None
+    matched = _matched(leaderboard, leaderboard.pairs.get(part, ""), score)
+    return Measured.model_validate({**block, "matched": matched})
+
+
+def _matched(leaderboard: Leaderboard, pairs: Pairs | str, score: np.ndarray) -> Matched | None:
     """AUROC among the images that the shortcuts can't tell apart; None where there are none."""
     if isinstance(pairs, str):
         return None
     rows = pairs.rows
     abnormal = (leaderboard.table["label"].to_numpy() != HEALTHY)[rows]
     patients = leaderboard.table["patient"].to_numpy(str)[rows]
-    return {
-        **ranking_entry(score[rows], abnormal, patients, leaderboard.replicates, leaderboard.seed),
-        "pairs": len(pairs.abnormal),
-    }
+    area = ranking_entry(score[rows], abnormal, patients, leaderboard.replicates, leaderboard.seed)
+    return Matched(**area, pairs=len(pairs.abnormal))
 
 
-def odd_figures(odd: Mapping[str, np.ndarray], line: float) -> list[dict[str, Any]]:
-    """Per kind of odd image the share that is flagged: [{"kind", "title", "value", "low", "high", "k", "n"}];
-    first the same images as they are."""
-    titles = {
-        "as_they_are": "the same images as they are",
-        **{kind: title for kind, (title, _) in KINDS.items()},
-    }
+def ood_shares(ood: Mapping[str, np.ndarray], line: float) -> list[OodShare]:
+    """Per kind of OOD image the share that scores above the threshold; first the same images unaltered.
+
+    >>> ood_shares({"unaltered": np.array([0.0, 3.0])}, line=1.0)[0].counts
+    '1/2'
+    """
+    titles = {UNALTERED: UNALTERED_TITLE, **{kind: title for kind, (title, _) in KINDS.items()}}
     return [
-        {"kind": kind, "title": titles[kind], **share_entry(values > line)} for kind, values in odd.items()
+        OodShare(kind=kind, title=titles[kind], **share_entry(values > line)) for kind, values in ood.items()
     ]
 
 
-def own_figures(result: Result, fixed: np.ndarray, line: float) -> dict[str, Any] | None:
-    """The strangest images of those to fit on, by copies of the detector that have not seen their patients;
-    None if none were asked. Scores are in robust standard deviations from the median, so that they can be
-    compared with those of the images that fix the threshold (`fixed`) although other copies gave them.
+def training_images(result: Result, fixed: np.ndarray, line: float) -> TrainingImages | None:
+    """The training images with the highest cross-fitted scores; None without that ranking.
 
-    `flagged`: how many lie above the threshold `line`. The copies learnt from fewer images, so a few more than
-    the false-alarm rate are to be expected.
+    Scores are in robust standard deviations from the median, so that they can be compared with those of the
+    images that fix the threshold (`fixed`) although other copies gave them. `flagged`: how many lie above the
+    threshold `line`. The copies were fitted on fewer images, so more than the false-alarm rate are to be expected.
     """
     if not len(result.own):
         return None
-    order = np.lexsort((result.own_id, -result.own))[:STRANGEST]
+    order = np.lexsort((result.own_id, -result.own))[:SUSPECTS]
     p = p_values(result.own, robust(fixed, fixed))
     flagged = result.own > robust(np.array([line]), fixed)[0]
-    return {
-        "images": [
-            {"case_id": str(result.own_id[at]), "deviations": float(result.own[at]), "p": float(p[at])}
-            for at in order
-        ],
-        "flagged": share_entry(flagged),
-    }
+    images = [
+        SuspectImage(case_id=str(result.own_id[at]), deviations=float(result.own[at]), p_value=float(p[at]))
+        for at in order
+    ]
+    return TrainingImages(images=images, flagged=Figure(**share_entry(flagged)))
 
 
 def robust(values: np.ndarray, healthy: np.ndarray) -> np.ndarray:
@@ -143,25 +196,27 @@ def robust(values: np.ndarray, healthy: np.ndarray) -> np.ndarray:
     return (values - middle) / max(float(spread), 1e-12)
 
 
+# -- all rows ------------------------------------------------------------------------------------------------
+
+
 def scores_table(leaderboard: Leaderboard, results: Mapping[str, Result]) -> pd.DataFrame:
     """scores.csv: the images, and per row of the leaderboard its score and conformal p-value."""
     columns: dict[str, np.ndarray] = {}
-    for row, one in results.items():
-        columns[row] = one.score
-        columns[f"{row}_p"] = p_values(one.score, one.score[leaderboard.calibrate])
+    for row, result in results.items():
+        columns[row] = result.score
+        columns[f"{row}_p"] = p_values(result.score, result.score[leaderboard.calibrate])
     return leaderboard.table.assign(**columns)
 
 
-def best_row(rows: Mapping[str, dict[str, Any]]) -> str:
-    """The row with the highest AUROC on the matched images that measure (else on all that measure, else on
-    the test images): the one that leans least on shortcuts. Rows whose networks were pre-trained elsewhere are
-    left out unless there are no others; so is a name that only stands for several rows."""
+def best_row(rows: Mapping[str, DetectorFigures]) -> str:
+    """The row with the highest AUROC on the matched images that measure (else on all that measure): the one that
+    depends least on shortcuts. Pretrained rows count only where there are no others."""
 
-    def worth(row: str) -> tuple[float, ...]:
-        part = rows[row].get("measure") or {}
-        matched = (part.get("matched") or {}).get("value")
-        plain = (part.get("auroc") or {}).get("value")
+    def worth(row: str) -> tuple[float, float]:
+        block = rows[row].parts.get("measure")
+        matched = block.matched.value if block is not None and block.matched is not None else None
+        plain = block.auroc.value if block is not None else None
         return (-1.0 if matched is None else matched, -1.0 if plain is None else plain)
 
-    own = [row for row in rows if not rows[row].get("pretrained")] or list(rows)
+    own = [row for row in rows if not rows[row].pretrained] or list(rows)
     return max(own, key=worth)

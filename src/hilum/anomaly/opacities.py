@@ -1,14 +1,13 @@
-"""Drawn opacities: what pneumonia does to an image, laid over healthy images, so that a network can learn to
-find it without ever seeing an abnormal one.
+"""Synthetic opacities: the appearance of pneumonia, added to healthy images, so that a network can learn to find it
+without an abnormal image.
 
-A lung field full of fluid lets as few X-rays through as the heart does. So a drawn opacity moves the smooth
-part of the image towards the grey of soft tissue and fades the fine part, the vessels; ribs stay. What is
-drawn follows the textbook: lobar and segmental consolidation with a soft border, patches scattered over both
+A lung full of fluid absorbs as much of the X-rays as the heart. So a synthetic opacity moves the smooth part of the
+image towards the grey of soft tissue and fades the fine part, the vessels; ribs stay. The shapes follow radiology
+textbooks: lobar and segmental consolidation with a soft border, patches scattered over both
 lungs, haze, streaks along the bronchi around the hila, fluid at the bottom, and one whole white lung. A
-pasted piece of another place (Li et al., "CutPaste", CVPR 2021) stands for everything else.
+pasted piece of another position (Li et al., "CutPaste", CVPR 2021) stands for everything else.
 
-Distractors (a letter, a wire, a disc) are drawn on images with and without an opacity alike: they are no
-disease.
+Distractors (a letter, a wire, a disc) are added to images with and without an opacity alike: they are no disease.
 """
 
 from collections.abc import Callable
@@ -26,6 +25,9 @@ def lung_field(image: np.ndarray) -> np.ndarray:
     Lungs are darker than their surroundings, lie within the body, and are large: what is dark and joined to
     the upper or a lateral border is air around the child. On an abnormal image only the part that still holds air
     is found. All False where nothing fits.
+
+    >>> bool(lung_field(np.full((64, 64), 90, np.uint8)).any())
+    False
     """
     rows, cols = image.shape
     side = min(rows, cols)
@@ -58,11 +60,17 @@ def lung_field(image: np.ndarray) -> np.ndarray:
 def add_opacity(
     radiograph: np.ndarray, lung: np.ndarray, chance: Generator, other: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A radiograph with one drawn disease, and how much of it lies where.
+    """A radiograph with a synthetic opacity, and the strength of the opacity at each pixel.
 
     radiograph: uint8 "rows cols"; lung: its `lung_field`; other: a radiograph that a piece may be pasted from (itself
-    when None). Returns the changed radiograph, uint8, and the strength at each pixel, uint8, 0 where nothing was
-    drawn and 255 where the lung is as dense as soft tissue. Every pixel of strength 0 is as it was.
+    when None). Returns the changed radiograph, uint8, and the strength, uint8, 0 where nothing was changed and 255
+    where the lung is as dense as soft tissue. Pixels of strength 0 are unchanged.
+
+    >>> image, lung = np.full((64, 64), 90, np.uint8), np.zeros((64, 64), bool)
+    >>> lung[20:44, 8:28] = True
+    >>> changed, strength = add_opacity(image, lung, np.random.default_rng(0))
+    >>> bool((changed[strength == 0] == 90).all())
+    True
     """
     image = radiograph.astype(np.float32) / 255
     if not lung.any():
@@ -90,7 +98,12 @@ def add_opacity(
 
 
 def add_distractor(image: np.ndarray, chance: Generator) -> np.ndarray:
-    """uint8 -> uint8: a letter, a wire or a disc of metal, as they lie on images of every kind."""
+    """uint8 -> uint8: adds a letter, a wire or a metal disc, as they occur on healthy and abnormal images.
+
+    >>> image = np.zeros((64, 64), np.uint8)
+    >>> add_distractor(image, np.random.default_rng(0)).max() > 0
+    np.True_
+    """
     image = image.copy()
     rows, cols = image.shape
     side = min(rows, cols)
@@ -118,24 +131,29 @@ def add_distractor(image: np.ndarray, chance: Generator) -> np.ndarray:
 
 
 def ood_image(image: np.ndarray, chance: Generator) -> tuple[np.ndarray, np.ndarray]:
-    """What is no upright chest image: noise, a negative, a turned image, a shuffled one, an even grey with a
-    gradient. uint8 -> the picture and the strength, uint8, half everywhere."""
+    """An image that is no upright chest radiograph: noise, a negative, a rotated image, a shuffled one, or a
+    gradient. uint8 -> the image and a strength of one half everywhere, uint8.
+
+    >>> image, strength = ood_image(np.zeros((8, 8), np.uint8), np.random.default_rng(0))
+    >>> image.shape, int(strength[0, 0])
+    ((8, 8), 128)
+    """
     kind = int(chance.integers(5))
     rows, cols = image.shape
     if kind == 0:
         grain = _noise(image.shape, chance.uniform(0.5, 0.1 * min(rows, cols)), chance)
-        picture = _to_uint8(0.5 + chance.uniform(0.1, 0.4) * grain)
+        made = _to_uint8(0.5 + chance.uniform(0.1, 0.4) * grain)
     elif kind == 1:
-        picture = 255 - image
+        made = 255 - image
     elif kind == 2:
         turns = int(chance.integers(1, 4))
-        picture = np.asarray(cv2.resize(np.rot90(image, turns), (cols, rows)))
+        made = np.asarray(cv2.resize(np.rot90(image, turns), (cols, rows)))
     elif kind == 3:
-        picture = np.roll(image, (rows // 2, cols // 2), (0, 1))
+        made = np.roll(image, (rows // 2, cols // 2), (0, 1))
     else:
         y, x = _grid(rows, cols)
-        picture = _to_uint8(chance.uniform() + chance.uniform(-1, 1) * y + chance.uniform(-1, 1) * x)
-    return np.ascontiguousarray(picture), np.full_like(image, 128)
+        made = _to_uint8(chance.uniform() + chance.uniform(-1, 1) * y + chance.uniform(-1, 1) * x)
+    return np.ascontiguousarray(made), np.full_like(image, 128)
 
 
 # -- shapes: float32 "rows cols" in 0..1, the strength of the opacity ----------------------------------------
@@ -189,23 +207,23 @@ def _hilar(lung: np.ndarray, chance: Generator) -> Layer:
 
 def _effusion(lung: np.ndarray, chance: Generator) -> Layer:
     """Fluid, or a dense lower lobe, from the bottom of one lung up: the diaphragm vanishes."""
-    one = _some_lungs(lung, chance, both=0.15)
-    rows = np.flatnonzero(one.any(1))
+    side_lung = _some_lungs(lung, chance, both=0.15)
+    rows = np.flatnonzero(side_lung.any(1))
     low, high = rows[-1], rows[0]
     level = low - chance.uniform(0.15, 0.7) * (low - high)
     side = min(lung.shape)
     y = np.arange(lung.shape[0])[:, None] + chance.uniform(-0.4, 0.4) * np.arange(lung.shape[1])[None]
     y = y - y[:, lung.any(0)].mean() + np.arange(lung.shape[0]).mean()
     rising = 1 / (1 + np.exp(-(y - level) / (chance.uniform(0.01, 0.06) * side)))
-    return (_soft(one, 0.012 * side) * rising * chance.uniform(0.4, 1.0)).astype(np.float32)
+    return (_soft(side_lung, 0.012 * side) * rising * chance.uniform(0.4, 1.0)).astype(np.float32)
 
 
 def _white_lung(lung: np.ndarray, chance: Generator) -> Layer:
     """Nearly all of one lung."""
     side = min(lung.shape)
     uneven = 0.85 + 0.15 * _noise(lung.shape, 0.15 * side, chance)
-    one = _soft(_some_lungs(lung, chance, both=0.2), 0.015 * side)
-    return np.clip(one * uneven * chance.uniform(0.5, 1.0), 0, 1)
+    soft = _soft(_some_lungs(lung, chance, both=0.2), 0.015 * side)
+    return np.clip(soft * uneven * chance.uniform(0.5, 1.0), 0, 1)
 
 
 _KINDS: tuple[Callable[[np.ndarray, Generator], Layer], ...] = (
@@ -247,10 +265,12 @@ def _blob(
     stretch = np.exp(chance.uniform(-0.5, 0.5))
     dy, dx = (y - ys[pick]) / (radius * side), (x - xs[pick]) / (radius * side)
     u, v = np.cos(turn) * dx + np.sin(turn) * dy, -np.sin(turn) * dx + np.cos(turn) * dy
-    away = np.sqrt((u * stretch) ** 2 + (v / stretch) ** 2)
-    away += chance.uniform(0.1, 0.5) * _noise((rows, cols), chance.uniform(0.3, 0.8) * radius * side, chance)
+    radius_here = np.sqrt((u * stretch) ** 2 + (v / stretch) ** 2)
+    radius_here += chance.uniform(0.1, 0.5) * _noise(
+        (rows, cols), chance.uniform(0.3, 0.8) * radius * side, chance
+    )
     border = chance.uniform(0.05, 0.35)
-    shape = 1 / (1 + np.exp(np.clip((away - 1) / border, -30, 30)))
+    shape = 1 / (1 + np.exp(np.clip((radius_here - 1) / border, -30, 30)))
     if spill and chance.random() < 0.3:  # a fissure: one straight sharp border
         angle = chance.uniform(0, 2 * np.pi)
         shape /= 1 + np.exp(np.clip(-(np.cos(angle) * dx + np.sin(angle) * dy + 0.3) / 0.08, -30, 30))

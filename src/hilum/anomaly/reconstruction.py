@@ -1,10 +1,10 @@
-"""What the detectors that draw an image again share: losses, training, and the score of a residual.
+"""Helpers of the detectors that reconstruct an image: losses, training, and the score of a residual.
 
-A network that has only drawn healthy images should draw a healthy image well and an opacity badly. What it
-draws badly everywhere (edges of ribs, the outline of the child) says nothing, so a residual is compared at
-each pixel with the residuals of healthy images there: the map is its distance from their mean in standard
+A network trained on healthy images alone should reconstruct a healthy image well and an opacity badly. Some
+structures it reconstructs badly in every image (edges of ribs, the outline of the child), so a residual is compared
+at each pixel with the residuals of healthy images there: the map is its distance from their mean in standard
 deviations (Baur et al., "Autoencoders for unsupervised anomaly segmentation", Medical Image Analysis 2021,
-discuss residual maps and their limits). The score of an image is the mean of the strangest pixels.
+discuss residual maps and their limits). The score of an image is the mean over the pixels with the largest values.
 """
 
 from collections.abc import Callable
@@ -16,25 +16,27 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hilum.anomaly import Advance, Detector, HealthyImages, Scored
-from hilum.anomaly.features.trunk import Trunk, set_norms
+from hilum.anomaly.detector import Detector, Scored
+from hilum.anomaly.healthy import HealthyImages
 from hilum.anomaly.opacities import lung_field
-from hilum.anomaly.rates import one_cycle
+from hilum.anomaly.schedule import one_cycle
+from hilum.anomaly.trunk import Trunk, set_norms
 from hilum.data.images import Pixels
 from hilum.errors import RecipeError, nearest
+from hilum.progress import Advance
 
 LOSSES = ("l1", "l2", "ssim", "perceptual")
 SSIM_WINDOW = 7
 SD_FLOOR = 0.2
 """A pixel's standard deviation is at least this share of the mean one: black borders hardly vary."""
 
-Images = Float[Tensor, "batch 1 rows cols"]
+Batch = Float[Tensor, "batch 1 rows cols"]
 
 
-# -- losses: how far two images are apart, one number per pixel -----------------------------------------------
+# -- losses: the difference of two images, one number per pixel -----------------------------------------------
 
 
-def ssim_map(a: Images, b: Images, value_range: float = 4.0, window: int = SSIM_WINDOW) -> Images:
+def ssim_map(a: Batch, b: Batch, value_range: float = 4.0, window: int = SSIM_WINDOW) -> Batch:
     """Structural similarity at each pixel, -1..1, 1 = alike (Wang et al., IEEE TIP 2004, equation 13), over a
     square window with even weights and K1 = 0.01, K2 = 0.03. Windows at the border hold fewer pixels.
 
@@ -69,19 +71,19 @@ class Perceptual(nn.Module):
         """Stays in eval mode: its batch norms are fixed."""
         return super().train(False)
 
-    def forward(self, a: Images, b: Images) -> Images:
+    def forward(self, a: Batch, b: Batch) -> Batch:
         """One distance per pixel, 0..4 per scale."""
         total = torch.zeros_like(a)
-        for one, other in zip(self.trunk(a), self.trunk(b), strict=True):
-            away = (functional.normalize(one, dim=1) - functional.normalize(other, dim=1)).square()
+        for first, second in zip(self.trunk(a), self.trunk(b), strict=True):
+            squared = (functional.normalize(first, dim=1) - functional.normalize(second, dim=1)).square()
             total = total + functional.interpolate(
-                away.sum(1, keepdim=True), a.shape[-2:], mode="bilinear", align_corners=False
+                squared.sum(1, keepdim=True), a.shape[-2:], mode="bilinear", align_corners=False
             )
         return total
 
 
-def differences(loss: str, perceptual: Perceptual | None = None) -> Callable[[Images, Images], Images]:
-    """The per-pixel difference of a loss's name; its mean is what training lowers.
+def differences(loss: str, perceptual: Perceptual | None = None) -> Callable[[Batch, Batch], Batch]:
+    """The per-pixel difference that a loss averages, by the loss's name; RecipeError for an unknown one.
 
     >>> differences("l1")(torch.tensor([[[[1.0]]]]), torch.tensor([[[[3.0]]]])).item()
     2.0
@@ -136,22 +138,22 @@ class Coder(nn.Module):
         self.decoder = nn.Sequential(*(doubling(a, b) for a, b in zip(back, outs, strict=True)))
         self.last = nn.Conv2d(width, 1, 3, padding=1)
 
-    def encode(self, x: Images) -> Tensor:
+    def encode(self, x: Batch) -> Tensor:
         """Codes "batch latent rows/2**depth cols/2**depth"."""
         size = [max(1, round(side / self.step)) * self.step for side in x.shape[-2:]]
         if list(x.shape[-2:]) != size:
             x = functional.interpolate(x, size, mode="bilinear", align_corners=False)
         return self.narrow(self.encoder(x))
 
-    def decode(self, code: Tensor, size: torch.Size | tuple[int, ...]) -> Images:
+    def decode(self, code: Tensor, size: torch.Size | tuple[int, ...]) -> Batch:
         """The image of a code."""
-        drawn = self.last(self.decoder(self.widen(code)))
-        if tuple(drawn.shape[-2:]) != tuple(size):
-            drawn = functional.interpolate(drawn, tuple(size), mode="bilinear", align_corners=False)
-        return drawn
+        image = self.last(self.decoder(self.widen(code)))
+        if tuple(image.shape[-2:]) != tuple(size):
+            image = functional.interpolate(image, tuple(size), mode="bilinear", align_corners=False)
+        return image
 
-    def forward(self, x: Images) -> Images:
-        """The image, drawn again."""
+    def forward(self, x: Batch) -> Batch:
+        """The reconstruction of an image."""
         return self.decode(self.encode(x), x.shape[-2:])
 
 
@@ -159,54 +161,50 @@ class Coder(nn.Module):
 
 
 class Reconstruction(Detector):
-    """`coder` draws images again; `center` and `sd`, "rows cols", are the mean and standard deviation of the
+    """`coder` reconstructs images; `center` and `sd`, "rows cols", are the mean and standard deviation of the
     residual of healthy images at each pixel; `field`, "rows cols", weighs pixels by how often they were lung.
 
-    Subclasses may change what the network is given (`spoil`) and what it is trained on (`loss_of`).
+    Subclasses may change the training loss (`loss_of`).
     """
 
     center: Tensor
     sd: Tensor
     field: Tensor
 
-    def __init__(self, pixels: Pixels, choices: dict[str, Any]) -> None:
+    def __init__(self, pixels: Pixels, settings: dict[str, Any]) -> None:
         super().__init__(pixels)
-        self.choices = choices
-        self.coder = Coder(choices["width"], choices["depth"], choices["latent"])
-        self.perceptual = Perceptual() if choices["loss"] == "perceptual" else None
-        self.difference = differences(choices["loss"], self.perceptual)
+        self.settings = settings
+        self.coder = Coder(settings["width"], settings["depth"], settings["latent"])
+        self.perceptual = Perceptual() if settings["loss"] == "perceptual" else None
+        self.difference = differences(settings["loss"], self.perceptual)
         for name in ("center", "sd", "field"):
             self.register_buffer(name, torch.empty(0, 0))
 
-    def spoil(self, x: Images) -> Images:
-        """What the network sees in training in the place of x."""
-        return x
-
-    def loss_of(self, x: Images) -> Tensor:
-        """The number that training lowers."""
-        return self.difference(self.coder(self.spoil(x)), x).mean()
+    def loss_of(self, x: Batch) -> Tensor:
+        """The loss of a batch, a scalar."""
+        return self.difference(self.coder(x), x).mean()
 
     def learn(self, images: HealthyImages, seed: int, advance: Advance) -> None:
         """Trains the network, then measures its residuals on healthy images.
 
-        The residuals of the images that it learnt from are smaller than those of others, but by about the same
-        factor everywhere, which the ranking of images does not see; the threshold comes from other images.
+        The residuals of the training images are smaller than those of other images, by about the same factor at
+        every pixel, which does not affect the ranking of images; the threshold comes from other images.
         """
-        self.coder = Coder(self.choices["width"], self.choices["depth"], self.choices["latent"])
+        self.coder = Coder(self.settings["width"], self.settings["depth"], self.settings["latent"])
         if self.perceptual is not None:
             self.perceptual.trunk = Trunk(16)
             set_norms(self.perceptual.trunk, images, seed)
             self.perceptual.trunk.requires_grad_(False)
-        optimizer = torch.optim.AdamW(self.parameters(), lr=self.choices["lr"], weight_decay=1e-4)
-        epochs = self.choices["epochs"]
-        size = self.choices["batch_size"]
+        optimizer = torch.optim.AdamW(self.parameters(), lr=self.settings["lr"], weight_decay=1e-4)
+        epochs = self.settings["epochs"]
+        size = self.settings["batch_size"]
         steps = epochs * -(-len(images) // size)
-        rates = one_cycle(optimizer, self.choices["lr"], steps)
+        rates = one_cycle(optimizer, self.settings["lr"], steps)
         done = 0
         self.train()
         for epoch in range(epochs):
             for x in images.batches(size, seed + epoch):
-                with torch.autocast("cpu", torch.bfloat16, enabled=self.choices["precision"] == "bf16"):
+                with torch.autocast("cpu", torch.bfloat16, enabled=self.settings["precision"] == "bf16"):
                     loss = self.loss_of(x)
                 optimizer.zero_grad(set_to_none=True)
                 loss.float().backward()
@@ -224,8 +222,8 @@ class Reconstruction(Detector):
         """First and second moments of the residual at each pixel, and how often a pixel was lung."""
         total = squares = torch.zeros(self.pixels.size, dtype=torch.float64)
         for x in images.batches(32):
-            away = self._residual(x).double()
-            total, squares = total + away.sum(0), squares + away.square().sum(0)
+            residual = self._residual(x).double()
+            total, squares = total + residual.sum(0), squares + residual.square().sum(0)
         self.center = (total / len(images)).float()
         variance = (squares / len(images) - self.center.double().square()).clamp(min=0)
         sd = variance.sqrt().float()
@@ -233,27 +231,27 @@ class Reconstruction(Detector):
         often = np.mean([lung_field(image) for image in images.images], axis=0)
         self.field = torch.from_numpy(often.astype(np.float32))
 
-    def _residual(self, x: Images) -> Float[Tensor, "batch rows cols"]:
+    def _residual(self, x: Batch) -> Float[Tensor, "batch rows cols"]:
         return self._smoothed(self.difference(self.coder(x), x))[:, 0]
 
-    def _smoothed(self, away: Images) -> Images:
+    def _smoothed(self, difference: Batch) -> Batch:
         """Mean over a small window: a lesion is larger than a pixel."""
-        window = self.choices["smooth"]
+        window = self.settings["smooth"]
         if window == 1:
-            return away
-        return functional.avg_pool2d(away, window, 1, window // 2, count_include_pad=False)
+            return difference
+        return functional.avg_pool2d(difference, window, 1, window // 2, count_include_pad=False)
 
-    def measure(self, x: Images) -> Scored:
+    def measure(self, x: Batch) -> Scored:
         """The standardised residual; its largest values give the score."""
-        drawn = self.coder(x)
-        away = self._smoothed(self.difference(drawn, x))[:, 0]
-        strange = (away - self.center) / self.sd
-        if self.choices["field"] == "lung":
+        reconstruction = self.coder(x)
+        residual = self._smoothed(self.difference(reconstruction, x))[:, 0]
+        standardised = (residual - self.center) / self.sd
+        if self.settings["field"] == "lung":
             weight = (self.field / self.field.max().clamp(min=1e-6)).clamp(min=0.02)
-            strange = strange * weight
-        flat = strange.flatten(1)
-        count = max(1, round(self.choices["top"] * flat.shape[1]))
-        return Scored(flat.topk(count, dim=1).values.mean(1), strange, drawn[:, 0])
+            standardised = standardised * weight
+        flat = standardised.flatten(1)
+        count = max(1, round(self.settings["top"] * flat.shape[1]))
+        return Scored(flat.topk(count, dim=1).values.mean(1), standardised, reconstruction[:, 0])
 
 
 SMALLEST: dict[str, Any] = {
@@ -266,29 +264,29 @@ SMALLEST: dict[str, Any] = {
 }
 
 
-def checked(who: str, **choices: Any) -> dict[str, Any]:
+def checked_settings(who: str, **settings: Any) -> dict[str, Any]:
     """The options that every reconstruction detector has; RecipeError for a value out of range."""
     for name in ("width", "latent", "epochs", "depth"):
-        if choices[name] < 1:
-            raise RecipeError(f"{who}: {name} is {choices[name]}", "choose 1 or more")
-    if choices["batch_size"] < 2:
-        raise RecipeError(f"{who}: batch_size is {choices['batch_size']}", "choose 2 or more")
-    if choices["depth"] > 6:
-        raise RecipeError(f"{who}: depth is {choices['depth']}", "choose 6 or less")
-    if choices["loss"] not in LOSSES:
+        if settings[name] < 1:
+            raise RecipeError(f"{who}: {name} is {settings[name]}", "choose 1 or more")
+    if settings["batch_size"] < 2:
+        raise RecipeError(f"{who}: batch_size is {settings['batch_size']}", "choose 2 or more")
+    if settings["depth"] > 6:
+        raise RecipeError(f"{who}: depth is {settings['depth']}", "choose 6 or less")
+    if settings["loss"] not in LOSSES:
         raise RecipeError(
-            f"{who}: loss {choices['loss']!r} is not known", nearest(str(choices["loss"]), LOSSES)
+            f"{who}: loss {settings['loss']!r} is not known", nearest(str(settings["loss"]), LOSSES)
         )
-    if choices["field"] not in ("image", "lung"):
-        raise RecipeError(f"{who}: field {choices['field']!r} is not known", "choose 'image' or 'lung'")
-    if choices["precision"] not in ("bf16", "fp32"):
+    if settings["field"] not in ("image", "lung"):
+        raise RecipeError(f"{who}: field {settings['field']!r} is not known", "choose 'image' or 'lung'")
+    if settings["precision"] not in ("bf16", "fp32"):
         raise RecipeError(
-            f"{who}: precision {choices['precision']!r} is not known", "choose 'bf16' or 'fp32'"
+            f"{who}: precision {settings['precision']!r} is not known", "choose 'bf16' or 'fp32'"
         )
-    if choices["smooth"] < 1 or choices["smooth"] % 2 == 0:
-        raise RecipeError(f"{who}: smooth is {choices['smooth']}", "choose an odd number, 1 or more")
-    if not 0 < choices["top"] <= 1:
-        raise RecipeError(f"{who}: top is {choices['top']}", "choose a share above 0, up to 1")
-    if not choices["lr"] > 0:
-        raise RecipeError(f"{who}: lr is {choices['lr']}", "choose more than 0")
-    return choices
+    if settings["smooth"] < 1 or settings["smooth"] % 2 == 0:
+        raise RecipeError(f"{who}: smooth is {settings['smooth']}", "choose an odd number, 1 or more")
+    if not 0 < settings["top"] <= 1:
+        raise RecipeError(f"{who}: top is {settings['top']}", "choose a share above 0, up to 1")
+    if not settings["lr"] > 0:
+        raise RecipeError(f"{who}: lr is {settings['lr']}", "choose more than 0")
+    return settings

@@ -1,22 +1,22 @@
-"""What one detector says of all images, as one file: everything on the leaderboard is made from these alone."""
+"""result.npz: the scores of one detector for all images. The leaderboard is made from these files alone."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
+from typing import TypeVar
 
 import numpy as np
 
+from hilum.artifacts.anomaly import Localization, Seconds
+from hilum.artifacts.base import Part
 from hilum.errors import RunError
-from hilum.files import replacing
+from hilum.files import read_arrays, write_arrays
 
-FORMAT = 1
+P = TypeVar("P", bound=Part)
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Images with what a detector sees in them. `case_id`, `why`: "n"; `image`: uint8 "n rows cols"; `map`:
+    """Images with their anomaly maps. `case_id`, `why` (see scoring.WHY): "n"; `image`: uint8 "n rows cols"; `map`:
     float32 "n rows cols", raw; `reconstruction`: uint8 "n rows cols" in grey levels, or None; `lesion`: bool
     "n rows cols" where it is known, or None."""
 
@@ -34,64 +34,66 @@ class Examples:
 
 @dataclass(frozen=True)
 class Result:
-    """`made_from`: digest of the weights and of the images; `score`: float64 "cases"; `odd`: kind -> float64
-    "images"; `own`: float64 "fit images", how strange each image to fit on is to copies that have not seen its
-    patient, in robust standard deviations, empty when nobody asked; `truth`: figures against known lesions,
-    or None; `seconds`: what took how long."""
+    """`made_from`: digest of the weights and of the images; `score`: float64 "cases"; `ood`: kind -> float64
+    "images"; `own`: float64 "fit images", cross-fitted scores of the images `own_id` in robust standard deviations,
+    empty without that ranking; `localization`: figures against known lesions, or None; `seconds`: of each step,
+    None for an ensemble."""
 
     made_from: str
     case_id: np.ndarray
     score: np.ndarray
     examples: Examples
-    odd: dict[str, np.ndarray] = field(default_factory=dict)
+    ood: dict[str, np.ndarray] = field(default_factory=dict)
     own_id: np.ndarray = field(default_factory=lambda: np.array([], str))
     own: np.ndarray = field(default_factory=lambda: np.array([]))
-    truth: dict[str, Any] | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
+    localization: Localization | None = None
+    seconds: Seconds | None = None
 
     def write(self, path: Path) -> None:
         """result.npz, all or nothing."""
         arrays = {
-            "format": np.array(FORMAT),
             "made_from": np.array(self.made_from),
             "case_id": self.case_id,
             "score": self.score,
             "own_id": self.own_id,
             "own": self.own,
-            "facts": np.array(json.dumps({"truth": self.truth, "seconds": self.seconds})),
-            **{f"odd/{kind}": values for kind, values in self.odd.items()},
+            "localization": np.array(_text(self.localization)),
+            "seconds": np.array(_text(self.seconds)),
+            **{f"ood/{kind}": values for kind, values in self.ood.items()},
             **{f"examples/{name}": values for name, values in self.examples.arrays().items()},
         }
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
+        write_arrays(path, arrays)
 
     @classmethod
     def read(cls, path: Path, made_from: str) -> "Result":
         """RunError when it is missing, damaged, or was made from other weights or images."""
+        arrays = read_arrays(path)
         try:
-            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                held = {name: file[name] for name in file.files}
-            facts = json.loads(str(held["facts"]))
-            known = (int(held["format"]), str(held["made_from"]))
-            found = cls(
-                known[1],
-                held["case_id"],
-                held["score"],
-                Examples(**_under(held, "examples/")),
-                _under(held, "odd/"),
-                held["own_id"],
-                held["own"],
-                facts["truth"],
-                facts["seconds"],
+            result = cls(
+                str(arrays["made_from"]),
+                arrays["case_id"],
+                arrays["score"],
+                Examples(**_under(arrays, "examples/")),
+                _under(arrays, "ood/"),
+                arrays["own_id"],
+                arrays["own"],
+                _part(Localization, arrays["localization"]),
+                _part(Seconds, arrays["seconds"]),
             )
-        except FileNotFoundError:
-            raise RunError(f"{path} is missing", "run: hilum anomaly RUN") from None
-        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise RunError(f"{path} is damaged ({error})", "run: hilum anomaly RUN") from None
-        if known != (FORMAT, made_from):
+        if result.made_from != made_from:
             raise RunError(f"{path} was made from other weights or images", "run: hilum anomaly RUN")
-        return found
+        return result
 
 
-def _under(held: dict[str, np.ndarray], prefix: str) -> dict[str, Any]:
-    return {name.removeprefix(prefix): held[name] for name in held if name.startswith(prefix)}
+def _text(part: Part | None) -> str:
+    return "" if part is None else part.model_dump_json()
+
+
+def _part(kind: type[P], text: np.ndarray) -> P | None:
+    return kind.model_validate_json(str(text)) if str(text) else None
+
+
+def _under(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}

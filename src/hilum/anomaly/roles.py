@@ -1,6 +1,6 @@
-"""Which image does what in anomaly detection; patients are never on two sides.
+"""The role of each image in anomaly detection; no patient has two roles among the held-out images.
 
-fit          healthy images of train: all that a detector ever learns from
+fit          healthy images of train: the only ones that a detector is fitted on
 calibrate    healthy images of some val patients: they fix the threshold and nothing else
 measure      healthy images of the other val patients, and the abnormal images of val
 test         every image of the test part, if there is one
@@ -20,9 +20,9 @@ def assign_roles(cases: Cases, split: pd.Series, calibrate_fraction: float, seed
     """case_id -> role, in the order of `cases`.
 
     `split`: case_id -> train, val, test or unused. Of the healthy val images about `calibrate_fraction`
-    calibrate, whole patients at a time (patients who share a byte-identical image count as one), drawn in the
-    order of a digest of their names, so that neither the order of rows nor other labels matter. A patient who
-    calibrates measures nothing.
+    calibrate, whole patients at a time (patients who share a byte-identical image count as one), in the order of a
+    digest of their names, so that neither the order of rows nor other labels matter. A patient whose images
+    calibrate is not measured.
     """
     table = cases.table
     part = split.reindex(table["case_id"]).fillna("unused").to_numpy()
@@ -40,7 +40,7 @@ def assign_roles(cases: Cases, split: pd.Series, calibrate_fraction: float, seed
 
 
 def _calibrating(groups: pd.Series, fraction: float, seed: int) -> set[str]:
-    """The groups that calibrate: the run, in chance order, whose number of images is nearest."""
+    """The groups that calibrate: as many, in pseudo-random order, as come nearest to the fraction of images."""
     sizes = groups.value_counts()
     names = sorted(sizes.index, key=lambda name: digest(str(seed), "calibrate", str(name)))
     wanted = fraction * len(groups)

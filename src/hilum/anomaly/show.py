@@ -1,60 +1,69 @@
 """The leaderboard of detectors as plain text for the terminal."""
 
-from typing import Any
+from hilum.artifacts.anomaly import AnomalyFigures, JointShortcut, Measured, Shortcuts
+from hilum.artifacts.base import Figure
+from hilum.evaluation.show import columns
 
-from hilum.evaluation.show import columns, figure
-from hilum.run import Run
-
-PARTS = {"measure": "held-back val patients", "test": "test"}
+PARTS = {"measure": "held-out val patients", "test": "test"}
 
 
-def leaderboard_text(run: Run) -> str:
+def leaderboard_text(figures: AnomalyFigures) -> str:
     """Per part a line for each detector, then the shortcuts' figures on the same images."""
-    figures = run.anomaly.figures()
     lines = []
     for part, title in PARTS.items():
-        rows = {row: one[part] for row, one in figures["detectors"].items() if part in one}
-        if not rows:
-            continue
-        pairs = figures["matching"].get(part, {}).get("pairs", 0)
-        first = next(iter(rows.values()))
-        images = f"{title} (healthy {first['n_healthy']}, abnormal {first['n_abnormal']})"
-        head = (
-            images,
-            "AUROC",
-            *first["causes"],
-            f"matched ({pairs} pairs)",
-            "false alarms",
-            "abnormal found",
-        )
-        table = [head, *(_line(row, block) for row, block in rows.items())]
-        lines += [*columns(table), *_shortcuts(figures["shortcuts"].get(part, {}), pairs), ""]
-    truth = {row: one["truth"] for row, one in figures["detectors"].items() if one.get("truth")}
-    for row, one in truth.items():
-        lines.append(
-            f"{row}, maps against known lesions: pixel AUROC {one['pixel_auroc']:.3f},"
-            f" AUPRO {one['aupro']:.3f}, pointing {one['pointing']['k']}/{one['pointing']['n']}"
-        )
-    lines.append(f"best (highest AUROC on matched images): {figures['best']}")
+        rows = {
+            row: detector.parts[part] for row, detector in figures.detectors.items() if part in detector.parts
+        }
+        if rows:
+            pairs = figures.matching[part].pairs
+            lines += [*columns(_table(title, rows, pairs)), *_shortcuts(figures.shortcuts[part]), ""]
+    for row, detector in figures.detectors.items():
+        if (known := detector.localization) is not None:
+            lines.append(
+                f"{row}, maps against known lesions: pixel AUROC {_number(known.pixel_auroc)},"
+                f" AUPRO {_number(known.aupro)}, pointing game {known.pointing.counts}"
+            )
+    lines.append(f"best (highest AUROC on matched images): {figures.best}")
     return "\n".join(lines)
 
 
-def _line(row: str, block: dict[str, Any]) -> tuple[str, ...]:
-    matched = block.get("matched")
+def _table(title: str, rows: dict[str, Measured], pairs: int) -> list[tuple[str, ...]]:
+    first = next(iter(rows.values()))
+    images = f"{title} (healthy {first.n_healthy}, abnormal {first.n_abnormal})"
+    matched = f"matched ({pairs} pairs)"
+    head = (images, "AUROC", *first.causes, matched, "false alarms", "sensitivity")
+    return [head, *(_line(row, measured) for row, measured in rows.items())]
+
+
+def _line(row: str, measured: Measured) -> tuple[str, ...]:
     return (
         row,
-        figure(block["auroc"]),
-        *(f"{one['auroc']['value']:.3f}" for one in block["causes"].values()),
-        figure(matched) if matched else "none",
-        figure(block["false_alarms"]),
-        figure(block["sensitivity"]),
+        _figure(measured.auroc),
+        *(_number(cause.auroc.value) for cause in measured.causes.values()),
+        _figure(measured.matched) if measured.matched else "none",
+        _figure(measured.false_alarms),
+        _figure(measured.sensitivity),
     )
 
 
-def _shortcuts(found: dict[str, Any], pairs: int) -> list[str]:
+def _shortcuts(shortcuts: Shortcuts) -> list[str]:
     """The best single number and all together, on the same images."""
-    if not found.get("single"):
+    if not shortcuts.single:
         return []
-    best, joint = found["single"][0], found["joint"]
-    together = joint if isinstance(joint, str) else f"{joint['auroc']:.3f}"
-    return [f"shortcuts on these images: {best['label']} {best['auroc']:.3f}; all together {together}"]
+    best, joint = shortcuts.single[0], shortcuts.joint
+    together = f"{joint.auroc:.3f}" if isinstance(joint, JointShortcut) else str(joint)
+    return [f"shortcuts on these images: {best.label} {best.auroc:.3f}; all together {together}"]
+
+
+def _figure(figure: Figure) -> str:
+    """Value, interval and counts, as far as there are.
+
+    >>> _figure(Figure(value=0.5, low=0.1, high=0.9, k=1, n=2))
+    '0.500 [0.100, 0.900] 1/2'
+    """
+    interval = "" if figure.low is None else f"[{figure.low:.3f}, {figure.high:.3f}]"
+    return " ".join(part for part in (_number(figure.value), interval, figure.counts) if part)
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3f}"

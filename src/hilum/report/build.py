@@ -6,6 +6,7 @@ from pathlib import Path
 from hilum.builders import load_file, plugin_folders
 from hilum.errors import RecipeError
 from hilum.files import write_text
+from hilum.report.anomaly import section as anomaly
 from hilum.report.build_page import print_page
 from hilum.report.checklists import section as checklists
 from hilum.report.comparison import section as comparison
@@ -19,7 +20,6 @@ from hilum.report.reliability import section as reliability
 from hilum.report.reproducibility import section as reproducibility
 from hilum.report.robustness import section as robustness
 from hilum.report.section import Section
-from hilum.report.sections.anomaly import anomaly
 from hilum.report.sections.explain import explain
 from hilum.report.summary import section as summary
 from hilum.run import Run
@@ -34,7 +34,7 @@ SECTIONS: tuple[Maker, ...] = (
     make_multiclass,
     reliability.make,
     embedding.make,
-    anomaly,
+    anomaly.make,
     explain,
     robustness.make,
     comparison.make,

@@ -126,7 +126,7 @@ def _anomaly(
     anomaly: AnomalyFolder, test: pd.DataFrame, doubt: np.ndarray, measure: _Measure
 ) -> AnomalyBeside | None:
     """AUROC of the unseen class by the run's best detector, and by low confidence on the very same images."""
-    scores, detector = anomaly.scores(), anomaly.figures()["best"]
+    scores, detector = anomaly.scores(), anomaly.figures().best
     measured = scores[scores["role"].isin(MEASURED)].set_index("case_id")[detector]
     score = test["case_id"].map(measured).to_numpy(np.float64)
     among = ~np.isnan(score)

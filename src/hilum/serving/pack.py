@@ -18,7 +18,8 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from hilum.anomaly import load_detector, save_detector
+from hilum.anomaly.leaderboard import ENSEMBLE
+from hilum.anomaly.saved import load_detector, save_detector
 from hilum.data.cache import ImageCache
 from hilum.data.cases import HEALTHY
 from hilum.errors import DataError, RunError
@@ -269,7 +270,7 @@ def pack_detector(run: Run, row: str, out: Path) -> dict[str, Any]:
     there; DataError for too few held-out images.
     """
     figures = run.anomaly.figures()
-    if row not in figures["detectors"] or row == "ensemble":
+    if row not in figures.detectors or row == ENSEMBLE:
         raise RunError(f"{run.anomaly.path} has no detector {row!r}", "see: hilum anomaly RUN")
     folder = run.anomaly.detector(row)
     detector = load_detector(folder.path)
@@ -279,29 +280,28 @@ def pack_detector(run: Run, row: str, out: Path) -> dict[str, Any]:
     if len(known) < 1 / KNOWN_RATE:
         raise DataError(f"{len(known)} held-out images are too few for a rate of {KNOWN_RATE}", "use more")
     limit = float(known[int(np.ceil((len(known) + 1) * (1 - KNOWN_RATE))) - 1])
-    card = {name: value for name, value in folder.card().items() if name != "fitted_from"}
-    origin = {
-        "attribution": _attribution(run),
-        "patients": card.get("patients"),
-        "images": card.get("images"),
-    }
-    full = {
-        **card,
-        "data": origin,
-        "recipe_in_full": figures["choices"],
-        "command": f"hilum anomaly RUN --detector {row}, with recipe_in_full",
-        "threshold": {"value": limit, "rate": KNOWN_RATE, "images": len(known)},
-        "figures": {
+    card = folder.card()
+    save_detector(
+        detector,
+        out,
+        fit_seconds=card.fit_seconds,
+        seed=card.seed,
+        images=card.images,
+        patients=card.patients,
+        data={"attribution": _attribution(run), "patients": card.patients, "images": card.images},
+        recipe_in_full=run.recipe()["anomaly"],
+        command=f"hilum anomaly RUN --detector {row}, with recipe_in_full",
+        threshold={"value": limit, "rate": KNOWN_RATE, "images": len(known)},
+        figures={
             "flagged_ood_images": _flagged_ood(folder.result_file, limit),
             "flagged_held_out_images": {
                 label: _flagged(some[row].to_numpy(), limit) for label, some in held_out.groupby("label")
             },
-            "healthy_vs_abnormal": figures["detectors"][row]["measure"],
+            "healthy_vs_abnormal": figures.detectors[row].parts["measure"],
         },
-        "known_failures": DETECTOR_LIMITS,
-        "intended_use": LIMITS[-1],
-    }
-    save_detector(detector, out, full)
+        known_failures=DETECTOR_LIMITS,
+        intended_use=LIMITS[-1],
+    )
     images = golden_images(detector.pixels)
     golden = detector.score(torch.from_numpy(detector.pixels.normalize(images))[:, None]).score.numpy()
     write_arrays(out / "golden.npz", {"images": images, "scores": golden, "known": known.astype(np.float32)})
@@ -315,8 +315,8 @@ def _flagged(scores: np.ndarray, limit: float) -> dict[str, int]:
 def _flagged_ood(result_file: Path, limit: float) -> dict[str, dict[str, int]]:
     """How many OOD images of each kind are flagged; the anomaly stage keeps their scores beside the detector."""
     with np.load(result_file, allow_pickle=False) as result:
-        kinds = [name for name in result.files if name.startswith("odd/")]
-        return {name.removeprefix("odd/"): _flagged(result[name], limit) for name in kinds}
+        kinds = [name for name in result.files if name.startswith("ood/")]
+        return {name.removeprefix("ood/"): _flagged(result[name], limit) for name in kinds}
 
 
 def main() -> None:

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hilum.anomaly import Detector, load_detector
 from hilum.anomaly.conformal import p_values
+from hilum.anomaly.detector import Detector
+from hilum.anomaly.saved import load_detector
 from hilum.errors import ModelError
 from hilum.files import digest, read_arrays
 from hilum.inference.memory import memory_in_words
@@ -70,7 +71,14 @@ def packaged(device: str = "cpu", folder: Path = WEIGHTS) -> Predictor:
         binary, multiclass = load_model(folder / "binary"), load_model(folder / "multiclass")
         detector = load_detector(folder / "anomaly")
     held_out = read_arrays(folder / "anomaly" / "golden.npz")["known"].astype(float)
-    return together(binary, multiclass, detector, held_out, float(detector.card["threshold"]["rate"]), device)
+    return together(binary, multiclass, detector, held_out, _rate(detector, folder), device)
+
+
+def _rate(detector: Detector, folder: Path) -> float:
+    """The share of ordinary images that the packaged detector flags."""
+    if detector.card is None or detector.card.threshold is None:
+        raise ModelError(f"{folder / 'anomaly'} is not a packaged detector", "install hilum again")
+    return detector.card.threshold.rate
 
 
 def together(
@@ -90,8 +98,8 @@ def together(
             scores = detector.score(torch.from_numpy(batch)[:, None].to(device)).score
         return p_values(scores.double().cpu().numpy(), held_out)
 
-    parts = (binary, multiclass, detector)
-    marks = [str(part.card.get("weights_digest")) for part in parts]
+    marks = [str(part.card.get("weights_digest")) for part in (binary, multiclass)]
+    marks.append(str(detector.card.weights_digest if detector.card else None))
     return Predictor(
         Classifier.of(multiclass, device),
         Classifier.of(binary, device),

@@ -1,9 +1,9 @@
-"""Features of a network that learnt, from healthy images alone, which two views show the same image.
+"""Features of a network trained, on healthy images alone, to recognise two views of the same image.
 
 VICReg (Bardes, Ponce & LeCun, ICLR 2022): two views of each image, changed in position, aspect ratio,
 exposure, sharpness and noise, should get the same vector (invariance), while each number of the vector varies
-over the images (variance) and no two numbers say the same (covariance). It needs no negative pairs and so no
-large batch. What survives is what the changes leave alone: the chest, not the camera.
+over the images (variance) and no two numbers are correlated (covariance). It needs no negative pairs and so no
+large batch. The features keep what the changes do not affect: the chest, not the camera.
 """
 
 from typing import Any, cast
@@ -14,13 +14,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hilum.anomaly import Advance, HealthyImages
-from hilum.anomaly.features import FeatureNet
+from hilum.anomaly.feature_net import FeatureNet
 from hilum.anomaly.features.pretext import varied
-from hilum.anomaly.features.trunk import Trunk
-from hilum.anomaly.rates import one_cycle
+from hilum.anomaly.healthy import HealthyImages
+from hilum.anomaly.schedule import one_cycle
+from hilum.anomaly.trunk import Trunk
 from hilum.data.images import Pixels
 from hilum.errors import RecipeError
+from hilum.progress import Advance
 
 INVARIANCE, VARIANCE, COVARIANCE = 25.0, 25.0, 1.0
 """The weights of the paper."""
@@ -36,51 +37,51 @@ def vicreg_terms(
     """
     variance = torch.zeros(())
     covariance = torch.zeros(())
-    for one in (a, b):
-        variance = variance + functional.relu(1 - (one.var(0) + 1e-4).sqrt()).mean()
-        away = one - one.mean(0)
-        matrix = away.T @ away / (len(one) - 1)
-        covariance = covariance + (matrix.square().sum() - matrix.diag().square().sum()) / one.shape[1]
+    for view in (a, b):
+        variance = variance + functional.relu(1 - (view.var(0) + 1e-4).sqrt()).mean()
+        centred = view - view.mean(0)
+        matrix = centred.T @ centred / (len(view) - 1)
+        covariance = covariance + (matrix.square().sum() - matrix.diag().square().sum()) / view.shape[1]
     return (a - b).square().mean(), variance, covariance
 
 
 class ContrastiveNet(FeatureNet):
-    """`trunk`: maps at strides 4, 8, 16; the projector that the loss needs is forgotten after training."""
+    """`trunk`: maps at strides 4, 8, 16; the projector that the loss needs is dropped after training."""
 
-    reads = "a network that learnt which two changed views show the same healthy image"
+    description = "a network trained to recognise two changed views of the same healthy image"
 
-    def __init__(self, pixels: Pixels, choices: dict[str, Any]) -> None:
+    def __init__(self, pixels: Pixels, settings: dict[str, Any]) -> None:
         super().__init__(pixels)
-        self.choices = choices
-        self.trunk = Trunk(choices["width"])
+        self.settings = settings
+        self.trunk = Trunk(settings["width"])
 
     def forward(self, x: Float[Tensor, "batch 1 rows cols"]) -> tuple[Tensor, ...]:
         """Maps at strides 4, 8 and 16."""
         return self.trunk(x)
 
     def learn(self, radiographs: HealthyImages, seed: int, advance: Advance) -> None:
-        """Trains with AdamW; the weights are drawn anew from torch's generator."""
-        choices = self.choices
-        self.trunk = Trunk(choices["width"])
-        wide = choices["projector"]
+        """Trains with AdamW; the first weights come from torch's generator."""
+        settings = self.settings
+        self.trunk = Trunk(settings["width"])
+        wide = settings["projector"]
         projector = nn.Sequential(
             nn.Linear(self.trunk.width, wide), nn.BatchNorm1d(wide), nn.ReLU(), nn.Linear(wide, wide)
         )
         cast(Any, self.trunk).to(memory_format=torch.channels_last)
         weights = [*self.trunk.parameters(), *projector.parameters()]
-        optimizer = torch.optim.AdamW(weights, lr=choices["lr"], weight_decay=1e-4)
-        steps = choices["steps"]
-        rates = one_cycle(optimizer, choices["lr"], steps)
+        optimizer = torch.optim.AdamW(weights, lr=settings["lr"], weight_decay=1e-4)
+        steps = settings["steps"]
+        rates = one_cycle(optimizer, settings["lr"], steps)
         images = radiographs.images
         chance = np.random.default_rng(seed)
         self.trunk.train()
         order: list[int] = []
         for step in range(steps):
-            while len(order) < choices["batch_size"]:
+            while len(order) < settings["batch_size"]:
                 order += chance.permutation(len(images)).tolist()
-            chosen, order = order[: choices["batch_size"]], order[choices["batch_size"] :]
+            chosen, order = order[: settings["batch_size"]], order[settings["batch_size"] :]
             views = torch.cat([self._views(images[chosen], chance) for _ in range(2)])
-            with torch.autocast("cpu", torch.bfloat16, enabled=choices["precision"] == "bf16"):
+            with torch.autocast("cpu", torch.bfloat16, enabled=settings["precision"] == "bf16"):
                 deep = self.trunk(views)[-1].mean((2, 3))
                 vectors = projector(deep)
             terms = vicreg_terms(*vectors.float().chunk(2))
@@ -121,7 +122,7 @@ def build(
         raise RecipeError(f"contrastive: precision {precision!r} is not known", "choose 'bf16' or 'fp32'")
     if not lr > 0:
         raise RecipeError(f"contrastive: lr is {lr}", "choose more than 0")
-    choices = {
+    settings = {
         "width": width,
         "projector": projector,
         "steps": steps,
@@ -129,4 +130,4 @@ def build(
         "lr": lr,
         "precision": precision,
     }
-    return ContrastiveNet(pixels, choices).eval()
+    return ContrastiveNet(pixels, settings).eval()

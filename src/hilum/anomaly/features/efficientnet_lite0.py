@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hilum.anomaly.features import FeatureNet
+from hilum.anomaly.feature_net import FeatureNet
 from hilum.data.images import Pixels
 from hilum.errors import ModelError, RecipeError
 
@@ -25,7 +25,7 @@ class EfficientNetLite0(FeatureNet):
     """Frozen; the image is resized to `side` and its grey goes to all three colours."""
 
     pretrained = True
-    reads = "EfficientNet-Lite0 pretrained on ImageNet"
+    description = "EfficientNet-Lite0 pretrained on ImageNet"
 
     def __init__(self, pixels: Pixels, side: int) -> None:
         super().__init__(pixels)

@@ -4,15 +4,15 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from hilum.anomaly.features import FeatureNet
+from hilum.anomaly.feature_net import FeatureNet
 from hilum.data.images import Pixels
 from hilum.errors import RecipeError
 
 
 class PixelNet(FeatureNet):
-    """Squares of side x side pixels, without overlap; rows and columns that are left over are not seen."""
+    """Squares of side x side pixels, without overlap; rows and columns that are left over are cut off."""
 
-    reads = "raw pixels"
+    description = "raw pixels"
 
     def __init__(self, pixels: Pixels, side: int) -> None:
         super().__init__(pixels)
@@ -28,7 +28,7 @@ def build(pixels: Pixels, side: int = 8) -> PixelNet:
     """`side`: of a square, in pixels.
 
     >>> import torch
-    >>> [tuple(one.shape) for one in build(Pixels(size=(20, 16)), side=4)(torch.zeros(1, 1, 20, 16))]
+    >>> [tuple(scale.shape) for scale in build(Pixels(size=(20, 16)), side=4)(torch.zeros(1, 1, 20, 16))]
     [(1, 16, 5, 4)]
     """
     if not 1 <= side <= min(pixels.size):

@@ -1,10 +1,10 @@
-"""Features of a network that learnt, from healthy images alone, to say where an opacity was drawn.
+"""Features of a network trained, on healthy images alone, to locate synthetic opacities.
 
-Half of the images of each batch get a drawn opacity (`hilum.anomaly.opacities`) and all of them, with the same
+Half of the images of each batch get a synthetic opacity (`hilum.anomaly.opacities`) and all of them, with the same
 chance, go through the same changes of position, aspect ratio, exposure, sharpness and noise, and get the same
-letters and wires. So nothing but the opacity tells the two halves apart, and what cameras and archives do to
-an image is no help. The network is `Trunk` with a light decoder (Lin et al., feature pyramid networks, CVPR
-2017) that draws the map, and a head that names the image.
+letters and wires. So nothing but the opacity separates the two halves, and traces of cameras and archives do not
+help. The network is `Trunk` with a light decoder (Lin et al., feature pyramid networks, CVPR
+2017) that gives the map, and a head that classifies the image.
 """
 
 import copy
@@ -17,30 +17,31 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hilum.anomaly import Advance, HealthyImages
-from hilum.anomaly.features import FeatureNet
-from hilum.anomaly.features.trunk import Trunk
+from hilum.anomaly.feature_net import FeatureNet
+from hilum.anomaly.healthy import HealthyImages
 from hilum.anomaly.opacities import add_distractor, add_opacity, lung_field, ood_image
+from hilum.anomaly.trunk import Trunk
 from hilum.data.augment import Augment
 from hilum.data.images import Pixels
 from hilum.errors import RecipeError
+from hilum.progress import Advance
 
 POSITION = Augment(rotate=15, translate=0.08, scale=0.2, aspect=0.35, flip=0.5)
 EXPOSURE = Augment(gamma=0.4, contrast=0.2, blur=1.5, sharpen=1.5, noise=0.05)
-STRANGE = 0.06
-"""Share of the changed images that are no chest image any more."""
+OOD = 0.06
+"""Share of the changed images that become an OOD image."""
 
 
 class PretextNet(FeatureNet):
-    """`trunk`: maps at strides 4, 8, 16; `locate`: "batch 1 rows/4 cols/4", logits of an opacity at each
-    place; `name_it`: "batch", the logit that the image holds one."""
+    """`trunk`: maps at strides 4, 8, 16; `sides` and `map_head`: logits of an opacity at each place of the finest
+    map; `head`: the logit that the image holds one."""
 
-    reads = "a network that learnt to find opacities drawn into healthy images"
+    description = "a network trained to find synthetic opacities in healthy images"
 
-    def __init__(self, pixels: Pixels, choices: dict[str, Any]) -> None:
+    def __init__(self, pixels: Pixels, settings: dict[str, Any]) -> None:
         super().__init__(pixels)
-        self.choices = choices
-        width, blocks = choices["width"], choices["blocks"]
+        self.settings = settings
+        width, blocks = settings["width"], settings["blocks"]
         self.trunk = Trunk(width, blocks)
         self.sides = nn.ModuleList(nn.Conv2d(width * 2**stage, width, 1) for stage in range(3))
         self.map_head = nn.Sequential(
@@ -53,19 +54,19 @@ class PretextNet(FeatureNet):
         """Maps at strides 4, 8 and 16."""
         return self.trunk(x)
 
-    def both(self, x: Float[Tensor, "batch 1 rows cols"]) -> tuple[Tensor, Tensor]:
+    def logits(self, x: Float[Tensor, "batch 1 rows cols"]) -> tuple[Tensor, Tensor]:
         """Logits of the places "batch rows/4 cols/4" and of the image "batch"."""
-        return self._judged(self.trunk(x))
+        return self._heads(self.trunk(x))
 
     def read(self, x: Float[Tensor, "batch 1 rows cols"]) -> tuple[Tensor, Tensor, Tensor]:
-        """As `both`, and the vector of the image, "batch 3*dim": mean, largest value and standard deviation of
+        """As `logits`, and the vector of the image, "batch 3*dim": mean, largest value and standard deviation of
         each of the deepest maps."""
         maps = self.trunk(x)
         deep = maps[2].flatten(2)
         vector = torch.cat([deep.mean(2), deep.amax(2), deep.std(2, correction=0)], dim=1)
-        return *self._judged(maps), vector
+        return *self._heads(maps), vector
 
-    def _judged(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    def _heads(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         down = self.sides[2](maps[2])
         for stage in (1, 0):
             down = functional.interpolate(down, maps[stage].shape[-2:], mode="bilinear", align_corners=False)
@@ -75,29 +76,29 @@ class PretextNet(FeatureNet):
         return self.map_head(down)[:, 0], self.head(pooled)[:, 0]
 
     def learn(self, radiographs: HealthyImages, seed: int, advance: Advance) -> None:
-        """Trains with AdamW and averaged weights; the weights are drawn from torch's generator anew."""
-        choices = self.choices
-        fresh = PretextNet(self.pixels, choices)
+        """Trains with AdamW and averaged weights; the first weights come from torch's generator."""
+        settings = self.settings
+        fresh = PretextNet(self.pixels, settings)
         self.load_state_dict(fresh.state_dict())
         cast(Any, self).to(memory_format=torch.channels_last)  # twice as fast in bf16
         images = radiographs.images
         lungs = [lung_field(image) for image in images]
         chance = np.random.default_rng(seed)
-        optimizer = torch.optim.AdamW(self.parameters(), lr=choices["lr"], weight_decay=0.05)
-        steps = choices["steps"]
+        optimizer = torch.optim.AdamW(self.parameters(), lr=settings["lr"], weight_decay=0.05)
+        steps = settings["steps"]
         average = copy.deepcopy(self)
         self.train()
         order: list[int] = []
         for step in range(steps):
-            _set_rate(optimizer, choices["lr"], step, steps)
-            while len(order) < choices["batch_size"]:
+            _set_rate(optimizer, settings["lr"], step, steps)
+            while len(order) < settings["batch_size"]:
                 order += chance.permutation(len(images)).tolist()
-            chosen, order = order[: choices["batch_size"]], order[choices["batch_size"] :]
-            x, where, drawn = self._batch(images, lungs, chosen, chance)
-            with torch.autocast("cpu", torch.bfloat16, enabled=choices["precision"] == "bf16"):
-                places, radiograph = self.both(x)
-            loss = functional.binary_cross_entropy_with_logits(radiograph.float(), drawn)
-            loss = loss + _map_loss(places.float(), where)
+            chosen, order = order[: settings["batch_size"]], order[settings["batch_size"] :]
+            x, strength, has_opacity = self._batch(images, lungs, chosen, chance)
+            with torch.autocast("cpu", torch.bfloat16, enabled=settings["precision"] == "bf16"):
+                place_logits, image_logit = self.logits(x)
+            loss = functional.binary_cross_entropy_with_logits(image_logit.float(), has_opacity)
+            loss = loss + _map_loss(place_logits.float(), strength)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(self.parameters(), 1.0)
@@ -111,12 +112,12 @@ class PretextNet(FeatureNet):
     def _batch(
         self, images: np.ndarray, lungs: list[np.ndarray], chosen: list[int], chance: np.random.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Images "batch 1 rows cols", strengths "batch rows/4 cols/4", and 1.0 where an opacity was drawn."""
+        """Images "batch 1 rows cols", strengths "batch rows/4 cols/4", and 1.0 for images with an opacity."""
         radiographs, masks = [], []
         for count, index in enumerate(chosen):
             radiograph, mask = images[index], np.zeros_like(images[index])
             if count % 2:
-                if chance.random() < STRANGE:
+                if chance.random() < OOD:
                     radiograph, mask = ood_image(radiograph, chance)
                 else:
                     radiograph, mask = add_opacity(
@@ -126,11 +127,11 @@ class PretextNet(FeatureNet):
             radiographs.append(radiograph)
             masks.append(mask)
         x = torch.from_numpy(self.pixels.standardized(np.stack(radiographs)))[:, None]
-        where = torch.from_numpy(np.stack(masks))[:, None]
+        strength = torch.from_numpy(np.stack(masks))[:, None]
         rows, cols = (-(-side // 4) for side in x.shape[-2:])
-        where = functional.adaptive_avg_pool2d(where, (rows, cols))[:, 0]
-        drawn = torch.tensor([float(count % 2) for count in range(len(chosen))])
-        return x.contiguous(memory_format=torch.channels_last), where, drawn
+        strength = functional.adaptive_avg_pool2d(strength, (rows, cols))[:, 0]
+        has_opacity = torch.tensor([float(count % 2) for count in range(len(chosen))])
+        return x.contiguous(memory_format=torch.channels_last), strength, has_opacity
 
 
 def varied(image: np.ndarray, mask: np.ndarray, chance: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -151,11 +152,11 @@ def _compressed(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE))
 
 
-def _map_loss(places: Tensor, where: Tensor) -> Tensor:
-    """Cross-entropy with the strength as a soft label; a place with a full opacity counts five-fold, since
-    most places are clear."""
-    loss = functional.binary_cross_entropy_with_logits(places, where, reduction="none")
-    return (loss * (1 + 4 * where)).mean() * 2
+def _map_loss(logits: Tensor, strength: Tensor) -> Tensor:
+    """Cross-entropy with the strength as a soft label; a place with a full opacity counts five-fold, because
+    most places have none."""
+    loss = functional.binary_cross_entropy_with_logits(logits, strength, reduction="none")
+    return (loss * (1 + 4 * strength)).mean() * 2
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, lr: float, step: int, steps: int) -> None:
@@ -195,7 +196,7 @@ def build(
         raise RecipeError(f"pretext: precision {precision!r} is not known", "choose 'bf16' or 'fp32'")
     if not lr > 0:
         raise RecipeError(f"pretext: lr is {lr}", "choose more than 0")
-    choices = {
+    settings = {
         "width": width,
         "blocks": blocks,
         "steps": steps,
@@ -203,4 +204,4 @@ def build(
         "lr": lr,
         "precision": precision,
     }
-    return PretextNet(pixels, choices).eval()
+    return PretextNet(pixels, settings).eval()

@@ -1,20 +1,21 @@
-"""An untrained residual network: what patch features are worth when nothing was learnt."""
+"""An untrained residual network: the baseline for patch features."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hilum.anomaly import Advance, HealthyImages
-from hilum.anomaly.features import FeatureNet
-from hilum.anomaly.features.trunk import Trunk, set_norms
+from hilum.anomaly.feature_net import FeatureNet
+from hilum.anomaly.healthy import HealthyImages
+from hilum.anomaly.trunk import Trunk, set_norms
 from hilum.data.images import Pixels
+from hilum.progress import Advance
 
 
 class RandomNet(FeatureNet):
     """`Trunk` with weights drawn from the seed of `fit`. Only the batch norms' means and variances are set,
     from healthy images."""
 
-    reads = "an untrained network with random weights"
+    description = "an untrained network with random weights"
 
     def __init__(self, pixels: Pixels, width: int) -> None:
         super().__init__(pixels)
@@ -22,7 +23,7 @@ class RandomNet(FeatureNet):
         self.trunk = Trunk(width)
 
     def learn(self, images: HealthyImages, seed: int, advance: Advance) -> None:
-        """Draws the weights anew, so that they hang on the seed alone."""
+        """Draws the weights anew, so that they depend on the seed alone."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.trunk = Trunk(self.width)

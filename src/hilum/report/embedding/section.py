@@ -6,7 +6,6 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from hilum.files import read_json
 from hilum.report import commands
 from hilum.report.absent import absent
 from hilum.report.embedding import classifiers, images, projections
@@ -87,7 +86,7 @@ def _with_anomaly_scores(run: Run, table: pd.DataFrame) -> pd.DataFrame:
     detector, 0 to 1. Ranks among normal images, not raw scores, whose few extremes would take all the colours."""
     if not run.anomaly.figures_file.exists():
         return table
-    best = read_json(run.anomaly.figures_file)["best"]
+    best = run.anomaly.figures().best
     scores = run.anomaly.scores().set_index("case_id")
     return table.assign(anomaly_score=table["case_id"].map(1 - scores[f"{best}_p"]))
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from hilum.artifacts.audit import Audit
 from hilum.artifacts.base import Figure
-from hilum.report.detectors import summary as anomaly_sentence
+from hilum.report.anomaly.figures import summary as anomaly_sentence
 from hilum.report.published import published
 from hilum.report.results import Results, headline, results
 from hilum.report.section import Section

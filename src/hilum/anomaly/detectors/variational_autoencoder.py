@@ -1,8 +1,8 @@
-"""Variational auto-encoder: the codes of healthy images are pressed into a standard normal cloud.
+"""Variational auto-encoder: the codes of healthy images follow a standard normal distribution.
 
 Kingma & Welling, "Auto-encoding variational Bayes", ICLR 2014, with the weight of the divergence as an option
-(Higgins et al., beta-VAE, ICLR 2017). An image scores by its residual and, as an option, by how far its code
-lies from the cloud (the divergence, Zimmerer et al., MIDL 2019, combine both).
+(Higgins et al., beta-VAE, ICLR 2017). An image scores by its residual and, as an option, by the divergence of its
+code from that distribution (Zimmerer et al., MIDL 2019, combine both).
 """
 
 from typing import Any
@@ -12,16 +12,19 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hilum.anomaly import Advance, HealthyImages, Scored, reconstruction
-from hilum.anomaly.reconstruction import Images, Reconstruction, checked
+from hilum.anomaly import reconstruction
+from hilum.anomaly.detector import Scored
+from hilum.anomaly.healthy import HealthyImages
+from hilum.anomaly.reconstruction import Batch, Reconstruction, checked_settings
 from hilum.data.images import Pixels
 from hilum.errors import RecipeError
+from hilum.progress import Advance
 
 SMALLEST: dict[str, Any] = reconstruction.SMALLEST
 
 
 def divergence(mean: Tensor, log_variance: Tensor) -> Float[Tensor, " batch"]:
-    """Kullback-Leibler divergence of a normal cloud from the standard one, in nats, summed over an image's code
+    """Kullback-Leibler divergence of a normal distribution from the standard one, in nats, summed over an image's code
     (appendix B of Kingma & Welling).
 
     >>> divergence(torch.tensor([[1.0, 0.0]]), torch.zeros(1, 2)).item()
@@ -36,48 +39,48 @@ class VariationalAutoencoder(Reconstruction):
     mean. `usual`: mean and standard deviation of the divergence of healthy images."""
 
     usual: Tensor
-    reads = (
+    description = (
         "a variational auto-encoder trained on healthy images; residual at each pixel and place of the code"
     )
 
-    def __init__(self, pixels: Pixels, choices: dict[str, Any]) -> None:
-        super().__init__(pixels, choices)
+    def __init__(self, pixels: Pixels, settings: dict[str, Any]) -> None:
+        super().__init__(pixels, settings)
         self.spread = self._new_spread()
         self.register_buffer("usual", torch.zeros(2))
 
     def _new_spread(self) -> nn.Conv2d:
-        spread = nn.Conv2d(self.choices["latent"], self.choices["latent"], 1)
+        spread = nn.Conv2d(self.settings["latent"], self.settings["latent"], 1)
         nn.init.zeros_(spread.weight)
         nn.init.constant_(spread.bias, -2.0)  # type: ignore[arg-type]
         return spread
 
     def learn(self, images: HealthyImages, seed: int, advance: Advance) -> None:
-        """As every reconstruction detector, and the usual divergence of healthy images."""
+        """As every reconstruction detector; then the divergence of healthy images."""
         self.spread = self._new_spread()
         super().learn(images, seed, advance)
         with torch.no_grad():
-            found = torch.cat([self._divergence(x) for x in images.batches(32)])
-        self.usual = torch.stack([found.mean(), found.std(correction=0).clamp(min=1e-6)])
+            healthy = torch.cat([self._divergence(x) for x in images.batches(32)])
+        self.usual = torch.stack([healthy.mean(), healthy.std(correction=0).clamp(min=1e-6)])
 
-    def loss_of(self, x: Images) -> Tensor:
+    def loss_of(self, x: Batch) -> Tensor:
         """Difference per pixel + beta x divergence per pixel."""
         mean = self.coder.encode(x)
         log_variance = self.spread(mean).clamp(-8, 4)
         code = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
-        drawn = self.coder.decode(code, x.shape[-2:])
+        reconstruction = self.coder.decode(code, x.shape[-2:])
         share = divergence(mean.float(), log_variance.float()).mean() / x[0].numel()
-        return self.difference(drawn, x).mean() + self.choices["beta"] * share
+        return self.difference(reconstruction, x).mean() + self.settings["beta"] * share
 
-    def measure(self, x: Images) -> Scored:
+    def measure(self, x: Batch) -> Scored:
         """The residual's score, and `divergence` times the standardised divergence of the code."""
-        found = super().measure(x)
-        weight = self.choices["divergence"]
+        scored = super().measure(x)
+        weight = self.settings["divergence"]
         if not weight:
-            return found
-        away = (self._divergence(x) - self.usual[0]) / self.usual[1]
-        return found._replace(score=found.score + weight * functional.softplus(away))
+            return scored
+        standardised = (self._divergence(x) - self.usual[0]) / self.usual[1]
+        return scored._replace(score=scored.score + weight * functional.softplus(standardised))
 
-    def _divergence(self, x: Images) -> Float[Tensor, " batch"]:
+    def _divergence(self, x: Batch) -> Float[Tensor, " batch"]:
         mean = self.coder.encode(x)
         return divergence(mean, self.spread(mean).clamp(-8, 4))
 
@@ -103,7 +106,7 @@ def build(
     for name, value in (("beta", beta), ("divergence", divergence)):
         if not value >= 0:
             raise RecipeError(f"variational_autoencoder: {name} is {value}", "choose 0 or more")
-    choices = checked(
+    settings = checked_settings(
         "variational_autoencoder",
         loss=loss,
         width=width,
@@ -117,4 +120,4 @@ def build(
         field=field,
         precision=precision,
     )
-    return VariationalAutoencoder(pixels, {**choices, "beta": beta, "divergence": divergence})
+    return VariationalAutoencoder(pixels, {**settings, "beta": beta, "divergence": divergence})

@@ -1,10 +1,10 @@
-"""The small residual network behind the feature networks that are made here: maps at strides 4, 8 and 16."""
+"""The small residual network that the feature networks share: maps at strides 4, 8 and 16."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hilum.anomaly import HealthyImages
+from hilum.anomaly.healthy import HealthyImages
 from hilum.models.resnet import BasicBlock, he_initialise
 
 
@@ -12,7 +12,7 @@ class Trunk(nn.Module):
     """3x3/2 convolution, 2x2 max pooling, three stages of residual blocks: widths w, 2w, 4w at strides 4, 8
     and 16. Images of 64 px and more.
 
-    >>> [tuple(one.shape) for one in Trunk(width=8).eval()(torch.zeros(1, 1, 64, 80))]
+    >>> [tuple(scale.shape) for scale in Trunk(width=8).eval()(torch.zeros(1, 1, 64, 80))]
     [(1, 8, 16, 20), (1, 16, 8, 10), (1, 32, 4, 5)]
     """
 

@@ -1,4 +1,4 @@
-"""Drawings of the anomaly section: scores by label, and maps in colour beside their images."""
+"""Drawings of the anomaly section: histograms of scores by label, and anomaly maps in colour."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ COLOURS = "inferno"
 colour-blind."""
 
 OUTLINE = (80, 220, 255)
-"""Of a known lesion, blue, green, red: a yellow that both images and maps let through."""
+"""Of a known lesion, blue, green, red: a yellow that stands out on images and on maps."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Scale:
 
 
 def scale_of(maps: np.ndarray) -> Scale:
-    """One scale for all maps, float "n rows cols": from the 1st percentile of all to what the strangest half
-    percent of three images in four stays below. One very strange image then doesn't darken the others; its
-    brightest colour says "this much or more".
+    """One scale for all maps, float "n rows cols": from the 1st percentile of all values to the upper quartile,
+    over the images, of their 99.5th percentile. One image with very high values then doesn't darken the others; the
+    brightest colour means "this value or more".
 
     >>> scale_of(np.stack([np.full((2, 2), value) for value in (0.0, 1.0, 2.0, 3.0, 99.0)])).high
     3.0
@@ -46,14 +46,14 @@ def scale_of(maps: np.ndarray) -> Scale:
 def map_picture(name: str, values: np.ndarray, scale: Scale, lesion: np.ndarray | None = None) -> Image:
     """A map "rows cols" in colour, enlarged smoothly; the lesion's outline on it where it is known."""
     shade = np.clip((values - scale.low) / (scale.high - scale.low), 0, 1)
-    large = _enlarged(np.asarray(255 * shade, np.float32), cv2.INTER_LINEAR)
+    large = _enlarged(np.asarray(255 * shade, np.float32))
     image = _palette()[np.rint(large).astype(np.uint8)]
     return _picture(name, _outlined(image, lesion))
 
 
 def image_picture(name: str, image: np.ndarray, lesion: np.ndarray | None = None) -> Image:
     """A prepared image uint8 "rows cols" at the size of the maps; the lesion's outline where it is known."""
-    large = _enlarged(image, cv2.INTER_LINEAR)
+    large = _enlarged(image)
     return _picture(name, _outlined(cv2.cvtColor(large, cv2.COLOR_GRAY2BGR), lesion))
 
 
@@ -66,16 +66,16 @@ def _picture(name: str, image: np.ndarray) -> Image:
     return Image(name, data_uri(image, 82), image.shape[0], image.shape[1])
 
 
-def _enlarged(image: np.ndarray, way: int) -> np.ndarray:
+def _enlarged(image: np.ndarray) -> np.ndarray:
     factor = SIDE / max(image.shape[:2])
     size = (round(image.shape[1] * factor), round(image.shape[0] * factor))
-    return np.asarray(cv2.resize(image, size, interpolation=way))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR))
 
 
 def _outlined(image: np.ndarray, lesion: np.ndarray | None) -> np.ndarray:
     if lesion is None or not lesion.any():
         return image
-    inside = _enlarged(lesion.astype(np.float32), cv2.INTER_LINEAR) > 0.5
+    inside = _enlarged(lesion.astype(np.float32)) > 0.5
     edges, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     return np.asarray(cv2.drawContours(np.ascontiguousarray(image), edges, -1, OUTLINE, 1))
 
@@ -90,15 +90,13 @@ def _palette() -> np.ndarray:
 
 
 @in_style
-def score_panels(
-    scores: Mapping[str, np.ndarray], labels: Sequence[str], line: float, rate: str, name: str
-) -> Markup:
-    """How many images of each label got which score: a row per label, shares of the label's images, the
-    threshold dashed. Scores beyond the 99.5th percentile of all stand in the last bin."""
+def score_panels(scores: Mapping[str, np.ndarray], labels: Sequence[str], line: float, name: str) -> Markup:
+    """Histograms of the anomaly score: a row per label, shares of the label's images, the threshold dashed. Scores
+    above the 99.5th percentile of all are in the last bin."""
     figure = new_figure(5.2, 0.7 + 0.85 * len(labels))
     rows = figure.subplots(len(labels), 1, sharex=True, squeeze=False)[:, 0]
-    every = np.concatenate([scores[label] for label in labels])
-    low, high = float(every.min()), float(max(np.percentile(every, 99.5), line))
+    values_of_all = np.concatenate([scores[label] for label in labels])
+    low, high = float(values_of_all.min()), float(max(np.percentile(values_of_all, 99.5), line))
     edges = np.linspace(low, high + 1e-9 * max(abs(high), 1.0), 41)
     for axes, label in zip(rows, labels, strict=True):
         values = np.clip(scores[label], edges[0], edges[-1])
@@ -107,11 +105,11 @@ def score_panels(
         axes.bar(edges[:-1], 100 * counts, width=np.diff(edges), align="edge", color=colour, alpha=0.85)
         axes.axvline(line, color=INK, linewidth=1.0, linestyle="--")
         above = float((scores[label] > line).mean())
-        said = f"{label}, {len(values):,} images: {100 * above:.0f} % above"
+        text = f"{label}, {len(values):,} images: {100 * above:.0f} % above"
         axes.text(
             0.99,
             0.9,
-            said,
+            text,
             ha="right",
             va="top",
             transform=axes.transAxes,
@@ -120,7 +118,7 @@ def score_panels(
         )
         axes.set_ylabel("% of images", fontsize=8)
         axes.set_ylim(0, 1.35 * max(100 * counts.max(), 1e-9))
-    rows[0].set_title(f"Scores by label; dashed: threshold for {rate} false alarms")
-    rows[-1].set_xlabel("score of the detector (higher is stranger; no unit)")
+    rows[0].set_title("Anomaly scores by label")
+    rows[-1].set_xlabel("anomaly score (no unit; higher is more anomalous)")
     medians = ", ".join(f"{label} {np.median(scores[label]):.3g}" for label in labels)
-    return svg(figure, name, f"Scores by label; medians: {medians}; threshold {line:.3g}")
+    return svg(figure, name, f"Anomaly scores by label; medians: {medians}; threshold {line:.3g}")

@@ -1,7 +1,7 @@
-"""Synthetic opacities: a network that learnt to find opacities drawn into healthy images judges real images.
+"""Synthetic opacities: a network that was trained to find synthetic opacities in healthy images scores real images.
 
-No disease label and no abnormal image takes part: what an opacity looks like is written in
-`hilum.anomaly.opacities` by hand, as a radiology textbook describes it. The training
+No disease label and no abnormal image takes part: `hilum.anomaly.opacities` makes opacities as radiology textbooks
+describe them. The training
 (`hilum.anomaly.features.pretext`) gives images with and without an opacity the same changes of aspect ratio,
 sharpness, exposure and noise. The closest published relatives are CutPaste (Li et al., CVPR 2021), foreign
 patch interpolation (Tan et al., MICCAI MOOD 2020) and DRAEM (Zavrtanik et al., ICCV 2021).
@@ -9,7 +9,7 @@ patch interpolation (Tan et al., MICCAI MOOD 2020) and DRAEM (Zavrtanik et al., 
 An image scores by two numbers, each in standard deviations of healthy images: how far its deep features lie from
 those of healthy images (Mahalanobis, with the shrunk covariance of Ledoit & Wolf 2004), and the network's own
 logit. The healthy features are taken from the images as they are, mirrored, and once with a mild change of
-position, aspect ratio and exposure. Without the latter the distance answers to a change of camera as much as
+position, aspect ratio and exposure. Without the latter the distance responds to a change of camera as much as
 to disease. The map is the network's logit at each place.
 """
 
@@ -20,12 +20,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hilum.anomaly import Advance, Detector, HealthyImages, Scored
+from hilum.anomaly.detector import Detector, Scored
 from hilum.anomaly.features import pretext
+from hilum.anomaly.healthy import HealthyImages
 from hilum.anomaly.patches import BATCH, to_image
 from hilum.data.augment import Augment
 from hilum.data.images import Pixels
 from hilum.errors import RecipeError
+from hilum.progress import Advance
 
 SMALLEST: dict[str, Any] = {"width": 8, "steps": 20, "batch_size": 8, "precision": "fp32"}
 
@@ -40,11 +42,11 @@ ACQUISITION = Augment(
     sharpen=0.8,
     noise=0.02,
 )
-"""What may differ between two healthy images without making either of them strange."""
+"""Differences of acquisition that may occur between two healthy images."""
 
 
 class SyntheticOpacity(Detector):
-    """`nets`: one network per member, with seeds of their own. `center`, "members dim", and `whiten`,
+    """`nets`: one network per member, each with its own seed. `center`, "members dim", and `whiten`,
     "members dim dim": mean of the healthy features and a matrix W, so that |W (f - center)| is the
     Mahalanobis distance. `usual`, "members 4": mean and sd of the distance, then of the logit, of healthy
     images."""
@@ -52,25 +54,25 @@ class SyntheticOpacity(Detector):
     center: Tensor
     whiten: Tensor
     usual: Tensor
-    reads = (
-        "networks that learnt to find opacities drawn into healthy images; distance of their features from "
-        "those of healthy images, and their logit"
+    description = (
+        "networks trained to find synthetic opacities in healthy images; distance of their features from those "
+        "of healthy images, and their logit"
     )
 
-    def __init__(self, pixels: Pixels, choices: dict[str, Any], net_choices: dict[str, Any]) -> None:
+    def __init__(self, pixels: Pixels, settings: dict[str, Any], net_settings: dict[str, Any]) -> None:
         super().__init__(pixels)
-        self.choices = choices
+        self.settings = settings
         self.nets = torch.nn.ModuleList(
-            pretext.build(pixels, **net_choices) for _ in range(choices["members"])
+            pretext.build(pixels, **net_settings) for _ in range(settings["members"])
         )
         self.register_buffer("center", torch.empty(0, 0))
         self.register_buffer("whiten", torch.empty(0, 0, 0))
         self.register_buffer("usual", torch.empty(0, 4))
 
     def learn(self, images: HealthyImages, seed: int, advance: Advance) -> None:
-        """Trains each network with a seed of its own, then measures healthy images with it."""
+        """Trains each network with its own seed, then measures healthy images with it."""
         members = len(self.nets)
-        found = []
+        statistics = []
         for place, net in enumerate(self.nets):
             assert isinstance(net, pretext.PretextNet)
             net.learn(
@@ -78,12 +80,12 @@ class SyntheticOpacity(Detector):
                 seed + 1000 * place,
                 lambda done, total, place=place: advance(place * total + done, members * total),
             )
-            found.append(_measured(net, images, self.choices["views"], seed))
-        self.center, self.whiten, self.usual = (torch.stack(parts) for parts in zip(*found, strict=True))
+            statistics.append(_healthy_statistics(net, images, self.settings["views"], seed))
+        self.center, self.whiten, self.usual = (torch.stack(parts) for parts in zip(*statistics, strict=True))
 
     def measure(self, x: Float[Tensor, "batch 1 rows cols"]) -> Scored:
         """The mean over networks and over the image and its mirror image."""
-        share = self.choices["logit_share"]
+        share = self.settings["logit_share"]
         scores, maps = [], []
         for net, center, whiten, usual in zip(self.nets, self.center, self.whiten, self.usual, strict=True):
             assert isinstance(net, pretext.PretextNet)
@@ -98,7 +100,7 @@ class SyntheticOpacity(Detector):
 
 
 @torch.no_grad()
-def _measured(
+def _healthy_statistics(
     net: pretext.PretextNet, radiographs: HealthyImages, views: int, seed: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Center, whitening matrix, and mean and sd of distance and logit on healthy radiographs."""
@@ -109,18 +111,18 @@ def _measured(
     for start in range(0, len(radiographs), BATCH):
         images = np.asarray(radiographs.source[radiographs.rows[start : start + BATCH]])
         plain = torch.from_numpy(radiographs.pixels.normalize(images))[:, None]
-        some = [plain, plain.flip(-1)]
+        variants = [plain, plain.flip(-1)]
         for _ in range(views):
-            moved = np.stack([ACQUISITION(image, chance) for image in images])
-            some.append(torch.from_numpy(radiographs.pixels.standardized(moved))[:, None])
-        for x in some:
+            changed = np.stack([ACQUISITION(image, chance) for image in images])
+            variants.append(torch.from_numpy(radiographs.pixels.standardized(changed))[:, None])
+        for x in variants:
             _, logit, vector = net.read(x)
             vectors.append(vector)
             logits.append(logit)
     vector, logit = torch.cat(vectors).double(), torch.cat(logits)
     center = vector.mean(0)
     sd = vector.std(0, correction=0)
-    sd = sd.clamp(min=max(1e-3 * float(sd.max()), 1e-9))  # a feature that is always silent
+    sd = sd.clamp(min=max(1e-3 * float(sd.max()), 1e-9))  # a feature that is always zero
     covariance, _ = ledoit_wolf(((vector - center) / sd).numpy(), assume_centered=True)
     identity = torch.eye(len(center), dtype=torch.float64)
     factor = torch.linalg.cholesky(torch.from_numpy(covariance) + 1e-6 * identity)
@@ -145,8 +147,8 @@ def build(
 ) -> SyntheticOpacity:
     """`width`, `blocks`, `steps`, `batch_size`, `lr`, `precision`: of the networks, see features/pretext;
     `members`: how many are trained; `views`: changed copies of each healthy image that the distance is
-    measured from, beside the image and its mirror image; `logit_share`: weight of the logit, 0..1, the rest
-    goes to the distance."""
+    measured from, in addition to the image and its mirror image; `logit_share`: weight of the logit, 0..1, the
+    distance has the rest."""
     if members < 1:
         raise RecipeError(f"synthetic_opacity: members is {members}", "choose 1 or more")
     if views < 0:
@@ -155,8 +157,8 @@ def build(
         raise RecipeError(
             f"synthetic_opacity: logit_share is {logit_share}", "choose a share between 0 and 1"
         )
-    choices = {"members": members, "views": views, "logit_share": logit_share}
-    net_choices = {
+    settings = {"members": members, "views": views, "logit_share": logit_share}
+    net_settings = {
         "width": width,
         "blocks": blocks,
         "steps": steps,
@@ -164,4 +166,4 @@ def build(
         "lr": lr,
         "precision": precision,
     }
-    return SyntheticOpacity(pixels, choices, net_choices)
+    return SyntheticOpacity(pixels, settings, net_settings)

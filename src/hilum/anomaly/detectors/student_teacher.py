@@ -1,10 +1,10 @@
-"""Student and teacher: where a student that saw healthy images alone fails to say what its teacher says.
+"""Student and teacher: where a student that was trained on healthy images fails to predict its teacher's features.
 
 Wang et al., "Student-teacher feature pyramid matching for anomaly detection", BMVC 2021; the idea is that of
 Bergmann et al., "Uninformed students", CVPR 2020. There the teacher was trained on ImageNet; here it is a
-network of `hilum.anomaly.features`, which has seen the same healthy images or is untrained. As a residual of
-the auto-encoders, the student's error is compared with its mean and standard deviation on healthy images at
-each place.
+network of `hilum.anomaly.features`, trained on the same healthy images or untrained. Like the residual of an
+auto-encoder, the student's error is standardised by its mean and standard deviation on healthy images at each
+position.
 """
 
 from typing import Any
@@ -14,12 +14,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hilum.anomaly import Advance, Detector, HealthyImages, Scored
-from hilum.anomaly import features as networks
+from hilum.anomaly import feature_net as networks
+from hilum.anomaly.detector import Detector, Scored
+from hilum.anomaly.healthy import HealthyImages
 from hilum.anomaly.patches import summary, to_image
-from hilum.anomaly.rates import one_cycle
+from hilum.anomaly.schedule import one_cycle
 from hilum.data.images import Pixels
 from hilum.errors import RecipeError
+from hilum.progress import Advance
 
 SMALLEST: dict[str, Any] = {
     "features": "random",
@@ -32,7 +34,7 @@ SMALLEST: dict[str, Any] = {
 
 class Student(nn.Module):
     """Convolutions with the teacher's strides and channels, but not its residual blocks, so that it can't
-    become the teacher where no healthy image has shown it."""
+    match the teacher on content that healthy images do not show."""
 
     def __init__(self, dims: tuple[int, ...], strides: tuple[int, ...], width: int) -> None:
         super().__init__()
@@ -72,34 +74,35 @@ def disagreement(teacher: Tensor, student: Tensor) -> Float[Tensor, "batch rows 
     >>> disagreement(torch.tensor([3.0, 0.0]).view(1, 2, 1, 1), torch.tensor([0.0, 5.0]).view(1, 2, 1, 1))
     tensor([[[1.]]])
     """
-    away = functional.normalize(teacher, dim=1) - functional.normalize(student, dim=1)
-    return away.square().sum(1) / 2
+    difference = functional.normalize(teacher, dim=1) - functional.normalize(student, dim=1)
+    return difference.square().sum(1) / 2
 
 
 class StudentTeacher(Detector):
-    """`center` and `sd`, "scales rows cols" at the finest scale: the usual disagreement of healthy images.
+    """`center` and `sd`, "scales rows cols" at the finest scale: the disagreement on healthy images.
 
-    The teacher's channels are standardised over healthy images first (`mean0`, `sd0` ...), or the loudest
-    channel would drown the others.
+    The teacher's channels are standardised over healthy images first (`mean0`, `sd0` ...), or the channel with the
+    largest values would dominate.
     """
 
     center: Tensor
     sd: Tensor
 
-    def __init__(self, pixels: Pixels, teacher: networks.FeatureNet, choices: dict[str, Any]) -> None:
+    def __init__(self, pixels: Pixels, teacher: networks.FeatureNet, settings: dict[str, Any]) -> None:
         super().__init__(pixels)
         self.teacher = teacher
         self.pretrained = teacher.pretrained
-        self.choices = choices
-        self.reads = (
-            f"disagreement of a student trained on healthy images with its teacher; teacher: {teacher.reads}"
+        self.settings = settings
+        self.description = (
+            "disagreement of a student trained on healthy images with its teacher; teacher:"
+            f" {teacher.description}"
         )
         with torch.no_grad():
             maps = teacher.eval()(torch.zeros(1, pixels.channels, *pixels.size))
-        self.dims = tuple(one.shape[1] for one in maps)
-        exact = (pixels.size[0] / one.shape[2] for one in maps)
+        self.dims = tuple(features.shape[1] for features in maps)
+        exact = (pixels.size[0] / features.shape[2] for features in maps)
         self.strides = tuple(2 ** max(0, round(float(torch.tensor(value).log2()))) for value in exact)
-        self.student = Student(self.dims, self.strides, choices["width"])
+        self.student = Student(self.dims, self.strides, settings["width"])
         for scale, dim in enumerate(self.dims):
             self.register_buffer(f"mean{scale}", torch.zeros(dim))
             self.register_buffer(f"sd{scale}", torch.ones(dim))
@@ -108,22 +111,25 @@ class StudentTeacher(Detector):
 
     def learn(self, images: HealthyImages, seed: int, advance: Advance) -> None:
         """Trains the teacher (if it is one that learns), then the student, then measures healthy images."""
-        epochs, size = self.choices["epochs"], self.choices["batch_size"]
+        epochs, size = self.settings["epochs"], self.settings["batch_size"]
         steps = epochs * -(-len(images) // size)
         self.teacher.learn(images, seed, advance)
         self.teacher.eval().requires_grad_(False)
         self._scale_channels(images)
-        self.student = Student(self.dims, self.strides, self.choices["width"])
-        optimizer = torch.optim.AdamW(self.student.parameters(), lr=self.choices["lr"], weight_decay=1e-4)
-        rates = one_cycle(optimizer, self.choices["lr"], steps)
+        self.student = Student(self.dims, self.strides, self.settings["width"])
+        optimizer = torch.optim.AdamW(self.student.parameters(), lr=self.settings["lr"], weight_decay=1e-4)
+        rates = one_cycle(optimizer, self.settings["lr"], steps)
         self.student.train()
         done = 0
         for epoch in range(epochs):
             for x in images.batches(size, seed + epoch):
-                with torch.autocast("cpu", torch.bfloat16, enabled=self.choices["precision"] == "bf16"):
-                    wanted, said = self._wanted(x), self._said(x)
+                with torch.autocast("cpu", torch.bfloat16, enabled=self.settings["precision"] == "bf16"):
+                    targets, predictions = self._targets(x), self.student(x)
                 loss = torch.stack(
-                    [disagreement(a.float(), b.float()).mean() for a, b in zip(wanted, said, strict=True)]
+                    [
+                        disagreement(a.float(), b.float()).mean()
+                        for a, b in zip(targets, predictions, strict=True)
+                    ]
                 ).sum()
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
@@ -136,31 +142,29 @@ class StudentTeacher(Detector):
 
     def measure(self, x: Float[Tensor, "batch 1 rows cols"]) -> Scored:
         """The standardised disagreement, averaged over the scales; its largest values give the score."""
-        strange = ((self._disagreements(x) - self.center) / self.sd).mean(1)
-        return Scored(summary(strange.flatten(1), self.choices["top"]), to_image(strange, x.shape[-2:]))
+        standardised = ((self._disagreements(x) - self.center) / self.sd).mean(1)
+        score = summary(standardised.flatten(1), self.settings["top"])
+        return Scored(score, to_image(standardised, x.shape[-2:]))
 
     @torch.no_grad()
-    def _wanted(self, x: Tensor) -> list[Tensor]:
+    def _targets(self, x: Tensor) -> list[Tensor]:
         return [
-            (one - self.get_buffer(f"mean{scale}")[:, None, None])
+            (features - self.get_buffer(f"mean{scale}")[:, None, None])
             / self.get_buffer(f"sd{scale}")[:, None, None]
-            for scale, one in enumerate(self.teacher(x))
+            for scale, features in enumerate(self.teacher(x))
         ]
 
-    def _said(self, x: Tensor) -> list[Tensor]:
-        return list(self.student(x))
-
     def _disagreements(self, x: Tensor) -> Float[Tensor, "batch scales rows cols"]:
-        found = [disagreement(a, b) for a, b in zip(self._wanted(x), self._said(x), strict=True)]
-        return torch.stack([to_image(one, found[0].shape[-2:]) for one in found], dim=1)
+        scales = [disagreement(a, b) for a, b in zip(self._targets(x), self.student(x), strict=True)]
+        return torch.stack([to_image(scale, scales[0].shape[-2:]) for scale in scales], dim=1)
 
     @torch.no_grad()
     def _scale_channels(self, images: HealthyImages) -> None:
         count = 0
         sums = [torch.zeros(2, dim, dtype=torch.float64) for dim in self.dims]
         for x in images.batches(32):
-            for scale, one in enumerate(self.teacher(x)):
-                values = one.double()
+            for scale, features in enumerate(self.teacher(x)):
+                values = features.double()
                 sums[scale] += torch.stack([values.mean((2, 3)).sum(0), values.square().mean((2, 3)).sum(0)])
             count += len(x)
         for scale, (total, squares) in enumerate(sums):
@@ -173,8 +177,8 @@ class StudentTeacher(Detector):
     def _sum_up(self, images: HealthyImages) -> None:
         total = squares = torch.zeros(())
         for x in images.batches(32):
-            found = self._disagreements(x).double()
-            total, squares = total + found.sum(0), squares + found.square().sum(0)
+            values = self._disagreements(x).double()
+            total, squares = total + values.sum(0), squares + values.square().sum(0)
         self.center = (total / len(images)).float()
         sd = (squares / len(images) - self.center.double().square()).clamp(min=0).sqrt().float()
         floor = 0.2 * sd.mean((1, 2), keepdim=True)
@@ -193,7 +197,8 @@ def build(
     precision: str = "bf16",
 ) -> StudentTeacher:
     """`features`, `feature_options`: the teacher, as in patch_memory; `width`: channels of the student;
-    `top`: the share of the strangest places whose mean is the score; `precision` of the training."""
+    `top`: the share of positions, those with the largest values, whose mean is the score; `precision` of the
+    training."""
     if width < 1 or epochs < 1 or batch_size < 2:
         raise RecipeError(
             f"student_teacher: width {width}, epochs {epochs}, batch_size {batch_size} are too small",
@@ -205,7 +210,7 @@ def build(
         raise RecipeError(f"student_teacher: lr is {lr}", "choose more than 0")
     if precision not in ("bf16", "fp32"):
         raise RecipeError(f"student_teacher: precision {precision!r} is not known", "choose 'bf16' or 'fp32'")
-    choices = {
+    settings = {
         "width": width,
         "epochs": epochs,
         "batch_size": batch_size,
@@ -213,4 +218,4 @@ def build(
         "top": top,
         "precision": precision,
     }
-    return StudentTeacher(pixels, networks.build(features, pixels, feature_options), choices)
+    return StudentTeacher(pixels, networks.build(features, pixels, feature_options), settings)

@@ -1,7 +1,7 @@
-"""Images that are no chest images of the kind a detector knows: does it say so?
+"""Out-of-distribution (OOD) images: altered radiographs and synthetic pictures that a detector should flag.
 
-Each kind is made from healthy images that were held back, or drawn without any image. All are uint8 "rows cols"
-of the size that the detector sees, so file size and format play no part.
+Each kind is made from held-out healthy images, or synthesised without any. All are uint8 "rows cols" of the size that
+the detector sees, so file size and format play no part.
 """
 
 from collections.abc import Callable
@@ -12,10 +12,10 @@ import numpy as np
 Make = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
-def turned(radiograph: np.ndarray, quarters: int) -> np.ndarray:
-    """Turned by quarters of a circle, brought back to its own rows and columns.
+def rotated(radiograph: np.ndarray, quarters: int) -> np.ndarray:
+    """Rotated by quarters of a circle, resized to its own rows and columns.
 
-    >>> turned(np.array([[1, 2], [3, 4]], np.uint8), 2).tolist()
+    >>> rotated(np.array([[1, 2], [3, 4]], np.uint8), 2).tolist()
     [[4, 3], [2, 1]]
     """
     image = np.ascontiguousarray(np.rot90(radiograph, quarters))
@@ -23,7 +23,7 @@ def turned(radiograph: np.ndarray, quarters: int) -> np.ndarray:
 
 
 def inverted(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:
-    """Black and white exchanged, as some archives store images."""
+    """Black and white inverted, as some archives store images."""
     return 255 - image
 
 
@@ -34,18 +34,18 @@ def cropped(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:
 
 
 def blurred(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:
-    """A Gaussian blur with a standard deviation of 3 % of the shorter side: the child moved."""
+    """A Gaussian blur with a standard deviation of 3 % of the shorter side, like motion."""
     return np.asarray(cv2.GaussianBlur(image, (0, 0), 0.03 * min(image.shape)))
 
 
 def noise(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:
-    """Every grey level as likely as any other, each pixel alone."""
+    """Uniform noise, independent in each pixel."""
     return chance.integers(0, 256, image.shape, dtype=np.uint8)
 
 
 def photograph(radiograph: np.ndarray, chance: np.random.Generator) -> np.ndarray:
-    """A texture with the 1 / frequency spectrum of everyday pictures (Field, J Opt Soc Am A 4, 1987) and a
-    few overlapping even shapes; drawn, not taken from anywhere."""
+    """A synthetic texture with the 1 / frequency spectrum of photographs (Field, J Opt Soc Am A 4, 1987) and a few
+    overlapping uniform shapes."""
     rows, cols = radiograph.shape
     image = _spectrum(rows, cols, chance)
     for _ in range(6):
@@ -61,7 +61,7 @@ def photograph(radiograph: np.ndarray, chance: np.random.Generator) -> np.ndarra
 
 
 def limb(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:
-    """A drawn forearm or lower leg: soft tissue with two long bones on black."""
+    """A synthetic forearm or lower leg: soft tissue with two long bones on black."""
     rows, cols = image.shape
     middle, lean = cols * chance.uniform(0.4, 0.6), cols * chance.uniform(-0.12, 0.12)
     ends = np.array([[middle - lean, -0.1 * rows], [middle + lean, 1.1 * rows]])
@@ -76,15 +76,18 @@ def limb(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:
     return np.clip(255 * (absorbed + grain), 0, 255).astype(np.uint8)
 
 
+UNALTERED, UNALTERED_TITLE = "unaltered", "the same images unaltered"
+"""The images that the kinds are made from."""
+
 KINDS: dict[str, tuple[str, Make]] = {
-    "turned_90": ("turned by 90 degrees", lambda image, chance: turned(image, 1)),
-    "turned_180": ("turned by 180 degrees", lambda image, chance: turned(image, 2)),
-    "inverted": ("black and white exchanged", inverted),
+    "rotated_90": ("rotated by 90 degrees", lambda image, chance: rotated(image, 1)),
+    "rotated_180": ("rotated by 180 degrees", lambda image, chance: rotated(image, 2)),
+    "inverted": ("black and white inverted", inverted),
     "cropped": ("middle half of each side, enlarged", cropped),
     "blurred": ("blurred (3 % of the side)", blurred),
     "noise": ("noise", noise),
-    "photograph": ("photograph-like texture, drawn", photograph),
-    "limb": ("another body part: a limb, drawn", limb),
+    "photograph": ("synthetic photograph-like texture", photograph),
+    "limb": ("synthetic image of a limb", limb),
 }
 """Name -> title and how it is made from a healthy image."""
 

@@ -1,8 +1,8 @@
-"""Denoising auto-encoder: given a healthy image with coarse noise laid over it, draws the image without.
+"""Denoising auto-encoder: removes coarse noise that was added to healthy images.
 
 Kascenas et al., "Denoising autoencoders for unsupervised anomaly detection in brain MRI", MIDL 2022: noise
-that is coarse (here 1/8 of the image's resolution, enlarged) teaches to take away what is as large as a
-lesion.
+that is coarse (here 1/8 of the image's resolution, enlarged) teaches the network to remove structures as large
+as a lesion.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hilum.anomaly import reconstruction
-from hilum.anomaly.reconstruction import Images, Reconstruction, checked
+from hilum.anomaly.reconstruction import Batch, Reconstruction, checked_settings
 from hilum.data.images import Pixels
 from hilum.errors import RecipeError
 
@@ -20,29 +20,29 @@ SMALLEST: dict[str, Any] = reconstruction.SMALLEST
 
 
 class DenoisingAutoencoder(Reconstruction):
-    """The network sees a corrupted image in training and the image as it is when it scores. `noise`: the standard
-    deviation it learnt with, kept beside the weights."""
+    """The network sees noisy images in training and unaltered images when it scores. `noise`: the standard
+    deviation in training, kept beside the weights."""
 
     noise: Tensor
 
-    reads = "an auto-encoder that learnt to take coarse noise off healthy images; residual at each pixel"
+    description = "an auto-encoder trained to remove coarse noise from healthy images; residual at each pixel"
 
-    def __init__(self, pixels: Pixels, choices: dict[str, Any]) -> None:
-        super().__init__(pixels, choices)
-        self.register_buffer("noise", torch.tensor(float(choices["noise"])))
+    def __init__(self, pixels: Pixels, settings: dict[str, Any]) -> None:
+        super().__init__(pixels, settings)
+        self.register_buffer("noise", torch.tensor(float(settings["noise"])))
 
-    def spoil(self, x: Images) -> Images:
-        """Smooth noise of `noise` standard deviations, moved so that no place is special."""
+    def corrupt(self, x: Batch) -> Batch:
+        """Adds smooth noise of `noise` standard deviations at a random offset, so that no position is special."""
         rows, cols = x.shape[-2:]
-        scale = self.choices["noise_scale"]
+        scale = self.settings["noise_scale"]
         small = torch.randn(len(x), 1, rows // scale + 2, cols // scale + 2)
         large = functional.interpolate(small, scale_factor=scale, mode="bilinear", align_corners=False)
         down, right = (int(value) for value in torch.randint(0, scale, (2,)))
         return x + self.noise * large[..., down : down + rows, right : right + cols]
 
-    def loss_of(self, x: Images) -> Tensor:
-        """How far the cleaned image is from the one without noise."""
-        return self.difference(self.coder(self.spoil(x)), x).mean()
+    def loss_of(self, x: Batch) -> Tensor:
+        """Difference between the denoised image and the one without noise."""
+        return self.difference(self.coder(self.corrupt(x)), x).mean()
 
 
 def build(
@@ -67,7 +67,7 @@ def build(
         raise RecipeError(f"denoising_autoencoder: noise is {noise}", "choose more than 0")
     if noise_scale < 1:
         raise RecipeError(f"denoising_autoencoder: noise_scale is {noise_scale}", "choose 1 or more")
-    choices = checked(
+    settings = checked_settings(
         "denoising_autoencoder",
         loss=loss,
         width=width,
@@ -81,4 +81,4 @@ def build(
         field=field,
         precision=precision,
     )
-    return DenoisingAutoencoder(pixels, {**choices, "noise": noise, "noise_scale": noise_scale})
+    return DenoisingAutoencoder(pixels, {**settings, "noise": noise, "noise_scale": noise_scale})

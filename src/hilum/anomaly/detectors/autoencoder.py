@@ -1,20 +1,18 @@
-"""Convolutional auto-encoder: draws healthy images through a narrow waist (the seed report's detector)."""
+"""Convolutional auto-encoder: reconstructs healthy images through a bottleneck (the seed report's detector)."""
 
 from typing import Any
 
 from hilum.anomaly import reconstruction
-from hilum.anomaly.reconstruction import Reconstruction, checked
+from hilum.anomaly.reconstruction import Reconstruction, checked_settings
 from hilum.data.images import Pixels
 
 SMALLEST: dict[str, Any] = reconstruction.SMALLEST
 
 
 class Autoencoder(Reconstruction):
-    """The plain one: what goes in must come out."""
+    """Trained to reconstruct its input."""
 
-    reads = (
-        "a convolutional auto-encoder trained on healthy images; residual at each pixel against healthy ones"
-    )
+    description = "a convolutional auto-encoder trained on healthy images; residual at each pixel"
 
 
 def build(
@@ -33,11 +31,11 @@ def build(
 ) -> Autoencoder:
     """`loss`: l1, l2, ssim or perceptual, which is also the residual; `width`, `depth`, `latent`: of the
     network (depth halvings, then `latent` maps); `smooth`: window in pixels over which the residual is
-    averaged; `top`: the share of the strangest pixels whose mean is the score; `field`: 'lung' weighs pixels
-    by how often they were lung in the healthy images, 'image' does not; `precision` of the training."""
+    averaged; `top`: the share of pixels, those with the largest residual, whose mean is the score; `field`: 'lung'
+    weighs pixels by how often they were lung in the healthy images, 'image' does not; `precision` of the training."""
     return Autoencoder(
         pixels,
-        checked(
+        checked_settings(
             "autoencoder",
             loss=loss,
             width=width,

@@ -1,4 +1,4 @@
-"""A Gaussian of healthy features at every place; a patch is as strange as its Mahalanobis distance (PaDiM).
+"""A Gaussian of healthy features at every position; a patch scores by its Mahalanobis distance (PaDiM).
 
 Defard et al., "PaDiM: a patch distribution modeling framework", ICPR 2020 workshops (arXiv:2011.08785). As
 there, a random subset of channels is kept and 0.01 is added to the covariance's diagonal. Here the channels
@@ -13,11 +13,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hilum.anomaly import Advance, Detector, HealthyImages, Scored
-from hilum.anomaly import features as networks
-from hilum.anomaly.patches import BATCH, patch_choices, sampled, standardised, summary, to_image
+from hilum.anomaly import feature_net as networks
+from hilum.anomaly.detector import Detector, Scored, no_progress
+from hilum.anomaly.healthy import HealthyImages
+from hilum.anomaly.patches import BATCH, mean_and_sd, patch_settings, sampled, summary, to_image
 from hilum.data.images import Pixels
 from hilum.errors import RecipeError
+from hilum.progress import Advance
 
 SMALLEST: dict[str, Any] = {"features": "pixels", "feature_options": {"side": 8}, "channels": 4}
 
@@ -35,13 +37,14 @@ class PatchGaussian(Detector):
     center: Tensor
     whiten: Tensor
 
-    def __init__(self, pixels: Pixels, network: networks.FeatureNet, choices: dict[str, Any]) -> None:
+    def __init__(self, pixels: Pixels, network: networks.FeatureNet, settings: dict[str, Any]) -> None:
         super().__init__(pixels)
         self.network = network
         self.pretrained = network.pretrained
-        self.choices = choices
-        self.reads = (
-            f"Mahalanobis distance of each patch from healthy ones at its place; features: {network.reads}"
+        self.settings = settings
+        self.description = (
+            "Mahalanobis distance of each patch from healthy patches at its position; features:"
+            f" {network.description}"
         )
         self.register_buffer("channels", torch.empty(0, dtype=torch.int64))
         for name, axes in (("mean", 1), ("sd", 1), ("center", 2), ("whiten", 3)):
@@ -51,18 +54,18 @@ class PatchGaussian(Detector):
         """Trains the features, draws channels, and sums up first and second moments in one pass."""
         self.network.learn(images, seed, advance)
         chance = np.random.default_rng(seed)
-        few = images.part(np.sort(chance.permutation(len(images))[:256]))
-        patches, _ = sampled(self._features, few, SCALE_FROM, seed, lambda done, total: None)
+        sample = images.part(np.sort(chance.permutation(len(images))[:256]))
+        patches, _ = sampled(self._features, sample, SCALE_FROM, seed, no_progress)
         dim = patches.shape[1]
-        drawn = np.sort(chance.permutation(dim)[: self.choices["channels"]])
-        self.channels = torch.from_numpy(drawn)
-        self.mean, self.sd = (one[self.channels] for one in standardised(patches))
+        chosen = np.sort(chance.permutation(dim)[: self.settings["channels"]])
+        self.channels = torch.from_numpy(chosen)
+        self.mean, self.sd = (values[self.channels] for values in mean_and_sd(patches))
         center, covariance = self._moments(images, advance)
-        identity = torch.eye(len(drawn), dtype=torch.float64)
+        identity = torch.eye(len(chosen), dtype=torch.float64)
         self.center = center.float()
         self.whiten = torch.empty(covariance.shape)
-        for place, one in enumerate(covariance):  # one at a time: no second copy of all in float64
-            factor = torch.linalg.cholesky(one + self.choices["regularisation"] * identity)
+        for place, matrix in enumerate(covariance):  # one at a time: no second copy of all in float64
+            factor = torch.linalg.cholesky(matrix + self.settings["regularisation"] * identity)
             self.whiten[place] = torch.linalg.solve_triangular(factor, identity, upper=False).float()
 
     @torch.no_grad()
@@ -71,28 +74,28 @@ class PatchGaussian(Detector):
         total = squares = torch.zeros(())
         seen = 0
         for x in images.batches(BATCH):
-            places = self._placed(self._features(x)).double()
-            total = total + places.sum(1)
-            products = places.mT @ places
+            vectors = self._placed(self._features(x)).double()
+            total = total + vectors.sum(1)
+            products = vectors.mT @ vectors
             squares = products if not seen else squares.add_(products)
             seen += len(x)
             advance(seen, len(images))
         center = total / seen
-        for place, one in enumerate(center):
-            squares[place].addr_(one, one, alpha=-seen)
+        for place, mean in enumerate(center):
+            squares[place].addr_(mean, mean, alpha=-seen)
         return center, squares.div_(seen - 1)
 
     def measure(self, x: Float[Tensor, "batch 1 rows cols"]) -> Scored:
         """Distances at each place, and the mean of the largest."""
         maps = self._features(x)
-        away = self._placed(maps) - self.center[:, None]
-        distance = (away @ self.whiten.mT).square().sum(2).sqrt().T
-        picture = distance.reshape(len(x), *maps.shape[-2:])
-        return Scored(summary(distance, self.choices["top"]), to_image(picture, x.shape[-2:]))
+        difference = self._placed(maps) - self.center[:, None]
+        distance = (difference @ self.whiten.mT).square().sum(2).sqrt().T
+        maps_of_images = distance.reshape(len(x), *maps.shape[-2:])
+        return Scored(summary(distance, self.settings["top"]), to_image(maps_of_images, x.shape[-2:]))
 
     def _features(self, x: Tensor) -> Float[Tensor, "batch dim rows cols"]:
-        maps = networks.chosen(self.network(x), self.choices["layers"])
-        return networks.patch_features(maps, self.choices["neighbourhood"])
+        maps = networks.chosen_scales(self.network(x), self.settings["layers"])
+        return networks.patch_features(maps, self.settings["neighbourhood"])
 
     def _placed(self, maps: Tensor) -> Float[Tensor, "places batch channels"]:
         chosen = maps[:, self.channels].flatten(2).permute(2, 0, 1)
@@ -111,15 +114,14 @@ def build(
 ) -> PatchGaussian:
     """`features`, `feature_options`, `layers`, `neighbourhood`, `top`: as in patch_memory; `channels`: how
     many are drawn (all if the features have fewer); `regularisation`: added to the diagonal of the covariance
-    of standardised channels. Memory used: 20 bytes x places x channels^2
-    while it is fitted, 4 afterwards."""
+    of standardised channels. Memory: 20 bytes x places x channels^2 while it is fitted, 4 afterwards."""
     if channels < 1:
         raise RecipeError(f"patch_gaussian: channels is {channels}", "choose 1 or more")
     if not regularisation > 0:
         raise RecipeError(f"patch_gaussian: regularisation is {regularisation}", "choose more than 0")
-    choices = {
-        **patch_choices("patch_gaussian", layers, neighbourhood, top),
+    settings = {
+        **patch_settings("patch_gaussian", layers, neighbourhood, top),
         "channels": channels,
         "regularisation": regularisation,
     }
-    return PatchGaussian(pixels, networks.build(features, pixels, feature_options), choices)
+    return PatchGaussian(pixels, networks.build(features, pixels, feature_options), settings)

@@ -1,0 +1,112 @@
+"""The images of the anomaly stage, the same for every detector: cases, roles, pixels."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hilum.anomaly.conformal import threshold
+from hilum.anomaly.healthy import HealthyImages
+from hilum.anomaly.roles import assign_roles
+from hilum.data.cache import ImageCache
+from hilum.data.cases import HEALTHY, Cases
+from hilum.data.images import Pixels
+from hilum.data.split import Split, used_cases
+from hilum.errors import DataError
+from hilum.files import digest
+from hilum.progress import advancing
+from hilum.training.config import PixelConfig
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What every detector is fitted on and scores. `table`: a row per image with case_id, patient, split, label,
+    role, in the order of `cases`; `cache`: the prepared images; `ood_images`, `own_ranking`, `seed`: of the
+    stage's settings."""
+
+    cases: Cases
+    table: pd.DataFrame
+    pixels: Pixels
+    cache: ImageCache
+    ood_images: int
+    own_ranking: int
+    seed: int
+
+    def rows(self, role: str, label: str | None = None) -> np.ndarray:
+        """Positions of the images with a role, int64."""
+        chosen = (self.table["role"] == role).to_numpy()
+        if label is not None:
+            chosen = chosen & (self.table["label"] == label).to_numpy()
+        return np.flatnonzero(chosen)
+
+    @property
+    def healthy(self) -> HealthyImages:
+        """The images to fit on."""
+        part = self.table.iloc[self.rows("fit")]
+        return HealthyImages.of(
+            self.cache,
+            part["case_id"].tolist(),
+            part["label"].tolist(),
+            self.pixels,
+            part["patient"].tolist(),
+        )
+
+    def images(self, rows: np.ndarray) -> np.ndarray:
+        """uint8 "images rows cols" of some positions."""
+        return np.asarray(self.cache.images[self.cache.rows(self.table["case_id"].iloc[rows])])
+
+    @property
+    def digest(self) -> str:
+        """Names images, roles, pixels and what every detector is to score."""
+        columns = self.table[["case_id", "patient", "label", "role"]]
+        settings = json.dumps([self.pixels.to_json(), self.ood_images, self.own_ranking, self.seed])
+        return digest(self.cases.digest, settings, *columns.to_csv(index=False).splitlines())
+
+
+def prepare(
+    cases: Cases,
+    split: Split,
+    pixels: PixelConfig,
+    *,
+    calibrate_fraction: float,
+    false_alarm_rate: float,
+    ood_images: int,
+    own_ranking: int,
+    seed: int,
+) -> Inputs:
+    """Roles, pixels and decoded images of a split, after every check that needs no fitting.
+
+    DataError when no image is healthy, when too few healthy ones calibrate for the false-alarm rate, and when
+    train holds none.
+    """
+    if not (cases.table["label"] == HEALTHY).any():
+        raise DataError(
+            f"no image is labelled {HEALTHY!r} (labels: {', '.join(cases.labels)}), so nothing can be fitted",
+            f"label the healthy images {HEALTHY!r}",
+        )
+    used = used_cases(cases, split.of)
+    roles = assign_roles(used, split.of, calibrate_fraction, seed)
+    threshold(np.zeros(int((roles == "calibrate").sum())), false_alarm_rate)  # enough for the rate?
+    table = used.table[["case_id", "patient", "label"]].copy()
+    table.insert(2, "split", split.of.loc[table["case_id"]].to_numpy())
+    table["role"] = roles.loc[table["case_id"]].to_numpy()
+    fit = table["case_id"][(table["role"] == "fit").to_numpy()].tolist()
+    if not fit:
+        raise DataError("train holds no healthy image to fit on", "choose another split")
+    with advancing("anomaly: decoding") as advance:
+        cache = ImageCache.of(used, pixels.contract(0.5, 0.25), advance)
+    contract = pixels.contract(*cache.mean_sd(fit))
+    return Inputs(used, table, contract, cache, ood_images, own_ranking, seed)
+
+
+def as_tensor(pixels: Pixels, images: np.ndarray) -> Float[Tensor, "batch 1 rows cols"]:
+    """Prepared images, uint8 "images rows cols", in the units that a detector sees.
+
+    >>> as_tensor(Pixels(size=(2, 2)), np.zeros((3, 2, 2), np.uint8)).shape
+    torch.Size([3, 1, 2, 2])
+    """
+    return torch.from_numpy(pixels.normalize(images))[:, None]

@@ -1,0 +1,303 @@
+"""What the anomaly stage writes: anomaly/figures.json, and detector.json beside each fitted detector."""
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from hilum.artifacts.base import Artifact, Figure, Part
+
+# -- one detector on one set of images -----------------------------------------------------------------------
+
+
+class Cause(Part):
+    """One abnormal label against the healthy images: ranking, and the share flagged."""
+
+    auroc: Figure
+    average_precision: Figure
+    sensitivity: Figure
+
+
+class BestF1(Part):
+    """The largest F1 that any threshold gives, with its precision and recall."""
+
+    value: float
+    precision: float
+    recall: float
+
+
+class Oracle(Part):
+    """The best of all thresholds on the images that are measured: comparable with published figures of that kind
+    and with nothing else, because it reads their labels."""
+
+    best_f1: BestF1
+    best_accuracy: Figure
+
+
+class Matched(Figure):
+    """AUROC among `pairs` of a healthy and an abnormal image that the shortcuts can't tell apart."""
+
+    pairs: int
+
+
+class Measured(Part):
+    """Figures of one detector on one set of images, at the threshold that other healthy images fixed."""
+
+    auroc: Figure
+    average_precision: Figure
+    false_alarms: Figure
+    sensitivity: Figure
+    causes: dict[str, Cause]
+    oracle: Oracle
+    matched: Matched | None = None
+    n_healthy: int
+    n_abnormal: int
+    n_patients: int
+
+
+class Threshold(Part):
+    """Above `value` an image is flagged; `n` healthy images fixed it for this false-alarm rate."""
+
+    value: float
+    false_alarm_rate: float
+    n: int
+
+
+class OodShare(Figure):
+    """The share of OOD images of one kind that is flagged."""
+
+    kind: str
+    title: str
+
+
+class SuspectImage(Part):
+    """A healthy training image, scored by a detector that was fitted on other patients: its score in robust
+    standard deviations from the median, and its conformal p-value."""
+
+    case_id: str
+    deviations: float
+    p_value: float
+
+
+class TrainingImages(Part):
+    """The training images with the highest cross-fitted scores, highest first, and how many lie above the
+    threshold."""
+
+    images: list[SuspectImage]
+    flagged: Figure
+
+
+class Pointing(Figure):
+    """Share of abnormal images whose highest map pixel lies in a lesion; `chance`: that of a random pixel."""
+
+    chance: float | None
+
+
+class Localization(Part):
+    """How well the maps point at lesions that are known to the pixel."""
+
+    pixel_auroc: float | None
+    aupro: float | None
+    pointing: Pointing
+    n_images: int
+    n_abnormal: int
+    n_regions: int
+
+
+class Seconds(Part):
+    """How long fitting and each kind of scoring took."""
+
+    fit: float
+    score: float
+    ood: float
+    own_ranking: float
+
+
+class DetectorFigures(Part):
+    """One row of the leaderboard. `members`: the rows that an ensemble joins; `parts`: "measure" (held-out
+    validation patients) and "test", as far as they hold healthy and abnormal images."""
+
+    detector: str
+    options: dict[str, Any] = Field(default_factory=dict)
+    members: list[str] = Field(default_factory=list)
+    description: str
+    pretrained: bool = False
+    parameters: int | None = None
+    weights_digest: str | None = None
+    threshold: Threshold
+    parts: dict[str, Measured]
+    ood: list[OodShare]
+    training_images: TrainingImages | None = None
+    localization: Localization | None = None
+    seconds: Seconds | None = None
+
+
+# -- the images ----------------------------------------------------------------------------------------------
+
+
+class Counts(Part):
+    """How many images, of how many patients."""
+
+    images: int
+    patients: int
+
+
+class Shortcut(Part):
+    """AUROC of one number about file and picture, at least one half; `higher_in`: the group with the higher
+    numbers."""
+
+    name: str
+    label: str
+    unit: str
+    task: str
+    auroc: float
+    low: float | None
+    high: float | None
+    higher_in: str
+
+
+class JointShortcut(Part):
+    """AUROC of all such numbers together in a cross-validated classifier."""
+
+    auroc: float
+    low: float | None
+    high: float | None
+    positive: str
+    negative: str
+    features: list[str]
+    n: int
+    n_patients: int
+    folds: int
+
+
+class Shortcuts(Part):
+    """What the shortcuts reach on a set of images, best first; `joint`: a sentence where there is none."""
+
+    single: list[Shortcut] = Field(default_factory=list)
+    joint: JointShortcut | str | None = None
+
+
+class Matching(Part):
+    """How the images of a part were paired. `features`: the numbers that were matched on; `caliper`, `distance`:
+    the largest and the mean difference of the logits of a pair; `propensity_auroc`: 0.5 where the matching is
+    perfect; `residual`: the shortcuts among the pairs; `reason`: why there are no pairs."""
+
+    pairs: int
+    n_healthy: int = 0
+    features: list[str] = Field(default_factory=list)
+    caliper: float | None = None
+    distance: float | None = None
+    propensity_auroc: float | None = None
+    residual: Shortcuts = Field(default_factory=Shortcuts)
+    reason: str | None = None
+
+
+class AnomalyFigures(Artifact):
+    """anomaly/figures.json. `roles`: role -> label -> how many; `detectors`: row of the leaderboard -> figures;
+    `best`: the row with the highest AUROC on matched held-out images; `shortcuts`, `matching`: per part;
+    `own_ranking`: in how many parts the training images were divided to rank them, 0 if they were not."""
+
+    STAGE: ClassVar[str] = "anomaly"
+
+    labels: list[str]
+    split_note: str
+    leaky: bool
+    roles: dict[str, dict[str, Counts]]
+    false_alarm_rate: float
+    own_ranking: int
+    replicates: int
+    detectors: dict[str, DetectorFigures]
+    best: str
+    shortcuts: dict[str, Shortcuts]
+    matching: dict[str, Matching]
+
+
+# -- a detector on disk --------------------------------------------------------------------------------------
+
+
+class Component(Part):
+    """A component and the options of its build()."""
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class PixelContract(Part):
+    """How images are prepared; see hilum.data.images.Pixels."""
+
+    size: tuple[int, int]
+    fit: Literal["squeeze", "pad"]
+    standardize: Literal["dataset", "image"]
+    mean: float
+    sd: float
+    channels: int = 1
+    value_range: tuple[float, float] = (0.0, 1.0)
+    clahe: float = 0.0
+    frame_fraction: float = 1.0
+
+
+class Attribution(Part):
+    """Where the images come from."""
+
+    title: str
+    authors: str | None = None
+    year: int | None = None
+    published: str | None = None
+    paper: str | None = None
+    licence: str | None = None
+    changes: str | None = None
+
+
+class FittedOn(Counts):
+    """The images that a packaged detector was fitted on."""
+
+    attribution: Attribution
+
+
+class PackagedThreshold(Part):
+    """Above `value` an image is out-of-distribution: so many (`rate`) of `images` held-out ones are."""
+
+    value: float
+    rate: float
+    images: int
+
+
+class Flagged(Part):
+    """k of n images were flagged."""
+
+    k: int
+    n: int
+
+
+class PackagedFigures(Part):
+    """`flagged_ood_images`: per kind; `flagged_held_out_images`: per label; `healthy_vs_abnormal`: the row of the
+    leaderboard on held-out images."""
+
+    flagged_ood_images: dict[str, Flagged]
+    flagged_held_out_images: dict[str, Flagged]
+    healthy_vs_abnormal: Measured
+
+
+class DetectorCard(Artifact):
+    """detector.json. The stage knows `fitted_from`, a digest of everything that the fit depends on; the second
+    half is known of a packaged detector alone."""
+
+    STAGE: ClassVar[str] = "anomaly"
+
+    detector: Component
+    pixels: PixelContract
+    pretrained: bool
+    description: str
+    weights_digest: str
+    fitted_from: str | None = None
+    fit_seconds: float | None = None
+    seed: int | None = None
+    images: int | None = None
+    patients: int | None = None
+
+    data: FittedOn | None = None
+    recipe_in_full: dict[str, Any] | None = None
+    command: str | None = None
+    threshold: PackagedThreshold | None = None
+    figures: PackagedFigures | None = None
+    known_failures: list[str] = Field(default_factory=list)
+    intended_use: str | None = None

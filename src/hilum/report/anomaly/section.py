@@ -1,0 +1,191 @@
+"""Anomaly detection: the leaderboard of detectors fitted on healthy images, beside shortcuts and the literature."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hilum.artifacts.anomaly import AnomalyFigures
+from hilum.data.cases import HEALTHY
+from hilum.report import commands
+from hilum.report.absent import absent
+from hilum.report.anomaly import tables
+from hilum.report.anomaly.figures import (
+    ENSEMBLE,
+    PARTS,
+    TITLE,
+    figures_of,
+    quoted_part,
+    ranking,
+    row_name,
+    share,
+)
+from hilum.report.anomaly.maps import compared, triptychs
+from hilum.report.anomaly.plots import colour_bar, score_panels
+from hilum.report.anomaly.published import published
+from hilum.report.pictures import picture_of
+from hilum.report.section import Section
+from hilum.report.wording import count, listing, number, percent, plural, sentence
+from hilum.run import Run
+
+SUSPECTS = 8
+"""Pictures of training images."""
+
+
+def make(run: Run) -> Section | None:
+    """The leaderboard, or why there is none; None where nothing is trained."""
+    if not run.anomaly.figures_file.exists():
+        return absent(run, "anomaly", "anomaly", TITLE) if run.tasks else None
+    return Section("anomaly", TITLE, "anomaly/template.html", _values(run, figures_of(run)))
+
+
+def _values(run: Run, figures: AnomalyFigures) -> dict[str, Any]:
+    cases, scores, examples = run.cases(), run.anomaly.scores(), run.anomaly.examples()
+    paths = cases.table.set_index("case_id")["path"]
+    shown = figures.best if figures.best != ENSEMBLE else _best_member(figures)
+    labels = scores.set_index("case_id")["label"]
+    single = [row for row in figures.detectors if row != ENSEMBLE]
+    return {
+        "lead": lead(figures),
+        "how": how(figures),
+        "warnings": warnings(figures),
+        "leaderboards": [
+            tables.leaderboard(figures, part) for part in PARTS if tables.is_measured(figures, part)
+        ],
+        "published": None if cases.source == "phantom" else published(),
+        "histogram": histogram(figures, scores),
+        "examples": triptychs(examples, shown, labels, scores),
+        "shown": row_name(shown),
+        "compared": compared(examples, single, labels),
+        "bar": colour_bar(),
+        "ood": tables.ood(figures),
+        "training_images": training_images(figures, shown, paths),
+        "localization": tables.localization(figures),
+        "matching": [tables.matching(figures, part) for part in PARTS if part in figures.matching],
+        "detectors": [tables.detector(row, detector) for row, detector in figures.detectors.items()],
+        "commands": [commands.stage(run, "anomaly"), commands.report(run)],
+    }
+
+
+def _best_member(figures: AnomalyFigures) -> str:
+    """The best single detector, for the pictures: an ensemble has no map."""
+
+    def worth(row: str) -> float:
+        measured = figures.detectors[row].parts.get("measure")
+        if measured is None:
+            return 0.0
+        return (measured.matched or measured.auroc).value or 0.0
+
+    return max((row for row in figures.detectors if row != ENSEMBLE), key=worth)
+
+
+# -- sentences -----------------------------------------------------------------------------------------------
+
+
+def lead(figures: AnomalyFigures) -> str:
+    """What the best detector reaches."""
+    part = quoted_part(figures)
+    measured = figures.detectors[figures.best].parts.get(part)
+    if measured is None:
+        fit = sum(known.images for known in figures.roles.get("fit", {}).values())
+        name = sentence(row_name(figures.best)).removesuffix(".")
+        fitted = f"{name} was fitted on {plural(fit, 'healthy image')}."
+        return f"{fitted} There are no images of both kinds to measure it on."
+    rate = percent(figures.false_alarm_rate, 0)
+    return (
+        f"{sentence(ranking(figures.best, part, measured))} At the threshold for a false-alarm rate of {rate},"
+        f" sensitivity is {share(measured.sensitivity)} and the observed false-alarm rate"
+        f" {share(measured.false_alarms)}."
+    )
+
+
+def how(figures: AnomalyFigures) -> list[str]:
+    """Which images were used for what."""
+
+    def images(role: str, healthy: bool) -> str:
+        known = figures.roles.get(role, {})
+        return count(sum(known[label].images for label in known if (label == HEALTHY) == healthy))
+
+    test = ""
+    if "test" in figures.roles:
+        test = f" and from {images('test', True)} healthy and {images('test', False)} abnormal test images"
+    return [
+        f"The detectors were fitted on {images('fit', True)} healthy training images.",
+        f"{images('calibrate', True)} healthy validation images of other patients fixed the threshold.",
+        f"The figures come from {images('measure', True)} healthy and {images('measure', False)} abnormal validation"
+        f" images of further patients{test}.",
+        "No abnormal image and no disease label took part in fitting or in a threshold.",
+        "The best detector was chosen on the validation images.",
+        sentence(figures.split_note),
+    ]
+
+
+def warnings(figures: AnomalyFigures) -> list[str]:
+    """Where a shortcut does better than a detector; where pretrained weights are used; where the split leaks."""
+    part = quoted_part(figures)
+    single = figures.shortcuts[part].single if part in figures.shortcuts else []
+    areas = {
+        row: detector.parts[part].auroc.value or 0.0
+        for row, detector in figures.detectors.items()
+        if part in detector.parts
+    }
+    found = []
+    if single and areas:
+        best = f"{single[0].label}, AUROC {number(single[0].auroc)}"
+        below = [row for row, value in areas.items() if value < single[0].auroc]
+        if single[0].auroc >= max(areas.values()):
+            found.append(
+                f"A single number about the file ranks these images better than every detector: {best}."
+            )
+        elif below:
+            names = listing([row_name(row) for row in below])
+            found.append(f"A single number about the file ranks these images better than {names}: {best}.")
+    pretrained = [row_name(row) for row, detector in figures.detectors.items() if detector.pretrained]
+    if pretrained:
+        found.append(f"Pretrained weights are used by: {listing(pretrained)}.")
+    if figures.leaky:
+        found.append("The split leaks: a patient or an image is in more than one part.")
+    return found
+
+
+# -- pictures ------------------------------------------------------------------------------------------------
+
+
+def histogram(figures: AnomalyFigures, scores: pd.DataFrame) -> dict[str, Any] | None:
+    """The best detector's scores by label, on the images to quote first; None without images."""
+    part, best = quoted_part(figures), figures.best
+    rows = scores[scores["role"] == part]
+    labels = [label for label in figures.labels if (rows["label"] == label).any()]
+    if not labels:
+        return None
+    values = {label: rows.loc[rows["label"] == label, best].to_numpy(np.float64) for label in labels}
+    line = figures.detectors[best].threshold
+    rate = percent(figures.false_alarm_rate, 0)
+    return {
+        "drawings": [score_panels(values, labels, line.value, "anomaly-scores")],
+        "caption": f"{sentence(row_name(best)).removesuffix('.')}, {len(rows)} {PARTS[part]}. Dashed: the"
+        f" threshold for a false-alarm rate of {rate}, from {plural(line.n, 'other healthy image')}. Scores above the"
+        " 99.5th percentile are in the last bar.",
+    }
+
+
+def training_images(figures: AnomalyFigures, shown: str, paths: pd.Series) -> dict[str, Any] | None:
+    """The training images with the highest cross-fitted scores; None without that ranking."""
+    row = next((row for row in (figures.best, shown) if figures.detectors[row].training_images), None)
+    ranked = figures.detectors[row].training_images if row is not None else None
+    if row is None or ranked is None:
+        return None
+    return {
+        "name": row_name(row),
+        "folds": figures.own_ranking,
+        "flagged": share(ranked.flagged),
+        "images": [
+            {
+                "picture": picture_of(paths.get(image.case_id, ""), 240),
+                "case": image.case_id,
+                "score": f"{number(image.deviations, 1)} deviations from the median",
+                "p": number(image.p_value),
+            }
+            for image in ranked.images[:SUSPECTS]
+        ],
+    }
