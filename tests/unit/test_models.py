@@ -258,7 +258,11 @@ def test_the_card_is_read_as_it_was_written(tmp_path: Path) -> None:
     model = build("vgg", ("normal", "pneumonia"), Pixels(size=(32, 40)), options)
     save_model(model, tmp_path, {"task": "binary", "architecture": {"name": "vgg", "options": options}})
     card = ModelCard.load(tmp_path / "model.json")
-    assert (card.task, card.classes, card.architecture.options) == ("binary", ["normal", "pneumonia"], options)
+    assert (card.task, card.classes, card.architecture.options) == (
+        "binary",
+        ["normal", "pneumonia"],
+        options,
+    )
     assert Pixels.from_json(card.pixels.model_dump()) == model.pixels
     assert card.weights_digest == load_model(tmp_path).card["weights_digest"]
 
