@@ -54,7 +54,8 @@ def task(name: str, labels: Sequence[str]) -> Task:
     if name == "multiclass":
         if len(known) < 3:
             raise DataError(
-                f"task 'multiclass' needs three labels or more, the labels are {', '.join(known)}", "use task 'binary'"
+                f"task 'multiclass' needs three labels or more, the labels are {', '.join(known)}",
+                "use task 'binary'",
             )
         return Task(name, known, {label: label for label in known})
     raise DataError(f"task {name!r} is not known", f"known are {', '.join(TASKS)}")
