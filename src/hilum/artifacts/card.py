@@ -15,13 +15,14 @@ from hilum.files import read_json
 
 
 class PixelContract(Part):
-    """What happens between a decoded image and the network; see `hilum.data.images.Pixels`."""
+    """What happens between a decoded image and the network; the same fields and defaults as
+    `hilum.data.images.Pixels`."""
 
     size: tuple[int, int]
-    fit: Literal["squeeze", "pad"]
-    standardize: Literal["dataset", "image"]
-    mean: float
-    sd: float
+    fit: Literal["squeeze", "pad"] = "squeeze"
+    standardize: Literal["dataset", "image"] = "dataset"
+    mean: float = 0.5
+    sd: float = 0.25
     channels: int = 1
     value_range: tuple[float, float] = (0.0, 1.0)
     clahe: float = 0.0
@@ -49,10 +50,10 @@ class TrainingFacts(Part):
     epochs: int
     best_epoch: int
     best_metric: BestMetric | None = None
-    seconds: float
-    device: str
+    seconds: float | None = None
+    device: str = ""
     precision: str = ""
-    images: int
+    images: int | None = None
     teachers: list[str] = Field(default_factory=list)
 
 
@@ -60,7 +61,7 @@ class TrainingData(Part):
     """The data of the training; `patients`: by split; `attribution`: title, authors, licence."""
 
     source: str
-    digest: str
+    digest: str = ""
     notes: list[str] = Field(default_factory=list)
     patients: dict[str, int] = Field(default_factory=dict)
     attribution: dict[str, Any] | None = None
