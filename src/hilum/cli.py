@@ -12,6 +12,7 @@ from hilum.errors import HilumError
 
 if TYPE_CHECKING:
     from hilum.recipe import StudyRecipe
+    from hilum.run import Run
 
 app = typer.Typer(
     name="hilum",
@@ -215,53 +216,87 @@ def explain(
         list[str] | None,
         typer.Option("--method", help="e.g. grad_cam, occlusion; default: the recipe's. Repeatable."),
     ] = None,
-    asked: Annotated[
-        str | None, typer.Option("--class", help="Evidence for this class; default: the likeliest.")
+    target_class: Annotated[
+        str | None, typer.Option("--class", help="Evidence for this class; default: the most probable.")
     ] = None,
     change: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Change one choice, e.g. occlusion.mask=60. Repeatable."),
+        typer.Option("--set", help="Change one setting, e.g. occlusion.mask=60. Repeatable."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Also what is there already.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Do it even when it is done.")] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for one image; default explain-NAME.")
+        Path | None, typer.Option("--out", help="Folder for one image; default: explain-NAME.")
     ] = None,
 ) -> None:
-    """What the models look at: the whole stage again, or one image's maps as pictures and numbers."""
+    """Explanations of the models: the stage, or the maps of one image as pictures and numbers."""
     from hilum.errors import RecipeError
-    from hilum.explain.config import ExplainConfig
-    from hilum.explain.one import choose_task
+    from hilum.explain.single import choose_task
     from hilum.run import Run
-    from hilum.study import changed_recipe, explain_run
+    from hilum.study import explain_run
 
     opened = Run(run)
     chosen = choose_task(opened, task)
     changes = change or []
     try:
-        if case is None and image is None:
-            for name, value in (("--class", asked), ("--out", out)):
-                if value is not None:
-                    raise RecipeError(f"{name} {value} needs one image", "name it with --case or --image")
-            if method:
-                changes = [*changes, f"methods=[{', '.join(method)}]"]
-            explain_run(opened, [chosen] if task else opened.tasks, changes, force)
-            from hilum.explain.show import stage_text
-
-            print(stage_text(opened, [chosen] if task else opened.tasks))
+        if case is not None or image is not None:
+            _explain_image(opened, chosen, case, image, method or [], target_class, changes, force, out)
             return
-        from hilum.explain.one import explain_image
-        from hilum.explain.show import image_text
-        from hilum.report.sheet import write_pictures
-
-        config = changed_recipe(opened, "explain", changes).explain or ExplainConfig()
-        folder = out or Path(f"explain-{case if case is not None else image.stem if image else ''}")
-        found = explain_image(opened, chosen, config, method or [], folder, case, image, asked, force)
+        for name, value in (("--class", target_class), ("--out", out)):
+            if value is not None:
+                raise RecipeError(f"{name} {value} needs one image", "name it with --case or --image")
+        if method:
+            changes = [*changes, f"methods=[{', '.join(method)}]"]
+        tasks = [chosen] if task else opened.tasks
+        explain_run(opened, tasks, changes, force)
     except KeyboardInterrupt:
         raise HilumInterrupt("stopped; the same command goes on with what is there") from None
-    pictures = write_pictures(
-        found.name, found.image, found.pixels, found.asked, found.maps, found.occlusion, folder
+    from hilum.explain.show import stage_text
+
+    print(stage_text([opened.task(name).attributions.figures() for name in tasks]))
+
+
+def _explain_image(
+    run: "Run",
+    task: str,
+    case: str | None,
+    image: Path | None,
+    methods: list[str],
+    target_class: str | None,
+    changes: list[str],
+    force: bool,
+    out: Path | None,
+) -> None:
+    from hilum.explain.attribution import load_method
+    from hilum.explain.show import image_text
+    from hilum.explain.single import explain_image, find_image
+    from hilum.report.explanations.png import write_pictures
+    from hilum.stages.explain import ExplainConfig
+    from hilum.study import changed_recipe
+
+    config = changed_recipe(run, "explain", changes).explain or ExplainConfig()
+    source = find_image(run, case, image)
+    explanation = explain_image(
+        run.task(task).load_model(),
+        source,
+        {name: config.methods.get(name, {}) for name in methods or config.methods},
+        out or Path(f"explain-{source[0]}"),
+        target_class=target_class,
+        occlusion=config.occlusion,
+        layer=config.layer,
+        faithfulness=config.faithfulness,
+        seed=config.seed,
+        force=force,
     )
-    print(image_text(found))
+    print(image_text(explanation))
+    pictures = write_pictures(
+        explanation.case_id,
+        explanation.grey,
+        explanation.model.pixels,
+        explanation.target_class,
+        {name: (load_method(name).TITLE, values) for name, values in explanation.maps.items()},
+        explanation.occlusion,
+        explanation.folder.path,
+    )
     print(pictures[0])
 
 

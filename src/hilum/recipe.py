@@ -20,7 +20,7 @@ from hilum.data.tasks import TASKS
 from hilum.embedding.config import EmbeddingConfig
 from hilum.errors import RecipeError, nearest
 from hilum.evaluation.config import ReliabilityConfig
-from hilum.explain.config import ExplainConfig
+from hilum.stages.explain import ExplainConfig
 from hilum.robustness.config import MissingConfig
 from hilum.training.config import TaskRecipe
 

@@ -29,7 +29,7 @@ from hilum.data.tasks import Task, possible_tasks, task
 from hilum.embedding.config import EmbeddingConfig
 from hilum.errors import DataError, ModelError, RunError
 from hilum.evaluation.config import ReliabilityConfig
-from hilum.explain.config import ExplainConfig
+from hilum.stages.explain import ExplainConfig
 from hilum.files import write_json
 from hilum.progress import advancing, say
 from hilum.recipe import StudyRecipe, checked, override
@@ -335,11 +335,13 @@ def leakage_stage(
 
 def explain_stage(
     run: Run, name: str, cases: Cases, split: pd.Series, one: Task, recipe: StudyRecipe, force: bool
-) -> dict[str, Any]:
-    """What one task's model looks at, and how far that may be believed."""
-    from hilum.explain.stage import explain_task
+) -> None:
+    """Explanations of one task's model, and their faithfulness."""
+    from hilum.stages.contract import Context
+    from hilum.stages.explain import run as explain
 
-    return explain_task(run.task(name), cases, split, one, recipe.explain or ExplainConfig(), force)
+    context = Context(run, cases, recipe, (one,), one, force)
+    explain(context, recipe.explain or ExplainConfig())
 
 
 def explain_run(run: Run, names: Sequence[str], changes: Sequence[str] = (), force: bool = False) -> None:
@@ -383,9 +385,9 @@ def _check_methods(recipe: StudyRecipe) -> None:
 
         check_corruptions(recipe.missing)
     if recipe.explain:
-        from hilum.explain.stage import check_choice
+        from hilum.stages.explain import check
 
-        check_choice(recipe.explain, [one.pixels.size for one in recipe.tasks.values()])
+        check(recipe.explain, list(recipe.tasks.values()))
 
 
 def _audit(run: Run, cases: Cases, splits: dict[str, Split]) -> None:

@@ -10,8 +10,8 @@ from torch import nn
 
 from hilum.data.images import Pixels
 from hilum.errors import DataError, ModelError, RecipeError
-from hilum.explain.ablation import ablate, effect
-from hilum.explain.resumed import Resumed
+from hilum.explain.filters.ablation import ablate, effect
+from hilum.explain.network.cut import Cut
 from hilum.models import build
 
 
@@ -54,7 +54,7 @@ CUTS = [("vgg", "features.2"), ("vgg", "features.6"), ("resnet", "features.4"), 
 def test_resumed_network_is_the_network(name: str, layer: str) -> None:
     model = net(name).eval()
     x = torch.randn(5, 1, 24, 32)
-    cut = Resumed(model, layer, x)
+    cut = Cut(model, layer, x)
     assert cut.replayed == (name != "view")
     known = cut.before(x)
     torch.testing.assert_close(cut.after(known), model(x).detach(), rtol=1e-4, atol=1e-4)

@@ -9,13 +9,16 @@ normalise contributions to softmax layers in the same way, up to a factor.
 
 import copy
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hilum.errors import DataError, ModelError, RecipeError
+from hilum.errors import DataError, ModelError, RecipeError, nearest
 from hilum.models import ChestModel
+
+Output = Literal["probability", "logit", "evidence"]
 
 
 def evidence(logits: Float[Tensor, "batch classes"], target: int) -> Float[Tensor, " batch"]:
@@ -39,8 +42,19 @@ def probability(logits: Float[Tensor, "batch classes"], target: int) -> Float[Te
     return logits[:, 0].sigmoid() if logits.shape[1] == 1 else logits.softmax(1)[:, target]
 
 
+def scored(logits: Tensor, target: int, output: str) -> Tensor:
+    """One number "batch" per row of logits: see `occlusion_map`. RecipeError for an unknown output."""
+    if output not in ("probability", "logit", "evidence"):
+        raise RecipeError(
+            f"output {output!r} is not known", nearest(output, ["probability", "logit", "evidence"])
+        )
+    if output == "probability":
+        return probability(logits, target)
+    return logits[:, target] if output == "logit" else evidence(logits, target)
+
+
 @dataclass(frozen=True)
-class Subject:
+class ClassEvidence:
     """A model, images and a class, checked. `model` is a frozen copy in eval mode without in-place layers.
 
     Both are float32, whatever the types given. Calling it gives the evidence "batch" for images like `x`.
@@ -59,7 +73,7 @@ class Subject:
         return probability(self.model(x), self.target)
 
 
-def subject(model: nn.Module, x: Tensor, target: int) -> Subject:
+def class_evidence(model: nn.Module, x: Tensor, target: int) -> ClassEvidence:
     """What an attribution method works on: checks the images and the class, and copies the model.
 
     DataError for images that are not "batch channels rows cols", not finite, or of another size than
@@ -85,7 +99,7 @@ def subject(model: nn.Module, x: Tensor, target: int) -> Subject:
         if getattr(module, "inplace", False) is True:
             setattr(module, "inplace", False)  # noqa: B010 (torch's types allow modules and tensors only)
     check_class(frozen, x, target)
-    return Subject(frozen, x, target)
+    return ClassEvidence(frozen, x, target)
 
 
 @torch.no_grad()
@@ -116,11 +130,11 @@ def at_least(least: float, **options: float) -> None:
             raise RecipeError(f"option {name} = {value!r} is not possible", f"use {least:g} or more")
 
 
-def gradient(asked: Subject, x: Tensor) -> Tensor:
+def gradient(score: ClassEvidence, x: Tensor) -> Tensor:
     """The gradient of the evidence with respect to images, of the same shape."""
     with torch.enable_grad():
         x = x.detach().clone().requires_grad_(True)
-        value = asked(x).sum()
+        value = score(x).sum()
         (found,) = torch.autograd.grad(value, x) if value.requires_grad else (torch.zeros_like(x),)
     return found
 

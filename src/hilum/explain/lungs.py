@@ -10,6 +10,7 @@ believed; hilum.explain.lung_training makes the weights again.
 import json
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import cv2
 import numpy as np
@@ -82,7 +83,7 @@ def _conv(before: int, after: int) -> nn.Sequential:
     )
 
 
-def card() -> dict[str, object]:
+def card() -> dict[str, Any]:
     """What is known about the weights: the command that makes them, their digest, the error on phantom images.
 
     >>> 0.5 < card()["iou"]["mean"] < 1

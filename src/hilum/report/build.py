@@ -5,12 +5,12 @@ from pathlib import Path
 
 from hilum.files import write_text
 from hilum.report.build_page import print_page
+from hilum.report.explanations.section import make as explanations
 from hilum.report.sections import Section
 from hilum.report.sections.alternatives import alternatives
 from hilum.report.sections.anomaly import anomaly
 from hilum.report.sections.checklists import checklists
 from hilum.report.sections.data import data
-from hilum.report.sections.explain import explain
 from hilum.report.sections.head import head
 from hilum.report.sections.leakage import leakage
 from hilum.report.sections.minute import minute
@@ -30,7 +30,7 @@ SECTIONS: tuple[Callable[[Run], Section | None], ...] = (
     reliability,
     space,
     anomaly,
-    explain,
+    explanations,
     missing,
     alternatives,
     leakage,

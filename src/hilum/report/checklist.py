@@ -111,7 +111,7 @@ ITEMS: tuple[Item, ...] = (
     _claim("28", "Metrics", TASK),
     _claim("29", "Uncertainty", TASK),
     _claim("30", "Robustness", "missing"),
-    _claim("31", "Explainability", "explain"),
+    _claim("31", "Explainability", "explanations"),
     _claim("32", "Validation on external data", remark="not done in this run"),
     _claim("33", "Flow of participants", "data"),
     _claim(

@@ -29,15 +29,15 @@ from hilum.evaluation.evaluate import predicted_classes
 from hilum.evaluation.predict import list_images
 from hilum.evaluation.show import columns
 from hilum.evaluation.stage import softmax
-from hilum.explain import explain
-from hilum.explain.cam import last_layer
+from hilum.explain.attribution import explain
+from hilum.explain.network.layers import last_layer
 from hilum.files import read_arrays
 from hilum.models import ChestModel, load_model
-from hilum.report.sheet import write_pictures
+from hilum.report.explanations.png import write_pictures
 from hilum.serving.pack import WEIGHTS
 
 HEAT = "layer_cam"
-"""The method of the heat maps; hilum.explain has the others."""
+"""The method of the heat maps; hilum/explain/methods has the others."""
 
 HEAT_STRIDE = 16
 """A position of the map for every so many rows that the network reads: finer than the last layer's."""
@@ -179,8 +179,8 @@ def _heat_map(
     x = model.pixels.apply(image)[None]
     layer = last_layer(model, x, HEAT_STRIDE)
     values = explain(HEAT, model, x, model.classes.index(asked), {"layer": layer})[0].numpy()
-    maps = {HEAT: (values, {"title": "LayerCAM"})}
-    sheet = write_pictures(name, image, model.pixels.to_json(), asked, maps, None, folder / name)[0]
+    maps = {HEAT: ("LayerCAM", values)}
+    sheet = write_pictures(name, image, model.pixels, asked, maps, None, folder / name)[0]
     final = folder / f"{name}.png"
     sheet.replace(final)
     (folder / name / f"{HEAT}.png").unlink()

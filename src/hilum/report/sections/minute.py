@@ -4,10 +4,10 @@ from typing import Any
 
 from hilum.report.beside import published
 from hilum.report.detectors import summary
-from hilum.report.explained import explained
+from hilum.report.explanations.reading import read_explanations
+from hilum.report.explanations.section import lead as explanations_lead
 from hilum.report.results import Results, headline, results
 from hilum.report.sections import Section
-from hilum.report.sections.explain import lead as look_at
 from hilum.report.sections.task import TITLES
 from hilum.report.wording import figure, interval, listing, number, of, plural, split_name
 from hilum.run import Run
@@ -89,8 +89,10 @@ def _leaks(known: list[Results]) -> list[str]:
 
 def _looks(run: Run) -> list[str]:
     """What the richest explained task's model looks at."""
-    known = next((that for name in reversed(run.tasks) if (that := explained(run, name)) is not None), None)
-    return [look_at(known)] if known is not None and known.facts.get("occlusion") else []
+    known = next(
+        (that for name in reversed(run.tasks) if (that := read_explanations(run, name)) is not None), None
+    )
+    return [explanations_lead(known)] if known is not None and known.figures.occlusion else []
 
 
 def _shortcuts(run: Run) -> list[str]:

@@ -8,7 +8,12 @@ from hilum.data.tasks import possible_tasks
 from hilum.report import commands
 from hilum.report.beside import seed_comparison
 from hilum.report.curves import calibration_panels, operating_panels, training_panels
-from hilum.report.explained import Explained, beside_image, beside_words, explained
+from hilum.report.explanations.reading import (
+    TaskExplanations,
+    mistake_map,
+    mistake_maps_note,
+    read_explanations,
+)
 from hilum.report.figures import look
 from hilum.report.pictures import picture_of
 from hilum.report.results import Results, headline, results
@@ -52,7 +57,7 @@ def task_section(run: Run, task: str) -> Section | None:
             return None
         return Section(task, TITLES[task], "missing.html", _missing(run, task))
     paths = run.cases().table.set_index("case_id")["path"]
-    maps = explained(run, task)
+    maps = read_explanations(run, task)
     return Section(
         task,
         TITLES[task],
@@ -65,7 +70,7 @@ def task_section(run: Run, task: str) -> Section | None:
             "calibration": calibration_panels(one),
             "shift": _shift(one),
             "mistakes": _mistakes(one, paths, maps),
-            "heated": beside_words(maps),
+            "heated": mistake_maps_note(maps),
             "rights": _rights(one, paths),
             "legend": [{"name": name, "colour": look(name, one.classes).colour} for name in one.classes],
             "training": training_panels(one),
@@ -152,7 +157,7 @@ def _where_chosen(threshold: dict[str, Any]) -> str:
     return f"rule: {rule}, chosen on {split_name(threshold.get('chosen_on', ''))} images"
 
 
-def _mistakes(one: Results, paths: pd.Series, maps: Explained | None) -> list[dict[str, Any]]:
+def _mistakes(one: Results, paths: pd.Series, maps: TaskExplanations | None) -> list[dict[str, Any]]:
     """For each label, the images that got another name, surest first."""
     rows = _surest_first(one)
     wrong = rows[rows["target"] != rows["predicted"]]
@@ -186,20 +191,20 @@ def _surest_first(one: Results) -> pd.DataFrame:
 
 
 def _pictures(
-    one: Results, rows: pd.DataFrame, paths: pd.Series, maps: Explained | None = None
+    one: Results, rows: pd.DataFrame, paths: pd.Series, maps: TaskExplanations | None = None
 ) -> list[dict[str, Any]]:
     return [
         _picture(one, row, str(paths.get(row["case_id"], row["case_id"])), maps) for _, row in rows.iterrows()
     ]
 
 
-def _picture(one: Results, row: pd.Series, path: str, maps: Explained | None) -> dict[str, Any]:
+def _picture(one: Results, row: pd.Series, path: str, maps: TaskExplanations | None) -> dict[str, Any]:
     """`maps`: the heat map of what spoke for the name that was given stands below the image, if there is
     one."""
     shares = [(name, float(row[f"prob_{name}"])) for name in one.classes]
     return {
         "picture": picture_of(path),
-        "heat": beside_image(maps, row["case_id"]),
+        "heat": mistake_map(maps, row["case_id"]),
         "case": row["case_id"],
         "label": row["label"],
         "called": row["predicted"],
