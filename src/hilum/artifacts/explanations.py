@@ -7,7 +7,7 @@ from pydantic import Field
 from hilum.artifacts.base import Artifact, Figure, Part
 
 Kind = Literal["method", "baseline"]
-"""An attribution method, or a map that knows nothing of the network and shows what a worthless map scores."""
+"""An attribution method, or a map that knows nothing of the network, for comparison."""
 
 
 class ExplainedImage(Part):
@@ -271,7 +271,7 @@ class Failure(Part):
 
 
 class Explanations(Artifact):
-    """Explanations of one task's model. A part that was not asked for, or failed, is None or empty.
+    """Explanations of one task's model. A part that is switched off, or failed, is None or empty.
 
     `occlusion`: by case_id; `maps`: by method; `seconds`: by part.
     """

@@ -120,7 +120,7 @@ def _ablation(job: Job, count: int, seed: int) -> Ablation:
         )
         for place in lost.ranked()[:RANKED].tolist()
     ]
-    whole = _by_class(lost.whole.sure - lost.base.sure, classes)
+    whole = _by_class(lost.whole.probability - lost.base.probability, classes)
     return Ablation(
         layer=job.layer,
         images=len(images),

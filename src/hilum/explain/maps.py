@@ -147,7 +147,7 @@ def probability_map(
 
 
 def _facts(model: ChestModel, image: PreparedImage, method: str) -> dict[str, Any]:
-    """What the file of a map says about it."""
+    """What stands beside a map in its file."""
     return {
         "case_id": image.case_id,
         "image": image.digest,

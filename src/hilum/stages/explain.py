@@ -33,7 +33,7 @@ METHODS = (
 """The default; the first of each kind stands in the report's rows of pictures."""
 
 CAMS = ("grad_cam", "layer_cam")
-"""Quick enough for many images: the first of them that the recipe names is drawn for the mistakes, too."""
+"""Quick enough for many images: the first of them that the recipe names is made for the mistakes, too."""
 
 Figures = found.Explanations
 

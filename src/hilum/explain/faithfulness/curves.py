@@ -1,4 +1,4 @@
-"""Deletion and insertion: does the class go when the pixels that are said to matter go?"""
+"""Deletion and insertion: does the class go when the marked pixels go?"""
 
 from typing import NamedTuple
 

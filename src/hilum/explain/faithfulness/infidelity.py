@@ -15,7 +15,7 @@ from hilum.explain.fills import fill_for
 class Infidelity(NamedTuple):
     """`raw` "batch": the mean squared error as published, 0 or more, in squared units of the answer.
     `share` "batch": the same after the map is multiplied with its best factor, relative to the mean square
-    of the changes, 0 to 1; 0: the map foretells every change, 1: it foretells none. Lower is better."""
+    of the changes, 0 to 1; 0: the map predicts every change, 1: it predicts none. Lower is better."""
 
     raw: Tensor
     share: Tensor
@@ -35,7 +35,7 @@ def infidelity(
     batch: int = 32,
     seed: int = 0,
 ) -> Infidelity:
-    """How far the map is from foretelling what a random change does to the answer.
+    """How far the map is from predicting what a random change does to the answer.
 
     Yeh, Hsieh, Suggala, Inouye & Ravikumar (NeurIPS 2019), definition 2.1:
 
@@ -68,21 +68,21 @@ def infidelity(
         generator = torch.Generator().manual_seed(seed)
         image = score.x[i]
         whole = scored(score.model(image[None]), target, output).double()
-        said, came = [], []
+        predictions, changes = [], []
         for first in range(0, samples, batch):
             count = min(batch, samples - first)
             if perturb == "noise":
-                drawn = torch.randn(count, 1, *image.shape[1:], generator=generator)
-                change = drawn.to(image) * (size * (image.max() - image.min()))
+                noise = torch.randn(count, 1, *image.shape[1:], generator=generator)
+                change = noise.to(image) * (size * (image.max() - image.min()))
                 changed = image - change
             else:
                 change = _squares(count, (image.shape[1], image.shape[2]), size, generator).to(image)
                 changed = torch.where(change > 0, filled[i], image)
-            said.append((change[:, 0].double() * heat[i].double()).sum((1, 2)))
-            came.append(whole - scored(score.model(changed), target, output).double())
-        told, true = torch.cat(said), torch.cat(came)
-        raw.append((told - true).square().mean())
-        share.append(_unexplained(told, true))
+            predictions.append((change[:, 0].double() * heat[i].double()).sum((1, 2)))
+            changes.append(whole - scored(score.model(changed), target, output).double())
+        predicted, true = torch.cat(predictions), torch.cat(changes)
+        raw.append((predicted - true).square().mean())
+        share.append(_unexplained(predicted, true))
     return Infidelity(torch.stack(raw).float().cpu(), torch.stack(share).float().cpu())
 
 
@@ -96,13 +96,13 @@ def _squares(count: int, size: tuple[int, int], share: float, generator: torch.G
     return masks
 
 
-def _unexplained(told: Tensor, true: Tensor) -> Tensor:
-    """The share of the mean square of `true` that no multiple of `told` explains. A negative factor would
-    praise a map for saying the opposite, so it counts as 0. Nothing to explain: 0."""
-    total, own = true.square().sum(), told.square().sum()
+def _unexplained(predicted: Tensor, true: Tensor) -> Tensor:
+    """The share of the mean square of `true` that no multiple of `predicted` explains. A negative factor would
+    reward a map of opposite sign, so it counts as 0. Nothing to explain: 0."""
+    total, own = true.square().sum(), predicted.square().sum()
     if total <= 1e-18:
         return torch.zeros_like(total)
     if own <= 1e-30:
         return torch.ones_like(total)
-    common = (told * true).sum().clamp_min(0)
+    common = (predicted * true).sum().clamp_min(0)
     return (1 - common.square() / (own * total)).clamp(0, 1)

@@ -35,9 +35,9 @@ def randomisation(
     Adebayo, Gilmer, Muelly, Goodfellow, Hardt & Kim, "Sanity checks for saliency maps" (NeurIPS 2018),
     section 4, cascading: a map that explains what the network has learned must change, so a value near 0
     is good and a value near 1 means that the map shows the image alone, as an edge detector does. The order
-    is that of `named_modules` from its end; layers are drawn by their own `reset_parameters`. Absolute
+    is that of `named_modules` from its end; layers are re-initialised by their own `reset_parameters`. Absolute
     values are compared, because a map that only turns its sign looks the same. `points`: how many stages,
-    evenly, the last one with every layer anew; `heat`: the map of the trained network, if it is at hand.
+    evenly, the last one with every layer re-initialised; `heat`: the map of the trained network, if it is known.
 
     ModelError when no layer of the model can be re-initialised.
 
@@ -49,10 +49,10 @@ def randomisation(
     """
     at_least(1, points=points)
     before = explainer(model, x, target) if heat is None else heat
-    anew = copy.deepcopy(model)
+    random = copy.deepcopy(model)
     layers = [
         (name, module)
-        for name, module in anew.named_modules()
+        for name, module in random.named_modules()
         if hasattr(module, "reset_parameters") and any(True for _ in module.parameters(recurse=False))
     ][::-1]
     if not layers:
@@ -66,5 +66,5 @@ def randomisation(
                 module.reset_parameters()  # pyright: ignore[reportCallIssue]
         done = stop
         names.append(layers[stop - 1][0])
-        found.append(spearman(before.abs(), explainer(anew, x, target).abs()))
+        found.append(spearman(before.abs(), explainer(random, x, target).abs()))
     return Randomised(tuple(names), torch.stack(found))

@@ -39,7 +39,7 @@ def stability(
     After Yeh et al. (NeurIPS 2019), section 4, sensitivity, with the mean instead of the maximum. `noise`:
     standard deviation as a share of the range of the image, `repeats` draws. `shift`: pixels to the right,
     left, down and up in turn, the border repeated; the map is moved back and compared inside. `heat`: the
-    map of `x`, if it is at hand. A map that ignores the network is perfectly stable: this alone says nothing.
+    map of `x`, if it is known. A map that ignores the network is perfectly stable: this alone says nothing.
 
     RecipeError for noise or shift below 0, or a shift of half the image.
 
@@ -58,8 +58,8 @@ def stability(
     strength = noise * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
     pairs = []
     for _ in range(repeats):
-        drawn = torch.randn(x.shape[1:], generator=generator).to(x)
-        pairs.append((before, explainer(model, x + strength * drawn, target)))
+        normal = torch.randn(x.shape[1:], generator=generator).to(x)
+        pairs.append((before, explainer(model, x + strength * normal, target)))
     inside = (slice(None), slice(shift, rows - shift), slice(shift, cols - shift))
     for down, right in ((0, shift), (0, -shift), (shift, 0), (-shift, 0)):
         after = _moved(explainer(model, _moved(x, down, right), target)[:, None], -down, -right)[:, 0]

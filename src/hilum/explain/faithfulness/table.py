@@ -3,7 +3,7 @@
 Each figure asks one question, and each has a weakness, so they are read together and beside maps that know
 nothing of the network (`BASELINES`): a random map, an edge detector, a blob in the middle.
 
-    deletion, insertion     does the class go when the pixels that are said to matter go?
+    deletion, insertion     does the class go when the marked pixels go?
     infidelity              do the values add up to what the answer loses?
     randomisation           does the map change when the network has forgotten everything?
     stability               does the map stay when the image hardly changes?
@@ -29,7 +29,7 @@ from hilum.explain.faithfulness.randomisation import randomisation
 from hilum.explain.faithfulness.stability import stability
 
 POINTS = 2
-"""Stages of the randomisation; the last one has every layer anew."""
+"""Stages of the randomisation; the last one has every layer re-initialised."""
 
 
 def faithfulness_table(

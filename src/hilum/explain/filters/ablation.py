@@ -30,7 +30,7 @@ BATCH = 32
 @dataclass(frozen=True)
 class Effect:
     """What the network does on the images. `loss`: mean cross-entropy, nats. `accuracy`: share of the images
-    whose class has the largest logit, 0 to 1. By true class, "classes": `hit` that share, `sure` the mean
+    whose class has the largest logit, 0 to 1. By true class, "classes": `hit` that share, `probability` the mean
     probability of the true class, `evidence` its mean evidence (see hilum.explain.evidence); NaN for a class
     without images.
     """
@@ -38,7 +38,7 @@ class Effect:
     loss: float
     accuracy: float
     hit: np.ndarray
-    sure: np.ndarray
+    probability: np.ndarray
     evidence: np.ndarray
 
 
@@ -61,7 +61,7 @@ class Ablation:
         """Rise of the loss per filter, nats, "filters": positive where the filter helps."""
         return np.array([one.loss - self.base.loss for one in self.filters])
 
-    def changes(self, what: Literal["hit", "sure", "evidence"] = "sure") -> np.ndarray:
+    def changes(self, what: Literal["hit", "probability", "evidence"] = "probability") -> np.ndarray:
         """Change for the images of each class, "filters classes": negative where the filter helps it."""
         return np.array([getattr(one, what) - getattr(self.base, what) for one in self.filters])
 

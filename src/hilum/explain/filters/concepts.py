@@ -2,17 +2,17 @@
 
 After Kim et al., "Interpretability beyond feature attribution: quantitative testing with concept activation
 vectors (TCAV)", ICML 2018 (arXiv:1711.11279). A linear classifier tells images with a concept from images
-without it by what a layer says; its normal is the direction of the concept. The score of a class is the share
+without it by the maps of a layer; its normal is the direction of the concept. The score of a class is the share
 of its images whose evidence rises when all positions of the layer's maps take a small step in that direction.
 What differs from the paper:
 
 - maps are averaged over positions before the classifier, so a direction has one number per filter;
 - the direction is that of standardised filters, so that loud filters count as much as silent ones;
-- the classifier is judged on held-back patients: a direction of a concept that it can't tell means nothing;
+- the classifier is judged on held-out patients: a direction of a concept that it can't tell means nothing;
 - scores are compared with those of directions from shuffled concept labels by the rank-sum test (Mann &
   Whitney 1947), not by a t-test, as many scores are 0 or 1 exactly.
 
-The draws share images, so p-values speak of these images and draws, not of new patients.
+The draws share images, so p-values are about these images and draws, not of new patients.
 
 A direction found by telling images apart holds whatever goes along with the concept in these images. Large
 hearts of abnormal children point to disease, too. Take the images of one class where that matters.
@@ -45,7 +45,7 @@ class Concept:
     """One concept and one class. `score`: mean over the draws of the share of images whose evidence rises, 0
     to 1, 0.5 for neither; `scores`, `random`: that share in each draw, for the concept and for shuffled
     labels. `p`: two-sided, of no difference between these two. `accuracy`: mean balanced accuracy of the
-    concept's classifier on held-back patients, chance 0.5; `chance`: the same for shuffled labels. `slope`:
+    concept's classifier on held-out patients, chance 0.5; `chance`: the same for shuffled labels. `slope`:
     mean change of the evidence for one step of unit length. `alignment`: mean
     cosine between the direction and the gradient of the evidence, -1 to 1; `noise`: the largest absolute
     alignment of a direction from shuffled labels. `images`: with and without the concept.
@@ -260,8 +260,8 @@ def concept_scores(
                 scores,
                 random,
                 _rank_sum(scores, random),
-                float(np.mean([right for _, right in real])),
-                float(np.mean([right for _, right in chance])),
+                float(np.mean([accuracy for _, accuracy in real])),
+                float(np.mean([accuracy for _, accuracy in chance])),
                 float(np.mean(steps)),
                 float(np.mean([_alignment(scaled, direction) for direction, _ in real])),
                 max(abs(_alignment(scaled, direction)) for direction, _ in chance),
@@ -274,7 +274,7 @@ def concept_scores(
 def _directions(
     values: np.ndarray, labels: np.ndarray, people: np.ndarray, rng: np.random.Generator, shuffled: int
 ) -> tuple[np.ndarray, float]:
-    """(unit normal of a classifier "filters", its balanced accuracy on patients that were held back)."""
+    """(unit normal of a classifier "filters", its balanced accuracy on held-out patients)."""
     from sklearn.linear_model import LogisticRegression
 
     names, number = np.unique(people, return_inverse=True)
@@ -288,10 +288,10 @@ def _directions(
         raise DataError("one patient has all images of one side", "give images of more patients")
     probe: Any = LogisticRegression(C=PENALTY, max_iter=2000, class_weight="balanced")
     probe.fit(values[fit], labels[fit])
-    told = probe.predict(values[~fit])
-    right = np.mean([(told[labels[~fit] == kind] == kind).mean() for kind in (0, 1)])
+    predicted = probe.predict(values[~fit])
+    accuracy = np.mean([(predicted[labels[~fit] == kind] == kind).mean() for kind in (0, 1)])
     direction = probe.coef_[0]
-    return direction / max(float(np.linalg.norm(direction)), 1e-12), float(right)
+    return direction / max(float(np.linalg.norm(direction)), 1e-12), float(accuracy)
 
 
 def _alignment(slopes: np.ndarray, direction: np.ndarray) -> float:

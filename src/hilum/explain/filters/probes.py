@@ -1,4 +1,4 @@
-"""Linear probes: how well the classes can be told by a straight cut through what each layer says.
+"""Linear probes: how well the classes can be told by a linear classifier on each layer.
 
 Alain & Bengio, "Understanding intermediate layers using linear classifier probes", ICLR 2017 workshop
 (arXiv:1610.01644). The maps of a layer are averaged over their positions, and a logistic regression is fitted
@@ -113,7 +113,7 @@ def layer_means(
         if progress is not None:
             progress(done, 0)
     if not done:
-        raise DataError("there is no image to look at", "name a split that has cases")
+        raise DataError("there is no image to read", "name a split that has cases")
     for layer, parts in found.items():
         if sum(map(len, parts)) != done:
             raise ModelError(f"layer {layer!r} does not run once per image", "name another layer")
@@ -141,10 +141,10 @@ def probe_layers(
     >>> rng = np.random.default_rng(0)
     >>> targets = np.arange(80) % 2
     >>> noise = rng.normal(size=(80, 3))
-    >>> features = {"chance": noise, "told": noise + 9 * targets[:, None]}
+    >>> features = {"chance": noise, "known": noise + 9 * targets[:, None]}
     >>> people = [f"p{i}" for i in range(80)]
-    >>> chance, told = probe_layers(features, targets, ["normal", "abnormal"], people, np.arange(80) < 40, 50)
-    >>> told.accuracy.counts, chance.accuracy.value < 0.8
+    >>> chance, known = probe_layers(features, targets, ["normal", "abnormal"], people, np.arange(80) < 40, 50)
+    >>> known.accuracy.counts, chance.accuracy.value < 0.8
     ('40/40', True)
     """
     truth, people = np.asarray(targets), np.asarray(patients)

@@ -26,7 +26,7 @@ def attribute(
     layer: str | None = None,
     relu: bool = True,
 ) -> Float[Tensor, "batch rows cols"]:
-    """Where the layer's maps speak for the class, 0 or more (with `relu=False`, signed).
+    """Where the layer's maps are evidence for the class, 0 or more (with `relu=False`, signed).
 
     `layer`: its name, by default the last one with maps that is no pooling. Errors: see
     `hilum.explain.attribution.explain`; ModelError for an unknown layer, with the nearest name.

@@ -23,7 +23,7 @@ SIGNED = False
 def attribute(
     model: nn.Module, x: Float[Tensor, "batch channels rows cols"], target: int, layer: str | None = None
 ) -> Float[Tensor, "batch rows cols"]:
-    """Where the layer's maps speak for the class, 0 or more. The formula is meant for maps that are not
+    """Where the layer's maps are evidence for the class, 0 or more. The formula is meant for maps that are not
     negative (after a ReLU).
 
     `layer`: its name, by default the last one with maps that is no pooling. Errors: see

@@ -22,7 +22,7 @@ SIGNED = False
 def attribute(
     model: nn.Module, x: Float[Tensor, "batch channels rows cols"], target: int, layer: str | None = None
 ) -> Float[Tensor, "batch rows cols"]:
-    """Where the layer's maps speak for the class, 0 or more.
+    """Where the layer's maps are evidence for the class, 0 or more.
 
     `layer`: its name, by default the last one with maps that is no pooling. Errors: see
     `hilum.explain.attribution.explain`; ModelError for an unknown layer, with the nearest name.

@@ -60,8 +60,8 @@ def attribute(
     total = torch.zeros(len(x), *size, dtype=torch.float64, device=x.device)
     scores = torch.zeros(len(x), dtype=torch.float64, device=x.device)
     kept = torch.zeros(size, dtype=torch.float64, device=x.device)
-    for drawn in draw_masks(size, masks, cells, keep, batch, seed):
-        shown = drawn.to(score.x)[:, None]
+    for masked in draw_masks(size, masks, cells, keep, batch, seed):
+        shown = masked.to(score.x)[:, None]
         kept += shown[:, 0].double().sum(0)
         for i in range(len(x)):
             found = scored(score.model(filled[i] + shown * (score.x[i] - filled[i])), target, output).double()

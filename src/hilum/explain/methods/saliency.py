@@ -19,7 +19,7 @@ def attribute(
 ) -> Float[Tensor, "batch rows cols"]:
     """By how much the evidence would grow per unit that a pixel grows (channels are summed).
 
-    A negative value means: brighter pixels here speak against the class. `times_input` multiplies with the
+    A negative value means: brighter pixels here are evidence against the class. `times_input` multiplies with the
     pixel, which makes it a contribution against an image of zeros. Errors: see `hilum.explain.attribution.explain`.
 
     >>> import torch

@@ -47,8 +47,8 @@ def attribute(
         total = torch.zeros_like(image)
         for first in range(0, samples, batch):
             count = min(batch, samples - first)
-            drawn = [torch.randn(image.shape[1:], generator=generator) for _ in range(count)]
-            copies = image + strength * torch.stack(drawn).to(image)
+            noises = [torch.randn(image.shape[1:], generator=generator) for _ in range(count)]
+            copies = image + strength * torch.stack(noises).to(image)
             total += gradient(score, copies).sum(0, keepdim=True)
         mean = total / samples
         heat.append((mean * image if times_input else mean).sum(1))

@@ -1,4 +1,4 @@
-"""Layers by name: looking one up, and the one that class activation maps are drawn on."""
+"""Layers by name: looking one up, and the one that class activation maps use."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ POOLING = (
 
 @torch.no_grad()
 def last_layer(model: nn.Module, x: Tensor, stride: int | None = None) -> str:
-    """The last layer with maps of more than one position that is no pooling: where CAMs are usually drawn.
+    """The last layer with maps of more than one position that is no pooling: the usual one for CAMs.
 
     `stride`: the last one with a position for every `stride` rows of the image, for a finer map. ModelError
     when no layer of the model gives such maps.

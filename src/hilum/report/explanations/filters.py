@@ -86,7 +86,7 @@ def _strongest(
 
 
 def _scanned(images: int, known: int) -> str:
-    """How many images were looked through.
+    """How many images were searched.
 
     >>> _scanned(5, 5).replace("\xa0", " "), _scanned(3, 5).replace("\xa0", " ")
     ('all 5 images', '3 images chosen at random')

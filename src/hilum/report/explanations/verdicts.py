@@ -12,7 +12,7 @@ INDEPENDENT = 0.5
 network (Adebayo et al., NeurIPS 2018)."""
 
 CLOSE = 0.02
-"""Areas under a curve that differ by less are called equal."""
+"""Areas under a curve that differ by less count as equal."""
 
 
 def matters(deletion: float, insertion: float, random: tuple[float, float]) -> str:
