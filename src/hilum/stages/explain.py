@@ -4,18 +4,20 @@ The stage is a list of parts, each a key of attributions/figures.json. Finished 
 a stage that was stopped goes on; a part that can't be done is a sentence in figures.json, never a lost stage.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
 
-from hilum.artifacts import explanations as found
 from hilum.config import Config
 from hilum.explain.config import FaithfulnessConfig, LayersConfig, OcclusionConfig, SynthesisConfig
-from hilum.progress import advancing
 from hilum.stages.contract import Context, Stage
 
 if TYPE_CHECKING:
+    from hilum.artifacts import explanations as found
+    from hilum.artifacts.explanations import Explanations as Figures
     from hilum.explain.faithfulness.explainers import Explainer
     from hilum.explain.job import Job
     from hilum.explain.maps import PreparedImage
@@ -34,8 +36,6 @@ METHODS = (
 
 CAMS = ("grad_cam", "layer_cam")
 """Quick enough for many images: the first of them that the recipe names is made for the mistakes, too."""
-
-Figures = found.Explanations
 
 
 class ExplainConfig(Config):
@@ -95,6 +95,8 @@ def run(context: Context, config: ExplainConfig) -> None:
     RecipeError for a method that does not exist or a mask that does not fit, ModelError for a layer that the
     model does not have; RunError without predictions of these weights.
     """
+    from hilum.artifacts.explanations import Explanations as Figures
+
     job = _job(context, config)
     figures = Figures(
         schema_version=Figures.SCHEMA,
@@ -114,7 +116,7 @@ def run(context: Context, config: ExplainConfig) -> None:
     figures.save(job.folder.figures_file)
 
 
-def _job(context: Context, config: ExplainConfig) -> "Job":
+def _job(context: Context, config: ExplainConfig) -> Job:
     """Opens model, images and predictions."""
     import torch
 
@@ -142,8 +144,9 @@ def _job(context: Context, config: ExplainConfig) -> "Job":
     )
 
 
-def _images(job: "Job", config: ExplainConfig) -> list[found.ExplainedImage]:
+def _images(job: Job, config: ExplainConfig) -> list[found.ExplainedImage]:
     """The images to explain, with the model's probabilities."""
+    from hilum.artifacts import explanations as found
     from hilum.explain.images import choose_images
 
     table = choose_images(job.predictions, job.task.classes, config.cases_per_class, config.mistakes)
@@ -161,9 +164,10 @@ def _images(job: "Job", config: ExplainConfig) -> list[found.ExplainedImage]:
 # -- maps ----------------------------------------------------------------------------------------------------
 
 
-def _occlusion(job: "Job", config: ExplainConfig, figures: Figures) -> dict[str, found.OcclusionMap]:
+def _occlusion(job: Job, config: ExplainConfig, figures: Figures) -> dict[str, found.OcclusionMap]:
     """Raw occlusion maps of the examples."""
     from hilum.explain.maps import probability_map
+    from hilum.progress import advancing
 
     maps = {}
     for row in figures.examples:
@@ -175,8 +179,10 @@ def _occlusion(job: "Job", config: ExplainConfig, figures: Figures) -> dict[str,
     return maps
 
 
-def _maps(job: "Job", config: ExplainConfig, figures: Figures) -> dict[str, found.MethodMaps]:
+def _maps(job: Job, config: ExplainConfig, figures: Figures) -> dict[str, found.MethodMaps]:
     """A map per method and example; for the mistakes the quickest method alone."""
+    from hilum.progress import advancing
+
     quick = next((name for name in CAMS if name in config.methods), None)
     maps = {}
     with advancing(f"{job.task.name}: attributions") as advance:
@@ -190,9 +196,10 @@ def _maps(job: "Job", config: ExplainConfig, figures: Figures) -> dict[str, foun
 
 
 def _method_maps(
-    job: "Job", name: str, options: dict[str, Any], rows: Sequence[found.ExplainedImage]
+    job: Job, name: str, options: dict[str, Any], rows: Sequence[found.ExplainedImage]
 ) -> found.MethodMaps:
     """The maps of one method, up to the first image on which it fails."""
+    from hilum.artifacts import explanations as found
     from hilum.explain.attribution import load_method
     from hilum.explain.maps import method_map
 
@@ -211,9 +218,11 @@ def _method_maps(
 # -- faithfulness --------------------------------------------------------------------------------------------
 
 
-def _faithfulness(job: "Job", config: ExplainConfig, figures: Figures) -> found.Faithfulness | None:
+def _faithfulness(job: Job, config: ExplainConfig, figures: Figures) -> found.Faithfulness | None:
     """Every figure for every method, on the examples and on further held-out images."""
+    from hilum.artifacts import explanations as found
     from hilum.explain.faithfulness.table import faithfulness_table
+    from hilum.progress import advancing
 
     options, methods = _methods(job, config, figures)
     if not config.faithfulness.images or not methods:
@@ -229,11 +238,13 @@ def _faithfulness(job: "Job", config: ExplainConfig, figures: Figures) -> found.
     return job.parts.get("faithfulness", found.Faithfulness, depends, make)
 
 
-def _truth(job: "Job", config: ExplainConfig, figures: Figures) -> found.Truth | None:
+def _truth(job: Job, config: ExplainConfig, figures: Figures) -> found.Truth | None:
     """On phantom images of the binary task: how well each method finds the lesion."""
+    from hilum.artifacts import explanations as found
     from hilum.explain.faithfulness.explainers import BASELINES
     from hilum.explain.faithfulness.phantoms import phantom_lesions, truth_table
     from hilum.explain.images import held_out
+    from hilum.progress import advancing
 
     options, methods = _methods(job, config, figures)
     count = config.faithfulness.truth
@@ -251,8 +262,9 @@ def _truth(job: "Job", config: ExplainConfig, figures: Figures) -> found.Truth |
     return job.parts.get("truth", found.Truth, [count, options, config.seed], make)
 
 
-def _lungs(job: "Job", config: ExplainConfig, figures: Figures) -> found.Lungs | None:
+def _lungs(job: Job, config: ExplainConfig, figures: Figures) -> found.Lungs | None:
     """Which share of each map lies inside the lungs, on the images of `_faithfulness`."""
+    from hilum.artifacts import explanations as found
     from hilum.explain.faithfulness.inside_lungs import lung_shares
 
     options, methods = _methods(job, config, figures)
@@ -268,8 +280,8 @@ def _lungs(job: "Job", config: ExplainConfig, figures: Figures) -> found.Lungs |
 
 
 def _methods(
-    job: "Job", config: ExplainConfig, figures: Figures
-) -> "tuple[dict[str, dict[str, Any]], dict[str, Explainer]]":
+    job: Job, config: ExplainConfig, figures: Figures
+) -> tuple[dict[str, dict[str, Any]], dict[str, Explainer]]:
     """The methods whose maps could be made: their options, and as functions."""
     from hilum.explain.faithfulness.explainers import explainers
 
@@ -277,7 +289,7 @@ def _methods(
     return options, explainers(options)
 
 
-def _sampled(job: "Job", config: ExplainConfig, figures: Figures) -> "list[PreparedImage]":
+def _sampled(job: Job, config: ExplainConfig, figures: Figures) -> list[PreparedImage]:
     """The examples first, then images drawn at random."""
     from hilum.explain.images import sample_images
 
@@ -292,34 +304,34 @@ def _sampled(job: "Job", config: ExplainConfig, figures: Figures) -> "list[Prepa
 # -- filters and layers --------------------------------------------------------------------------------------
 
 
-def _maximal(job: "Job", config: ExplainConfig, figures: Figures) -> found.Maximal:
+def _maximal(job: Job, config: ExplainConfig, figures: Figures) -> found.Maximal:
     from hilum.explain.filter_parts import maximal
 
     return maximal(job, config.filters, config.images, config.scan, config.seed)
 
 
-def _ablation(job: "Job", config: ExplainConfig, figures: Figures) -> found.Ablation | None:
+def _ablation(job: Job, config: ExplainConfig, figures: Figures) -> found.Ablation | None:
     from hilum.explain.filter_parts import ablation
 
     count = config.layers.ablation
     return ablation(job, count, config.seed) if count else None
 
 
-def _probes(job: "Job", config: ExplainConfig, figures: Figures) -> found.Probes | None:
+def _probes(job: Job, config: ExplainConfig, figures: Figures) -> found.Probes | None:
     from hilum.explain.filter_parts import probes
 
     count = config.layers.probes
     return probes(job, count, config.seed) if count else None
 
 
-def _concepts(job: "Job", config: ExplainConfig, figures: Figures) -> found.Concepts | None:
+def _concepts(job: Job, config: ExplainConfig, figures: Figures) -> found.Concepts | None:
     from hilum.explain.filter_parts import concepts
 
     count = config.layers.concepts
     return concepts(job, count, config.seed) if count and job.is_phantom else None
 
 
-def _synthesis(job: "Job", config: ExplainConfig, figures: Figures) -> found.Synthesis | None:
+def _synthesis(job: Job, config: ExplainConfig, figures: Figures) -> found.Synthesis | None:
     from hilum.explain.filter_parts import synthesis
 
     if not config.synthesis.filters:
@@ -328,7 +340,7 @@ def _synthesis(job: "Job", config: ExplainConfig, figures: Figures) -> found.Syn
     return synthesis(job, figures.images[0].case_id, first, config.synthesis, config.seed)
 
 
-PARTS: tuple[tuple[str, str, Callable[["Job", ExplainConfig, Figures], Any]], ...] = (
+PARTS: tuple[tuple[str, str, Callable[[Job, ExplainConfig, Figures], Any]], ...] = (
     ("occlusion", "occlusion maps", _occlusion),
     ("maps", "attribution maps", _maps),
     ("faithfulness", "faithfulness of the maps", _faithfulness),

@@ -180,7 +180,7 @@ def maps_and_slopes(
     """(means, slopes), float32 "images filters": the mean of each filter over its positions, and how the
     evidence for class `target` changes per unit when all positions of that filter rise together.
 
-    `layer`: None for the last one with maps. Errors: see `hilum.explain.explain`.
+    `layer`: None for the last one with maps. Errors: see `hilum.explain.attribution.explain`.
 
     >>> import torch
     >>> layers = [nn.Conv2d(1, 1, 1, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 1)]
@@ -236,7 +236,9 @@ def concept_scores(
             f"give {LEAST} or more of each",
         )
     spread = values.std(0)
-    spread[spread <= 1e-9 * max(1.0, float(np.abs(values).max()))] = np.inf  # a silent filter has no say
+    spread[spread <= 1e-9 * max(1.0, float(np.abs(values).max()))] = (
+        np.inf
+    )  # a constant filter does not count
     values = (values - values.mean(0)) / spread
     rng = np.random.default_rng(seed)
     found = [_directions(values, labels, people, rng, shuffled) for _ in range(draws) for shuffled in (0, 1)]
@@ -249,26 +251,36 @@ def concept_scores(
             )
         # a step of one standard deviation of a filter is `spread` in its own units
         scaled = slope * np.where(np.isfinite(spread), spread, 0.0)
-        steps = [scaled @ direction for direction, _ in real]
-        scores = np.array([(step > 0).mean() for step in steps])
-        random = np.array([(scaled @ direction > 0).mean() for direction, _ in chance])
-        concepts.append(
-            Concept(
-                name,
-                target,
-                float(scores.mean()),
-                scores,
-                random,
-                _rank_sum(scores, random),
-                float(np.mean([accuracy for _, accuracy in real])),
-                float(np.mean([accuracy for _, accuracy in chance])),
-                float(np.mean(steps)),
-                float(np.mean([_alignment(scaled, direction) for direction, _ in real])),
-                max(abs(_alignment(scaled, direction)) for direction, _ in chance),
-                images,
-            )
-        )
+        concepts.append(_concept(name, target, scaled, real, chance, images))
     return concepts
+
+
+def _concept(
+    name: str,
+    target: int,
+    slopes: np.ndarray,
+    real: Sequence[tuple[np.ndarray, float]],
+    chance: Sequence[tuple[np.ndarray, float]],
+    images: tuple[int, int],
+) -> Concept:
+    """One class; `real`, `chance`: directions and accuracies for the concept and for shuffled labels."""
+    steps = [slopes @ direction for direction, _ in real]
+    scores = np.array([(step > 0).mean() for step in steps])
+    random = np.array([(slopes @ direction > 0).mean() for direction, _ in chance])
+    return Concept(
+        name,
+        target,
+        score=float(scores.mean()),
+        scores=scores,
+        random=random,
+        p=_rank_sum(scores, random),
+        accuracy=float(np.mean([accuracy for _, accuracy in real])),
+        chance=float(np.mean([accuracy for _, accuracy in chance])),
+        slope=float(np.mean(steps)),
+        alignment=float(np.mean([_alignment(slopes, direction) for direction, _ in real])),
+        noise=max(abs(_alignment(slopes, direction)) for direction, _ in chance),
+        images=images,
+    )
 
 
 def _directions(

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from hilum.errors import DataError, ModelError
 from hilum.explain.evidence import Output, scored
 from hilum.explain.occlusion.engines import Network
-from hilum.explain.occlusion.masks import place_masks
+from hilum.explain.occlusion.masks import Masks, place_masks
 
 Engine = Literal["auto", "corner", "window", "plain"]
 
@@ -53,7 +53,7 @@ def occlusion_map(
     probabilities by about 1e-3 (docs/explain.md has figures).
 
     `engine`: "auto" picks the one with the least work for this network and mask. All are exact. A network
-    that can't be followed (see hilum.explain.graph) is run plainly, with a warning that names the layer.
+    that can't be followed (see hilum.explain.network.graph) is run plainly, with a warning that names the layer.
     `output`: "probability", "logit", or "evidence" (the logit minus the mean of the other logits, see
     hilum.explain.evidence). `progress` is called with (masks done, masks in all). `into`: a float32 map like
     the result to be filled in; values that are already numbers, not NaN, are kept, so an unfinished map that
@@ -70,21 +70,15 @@ def occlusion_map(
     tensor([[0., 1.],
             [1., 1.]])
     """
-    if x.dim() not in (3, 4) or (x.dim() == 4 and len(x) != 1):
-        raise DataError(
-            f"occlusion takes one image, not a tensor of shape {tuple(x.shape)}", "give one image"
-        )
-    x = x.detach().reshape(1, *x.shape[-3:])
+    x = _one_image(x)
     masks = place_masks((x.shape[2], x.shape[3]), mask, stride)
     filled = _filled(x, fill)
     model = copy.deepcopy(model).eval().requires_grad_(False)
     classes = model(x).shape[1]
     if not 0 <= target < classes:
         raise ModelError(f"the model has no class {target}", f"it has {classes}: 0 to {classes - 1}")
-    shape = (len(masks.tops), len(masks.lefts))
-    values = torch.full(shape, float("nan"), device=x.device) if into is None else into
-    if tuple(values.shape) != shape:
-        raise DataError(f"the map to fill in has shape {tuple(values.shape)}", f"this one has {shape}")
+    values = _empty(masks, x, into)
+    shape = values.shape
     network = Network(model, x, filled, masks, dtype or x.dtype)
     columns = network.columns(network.choose(engine))
     for col in range(shape[1]):
@@ -95,6 +89,24 @@ def occlusion_map(
         if progress is not None:
             progress((col + 1) * shape[0], values.numel())
     return values
+
+
+def _one_image(x: Tensor) -> Tensor:
+    if x.dim() not in (3, 4) or (x.dim() == 4 and len(x) != 1):
+        raise DataError(
+            f"occlusion takes one image, not a tensor of shape {tuple(x.shape)}", "give one image"
+        )
+    return x.detach().reshape(1, *x.shape[-3:])
+
+
+def _empty(masks: Masks, x: Tensor, into: Tensor | None) -> Tensor:
+    """The map to fill in, NaN where nothing is computed yet."""
+    shape = (len(masks.tops), len(masks.lefts))
+    if into is None:
+        return torch.full(shape, float("nan"), device=x.device)
+    if tuple(into.shape) != shape:
+        raise DataError(f"the map to fill in has shape {tuple(into.shape)}", f"this one has {shape}")
+    return into
 
 
 def _filled(x: Tensor, fill: float | Tensor) -> Tensor:
