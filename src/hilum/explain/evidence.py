@@ -43,7 +43,11 @@ def probability(logits: Float[Tensor, "batch classes"], target: int) -> Float[Te
 
 
 def scored(logits: Tensor, target: int, output: str) -> Tensor:
-    """One number "batch" per row of logits: see `occlusion_map`. RecipeError for an unknown output."""
+    """One number "batch" per row of logits: see `occlusion_map`. RecipeError for an unknown output.
+
+    >>> scored(torch.tensor([[0.0, 3.0]]), 1, "logit"), scored(torch.tensor([[0.0, 0.0]]), 1, "probability")
+    (tensor([3.]), tensor([0.5000]))
+    """
     if output not in ("probability", "logit", "evidence"):
         raise RecipeError(
             f"output {output!r} is not known", nearest(output, ["probability", "logit", "evidence"])
@@ -78,6 +82,10 @@ def class_evidence(model: nn.Module, x: Tensor, target: int) -> ClassEvidence:
 
     DataError for images that are not "batch channels rows cols", not finite, or of another size than
     `model.pixels`; ModelError for a class that the model does not have.
+
+    >>> score = class_evidence(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), torch.zeros(3, 1, 2, 2), 1)
+    >>> score(score.x).shape
+    torch.Size([3])
     """
     if x.dim() != 4 or len(x) == 0 or not x.is_floating_point():
         raise DataError(
@@ -104,7 +112,10 @@ def class_evidence(model: nn.Module, x: Tensor, target: int) -> ClassEvidence:
 
 @torch.no_grad()
 def check_class(model: nn.Module, x: Tensor, target: int) -> None:
-    """ModelError when the model does not return one row of logits per image, or has no class `target`."""
+    """ModelError when the model does not return one row of logits per image, or has no class `target`.
+
+    >>> check_class(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), torch.zeros(1, 1, 2, 2), 1)
+    """
     try:
         logits = model(x[:1])
     except RuntimeError as error:
@@ -131,7 +142,14 @@ def at_least(least: float, **options: float) -> None:
 
 
 def gradient(score: ClassEvidence, x: Tensor) -> Tensor:
-    """The gradient of the evidence with respect to images, of the same shape."""
+    """The gradient of the evidence with respect to images, of the same shape.
+
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(2, 1, bias=False))
+    >>> net[1].weight.data = torch.tensor([[2.0, -1.0]])
+    >>> score = class_evidence(net, torch.zeros(1, 1, 1, 2), 0)
+    >>> gradient(score, score.x).tolist()
+    [[[[2.0, -1.0]]]]
+    """
     with torch.enable_grad():
         x = x.detach().clone().requires_grad_(True)
         value = score(x).sum()

@@ -45,6 +45,13 @@ def choose_images(
     Examples: for each label, healthy first, the `per_label` images of different patients that are classified
     correctly with the highest confidence. Mistakes: for each class the `mistakes` most confident wrong
     predictions, in the order of the report's gallery. A label without a correct prediction has no example.
+
+    >>> table = pd.DataFrame({"case_id": ["a", "b"], "patient": ["p", "q"], "split": "val",
+    ...     "label": ["normal", "virus"], "target": ["normal", "abnormal"], "predicted": ["normal", "normal"],
+    ...     "logit_normal": [2.0, 1.0], "logit_abnormal": [0.0, 0.0], "prob_normal": [0.88, 0.73],
+    ...     "prob_abnormal": [0.12, 0.27]})
+    >>> choose_images(table, ("normal", "abnormal"), 1, 1)[["case_id", "role", "target_class"]].to_numpy().tolist()
+    [['a', 'example', 'normal'], ['b', 'mistake', 'normal']]
     """
     rows = predictions[predictions["split"] == held_out(predictions)].copy()
     rows["confidence"] = [row[f"prob_{row['predicted']}"] for _, row in rows.iterrows()]
@@ -64,7 +71,13 @@ def choose_images(
 
 def sample_images(predictions: pd.DataFrame, count: int, seed: int, correct: bool = True) -> pd.DataFrame:
     """`count` held-out images at random, of each label as many as of the others while they last, one per
-    patient; with `correct` only those that are classified correctly. `target_class` is the predicted class."""
+    patient; with `correct` only those that are classified correctly. `target_class` is the predicted class.
+
+    >>> table = pd.DataFrame({"case_id": ["a", "b"], "patient": ["p", "q"], "split": "val", "label": ["x", "y"],
+    ...     "target": ["x", "y"], "predicted": ["x", "x"]})
+    >>> sample_images(table, 5, seed=0)["case_id"].tolist(), len(sample_images(table, 5, seed=0, correct=False))
+    (['a'], 2)
+    """
     rows = predictions[predictions["split"] == held_out(predictions)].sample(frac=1, random_state=seed)
     if correct:
         rows = rows[rows["target"] == rows["predicted"]]
@@ -75,7 +88,13 @@ def sample_images(predictions: pd.DataFrame, count: int, seed: int, correct: boo
 
 def probe_images(predictions: pd.DataFrame, count: int, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
     """At most `count` images, two thirds of them from train, and the mask of those that a probe is fitted on.
-    A training image of a patient who is held out as well is left out: some splits leak."""
+    A training image of a patient who is held out as well is left out: some splits leak.
+
+    >>> table = pd.DataFrame({"case_id": list("abcd"), "patient": list("pqrp"), "split": ["train"] * 2 + ["val"] * 2})
+    >>> images, fit = probe_images(table, 4, seed=0)
+    >>> sorted(images["case_id"][fit])  # a is of a held-out patient
+    ['b']
+    """
     part = held_out(predictions)
     held = predictions[predictions["split"] == part]
     held = held.sample(min(len(held), -(-count // 3)), random_state=seed)

@@ -74,7 +74,13 @@ def _between(count: int, stride: int) -> np.ndarray:
 
 
 def box_of_mask(values: np.ndarray, facts: OcclusionMap) -> tuple[int, int, int, int]:
-    """(top, left, bottom, right) of the mask that lowers the probability most, in the model's pixels."""
+    """(top, left, bottom, right) of the mask that lowers the probability most, in the model's pixels.
+
+    >>> facts = OcclusionMap(lowest=0.1, highest=0.9, mask=4, stride=2, fill="zero", precision="fp32",
+    ...                      probability=0.9, target_class="virus", positions=(1, 2))
+    >>> box_of_mask(np.array([[0.9, 0.1]]), facts)
+    (0, 2, 4, 6)
+    """
     row, col = np.unravel_index(int(np.argmin(values)), values.shape)
     top, left = int(row) * facts.stride, int(col) * facts.stride
     return top, left, top + facts.mask, left + facts.mask
@@ -107,7 +113,11 @@ def frame_of(pixels: Pixels, shape: tuple[int, ...]) -> tuple[float, float, floa
 
 
 def onto_image(values: np.ndarray, pixels: Pixels, shape: tuple[int, ...]) -> np.ndarray:
-    """A map in the model's pixels, stretched back onto an image of `shape`; NaN stays NaN."""
+    """A map in the model's pixels, stretched back onto an image of `shape`; NaN stays NaN.
+
+    >>> onto_image(np.ones((2, 2), np.float32), Pixels(size=(2, 2)), (4, 4)).shape
+    (4, 4)
+    """
     top, left, rows, cols = (round(part) for part in frame_of(pixels, shape))
     inner = values[top : top + rows, left : left + cols]
     size = (shape[1], shape[0])
@@ -121,7 +131,11 @@ def onto_image(values: np.ndarray, pixels: Pixels, shape: tuple[int, ...]) -> np
 def box_on_image(
     box: tuple[float, float, float, float], pixels: Pixels, shape: tuple[int, ...]
 ) -> tuple[int, int, int, int]:
-    """A box in the model's pixels, on an image of `shape` and clipped to it."""
+    """A box in the model's pixels, on an image of `shape` and clipped to it.
+
+    >>> box_on_image((0, 0, 10, 20), Pixels(size=(20, 20)), (40, 40))
+    (0, 0, 20, 40)
+    """
     top, left, rows, cols = frame_of(pixels, shape)
     up, down = shape[0] / rows, shape[1] / cols
     edges = ((box[0] - top) * up, (box[1] - left) * down, (box[2] - top) * up, (box[3] - left) * down)
@@ -134,7 +148,11 @@ def box_on_image(
 
 def overlay(image: np.ndarray, values: np.ndarray, scale: float, lines: bool = True) -> np.ndarray:
     """uint8 "rows cols 3" (red, green, blue): a grey image with a map of the same shape mixed in; values of
-    +-`scale` and beyond get the full colour, 0 and NaN none."""
+    +-`scale` and beyond get the full colour, 0 and NaN none.
+
+    >>> overlay(np.full((1, 2), 100, np.uint8), np.array([[0.0, 1.0]]), 1.0, lines=False).tolist()
+    [[[100, 100, 100], [232, 124, 32]]]
+    """
     share = np.clip(np.nan_to_num(values) / scale, -1, 1) if scale > 0 else np.zeros_like(values)
     colours = mixed(to_uint8(image).astype(np.float32), share)
     picture = np.clip(np.rint(colours), 0, 255).astype(np.uint8)
@@ -145,7 +163,11 @@ def overlay(image: np.ndarray, values: np.ndarray, scale: float, lines: bool = T
 
 
 def mixed(grey: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Greys "..." mixed with the colour of shares from -1 to 1: float "... 3"."""
+    """Greys "..." mixed with the colour of shares from -1 to 1: float "... 3".
+
+    >>> mixed(np.array([100.0]), np.array([0.0])).tolist()
+    [[100.0, 100.0, 100.0]]
+    """
     weight = STRENGTH * np.abs(share)[..., None]
     ends = np.array([AGAINST, FOR], np.float32)
     colour = ends[(share > 0).astype(int)]
@@ -168,7 +190,11 @@ def _line(picture: np.ndarray, inside: np.ndarray, colour: tuple[int, int, int],
 
 
 def framed(picture: np.ndarray, box: tuple[int, int, int, int], dotted: bool = False) -> np.ndarray:
-    """The picture (grey or colour) with a white rectangle, dark beside it so that it is seen on any grey."""
+    """The picture (grey or colour) with a white rectangle, dark beside it so that it is seen on any grey.
+
+    >>> framed(np.zeros((9, 9), np.uint8), (2, 2, 7, 7))[2, 4].tolist()
+    [255, 255, 255]
+    """
     coloured = cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB) if picture.ndim == 2 else picture.copy()
     top, left, bottom, right = box
     corner, far = (left, top), (max(left, right - 1), max(top, bottom - 1))
@@ -182,21 +208,33 @@ def framed(picture: np.ndarray, box: tuple[int, int, int, int], dotted: bool = F
 
 
 def colour_uri(picture: np.ndarray, quality: int = 82) -> str:
-    """uint8 "rows cols 3" as WebP in a data URI."""
+    """uint8 "rows cols 3" as WebP in a data URI.
+
+    >>> colour_uri(np.zeros((2, 2, 3), np.uint8))[:23]
+    'data:image/webp;base64,'
+    """
     bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(".webp", bgr, [cv2.IMWRITE_WEBP_QUALITY, quality])
     return "data:image/webp;base64," + base64.b64encode(data.tobytes()).decode("ascii")
 
 
 def bar_colours(steps: int = 21) -> list[str]:
-    """The colours of the scale from -1 to 1 on grey, as CSS."""
+    """The colours of the scale from -1 to 1 on grey, as CSS.
+
+    >>> bar_colours(3)[1]
+    'rgb(110,110,110)'
+    """
     share = np.linspace(-1, 1, steps, dtype=np.float32)
     colours = np.rint(mixed(np.full(steps, GREY, np.float32), share)).astype(int)
     return [f"rgb({red},{green},{blue})" for red, green, blue in colours.tolist()]
 
 
 def small(image: np.ndarray, longest: int) -> np.ndarray:
-    """An image as uint8, at most `longest` pixels along its longer side, in its own shape."""
+    """An image as uint8, at most `longest` pixels along its longer side, in its own shape.
+
+    >>> small(np.zeros((100, 50), np.uint8), 20).shape
+    (20, 10)
+    """
     grey = to_uint8(image)
     scale = longest / max(grey.shape)
     size = (max(1, round(grey.shape[0] * scale)), max(1, round(grey.shape[1] * scale)))

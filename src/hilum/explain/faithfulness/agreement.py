@@ -22,8 +22,8 @@ def spearman(
     (tensor([0.5000]), tensor([-1.]), tensor([0.]))
     """
     found = []
-    for one, other in zip(first, second, strict=True):
-        ranks = [rankdata(values.detach().cpu().numpy().ravel()) for values in (one, other)]
+    for pair in zip(first, second, strict=True):
+        ranks = [rankdata(values.detach().cpu().numpy().ravel()) for values in pair]
         centred = [values - values.mean() for values in ranks]
         length = np.sqrt((centred[0] ** 2).sum() * (centred[1] ** 2).sum())
         found.append(float(centred[0] @ centred[1] / length) if length else 0.0)

@@ -121,7 +121,10 @@ def places(heat: Float[Tensor, "rows cols"], seed: int = 0) -> Float[Tensor, "ro
 
 
 def check_map(x: Tensor, heat: Tensor) -> None:
-    """DataError when a map does not lie on the pixels of the images or is not finite."""
+    """DataError when a map does not lie on the pixels of the images or is not finite.
+
+    >>> check_map(torch.zeros(2, 1, 3, 4), torch.zeros(2, 3, 4))
+    """
     if heat.shape != (len(x), *x.shape[2:]):
         raise DataError(
             f"a map of shape {tuple(heat.shape)} does not lie on images of shape {tuple(x.shape)}",

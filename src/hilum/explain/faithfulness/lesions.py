@@ -29,8 +29,8 @@ def pointing(heat: np.ndarray, mask: np.ndarray, tolerance: int = 0, seed: int =
     """
     _check(heat, mask)
     wide = grown(mask, tolerance)
-    peaks = [int(places(torch.from_numpy(np.array(one)), seed).argmin()) for one in heat]
-    return np.array([one.ravel()[peak] for one, peak in zip(wide, peaks, strict=True)], bool)
+    peaks = [int(places(torch.from_numpy(np.array(values)), seed).argmin()) for values in heat]
+    return np.array([near.ravel()[peak] for near, peak in zip(wide, peaks, strict=True)], bool)
 
 
 def energy_inside(heat: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -58,8 +58,8 @@ def iou_at_area(heat: np.ndarray, mask: np.ndarray, seed: int = 0) -> np.ndarray
     """
     _check(heat, mask)
     found = []
-    for one, inside in zip(heat, mask, strict=True):
-        top = places(torch.from_numpy(np.array(one)), seed).numpy() < inside.sum()
+    for values, inside in zip(heat, mask, strict=True):
+        top = places(torch.from_numpy(np.array(values)), seed).numpy() < inside.sum()
         found.append((top & inside).sum() / (top | inside).sum())
     return np.array(found)
 
@@ -74,7 +74,7 @@ def grown(mask: np.ndarray, by: int) -> np.ndarray:
         return mask
     away = np.arange(-by, by + 1)
     disc = (away[:, None] ** 2 + away**2 <= by**2).astype(np.uint8)
-    return np.stack([cv2.dilate(one.astype(np.uint8), disc) > 0 for one in mask])
+    return np.stack([cv2.dilate(image.astype(np.uint8), disc) > 0 for image in mask])
 
 
 def _check(heat: np.ndarray, mask: np.ndarray) -> None:

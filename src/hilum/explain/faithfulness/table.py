@@ -102,7 +102,8 @@ def map_figures(
 def _row(name: str, is_method: bool, own: Mapping[str, MapFigures]) -> MethodFigures:
     """Means over the images."""
     means = {
-        key: float(np.mean([getattr(one, key) for one in own.values()])) for key in MapFigures.model_fields
+        key: float(np.mean([getattr(image, key) for image in own.values()]))
+        for key in MapFigures.model_fields
     }
     kind = "method" if is_method else "baseline"
     return MethodFigures(name=name, title=title_of(name), kind=kind, images=dict(own), **means)

@@ -59,11 +59,11 @@ class Ablation:
 
     def costs(self) -> np.ndarray:
         """Rise of the loss per filter, nats, "filters": positive where the filter helps."""
-        return np.array([one.loss - self.base.loss for one in self.filters])
+        return np.array([effect.loss - self.base.loss for effect in self.filters])
 
     def changes(self, what: Literal["hit", "probability", "evidence"] = "probability") -> np.ndarray:
         """Change for the images of each class, "filters classes": negative where the filter helps it."""
-        return np.array([getattr(one, what) - getattr(self.base, what) for one in self.filters])
+        return np.array([getattr(effect, what) - getattr(self.base, what) for effect in self.filters])
 
     def ranked(self) -> np.ndarray:
         """Positions in `numbers`, the costliest filter first; equals keep their order."""

@@ -90,7 +90,7 @@ class Tally:
                     return
                 kept.remove(same[-1])
         kept.append(answer)
-        kept.sort(key=lambda one: (-one.activation, one.image, one.unit))
+        kept.sort(key=lambda answer: (-answer.activation, answer.image, answer.unit))
         del kept[self.per_filter :]
         if len(kept) == self.per_filter:
             self.floor[number] = max(kept[-1].activation, 0.0)

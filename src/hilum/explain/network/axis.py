@@ -79,7 +79,11 @@ def window_axis(
     mode: str = "constant",
     after: int = 0,
 ) -> Axis:
-    """The axis of a window with `before` padded positions in front; behind, as many as `out` outputs need."""
+    """The axis of a window with `before` padded positions in front; behind, as many as `out` outputs need.
+
+    >>> window_axis(4, kernel=3, stride=1, dilation=1, before=1, out=4).taps[0].tolist()
+    [-1, 0, 1]
+    """
     length = (out - 1) * stride + (kernel - 1) * dilation + 1
     if mode == "constant":
         source = np.arange(length) - before

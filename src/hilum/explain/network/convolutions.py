@@ -110,6 +110,6 @@ def chosen_layer(model: ChestModel, layer: str | None) -> str:
         return layer
     rows, cols = model.pixels.size
     known = conv_layers(model, model.pixels.size)
-    seen = [one.sees[0] * one.sees[1] for one in known]
+    seen = [rows_seen * cols_seen for rows_seen, cols_seen in (known_layer.sees for known_layer in known)]
     small = [place for place, area in enumerate(seen) if area <= LARGEST_FIELD * rows * cols]
     return known[max(small, key=lambda place: (seen[place], place))].name if small else known[0].name

@@ -86,6 +86,11 @@ def follow(model: nn.Module, example: Tensor) -> Graph:
     """The graph of `model` (in eval mode, without gradients) for images like "1 channels rows cols".
 
     On the meta device nothing is computed, which is enough for receptive fields.
+
+    >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    >>> graph = follow(net.requires_grad_(False), torch.zeros(1, 1, 5, 5))
+    >>> [step.name for step in graph.steps], graph.obstacle
+    (['input', 'conv2d+'], '')
     """
     calls, output, ends = record(model, example)
     readers = Counter(i for call in calls for i in call.inputs)

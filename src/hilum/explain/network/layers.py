@@ -58,7 +58,12 @@ def last_layer(model: nn.Module, x: Tensor, stride: int | None = None) -> str:
 
 
 def layer_name(model: nn.Module, layer: nn.Module) -> str:
-    """The name of a module inside a model. ModelError if it is not in it."""
+    """The name of a module inside a model. ModelError if it is not in it.
+
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    >>> layer_name(net, net[1])
+    '1'
+    """
     for name, module in model.named_modules():
         if module is layer:
             return name
@@ -66,14 +71,21 @@ def layer_name(model: nn.Module, layer: nn.Module) -> str:
 
 
 def check_layer(model: nn.Module, name: str) -> None:
-    """ModelError with the nearest name, if the model has no such layer."""
+    """ModelError with the nearest name, if the model has no such layer.
+
+    >>> check_layer(nn.Sequential(nn.Flatten()), "0")
+    """
     known = [known for known, _ in model.named_modules() if known]
     if name not in known:
         raise ModelError(f"the model has no layer {name!r}", nearest(name, known))
 
 
 def image_channels(model: nn.Module) -> int:
-    """Channels of the first convolution."""
+    """Channels of the first convolution.
+
+    >>> image_channels(nn.Sequential(nn.Conv2d(3, 8, 1)))
+    3
+    """
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             return module.in_channels

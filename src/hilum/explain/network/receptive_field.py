@@ -84,7 +84,11 @@ def receptive_field(
 
 
 def field_of(model: nn.Module, layer: str | nn.Module, image_size: tuple[int, int]) -> Field:
-    """The receptive fields of all units of a layer; see `receptive_field`."""
+    """The receptive fields of all units of a layer; see `receptive_field`.
+
+    >>> field_of(nn.Sequential(nn.Conv2d(1, 1, 3)), "0", (5, 5)).rows.tolist()
+    [[0, 3], [1, 4], [2, 5]]
+    """
     name = layer if isinstance(layer, str) else layer_name(model, layer)
     fields = _FIELDS.setdefault(model, {})
     key = (name, (image_size[0], image_size[1]))

@@ -32,7 +32,11 @@ class Call:
 
 
 def resolve(argument: Any, values: dict[int, Tensor]) -> Any:
-    """Arguments of a call with results in the place of every Value."""
+    """Arguments of a call with results in the place of every Value.
+
+    >>> resolve([Value(3), "same"], {3: torch.tensor(7)})
+    [tensor(7), 'same']
+    """
     if isinstance(argument, Value):
         return values[argument.index]
     if isinstance(argument, dict):
@@ -102,7 +106,12 @@ class Recorder(TorchFunctionMode):
 
 
 def record(model: nn.Module, x: Tensor) -> tuple[list[Call], int | None, dict[str, int]]:
-    """(calls, index of the call that made the output, index of the call that ends each named layer)."""
+    """(calls, index of the call that made the output, index of the call that ends each named layer).
+
+    >>> calls, output, ends = record(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), torch.zeros(1, 1, 2, 2))
+    >>> [call.name for call in calls], output, ends["0"]
+    (['input', 'flatten', 'linear'], 2, 1)
+    """
     recorder = Recorder(x)
     handles = []
     for name, module in model.named_modules():
@@ -121,6 +130,11 @@ def fold_normalisations(model: nn.Module, x: Tensor, keep: str) -> None:
     """Multiplies batch normalisations of a frozen model into the convolutions before them, in place.
 
     Only where the convolution has no other reader; layer `keep` stays as it is.
+
+    >>> net = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2)).eval().requires_grad_(False)
+    >>> fold_normalisations(net, torch.zeros(1, 1, 2, 2), keep="")
+    >>> type(net[1]).__name__
+    'Identity'
     """
     calls, _, _ = record(model, x)
     readers = Counter(i for call in calls for i in call.inputs)

@@ -53,16 +53,29 @@ class Reach:
 
 
 def total(found: Intervals, k: int) -> int:
-    """Positions of map k in all intervals together."""
+    """Positions of map k in all intervals together.
+
+    >>> total([(np.array([0, 2]), np.array([3, 4]))], 0)
+    5
+    """
     return int((found[k][1] - found[k][0]).sum())
 
 
 def widest(found: Intervals) -> list[int]:
+    """The longest interval in each map.
+
+    >>> widest([(np.array([0, 2]), np.array([3, 4]))])
+    [3]
+    """
     return [int((end - begin).max()) for begin, end in found]
 
 
 def columns_of(found: Intervals, i: int) -> list[tuple[int, int]]:
-    """The intervals of variant i."""
+    """The intervals of variant i.
+
+    >>> columns_of([(np.array([0, 2]), np.array([3, 4]))], 1)
+    [(2, 4)]
+    """
     return [(int(begin[i]), int(end[i])) for begin, end in found]
 
 

@@ -51,7 +51,9 @@ def ascent_curves(activation: np.ndarray, filters: np.ndarray, title: str, name:
         power = int(np.ceil(np.log10(start)))
         axes.set_yscale("symlog", linthresh=10.0**power, linscale=0.5)
         powers = range(power, int(np.log10(top)) + 1, max(1, int(np.log10(top / start)) // 4))
-        axes.set_yticks([0, *(10.0**one for one in powers)], ["0", *(digits(10.0**one) for one in powers)])
+        axes.set_yticks(
+            [0, *(10.0**power for power in powers)], ["0", *(digits(10.0**power) for power in powers)]
+        )
         axes.minorticks_off()
     axes.set_title(title)
     axes.set_xlabel("step")

@@ -65,7 +65,12 @@ def write_pictures(
 def overlaid(
     image: np.ndarray, values: np.ndarray, method: str, pixels: Pixels, scale: float | None = None
 ) -> tuple[np.ndarray, float]:
-    """The image "rows cols 3" with a map over it, and the value that full colour stands for."""
+    """The image "rows cols 3" with a map over it, and the value that full colour stands for.
+
+    >>> picture, full = overlaid(np.zeros((4, 4), np.uint8), np.full((4, 4), -2.0), "grad_cam", Pixels(size=(4, 4)))
+    >>> picture.shape, full
+    ((4, 4, 3), 2.0)
+    """
     shown = drawable(values, method)
     full = scale if scale is not None else float(np.nanmax(np.abs(shown), initial=0))
     return overlay(image, onto_image(shown, pixels, image.shape), full), full

@@ -139,7 +139,11 @@ def mistake_map(known: TaskExplanations | None, case_id: str) -> tuple[Image, st
 
 
 def mistake_maps_note(known: TaskExplanations | None) -> str:
-    """What the maps of the mistakes show, and what their full colour stands for; empty without any."""
+    """What the maps of the mistakes show, and what their full colour stands for; empty without any.
+
+    >>> mistake_maps_note(None)
+    ''
+    """
     wrong = {row.case_id for row in known.figures.mistakes} if known else set()
     for maps in known.figures.maps.values() if known else ():
         if wrong & set(maps.images):
@@ -159,7 +163,11 @@ def _largest(maps: MethodMaps) -> float:
 
 
 def raw_map(values: np.ndarray, longest: int = 240) -> str:
-    """A map of probabilities from 0 to 1 as a picture by itself: dark blue 0, yellow 1 (cividis)."""
+    """A map of probabilities from 0 to 1 as a picture by itself: dark blue 0, yellow 1 (cividis).
+
+    >>> raw_map(np.zeros((4, 6)))[:23]
+    'data:image/webp;base64,'
+    """
     share = np.clip(np.nan_to_num(values), 0, 1)
     factor = longest / max(values.shape)
     size = (max(1, round(values.shape[1] * factor)), max(1, round(values.shape[0] * factor)))
@@ -169,7 +177,11 @@ def raw_map(values: np.ndarray, longest: int = 240) -> str:
 
 
 def raw_colours(steps: int = 11) -> list[str]:
-    """The colours of `raw_map` from 0 to 1, as CSS."""
+    """The colours of `raw_map` from 0 to 1, as CSS.
+
+    >>> len(raw_colours(5))
+    5
+    """
     ramp = np.linspace(0, 255, steps).round().astype(np.uint8)[None]
     coloured = cv2.applyColorMap(ramp, cv2.COLORMAP_CIVIDIS)[0]
     return [f"rgb({red},{green},{blue})" for blue, green, red in coloured.tolist()]

@@ -249,5 +249,7 @@ def _raw(task: TaskExplanations) -> dict[str, Any] | None:
         "stride": facts.stride,
         "fill": FILLS[facts.fill],
         "positions": f"{rows} × {cols} = {count(rows * cols)}",
-        "classes": listing([f"P({name})" for name in dict.fromkeys(one["target_class"] for one in pictures)]),
+        "classes": listing(
+            [f"P({name})" for name in dict.fromkeys(picture["target_class"] for picture in pictures)]
+        ),
     }
