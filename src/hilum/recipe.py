@@ -20,8 +20,8 @@ from hilum.data.tasks import TASKS
 from hilum.embedding.config import EmbeddingConfig
 from hilum.errors import RecipeError, nearest
 from hilum.evaluation.config import ReliabilityConfig
-from hilum.stages.explain import ExplainConfig
 from hilum.robustness.config import MissingConfig
+from hilum.stages.explain import ExplainConfig
 from hilum.training.config import TaskRecipe
 
 

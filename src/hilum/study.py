@@ -29,12 +29,12 @@ from hilum.data.tasks import Task, possible_tasks, task
 from hilum.embedding.config import EmbeddingConfig
 from hilum.errors import DataError, ModelError, RunError
 from hilum.evaluation.config import ReliabilityConfig
-from hilum.stages.explain import ExplainConfig
 from hilum.files import write_json
 from hilum.progress import advancing, say
 from hilum.recipe import StudyRecipe, checked, override
 from hilum.robustness.config import MissingConfig
 from hilum.run import Run, TaskFolder
+from hilum.stages.explain import ExplainConfig
 from hilum.training.config import TaskRecipe
 
 INTENDED_USE = "Research and teaching only. Not a medical device; not for diagnosis or treatment of people."
