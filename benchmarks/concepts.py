@@ -15,7 +15,7 @@ from torch import Tensor
 from hilum.data.cases import HEALTHY
 from hilum.data.images import Pixels
 from hilum.data.sources.phantom import PhantomSettings, phantom_image, plan
-from hilum.explain.concepts import concept_scores, image_concepts, maps_and_slopes, sides
+from hilum.explain.filters.concepts import concept_scores, image_concepts, maps_and_slopes, sides
 from hilum.models import ChestModel, build
 
 CLASSES = ("normal", "pneumonia")

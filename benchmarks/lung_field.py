@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from hilum.data.decode import read_grey
-from hilum.explain.lung_training import HELD, IMAGES, drawn, overlaps
+from hilum.explain.lung_training import HELD, IMAGES, overlaps, phantom_set
 from hilum.explain.lungs import lung_field, tidy
 
 
@@ -62,8 +62,8 @@ def main() -> None:
     asked.add_argument("--sheet", type=Path, default=Path("lung_field.png"))
     words = asked.parse_args()
     torch.set_num_threads(1)
-    mean = drawn(1, 60)[1].mean(0) > 0.5
-    images, truth = drawn(0, words.images, IMAGES + HELD)  # of patients that nobody has used
+    mean = phantom_set(1, 60)[1].mean(0) > 0.5
+    images, truth = phantom_set(0, words.images, IMAGES + HELD)  # of patients that nobody has used
     ways: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "network": lung_field,
         "intensity": by_intensity,

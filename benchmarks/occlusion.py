@@ -30,7 +30,8 @@ from torch import Tensor, nn
 
 from hilum import models
 from hilum.data.images import Pixels
-from hilum.explain.occlusion import Network, place_masks
+from hilum.explain.occlusion.engines import Network
+from hilum.explain.occlusion.masks import place_masks
 from hilum.models.resnet import he_initialise
 
 SIDE, MASK = 224, 90

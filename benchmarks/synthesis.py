@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from hilum import models
 from hilum.data.images import Pixels
-from hilum.explain.synthesis import synthesize
+from hilum.explain.filters.synthesis import synthesize
 
 SIDE = 224
 

@@ -10,9 +10,7 @@ The public names, in the order of the flow. They load on first use, so `import h
     run.task("multiclass").metrics()["val"]["accuracy"]
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,15 +21,15 @@ if TYPE_CHECKING:
     from hilum.data.sources import open_source as open_source
     from hilum.errors import HilumError as HilumError
     from hilum.evaluation.evaluate import evaluate as evaluate
+    from hilum.explain.filters.synthesis import synthesize as synthesize
+    from hilum.explain.network.receptive_field import receptive_field as receptive_field
     from hilum.explain.occlusion import occlusion_map as occlusion_map
-    from hilum.explain.receptive_field import receptive_field as receptive_field
-    from hilum.explain.synthesis import synthesize as synthesize
     from hilum.inference.prediction import Prediction as Prediction
     from hilum.inference.predictor import Predictor as Predictor
     from hilum.models import load_model as load_model
     from hilum.run import Run as Run
+    from hilum.runner import study as study
     from hilum.serving.predictor import predict as predict
-    from hilum.study import study as study
 
 from hilum.threads import wait_passively
 
@@ -45,7 +43,7 @@ _HOMES = {
     "open_source": "hilum.data.sources",
     "Pixels": "hilum.data.images",
     "read_grey": "hilum.data.decode",
-    "study": "hilum.study",
+    "study": "hilum.runner",
     "load_model": "hilum.models",
     "Run": "hilum.run",
     "predict": "hilum.serving.predictor",
@@ -53,8 +51,8 @@ _HOMES = {
     "Prediction": "hilum.inference.prediction",
     "evaluate": "hilum.evaluation.evaluate",
     "occlusion_map": "hilum.explain.occlusion",
-    "receptive_field": "hilum.explain.receptive_field",
-    "synthesize": "hilum.explain.synthesis",
+    "receptive_field": "hilum.explain.network.receptive_field",
+    "synthesize": "hilum.explain.filters.synthesis",
     "k_center": "hilum.anomaly.coreset",
 }
 __all__ = [
@@ -86,20 +84,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-class _StudyModule(ModuleType):
-    """hilum.study is a module and, called, its function study(): importing a module binds its name here."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.study(*args, **kwargs)
-
-
-class _Package(ModuleType):
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "study" and isinstance(value, ModuleType):
-            value.__class__ = _StudyModule
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

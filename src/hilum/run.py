@@ -30,6 +30,7 @@ import yaml
 
 from hilum.artifacts.anomaly import AnomalyFigures, DetectorCard
 from hilum.artifacts.comparison import Comparison
+from hilum.artifacts.explanations import Explanations
 from hilum.artifacts.leakage import Leakage
 from hilum.artifacts.robustness import CorruptionTraining, LabelEfficiency, Robustness, UnseenClass
 from hilum.data.cases import Cases
@@ -130,7 +131,7 @@ class AnomalyFolder:
 
 
 class AttributionFolder:
-    """What the explanation stage of a task has left behind; figures.json is written last.
+    """Explanations of a task; figures.json is written last.
 
     parts.json holds the finished parts of a stage that was stopped, and of the last one for the next.
     """
@@ -150,8 +151,8 @@ class AttributionFolder:
         """Arrays and, as JSON text, the facts that they belong to."""
         write_arrays(path, {**arrays, "facts": np.array(json.dumps(facts))})
 
-    def read_arrays(self, path: Path, weights_digest: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """What `write_arrays` wrote. RunError when it is missing, damaged, or made with other weights."""
+    def read_arrays(self, path: Path, weights_digest: str) -> dict[str, np.ndarray]:
+        """The arrays that lie there. RunError when they are missing, damaged, or made with other weights."""
         arrays = read_arrays(path)
         try:
             facts = json.loads(str(arrays.pop("facts")))
@@ -162,11 +163,11 @@ class AttributionFolder:
                 f"{path} was made with other weights than the model has",
                 f"run: hilum explain {self.path.parent.parent}",
             )
-        return arrays, facts
+        return arrays
 
-    def figures(self) -> dict[str, Any]:
-        """figures.json: images, methods and what they are worth, filters, ablation, probes."""
-        return read_json(self.figures_file)
+    def figures(self) -> Explanations:
+        """figures.json: images, maps and their faithfulness, filters, ablation, probes."""
+        return Explanations.load(self.figures_file)
 
 
 class ComparisonFolder:

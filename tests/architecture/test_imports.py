@@ -24,7 +24,7 @@ LAYERS = (
     ("stages", "report"),
     ("recipe",),
     ("driver",),
-    ("study",),
+    ("runner",),
     ("serving",),
     ("cli",),
 )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from hilum import models
 from hilum.data.images import Pixels
 from hilum.errors import DataError, ModelError, RecipeError
-from hilum.explain import check_options, explain, load_method, methods
+from hilum.explain.attribution import check_options, explain, load_method, methods
 
 QUICK: dict[str, dict[str, Any]] = {
     "occlusion": {"mask": 20, "stride": 8},

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from hilum import models
 from hilum.data.images import Pixels
 from hilum.errors import ModelError
-from hilum.explain.occlusion import Network, occlusion_map, place_masks
+from hilum.explain.occlusion.engines import Network
+from hilum.explain.occlusion.masks import place_masks
+from hilum.explain.occlusion.occlusion_map import occlusion_map
 
 
 def brute_force(

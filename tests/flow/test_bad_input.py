@@ -138,13 +138,13 @@ def test_a_full_disk_and_no_permission(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", str(tmp_path / "run"))
 
-    monkeypatch.setattr("hilum.study.Run.create", full)
+    monkeypatch.setattr("hilum.runner.Run.create", full)
     refused(hilum("study", phantom_data, "--out", tmp_path / "run", *SMALL), "no space left", "--resume")
 
     def forbidden(*_: object) -> None:
         raise PermissionError(13, "Permission denied", str(tmp_path / "run"))
 
-    monkeypatch.setattr("hilum.study.Run.create", forbidden)
+    monkeypatch.setattr("hilum.runner.Run.create", forbidden)
     refused(
         hilum("study", phantom_data, "--out", tmp_path / "run", *SMALL), "no permission", "another folder"
     )

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from hilum.explain.config import ExplainConfig
-from hilum.explain.faithfulness import deletion
+from hilum.explain.faithfulness.curves import deletion
 from hilum.explain.lungs import lung_field
-from hilum.explain.one import explain_image
+from hilum.explain.single import explain_image, find_image
 from hilum.run import Run
+from hilum.stages.explain import ExplainConfig
 
 from ..conftest import SMALL, Answer
 from .test_bad_input import refused
@@ -43,49 +43,49 @@ def first_case(run: Run) -> str:
 def test_a_study_explains_every_task(run: Run, task: str) -> None:
     folder = run.task(task)
     figures = folder.attributions.figures()
-    assert figures["weights_digest"] == folder.card()["weights_digest"]
-    assert figures["failures"] == []
-    examples = [row for row in figures["images"] if row["role"] == "example"]
-    right = folder.predictions().set_index("case_id")
-    assert examples
-    for row in examples:
-        assert right.loc[row["case_id"], "predicted"] == row["target"]
-        for method in ("occlusion", "grad_cam", "saliency", "occlusion_probability"):
-            arrays, facts = folder.attributions.read_arrays(
-                folder.attributions.map_file(method, row["case_id"]), figures["weights_digest"]
-            )
-            assert facts["target"] == row["asked"]
-            wanted = tuple(figures["pixels"]["size"])
-            assert method == "occlusion_probability" or arrays["map"].shape == wanted
-            assert np.isfinite(arrays["map"]).all()
+    assert figures.weights_digest == folder.card()["weights_digest"]
+    assert figures.failures == []
+    predictions = folder.predictions().set_index("case_id")
+    assert figures.examples
+    assert [row for row in figures.examples if predictions.loc[row.case_id, "predicted"] != row.target] == []
+    shapes = {
+        (method, folder.attributions.read_arrays(file, figures.weights_digest)["map"].shape)
+        for row in figures.examples
+        for method in ("occlusion", "grad_cam", "saliency", "occlusion_probability")
+        for file in [folder.attributions.map_file(method, row.case_id)]
+    }
+    one_per_pixel = {(method, (32, 40)) for method in ("occlusion", "grad_cam", "saliency")}
+    assert shapes == one_per_pixel | {("occlusion_probability", (3, 4))}
     assert folder.attributions.maximal_file.exists() and folder.attributions.synthesis_file.exists()
-    assert figures["ablation"]["images"] == 4 and figures["ablation"]["rows"]
-    losses = [row["loss"] for row in figures["ablation"]["rows"]]
-    assert losses == sorted(losses, reverse=True)
-    assert figures["probes"]["fitted"] + figures["probes"]["measured"] == 40
-    assert figures["concepts"]["images"] == 40  # phantom images: their masks are known
-    lungs = {row["name"]: row["share"] for row in figures["lungs"]["rows"]}
-    assert abs(lungs["random"] - figures["lungs"]["area"]) < 0.05  # chance covers what the lungs cover
-    assert lungs["centre"] != lungs["random"] and {"grad_cam", "saliency"} <= lungs.keys()
+    assert figures.ablation and figures.probes and figures.concepts and figures.lungs
+    losses = [row.loss for row in figures.ablation.rows]
+    assert figures.ablation.images == 4 and losses and losses == sorted(losses, reverse=True)
+    assert figures.probes.fitted + figures.probes.measured == 40
+    assert figures.concepts.images == 40  # phantom images: their masks are known
+    shares = {row.name: row.share for row in figures.lungs.rows}
+    assert shares["random"] == pytest.approx(
+        figures.lungs.area, abs=0.05
+    )  # chance covers what the lungs cover
+    assert shares["centre"] != shares["random"] and {"grad_cam", "saliency"} <= shares.keys()
 
 
 def test_the_probability_map_is_what_masking_by_hand_gives(run: Run) -> None:
     """An independent forward pass with the mask pasted in at one position."""
     folder = run.task("multiclass")
     model, figures = folder.load_model(), folder.attributions.figures()
-    case = next(row for row in figures["images"] if row["role"] == "example")
-    path = folder.attributions.map_file("occlusion_probability", case["case_id"])
-    arrays, facts = folder.attributions.read_arrays(path, figures["weights_digest"])
+    case = figures.examples[0]
+    facts = figures.occlusion[case.case_id]
+    path = folder.attributions.map_file("occlusion_probability", case.case_id)
+    values = folder.attributions.read_arrays(path, figures.weights_digest)["map"]
     table = run.cases().table.set_index("case_id")
-    image = model.pixels.prepare(cv2.imread(table["path"][case["case_id"]], cv2.IMREAD_GRAYSCALE))
-    row, col = arrays["map"].shape[0] - 1, 1
-    top, left = row * facts["stride"], col * facts["stride"]
-    image[top : top + facts["mask"], left : left + facts["mask"]] = 0
+    image = model.pixels.prepare(cv2.imread(table["path"][case.case_id], cv2.IMREAD_GRAYSCALE))
+    row, col = values.shape[0] - 1, 1
+    top, left = row * facts.stride, col * facts.stride
+    image[top : top + facts.mask, left : left + facts.mask] = 0
     with torch.inference_mode():
         shares = model(torch.from_numpy(model.pixels.normalize(image))[None, None]).softmax(1)[0]
-    assert arrays["map"][row, col] == pytest.approx(
-        float(shares[model.classes.index(case["asked"])]), abs=1e-4
-    )
+    assert values[row, col] == pytest.approx(float(shares[model.classes.index(case.target_class)]), abs=1e-4)
+    assert (facts.lowest, facts.highest) == (values.min(), values.max())
 
 
 def test_nothing_is_made_twice_and_a_change_makes_only_its_part(
@@ -98,45 +98,41 @@ def test_nothing_is_made_twice_and_a_change_makes_only_its_part(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("made again")
 
-    for name in ("method_map", "probability_map", "maximal_activations", "synthesize"):
-        monkeypatch.setattr(f"hilum.explain.parts.{name}", never)
+    makers = {
+        "maps": "hilum.explain.maps.explain",
+        "occlusion": "hilum.explain.maps.occlusion_map",
+        "maximal": "hilum.explain.filter_parts.maximal_activations",
+        "synthesis": "hilum.explain.filter_parts.synthesize",
+    }
+    for maker in makers.values():
+        monkeypatch.setattr(maker, never)
     before = folder.figures()
     folder.figures_file.unlink()  # as after a crash before the last file
     answer = hilum("explain", copy, "--task", "binary")
     assert answer.code == 0, answer.err
     assert folder.figures() == before
-    monkeypatch.undo()
-    for name in ("method_map", "probability_map", "maximal_activations"):
-        monkeypatch.setattr(f"hilum.explain.parts.{name}", never)
     answer = hilum("explain", copy, "--task", "binary", "--set", "synthesis.filters=0")
     assert answer.code == 0, answer.err
     after = folder.figures()
-    assert after["maps"] == before["maps"] and after["failures"] == []
-    assert "synthesis" not in after
+    assert after.maps == before.maps and after.failures == [] and after.synthesis is None
     assert hilum("explain", copy, "--task", "binary", "--set", "layers={ablation: 0, probes: 0}").code == 0
-    assert not {"ablation", "probes"} & set(folder.figures())
+    assert (folder.figures().ablation, folder.figures().probes) == (None, None)
     monkeypatch.undo()
     assert hilum("explain", copy, "--task", "binary", "--set", "scan=20").code == 0
-    assert folder.figures()["maximal"]["images"] == 20 < before["maximal"]["images"]
+    fewer = folder.figures().maximal
+    assert fewer and before.maximal and fewer.images == 20 < before.maximal.images
 
 
-def test_an_unfinished_map_is_finished(run: Run, hilum: Command, tmp_path: Path) -> None:
-    """Half of the positions are there; the rest is computed, and what was there is kept."""
-    folder = run.task("multiclass").attributions
-    case = next(row for row in folder.figures()["images"] if row["role"] == "example")["case_id"]
-    words = ("explain", run.path, "--task", "multiclass", "--case", case, "--method", "occlusion")
-    out = tmp_path / "one"
-    assert hilum(*words, "--out", out).code == 0
-    path = out / "occlusion_probability" / f"{case}.npz"
-    whole, facts = folder.read_arrays(path, folder.figures()["weights_digest"])
-    half = whole["map"].copy()
-    half[:, 1:] = np.nan
-    half[:, 0] = 0.25  # a mark: a value that is there stays
-    folder.write_arrays(path, {"map": half}, facts)
-    assert hilum(*words, "--out", out).code == 0
-    force, _ = folder.read_arrays(path, folder.figures()["weights_digest"])
-    assert (force["map"][:, 0] == 0.25).all()
-    np.testing.assert_allclose(force["map"][:, 1:], whole["map"][:, 1:], atol=1e-6)
+def test_a_lost_map_is_made_again(run: Run, hilum: Command, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run.path, copy)
+    folder = Run(copy).task("binary").attributions
+    figures = folder.figures()
+    path = folder.map_file("saliency", figures.examples[0].case_id)
+    before = folder.read_arrays(path, figures.weights_digest)["map"]
+    path.unlink()
+    assert hilum("explain", copy, "--task", "binary").code == 0
+    np.testing.assert_array_equal(folder.read_arrays(path, figures.weights_digest)["map"], before)
 
 
 def test_a_method_that_fails_is_a_sentence(run: Run, hilum: Command, tmp_path: Path) -> None:
@@ -145,7 +141,7 @@ def test_a_method_that_fails_is_a_sentence(run: Run, hilum: Command, tmp_path: P
     module = ModuleType("stumbling")
 
     def attribute(model: object, x: object, target: int) -> object:
-        raise NotImplementedError("this layer is too strange")
+        raise NotImplementedError("this layer is too unusual")
 
     module.attribute, module.TITLE = attribute, "Stumbling"  # pyright: ignore[reportAttributeAccessIssue]
     module.SOURCE, module.SIGNED = "nobody", True  # pyright: ignore[reportAttributeAccessIssue]
@@ -159,12 +155,12 @@ def test_a_method_that_fails_is_a_sentence(run: Run, hilum: Command, tmp_path: P
         del sys.modules["odd"], sys.modules["odd.stumbling"]
     assert answer.code == 0, answer.err
     figures = Run(copy).task("binary").attributions.figures()
-    assert "saliency" in figures["maps"] and "odd.stumbling" not in figures["maps"]
-    (failure,) = figures["failures"]
-    assert "Stumbling" in failure["what"] and "too strange" in failure["why"]
+    assert list(figures.maps) == ["saliency"]
+    (failure,) = figures.failures
+    assert "Stumbling" in failure.what and "too unusual" in failure.why
     report = hilum("report", copy)
     assert report.code == 0, report.err
-    assert "this layer is too strange" in Run(copy).report_file.read_text(encoding="utf-8")
+    assert "this layer is too unusual" in Run(copy).report_file.read_text(encoding="utf-8")
 
 
 def test_other_weights_are_refused(run: Run, hilum: Command, tmp_path: Path) -> None:
@@ -184,7 +180,7 @@ def test_a_case(run: Run, hilum: Command, tmp_path: Path) -> None:
     words = ("explain", run.path, "--task", "multiclass", "--case", case, "--out", out)
     answer = hilum(*words, "--method", "grad_cam", "--method", "occlusion", "--class", "virus")
     assert answer.code == 0, answer.err
-    assert "evidence for virus" in answer.out and "Not a medical device" not in answer.err
+    assert "evidence for virus" in answer.out and "not a medical device" in answer.out
     sheet = cv2.imread(str(out / "sheet.png"))
     assert sheet is not None and sheet.shape[1] == 3 * 360
     for name in ("grad_cam.png", "occlusion.png"):
@@ -192,27 +188,34 @@ def test_a_case(run: Run, hilum: Command, tmp_path: Path) -> None:
     with np.load(out / "grad_cam" / f"{case}.npz") as file:
         assert file["map"].shape == (32, 40) and file["map"].dtype == np.float32
         facts = json.loads(str(file["facts"]))
-    assert facts["target"] == "virus"
+    assert facts["target_class"] == "virus"
     assert facts["weights_digest"] == run.task("multiclass").card()["weights_digest"]
 
 
-def test_one_image_says_how_far_its_maps_may_be_believed(run: Run, tmp_path: Path) -> None:
-    task, case = run.task("multiclass"), first_case(run)
+def test_one_image_has_the_faithfulness_of_its_maps(run: Run, tmp_path: Path) -> None:
     config = ExplainConfig.model_validate(run.recipe()["explain"])
-    answer = explain_image(run, "multiclass", config, ["grad_cam"], tmp_path / "out", case=case)
-    rows = {row["name"]: row for row in answer.figures}
+    model = run.task("multiclass").load_model()
+    explanation = explain_image(
+        model,
+        find_image(run, first_case(run), None),
+        {"grad_cam": {"relu": False}},
+        tmp_path / "out",
+        faithfulness=config.faithfulness,
+        seed=config.seed,
+    )
+    rows = {row.figures.name: row for row in explanation.figures}
     assert list(rows) == ["grad_cam", "random", "edges", "centre"]
-    model = task.load_model()
-    x = torch.from_numpy(model.pixels.normalize(model.pixels.prepare(answer.image)))[None, None]
-    target = model.classes.index(answer.asked)
-    heat = torch.from_numpy(answer.maps["grad_cam"][0])[None]
-    force = deletion(model.eval(), x, target, heat, steps=config.faithfulness.steps, seed=config.seed)
-    assert rows["grad_cam"]["deletion"] == pytest.approx(float(force.auc[0]), abs=1e-4)
-    field = lung_field(model.pixels.prepare(answer.image))
-    assert rows["grad_cam"]["lung_area"] == pytest.approx(float(field.mean()))
-    evidence = np.clip(answer.maps["grad_cam"][0], 0, None)
-    if evidence.sum() > 0:
-        assert rows["grad_cam"]["lungs"] == pytest.approx(evidence[field].sum() / evidence.sum(), abs=1e-4)
+    x = torch.from_numpy(model.pixels.normalize(model.pixels.prepare(explanation.grey)))[None, None]
+    target = model.classes.index(explanation.target_class)
+    heat = explanation.maps["grad_cam"]
+    steps = config.faithfulness.steps
+    curve = deletion(model, x, target, torch.from_numpy(heat)[None], steps=steps, seed=config.seed)
+    assert rows["grad_cam"].figures.deletion == pytest.approx(float(curve.auc[0]), abs=1e-4)
+    field = lung_field(model.pixels.prepare(explanation.grey))
+    assert explanation.lung_area == pytest.approx(float(field.mean()))
+    evidence = np.clip(heat, 0, None)
+    assert evidence.sum() > 0
+    assert rows["grad_cam"].share == pytest.approx(evidence[field].sum() / evidence.sum(), abs=1e-4)
 
 
 def test_a_file_of_another_size(run: Run, hilum: Command, tmp_path: Path) -> None:
@@ -222,7 +225,10 @@ def test_a_file_of_another_size(run: Run, hilum: Command, tmp_path: Path) -> Non
     out = tmp_path / "out"
     answer = hilum("explain", run.path, "--image", path, "--method", "saliency", "--out", out)
     assert answer.code == 0, answer.err
-    assert "the image has 90 x 70 px; it was stretched to 32 x 40 px" in answer.out
+    assert (
+        "the image has 90 x 70 px; it was stretched to 32 x 40 px, the size that the model takes"
+        in answer.out
+    )
     assert (out / "saliency" / "some image.npz").exists()
 
 
@@ -296,9 +302,10 @@ def test_a_layer_that_one_network_lacks_costs_that_stage_alone(
         "study", phantom_data, "--out", copy, "--resume", *SMALL, "--set=explain.layer=features.4.conv1"
     )
     assert answer.code == 0, answer.err
-    assert "explanations of binary are left out: the model has no layer 'features.4.conv1'" in answer.err
+    assert "the model has no layer 'features.4.conv1'" in answer.err
     folder = Run(copy).task("multiclass").attributions
-    assert folder.figures()["maximal"]["layer"] == "features.4.conv1"
+    maximal = folder.figures().maximal
+    assert maximal and maximal.layer == "features.4.conv1"
     assert not Run(copy).task("binary").attributions.figures_file.exists()
 
 
@@ -310,4 +317,4 @@ def test_a_study_can_leave_it_out(run: Run, hilum: Command, tmp_path: Path) -> N
         shutil.rmtree(copy / task / "attributions")
     assert hilum("report", copy).code == 0
     page = Run(copy).report_file.read_text(encoding="utf-8")
-    assert "Nothing is explained yet." in page and "hilum explain " in page
+    assert "This stage has not run yet." in page and "hilum explain " in page

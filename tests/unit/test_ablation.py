@@ -10,8 +10,8 @@ from torch import nn
 
 from hilum.data.images import Pixels
 from hilum.errors import DataError, ModelError, RecipeError
-from hilum.explain.ablation import ablate, effect
-from hilum.explain.resumed import Resumed
+from hilum.explain.filters.ablation import ablate, effect
+from hilum.explain.network.cut import Cut
 from hilum.models import build
 
 
@@ -54,7 +54,7 @@ CUTS = [("vgg", "features.2"), ("vgg", "features.6"), ("resnet", "features.4"), 
 def test_resumed_network_is_the_network(name: str, layer: str) -> None:
     model = net(name).eval()
     x = torch.randn(5, 1, 24, 32)
-    cut = Resumed(model, layer, x)
+    cut = Cut(model, layer, x)
     assert cut.replayed == (name != "view")
     known = cut.before(x)
     torch.testing.assert_close(cut.after(known), model(x).detach(), rtol=1e-4, atol=1e-4)
@@ -103,9 +103,9 @@ def test_ablation_equals_a_hook_on_the_whole_network(name: str, fill: str) -> No
         assert found.filters[place].loss == pytest.approx(
             F.cross_entropy(logits, torch.tensor(targets)).item(), rel=1e-4
         )
-        sure = logits.softmax(1)[torch.tensor(targets) == 2, 2].mean()
-        assert found.changes("sure")[place, 2] == pytest.approx(
-            float(sure - base.softmax(1)[torch.tensor(targets) == 2, 2].mean()), abs=1e-4
+        probability = logits.softmax(1)[torch.tensor(targets) == 2, 2].mean()
+        assert found.changes("probability")[place, 2] == pytest.approx(
+            float(probability - base.softmax(1)[torch.tensor(targets) == 2, 2].mean()), abs=1e-4
         )
 
 
@@ -141,7 +141,7 @@ def test_batch_size_and_order_change_nothing() -> None:
 
 def test_class_without_images_has_no_figure() -> None:
     found = effect(torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([0]))
-    assert found.hit[0] == 1 and np.isnan(found.sure[1:]).all()
+    assert found.hit[0] == 1 and np.isnan(found.probability[1:]).all()
 
 
 def test_progress_and_bad_input() -> None:

@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from hilum import models
 from hilum.data.images import Pixels
 from hilum.errors import ModelError, RecipeError
-from hilum.explain import explain
-from hilum.explain.cam import enlarged, last_layer
+from hilum.explain.attribution import explain
+from hilum.explain.cam import enlarged
 from hilum.explain.evidence import evidence, probability
 from hilum.explain.fills import FILLS, fill_image
-from hilum.explain.occlusion import occlusion_map, place_masks, spread
-from hilum.explain.rise import draw_masks
+from hilum.explain.methods.rise import draw_masks
+from hilum.explain.network.layers import last_layer
+from hilum.explain.occlusion.masks import place_masks, spread
+from hilum.explain.occlusion.occlusion_map import occlusion_map
 
 SIZE = (9, 11)
 IMAGE = torch.randn(1, 1, *SIZE, generator=torch.Generator().manual_seed(0))
@@ -361,6 +363,20 @@ class TestSmoothGrad:
         )
         assert not torch.equal(first, other)
         torch.testing.assert_close(first, small)
+
+
+@pytest.mark.parametrize(("steps", "batch"), [(32, 8), (5, 2), (1, 8)])
+def test_integrated_gradients_equal_captums(steps: int, batch: int) -> None:
+    torch.manual_seed(2)
+    pixels = Pixels(size=(40, 48))
+    net = models.build("resnet", ("a", "b", "c"), pixels, {"stages": (1, 1), "width": 6}).eval()
+    x = torch.randn(1, 1, 40, 48)
+    theirs = captum.attr.IntegratedGradients(lambda x: evidence(net(x), 2)).attribute(
+        x, fill_image(x, "blur"), n_steps=steps, method="gausslegendre", internal_batch_size=batch
+    )
+    ours = explain("integrated_gradients", net, x, 2, {"baseline": "blur", "steps": steps, "batch": batch})
+    torch.testing.assert_close(ours, theirs[:, 0], rtol=1e-6, atol=1e-8)
+    assert ours.abs().max() > 1e-3
 
 
 def test_integrated_gradients_by_hand() -> None:

@@ -11,7 +11,7 @@ from torch import nn
 from hilum.data.decode import read_grey
 from hilum.data.sources.phantom import masks
 from hilum.errors import DataError
-from hilum.explain.concepts import concept_scores, image_concepts, maps_and_slopes, sides
+from hilum.explain.filters.concepts import concept_scores, image_concepts, maps_and_slopes, sides
 
 
 def planted(seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[str]]:

@@ -1,12 +1,11 @@
-"""Which images are explained: hand-made predictions, the surest of each kind."""
+"""Which images are explained: hand-made predictions, the most confident of each kind."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from hilum.errors import RunError
-from hilum.explain.images import choose_images, held_out, log_odds, sample_images
-from hilum.explain.inner import probe_images
+from hilum.explain.images import choose_images, held_out, log_odds, probe_images, sample_images
 
 CLASSES = ("normal", "pneumonia")
 
@@ -25,21 +24,21 @@ def table(rows: list[tuple[str, str, str, str, float]]) -> pd.DataFrame:
 ROWS = [
     ("n1", "p1", "val", "normal", -2.0),
     ("n2", "p2", "val", "normal", -30.0),
-    ("n3", "p3", "val", "normal", -40.0),  # the same printed probability as n2, surer
-    ("n4", "p3", "val", "normal", -35.0),  # a second image of the surest patient
+    ("n3", "p3", "val", "normal", -40.0),  # the same printed probability as n2, more confident
+    ("n4", "p3", "val", "normal", -35.0),  # a second image of the most confident patient
     ("b1", "p4", "val", "bacteria", 3.0),
     ("v1", "p5", "val", "virus", 4.0),
     ("v2", "p6", "val", "virus", -6.0),  # wrong
     ("n5", "p7", "val", "normal", 1.0),  # wrong
-    ("n6", "p8", "val", "normal", 5.0),  # wrong and surer
+    ("n6", "p8", "val", "normal", 5.0),  # wrong and more confident
     ("t1", "p9", "train", "normal", -99.0),
 ]
 
 
-def test_surest_of_each_label_healthy_first() -> None:
+def test_most_confident_of_each_label_healthy_first() -> None:
     images = choose_images(table(ROWS), CLASSES, per_label=1, mistakes=0)
     assert images["case_id"].tolist() == ["n3", "b1", "v1"]
-    assert images["asked"].tolist() == ["normal", "pneumonia", "pneumonia"]
+    assert images["target_class"].tolist() == ["normal", "pneumonia", "pneumonia"]
     assert set(images["role"]) == {"example"}
 
 
@@ -48,24 +47,24 @@ def test_two_per_label_are_two_patients() -> None:
     assert images["case_id"].tolist() == ["n3", "n2", "b1", "v1"]
 
 
-def test_mistakes_by_class_surest_first_and_asked_about_what_was_said() -> None:
+def test_mistakes_by_class_most_confident_first_with_the_predicted_class() -> None:
     images = choose_images(table(ROWS), CLASSES, per_label=1, mistakes=5)
     wrong = images[images["role"] == "mistake"]
     assert wrong["case_id"].tolist() == ["n6", "n5", "v2"]
-    assert wrong["asked"].tolist() == ["pneumonia", "pneumonia", "normal"]
+    assert wrong["target_class"].tolist() == ["pneumonia", "pneumonia", "normal"]
     fewer = choose_images(table(ROWS), CLASSES, per_label=1, mistakes=1)
     assert fewer.loc[fewer["role"] == "mistake", "case_id"].tolist() == ["n6", "v2"]
 
 
 def test_mistakes_are_those_of_the_gallery() -> None:
     """The report's section of the task shows the same images in the same order."""
-    from hilum.explain.config import ExplainConfig
     from hilum.report.performance.errors import ERRORS
+    from hilum.stages.explain import ExplainConfig
 
     assert ExplainConfig().mistakes == ERRORS
 
 
-def test_a_label_that_is_never_named_rightly_has_no_example() -> None:
+def test_a_label_without_a_correct_prediction_has_no_example() -> None:
     rows = [("n1", "p1", "val", "normal", -1.0), ("b1", "p2", "val", "bacteria", -1.0)]
     images = choose_images(table(rows), CLASSES, per_label=1, mistakes=5)
     assert images["case_id"].tolist() == ["n1", "b1"]
@@ -103,7 +102,7 @@ def test_sample_takes_labels_in_turn_and_no_patient_twice() -> None:
 
 
 def test_mistakes_are_sampled_too_where_the_images_stand_for_all() -> None:
-    images = sample_images(table(ROWS), count=100, seed=0, right=False)
+    images = sample_images(table(ROWS), count=100, seed=0, correct=False)
     assert (images["target"] != images["predicted"]).any()
     assert len(images) == 8  # one image of patient p3
 

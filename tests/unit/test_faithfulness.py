@@ -1,4 +1,4 @@
-"""Figures on explanations, against arithmetic by hand on linear networks and against captum and scipy."""
+"""Faithfulness figures, against arithmetic by hand on linear networks and against captum and scipy."""
 
 import numpy as np
 import pytest
@@ -9,23 +9,13 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from hilum.errors import DataError, ModelError, RecipeError
-from hilum.explain.faithfulness import (
-    BASELINES,
-    FIGURES,
-    agreement,
-    believed,
-    centre,
-    deletion,
-    edges,
-    infidelity,
-    insertion,
-    places,
-    random_map,
-    randomisation,
-    spearman,
-    stability,
-    ways,
-)
+from hilum.explain.faithfulness.agreement import agreement, spearman
+from hilum.explain.faithfulness.curves import deletion, insertion, places
+from hilum.explain.faithfulness.explainers import BASELINES, centre, edges, explainers, random_map
+from hilum.explain.faithfulness.infidelity import infidelity
+from hilum.explain.faithfulness.randomisation import randomisation
+from hilum.explain.faithfulness.stability import stability
+from hilum.explain.faithfulness.table import faithfulness_table
 
 SIZE = (6, 7)
 WEIGHTS = torch.randn(SIZE, generator=torch.Generator().manual_seed(1))
@@ -156,10 +146,8 @@ class TestOrder:
     def test_against_scipy_with_ties(self, values: list[int], seed: int) -> None:
         first = torch.tensor(values, dtype=torch.float32).view(1, 3, 4)
         second = torch.randint(0, 5, (1, 3, 4), generator=torch.Generator().manual_seed(seed)).float()
-        if len(first.unique()) == 1 or len(second.unique()) == 1:
-            assert spearman(first, second).item() == 0
-            return
-        expected = scipy.stats.spearmanr(first.flatten(), second.flatten())[0]
+        constant = len(first.unique()) == 1 or len(second.unique()) == 1
+        expected = 0.0 if constant else scipy.stats.spearmanr(first.flatten(), second.flatten())[0]
         assert spearman(first, second).item() == pytest.approx(expected, abs=1e-6)
 
     def test_matrix(self) -> None:
@@ -176,7 +164,7 @@ class TestRandomisation:
     def test_the_gradient_of_a_linear_network_is_forgotten(self) -> None:
         x = torch.rand(1, 1, 20, 20)
         net = linear(torch.randn(20, 20, generator=torch.Generator().manual_seed(0)))
-        found = randomisation(net, x, 0, ways({"saliency": {}})["saliency"])
+        found = randomisation(net, x, 0, explainers({"saliency": {}})["saliency"])
         assert found.layers == ("1",)
         assert abs(found.similarity.item()) < 0.15
 
@@ -195,21 +183,21 @@ class TestRandomisation:
         assert all(torch.equal(net.state_dict()[key], before[key]) for key in before)
 
     def test_same_seed_same_figures(self) -> None:
-        way = ways({"saliency": {}})["saliency"]
+        explainer = explainers({"saliency": {}})["saliency"]
         net = small()
         state = torch.random.get_rng_state()
-        first, second = (randomisation(net, X, 1, way, seed=5).similarity for _ in range(2))
+        first, second = (randomisation(net, X, 1, explainer, seed=5).similarity for _ in range(2))
         assert torch.equal(first, second)
         assert torch.equal(torch.random.get_rng_state(), state)
 
     def test_nothing_to_draw(self) -> None:
-        with pytest.raises(ModelError, match="drawn anew"):
+        with pytest.raises(ModelError, match="re-initialised"):
             randomisation(nn.Flatten(), X, 0, edges)
 
 
 class TestStability:
     def test_the_gradient_of_a_linear_network_does_not_change(self) -> None:
-        found = stability(linear(), X, 0, ways({"saliency": {}})["saliency"], shift=0)
+        found = stability(linear(), X, 0, explainers({"saliency": {}})["saliency"], shift=0)
         assert found.noise.item() == 0
         assert found.shift.item() == 0
 
@@ -249,37 +237,37 @@ class TestAll:
     def test_table(self) -> None:
         x = torch.rand(2, 1, 16, 16)
         done: list[tuple[int, int]] = []
-        found = believed(
+        found = faithfulness_table(
             small(),
             {"a": (x[:1], 1), "b": (x[1:], 0)},
-            ways({"saliency": {}, "grad_cam": {}}),
+            explainers({"saliency": {}, "grad_cam": {}}),
             steps=4,
             samples=8,
             progress=lambda *step: done.append(step),
         )
-        rows = {row["name"]: row for row in found["rows"]}
+        rows = {row.name: row for row in found.rows}
         assert list(rows) == ["saliency", "grad_cam", *BASELINES]
-        assert [row["kind"] for row in found["rows"]] == ["method"] * 2 + ["baseline"] * 3
-        assert all(set(FIGURES) <= set(row) for row in rows.values())
-        assert rows["edges"]["randomised"] == pytest.approx(1)
-        assert rows["random"]["noise"] == pytest.approx(1)
-        assert rows["random"]["noise_change"] == 0
-        two = [image["deletion"] for image in rows["saliency"]["images"].values()]
-        assert rows["saliency"]["deletion"] == pytest.approx(sum(two) / 2)
-        assert found["agreement"]["names"][:3] == ["Saliency", "Grad-CAM", "Random numbers"]
-        assert np.shape(found["agreement"]["values"]) == (5, 5)
+        assert [row.kind for row in found.rows] == ["method"] * 2 + ["baseline"] * 3
+        assert rows["edges"].randomised == pytest.approx(1)
+        assert rows["random"].noise == pytest.approx(1)
+        assert rows["random"].noise_change == 0
+        two = [image.deletion for image in rows["saliency"].images.values()]
+        assert len(two) == 2 and rows["saliency"].deletion == pytest.approx(sum(two) / 2)
+        assert found.agreement.names[:3] == ["Saliency", "Grad-CAM", "Random numbers"]
+        assert np.shape(found.agreement.values) == (5, 5)
         assert done[-1] == (10, 10)
 
     def test_one_image_by_its_parts(self) -> None:
-        way = ways({"saliency": {}})
-        [row] = believed(small(), {"a": (X, 1)}, way, baselines=False, steps=5)["rows"]
-        heat = way["saliency"](small(), X, 1)
-        assert row["deletion"] == pytest.approx(deletion(small(), X, 1, heat, 5).auc.item())
-        assert row["images"]["a"]["insertion"] == pytest.approx(insertion(small(), X, 1, heat, 5).auc.item())
+        saliency = explainers({"saliency": {}})
+        row = faithfulness_table(small(), {"a": (X, 1)}, saliency, steps=5, samples=7).rows[0]
+        heat = saliency["saliency"](small(), X, 1)
+        assert row.deletion == pytest.approx(deletion(small(), X, 1, heat, 5).auc.item())
+        assert row.images["a"].insertion == pytest.approx(insertion(small(), X, 1, heat, 5).auc.item())
+        assert row.unexplained == pytest.approx(infidelity(small(), X, 1, heat, samples=7).share.item())
 
     def test_no_image(self) -> None:
         with pytest.raises(DataError, match="no image"):
-            believed(small(), {}, {})
+            faithfulness_table(small(), {}, {})
 
     def test_baselines(self) -> None:
         x = torch.rand(2, 1, 8, 9)

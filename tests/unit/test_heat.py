@@ -1,4 +1,4 @@
-"""Heat maps over images: the colours mean what the scale says, and a map lies where the model saw it."""
+"""Attribution maps over images: the colours mean what the scale says, and a map lies where the model saw it."""
 
 import cv2
 import numpy as np
@@ -6,11 +6,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hilum.artifacts.explanations import OcclusionMap
 from hilum.data.images import Pixels
 from hilum.report import heat
 
-SQUEEZED = {"size": [96, 96], "fit": "squeeze"}
-PADDED = {"size": [96, 96], "fit": "pad"}
+SQUEEZED, PADDED = Pixels(size=(96, 96), fit="squeeze"), Pixels(size=(96, 96), fit="pad")
+
+
+def occlusion(mask: int, stride: int, probability: float) -> OcclusionMap:
+    """Settings of an occlusion map; what is not given is not read."""
+    return OcclusionMap(
+        lowest=0.0,
+        highest=1.0,
+        mask=mask,
+        stride=stride,
+        fill="zero",
+        precision="fp32",
+        probability=probability,
+        target_class="virus",
+        positions=(1, 1),
+    )
 
 
 def test_zero_and_nothing_leave_the_image_as_it_is() -> None:
@@ -84,7 +99,7 @@ def test_box_on_a_padded_image_is_where_the_model_saw_it(
     top, left = int(place[0] * (rows - side)), int(place[1] * (cols - side))
     image[top : top + side, left : left + side] = 255
     for pixels in (SQUEEZED, PADDED):
-        seen = Pixels(size=(96, 96), fit=pixels["fit"]).prepare(image) > 127
+        seen = pixels.prepare(image) > 127
         where = np.argwhere(seen)
         (up, west), (low, east) = where.min(0), where.max(0) + 1
         box = heat.box_on_image((up, west, low, east), pixels, image.shape)
@@ -101,10 +116,10 @@ def test_box_is_clipped_to_the_image() -> None:
 
 def test_occlusion_is_drawn_at_the_masks_centre() -> None:
     """One position of the mask costs everything; the loss is drawn in its middle and nowhere else."""
-    facts = {"size": [40, 60], "mask": 11, "stride": 1, "probability": 0.9}
+    facts = occlusion(mask=11, stride=1, probability=0.9)
     values = np.full((30, 50), 0.9, np.float32)
     values[7, 20] = 0.1
-    field = heat.evidence_of_occlusion(values, facts)
+    field = heat.occlusion_loss(values, facts, (40, 60))
     assert np.unravel_index(np.nanargmax(field), field.shape) == (7 + 5, 20 + 5)
     assert np.nanmax(field) == pytest.approx(0.8, abs=1e-6)
     assert np.isnan(field[:5]).all() and np.isnan(field[:, :5]).all()
@@ -113,10 +128,10 @@ def test_occlusion_is_drawn_at_the_masks_centre() -> None:
 
 
 def test_strided_occlusion_keeps_its_places() -> None:
-    facts = {"size": [41, 41], "mask": 9, "stride": 8, "probability": 1.0}
+    facts = occlusion(mask=9, stride=8, probability=1.0)
     values = np.ones((5, 5), np.float32)
     values[2, 3] = 0.0
-    field = heat.evidence_of_occlusion(values, facts)
+    field = heat.occlusion_loss(values, facts, (41, 41))
     row, col = np.unravel_index(np.nanargmax(field), field.shape)
     assert (row, col) == (16 + 4, 24 + 4)
     assert field[row, col] == 1.0 and field[row, col + 4] == pytest.approx(0.5)  # half way to the next
@@ -126,10 +141,10 @@ def test_strided_occlusion_keeps_its_places() -> None:
 def test_only_pixelwise_maps_are_averaged_and_nothing_is_lost() -> None:
     values = np.zeros((64, 64), np.float32)
     values[32, 32] = 5.0
-    np.testing.assert_array_equal(heat.for_the_eye(values, "grad_cam"), values)
-    eye = heat.for_the_eye(values, "saliency")
-    assert eye.sum() == pytest.approx(5.0, rel=1e-4)
-    assert eye.max() < 2.5
+    np.testing.assert_array_equal(heat.drawable(values, "grad_cam"), values)
+    drawn = heat.drawable(values, "saliency")
+    assert drawn.sum() == pytest.approx(5.0, rel=1e-4)
+    assert drawn.max() < 2.5
 
 
 def test_frame_is_seen_on_any_grey() -> None:
@@ -160,6 +175,6 @@ def test_a_spot_is_found_again_where_it_lies_on_the_image() -> None:
         Pixels((100, 100), "pad", frame_fraction=0.9),
         Pixels((90, 120)),
     ):
-        back = heat.onto_image(pixels.prepare(image).astype(np.float32), pixels.to_json(), image.shape)
+        back = heat.onto_image(pixels.prepare(image).astype(np.float32), pixels, image.shape)
         row, col = np.unravel_index(back.argmax(), back.shape)
         assert abs(row - 50) < 12 and abs(col - 250) < 12, (pixels, row, col)

@@ -64,7 +64,6 @@ def test_the_card_is_that_of_the_weights() -> None:
     data = (lungs.FOLDER / "weights.safetensors").read_bytes()
     assert card["weights_digest"] == digest(data)
     assert len(data) < 200_000
-    assert f"{card['iou']['mean']:.0%}".replace("%", " %") in lungs.ERROR
     assert card["parameters"] == sum(weight.numel() for weight in lungs.LungNet().parameters())
 
 
@@ -138,7 +137,7 @@ def test_a_varied_image_comes_with_its_own_mask() -> None:
 
 
 def test_training_is_the_same_for_the_same_seed_and_learns() -> None:
-    images, truth = lung_training.drawn(3, 4)
+    images, truth = lung_training.phantom_set(3, 4)
     first, second = (lung_training.train(images, truth, 1, 3) for _ in range(2))
     for one, other in zip(first.state_dict().values(), second.state_dict().values(), strict=True):
         assert torch.equal(one, other)

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from hilum import models
 from hilum.data.images import Pixels
 from hilum.errors import DataError, ModelError, RecipeError
-from hilum.explain.maximal import activated, conv_layers, maximal_activations
-from hilum.explain.receptive_field import field_of, receptive_field
+from hilum.explain.filters.maximal import maximal_activations
+from hilum.explain.network.convolutions import activated, conv_layers
+from hilum.explain.network.receptive_field import field_of, receptive_field
 
 SIZE = (20, 26)
 
@@ -109,14 +110,21 @@ def test_the_box_holds_all_that_the_unit_sees() -> None:
     st.integers(1, 5),
 )
 def test_limits_per_image_and_patient(
-    groups: list[str], per_group: int, per_image: int, images: int, batch: int
+    groups: list[str], per_group: int, per_image: int, per_filter: int, batch: int
 ) -> None:
-    x = radiographs(len(groups), seed=len(groups))
+    x = images(len(groups), seed=len(groups))
     found = maximal_activations(
-        net(2), x.split(batch), "6", range(7), images, per_image=per_image, groups=groups, per_group=per_group
+        net(2),
+        x.split(batch),
+        "6",
+        range(7),
+        per_filter,
+        per_image=per_image,
+        groups=groups,
+        per_group=per_group,
     )
     for number, answers in enumerate(every_answer(net(2), 6, x)):
-        wanted = limited(answers, images, per_image, groups, per_group)
+        wanted = limited(answers, per_filter, per_image, groups, per_group)
         kept = found.image[number] >= 0
         assert found.image[number][kept].tolist() == [one[1] for one in wanted]
         np.testing.assert_allclose(found.activation[number][kept], [one[0] for one in wanted], atol=1e-5)

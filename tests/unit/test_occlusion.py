@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from hilum.errors import DataError, ModelError, RecipeError
-from hilum.explain.occlusion import occlusion_map, place_masks
+from hilum.explain.occlusion.masks import place_masks
+from hilum.explain.occlusion.occlusion_map import occlusion_map
 
 
 def small() -> nn.Module:

@@ -7,7 +7,7 @@ from torch import nn
 
 from hilum.data.images import Pixels
 from hilum.errors import DataError, ModelError
-from hilum.explain.probes import layer_means, probe_layers, probed_layers
+from hilum.explain.filters.probes import layer_means, probe_layers, probed_layers
 from hilum.models import build
 
 CLASSES = ("normal", "bacteria", "virus")
@@ -30,10 +30,10 @@ def test_planted_information_is_found_and_chance_is_chance() -> None:
         {"noise": noise, "abnormal": some, "all": told}, targets, CLASSES, people(400), fit, replicates=200
     )
     share = np.bincount(targets[~fit]).max() / 200
-    assert abs(chance.accuracy["value"] - share) < 0.15 and abs(chance.auroc["value"] - 0.5) < 0.12
-    assert all_.accuracy["value"] > 0.95 and all_.auroc["value"] > 0.97
-    assert chance.accuracy["value"] < half.accuracy["value"] < all_.accuracy["value"]
-    assert half.accuracy["low"] < half.accuracy["value"] < half.accuracy["high"]
+    assert abs(chance.accuracy.value - share) < 0.15 and abs(chance.auroc.value - 0.5) < 0.12
+    assert all_.accuracy.value > 0.95 and all_.auroc.value > 0.97
+    assert chance.accuracy.value < half.accuracy.value < all_.accuracy.value
+    assert half.accuracy.low < half.accuracy.value < half.accuracy.high
     assert (half.width, half.fitted, half.measured) == (6, 200, 200)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from hilum import models
 from hilum.data.images import Pixels
 from hilum.errors import ModelError
-from hilum.explain.receptive_field import Box, field_of, receptive_field
+from hilum.explain.network.receptive_field import Box, field_of, receptive_field
 
 
 def gradient_support(net: nn.Module, unit: tuple[int, int], size: tuple[int, int]) -> Box:

@@ -278,7 +278,7 @@ def test_the_sections_stand_in_order_and_only_those_that_exist(page: str) -> Non
         "reliability",
         "embedding",
         "anomaly",
-        "explain",
+        "explanations",
         "robustness",
         "leakage",
         "reproducibility",

@@ -1,400 +1,377 @@
-"""What it looks at: true to the stage's files, one scale, nothing lost when a part is missing."""
+"""The section "Explanations": true to the stage's files, one scale, nothing lost when a part is missing."""
 
-import json
 import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
+from hilum.artifacts.explanations import (
+    ExplainedImage,
+    Explanations,
+    Failure,
+    MapRange,
+    Maximal,
+    MethodMaps,
+    OcclusionMap,
+    Synthesis,
+)
 from hilum.errors import RunError
-from hilum.files import write_json
-from hilum.report.believing import depends, matters, steady
-from hilum.report.build import build_report
-from hilum.report.build_page import _printer as printer
-from hilum.report.explained import explained
-from hilum.report.sections.explain import beside, explain, lead
-from hilum.report.sections.filters import dead_words, letter
-from hilum.run import Run
-
-from .made_run import LABELS, made_run
+from hilum.report.build_page import print_page
+from hilum.report.explanations.filters import dead_words, letter
+from hilum.report.explanations.reading import (
+    TaskExplanations,
+    mistake_map,
+    mistake_maps_note,
+    read_explanations,
+)
+from hilum.report.explanations.section import lead, make
+from hilum.report.explanations.verdicts import depends, matters, steady
+from hilum.run import AttributionFolder, Run
 
 SIZE = (32, 32)
 DIGEST = "abc"
+TASK, SIZE = "multiclass", (32, 40)
 TITLES = {"occlusion": "Occlusion", "grad_cam": "Grad-CAM", "saliency": "Saliency"}
+PEAK = {"grad_cam": 0.25, "saliency": -4.0}
+"""The largest magnitude of each method, in the second image."""
 
 
-def explained_run(folder: Path, odd: str = "", leave: tuple[str, ...] = ()) -> Run:
-    """The drawn run of the section before this one, with hand-made explanations; `leave` parts out."""
-    run = made_run(folder, odd)
-    write_explanations(run, odd, leave)
+def page_of(run: Run) -> str:
+    section = make(run)
+    assert section is not None
+    return print_page("test", [section]).replace("\u00a0", " ")
+
+
+# -- real output of the stage --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def real_page(small_run: Run) -> str:
+    return page_of(small_run)
+
+
+def test_the_figures_of_the_stage_are_printed(small_run: Run, real_page: str) -> None:
+    figures = small_run.task(TASK).attributions.figures()
+    assert figures.faithfulness and figures.lungs and figures.ablation and figures.probes and figures.concepts
+    assert '<section id="explanations">' in real_page and "Explanations</h2>" in real_page
+    for row in figures.faithfulness.rows:
+        cells = "".join(f"<td>{value:.2f}</td>" for value in (row.deletion, row.insertion, row.unexplained))
+        assert f'<th scope="row">{row.title}</th>{cells}' in re.sub(r"\s*\n\s*", "", real_page)
+    assert f"The lungs fill {100 * figures.lungs.area:.1f} % of the image" in real_page
+    assert f"Filter {figures.ablation.rows[0].filter} matters most" in real_page
+    assert f"Fitted on {figures.probes.fitted} training images" in real_page
+    assert f"{figures.concepts.images} phantom images" in real_page
+
+
+def test_the_binary_task_has_known_lesions(small_run: Run, real_page: str) -> None:
+    truth = small_run.task("binary").attributions.figures().truth
+    assert truth
+    best = next(row for row in truth.rows if row.name == truth.best)
+    assert f"The best result is that of {best.title}" in real_page
+    assert f"({best.pointing.counts}; 95 % CI" in real_page
+
+
+def test_pictures_have_words_and_nothing_is_fetched(real_page: str) -> None:
+    images = re.findall(r"<img [^>]*>", real_page)
+    assert len(images) > 20
+    assert [image for image in images if not re.search(r'alt="[^"]{5,}"', image)] == []
+    assert not re.search(r'<img[^>]* src="(?!data:)', real_page)
+
+
+def test_same_run_same_bytes(small_run: Run, real_page: str) -> None:
+    assert page_of(small_run) == real_page
+
+
+# -- planted explanations ------------------------------------------------------------------------------------
+
+
+def planted(small_run: Run, folder: Path, change: Callable[[Explanations], None] | None = None) -> Run:
+    """A copy of the small run, its explanations of one task replaced with planted ones."""
+    shutil.copytree(small_run.path, folder)
+    shutil.rmtree(folder / "binary" / "attributions")
+    shutil.rmtree(folder / TASK / "attributions")
+    run = Run(folder)
+    task = run.task(TASK)
+    digest = task.card()["weights_digest"]
+    images = chosen(run)
+    figures = Explanations(
+        schema_version=Explanations.SCHEMA,
+        weights_digest=digest,
+        task=TASK,
+        classes=["normal", "bacteria", "virus"],
+        images=images,
+        occlusion=occlusion(task.attributions, images[:3], digest),
+        maps=maps(task.attributions, images, digest),
+        maximal=maximal(run, digest),
+        synthesis=synthesis(task.attributions, images[0].case_id, digest),
+        failures=[Failure(what="DeepLIFT", why="it has no rule for <b>GELU</b>")],
+    )
+    if change:
+        change(figures)
+    figures.save(task.attributions.figures_file)
     return run
 
 
-def write_explanations(run: Run, odd: str, leave: tuple[str, ...]) -> None:
-    folder = run.task("multiclass").attributions
-    table = run.task("multiclass").predictions()
+def chosen(run: Run) -> list[ExplainedImage]:
+    """One example of each label and one mistake; roles are planted, whatever the model predicts."""
+    table = run.task(TASK).predictions()
     held = table[table["split"] == "test"]
-    images = [image_row(held, label) for label in LABELS]
-    wrong = held[held["target"] != held["predicted"]].iloc[0]
-    images.append({**facts_of(wrong), "role": "mistake"})
-    figures: dict[str, Any] = {
-        "format": 1,
-        "weights_digest": DIGEST,
-        "task": "multiclass",
-        "classes": list(LABELS),
-        "source": "folder",
-        "pixels": {"size": list(SIZE), "fit": "pad", "mean": 0.4, "sd": 0.2},
-        "choices": {},
-        "images": images,
-        "occlusion": occlusion(folder, images[:3]),
-        "maps": maps(folder, images),
-        "maximal": maximal(folder, table),
-        "synthesis": synthesis(folder, images[0]["case_id"]),
-        "failures": [{"what": f"DeepLIFT{odd}", "why": "it has no rule for GELU"}],
-        "seconds": {},
-    }
-    for name in leave:
-        del figures[name]
-    write_json(folder.figures_file, figures)
+    rows = [held[held["label"] == label].iloc[0] for label in ("normal", "bacteria", "virus")]
+    rows.append(held[held["target"] != held["predicted"]].iloc[-1])
+    names = ["normal", "bacteria", "virus", str(rows[3]["predicted"])]
+    return [
+        ExplainedImage(
+            case_id=row["case_id"],
+            patient=row["patient"],
+            split="test",
+            label=row["label"],
+            target=row["target"],
+            predicted=row["predicted"],
+            role="mistake" if place == 3 else "example",
+            target_class=names[place],
+            probabilities=dict.fromkeys(("normal", "bacteria", "virus"), 1 / 3),
+        )
+        for place, row in enumerate(rows)
+    ]
 
 
-def image_row(held: Any, label: str) -> dict[str, Any]:
-    right = held[(held["label"] == label) & (held["predicted"] == label)].iloc[0]
-    return {**facts_of(right), "role": "example"}
-
-
-def facts_of(row: Any) -> dict[str, Any]:
-    shares = {name: float(row[f"prob_{name}"]) for name in LABELS}
-    kept = {key: str(row[key]) for key in ("case_id", "patient", "split", "label", "target", "predicted")}
-    return {**kept, "asked": row["predicted"], "probabilities": shares}
-
-
-def occlusion(folder: Any, images: list[dict[str, Any]]) -> dict[str, Any]:
+def occlusion(
+    folder: AttributionFolder, images: list[ExplainedImage], digest: str
+) -> dict[str, OcclusionMap]:
     """The second image loses nearly all of its probability at one position, the others next to nothing."""
     known = {}
-    for number, row in enumerate(images):
-        values = np.full((5, 5), 0.8, np.float32)
-        values[1, 3] = 0.0625 if number == 1 else 0.78
-        facts = {"mask": 12, "stride": 5, "fill": "zero", "precision": "fp32", "target": row["asked"]}
-        facts |= {"probability": 0.8}
-        folder.write_arrays(
-            folder.map_file("occlusion_probability", row["case_id"]),
-            {"map": values},
-            {**facts, "size": list(SIZE), "weights_digest": DIGEST},
+    for place, row in enumerate(images):
+        values = np.full((5, 6), 0.8, np.float32)
+        values[1, 3] = 0.0625 if place == 1 else 0.78
+        path = folder.map_file("occlusion_probability", row.case_id)
+        folder.write_arrays(path, {"map": values}, {"weights_digest": digest})
+        known[row.case_id] = OcclusionMap(
+            lowest=float(values.min()),
+            highest=float(values.max()),
+            mask=12,
+            stride=5,
+            fill="zero",
+            precision="fp32",
+            probability=0.8,
+            target_class=row.target_class,
+            positions=(5, 6),
         )
-        ends = {"lowest": float(values.min()), "highest": float(values.max())}
-        known[row["case_id"]] = {**facts, "positions": [5, 5], **ends}
     return known
 
 
-def maps(folder: Any, images: list[dict[str, Any]]) -> dict[str, Any]:
-    """Grad-CAM of every image, others of the examples; the largest magnitude of saliency is -4 in image 2."""
-    done: dict[str, Any] = {}
+def maps(folder: AttributionFolder, images: list[ExplainedImage], digest: str) -> dict[str, MethodMaps]:
+    """Grad-CAM of every image, others of the examples; a square in the middle of each."""
+    made = {}
     for name, title in TITLES.items():
-        block: dict[str, Any] = {"title": title, "source": f"{title}, 1999", "signed": name != "grad_cam"}
-        block["images"] = {}
-        for number, row in enumerate(images):
-            if row["role"] == "mistake" and name != "grad_cam":
-                continue
+        ranges = {}
+        for place, row in enumerate(images[: None if name == "grad_cam" else 3]):
             values = np.zeros(SIZE, np.float32)
-            values[8:24, 8:24] = (1.0, -4.0, 0.5, 2.0)[number] * (1 if name == "saliency" else 0.25)
-            values = np.abs(values) if name == "grad_cam" else values
-            facts = {"target": row["asked"], "weights_digest": DIGEST, "title": title}
-            folder.write_arrays(folder.map_file(name, row["case_id"]), {"map": values}, facts)
-            block["images"][row["case_id"]] = {"lowest": float(values.min()), "highest": float(values.max())}
-        done[name] = block
-    return done
+            values[8:24, 10:30] = PEAK.get(name, 1.0) * (1.0 if place == 1 else 0.25)
+            folder.write_arrays(
+                folder.map_file(name, row.case_id), {"map": values}, {"weights_digest": digest}
+            )
+            ranges[row.case_id] = MapRange(lowest=float(values.min()), highest=float(values.max()))
+        made[name] = MethodMaps(title=title, source="1999", signed=name != "grad_cam", images=ranges)
+    return made
 
 
-def maximal(folder: Any, table: Any) -> dict[str, Any]:
+def maximal(run: Run, digest: str) -> Maximal:
     """Two filters of eight on three images; one place has no image, one unit sees padding, filter 5 is dead."""
+    folder, table = run.task(TASK).attributions, run.task(TASK).predictions()
     cases = table["case_id"].to_numpy(str)[:6].reshape(2, 3).copy()
     cases[1, 2] = ""
-    box = np.tile([4, 6, 20, 22], (2, 3, 1))
     padding = np.zeros((2, 3), bool)
     padding[0, 1] = True
-    arrays = {"filters": np.array([3, 6]), "case_id": cases, "box": box, "sees_padding": padding}
-    arrays["activation"] = np.array([[9.5, 8.5, 7.5], [3.25, 2.25, np.nan]], np.float32)
-    facts = {"layer": "features.7", "of": 8, "dead": [5], "images": len(table), "maps": [8, 8]}
-    facts |= {"padded": 1, "shown": 5, "filters": [3, 6], "weights_digest": DIGEST}
-    folder.write_arrays(folder.maximal_file, arrays, facts)
-    return facts
+    arrays = {
+        "filters": np.array([3, 6]),
+        "case_id": cases,
+        "box": np.tile([4, 6, 20, 26], (2, 3, 1)),
+        "sees_padding": padding,
+        "activation": np.array([[9.5, 8.5, 7.5], [3.25, 2.25, np.nan]], np.float32),
+    }
+    folder.write_arrays(folder.maximal_file, arrays, {"weights_digest": digest})
+    return Maximal(
+        layer="features.7",
+        read_at="features.8",
+        filters=[3, 6],
+        of=8,
+        dead=[5],
+        images=len(table),
+        maps=(8, 10),
+        padded=1,
+        shown=5,
+    )
 
 
-def synthesis(folder: Any, start: str) -> dict[str, Any]:
+def synthesis(folder: AttributionFolder, start: str, digest: str) -> Synthesis:
     chance = np.random.default_rng(0)
     arrays = {"filters": np.array([3, 6])}
     for way, last in (("plain", 44_700.0), ("clean", 6.5)):
         arrays[way] = chance.normal(size=(2, *SIZE)).astype(np.float32)
         arrays[f"{way}_activation"] = np.linspace([0.5, 0.25], [last, last / 2], 5).T
-    facts = {"layer": "features.7", "start": start, "filters": [3, 6], "of": 8, "steps": 4, "lr": 10_000.0}
-    facts |= {"clean_steps": 4, "weights_digest": DIGEST}
-    folder.write_arrays(folder.synthesis_file, arrays, facts)
-    return facts
+    folder.write_arrays(folder.synthesis_file, arrays, {"weights_digest": digest})
+    return Synthesis(
+        layer="features.7", start=start, filters=[3, 6], of=8, steps=4, lr=10_000.0, clean_steps=4
+    )
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return explained_run(tmp_path_factory.mktemp("explained") / "run")
+def run(small_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return planted(small_run, tmp_path_factory.mktemp("explained") / "run")
 
 
 @pytest.fixture(scope="module")
 def page(run: Run) -> str:
-    return build_report(run).read_text(encoding="utf-8")
+    return page_of(run)
 
 
-def printed(run: Run) -> str:
-    """This section alone, as build_report prints it."""
-    section = explain(run)
-    assert section is not None
-    text = printer().get_template(section.template).render(section.values, section=section)
-    return text.replace("\u00a0", " ")
+@pytest.fixture(scope="module")
+def known(run: Run) -> TaskExplanations:
+    found = read_explanations(run, TASK)
+    assert found is not None
+    return found
 
 
-def section_of(page: str) -> str:
-    found = re.search(r'<section id="explain">(.*?)</section>', page, re.DOTALL)
-    assert found
-    return found[1].replace("\u00a0", " ")
+def test_the_lead_says_what_a_covered_square_costs(known: TaskExplanations, page: str) -> None:
+    words = lead(known).replace("\u00a0", " ")
+    # 12 x 12 of 32 x 40 px are 11 %; one of three images falls below half
+    assert words.startswith("Covering one square of 11 % of the image more than halves the probability")
+    assert "in 1 of 3 images" in words and "from 0.800 to 0.062" in words
+    assert words in page
 
 
-# -- words and numbers ---------------------------------------------------------------------------------------
+def test_one_scale_per_method_is_printed(known: TaskExplanations, page: str) -> None:
+    assert known.scale("saliency") == pytest.approx(4.0, rel=0.02)  # of all images, not of each
+    assert known.scale("grad_cam") == pytest.approx(0.25)
+    assert known.scale("occlusion") == pytest.approx(0.8 - 0.0625)
+    assert "0.738 lost probability in the column Occlusion" in page
+    assert "0.25 evidence in the column Grad-CAM" in page
+    assert "−1 against" in page and "+1 for" in page
 
 
-def test_the_lead_says_what_a_covered_square_costs(run: Run) -> None:
-    that = explained(run, "multiclass")
-    assert that is not None
-    said = lead(that).replace("\u00a0", " ")
-    # 12 x 12 of 32 x 32 px are 14 %; one of three images falls below half
-    assert said.startswith("Covering one square of 14 % of the image more than halves")
-    assert "in 1 of 3 images" in said and "falls from 0.800 to 0.062" in said
+def test_a_small_loss_never_gets_the_full_colour(small_run: Run, tmp_path: Path) -> None:
+    run = planted(small_run, tmp_path / "run")
+    folder, digest = run.task(TASK).attributions, run.task(TASK).card()["weights_digest"]
+    paths = list(folder.map_file("occlusion_probability", "x").parent.glob("*.npz"))
+    assert len(paths) == 3
+    for path in paths:
+        values = np.maximum(folder.read_arrays(path, digest)["map"], 0.79)
+        folder.write_arrays(path, {"map": values}, {"weights_digest": digest})
+    known = read_explanations(run, TASK)
+    assert known is not None and known.scale("occlusion") == 0.1
 
 
-def test_lead_stands_in_the_first_minute(page: str) -> None:
-    minute = re.search(r'<section id="minute">(.*?)</section>', page, re.DOTALL)
-    assert minute and "Covering one square of" in minute[1]
-
-
-def test_one_scale_per_method_is_printed(run: Run, page: str) -> None:
-    that = explained(run, "multiclass")
-    assert that is not None
-    assert that.scale("saliency") == pytest.approx(4.0, rel=0.02)  # of all images, not of each
-    assert that.scale("grad_cam") == pytest.approx(1.0)
-    assert that.scale("occlusion") == pytest.approx(0.8 - 0.0625)
-    words = section_of(page)
-    assert "0.738 lost probability in the column Occlusion" in words
-    assert "1 evidence in the column Grad-CAM" in words
-    assert "−1 against" in words and "+1 for" in words
-
-
-def test_a_small_loss_never_gets_the_full_colour(tmp_path: Path) -> None:
-    run = explained_run(tmp_path / "run")
-    folder = run.task("multiclass").attributions
-    for path in folder.map_file("occlusion_probability", "x").parent.glob("*.npz"):
-        arrays, facts = folder.read_arrays(path, DIGEST)
-        folder.write_arrays(path, {"map": np.maximum(arrays["map"], 0.79)}, facts)
-    that = explained(run, "multiclass")
-    assert that is not None and that.scale("occlusion") == 0.1
-
-
-def test_range_and_what_occlusion_says(page: str) -> None:
-    words = section_of(page)
-    assert "Covering the marked square takes P(bacteria) from 0.800 to 0.062." in words
-    assert "No square matters much: covering the marked one takes P(normal) from 0.800 to 0.780." in words
-    assert "0.000 to 0.738" in words
-    assert re.search(r"Saliency</b>: −4\.00 to 0\.00", words)
+def test_range_and_what_a_covered_square_does(page: str) -> None:
+    assert "Covering the marked square changes P(bacteria) from 0.800 to 0.062." in page
+    assert "No square matters much: covering the marked one changes P(normal) from 0.800 to 0.780." in page
+    assert "0.000 to 0.738" in page
+    assert re.search(r"Saliency</b>: −4\.00 to 0\.00", page)
 
 
 def test_the_raw_map_tells_mask_steps_positions_and_inversion(page: str) -> None:
-    words = section_of(page)
-    assert "A black square of 12 × 12 px moves over the image in steps of 5 px" in words
-    assert "5 × 5 = 25 positions" in words
-    assert "P(normal), P(bacteria) and P(virus)" in words and "1 − P(abnormal), which is P(normal)" in words
+    assert "A black square of 12 × 12 px moves over the image in steps of 5 px" in page
+    assert "5 × 6 = 30 positions" in page
+    assert "P(normal), P(bacteria) and P(virus)" in page and "1 − P(abnormal), which is P(normal)" in page
 
 
 def test_filters_name_their_images_borders_and_the_dead(page: str) -> None:
-    words = section_of(page)
-    for number in (3, 6):
-        assert f"<b>Filter {number}</b>" in words
-    assert words.count("receptive field of filter 3") == 3 and words.count("receptive field of filter 6") == 2
-    assert "about 25 % of the image" in words  # 16 x 16 of 32 x 32
-    assert words.count('<span class="small">border</span>') == 1
-    assert "1 of 5 strongest units" in words
-    assert "1 of 8 filters never fires or answer every image alike (dead): 5." in words
-    assert "9.50" in words and "3.25" in words
-    assert "N normal, B bacteria and V virus" in words
+    assert [number for number in (3, 6) if f"<b>Filter {number}</b>" in page] == [3, 6]
+    assert page.count("receptive field of filter 3") == 3 and page.count("receptive field of filter 6") == 2
+    assert "about 25 % of the image" in page  # 16 x 20 of 32 x 40
+    assert page.count('<span class="small">border</span>') == 1
+    assert "1 of 5 strongest units" in page
+    assert "1 of 8 filters is never active or answers every image alike (dead): 5." in page
+    assert "9.50" in page and "3.25" in page
+    assert "N normal, B bacteria and V virus" in page
 
 
-def test_synthesis_shows_both_ways_with_their_rise(page: str) -> None:
-    words = section_of(page)
-    assert "plain: 0.5 to 44,700" in words and "clean: 0.5 to 6.5" in words
-    assert "for 4 steps" in words and "learning rate 10,000" in words
-    assert "Plain ascent: activation of 2 filters over 4 steps" in words
+def test_synthesis_shows_both_ascents_with_their_rise(page: str) -> None:
+    assert "plain: 0.5 to 44,700" in page and "clean: 0.5 to 6.5" in page
+    assert "for 4 steps" in page and "learning rate 10,000" in page
+    assert "Plain ascent: activation of 2 filters over 4 steps" in page
 
 
-def test_a_part_that_failed_is_said(page: str) -> None:
-    assert "Left out: DeepLIFT. The reason: It has no rule for GELU." in section_of(page)
+def test_a_part_that_failed_is_printed_and_escaped(page: str) -> None:
+    assert "Left out: DeepLIFT. The reason: It has no rule for &lt;b&gt;GELU&lt;/b&gt;." in page
 
 
-def test_mistakes_have_their_map_beside_them(page: str) -> None:
-    gallery = re.search(r'<section id="multiclass">(.*?)</section>', page, re.DOTALL)
-    assert gallery
-    assert gallery[1].count('<div class="heat">') == 1
-    assert "Grad-CAM: evidence for" in gallery[1]
-    assert "(Grad-CAM, orange; full colour stands for 1 in every image)" in gallery[1]
+def test_mistakes_have_a_map_for_the_gallery(known: TaskExplanations) -> None:
+    (mistake,) = known.figures.mistakes
+    picture = mistake_map(known, mistake.case_id)
+    assert picture is not None
+    assert picture[1] == f"Grad-CAM: evidence for {mistake.target_class}"
+    assert "(Grad-CAM, orange; full colour stands for 0.25 in every image)" in mistake_maps_note(
+        known
+    ).replace("\u00a0", " ")
+    assert mistake_map(known, known.figures.examples[0].case_id) is None
+    assert mistake_map(None, mistake.case_id) is None and mistake_maps_note(None) == ""
 
 
-# -- what may be missing or odd ------------------------------------------------------------------------------
+# -- what may be missing -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("part", ["occlusion", "maps", "maximal", "synthesis"])
-def test_every_part_may_be_missing(part: str, tmp_path: Path) -> None:
-    run = explained_run(tmp_path / "run", leave=(part,))
-    assert "What it looks at" in printed(run)
+@pytest.mark.parametrize(
+    ("part", "empty"), [("occlusion", {}), ("maps", {}), ("maximal", None), ("synthesis", None)]
+)
+def test_every_part_may_be_missing(small_run: Run, part: str, empty: object, tmp_path: Path) -> None:
+    run = planted(small_run, tmp_path / "run", lambda figures: setattr(figures, part, empty))
+    assert "Left out: DeepLIFT." in page_of(run)
 
 
-def test_nothing_explained_yet_names_the_command(tmp_path: Path) -> None:
-    run = made_run(tmp_path / "run")
-    section = explain(run)
-    assert section is not None and section.template == "missing.html"
-    assert section.values["command"].startswith("hilum explain ")
+def test_nothing_explained_yet_names_the_command(small_run: Run, tmp_path: Path) -> None:
+    shutil.copytree(small_run.path, tmp_path / "run")
+    for task in ("binary", TASK):
+        shutil.rmtree(tmp_path / "run" / task / "attributions")
+    words = page_of(Run(tmp_path / "run"))
+    assert "This stage has not run yet." in words and "hilum explain " in words
 
 
-def test_lost_maps_and_images_leave_the_rest(tmp_path: Path) -> None:
-    run = explained_run(tmp_path / "run")
-    folder = run.task("multiclass").attributions
-    case = folder.figures()["images"][0]["case_id"]
-    folder.map_file("saliency", case).unlink()
+def test_lost_maps_and_images_leave_the_rest(small_run: Run, tmp_path: Path) -> None:
+    run = planted(small_run, tmp_path / "run")
+    folder = run.task(TASK).attributions
+    folder.map_file("saliency", folder.figures().images[0].case_id).unlink()
     folder.maximal_file.unlink()
-    path = Path(run.cases().table.set_index("case_id")["path"][case])
-    path.unlink()
-    words = printed(run)
-    assert "No map." in words and "Where single filters fire most" not in words
+    words = page_of(run)
+    assert "No map." in words and "Strongest activations of single filters" not in words
 
 
-def test_other_weights_are_refused(tmp_path: Path) -> None:
-    run = explained_run(tmp_path / "run")
-    file = run.task("multiclass").attributions.figures_file
-    file.write_text(json.dumps({**json.loads(file.read_text()), "weights_digest": "other"}))
+def test_a_lost_image_is_grey(known: TaskExplanations) -> None:
+    assert (known.grey("no such case") == 110).all()
+
+
+def test_other_weights_are_refused(small_run: Run, tmp_path: Path) -> None:
+    run = planted(small_run, tmp_path / "run", lambda figures: setattr(figures, "weights_digest", "other"))
     with pytest.raises(RunError, match=r"other weights .* hilum explain"):
-        explain(run)
+        make(run)
 
 
-def test_a_map_of_other_weights_is_refused(tmp_path: Path) -> None:
-    run = explained_run(tmp_path / "run")
-    folder = run.task("multiclass").attributions
-    case = folder.figures()["images"][0]["case_id"]
-    path = folder.map_file("saliency", case)
-    arrays, facts = folder.read_arrays(path, DIGEST)
-    folder.write_arrays(path, arrays, {**facts, "weights_digest": "other"})
+def test_a_map_of_other_weights_is_refused(small_run: Run, tmp_path: Path) -> None:
+    run = planted(small_run, tmp_path / "run")
+    folder = run.task(TASK).attributions
+    path = folder.map_file("saliency", folder.figures().images[0].case_id)
+    folder.write_arrays(path, {"map": np.zeros(SIZE, np.float32)}, {"weights_digest": "other"})
     with pytest.raises(RunError, match="made with other weights"):
-        explain(run)
-
-
-def test_names_are_escaped(tmp_path: Path) -> None:
-    run = explained_run(tmp_path / "run", odd="<b>&'")
-    words = printed(run)
-    assert "<b>&'" not in words
-    assert "&lt;b&gt;&amp;&#39;" in words
-
-
-def test_same_run_same_bytes_and_nothing_fetched(run: Run, page: str) -> None:
-    assert build_report(run).read_text(encoding="utf-8") == page
-    assert not re.search(r'(src|href)="(?!data:|#)', section_of(page))
-
-
-def test_pictures_have_words(page: str) -> None:
-    words = section_of(page)
-    assert words.count("<img ") > 20
-    assert all(re.search(r'alt="[^"]{5,}"', image) for image in re.findall(r"<img [^>]*>", words))
+        make(run)
 
 
 # -- words ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("value", "scale", "said"),
-    [(-1.2e-6, 1.0, "0.00"), (0.98765, 1.0, "0.99"), (-12.34, 31.0, "−12.3"), (0.0123, 0.05, "0.0123")],
-)
-def test_a_value_beside_its_scale(value: float, scale: float, said: str) -> None:
-    assert beside(value, scale) == said
-
-
 def test_letters_and_dead_filters() -> None:
     assert [letter(label) for label in ("normal", "bacteria", "virus", "pneumonia")] == ["N", "B", "V", "P"]
-    assert dead_words({"dead": [], "of": 8}).startswith("Every one of the 8 filters")
-    many = dead_words({"dead": list(range(20)), "of": 64})
-    assert many.startswith("20 of 64 filters never fire") and many.endswith("10, 11 and others.")
+    many = dead_words(list(range(20)), 64)
+    assert many.startswith("20 of 64 filters are never active") and many.endswith("10, 11 and others.")
 
 
-# -- how far it may be believed ------------------------------------------------------------------------------
-
-GOOD = {"deletion": 0.2, "insertion": 0.9}
-CHANCE = {"deletion": 0.5, "insertion": 0.6}
-
-
-def test_words_of_belief() -> None:
-    assert matters(GOOD, CHANCE).startswith("What it marks matters:")
-    assert "not enough" in matters({**GOOD, "insertion": 0.6}, CHANCE)
-    assert "takes little away" in matters({**GOOD, "deletion": 0.5}, CHANCE)
-    assert matters(CHANCE, CHANCE).endswith("don’t rely on it.")
-    assert "draws the image, not the network" in depends(0.5) and "trained weights" in depends(0.49)
-    assert steady(0.8).startswith("It stays") and "large areas only" in steady(0.49)
+def test_verdicts_at_their_limits() -> None:
+    chance = (0.5, 0.6)
+    assert matters(0.2, 0.9, chance).startswith("The marked pixels matter:")
+    assert matters(0.2, 0.6, chance).startswith("Removing the marked pixels lowers")
+    assert matters(0.5, 0.9, chance).startswith("Adding the marked pixels raises")
+    assert matters(0.5, 0.6, chance).endswith("do not rely on this map.")
+    assert "shows the image, not the network" in depends(0.5) and "trained weights" in depends(0.49)
+    assert steady(0.8).startswith("A little noise hardly") and "large areas only" in steady(0.49)
     assert steady(0.6) == "A little noise changes it somewhat."
-    assert depends(float("nan")) == steady(None) == ""
-
-
-def believed_run(folder: Path) -> Run:
-    """The explained run with figures of every further part."""
-    run = explained_run(folder)
-    file = run.task("multiclass").attributions.figures_file
-    figures = json.loads(file.read_text())
-    case = figures["images"][0]["case_id"]
-    rows = [
-        {"name": "grad_cam", "title": "Grad-CAM", **GOOD, "randomised": 0.1, "noise": 0.95},
-        {"name": "saliency", "title": "Saliency", **CHANCE, "randomised": 0.9, "noise": 0.3},
-        {"name": "random", "title": "Random numbers", "kind": "baseline", **CHANCE},
-    ]
-    rows[0]["images"] = {case: {"deletion": 0.05, "insertion": 0.99}}
-    same = {"names": ["Grad-CAM", "Saliency"], "values": [[1.0, 0.25], [0.25, 1.0]]}
-    figures["faithfulness"] = {"images": 6, "rows": rows, "agreement": same}
-    pointing = {"value": 0.95, "k": 19, "n": 20}
-    truth = [{"name": "grad_cam", "title": "Grad-CAM", "pointing": pointing, "energy": 0.5, "iou": 0.25}]
-    truth += [{"name": "random", "title": "Random numbers", "kind": "baseline", "pointing": 0.1}]
-    figures["truth"] = {"images": 20, "rows": truth}
-    inside = [{"name": "grad_cam", "title": "Grad-CAM", "share": {"value": 0.6, "low": 0.5, "high": 0.7}}]
-    figures["lungs"] = {
-        "images": 6,
-        "rows": inside,
-        "area": 0.31,
-        "error": "The lungs were found with error.",
-    }
-    lost = [{"filter": 4, "loss": 0.25, "classes": {"normal": -0.1, "bacteria": -0.4, "virus": 0.02}}]
-    figures["ablation"] = {"whole": {"loss": 1.5}, "images": 9, "of": 8, "layer": "features.7", "rows": lost}
-    layers = [{"layer": "features.0", "accuracy": 0.5}, {"layer": "pool", "accuracy": {"value": 0.75}}]
-    figures["probes"] = {"rows": layers, "head": 0.8, "fitted": 40, "measured": 20}
-    raised = {"normal": {"value": 0.125, "matters": False}, "virus": {"value": 1.0, "matters": True}}
-    concept = {"title": "large heart", "accuracy": 0.9, "classes": raised}
-    figures["concepts"] = {"layer": "features.7", "images": 30, "rows": [concept]}
-    write_json(file, figures)
-    return run
-
-
-def test_each_part_of_belief_is_printed(tmp_path: Path) -> None:
-    words = printed(believed_run(tmp_path / "run"))
-    assert "deletion 0.05, insertion 0.99, random weights 0.10, noise 0.95" in words  # of this very image
-    assert "What it marks matters no more than random spots: don’t rely on it." in words
-    assert "Measured on 6 images of the test split" in words
-    assert '<tr class="strong"><th scope="row">Random numbers</th>' in words
-    assert "0.25" in words and "Do the methods agree" in words
-    assert "The best, Grad-CAM, points into the lesion in 95.0 %" in words and "(19/20)" in words
-    assert "The lungs fill 31.0 % of the image" in words and "50.0 to 70.0 %" in words
-    assert "The lungs were found with error." in words
-    assert "The costliest is filter 4: without it the loss changes by +0.25" in words
-    assert "falls most for images labelled bacteria" in words and "−0.4" in words
-    assert "names 75.0 % of the images correctly from layer “pool”, from the first layer 50.0 %" in words
-    assert "Fitted on 40 training images, measured on 20 held-out images" in words
-    assert "Without the whole layer the loss changes by +1.5" in words
-    row = re.search(r"large heart</th><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td>", words)
-    assert row and row.groups() == ("90 %", "12 %", "–", "100 % *")

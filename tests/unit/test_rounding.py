@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from hilum.explain import graph
-from hilum.explain.occlusion import occlusion_map
-from hilum.explain.rounding import rounded
+from hilum.explain.network import graph
+from hilum.explain.network.rounding import rounded
+from hilum.explain.occlusion.occlusion_map import occlusion_map
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)

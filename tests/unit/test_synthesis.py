@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from hilum.errors import DataError, ModelError, RecipeError, TrainingError
-from hilum.explain.synthesis import synthesize, synthesize_clean
+from hilum.explain.filters.synthesis import synthesize, synthesize_clean
 
 
 def network() -> nn.Sequential:

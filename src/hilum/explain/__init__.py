@@ -1,91 +1,12 @@
-"""Explanations: what the decision, a layer and a neuron look at. They work on any plain torch network.
+"""Explanations: which evidence a decision, a layer and a filter rest on. They work on any plain torch network.
 
-Every file of this folder that offers `attribute` is an attribution method, and its file name is its name in a
-recipe. A dotted name ("my_package.my_method") loads somebody else's file in the same way. A method file has
+    attribution.py   `explain`: the map of one method, by the method's name
+    methods/         one file = one attribution method
+    occlusion/       exact occlusion maps and their engines
+    network/         recording a network, receptive fields, running a part of it
+    filters/         maximal activations, synthesised inputs, ablation, probes, concepts
+    faithfulness/    evaluation of explanations, with the network alone and on phantoms
+    evidence.py, fills.py, cam.py, lungs.py, images.py    what these share
 
-    TITLE, SOURCE   its usual name, and where it was published
-    SIGNED          whether negative values mean evidence against the class
-    attribute(model, x, target, **options) -> float32 "batch rows cols"
-
-The map lies on the pixels of the image, raw: nothing is rescaled, so that weak evidence stays weak. What is
-explained is `hilum.explain.evidence.evidence`: the logit of the class minus the mean of the other logits.
-Files without `attribute` are what the methods share.
+Nothing is imported here, so that the names of stages and settings are known without torch.
 """
-
-import inspect
-from importlib import import_module
-from pkgutil import iter_modules
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
-
-from hilum.errors import RecipeError, nearest
-
-if TYPE_CHECKING:  # the names of the methods are known without torch
-    from torch import Tensor, nn
-
-
-def methods() -> list[str]:
-    """The attribution methods that this package brings: the files of this folder that offer `attribute`.
-
-    >>> "grad_cam" in methods(), "receptive_field" in methods()
-    (True, False)
-    """
-    names = [module.name for module in iter_modules(__path__)]
-    return [name for name in sorted(names) if hasattr(import_module(f"{__name__}.{name}"), "attribute")]
-
-
-def load_method(name: str) -> ModuleType:
-    """The module of a method, with `attribute`, `TITLE`, `SOURCE` and `SIGNED`.
-
-    RecipeError for a name that is not known, with the nearest one.
-
-    >>> load_method("grad_cam").TITLE
-    'Grad-CAM'
-    """
-    if "." not in name and name not in methods():
-        raise RecipeError(f"attribution method {name!r} is not known", nearest(name, methods()))
-    try:
-        module = import_module(name if "." in name else f"{__name__}.{name}")
-    except ImportError as error:
-        raise RecipeError(
-            f"attribution method {name!r} can't be loaded ({error})", "name a module with attribute()"
-        ) from None
-    if not hasattr(module, "attribute"):
-        raise RecipeError(f"module {name!r} is no attribution method", "give it a function attribute()")
-    return module
-
-
-def check_options(name: str, options: dict[str, Any]) -> None:
-    """RecipeError for an option that the method does not have, with the nearest one.
-
-    >>> check_options("integrated_gradients", {"steps": 10})
-    """
-    known = list(inspect.signature(load_method(name).attribute).parameters)[3:]
-    for key in options:
-        if key not in known:
-            raise RecipeError(f"attribution method {name!r} has no option {key!r}", nearest(key, known))
-
-
-def explain(
-    name: str, model: "nn.Module", x: "Tensor", target: int, options: dict[str, Any] | None = None
-) -> "Tensor":
-    """The evidence for class `target` at each pixel, by one method: float32 "batch rows cols", raw.
-
-    `x`: prepared images "batch channels rows cols"; each is explained by itself. The model is not changed.
-    RecipeError for an unknown method or option, with the nearest known; DataError for images of another
-    shape or size than the model takes, or with NaN; ModelError for a class that the model does not have.
-
-    >>> import torch
-    >>> from torch import nn
-    >>> net = nn.Sequential(nn.Conv2d(1, 2, 1, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    >>> net[0].weight.data = torch.tensor([0.0, 4.0]).view(2, 1, 1, 1)
-    >>> image = torch.tensor([[[[1.0, 0.0], [0.0, -2.0]]]])
-    >>> explain("integrated_gradients", net, image, 1, {"baseline": "zero"})
-    tensor([[[ 1.0000,  0.0000],
-             [ 0.0000, -2.0000]]])
-    """
-    import torch
-
-    check_options(name, options or {})
-    with torch.inference_mode(False):  # gradients are needed, whatever the caller's mode
-        return load_method(name).attribute(model, x.clone(), target, **(options or {}))

@@ -9,13 +9,16 @@ normalise contributions to softmax layers in the same way, up to a factor.
 
 import copy
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hilum.errors import DataError, ModelError, RecipeError
+from hilum.errors import DataError, ModelError, RecipeError, nearest
 from hilum.models import ChestModel
+
+Output = Literal["probability", "logit", "evidence"]
 
 
 def evidence(logits: Float[Tensor, "batch classes"], target: int) -> Float[Tensor, " batch"]:
@@ -39,8 +42,23 @@ def probability(logits: Float[Tensor, "batch classes"], target: int) -> Float[Te
     return logits[:, 0].sigmoid() if logits.shape[1] == 1 else logits.softmax(1)[:, target]
 
 
+def scored(logits: Tensor, target: int, output: str) -> Tensor:
+    """One number "batch" per row of logits: see `occlusion_map`. RecipeError for an unknown output.
+
+    >>> scored(torch.tensor([[0.0, 3.0]]), 1, "logit"), scored(torch.tensor([[0.0, 0.0]]), 1, "probability")
+    (tensor([3.]), tensor([0.5000]))
+    """
+    if output not in ("probability", "logit", "evidence"):
+        raise RecipeError(
+            f"output {output!r} is not known", nearest(output, ["probability", "logit", "evidence"])
+        )
+    if output == "probability":
+        return probability(logits, target)
+    return logits[:, target] if output == "logit" else evidence(logits, target)
+
+
 @dataclass(frozen=True)
-class Subject:
+class ClassEvidence:
     """A model, images and a class, checked. `model` is a frozen copy in eval mode without in-place layers.
 
     Both are float32, whatever the types given. Calling it gives the evidence "batch" for images like `x`.
@@ -59,11 +77,15 @@ class Subject:
         return probability(self.model(x), self.target)
 
 
-def subject(model: nn.Module, x: Tensor, target: int) -> Subject:
+def class_evidence(model: nn.Module, x: Tensor, target: int) -> ClassEvidence:
     """What an attribution method works on: checks the images and the class, and copies the model.
 
     DataError for images that are not "batch channels rows cols", not finite, or of another size than
     `model.pixels`; ModelError for a class that the model does not have.
+
+    >>> score = class_evidence(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), torch.zeros(3, 1, 2, 2), 1)
+    >>> score(score.x).shape
+    torch.Size([3])
     """
     if x.dim() != 4 or len(x) == 0 or not x.is_floating_point():
         raise DataError(
@@ -85,12 +107,15 @@ def subject(model: nn.Module, x: Tensor, target: int) -> Subject:
         if getattr(module, "inplace", False) is True:
             setattr(module, "inplace", False)  # noqa: B010 (torch's types allow modules and tensors only)
     check_class(frozen, x, target)
-    return Subject(frozen, x, target)
+    return ClassEvidence(frozen, x, target)
 
 
 @torch.no_grad()
 def check_class(model: nn.Module, x: Tensor, target: int) -> None:
-    """ModelError when the model does not return one row of logits per image, or has no class `target`."""
+    """ModelError when the model does not return one row of logits per image, or has no class `target`.
+
+    >>> check_class(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), torch.zeros(1, 1, 2, 2), 1)
+    """
     try:
         logits = model(x[:1])
     except RuntimeError as error:
@@ -116,11 +141,18 @@ def at_least(least: float, **options: float) -> None:
             raise RecipeError(f"option {name} = {value!r} is not possible", f"use {least:g} or more")
 
 
-def gradient(asked: Subject, x: Tensor) -> Tensor:
-    """The gradient of the evidence with respect to images, of the same shape."""
+def gradient(score: ClassEvidence, x: Tensor) -> Tensor:
+    """The gradient of the evidence with respect to images, of the same shape.
+
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(2, 1, bias=False))
+    >>> net[1].weight.data = torch.tensor([[2.0, -1.0]])
+    >>> score = class_evidence(net, torch.zeros(1, 1, 1, 2), 0)
+    >>> gradient(score, score.x).tolist()
+    [[[[2.0, -1.0]]]]
+    """
     with torch.enable_grad():
         x = x.detach().clone().requires_grad_(True)
-        value = asked(x).sum()
+        value = score(x).sum()
         (found,) = torch.autograd.grad(value, x) if value.requires_grad else (torch.zeros_like(x),)
     return found
 

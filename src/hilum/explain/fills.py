@@ -55,7 +55,11 @@ def fill_image(
 
 
 def fill_for(model: object, x: Tensor, name: str, seed: int = 0) -> Tensor:
-    """`fill_image` with the pixel contract of the model, if it has one."""
+    """`fill_image` with the pixel contract of the model, if it has one.
+
+    >>> fill_for(object(), torch.ones(1, 1, 1, 2), "zero").tolist()
+    [[[[0.0, 0.0]]]]
+    """
     pixels = getattr(model, "pixels", None)
     return fill_image(x, name, pixels if isinstance(pixels, Pixels) else None, seed)
 

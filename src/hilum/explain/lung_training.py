@@ -1,6 +1,6 @@
 """Makes the weights of the lung field: python -m hilum.explain.lung_training OUT [--seed 0] [--steps 700]
 
-Phantom images, drawn again in another shape and exposure each time they are used. Deterministic by seed on one
+Phantom images, varied in shape and exposure each time they are used. Deterministic by seed on one
 machine and one thread; another processor may round otherwise.
 """
 
@@ -29,16 +29,16 @@ SIZE = (112, 128)
 """Of the phantom images; the network reads 64 x 64 of a piece."""
 
 
-def drawn(seed: int, count: int, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def phantom_set(seed: int, count: int, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """`count` radiographs of as many patients and their lungs, uint8 and bool "images rows cols".
 
-    >>> radiographs, lungs = drawn(0, 2)
+    >>> radiographs, lungs = phantom_set(0, 2)
     >>> radiographs.shape == lungs.shape, lungs.dtype.name
     (True, 'bool')
     """
     settings = PhantomSettings(size=SIZE)
     made = []
-    with advancing("drawing images") as advance:
+    with advancing("making phantoms") as advance:
         for number in range(first, first + count):
             radiograph = draw(
                 np.random.default_rng([seed, number]), LABELS[number % len(LABELS)], settings=settings
@@ -147,14 +147,14 @@ def overlaps(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     """Writes weights.safetensors (float16) and, last, card.json."""
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("out", type=Path)
-    asked.add_argument("--seed", type=int, default=0)
-    asked.add_argument("--steps", type=int, default=700)
-    words = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=700)
+    options = parser.parse_args()
     torch.set_num_threads(1)
     start = time.perf_counter()
-    net = train(*drawn(words.seed, IMAGES), words.seed, words.steps)
+    net = train(*phantom_set(options.seed, IMAGES), options.seed, options.steps)
     net.half().float()  # what is measured is what is stored
     data = save_tensors(
         {
@@ -163,15 +163,15 @@ def main() -> None:
             if tensor.is_floating_point()
         }
     )
-    with replacing(words.out / "weights.safetensors") as temporary:
+    with replacing(options.out / "weights.safetensors") as temporary:
         temporary.write_bytes(data)
-    images, truth = drawn(words.seed, HELD, IMAGES)
+    images, truth = phantom_set(options.seed, HELD, IMAGES)
     values = overlaps(np.stack([field_of(net, image) for image in images]), truth)
     write_json(
-        words.out / "card.json",
+        options.out / "card.json",
         {
             "about": "lung field of a frontal chest image, 64 x 64",
-            "command": f"python -m hilum.explain.lung_training OUT --seed {words.seed} --steps {words.steps}",
+            "command": f"python -m hilum.explain.lung_training OUT --seed {options.seed} --steps {options.steps}",
             "trained_on": f"{IMAGES} phantom images (hilum.data.sources.phantom), none of a person",
             "weights_digest": digest(data),
             "parameters": sum(weight.numel() for weight in net.parameters()),

@@ -1,15 +1,16 @@
 """The lung field of an image, and the share of an explanation that lies inside it.
 
-A small encoder-decoder (Ronneberger et al., MICCAI 2015) reads the image at 64 x 64 and says for each pixel
+A small encoder-decoder (Ronneberger et al., MICCAI 2015) reads the image at 64 x 64 and decides for each pixel
 whether it is lung. It was trained on phantom images alone (hilum.data.sources.phantom), whose lungs are known,
 under strong changes of shape, exposure and sharpness, so that a real image is one more change. The lung field
-is the air-filled lung beside heart and mediastinum, opacities included. `ERROR` states how far it may be
-believed; hilum.explain.lung_training makes the weights again.
+is the air-filled lung beside heart and mediastinum, opacities included. `card` has its error on phantoms;
+hilum.explain.lung_training makes the weights again.
 """
 
 import json
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,15 +27,8 @@ SIDE = 64
 """Rows and columns that the network reads and answers."""
 
 FOLDER = files("hilum") / "weights" / "lung_field"
-ERROR = (
-    "The lung field comes from a small network trained on phantom images. On 150 phantom images of other patients"
-    " its mean intersection over union with the true one is 96 %. On real images nobody has drawn the truth:"
-    " of 40 looked at, with no radiologist, 33 outlines were right, 5 had a small fault and 2 were wrong."
-)
-"""How far the lung field may be believed, for the report."""
-
 LEVELS = (12, 20, 32, 48)
-SURE = 4.0
+LIMIT = 4.0
 """Log-odds beyond this count as this much when the outline is smoothed."""
 
 SMOOTH = 0.8
@@ -82,7 +76,7 @@ def _conv(before: int, after: int) -> nn.Sequential:
     )
 
 
-def card() -> dict[str, object]:
+def card() -> dict[str, Any]:
     """What is known about the weights: the command that makes them, their digest, the error on phantom images.
 
     >>> 0.5 < card()["iou"]["mean"] < 1
@@ -107,20 +101,20 @@ def field_of(net: LungNet, image: UInt8[np.ndarray, "rows cols"]) -> Bool[np.nda
     """The lung field by a given network: the mean of its answers for image and mirror image, tidied."""
     x = standardised(image[None])
     odds = ((net(x) + net(x.flip(3)).flip(3)) / 2)[0, 0].numpy()
-    odds = cv2.GaussianBlur(np.clip(odds, -SURE, SURE), (0, 0), SMOOTH)
+    odds = cv2.GaussianBlur(np.clip(odds, -LIMIT, LIMIT), (0, 0), SMOOTH)
     return tidy(cv2.resize(odds, image.shape[::-1], interpolation=cv2.INTER_LINEAR) > 0)
 
 
 def lung_field(image: UInt8[np.ndarray, "rows cols"]) -> Bool[np.ndarray, "rows cols"]:
     """Where the lungs are on an image, grey levels 0 to 255, bone bright. Empty where none is found.
 
-    The two largest parts of what the network calls lung, without holes. DataError for anything but uint8 with
+    The two largest parts of what the network marks as lung, without holes. DataError for anything but uint8 with
     two axes.
 
     >>> from hilum.data.sources.phantom import draw
-    >>> drawn = draw(np.random.default_rng(5), "normal")
-    >>> found = lung_field(drawn.image)
-    >>> found.shape == drawn.image.shape, bool((found & drawn.lung).sum() / (found | drawn.lung).sum() > 0.7)
+    >>> phantom = draw(np.random.default_rng(5), "normal")
+    >>> found = lung_field(phantom.image)
+    >>> found.shape == phantom.image.shape, bool((found & phantom.lung).sum() / (found | phantom.lung).sum() > 0.7)
     (True, True)
     """
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 2 or not image.size:
@@ -151,7 +145,7 @@ def tidy(found: Bool[np.ndarray, "rows cols"]) -> Bool[np.ndarray, "rows cols"]:
 def share_inside(values: ArrayLike, lung: Bool[np.ndarray, "rows cols"]) -> tuple[float, float]:
     """The share of a map inside the lungs, and the share of the image that they fill.
 
-    `values` "rows cols": evidence for the class; what is below 0 speaks against it and is left out. The
+    `values` "rows cols": evidence for the class; what is below 0 is evidence against it and is left out. The
     second number is what a map without any sense of place would score. (NaN, area) for a map without anything
     above 0.
 

@@ -1,22 +1,22 @@
-"""Maps of single images: made once, kept with the digest of the weights, finished where they were cut off."""
+"""Maps of single images: made once, written with what they belong to."""
 
-import json
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from inspect import signature
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hilum.artifacts.explanations import MapRange, OcclusionMap
 from hilum.errors import HilumError
-from hilum.explain import explain, load_method
-from hilum.explain.config import ExplainConfig, OcclusionConfig
+from hilum.explain.attribution import explain, load_method
+from hilum.explain.config import OcclusionConfig
 from hilum.explain.fills import fill_for
-from hilum.explain.occlusion import occlusion_map, place_masks
+from hilum.explain.occlusion.masks import place_masks
+from hilum.explain.occlusion.occlusion_map import occlusion_map
+from hilum.explain.parts import FinishedParts
 from hilum.models import ChestModel
 from hilum.run import AttributionFolder
 
@@ -26,22 +26,23 @@ PROBABILITY = "occlusion_probability"
 SEED_SHARE = 90 / (200 * 224) ** 0.5
 """Side of the seed report's mask, relative to the root of the image's area."""
 
-KEEP_EVERY = 15.0  # seconds between two writings of an unfinished map
-
-Advance = Callable[[int, int], None]
-
 
 @dataclass(frozen=True)
-class Image:
-    """One prepared image and the class `asked` about it. `x`: "1 1 rows cols" on the model's device."""
+class PreparedImage:
+    """One image as the model reads it, and the class to explain. `x`: "1 1 rows cols" on the model's device;
+    `target`: the number of `target_class`, `probability`: what the model gives it; `digest`: of the file."""
 
     case_id: str
     x: Tensor
-    asked: str
+    target_class: str
     target: int
     probability: float
     digest: str
-    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> list[str]:
+        """What a map of this image depends on, besides model and method."""
+        return [self.case_id, self.digest, self.target_class]
 
 
 def mask_side(config: OcclusionConfig, size: tuple[int, int]) -> int:
@@ -56,120 +57,102 @@ def mask_side(config: OcclusionConfig, size: tuple[int, int]) -> int:
     return side
 
 
-def options_of(config: ExplainConfig, method: str, size: tuple[int, int]) -> dict[str, Any]:
-    """The options of a method: the recipe's, the mask of the occlusion map for `occlusion`, and for methods
-    that read a layer the recipe's layer, if it names one.
+def options_of(
+    method: str,
+    options: Mapping[str, Any],
+    size: tuple[int, int],
+    occlusion: OcclusionConfig | None = None,
+    layer: str | None = None,
+) -> dict[str, Any]:
+    """All options of a method: its own, for `occlusion` the mask and fill of the occlusion map, and `layer` for
+    methods that read one.
 
-    >>> options_of(ExplainConfig(layer="features.3"), "grad_cam", (96, 96))
+    >>> options_of("grad_cam", {}, (96, 96), layer="features.3")
     {'layer': 'features.3'}
     """
-    options = dict(config.methods.get(method, {}))
-    if method == "occlusion":
-        options = {"mask": mask_side(config.occlusion, size), "fill": config.occlusion.fill, **options}
-    if config.layer is not None and "layer" in signature(load_method(method).attribute).parameters:
-        options.setdefault("layer", config.layer)
-    return options
+    given = dict(options)
+    if method == "occlusion" and occlusion is not None:
+        given = {"mask": mask_side(occlusion, size), "fill": occlusion.fill, **given}
+    if layer is not None and "layer" in signature(load_method(method).attribute).parameters:
+        given.setdefault("layer", layer)
+    return given
 
 
 def method_map(
     folder: AttributionFolder,
+    parts: FinishedParts,
     model: ChestModel,
-    image: Image,
+    image: PreparedImage,
     method: str,
     options: dict[str, Any],
-    force: bool,
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """The map "rows cols" of one method, float32 in image coordinates, and its facts; kept in the folder."""
+) -> MapRange:
+    """Writes the map "rows cols" of one method, float32 in the model's pixels, unless it is there; its range."""
     module = load_method(method)
-    wanted = _facts(model, image, method) | {
-        "title": module.TITLE,
-        "source": module.SOURCE,
-        "signed": module.SIGNED,
-        "options": json.loads(json.dumps(options)),
-    }
     path = folder.map_file(method, image.case_id)
-    known = None if force else _kept(folder, path, wanted)
-    if known is not None:
-        return known
-    values = explain(method, model, image.x, image.target, options)[0].cpu().numpy()
-    if not np.isfinite(values).all():
-        raise HilumError(f"{module.TITLE} gives values that are no numbers for {image.case_id}")
-    folder.write_arrays(path, {"map": values.astype(np.float32)}, wanted)
-    return values, wanted
+
+    def make() -> MapRange:
+        values = explain(method, model, image.x, image.target, options)[0].cpu().numpy().astype(np.float32)
+        if not np.isfinite(values).all():
+            raise HilumError(f"{module.TITLE} gives values that are not numbers for {image.case_id}")
+        facts = {"title": module.TITLE, "source": module.SOURCE, "signed": module.SIGNED, "options": options}
+        folder.write_arrays(path, {"map": values}, {**_facts(model, image, method), **facts})
+        return MapRange(lowest=float(values.min()), highest=float(values.max()))
+
+    return parts.get(f"{method} {image.case_id}", MapRange, [image.key, options], make, [path])
 
 
 def probability_map(
     folder: AttributionFolder,
+    parts: FinishedParts,
     model: ChestModel,
-    image: Image,
+    image: PreparedImage,
     config: OcclusionConfig,
     seed: int,
-    force: bool,
-    advance: Advance | None = None,
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """The probability of the asked class with the mask at each position, float32 "positions positions", and
-    its facts. An unfinished map is kept every few seconds and finished by the next call."""
-    size = (image.x.shape[2], image.x.shape[3])
-    side = mask_side(config, size)
-    masks = place_masks(size, side, config.stride)
-    wanted = _facts(model, image, "occlusion") | {
-        "mask": side,
-        "stride": config.stride,
-        "fill": config.fill,
-        "precision": config.precision,
-        "seed": seed,
-        "size": list(size),
-    }
+    progress: Callable[[int, int], None] | None = None,
+) -> OcclusionMap:
+    """Writes the probability of the image's class with the mask at each position, float32 "positions
+    positions", unless it is there; its settings and range."""
+    side = mask_side(config, (image.x.shape[2], image.x.shape[3]))
     path = folder.map_file(PROBABILITY, image.case_id)
-    known = None if force else _kept(folder, path, wanted)
-    shape = (len(masks.tops), len(masks.lefts))
-    values = torch.full(shape, float("nan")) if known is None else torch.from_numpy(known[0].copy())
-    if not values.isnan().any():
-        return values.numpy(), wanted
-    values = values.to(image.x.device)
-    written = time.monotonic()
 
-    def keep(done: int, total: int) -> None:
-        nonlocal written
-        if advance is not None:
-            advance(done, total)
-        if time.monotonic() - written > KEEP_EVERY:
-            folder.write_arrays(path, {"map": values.cpu().numpy()}, wanted)
-            written = time.monotonic()
+    def make() -> OcclusionMap:
+        values = occlusion_map(
+            model,
+            image.x,
+            image.target,
+            mask=side,
+            stride=config.stride,
+            fill=fill_for(model, image.x, config.fill, seed)[0],
+            dtype=torch.bfloat16 if config.precision == "bf16" else None,
+            progress=progress,
+        )
+        values = values.cpu().numpy()
+        made = OcclusionMap(
+            lowest=float(values.min()),
+            highest=float(values.max()),
+            mask=side,
+            stride=config.stride,
+            fill=config.fill,
+            precision=config.precision,
+            probability=image.probability,
+            target_class=image.target_class,
+            positions=(values.shape[0], values.shape[1]),
+        )
+        facts = {**_facts(model, image, "occlusion"), **made.model_dump(mode="json"), "seed": seed}
+        folder.write_arrays(path, {"map": values}, facts)
+        return made
 
-    occlusion_map(
-        model,
-        image.x,
-        image.target,
-        mask=side,
-        stride=config.stride,
-        fill=fill_for(model, image.x, config.fill, seed)[0],
-        dtype=torch.bfloat16 if config.precision == "bf16" else None,
-        progress=keep,
-        into=values,
-    )
-    folder.write_arrays(path, {"map": values.cpu().numpy()}, wanted)
-    return values.cpu().numpy(), wanted
+    depends = [image.key, config.model_dump(mode="json"), seed]
+    return parts.get(f"{PROBABILITY} {image.case_id}", OcclusionMap, depends, make, [path])
 
 
-def _facts(model: ChestModel, image: Image, method: str) -> dict[str, Any]:
-    """What a kept map must agree in, to be used again."""
+def _facts(model: ChestModel, image: PreparedImage, method: str) -> dict[str, Any]:
+    """What stands beside a map in its file."""
     return {
         "case_id": image.case_id,
         "image": image.digest,
         "method": method,
-        "target": image.asked,
+        "target_class": image.target_class,
         "probability": image.probability,
         "weights_digest": str(model.card.get("weights_digest", "")),
     }
-
-
-def _kept(
-    folder: AttributionFolder, path: Path, wanted: dict[str, Any]
-) -> tuple[np.ndarray, dict[str, Any]] | None:
-    """The map that lies there, if it answers the same question."""
-    try:
-        arrays, facts = folder.read_arrays(path, wanted["weights_digest"])
-    except HilumError:
-        return None
-    return (arrays["map"], facts) if facts == wanted and "map" in arrays else None

@@ -1,69 +1,70 @@
-"""What the explanation stage found, as plain text for the terminal."""
+"""Explanations as plain text for the terminal."""
 
 from collections.abc import Sequence
 
+from hilum.artifacts.explanations import Explanations
 from hilum.evaluation.show import columns
-from hilum.explain.one import Answer
-from hilum.run import Run
+from hilum.explain.attribution import load_method
+from hilum.explain.single import Explanation
 
 
-def stage_text(run: Run, names: Sequence[str]) -> str:
-    """Per task: the images, the methods and what was left out."""
+def stage_text(tasks: Sequence[Explanations]) -> str:
+    """Per task: the images, the range of each method's maps, and what was left out."""
     lines: list[str] = []
-    for name in names:
-        figures = run.task(name).attributions.figures()
-        images = [one for one in figures["images"] if one["role"] == "example"]
-        lines.append(f"{name}: {', '.join(one['case_id'] + ' (' + one['label'] + ')' for one in images)}")
-        rows = [("method", *(f"{one['label']}: lowest to highest" for one in images))]
-        for method in figures.get("maps", {}).values():
-            ends = (method["images"].get(one["case_id"]) for one in images)
-            cells = (f"{end['lowest']:.3g} to {end['highest']:.3g}" if end else "none" for end in ends)
-            rows.append((method["title"], *cells))
+    for figures in tasks:
+        images = figures.examples
+        lines.append(f"{figures.task}: {', '.join(f'{row.case_id} ({row.label})' for row in images)}")
+        rows = [("method", *(f"{row.label}: lowest to highest" for row in images))]
+        for method in figures.maps.values():
+            ends = (method.images.get(row.case_id) for row in images)
+            cells = (f"{end.lowest:.3g} to {end.highest:.3g}" if end else "none" for end in ends)
+            rows.append((method.title, *cells))
         lines += columns(rows)
-        lines += [f"left out: {one['what']}: {one['why']}" for one in figures["failures"]]
+        lines += [f"left out: {failure.what}: {failure.why}" for failure in figures.failures]
         lines.append("")
     return "\n".join(lines).rstrip()
 
 
-def image_text(answer: Answer) -> str:
+def image_text(explanation: Explanation) -> str:
     """One image: probabilities, and per method where its map lies and its range."""
-    said = ", ".join(f"{name} {value:.3f}" for name, value in answer.probabilities.items())
+    case_id, name = explanation.case_id, explanation.target_class
+    shares = ", ".join(f"{known} {value:.3f}" for known, value in explanation.probabilities.items())
     rows = [("method", "lowest", "highest", "map")]
-    for method, (values, facts) in answer.maps.items():
-        place = answer.folder.map_file(method, answer.name).as_posix()
-        rows.append((facts["title"], f"{values.min():.4g}", f"{values.max():.4g}", place))
-    lines = [f"{answer.name}: {said}", f"evidence for {answer.asked}:", *columns(rows)]
-    if answer.occlusion is not None:
-        values, facts = answer.occlusion
+    for method, values in explanation.maps.items():
+        place = explanation.folder.map_file(method, case_id).as_posix()
+        rows.append((load_method(method).TITLE, f"{values.min():.4g}", f"{values.max():.4g}", place))
+    lines = [f"{case_id}: {shares}", f"evidence for {name}:", *columns(rows)]
+    if explanation.occlusion is not None:
+        values, facts = explanation.occlusion
         lines.append(
-            f"occlusion: P({answer.asked}) = {facts['probability']:.3f}, with a mask of {facts['mask']} px"
-            f" ({facts['fill']}) from {values.min():.3f} to {values.max():.3f} over {values.size:,} positions"
+            f"occlusion: P({name}) = {facts.probability:.3f}, with a mask of {facts.mask} px"
+            f" ({facts.fill}) from {values.min():.3f} to {values.max():.3f} over {values.size:,} positions"
         )
-    lines += _belief(answer)
-    lines += [f"note: {note}" for note in answer.notes]
+    lines += _faithfulness(explanation)
+    lines += [f"note: {note}" for note in explanation.notes]
     lines.append("Research use only; not a medical device.")
     return "\n".join(lines)
 
 
-def _belief(answer: Answer) -> list[str]:
-    """How far each map may be believed on this image, and what a worthless map scores."""
-    if not answer.figures:
+def _faithfulness(explanation: Explanation) -> list[str]:
+    """How faithful each map is on this image, and what maps that know nothing score."""
+    if not explanation.figures:
         return []
     heads = {
         "deletion": "deletion",
         "insertion": "insertion",
-        "infidelity": "infidelity",
+        "unexplained": "unexplained",
         "randomised": "random weights",
         "noise": "noise",
         "shift": "shift",
-        "lungs": "in lungs",
     }
-    rows = [("can it be believed?", *heads.values())]
-    for row in answer.figures:
-        rows.append((row["title"], *(f"{row[key]:.2f}" for key in heads)))
-    area = answer.figures[0]["lung_area"]
+    rows = [("faithfulness", *heads.values(), "in lungs")]
+    for row in explanation.figures:
+        cells = (f"{getattr(row.figures, key):.2f}" for key in heads)
+        rows.append((row.figures.title, *cells, f"{row.share:.2f}"))
     return [
         *columns(rows),
-        "good: low deletion and infidelity, random weights near 0; high insertion, noise and shift.",
-        f"The lungs fill {area:.2f} of the image. One image says little: the report has means over several.",
+        "good: low deletion and unexplained, random weights near 0; high insertion, noise and shift.",
+        f"The lungs fill {explanation.lung_area:.2f} of the image. One image says little: the report has means"
+        " over several.",
     ]

@@ -12,6 +12,7 @@ from hilum.report.checklists import section as checklists
 from hilum.report.comparison import section as comparison
 from hilum.report.data import section as data
 from hilum.report.embedding import section as embedding
+from hilum.report.explanations import section as explanations
 from hilum.report.facts import RunFacts
 from hilum.report.leakage import section as leakage
 from hilum.report.overview import section as overview
@@ -20,7 +21,6 @@ from hilum.report.reliability import section as reliability
 from hilum.report.reproducibility import section as reproducibility
 from hilum.report.robustness import section as robustness
 from hilum.report.section import Section
-from hilum.report.sections.explain import explain
 from hilum.report.summary import section as summary
 from hilum.run import Run
 
@@ -35,7 +35,7 @@ SECTIONS: tuple[Maker, ...] = (
     reliability.make,
     embedding.make,
     anomaly.make,
-    explain,
+    explanations.make,
     robustness.make,
     comparison.make,
     leakage.make,

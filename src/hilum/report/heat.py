@@ -1,4 +1,4 @@
-"""Heat maps over images: one signed colour scale for all, blue against and orange for, clear where nothing is.
+"""Attribution maps over images: one signed colour scale for all, blue against and orange for, clear at zero.
 
 The colour is mixed into the image in proportion to the value, so that no evidence looks like no evidence. The
 half-way values are also drawn as lines, full for and dotted against, for print in grey. Blue and orange can
@@ -6,13 +6,12 @@ be told apart by colour-blind readers.
 """
 
 import base64
-from collections.abc import Mapping
-from typing import Any
 
 import cv2
 import numpy as np
 
-from hilum.data.images import resize, to_uint8
+from hilum.artifacts.explanations import OcclusionMap
+from hilum.data.images import Pixels, resize, to_uint8
 
 AGAINST, FOR = (60, 150, 255), (255, 128, 20)
 """Red, green, blue of the two ends of the scale."""
@@ -23,46 +22,46 @@ STRENGTH = 0.85
 GREY = 110
 """The grey on which the colour bar shows the colours."""
 
-EYE = 0.02
-"""Maps of single pixels are averaged for the eye: the standard deviation, as a share of the shorter side."""
+BLUR = 0.02
+"""Maps of single pixels are averaged before they are drawn: the standard deviation, as a share of the shorter
+side."""
 
 PIXELWISE = (
     "integrated_gradients",
     "smooth_grad",
     "deep_lift",
     "saliency",
-    "input_x_gradient",
 )
 """Methods that give each pixel a value of its own."""
 
 
-def for_the_eye(values: np.ndarray, method: str) -> np.ndarray:
+def drawable(values: np.ndarray, method: str) -> np.ndarray:
     """The map as it is drawn, in its own units: those of single pixels averaged a little.
 
-    >>> for_the_eye(np.ones((4, 4), np.float32), "saliency").round(3).max()
+    >>> drawable(np.ones((4, 4), np.float32), "saliency").round(3).max()
     np.float32(1.0)
     """
     values = np.asarray(values, np.float32)
     if method not in PIXELWISE:
         return values
     return cv2.GaussianBlur(
-        values, (0, 0), max(EYE * min(values.shape), 0.5), borderType=cv2.BORDER_REFLECT_101
+        values, (0, 0), max(BLUR * min(values.shape), 0.5), borderType=cv2.BORDER_REFLECT_101
     )
 
 
-def evidence_of_occlusion(values: np.ndarray, facts: Mapping[str, Any]) -> np.ndarray:
+def occlusion_loss(values: np.ndarray, facts: OcclusionMap, size: tuple[int, int]) -> np.ndarray:
     """From a probability per mask position to the loss of probability at the mask's centre, on the model's
-    pixels; NaN where no mask can be centred.
+    pixels, rows x cols of `size`; NaN where no mask can be centred.
 
-    >>> facts = {"size": [4, 4], "mask": 2, "stride": 1, "probability": 0.9}
-    >>> evidence_of_occlusion(np.full((3, 3), 0.5), facts)[1:, 1:].round(2).min()
+    >>> facts = OcclusionMap(lowest=0.5, highest=0.5, mask=2, stride=1, fill="zero", precision="fp32",
+    ...                      probability=0.9, target_class="virus", positions=(3, 3))
+    >>> occlusion_loss(np.full((3, 3), 0.5), facts, (4, 4))[1:, 1:].round(2).min()
     np.float32(0.4)
     """
-    rows, cols = facts["size"]
-    side, stride = facts["mask"], facts["stride"]
-    lost = np.float32(facts["probability"]) - np.asarray(values, np.float32)
-    field = np.full((rows, cols), np.nan, np.float32)
-    start = side // 2
+    stride = facts.stride
+    lost = np.float32(facts.probability) - np.asarray(values, np.float32)
+    field = np.full(size, np.nan, np.float32)
+    start = facts.mask // 2
     down, across = (_between(count, stride) for count in lost.shape)
     field[start : start + len(down), start : start + len(across)] = down @ lost @ across.T
     return field
@@ -74,31 +73,37 @@ def _between(count: int, stride: int) -> np.ndarray:
     return np.maximum(0, 1 - np.abs(pixels - np.arange(count, dtype=np.float32)))
 
 
-def box_of_mask(values: np.ndarray, facts: Mapping[str, Any]) -> tuple[int, int, int, int]:
-    """(top, left, bottom, right) of the mask that lowers the probability most, in the model's pixels."""
+def box_of_mask(values: np.ndarray, facts: OcclusionMap) -> tuple[int, int, int, int]:
+    """(top, left, bottom, right) of the mask that lowers the probability most, in the model's pixels.
+
+    >>> facts = OcclusionMap(lowest=0.1, highest=0.9, mask=4, stride=2, fill="zero", precision="fp32",
+    ...                      probability=0.9, target_class="virus", positions=(1, 2))
+    >>> box_of_mask(np.array([[0.9, 0.1]]), facts)
+    (0, 2, 4, 6)
+    """
     row, col = np.unravel_index(int(np.argmin(values)), values.shape)
-    top, left = int(row) * facts["stride"], int(col) * facts["stride"]
-    return top, left, top + facts["mask"], left + facts["mask"]
+    top, left = int(row) * facts.stride, int(col) * facts.stride
+    return top, left, top + facts.mask, left + facts.mask
 
 
 # -- onto the image -------------------------------------------------------------------------------------------
 
 
-def frame_of(pixels: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[float, float, float, float]:
+def frame_of(pixels: Pixels, shape: tuple[int, ...]) -> tuple[float, float, float, float]:
     """Where an image of `shape` lies in the model's pixels: (top, left, rows, cols).
 
-    >>> frame_of({"size": [100, 100], "fit": "pad"}, (50, 100))
+    >>> frame_of(Pixels(size=(100, 100), fit="pad"), (50, 100))
     (25.0, 0.0, 50.0, 100.0)
-    >>> frame_of({"size": [100, 100], "frame_fraction": 0.9}, (50, 100))
+    >>> frame_of(Pixels(size=(100, 100), frame_fraction=0.9), (50, 100))
     (5.0, 5.0, 90.0, 90.0)
     """
-    rows, cols = pixels["size"]
+    rows, cols = pixels.size
     top, left, high, wide = 0.0, 0.0, float(rows), float(cols)
-    if pixels.get("fit") == "pad":
+    if pixels.fit == "pad":
         scale = min(rows / shape[0], cols / shape[1])
         high, wide = float(max(1, round(shape[0] * scale))), float(max(1, round(shape[1] * scale)))
         top, left = float((rows - int(high)) // 2), float((cols - int(wide)) // 2)
-    frame_fraction = pixels.get("frame_fraction", 1.0)
+    frame_fraction = pixels.frame_fraction
     middle = rows / 2, cols / 2
     top, left = (
         round(half + frame_fraction * (edge - half), 6)
@@ -107,8 +112,12 @@ def frame_of(pixels: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[float, 
     return top, left, round(frame_fraction * high, 6), round(frame_fraction * wide, 6)
 
 
-def onto_image(values: np.ndarray, pixels: Mapping[str, Any], shape: tuple[int, ...]) -> np.ndarray:
-    """A map in the model's pixels, stretched back onto an image of `shape`; NaN stays NaN."""
+def onto_image(values: np.ndarray, pixels: Pixels, shape: tuple[int, ...]) -> np.ndarray:
+    """A map in the model's pixels, stretched back onto an image of `shape`; NaN stays NaN.
+
+    >>> onto_image(np.ones((2, 2), np.float32), Pixels(size=(2, 2)), (4, 4)).shape
+    (4, 4)
+    """
     top, left, rows, cols = (round(part) for part in frame_of(pixels, shape))
     inner = values[top : top + rows, left : left + cols]
     size = (shape[1], shape[0])
@@ -120,9 +129,13 @@ def onto_image(values: np.ndarray, pixels: Mapping[str, Any], shape: tuple[int, 
 
 
 def box_on_image(
-    box: tuple[float, float, float, float], pixels: Mapping[str, Any], shape: tuple[int, ...]
+    box: tuple[float, float, float, float], pixels: Pixels, shape: tuple[int, ...]
 ) -> tuple[int, int, int, int]:
-    """A box in the model's pixels, on an image of `shape` and clipped to it."""
+    """A box in the model's pixels, on an image of `shape` and clipped to it.
+
+    >>> box_on_image((0, 0, 10, 20), Pixels(size=(20, 20)), (40, 40))
+    (0, 0, 20, 40)
+    """
     top, left, rows, cols = frame_of(pixels, shape)
     up, down = shape[0] / rows, shape[1] / cols
     edges = ((box[0] - top) * up, (box[1] - left) * down, (box[2] - top) * up, (box[3] - left) * down)
@@ -135,7 +148,11 @@ def box_on_image(
 
 def overlay(image: np.ndarray, values: np.ndarray, scale: float, lines: bool = True) -> np.ndarray:
     """uint8 "rows cols 3" (red, green, blue): a grey image with a map of the same shape mixed in; values of
-    +-`scale` and beyond get the full colour, 0 and NaN none."""
+    +-`scale` and beyond get the full colour, 0 and NaN none.
+
+    >>> overlay(np.full((1, 2), 100, np.uint8), np.array([[0.0, 1.0]]), 1.0, lines=False).tolist()
+    [[[100, 100, 100], [232, 124, 32]]]
+    """
     share = np.clip(np.nan_to_num(values) / scale, -1, 1) if scale > 0 else np.zeros_like(values)
     colours = mixed(to_uint8(image).astype(np.float32), share)
     picture = np.clip(np.rint(colours), 0, 255).astype(np.uint8)
@@ -146,7 +163,11 @@ def overlay(image: np.ndarray, values: np.ndarray, scale: float, lines: bool = T
 
 
 def mixed(grey: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Greys "..." mixed with the colour of shares from -1 to 1: float "... 3"."""
+    """Greys "..." mixed with the colour of shares from -1 to 1: float "... 3".
+
+    >>> mixed(np.array([100.0]), np.array([0.0])).tolist()
+    [[100.0, 100.0, 100.0]]
+    """
     weight = STRENGTH * np.abs(share)[..., None]
     ends = np.array([AGAINST, FOR], np.float32)
     colour = ends[(share > 0).astype(int)]
@@ -169,7 +190,11 @@ def _line(picture: np.ndarray, inside: np.ndarray, colour: tuple[int, int, int],
 
 
 def framed(picture: np.ndarray, box: tuple[int, int, int, int], dotted: bool = False) -> np.ndarray:
-    """The picture (grey or colour) with a white rectangle, dark beside it so that it is seen on any grey."""
+    """The picture (grey or colour) with a white rectangle, dark beside it so that it is seen on any grey.
+
+    >>> framed(np.zeros((9, 9), np.uint8), (2, 2, 7, 7))[2, 4].tolist()
+    [255, 255, 255]
+    """
     coloured = cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB) if picture.ndim == 2 else picture.copy()
     top, left, bottom, right = box
     corner, far = (left, top), (max(left, right - 1), max(top, bottom - 1))
@@ -183,21 +208,33 @@ def framed(picture: np.ndarray, box: tuple[int, int, int, int], dotted: bool = F
 
 
 def colour_uri(picture: np.ndarray, quality: int = 82) -> str:
-    """uint8 "rows cols 3" as WebP in a data URI."""
+    """uint8 "rows cols 3" as WebP in a data URI.
+
+    >>> colour_uri(np.zeros((2, 2, 3), np.uint8))[:23]
+    'data:image/webp;base64,'
+    """
     bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(".webp", bgr, [cv2.IMWRITE_WEBP_QUALITY, quality])
     return "data:image/webp;base64," + base64.b64encode(data.tobytes()).decode("ascii")
 
 
 def bar_colours(steps: int = 21) -> list[str]:
-    """The colours of the scale from -1 to 1 on grey, as CSS."""
+    """The colours of the scale from -1 to 1 on grey, as CSS.
+
+    >>> bar_colours(3)[1]
+    'rgb(110,110,110)'
+    """
     share = np.linspace(-1, 1, steps, dtype=np.float32)
     colours = np.rint(mixed(np.full(steps, GREY, np.float32), share)).astype(int)
     return [f"rgb({red},{green},{blue})" for red, green, blue in colours.tolist()]
 
 
 def small(image: np.ndarray, longest: int) -> np.ndarray:
-    """An image as uint8, at most `longest` pixels along its longer side, in its own shape."""
+    """An image as uint8, at most `longest` pixels along its longer side, in its own shape.
+
+    >>> small(np.zeros((100, 50), np.uint8), 20).shape
+    (20, 10)
+    """
     grey = to_uint8(image)
     scale = longest / max(grey.shape)
     size = (max(1, round(grey.shape[0] * scale)), max(1, round(grey.shape[1] * scale)))

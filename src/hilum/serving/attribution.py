@@ -6,12 +6,12 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from hilum.explain import explain
-from hilum.explain.cam import last_layer
+from hilum.explain.attribution import explain
+from hilum.explain.network.layers import last_layer
 from hilum.inference.predictor import Predictor
 from hilum.inference.runtimes.torch import TorchRuntime
+from hilum.report.explanations.png import TILE, write_pictures
 from hilum.report.heat import small
-from hilum.report.sheet import TILE, write_pictures
 
 METHOD, TITLE = "layer_cam", "LayerCAM"
 """The method of the pictures; hilum.explain has the others."""
@@ -48,9 +48,9 @@ class Pictures:
         final = self.folder / f"{self._name(file)}.png"
         self.folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=self.folder) as place:
-            maps = {METHOD: (values, {"title": TITLE})}
+            maps = {METHOD: (TITLE, values)}
             sheet = write_pictures(
-                final.stem, picture, model.pixels.to_json(), model.classes[target], maps, None, Path(place)
+                final.stem, picture, model.pixels, model.classes[target], maps, None, Path(place)
             )[0]
             sheet.replace(final)
         return str(final)

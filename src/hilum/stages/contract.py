@@ -1,7 +1,7 @@
 """The contract of a stage, and what a stage is given when it runs.
 
 A stage is one file in this folder with a `STAGE`; STAGES in __init__.py puts them in order. The driver in
-hilum.study owns order, fingerprints, resume, force, timing and skip reasons: a stage only does its work.
+hilum.driver owns order, fingerprints, resume, force, timing and skip reasons: a stage only does its work.
 """
 
 from collections.abc import Callable, Sequence

@@ -13,7 +13,7 @@ from typing import Literal
 TASK = "task"
 """Stands for the sections of the tasks."""
 
-EXPLANATIONS = "explain"
+EXPLANATIONS = "explanations"
 """Anchors of sections that have no folder of their own yet."""
 
 
@@ -118,7 +118,7 @@ ITEMS: tuple[Item, ...] = (
     _claim("28", "Metrics", TASK),
     _claim("29", "Uncertainty", TASK),
     _claim("30", "Robustness", "robustness"),
-    _claim("31", "Explainability", "explain"),
+    _claim("31", "Explainability", "explanations"),
     _claim("32", "Validation on external data", remark="not done in this run"),
     _claim("33", "Flow of participants", "data"),
     _claim(

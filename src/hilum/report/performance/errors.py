@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from hilum.report.explained import Explained, beside_image
+from hilum.report.explanations.reading import TaskExplanations, mistake_map
 from hilum.report.figures import look
 from hilum.report.pictures import Image, picture_of
 from hilum.report.results import Results
@@ -46,7 +46,7 @@ class ErrorGroup:
     more: int
 
 
-def most_confident_errors(task: Results, paths: pd.Series, maps: Explained | None) -> list[ErrorGroup]:
+def most_confident_errors(task: Results, paths: pd.Series, maps: TaskExplanations | None) -> list[ErrorGroup]:
     """For each label, the misclassified images, most confident first, with their attribution maps."""
     rows = by_confidence(task)
     wrong = rows[rows["target"] != rows["predicted"]]
@@ -80,12 +80,12 @@ def by_confidence(task: Results) -> pd.DataFrame:
 
 
 def _pictures(
-    task: Results, rows: pd.DataFrame, paths: pd.Series, maps: Explained | None = None
+    task: Results, rows: pd.DataFrame, paths: pd.Series, maps: TaskExplanations | None = None
 ) -> list[CasePicture]:
     return [
         CasePicture(
             picture=picture_of(str(paths.get(row["case_id"], row["case_id"]))),
-            map=beside_image(maps, row["case_id"]),
+            map=mistake_map(maps, row["case_id"]),
             case=row["case_id"],
             label=row["label"],
             predicted=row["predicted"],

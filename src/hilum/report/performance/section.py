@@ -5,7 +5,7 @@ from typing import Any
 from hilum.data.tasks import possible_tasks
 from hilum.report import commands
 from hilum.report.absent import absent
-from hilum.report.explained import beside_words, explained
+from hilum.report.explanations.reading import mistake_maps_note, read_explanations
 from hilum.report.figures import look
 from hilum.report.performance import tables
 from hilum.report.performance.errors import most_confident_correct, most_confident_errors
@@ -35,7 +35,7 @@ def task_section(run: Run, name: str) -> Section | None:
     if task is None:
         return _absent(run, name) if name in possible_tasks(run.cases().labels) else None
     paths = run.cases().table.set_index("case_id")["path"]
-    maps = explained(run, name)
+    maps = read_explanations(run, name)
     values = {
         "lead": headline(task),
         "warnings": _warnings(task),
@@ -44,7 +44,7 @@ def task_section(run: Run, name: str) -> Section | None:
         "calibration": calibration_panels(task),
         "acquisition": acquisition_table(task),
         "errors": most_confident_errors(task, paths, maps),
-        "map_caption": beside_words(maps),
+        "map_caption": mistake_maps_note(maps),
         "correct": most_confident_correct(task, paths),
         "legend": [{"name": each, "colour": look(each, task.classes).colour} for each in task.classes],
         "training": training_panels(task),

@@ -1,0 +1,94 @@
+"""The typer application, the options that several commands share, and how errors end."""
+
+import errno
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hilum.errors import HilumError
+
+app = typer.Typer(
+    name="hilum",
+    help="From a folder of chest radiographs to trained, tested, explained models and one report.",
+    epilog="Example:  hilum study path/to/chest_xray --preset quick --out runs/real",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+
+Data = Annotated[
+    str,
+    typer.Argument(help="Folder, .csv or .npz with radiographs, or the word 'phantom'.", show_default=False),
+]
+RunPath = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
+Preset = Annotated[str, typer.Option("--preset", help="quick, seed, best, or a recipe file (.yaml).")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change one setting, e.g. multiclass.training.epochs=3. Repeatable."),
+]
+Out = Annotated[Path | None, typer.Option("--out", help="Run folder to write; default runs/DATA-PRESET.")]
+Source = Annotated[
+    str | None, typer.Option("--source", help="Reader of the data; default: the first that fits.")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with what is already in --out.")]
+Skip = Annotated[bool, typer.Option("--skip-unreadable", help="Leave damaged files out instead of stopping.")]
+Tasks = Annotated[
+    list[str] | None, typer.Option("--task", help="binary or multiclass; default: all. Repeatable.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Do it even when it is done.")]
+
+
+def example(text: str) -> str:
+    """The last line of a help page.
+
+    >>> example("hilum report runs/real")
+    'Example:  hilum report runs/real'
+    """
+    return f"Example:  {text}"
+
+
+class HilumInterrupt(Exception):
+    """Ctrl-C with a sentence about what to do next."""
+
+
+@contextmanager
+def going_on(sentence: str = "the same command goes on with what is there") -> Iterator[None]:
+    """Ctrl-C inside ends with how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise HilumInterrupt(f"stopped; {sentence}") from None
+
+
+def main() -> None:
+    """Runs the command line; every error that a user can cause is one sentence and exit code 2."""
+    try:
+        app()
+    except HilumError as error:
+        _end(str(error), 2)
+    except HilumInterrupt as stop:
+        _end(str(stop), 130)
+    except KeyboardInterrupt:
+        _end("stopped", 130)
+    except OSError as error:
+        _end(_sentence(error), 2)
+
+
+def _sentence(error: OSError) -> str:
+    """The operating system's complaint with place and remedy."""
+    place = error.filename or "the disk"
+    if error.errno == errno.ENOSPC:
+        return f"{place}: no space left; free some space and go on with --resume"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{place}: no permission; choose another folder or change its rights"
+    return f"{place}: {error.strerror or error}; check that the place exists and can be used"
+
+
+def _end(sentence: str, code: int) -> None:
+    print(f"hilum: {sentence}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,95 @@
+"""hilum compare: grids of recipes, and leakage of one recipe."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hilum.cli.app import Data, Skip, Source, app, example, going_on
+
+
+@app.command(epilog=example("hilum compare path/to/chest_xray --grid alternatives --out runs/alternatives"))
+def compare(
+    data: Data = "phantom",
+    grid: Annotated[
+        str, typer.Option("--grid", help="A grid file (.yaml), or the name of one that hilum brings.")
+    ] = "alternatives",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write or to go on with; default runs/DATA-GRID.")
+    ] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change one setting of every cell, e.g. training.epochs=3. Repeatable."),
+    ] = None,
+    search: Annotated[
+        int, typer.Option("--search", help="Draw and judge so many trials from the grid's ranges.", min=0)
+    ] = 0,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Train this cell now, not the others. Repeatable.")
+    ] = None,
+    leakage: Annotated[
+        bool, typer.Option("--leakage", help="Instead of a grid: what a split by image changes.")
+    ] = False,
+    preset: Annotated[str, typer.Option("--preset", help="With --leakage: the recipe to train.")] = "quick",
+    task: Annotated[
+        str | None,
+        typer.Option("--task", help="binary or multiclass; default the grid's own, with --leakage the last."),
+    ] = None,
+    folds: Annotated[int, typer.Option("--folds", help="With --leakage: trainings per way.", min=2)] = 2,
+    source: Source = None,
+    skip_unreadable: Skip = False,
+) -> None:
+    """Many recipes on the same patient-disjoint folds: one table with spread and paired tests.
+
+    What is finished in --out is not trained again; a training that was cut off goes on.
+    """
+    if leakage:
+        _full_leakage(data, preset, task, folds, change or [], out, source, skip_unreadable)
+        return
+    from hilum.comparison.grid import check_cells, load_grid
+    from hilum.recipe import load_recipe
+    from hilum.runner import default_out
+
+    plan = load_grid(grid, lambda name: load_recipe(name).tasks, change or [], task)
+    check_cells(plan.cells, only or [])  # a fault is found before torch is loaded
+    from hilum.comparison.run import Request
+    from hilum.comparison.run import compare as run_comparison
+    from hilum.comparison.show import comparison_text
+    from hilum.report.comparison.section import build_comparison_page
+
+    folder = out or default_out(data, plan.grid.name)
+    request = Request(data, plan, folder, grid, source, skip_unreadable, only or [], search)
+    with going_on(f"the same command goes on (folder {folder})"):
+        result = run_comparison(request)
+    print(comparison_text(result))
+    print(build_comparison_page(folder))
+
+
+def _full_leakage(
+    data: str,
+    preset: str,
+    task: str | None,
+    folds: int,
+    changes: list[str],
+    out: Path | None,
+    source: str | None,
+    skip_unreadable: bool,
+) -> None:
+    from hilum.recipe import load_recipe
+
+    recipe = load_recipe(preset)
+    name = task or [*recipe.tasks][-1]
+    recipe = load_recipe(preset, [f"{name}.{item}" for item in changes])
+    from hilum.comparison.run import full_leakage
+    from hilum.comparison.show import leakage_text
+    from hilum.report.leakage.section import build_leakage_page
+    from hilum.runner import choose_tasks, default_out
+
+    folder = out or default_out(data, f"{recipe.name}-leakage")
+    trained = choose_tasks(recipe, [name]).tasks[name]
+    with going_on(f"the same command goes on (folder {folder})"):
+        figures = full_leakage(data, name, trained, folds, folder, recipe.replicates, source, skip_unreadable)
+    print(leakage_text(figures))
+    words = ["hilum", "compare", data, "--leakage", "--task", name, "--folds", str(folds)]
+    print(build_leakage_page(folder, shlex.join([*words, "--out", str(folder)])))

@@ -1,0 +1,60 @@
+"""hilum data: look at, fetch or make data."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hilum.cli.app import Data, Source, app, example
+
+data_app = typer.Typer(
+    help="Look at, fetch or make data.",
+    epilog=example("hilum data audit path/to/chest_xray"),
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(data_app, name="data")
+
+
+@data_app.command("audit", epilog=example("hilum data audit path/to/chest_xray"))
+def data_audit(data: Data, source: Source = None) -> None:
+    """Unreadable files, duplicates, patients across splits, and what predicts the label without the lungs."""
+    from rich.console import Console
+
+    from hilum.data.audit import audit
+    from hilum.data.show import audit_tables
+    from hilum.data.sources import open_source
+    from hilum.progress import advancing
+
+    cases = open_source(data, source)
+    with advancing("auditing") as advance:
+        result = audit(cases, None, advance)
+    Console().print(audit_tables(result))
+
+
+@data_app.command("fetch", epilog=example("hilum data fetch"))
+def data_fetch() -> None:
+    """Downloads the public paediatric set (Kermany 2018, CC BY 4.0) with kagglehub and prints its folder."""
+    from hilum.data.fetch import fetch
+
+    print(fetch())
+
+
+@data_app.command("phantom", epilog=example("hilum data phantom my_phantom --patients 60 --seed 1"))
+def data_phantom(
+    folder: Annotated[Path, typer.Argument(help="Folder to write.", show_default=False)],
+    patients: Annotated[
+        int | None, typer.Option(help="How many patients; default: the built-in set's.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Another seed gives other patients.")] = 0,
+    shortcut: Annotated[
+        str | None, typer.Option(help="Plant a shortcut in abnormal images, e.g. marker.")
+    ] = None,
+) -> None:
+    """Writes synthetic radiographs with known lesions, their masks and cases.csv."""
+    from hilum.data.sources.phantom import PhantomSettings, write
+
+    settings = {"seed": seed, "shortcut": shortcut}
+    if patients is not None:
+        settings["patients"] = patients
+    print(write(folder, PhantomSettings(**settings)))

@@ -1,0 +1,108 @@
+"""hilum study, train, report, recipe: a whole study and what belongs to it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hilum.cli.app import Data, Out, Preset, Resume, RunPath, Set, Skip, Source, Tasks, app, example, going_on
+
+if TYPE_CHECKING:
+    from hilum.run import Run
+
+
+@app.command(epilog=example("hilum study path/to/chest_xray --preset quick --out runs/real"))
+def study(
+    data: Data = "phantom",
+    preset: Preset = "quick",
+    out: Out = None,
+    task: Tasks = None,
+    change: Set = None,
+    source: Source = None,
+    skip_unreadable: Skip = False,
+    resume: Resume = False,
+) -> None:
+    """The main job: every stage of the recipe, then the report."""
+    run = _work(data, preset, out, task, change, source, skip_unreadable, resume)
+    print(run.report_file)
+    _end(run)
+
+
+@app.command(epilog=example("hilum train path/to/chest_xray --task multiclass --preset seed --out runs/seed"))
+def train(
+    data: Data = "phantom",
+    preset: Preset = "quick",
+    out: Out = None,
+    task: Tasks = None,
+    change: Set = None,
+    source: Source = None,
+    skip_unreadable: Skip = False,
+    resume: Resume = False,
+) -> None:
+    """Trains each task's network: the stages prepare, train and evaluate of a study."""
+    run = _work(data, preset, out, task, change, source, skip_unreadable, resume, only=["evaluate"])
+    print(run.path)
+    _end(run)
+
+
+def _work(
+    data: str,
+    preset: str,
+    out: Path | None,
+    tasks: list[str] | None,
+    changes: list[str] | None,
+    source: str | None,
+    skip_unreadable: bool,
+    resume: bool,
+    only: list[str] | None = None,
+) -> "Run":
+    from hilum import runner
+
+    changes = [*(changes or []), *(["skip_unreadable=true"] if skip_unreadable else [])]
+    folder = out or runner.default_out(data, runner.load_recipe(preset).name)
+    with going_on(f"go on with the same command and --resume (run folder {folder})"):
+        return runner.study(
+            data,
+            preset,
+            folder,
+            tasks=tasks or [],
+            changes=changes,
+            source=source,
+            resume=resume,
+            only=only or [],
+            report=only is None,
+        )
+
+
+def _end(run: "Run") -> None:
+    """Exit code 1 when a stage failed: the others and the report are there, but something is to be mended."""
+    if run.failed_stages:
+        typer.echo(
+            f"hilum: failed: {', '.join(run.failed_stages)}; tracebacks in {run.path / 'errors'}", err=True
+        )
+        raise typer.Exit(1)
+
+
+@app.command(epilog=example("hilum report runs/real"))
+def report(run: RunPath) -> None:
+    """Draws the report again from what is in the run folder; needs no torch."""
+    from hilum.report.build import build_report
+    from hilum.run import Run
+
+    print(build_report(Run(run)))
+
+
+@app.command(epilog=example("hilum recipe best --set multiclass.training.epochs=30 > mine.yaml"))
+def recipe(
+    preset: Annotated[str, typer.Argument(help="quick, seed, best, or a recipe file.")] = "quick",
+    change: Set = None,
+) -> None:
+    """Prints a recipe with every setting written out, to keep or to change."""
+    import yaml
+
+    from hilum.recipe import load_recipe
+
+    print(
+        yaml.safe_dump(load_recipe(preset, change or []).to_yaml(), sort_keys=False, allow_unicode=True),
+        end="",
+    )

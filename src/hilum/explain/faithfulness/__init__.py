@@ -1,0 +1,1 @@
+"""Evaluation of explanations: with the network alone, and on phantoms, where the truth is known."""

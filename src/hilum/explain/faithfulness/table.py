@@ -1,0 +1,109 @@
+"""Faithfulness of attribution maps: every figure for every method and baseline, without knowing the truth.
+
+Each figure asks one question, and each has a weakness, so they are read together and beside maps that know
+nothing of the network (`BASELINES`): a random map, an edge detector, a blob in the middle.
+
+    deletion, insertion     does the class go when the marked pixels go?
+    infidelity              do the values add up to what the answer loses?
+    randomisation           does the map change when the network has forgotten everything?
+    stability               does the map stay when the image hardly changes?
+    agreement               do the methods agree? (they may be wrong together)
+
+Removed pixels make images that no network was trained on, so a low deletion curve is partly the network's
+surprise (Hooker et al., NeurIPS 2019). Where the truth is known, `hilum.explain.faithfulness.phantoms` asks the
+better question.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from torch import Tensor, nn
+
+from hilum.artifacts.explanations import Agreement, Faithfulness, MapFigures, MethodFigures
+from hilum.errors import DataError
+from hilum.explain.faithfulness.agreement import agreement
+from hilum.explain.faithfulness.curves import deletion, insertion
+from hilum.explain.faithfulness.explainers import BASELINES, Explainer, title_of
+from hilum.explain.faithfulness.infidelity import infidelity
+from hilum.explain.faithfulness.randomisation import randomisation
+from hilum.explain.faithfulness.stability import stability
+
+POINTS = 2
+"""Stages of the randomisation; the last one has every layer re-initialised."""
+
+
+def faithfulness_table(
+    model: nn.Module,
+    images: Mapping[str, tuple[Tensor, int]],
+    methods: Mapping[str, Explainer],
+    steps: int = 16,
+    samples: int = 32,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Faithfulness:
+    """Every figure for every method on some images, further rows for `BASELINES`, and how far methods agree.
+
+    `images`: by case_id an image "1 channels rows cols" and the class to explain. `methods`: see `explainers`.
+    `steps`: points of a deletion or insertion curve; `samples`: changes of an infidelity. DataError without
+    images.
+
+    >>> import torch
+    >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 2))
+    >>> table = faithfulness_table(net, {"a": (torch.rand(1, 1, 8, 8), 1)}, {}, steps=2, samples=2)
+    >>> [row.name for row in table.rows]
+    ['random', 'edges', 'centre']
+    """
+    if not images:
+        raise DataError("there is no image to check explanations on", "ask for one image or more")
+    tried = {**methods, **BASELINES}
+    figures: dict[str, dict[str, MapFigures]] = {name: {} for name in tried}
+    correlations = []
+    for number, (case_id, (x, target)) in enumerate(images.items()):
+        maps = {}
+        for place, (name, explainer) in enumerate(tried.items()):
+            maps[name] = explainer(model, x, target)
+            figures[name][case_id] = map_figures(
+                model, x, target, explainer, maps[name], steps, samples, seed
+            )
+            if progress:
+                progress(number * len(tried) + place + 1, len(images) * len(tried))
+        correlations.append(agreement(maps)[1])
+    rows = [_row(name, name in methods, own) for name, own in figures.items()]
+    values = np.mean(correlations, axis=0).round(6).tolist()
+    names = [row.title for row in rows]
+    return Faithfulness(images=len(images), rows=rows, agreement=Agreement(names=names, values=values))
+
+
+def map_figures(
+    model: nn.Module,
+    x: Tensor,
+    target: int,
+    explainer: Explainer,
+    heat: Tensor,
+    steps: int,
+    samples: int,
+    seed: int,
+) -> MapFigures:
+    """The figures of one map `heat`, which `explainer` made of `x`."""
+    steady = stability(model, x, target, explainer, repeats=1, heat=heat, seed=seed)
+    values = {
+        "deletion": deletion(model, x, target, heat, steps, seed=seed).auc,
+        "insertion": insertion(model, x, target, heat, steps, seed=seed).auc,
+        "unexplained": infidelity(model, x, target, heat, samples=samples, seed=seed).share,
+        "randomised": randomisation(model, x, target, explainer, POINTS, heat, seed).similarity[-1],
+        "noise": steady.noise_likeness,
+        "shift": steady.shift_likeness,
+        "noise_change": steady.noise,
+        "shift_change": steady.shift,
+    }
+    return MapFigures(**{key: float(value.mean()) for key, value in values.items()})
+
+
+def _row(name: str, is_method: bool, own: Mapping[str, MapFigures]) -> MethodFigures:
+    """Means over the images."""
+    means = {
+        key: float(np.mean([getattr(image, key) for image in own.values()]))
+        for key in MapFigures.model_fields
+    }
+    kind = "method" if is_method else "baseline"
+    return MethodFigures(name=name, title=title_of(name), kind=kind, images=dict(own), **means)

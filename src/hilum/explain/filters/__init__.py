@@ -1,0 +1,1 @@
+"""What single filters and layers of a network do."""

@@ -1,0 +1,1 @@
+"""A network taken apart: its calls in order, receptive fields, and running only a part of it."""

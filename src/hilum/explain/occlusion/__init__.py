@@ -1,0 +1,1 @@
+"""Exact occlusion maps and the engines that make them fast."""

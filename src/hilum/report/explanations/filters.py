@@ -1,0 +1,182 @@
+"""Single filters: the images that activate them most, and inputs synthesised to activate them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from hilum.artifacts.explanations import Maximal
+from hilum.report.explanations.plots import ascent_curves
+from hilum.report.explanations.reading import TaskExplanations
+from hilum.report.figures import look
+from hilum.report.heat import box_on_image, colour_uri, framed, small
+from hilum.report.pictures import Image, data_uri
+from hilum.report.wording import count, digits, listing, number, percent, plural
+
+THUMB, SYNTHETIC = 150, 130
+"""Pixels along the longer side of an image with a box, and of a synthesised input."""
+
+SHOWN = 7
+"""Synthesised inputs that stand open; the others fold out."""
+
+DEAD_NAMED = 12
+
+
+def letter(label: str) -> str:
+    """The class as the seed report marks it on an image.
+
+    >>> letter("normal"), letter("virus")
+    ('N', 'V')
+    """
+    return label[:1].upper()
+
+
+def maximal(task: TaskExplanations) -> dict[str, Any] | None:
+    """The grid of filters and images with the receptive field of the strongest unit; None where not made."""
+    facts, arrays = task.figures.maximal, task.arrays(task.folder.maximal_file)
+    if facts is None or arrays is None:
+        return None
+    rows = [
+        {
+            "filter": int(which),
+            "cells": [
+                _strongest(task, arrays, row, place)
+                for place in range(arrays["case_id"].shape[1])
+                if arrays["case_id"][row, place]
+            ],
+        }
+        for row, which in enumerate(arrays["filters"])
+    ]
+    for row in rows:
+        letters = [cell["letter"] for cell in row["cells"]]
+        row["counts"] = ", ".join(f"{letters.count(mark)} {mark}" for mark in sorted(set(letters)))
+    labels = sorted(set(task.labels.values()), key=lambda name: (name != "normal", name))
+    return {
+        "rows": rows,
+        "layer": facts.layer,
+        "of": count(facts.of),
+        "images": _scanned(facts.images, len(task.labels)),
+        "maps": "{} × {}".format(*facts.maps),
+        "box": _box_words(task, arrays),
+        "letters": listing([f"{letter(label)} {label}" for label in labels]),
+        "padded": _padded(facts),
+        "dead": dead_words(facts.dead, facts.of),
+    }
+
+
+def _strongest(
+    task: TaskExplanations, arrays: Mapping[str, np.ndarray], row: int, place: int
+) -> dict[str, Any]:
+    """One image with its box; the frame has gaps where the unit also sees padding."""
+    case = str(arrays["case_id"][row, place])
+    grey = task.grey(case, THUMB)
+    top, left, bottom, right = arrays["box"][row, place].tolist()
+    padded = bool(arrays["sees_padding"][row, place])
+    box = box_on_image((top, left, bottom, right), task.pixels, grey.shape)
+    label = task.labels.get(case, "")
+    return {
+        "picture": Image(case, colour_uri(framed(grey, box, dotted=padded), 75), *grey.shape),
+        "case": case,
+        "label": label,
+        "letter": letter(label),
+        "colour": look(label, [*task.figures.classes, label]).colour,
+        "padded": padded,
+        "activation": number(float(arrays["activation"][row, place]), 2),
+    }
+
+
+def _scanned(images: int, known: int) -> str:
+    """How many images were searched.
+
+    >>> _scanned(5, 5).replace("\xa0", " "), _scanned(3, 5).replace("\xa0", " ")
+    ('all 5 images', '3 images chosen at random')
+    """
+    return (
+        f"all {plural(images, 'image')}" if images == known else f"{plural(images, 'image')} chosen at random"
+    )
+
+
+def _box_words(task: TaskExplanations, arrays: Mapping[str, np.ndarray]) -> str:
+    """How much of the image a unit sees."""
+    boxes = arrays["box"][arrays["case_id"] != ""]
+    if not len(boxes):
+        return ""
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    rows, cols = task.pixels.size
+    return percent(float(np.median(areas)) / (rows * cols), 0)
+
+
+def _padded(facts: Maximal) -> str:
+    if not facts.padded:
+        return "No unit shown here sees the padding beyond the image’s border."
+    return (
+        f"{facts.padded} of {facts.shown} strongest units (broken frame, marked “border”) also see the"
+        " padding beyond the image’s border: part of the activation may come from that border and not from the child."
+    )
+
+
+def dead_words(dead: list[int], of: int) -> str:
+    """Which filters are never active.
+
+    >>> dead_words([], 8)
+    'Each of the 8 filters is active on some image.'
+    """
+    if not dead:
+        return f"Each of the {of} filters is active on some image."
+    names = ", ".join(map(str, dead[:DEAD_NAMED])) + (" and others" if len(dead) > DEAD_NAMED else "")
+    verbs = "is never active or answers" if len(dead) == 1 else "are never active or answer"
+    return f"{len(dead)} of {of} filters {verbs} every image alike (dead): {names}."
+
+
+# -- synthesised inputs --------------------------------------------------------------------------------------
+
+
+def synthesised(task: TaskExplanations) -> dict[str, Any] | None:
+    """Inputs that drive a filter, by the plain ascent and by the careful one, with their activation curves."""
+    facts, arrays = task.figures.synthesis, task.arrays(task.folder.synthesis_file)
+    if facts is None or arrays is None:
+        return None
+    ways = [way for way in ("plain", "clean") if way in arrays]
+    cells = [
+        {
+            "filter": int(which),
+            "pictures": [
+                {
+                    "way": way,
+                    "picture": _grey_picture(arrays[way][place], f"filter {which}"),
+                    "rise": f"{digits(arrays[f'{way}_activation'][place, 0])} to"
+                    f" {digits(arrays[f'{way}_activation'][place, -1])}",
+                }
+                for way in ways
+            ],
+        }
+        for place, which in enumerate(arrays["filters"])
+    ]
+    name = f"ascent-{task.figures.task}"
+    titles = {"plain": "Plain ascent", "clean": "Careful ascent"}
+    return {
+        "open": cells[:SHOWN],
+        "folded": cells[SHOWN:],
+        "start": task.plain(facts.start, SYNTHETIC),
+        "start_case": facts.start,
+        "layer": facts.layer,
+        "filters": plural(len(facts.filters), "filter"),
+        "of": count(facts.of),
+        "steps": count(facts.steps),
+        "lr": count(facts.lr) if facts.lr >= 1 else str(facts.lr),
+        "clean_steps": count(facts.clean_steps),
+        "clean": "clean" in ways,
+        "curves": [
+            ascent_curves(arrays[f"{way}_activation"], arrays["filters"], titles[way], f"{name}-{way}")
+            for way in ways
+        ],
+    }
+
+
+def _grey_picture(values: np.ndarray, name: str) -> Image:
+    """A picture of any range: black is its darkest hundredth, white its brightest."""
+    low, high = np.percentile(values, [1, 99])
+    share = np.clip((values - low) / max(float(high - low), 1e-12), 0, 1)
+    grey = np.rint(255 * share).astype(np.uint8)
+    grey = small(grey, SYNTHETIC)
+    return Image(name, data_uri(grey, 80), *grey.shape)

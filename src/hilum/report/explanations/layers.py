@@ -1,0 +1,107 @@
+"""What layers and filters are worth: ablation, linear probes, concepts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hilum.artifacts.explanations import Ablation, Concepts, ConceptScore, Probes
+from hilum.report.explanations.plots import probe_curve
+from hilum.report.wording import LEVEL, NOTHING, SPACE, count, digits, percent, plural
+
+FILTERS = 10
+"""Rows of the table of filters."""
+
+
+def ablation(known: Ablation | None, classes: Sequence[str]) -> dict[str, Any] | None:
+    """The filters without which the loss rises most."""
+    if known is None or not known.rows:
+        return None
+    rows = known.rows[:FILTERS]
+    first = rows[0]
+    hit = min(classes, key=lambda name: first.classes.get(name) or 0.0)
+    return {
+        "classes": classes,
+        "layer": known.layer,
+        "rows": [
+            {
+                "filter": str(row.filter),
+                "loss": signed(row.loss),
+                "cells": [signed(row.classes.get(name)) for name in classes],
+            }
+            for row in rows
+        ],
+        "images": plural(known.images, "image"),
+        "of": count(known.of),
+        "lead": (
+            f"Filter {first.filter} matters most: without it the loss changes by {signed(first.loss)} nats per"
+            f" image, and the probability of the true class falls most for images labelled {hit}. Without the"
+            f" whole layer the loss changes by {signed(known.whole.loss)}. The costs of single filters do not"
+            " add up to that, because filters replace each other."
+        ),
+    }
+
+
+def signed(value: float | None) -> str:
+    """A change with its sign.
+
+    >>> signed(0.0123), signed(-0.5)
+    ('+0.0123', '−0.5')
+    """
+    if value is None or value != value:
+        return NOTHING
+    return f"+{digits(value)}" if value > 0 else digits(value)
+
+
+def probes(known: Probes | None, task: str) -> dict[str, Any] | None:
+    """How well a linear classifier on each layer tells the classes apart."""
+    if known is None or not known.rows:
+        return None
+    first, best = known.rows[0], max(known.rows, key=lambda row: row.accuracy.value or 0.0)
+    return {
+        "drawing": probe_curve(known.rows, known.head, f"probes-{task}"),
+        "lead": (
+            f"A linear probe on layer “{best.layer}” classifies {percent(best.accuracy.value)} of the images"
+            f" correctly ({best.accuracy.counts}); on the first layer it is {percent(first.accuracy.value)}"
+            f" ({first.accuracy.counts})."
+        ),
+        "note": (
+            f"Fitted on {plural(known.fitted, 'training image')}, measured on"
+            f" {plural(known.measured, 'held-out image')} of other patients; lines are {LEVEL} intervals"
+            " over patients. A good probe shows that the class can be read from a layer, not that the network"
+            " reads it there."
+        ),
+    }
+
+
+def concepts(known: Concepts | None, classes: Sequence[str]) -> dict[str, Any] | None:
+    """How often moving towards a concept raises a class."""
+    if known is None:
+        return None
+    return {
+        "classes": classes,
+        "rows": [
+            {
+                "title": row.title,
+                "accuracy": percent(row.accuracy, 0),
+                "cells": [concept(row.classes.get(name)) for name in classes],
+            }
+            for row in known.rows
+        ],
+        "note": (
+            f"Layer “{known.layer}”, {plural(known.images, 'phantom image')}. Told apart: balanced accuracy"
+            f" of a linear classifier on held-out patients; 50{SPACE}% is guessing. Raises a class: share of"
+            " its images whose evidence rises when the layer’s maps move towards the concept; a star where"
+            " this differs from directions of shuffled labels (rank-sum test, Bonferroni) and the concept can"
+            " be told apart. A concept includes whatever goes along with it in these images."
+        ),
+    }
+
+
+def concept(score: ConceptScore | None) -> str:
+    """A share, with a star where it is no chance.
+
+    >>> concept(ConceptScore(value=1.0, p=0.001, matters=True)).replace("\\xa0", " "), concept(None)
+    ('100 % *', '–')
+    """
+    if score is None:
+        return NOTHING
+    return percent(score.value, 0) + (f"{SPACE}*" if score.matters else "")

@@ -1,0 +1,255 @@
+"""The section: maps of one image per label and what they rest on, the richest task first."""
+
+from typing import Any
+
+import numpy as np
+
+from hilum.artifacts.explanations import ExplainedImage, Failure
+from hilum.report import commands
+from hilum.report.absent import absent
+from hilum.report.explanations import faithfulness, filters, layers
+from hilum.report.explanations.reading import (
+    PROBABILITY,
+    TaskExplanations,
+    raw_colours,
+    raw_map,
+    read_explanations,
+)
+from hilum.report.figures import look
+from hilum.report.heat import bar_colours
+from hilum.report.section import Section
+from hilum.report.titles import TITLES
+from hilum.report.wording import count, digits, listing, plural, probability, sentence, split_name
+from hilum.run import Run
+
+ANCHOR, TITLE = "explanations", "Explanations"
+
+KINDS = (
+    ("occlusion",),
+    ("grad_cam", "grad_cam_plus_plus", "layer_cam"),
+    ("integrated_gradients", "smooth_grad", "deep_lift", "saliency"),
+)
+"""One column of the row of pictures per kind of method: the first that was made."""
+
+UNITS = {
+    "occlusion": "lost probability",
+    "rise": "probability",
+    "saliency": "evidence per unit of grey, per pixel",
+    "smooth_grad": "evidence per unit of grey, per pixel",
+    "integrated_gradients": "evidence per pixel",
+    "deep_lift": "evidence per pixel",
+}
+"""What one unit of a method's map is; evidence is the class's logit minus the mean of the others."""
+
+_CAM = "Where are late filters active that raise the evidence for the class?"
+_GRADIENT = "Where would a little more brightness change the evidence?"
+QUESTIONS = {
+    "occlusion": "How does the probability change when a square of the image is covered?",
+    "grad_cam": _CAM,
+    "grad_cam_plus_plus": _CAM,
+    "layer_cam": _CAM,
+    "integrated_gradients": "What does each pixel add, on the way from a black image to this one?",
+    "smooth_grad": _GRADIENT,
+    "deep_lift": "What does each pixel add, compared with a black image?",
+    "saliency": _GRADIENT,
+    "rise": "How probable is the class, on average, when this pixel is left visible?",
+}
+
+FILLS = {"zero": "black", "mean": "even grey", "blur": "blurred", "noise": "noisy"}
+
+
+def make(run: Run) -> Section | None:
+    """The richest task first, the others folded; None where nothing is trained."""
+    if not run.tasks:
+        return None
+    known = [task for name in reversed(run.tasks) if (task := read_explanations(run, name)) is not None]
+    if not known:
+        return absent(run, "explain", ANCHOR, TITLE)
+    blocks = [_block(task) for task in known]
+    values = {
+        "lead": lead(known[0]),
+        "bar": bar_colours(),
+        "raw_bar": raw_colours(),
+        "first": blocks[0],
+        "others": blocks[1:],
+        "commands": [commands.stage(run, "explain"), commands.report(run)],
+    }
+    return Section(ANCHOR, TITLE, "explanations/template.html", values)
+
+
+def lead(task: TaskExplanations) -> str:
+    """The one sentence: what a covered square costs."""
+    maps = list(task.figures.occlusion.values())
+    if not maps:
+        return "Maps of the evidence for the predicted class, with their faithfulness."
+    halved = [facts for facts in maps if facts.lowest < 0.5 * facts.probability]
+    worst = min(maps, key=lambda facts: facts.lowest)
+    rows, cols = task.pixels.size
+    share = 100 * worst.mask**2 / (rows * cols)
+    return (
+        f"Covering one square of {share:.0f}\u00a0% of the image more than halves the probability of the"
+        f" predicted class in {len(halved)} of {plural(len(maps), 'image')} (of each label, those that are"
+        " classified correctly with the highest confidence). The largest fall is from"
+        f" {probability(worst.probability)} to {probability(worst.lowest)}."
+    )
+
+
+def _block(task: TaskExplanations) -> dict[str, Any]:
+    """Everything about one task."""
+    columns, figures = _columns(task), task.figures
+    return {
+        "task": figures.task,
+        "question": TITLES[figures.task],
+        "split": split_name(figures.examples[0].split) if figures.examples else "",
+        "columns": columns,
+        "rows": [_row(task, row, columns) for row in figures.examples],
+        "every": _every(task, columns),
+        "raw": _raw(task),
+        "faithfulness": faithfulness.table(figures.faithfulness),
+        "agreement": faithfulness.agreement(figures.faithfulness),
+        "truth": faithfulness.truth(figures.truth),
+        "lungs": faithfulness.lungs(figures.lungs),
+        "ablation": layers.ablation(figures.ablation, figures.classes),
+        "probes": layers.probes(figures.probes, figures.task),
+        "concepts": layers.concepts(figures.concepts, figures.classes),
+        "maximal": filters.maximal(task),
+        "synthesised": filters.synthesised(task),
+        "failures": [_failure(failure) for failure in figures.failures],
+        "pixels": "{} × {}".format(*task.pixels.size),
+    }
+
+
+def _failure(failure: Failure) -> str:
+    """What is missing here, and why."""
+    return f"Left out: {failure.what}. The reason: {sentence(failure.why)}"
+
+
+# -- the rows of pictures ------------------------------------------------------------------------------------
+
+
+def _columns(task: TaskExplanations) -> list[dict[str, Any]]:
+    """The first method of each kind, with what full colour stands for."""
+    made = task.figures.maps
+    names = [next((name for name in kind if name in made), None) for kind in KINDS]
+    return [_column(task, name) for name in names if name is not None]
+
+
+def _column(task: TaskExplanations, name: str) -> dict[str, Any]:
+    maps, scale = task.figures.maps[name], task.scale(name)
+    return {
+        "name": name,
+        "title": maps.title,
+        "source": maps.source,
+        "signed": maps.signed,
+        "question": QUESTIONS.get(name, ""),
+        "scale": scale,
+        "full": digits(scale),
+        "unit": UNITS.get(name, "evidence"),
+    }
+
+
+def on_scale(value: float, scale: float) -> str:
+    """A value with as many decimals as tell it apart on its scale.
+
+    >>> on_scale(-0.0000012, 1.0), on_scale(0.98765, 1.0), on_scale(12.3456, 31.0), on_scale(0.0123, 0.05)
+    ('0.00', '0.99', '12.3', '0.0123')
+    """
+    if not (np.isfinite(value) and scale > 0):
+        return "–"
+    decimals = int(np.clip(2 - np.floor(np.log10(scale)), 0, 8))
+    return f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", "−")
+
+
+def _row(task: TaskExplanations, row: ExplainedImage, columns: list[dict[str, Any]]) -> dict[str, Any]:
+    name = row.target_class
+    return {
+        "case": row.case_id,
+        "label": row.label,
+        "target_class": name,
+        "colour": look(row.label, [*task.figures.classes, row.label]).colour,
+        "image": task.plain(row.case_id),
+        "probability": f"P({name}) = {probability(row.probabilities[name])}",
+        "cells": [_cell(task, row, column) for column in columns],
+    }
+
+
+def _cell(task: TaskExplanations, row: ExplainedImage, column: dict[str, Any]) -> dict[str, Any] | None:
+    """One map on its image, its range and its faithfulness."""
+    picture = task.picture(row.case_id, column["name"], column["scale"])
+    values = task.evidence(column["name"], row.case_id)
+    if picture is None or values is None:
+        return None
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    return {
+        "picture": picture,
+        "title": column["title"],
+        "range": f"{on_scale(low, column['scale'])} to {on_scale(high, column['scale'])}",
+        "note": _occlusion_note(task, row) if column["name"] == "occlusion" else "",
+        "faithfulness": faithfulness.line(task.figures.faithfulness, column["name"], row.case_id),
+    }
+
+
+def _occlusion_note(task: TaskExplanations, row: ExplainedImage) -> str:
+    """What the square that costs most does to the probability."""
+    facts = task.figures.occlusion.get(row.case_id)
+    if facts is None:
+        return ""
+    change = f"P({facts.target_class}) from {probability(facts.probability)} to {probability(facts.lowest)}"
+    if facts.lowest > 0.9 * facts.probability:
+        return f"No square matters much: covering the marked one changes {change}."
+    return f"Covering the marked square changes {change}."
+
+
+def _every(task: TaskExplanations, shown: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """All methods on the same images, small."""
+    made = task.figures.maps
+    if len(made) <= len(shown):
+        return None
+    columns = [_column(task, name) for name in made]
+    rows = []
+    for row in task.figures.examples:
+        cells = [
+            task.picture(row.case_id, column["name"], column["scale"], longest=150) for column in columns
+        ]
+        rows.append(
+            {"case": row.case_id, "label": row.label, "target_class": row.target_class, "cells": cells}
+        )
+    return {"columns": columns, "rows": rows}
+
+
+# -- occlusion as in the seed report -------------------------------------------------------------------------
+
+
+def _raw(task: TaskExplanations) -> dict[str, Any] | None:
+    """The probability of the class at every position of the mask, as a picture by itself."""
+    pictures: list[dict[str, Any]] = []
+    known = task.figures.occlusion
+    for row in task.figures.examples:
+        values, facts = task.map_of(PROBABILITY, row.case_id), known.get(row.case_id)
+        if values is None or facts is None:
+            continue
+        pictures.append(
+            {
+                "source": raw_map(values),
+                "image": task.plain(row.case_id, 200),
+                "case": row.case_id,
+                "label": row.label,
+                "target_class": facts.target_class,
+                "range": f"{probability(facts.lowest)} to {probability(facts.highest)}",
+                "without": probability(facts.probability),
+            }
+        )
+    if not pictures:
+        return None
+    facts = next(iter(known.values()))
+    rows, cols = facts.positions
+    return {
+        "pictures": pictures,
+        "mask": facts.mask,
+        "stride": facts.stride,
+        "fill": FILLS[facts.fill],
+        "positions": f"{rows} × {cols} = {count(rows * cols)}",
+        "classes": listing(
+            [f"P({name})" for name in dict.fromkeys(picture["target_class"] for picture in pictures)]
+        ),
+    }

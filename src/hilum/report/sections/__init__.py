@@ -1,3 +1,0 @@
-"""Sections that have no folder of their own yet."""
-
-from hilum.report.section import Section as Section

@@ -1,0 +1,246 @@
+"""The main job: from a folder of radiographs to a run folder with models, figures and one report."""
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from hilum import __version__
+from hilum.config import Config
+from hilum.data.cases import Cases
+from hilum.driver import Driver, check_settings
+from hilum.errors import RecipeError, RunError, nearest
+from hilum.progress import say
+from hilum.recipe import Recipe, checked, load_recipe, override
+from hilum.run import Run
+from hilum.stages import STAGES, Stage
+from hilum.stages import stage as stage_of
+
+
+def study(
+    data: str | Path = "phantom",
+    preset: str | Path = "quick",
+    out: str | Path | None = None,
+    *,
+    tasks: Sequence[str] = (),
+    changes: Sequence[str] = (),
+    source: str | None = None,
+    resume: bool = False,
+    only: Sequence[str] = (),
+    report: bool = True,
+) -> Run:
+    """Runs all stages of a recipe on radiographs, draws the report, and gives the run folder back.
+
+    `data`: folder, .csv, .npz or "phantom"; `preset`: a preset's name or a recipe file; `out`: the run folder,
+    by default runs/DATA-PRESET; `tasks`: those of the recipe to do, all by default; `changes`: settings as
+    "multiclass.training.epochs=3"; `source`: the reader of the data; `resume`: go on with what is in `out`;
+    `only`: stages to run, with what they need; `report`: whether to draw the report at the end. Stages whose
+    inputs have not changed are not done again. RecipeError, DataError and RunError say what can't be done.
+    """
+    recipe = choose_tasks(load_recipe(preset, changes), tasks)
+    folder = Path(out) if out else default_out(str(data), recipe.name)
+    going_on = resume and (folder / "run.json").exists()
+    if not going_on:
+        Run.refuse_taken(folder)  # before minutes are spent on reading data
+    cases = _open(str(data), source)
+    if going_on:
+        run, recipe = _go_on(folder, recipe, cases, changes)
+    else:
+        run = Run.create(folder, _facts(str(data), recipe, cases, folder), recipe.to_yaml())
+    wanted = [stage_of(name) for name in only] or list(STAGES)
+    return _work(Driver(run, recipe, cases), wanted, tasks=tuple(recipe.tasks), report=report)
+
+
+def run_stage(
+    path: str | Path,
+    name: str,
+    *,
+    tasks: Sequence[str] = (),
+    changes: Sequence[str] = (),
+    force: bool = False,
+) -> Run:
+    """Runs one stage of a run, and what it needs, with the run's recipe or with changed settings, which the
+    recipe then keeps.
+
+    `changes`: settings of this stage, as "k=15". A HilumError of the stage is raised when the others are done.
+    """
+    run, stage = Run(path), stage_of(name)
+    _check_tasks(run, tasks)
+    recipe = _with_changes(run, stage, changes)
+    check_settings(recipe)
+    run.write_recipe(recipe.to_yaml())
+    driver = Driver(run, recipe, None if run.split_tasks else _open(run.facts()["data"]["given"], None))
+    driver.execute([stage], force=[name] if force else [], only=tasks)
+    records = run.stage_records()
+    for label in driver.worked:
+        if label.split()[0] == name and records[label].get("reason"):
+            raise RunError(records[label]["reason"])
+    return run
+
+
+def settings_of(run: Run, name: str, changes: Sequence[str] = ()) -> Config:
+    """The settings of one stage: those of the run's recipe, with changes as in `run_stage`, which are not kept."""
+    recipe = _with_changes(run, stage_of(name), changes)
+    settings = recipe.config_of(stage_of(name))
+    assert settings is not None  # a stage that is left out has its defaults
+    return settings
+
+
+def _work(driver: Driver, wanted: Sequence[Stage], tasks: Sequence[str], report: bool) -> Run:
+    """Everything that has changed, then the report where anything has."""
+    run = driver.run
+    if _anything_to_do(driver, wanted):
+        check_settings(driver.recipe)
+    driver.execute(wanted, only=tasks)
+    if driver.worked:
+        run.stop_the_clock()
+    if report and (driver.worked or not run.report_file.exists()):
+        from hilum.report.build import build_report
+
+        build_report(run)
+    if report and run.facts()["status"] != "finished":
+        run.finish()
+    return run
+
+
+def _anything_to_do(driver: Driver, wanted: Sequence[Stage]) -> bool:
+    """A run that was never finished, or one with a stage that has not been done: then settings are checked,
+    which loads the methods."""
+    records = driver.run.stage_records()
+    return driver.run.facts()["status"] != "finished" or len(records) < len(wanted)
+
+
+def _open(data: str, source: str | None) -> Cases:
+    from hilum.data.sources import open_source
+
+    cases = open_source(data, source)
+    say(f"{len(cases)} radiographs from {cases.root} ({cases.source}), labels: {', '.join(cases.labels)}")
+    for note in cases.notes:
+        say(f"  {note}")
+    return cases
+
+
+def _go_on(folder: Path, recipe: Recipe, cases: Cases, changes: Sequence[str]) -> tuple[Run, Recipe]:
+    """The run and its recipe, with further tasks and changed settings. RunError for other data or another recipe
+    of a task that is there: a mixture would mean nothing."""
+    run = Run(folder)
+    made_from = run.facts()["data"]["digest"]
+    if made_from != cases.digest:
+        raise RunError(
+            f"{run.path} was made from other data (digest {made_from[:8]}, now {cases.digest[:8]})",
+            "choose another --out",
+        )
+    before, now = run.recipe(), recipe.to_yaml()
+    for name, settings in now["tasks"].items():
+        if before["tasks"].get(name, settings) != settings:
+            raise RunError(f"{run.path} was made with another recipe for {name!r}", "choose another --out")
+    for change in changes:
+        if change.split("=")[0].split(".")[0] not in ("tasks", *now["tasks"]):
+            override(before, change)
+    merged = checked({**before, "tasks": {**before["tasks"], **now["tasks"]}}, str(run.recipe_file))
+    run.write_recipe(merged.to_yaml())
+    return run, choose_tasks(merged, list(now["tasks"]))
+
+
+def _with_changes(run: Run, stage: Stage, changes: Sequence[str]) -> Recipe:
+    """The run's recipe; a stage that it leaves out is done with its default settings."""
+    values = run.recipe()
+    if stage.in_recipe:
+        values[stage.name] = values.get(stage.name) or {}
+    for item in changes:
+        override(values, f"{stage.name}.{item}")
+    return checked(values, str(run.recipe_file))
+
+
+def _check_tasks(run: Run, tasks: Sequence[str]) -> None:
+    known = run.split_tasks or run.recipe()["tasks"]
+    for name in tasks:
+        if name not in known:
+            raise RunError(f"{run.path} has no task {name!r}", nearest(name, list(known)))
+
+
+def choose_tasks(recipe: Recipe, names: Sequence[str]) -> Recipe:
+    """The recipe with these tasks only; all of them where none is named. RecipeError for an unknown one."""
+    for name in names:
+        if name not in recipe.tasks:
+            raise RecipeError(f"recipe {recipe.name!r} has no task {name!r}", nearest(name, [*recipe.tasks]))
+    return recipe.model_copy(update={"tasks": {name: recipe.tasks[name] for name in names or recipe.tasks}})
+
+
+def default_out(data: str, preset: str) -> Path:
+    """runs/<data>-<preset>.
+
+    >>> default_out("path/to/chest_xray/", "quick").as_posix()
+    'runs/chest_xray-quick'
+    """
+    return Path("runs") / f"{Path(data).stem}-{preset}"
+
+
+# -- what a run says about itself ----------------------------------------------------------------------------
+
+
+def _facts(data: str, recipe: Recipe, cases: Cases, out: Path) -> dict[str, Any]:
+    return {
+        "name": out.name,
+        "preset": recipe.name,
+        "hilum": __version__,
+        "argv": ["hilum", *sys.argv[1:]],
+        "versions": {
+            name: version(name) for name in ("torch", "lightning", "numpy", "pandas", "scikit-learn")
+        },
+        "python": platform.python_version(),
+        "commit": _commit(),
+        "machine": _machine(),
+        "data": {
+            "given": data,
+            "root": str(cases.root),
+            "source": cases.source,
+            "digest": cases.digest,
+            "n_cases": len(cases),
+            "n_patients": int(cases.table["patient"].nunique()),
+            "notes": list(cases.notes),
+        },
+        "stages": {},
+    }
+
+
+def _commit() -> str:
+    """The commit of hilum itself, with '+' when files were changed; empty outside a checkout."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(here), *words], capture_output=True, text=True, timeout=10
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    commit = git("rev-parse", "--short=12", "HEAD")
+    return commit + "+" if commit and git("status", "--porcelain", "--untracked-files=no") else commit
+
+
+def _machine() -> dict[str, Any]:
+    """What the run ran on, without names of people or hosts."""
+    import torch
+
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
