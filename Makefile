@@ -22,7 +22,7 @@ study: $(READY)
 	$(BIN)/hilum study "$(DATA)" --preset "$(PRESET)" --out "$(OUT)" --resume
 
 test: $(READY)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto
 
 check: $(READY)
 	$(BIN)/ruff check src tests benchmarks

@@ -10,13 +10,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
-import numpy as np
-import pandas as pd
-
 from hilum.errors import DataError, RunError
+
+if TYPE_CHECKING:  # numpy and pandas are loaded by the functions that need them: settings and help do not
+    import numpy as np
+    import pandas as pd
 
 
 @contextmanager
@@ -75,11 +76,12 @@ def read_json(path: Path) -> Any:
         raise RunError(f"{path} is damaged ({error})", "delete it and run the stage again") from None
 
 
-def write_table(path: Path, table: pd.DataFrame) -> None:
+def write_table(path: Path, table: "pd.DataFrame") -> None:
     """Writes a CSV without index, all or nothing; numbers keep nine significant digits.
 
+    >>> import pandas
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_table(Path(folder) / "a.csv", pd.DataFrame({"case_id": ["007"], "score": [1 / 3]}))
+    ...     write_table(Path(folder) / "a.csv", pandas.DataFrame({"case_id": ["007"], "score": [1 / 3]}))
     ...     read_table(Path(folder) / "a.csv", case_id=str).values.tolist()
     [['007', 0.333333333]]
     """
@@ -87,8 +89,10 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
         table.to_csv(temporary, index=False, float_format="%.9g")
 
 
-def read_table(path: Path, /, **types: Any) -> pd.DataFrame:
+def read_table(path: Path, /, **types: Any) -> "pd.DataFrame":
     """Reads a CSV that hilum wrote. Ids and names stay text even when they look like numbers."""
+    import pandas as pd
+
     try:
         return pd.read_csv(path, dtype=types or None, keep_default_na=False, na_values=[""])
     except FileNotFoundError:
@@ -99,20 +103,25 @@ def read_table(path: Path, /, **types: Any) -> pd.DataFrame:
         ) from None
 
 
-def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+def write_arrays(path: Path, arrays: "dict[str, np.ndarray]") -> None:
     """Writes a compressed .npz without pickles, all or nothing.
 
+    >>> import numpy
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_arrays(Path(folder) / "a.npz", {"map": np.eye(2)})
+    ...     write_arrays(Path(folder) / "a.npz", {"map": numpy.eye(2)})
     ...     read_arrays(Path(folder) / "a.npz")["map"].tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
+    import numpy as np
+
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
+def read_arrays(path: Path) -> "dict[str, np.ndarray]":
     """Reads an .npz; RunError with the place when it is missing or damaged."""
+    import numpy as np
+
     try:
         with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}

@@ -1,22 +1,24 @@
-"""Augmentation for radiographs: what may differ between two images of the same chest.
+"""Augmentation for radiographs: what may differ between two images of the same chest. The settings; the work is in
+hilum.data.augmented, which is loaded when it is needed.
 
 Each field is a strength; 0 (or None) turns it off. There is no left-right flip by default: the heart
 would change side. The generator is passed in, so that the same generator gives the same image.
 """
 
-import cv2
-import numpy as np
+from typing import TYPE_CHECKING
+
 from pydantic import Field
 
 from hilum.config import Config
-from hilum.data.corruptions import CORRUPTIONS
 
-Generator = np.random.Generator
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Augment(Config):
     """Strength of each change; the actual change is uniform up to the strength, new for every image and epoch.
 
+    >>> import numpy as np
     >>> image = np.full((8, 8), 128, np.uint8)
     >>> changed = Augment(brightness=0.2)(image, np.random.default_rng(0))
     >>> changed.shape, 0.3 <= float(changed.min()) <= 0.71
@@ -46,93 +48,8 @@ class Augment(Config):
         """True when nothing would change."""
         return self == Augment()
 
-    def __call__(self, image: np.ndarray, chance: Generator) -> np.ndarray:
+    def __call__(self, image: "np.ndarray", chance: "np.random.Generator") -> "np.ndarray":
         """uint8 "rows cols" -> float32 of the same shape, in 0..1."""
-        image = image.astype(np.float32) / np.float32(255)
-        if self.is_off:
-            return image
-        image = self._place(image, chance)
-        image = self._expose(image, chance)
-        image = self._focus(image, chance)
-        if self.jpeg:
-            image = _as_jpeg(image, self.jpeg, chance)
-        if self.cutout:
-            image = _cut_out(image, self.cutout, chance)
-        image = np.clip(image, 0.0, 1.0)
-        if self.corrupt and chance.random() < self.corrupt:
-            image = _corrupted(image, chance)
-        return image
+        from hilum.data.augmented import augmented
 
-    def _place(self, image: np.ndarray, chance: Generator) -> np.ndarray:
-        """Rotation, shift, scale, aspect, crop and flip as one affine map, so pixels are interpolated once."""
-        if not any((self.rotate, self.translate, self.scale, self.aspect, self.crop, self.flip)):
-            return image
-        rows, cols = image.shape
-        angle = np.deg2rad(chance.uniform(-self.rotate, self.rotate))
-        size = 1 + chance.uniform(-self.scale, self.scale)
-        widen = np.sqrt(1 + chance.uniform(-self.aspect, self.aspect))
-        shift = chance.uniform(-self.translate, self.translate, 2) * (cols, rows)
-        kept = np.sqrt(1 - chance.uniform(0, self.crop))  # side of the kept window, as a share
-        shift = shift + chance.uniform(-1, 1, 2) * (1 - kept) / 2 * (cols, rows)
-        mirror = -1.0 if chance.random() < self.flip else 1.0
-        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        linear = turn @ np.diag([mirror * size * widen / kept, size / widen / kept])
-        centre = np.array([(cols - 1) / 2, (rows - 1) / 2])
-        matrix = np.column_stack([linear, centre + shift - linear @ centre])
-        return np.asarray(cv2.warpAffine(image, matrix, (cols, rows), flags=cv2.INTER_LINEAR))
-
-    def _expose(self, image: np.ndarray, chance: Generator) -> np.ndarray:
-        if self.gamma:
-            image = np.power(
-                np.maximum(image, 0), np.float32(np.exp(chance.uniform(-self.gamma, self.gamma)))
-            )
-        if self.contrast:
-            stretch = np.float32(1 + chance.uniform(-self.contrast, self.contrast))
-            mean = image.mean(dtype=np.float32)
-            image = (image - mean) * stretch + mean
-        if self.brightness:
-            image = image + np.float32(chance.uniform(-self.brightness, self.brightness))
-        return image
-
-    def _focus(self, image: np.ndarray, chance: Generator) -> np.ndarray:
-        """Blur or sharpen (both would cancel), then noise, which a detector adds after the optics."""
-        sharpen = self.sharpen and (not self.blur or chance.random() < 0.5)
-        if sharpen:
-            soft = cv2.GaussianBlur(image, (0, 0), 1.0)
-            image = image + np.float32(chance.uniform(0, self.sharpen)) * (image - soft)
-        elif self.blur:
-            sd = chance.uniform(0, self.blur)
-            if sd > 0.1:  # below, the kernel is a single pixel
-                image = np.asarray(cv2.GaussianBlur(image, (0, 0), sd))
-        if self.noise:
-            sd = np.float32(chance.uniform(0, self.noise))
-            image = image + sd * chance.standard_normal(image.shape, dtype=np.float32)
-        return image
-
-
-def _corrupted(image: np.ndarray, chance: Generator) -> np.ndarray:
-    """One corruption at one severity, each as likely as the others."""
-    corruption = CORRUPTIONS[list(CORRUPTIONS)[chance.integers(len(CORRUPTIONS))]]
-    grey = np.rint(255 * image).astype(np.uint8)
-    return corruption.apply(grey, chance.choice(corruption.strengths), chance).astype(
-        np.float32
-    ) / np.float32(255)
-
-
-def _as_jpeg(image: np.ndarray, share: float, chance: Generator) -> np.ndarray:
-    """The image as it comes back from a JPEG file: 8 bits, with the blocks of that quality."""
-    quality = round(100 * (1 - chance.uniform(0, share)))
-    grey = np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
-    data = cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, max(quality, 1)])[1]
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)).astype(np.float32) / np.float32(255)
-
-
-def _cut_out(image: np.ndarray, share: float, chance: Generator) -> np.ndarray:
-    """A black square at a random place (DeVries & Taylor 2017), at most `share` of the shorter side."""
-    rows, cols = image.shape
-    side = round(chance.uniform(0, share) * min(rows, cols))
-    top = int(chance.integers(0, rows - side + 1))
-    left = int(chance.integers(0, cols - side + 1))
-    image = image.copy()
-    image[top : top + side, left : left + side] = 0.0
-    return image
+        return augmented(self, image, chance)

@@ -6,28 +6,15 @@ from pathlib import Path
 
 import pandas as pd
 
+from hilum.data.labels import HEALTHY as HEALTHY
+from hilum.data.labels import canonical_label as canonical_label
 from hilum.errors import DataError
 from hilum.files import digest, read_table, write_table
-
-HEALTHY = "normal"
-"""The name of the class without findings; sources translate 'Healthy', 'No Finding' and the like to it."""
 
 SPLITS = ("train", "val", "test")
 """The splits a source may declare. An empty cell means that the source says nothing."""
 
 COLUMNS = ("case_id", "path", "label", "patient", "split", "digest")
-
-_HEALTHY_WORDS = {"normal", "healthy", "no finding", "no_finding", "no-finding", "negative", "control"}
-
-
-def canonical_label(label: str) -> str:
-    """Lower case without outer blanks; every synonym of normal becomes 'normal'.
-
-    >>> canonical_label(" No Finding "), canonical_label("VIRUS")
-    ('normal', 'virus')
-    """
-    word = label.strip().lower()
-    return HEALTHY if word in _HEALTHY_WORDS else word
 
 
 @dataclass(frozen=True)

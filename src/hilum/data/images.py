@@ -1,18 +1,16 @@
 """Pixels: from a file to the tensor that a model sees, and the contract that names every step."""
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
+from hilum.data.pixel_options import Fit, Standardize
 from hilum.errors import DataError
 
 if TYPE_CHECKING:  # hilum.data stays free of torch until a tensor is needed
     from torch import Tensor
-
-Fit = Literal["squeeze", "pad"]
-Standardize = Literal["dataset", "image"]
 
 
 @dataclass(frozen=True)

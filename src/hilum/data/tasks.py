@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hilum.data.cases import HEALTHY
+from hilum.data.labels import HEALTHY
 from hilum.errors import DataError
 
 TASKS = ("binary", "multiclass")

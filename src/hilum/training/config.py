@@ -1,12 +1,15 @@
 """Settings of a task: split, pixel contract, model, augmentation, training, operating point."""
 
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
 from hilum.config import ComponentConfig, Config
 from hilum.data.augment import Augment
-from hilum.data.images import Fit, Pixels, Standardize
+from hilum.data.pixel_options import Fit, Standardize
+
+if TYPE_CHECKING:
+    from hilum.data.images import Pixels
 
 
 class SplitConfig(Config):
@@ -42,12 +45,14 @@ class PixelConfig(Config):
             raise ValueError(f"size {self.size[0]} x {self.size[1]} is outside 16..2048 px")
         return self
 
-    def contract(self, mean: float, sd: float) -> Pixels:
+    def contract(self, mean: float, sd: float) -> "Pixels":
         """The full contract, once mean and sd of the training cases are known.
 
         >>> PixelConfig(size=(64, 64)).contract(0.48123456, 0.2).mean
         0.481235
         """
+        from hilum.data.images import Pixels
+
         return Pixels(
             self.size,
             self.fit,
