@@ -45,9 +45,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", default="", help="a whole study instead of a short one")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--spin", action="store_true", help="let waiting threads spin, as OpenMP does by default")
+    parser.add_argument(
+        "--spin", action="store_true", help="let waiting threads spin, as OpenMP does by default"
+    )
     given = parser.parse_args()
-    words = ["--preset", given.preset] if given.preset else ["--task", "binary", *(f"--set={one}" for one in SHORT)]
+    words = (
+        ["--preset", given.preset]
+        if given.preset
+        else ["--task", "binary", *(f"--set={one}" for one in SHORT)]
+    )
     with tempfile.TemporaryDirectory() as place:
         ratios = []
         for number in range(given.rounds):

@@ -41,9 +41,8 @@ from hilum.explain.network.layers import last_layer
 from hilum.files import write_json
 from hilum.models import ChestModel
 from hilum.progress import advancing
-from hilum.recipe import StudyRecipe, load_recipe
 from hilum.run import Run
-from hilum.study import Wish, study
+from hilum.runner import study
 
 METHODS = (
     "grad_cam",
@@ -64,23 +63,22 @@ GOAL = 0.95
 """Aim for the pointing game of the best method on held-out images of an honest network."""
 
 
-def recipe(epochs: int, seed: int) -> StudyRecipe:
-    """The preset `quick`, binary task alone."""
-    changes = [
+def changes(epochs: int, seed: int) -> list[str]:
+    """What differs from the preset `quick`; the networks alone are needed."""
+    return [
         f"binary.training.epochs={epochs}",
         f"binary.training.seed={seed}",
         f"binary.split.seed={seed}",
+        "replicates=200",
     ]
-    whole = load_recipe("quick", changes)
-    return whole.model_copy(
-        update={"tasks": {"binary": whole.tasks["binary"]}, "embedding": None, "replicates": 200}
+
+
+def trained(out: Path, name: str, settings: phantom.PhantomSettings, changes: list[str]) -> Run:
+    """A trained and evaluated network of a phantom set, made when it is not there."""
+    data, run = phantom.write(out / name, settings), out / f"run-{name}"
+    return study(
+        data, "quick", run, tasks=["binary"], changes=changes, resume=True, only=["evaluate"], report=False
     )
-
-
-def trained(out: Path, name: str, settings: phantom.PhantomSettings, config: StudyRecipe) -> Run:
-    """The finished study on a phantom set, made when it is not there."""
-    data = phantom.write(out / name, settings)
-    return study(Wish(str(data), config, out / f"run-{name}", resume=True, report=False))
 
 
 def all_methods(names: Sequence[str], sd: float) -> dict[str, Explainer]:
@@ -194,7 +192,7 @@ def truth_study(
     for name, shortcut in (("honest", None), ("marked", "marker")):
         if name not in runs:
             settings = phantom.PhantomSettings(patients=patients, seed=seed, shortcut=shortcut)
-            runs[name] = trained(out, name, settings, recipe(epochs, seed))
+            runs[name] = trained(out, name, settings, changes(epochs, seed))
     honest, fooled = (runs[name].task("binary").load_model() for name in ("honest", "marked"))
     methods = all_methods(names, sd)
     with advancing("lesions") as advance:

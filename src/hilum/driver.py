@@ -19,10 +19,10 @@ from hilum.data.tasks import task
 from hilum.errors import HilumError, RunError
 from hilum.files import digest, write_text
 from hilum.progress import say
-from hilum.recipe import Recipe
 from hilum.run import Run
 from hilum.stages import STAGES, Context, Stage
 from hilum.stages import stage as stage_of
+from hilum.stages.contract import Recipe
 
 DONE = ("finished", "skipped")
 """What is not done again while its inputs stay the same; a stage that failed is tried again."""
@@ -55,7 +55,7 @@ class Driver:
             yield from (name for name in self.run.split_tasks if not only or name in only)
 
     def _step(self, stage: Stage, name: str | None, force: bool) -> None:
-        config = self.recipe.config_of(stage, name)
+        config = self.recipe.config_of(stage)
         if config is None:
             return
         label = f"{stage.name} {name}" if name else stage.name

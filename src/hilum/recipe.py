@@ -8,52 +8,17 @@ settings that the stage declares. `load_recipe` reads a preset by name ("quick",
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, get_args
 
 import yaml
-from pydantic import Field, ValidationError, create_model, model_validator
+from pydantic import ValidationError, create_model
 
-from hilum.config import Config
 from hilum.data.tasks import TASKS
 from hilum.errors import RecipeError, nearest
 from hilum.stages import STAGES
-from hilum.stages.contract import Stage
+from hilum.stages.contract import FORMAT as FORMAT
+from hilum.stages.contract import Recipe as Recipe
 from hilum.training.config import TaskRecipe
-
-FORMAT = 2
-"""Raised when the meaning of a key changes; an older recipe is then refused, never misread."""
-
-
-class Recipe(Config):
-    """The whole study. `replicates`: bootstrap replicates of every interval. Each further key is a stage with its
-    settings; null leaves the stage out."""
-
-    format: int = FORMAT
-    name: str
-    about: str = ""
-    tasks: dict[str, TaskRecipe]
-    replicates: int = Field(default=2000, ge=0)
-    skip_unreadable: bool = False
-
-    @model_validator(mode="after")
-    def _tasks_are_known(self) -> Self:
-        for name in self.tasks:
-            if name not in TASKS:
-                raise ValueError(f"task {name!r} is not known; {nearest(name, TASKS)}")
-        if not self.tasks:
-            raise ValueError(f"no task given; known are: {', '.join(TASKS)}")
-        return self
-
-    def config_of(self, stage: Stage, task: str | None = None) -> Config | None:
-        """The settings of a stage, None where the recipe leaves it out. The stages of every study have the
-        settings of the task, or none of their own."""
-        if not stage.in_recipe:
-            return stage.config()
-        return getattr(self, stage.name)
-
-    def to_yaml(self) -> dict[str, Any]:
-        """Plain values for recipe.yaml, defaults written out."""
-        return self.model_dump(mode="json")
 
 
 def _fields() -> dict[str, Any]:

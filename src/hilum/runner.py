@@ -12,6 +12,7 @@ from typing import Any
 from hilum import __version__
 from hilum.config import Config
 from hilum.data.cases import Cases
+from hilum.data.tasks import TASKS
 from hilum.driver import Driver, check_settings
 from hilum.errors import RecipeError, RunError, nearest
 from hilum.progress import say
@@ -139,7 +140,7 @@ def _go_on(folder: Path, recipe: Recipe, cases: Cases, changes: Sequence[str]) -
         if before["tasks"].get(name, settings) != settings:
             raise RunError(f"{run.path} was made with another recipe for {name!r}", "choose another --out")
     for change in changes:
-        if change.split("=")[0].split(".")[0] not in ("tasks", *now["tasks"]):
+        if change.split("=")[0].split(".")[0] not in ("tasks", *TASKS):  # those are in `now`
             override(before, change)
     merged = checked({**before, "tasks": {**before["tasks"], **now["tasks"]}}, str(run.recipe_file))
     run.write_recipe(merged.to_yaml())

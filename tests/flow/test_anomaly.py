@@ -70,7 +70,7 @@ def test_too_few_healthy_images_do_not_cost_the_report(run: Run, phantom_data: P
     strict = "--set=anomaly={detectors: {patch_gaussian: {}}, false_alarm_rate: 0.01}"
     answer = hilum("study", phantom_data, "--out", run.path, "--resume", *SMALL, strict)
     assert answer.code == 0
-    assert "anomaly detection is left out" in answer.err and "too few for a false-alarm rate" in answer.err
+    assert "anomaly is skipped" in answer.err and "too few for a false-alarm rate" in answer.err
     page = run.report_file.read_text(encoding="utf-8")
     assert '<section id="anomaly">' in page and "<code>hilum anomaly " in page
 

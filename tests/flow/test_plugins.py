@@ -12,7 +12,10 @@ PLUGINS = Path(__file__).parents[1] / "plugins"
 FAST = [
     *("--task=binary", "--set=binary.pixels.size=[32, 40]", "--set=binary.training.epochs=1"),
     "--set=binary.model={name: vgg, options: {blocks: [[8], [16]], dense: [8]}}",
-    *(f"--set={stage}=null" for stage in ("robustness", "embed", "explain", "anomaly", "leakage", "reliability")),
+    *(
+        f"--set={stage}=null"
+        for stage in ("robustness", "embed", "explain", "anomaly", "leakage", "reliability")
+    ),
     "--set=replicates=0",
 ]
 

@@ -25,7 +25,7 @@ def test_a_finished_run_holds_what_the_docs_promise(small_run: Run) -> None:
     assert facts["status"] == "finished"
     assert facts["argv"][:2] == ["hilum", "study"]
     assert facts["data"]["source"] == "phantom"
-    assert set(facts["stages"]) >= {"audit", "train binary", "evaluate multiclass", "reliability binary"}
+    assert set(facts["stages"]) >= {"prepare", "train binary", "evaluate multiclass", "reliability binary"}
     assert small_run.tasks == ("binary", "multiclass")
     for name in small_run.tasks:
         folder = small_run.task(name)
@@ -229,7 +229,7 @@ def test_ctrl_c_says_how_to_go_on(
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hilum.training.fit.fit_task", stop)
+    monkeypatch.setattr("hilum.training.task.fit_task", stop)
     answer = hilum("study", phantom_data, "--out", tmp_path / "run", *SMALL)
     assert answer.code == 130
     assert "go on with the same command and --resume" in answer.err
@@ -243,9 +243,10 @@ def test_embed_again_and_ask_for_neighbours(small_run: Run, tmp_path: Path, hilu
     shutil.copytree(small_run.path, copy)
     answer = hilum("embed", copy, "--set", "k=3", "--set", "maps=[pca]", "--set", "baselines=[]")
     assert answer.code == 0, answer.err
-    found = Run(copy).task("binary").embeddings
-    assert found.figures()["choices"]["k"] == 3
-    near = found.neighbors()
+    embeddings = Run(copy).task("binary").embeddings
+    assert Run(copy).recipe()["embed"]["k"] == 3, "the recipe keeps what was asked for"
+    near = embeddings.neighbors()
+    assert near["rank"].max() == 3
     assert set(near["case_id"]) == set(small_run.cases().table["case_id"])
     patient = small_run.cases().table.set_index("case_id")["patient"]
     assert (near["case_id"].map(patient) != near["neighbor"].map(patient)).all()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hilum.data.augment import Augment
+from hilum.data.augmented import augmented
 
 IMAGE = (np.random.default_rng(0).random((48, 64)) * 100 + 50).astype(np.uint8)
 STRENGTH = {"rotate": 20, "blur": 2, "sharpen": 2, "gamma": 0.5, "flip": 1.0}
@@ -14,7 +15,7 @@ def test_each_field_changes_the_image(field: str) -> None:
     augment = Augment(**{field: STRENGTH.get(field, 0.3)})
     differences = []
     for seed in range(5):
-        changed = augment(IMAGE, np.random.default_rng(seed))
+        changed = augmented(augment, IMAGE, np.random.default_rng(seed))
         assert changed.shape == IMAGE.shape
         assert changed.dtype == np.float32
         assert changed.min() >= 0
@@ -24,18 +25,18 @@ def test_each_field_changes_the_image(field: str) -> None:
 
 
 def test_nothing_changes_when_all_is_off() -> None:
-    np.testing.assert_allclose(Augment()(IMAGE, np.random.default_rng(0)), IMAGE / 255, atol=1e-6)
+    np.testing.assert_allclose(augmented(Augment(), IMAGE, np.random.default_rng(0)), IMAGE / 255, atol=1e-6)
 
 
 def test_same_chance_same_image() -> None:
     augment = Augment(rotate=10, translate=0.1, crop=0.2, noise=0.1, cutout=0.3, blur=1, sharpen=1, gamma=0.3)
-    first, second = (augment(IMAGE, np.random.default_rng(5)) for _ in range(2))
+    first, second = (augmented(augment, IMAGE, np.random.default_rng(5)) for _ in range(2))
     np.testing.assert_array_equal(first, second)
-    assert np.abs(first - augment(IMAGE, np.random.default_rng(6))).max() > 0.01
+    assert np.abs(first - augmented(augment, IMAGE, np.random.default_rng(6))).max() > 0.01
 
 
 def test_flip_mirrors_left_and_right_exactly() -> None:
-    flipped = Augment(flip=1.0)(IMAGE, np.random.default_rng(0))
+    flipped = augmented(Augment(flip=1.0), IMAGE, np.random.default_rng(0))
     np.testing.assert_allclose(flipped, IMAGE[:, ::-1] / 255, atol=1e-5)
 
 
@@ -45,14 +46,14 @@ def test_default_never_mirrors() -> None:
     image[16:48, 32:] = 200
     augment = Augment(rotate=15, translate=0.05, scale=0.2, aspect=0.35, crop=0.2)
     for seed in range(50):
-        changed = augment(image, np.random.default_rng(seed))
+        changed = augmented(augment, image, np.random.default_rng(seed))
         assert changed[:, 32:].sum() > changed[:, :32].sum()
 
 
 def test_rotation_keeps_the_centre_in_place() -> None:
     image = np.zeros((65, 65), np.uint8)
     image[30:35, 30:35] = 255
-    turned = Augment(rotate=45)(image, np.random.default_rng(3))
+    turned = augmented(Augment(rotate=45), image, np.random.default_rng(3))
     rows, cols = np.indices(image.shape)
     assert abs((turned * rows).sum() / turned.sum() - 32) < 0.1
     assert abs((turned * cols).sum() / turned.sum() - 32) < 0.1
@@ -62,7 +63,7 @@ def test_crop_enlarges_and_never_shows_the_outside() -> None:
     """The kept window lies inside the image, so no black border comes in."""
     image = np.full((64, 64), 200, np.uint8)
     for seed in range(30):
-        cropped = Augment(crop=0.5)(image, np.random.default_rng(seed))
+        cropped = augmented(Augment(crop=0.5), image, np.random.default_rng(seed))
         assert cropped[2:-2, 2:-2].min() > 0.7
 
 
@@ -71,8 +72,8 @@ def test_jpeg_of_full_quality_is_nearly_the_image_and_of_low_quality_is_not() ->
     image = np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)
     errors = []
     for strength in (0.01, 0.5, 0.95):
-        made = Augment(jpeg=strength)(image, np.random.default_rng(1))
+        made = augmented(Augment(jpeg=strength), image, np.random.default_rng(1))
         errors.append(float(np.abs(made - image / 255).mean()))
     assert errors[0] < 0.02 < errors[1] < errors[2]
     flat = np.full((32, 32), 100, np.uint8)
-    assert np.abs(Augment(jpeg=0.9)(flat, np.random.default_rng(0)) * 255 - 100).max() <= 4
+    assert np.abs(augmented(Augment(jpeg=0.9), flat, np.random.default_rng(0)) * 255 - 100).max() <= 4

@@ -6,7 +6,9 @@ import pytest
 import yaml
 
 from hilum.errors import RecipeError
-from hilum.recipe import StudyRecipe, load_recipe, override, presets
+from hilum.recipe import FORMAT, Recipe, load_recipe, override, presets
+from hilum.stages import STAGES, stage
+from hilum.stages.explain import ExplainConfig
 
 
 @pytest.mark.parametrize("name", presets())
@@ -88,19 +90,47 @@ def test_override_reads_yaml_values() -> None:
 
 
 def test_recipe_does_not_change_after_reading() -> None:
-    recipe: StudyRecipe = load_recipe("quick")
+    recipe: Recipe = load_recipe("quick")
     with pytest.raises(Exception, match="frozen"):
         recipe.name = "other"  # type: ignore[misc]
+
+
+def test_a_recipe_of_another_format_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    path = tmp_path / "old.yaml"
+    values = load_recipe("quick").to_yaml()
+    assert values["format"] == FORMAT == 2
+    path.write_text(yaml.safe_dump({**values, "format": 1}))
+    with pytest.raises(
+        RecipeError,
+        match=r"old.yaml is a recipe of format 1, this hilum reads format 2; write it anew, starting from",
+    ):
+        load_recipe(path)
+
+
+def test_every_stage_has_its_key_and_null_leaves_it_out() -> None:
+    keys = {each.name for each in STAGES if each.in_recipe}
+    recipe = load_recipe("quick")
+    assert keys <= set(recipe.to_yaml()) and "explain" in keys and "train" not in keys
+    assert load_recipe("quick", ["explain=null"]).config_of(stage("explain")) is None
+    assert recipe.config_of(stage("label_efficiency")) is None, "on request"
+    assert recipe.config_of(stage("train")) == stage("train").config()
 
 
 # -- explain -------------------------------------------------------------------------------------------------
 
 
+def explain_of(changes: list[str], preset: str = "quick") -> ExplainConfig:
+    settings = load_recipe(preset, changes).config_of(stage("explain"))
+    assert isinstance(settings, ExplainConfig)
+    return settings
+
+
 def test_methods_may_be_names_alone_or_names_with_options() -> None:
-    recipe = load_recipe("quick", ["explain.methods=[grad_cam, rise]"])
-    assert recipe.explain and recipe.explain.methods == {"grad_cam": {}, "rise": {}}
-    recipe = load_recipe("quick", ["explain.methods={rise: {masks: 100}, saliency: null}"])
-    assert recipe.explain and recipe.explain.methods == {"rise": {"masks": 100}, "saliency": {}}
+    assert explain_of(["explain.methods=[grad_cam, rise]"]).methods == {"grad_cam": {}, "rise": {}}
+    assert explain_of(["explain.methods={rise: {masks: 100}, saliency: null}"]).methods == {
+        "rise": {"masks": 100},
+        "saliency": {},
+    }
 
 
 @pytest.mark.parametrize(
@@ -122,8 +152,7 @@ def test_faults_in_explain_name_place_and_remedy(change: str, said: str) -> None
 
 def test_the_seed_preset_explains_as_the_seed_report() -> None:
     """90 px, stride 1, zero fill; 5 filters x 10 images; 64 filters, 1000 steps, learning rate 10,000."""
-    explain = load_recipe("seed").explain
-    assert explain is not None
+    explain = explain_of([], "seed")
     occlusion, synthesis = explain.occlusion, explain.synthesis
     assert (occlusion.mask, occlusion.stride, occlusion.fill) == (90, 1, "zero")
     assert (explain.filters, explain.images, explain.scan) == (5, 10, None)

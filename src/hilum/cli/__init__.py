@@ -1,11 +1,22 @@
 """The command line: one short command per stage. Heavy imports stay inside the commands."""
 
-# In the order of `hilum --help`.
-# isort: off
-from hilum.cli import study as study
-from hilum.cli import stages as stages
-from hilum.cli import predict as predict
-from hilum.cli import compare as compare
-from hilum.cli import data as data
 from hilum.cli.app import app as app
-from hilum.cli.app import main as main
+from hilum.cli.app import end, run
+from hilum.errors import HilumError
+
+_unusable = ""
+try:  # in the order of `hilum --help`
+    from hilum.cli import study as study  # isort: skip
+    from hilum.cli import stages as stages  # isort: skip
+    from hilum.cli import predict as predict  # isort: skip
+    from hilum.cli import compare as compare  # isort: skip
+    from hilum.cli import data as data  # isort: skip
+except HilumError as error:  # a plug-in that can't be loaded: no command can be trusted to be complete
+    _unusable = str(error)
+
+
+def main() -> None:
+    """Runs the command line; every error that a user can cause is one sentence and exit code 2."""
+    if _unusable:
+        end(_unusable, 2)
+    run()

@@ -65,18 +65,18 @@ def going_on(sentence: str = "the same command goes on with what is there") -> I
         raise HilumInterrupt(f"stopped; {sentence}") from None
 
 
-def main() -> None:
+def run() -> None:
     """Runs the command line; every error that a user can cause is one sentence and exit code 2."""
     try:
         app()
     except HilumError as error:
-        _end(str(error), 2)
+        end(str(error), 2)
     except HilumInterrupt as stop:
-        _end(str(stop), 130)
+        end(str(stop), 130)
     except KeyboardInterrupt:
-        _end("stopped", 130)
+        end("stopped", 130)
     except OSError as error:
-        _end(_sentence(error), 2)
+        end(_sentence(error), 2)
 
 
 def _sentence(error: OSError) -> str:
@@ -89,6 +89,7 @@ def _sentence(error: OSError) -> str:
     return f"{place}: {error.strerror or error}; check that the place exists and can be used"
 
 
-def _end(sentence: str, code: int) -> None:
+def end(sentence: str, code: int) -> None:
+    """One sentence on standard error, and the exit code."""
     print(f"hilum: {sentence}", file=sys.stderr)
     sys.exit(code)

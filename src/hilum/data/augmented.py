@@ -10,7 +10,13 @@ Generator = np.random.Generator
 
 
 def augmented(settings: Augment, image: np.ndarray, chance: Generator) -> np.ndarray:
-    """uint8 "rows cols" -> float32 of the same shape, in 0..1."""
+    """uint8 "rows cols" -> float32 of the same shape, in 0..1.
+
+    >>> image = np.full((8, 8), 128, np.uint8)
+    >>> changed = augmented(Augment(brightness=0.2), image, np.random.default_rng(0))
+    >>> changed.shape, 0.3 <= float(changed.min()) <= 0.71
+    ((8, 8), True)
+    """
     image = image.astype(np.float32) / np.float32(255)
     if settings.is_off:
         return image

@@ -9,15 +9,87 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field, model_validator
+
 from hilum.config import Config
+from hilum.data.tasks import TASKS
+from hilum.errors import nearest
+from hilum.training.config import TaskRecipe
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from hilum.data.cases import Cases
     from hilum.data.tasks import Task
-    from hilum.recipe import Recipe
     from hilum.run import Run, TaskFolder
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a study.
+
+    `name`: its command and its key in a recipe; `about`: one line of help; `config`: its settings; `run`: the
+    work, given a Context and a config; `needs`: stages that must have finished; `uses`: stages whose results
+    it reads where they are there; `artifacts`: the files that it leaves, relative to the task's folder (or the
+    run's, for a stage that runs once); `check`: looks at the settings before anything is trained; `version`:
+    raised when the same inputs would give other results. `core`: the study stops when it fails; any other
+    stage is skipped with its reason, and the report is made all the same. `on_request`: a recipe leaves it out
+    unless it has settings for it. `in_recipe`: whether the settings are a key of the recipe; those of a core
+    stage are the task's.
+    """
+
+    name: str
+    about: str
+    config: type[Config]
+    run: "Callable[[Context, Any], None]"
+    needs: tuple[str, ...] = ("train",)
+    uses: tuple[str, ...] = ()
+    per_task: bool = True
+    artifacts: tuple[str, ...] = ()
+    check: Callable[[Any, Sequence[Any]], None] | None = None
+    version: int = 1
+    core: bool = False
+    on_request: bool = False
+
+    @property
+    def in_recipe(self) -> bool:
+        """Whether the recipe has a key of this name."""
+        return not self.core
+
+
+FORMAT = 2
+"""Raised when the meaning of a key changes; an older recipe is then refused, never misread."""
+
+
+class Recipe(Config):
+    """The whole study. `replicates`: bootstrap replicates of every interval. Each further key is a stage with its
+    settings; null leaves the stage out."""
+
+    format: int = FORMAT
+    name: str
+    about: str = ""
+    tasks: dict[str, TaskRecipe]
+    replicates: int = Field(default=2000, ge=0)
+    skip_unreadable: bool = False
+
+    @model_validator(mode="after")
+    def _tasks_are_known(self) -> "Recipe":
+        for name in self.tasks:
+            if name not in TASKS:
+                raise ValueError(f"task {name!r} is not known; {nearest(name, TASKS)}")
+        if not self.tasks:
+            raise ValueError(f"no task given; known are: {', '.join(TASKS)}")
+        return self
+
+    def config_of(self, stage: Stage) -> Config | None:
+        """The settings of a stage; None where the recipe leaves it out. A core stage has none of its own."""
+        if not stage.in_recipe:
+            return stage.config()
+        return getattr(self, stage.name)
+
+    def to_yaml(self) -> dict[str, Any]:
+        """Plain values for recipe.yaml, defaults written out."""
+        return self.model_dump(mode="json")
 
 
 @dataclass(frozen=True)
@@ -27,7 +99,7 @@ class Context:
 
     run: "Run"
     cases: "Cases"
-    recipe: "Recipe"
+    recipe: Recipe
     tasks: tuple["Task", ...]
     task: "Task | None" = None
     force: bool = False
@@ -48,36 +120,3 @@ class Context:
     def split(self) -> "pd.Series":
         """case_id -> train, val, test or unused, of this task."""
         return self.run.split(self.this_task.name)
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage of a study.
-
-    `name`: its command and its key in a recipe; `about`: one line of help; `config`: its settings; `run`: the
-    work, given a Context and a config; `needs`: stages that must have finished; `uses`: stages whose results
-    it reads where they are there; `artifacts`: the files that it leaves, relative to the task's folder (or the
-    run's, for a stage that runs once); `check`: looks at the settings before anything is trained; `version`:
-    raised when the same inputs would give other results. `core`: the study stops when it fails; any other
-    stage is skipped with its reason, and the report is made all the same. `on_request`: a recipe leaves it out
-    unless it has settings for it. `in_recipe`: whether the settings are a key of the recipe; those of a core
-    stage are the task's.
-    """
-
-    name: str
-    about: str
-    config: type[Config]
-    run: Callable[[Context, Any], None]
-    needs: tuple[str, ...] = ("train",)
-    uses: tuple[str, ...] = ()
-    per_task: bool = True
-    artifacts: tuple[str, ...] = ()
-    check: Callable[[Any, Sequence[Any]], None] | None = None
-    version: int = 1
-    core: bool = False
-    on_request: bool = False
-
-    @property
-    def in_recipe(self) -> bool:
-        """Whether the recipe has a key of this name."""
-        return not self.core

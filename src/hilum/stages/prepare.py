@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from hilum.config import Config as Base
 from hilum.errors import DataError
-from hilum.stages.contract import Context, Stage
+from hilum.stages.contract import Context, Recipe, Stage
 
 if TYPE_CHECKING:
     from hilum.data.cases import Cases
     from hilum.data.split import Split
-    from hilum.recipe import Recipe
     from hilum.run import Run
     from hilum.training.config import TaskRecipe
 

@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from hilum.data.augment import Augment
+from hilum.data.augmented import augmented
 from hilum.data.cache import ImageCache
 from hilum.data.images import Pixels
 
@@ -55,7 +56,7 @@ class AugmentedImages(Dataset[tuple[np.ndarray, int, int]]):
         epoch, position = item
         image = self.images.cache.images[self.rows[position]]
         chance = np.random.default_rng((self.seed, epoch, position))
-        values = self.augment(np.asarray(image), chance)
+        values = augmented(self.augment, np.asarray(image), chance)
         return self.images.pixels.standardized(values)[None], int(self.images.targets[position]), position
 
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hilum.data.augment import Augment
+from hilum.data.augmented import augmented
 from hilum.errors import DataError, TrainingError
 from hilum.models import ChestModel
 from hilum.training.config import Optimizer
@@ -165,7 +166,9 @@ def _images(images: ImageSet, positions: np.ndarray, augment: Augment, seed: tup
     """The images at these positions, each changed at random by seed and position."""
     rows = images.rows[positions]
     changed = [
-        augment(np.asarray(images.cache.images[row]), np.random.default_rng((*seed, int(position))))
+        augmented(
+            augment, np.asarray(images.cache.images[row]), np.random.default_rng((*seed, int(position)))
+        )
         for row, position in zip(rows, positions, strict=True)
     ]
     x = torch.from_numpy(images.pixels.standardized(np.stack(changed)))[:, None]

@@ -25,6 +25,7 @@ from hilum.anomaly.features import pretext
 from hilum.anomaly.healthy import HealthyImages
 from hilum.anomaly.patches import BATCH, to_image
 from hilum.data.augment import Augment
+from hilum.data.augmented import augmented
 from hilum.data.images import Pixels
 from hilum.errors import RecipeError
 from hilum.progress import Advance
@@ -113,7 +114,7 @@ def _healthy_statistics(
         plain = torch.from_numpy(radiographs.pixels.normalize(images))[:, None]
         variants = [plain, plain.flip(-1)]
         for _ in range(views):
-            changed = np.stack([ACQUISITION(image, chance) for image in images])
+            changed = np.stack([augmented(ACQUISITION, image, chance) for image in images])
             variants.append(torch.from_numpy(radiographs.pixels.standardized(changed))[:, None])
         for x in variants:
             _, logit, vector = net.read(x)

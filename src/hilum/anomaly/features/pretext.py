@@ -22,6 +22,7 @@ from hilum.anomaly.healthy import HealthyImages
 from hilum.anomaly.opacities import add_distractor, add_opacity, lung_field, ood_image
 from hilum.anomaly.trunk import Trunk
 from hilum.data.augment import Augment
+from hilum.data.augmented import augmented
 from hilum.data.images import Pixels
 from hilum.errors import RecipeError
 from hilum.progress import Advance
@@ -142,9 +143,9 @@ def varied(image: np.ndarray, mask: np.ndarray, chance: np.random.Generator) -> 
     if chance.random() < 0.3:  # images that come smaller or more compressed
         image = _compressed(image, chance)
     place = int(chance.integers(2**32))
-    moved = POSITION(image, np.random.default_rng(place))
-    mask = POSITION(mask, np.random.default_rng(place))
-    return EXPOSURE(np.rint(moved * 255).astype(np.uint8), chance), mask
+    moved = augmented(POSITION, image, np.random.default_rng(place))
+    mask = augmented(POSITION, mask, np.random.default_rng(place))
+    return augmented(EXPOSURE, np.rint(moved * 255).astype(np.uint8), chance), mask
 
 
 def _compressed(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:
