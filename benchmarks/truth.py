@@ -41,7 +41,7 @@ from hilum.explain.network.layers import last_layer
 from hilum.files import write_json
 from hilum.models import ChestModel
 from hilum.progress import advancing
-from hilum.recipe import StudyRecipe, load_recipe
+from hilum.recipe import Recipe, load_recipe
 from hilum.run import Run
 from hilum.study import Wish, study
 
@@ -64,7 +64,7 @@ GOAL = 0.95
 """Aim for the pointing game of the best method on held-out images of an honest network."""
 
 
-def recipe(epochs: int, seed: int) -> StudyRecipe:
+def recipe(epochs: int, seed: int) -> Recipe:
     """The preset `quick`, binary task alone."""
     changes = [
         f"binary.training.epochs={epochs}",
@@ -77,7 +77,7 @@ def recipe(epochs: int, seed: int) -> StudyRecipe:
     )
 
 
-def trained(out: Path, name: str, settings: phantom.PhantomSettings, config: StudyRecipe) -> Run:
+def trained(out: Path, name: str, settings: phantom.PhantomSettings, config: Recipe) -> Run:
     """The finished study on a phantom set, made when it is not there."""
     data = phantom.write(out / name, settings)
     return study(Wish(str(data), config, out / f"run-{name}", resume=True, report=False))

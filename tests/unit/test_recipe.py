@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from hilum.errors import RecipeError
-from hilum.recipe import StudyRecipe, load_recipe, override, presets
+from hilum.recipe import Recipe, load_recipe, override, presets
 
 
 @pytest.mark.parametrize("name", presets())
@@ -88,7 +88,7 @@ def test_override_reads_yaml_values() -> None:
 
 
 def test_recipe_does_not_change_after_reading() -> None:
-    recipe: StudyRecipe = load_recipe("quick")
+    recipe: Recipe = load_recipe("quick")
     with pytest.raises(Exception, match="frozen"):
         recipe.name = "other"  # type: ignore[misc]
 
