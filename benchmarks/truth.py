@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from hilum.study import Wish, study
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
@@ -43,7 +44,6 @@ from hilum.models import ChestModel
 from hilum.progress import advancing
 from hilum.recipe import Recipe, load_recipe
 from hilum.run import Run
-from hilum.study import Wish, study
 
 METHODS = (
     "grad_cam",

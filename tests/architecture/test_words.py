@@ -74,7 +74,11 @@ def old_words(text: str) -> list[str]:
 def without_spared(path: Path) -> str:
     """A file's text without what SPARED names in it, with the same number of lines."""
     text, spared = path.read_text(encoding="utf-8"), SPARED.get(path.relative_to(ROOT).as_posix())
-    return re.sub(spared, lambda hit: "\n" * hit.group().count("\n"), text, flags=re.MULTILINE) if spared else text
+    return (
+        re.sub(spared, lambda hit: "\n" * hit.group().count("\n"), text, flags=re.MULTILINE)
+        if spared
+        else text
+    )
 
 
 def identifiers(source: str) -> set[str]:
