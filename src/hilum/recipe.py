@@ -58,13 +58,14 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     return checked(values, where)
 
 
-_OLD_KEYS = ("embedding", "missing", "ledger", "trust")
-_OLD_TASK = "etiology"
+FORMAT_1_KEYS = ("embedding", "missing", "ledger", "trust", "etiology")
+"""Keys and tasks of recipes of format 1, which said no format: what they are called now is in
+docs/decisions/0007-stages.md."""
 
 
 def _refuse_old(values: dict[str, Any], where: str) -> None:
     """RecipeError for a recipe of another format: nothing of it is guessed."""
-    old = [key for key in (*_OLD_KEYS, _OLD_TASK) if key in values or key in (values.get("tasks") or {})]
+    old = [key for key in FORMAT_1_KEYS if key in values or key in (values.get("tasks") or {})]
     form = values.get("format", 1 if old else FORMAT)
     if form != FORMAT:
         raise RecipeError(
@@ -159,5 +160,7 @@ def _known_keys(place: tuple[int | str, ...]) -> list[str]:
             part = TaskRecipe
         else:
             part = part.model_fields[str(key)].annotation
-            part = next((one for one in get_args(part) if hasattr(one, "model_fields")), part)  # X | None
+            part = next(
+                (option for option in get_args(part) if hasattr(option, "model_fields")), part
+            )  # X | None
     return list(part.model_fields) if hasattr(part, "model_fields") else list(TASKS)

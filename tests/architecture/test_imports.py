@@ -135,18 +135,18 @@ def test_no_module_imports_itself_in_a_round() -> None:
 
 
 def test_the_old_circle_is_found_when_it_is_put_back(tmp_path: Path) -> None:
-    """study -> comparison/ledger -> comparison/train -> study, the last one inside a function."""
+    """study -> comparison/leakage -> comparison/train -> study, the last one inside a function."""
     for name, text in {
         "__init__.py": "",
-        "study.py": "def stage():\n    from hilum.comparison.ledger import ledger\n",
+        "study.py": "def stage():\n    from hilum.comparison.leakage import leakage\n",
         "comparison/__init__.py": "",
-        "comparison/ledger.py": "from hilum.comparison.train import run\n",
+        "comparison/leakage.py": "from hilum.comparison.train import run\n",
         "comparison/train.py": "def run():\n    from hilum.study import train_task\n",
         "comparison/table.py": "from hilum.comparison.train import run\n",
     }.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    tied = ["comparison.ledger", "comparison.train", "study"]
+    tied = ["comparison.leakage", "comparison.train", "study"]
     assert circles(tmp_path) == [[name, *tied] for name in tied]
 
 

@@ -37,6 +37,12 @@ NAMES = {
     "trusting", "beside", "zoom", "wish", "subject", "board", "leaked", "film", "films", "sick",
 }  # fmt: skip
 ENDINGS = ("Choice", "Wish", "Subject", "Film", "Films")
+# The two places that must name old words, and no others: a recipe of format 1 is recognised by its keys, and
+# users of 0.1 need a table of what is called otherwise now. Only the matched text is spared, not the file.
+SPARED = {
+    "src/hilum/recipe.py": r"^FORMAT_1_KEYS = .*$",
+    "docs/decisions/0007-stages.md": r"^\| old name \| new name \|\n(?:\|.*\n)+",
+}
 
 
 def tracked(*suffixes: str) -> list[Path]:
@@ -65,6 +71,16 @@ def old_words(text: str) -> list[str]:
     ]
 
 
+def without_spared(path: Path) -> str:
+    """A file's text without what SPARED names in it, with the same number of lines."""
+    text, spared = path.read_text(encoding="utf-8"), SPARED.get(path.relative_to(ROOT).as_posix())
+    return (
+        re.sub(spared, lambda hit: "\n" * hit.group().count("\n"), text, flags=re.MULTILINE)
+        if spared
+        else text
+    )
+
+
 def identifiers(source: str) -> set[str]:
     """The names that a file gives: variables, parameters, fields, functions, classes."""
     names = set()
@@ -80,7 +96,14 @@ def identifiers(source: str) -> set[str]:
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_texts_say_the_field_s_words(path: Path) -> None:
-    assert old_words(path.read_text(encoding="utf-8")) == []
+    assert old_words(without_spared(path)) == []
+
+
+@pytest.mark.parametrize("name", SPARED)
+def test_what_is_spared_is_there_and_is_needed(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert len(re.findall(SPARED[name], text, flags=re.MULTILINE)) == 1
+    assert old_words(text) != []
 
 
 @pytest.mark.parametrize("path", CODE, ids=lambda path: str(path.relative_to(ROOT)))

@@ -107,7 +107,7 @@ def test_a_run_folder_that_is_taken_foreign_or_half_written(
     old = tmp_path / "old"
     shutil.copytree(small_run.path, old)
     (old / "run.json").write_text(json.dumps({**small_run.facts(), "format": 0}))
-    refused(hilum("report", old), "format 0", "this hilum reads format 1")
+    refused(hilum("report", old), "format 0", "this hilum reads format 2")
     (old / "run.json").write_text('{"format"')
     refused(hilum("evaluate", old), "run.json is damaged")
 

@@ -233,11 +233,11 @@ def test_reweighting_is_equation_7() -> None:
     memory = detector.get_buffer("memory").double().numpy()
     patches = (squares(x)[0] - detector.get_buffer("mean").numpy()) / detector.get_buffer("sd").numpy()
     distance = cdist(patches, memory)
-    strangest = distance.min(1).argmax()
-    nearest = distance[strangest].argmin()
+    farthest = distance.min(1).argmax()
+    nearest = distance[farthest].argmin()
     around = np.argsort(cdist(memory[nearest][None], memory)[0])[:3]
-    d = distance[strangest, nearest]
-    expected = (1 - np.exp(d) / np.exp(distance[strangest, around]).sum()) * d
+    d = distance[farthest, nearest]
+    expected = (1 - np.exp(d) / np.exp(distance[farthest, around]).sum()) * d
     assert detector.score(x).score.item() == pytest.approx(expected, rel=1e-3)
 
 

@@ -74,7 +74,7 @@ def test_a_teacher_that_may_know_the_validation_images_is_refused(tmp_path: Path
         with pytest.raises(RecipeError, match=f"trained on another {what}"):
             load_teachers([place], TASK.classes, pixels, CARD)
     with pytest.raises(RecipeError, match="has the classes normal, bacteria, virus"):
-        load_teachers([other_split], ["well", "ill"], pixels, CARD)
+        load_teachers([other_split], ["well", "unwell"], pixels, CARD)
     with pytest.raises(RecipeError, match="has the pixel contract"):
         load_teachers([other_split], TASK.classes, type(pixels)((40, 40)), CARD)
 

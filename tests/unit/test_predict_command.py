@@ -181,9 +181,10 @@ def test_attribution_pictures_of_packaged_and_own_models(
 
 def test_a_picture_is_the_map_of_the_original_image(small_run: Run, images: list[Path]) -> None:
     """The small copy that the painter keeps gives the same picture as the image itself."""
+    from hilum.report.sheet import TILE
+
     from hilum.data.decode import read_grey
     from hilum.report.heat import small
-    from hilum.report.sheet import TILE
 
     image = read_grey(images[0])
     kept = small(image, TILE)

@@ -240,9 +240,10 @@ def test_validation_sees_every_case_once_in_order_without_augmentation() -> None
 def test_training_sees_whole_images_and_validation_the_view_of_the_contract(
     phantom_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from hilum.study import train_task
+
     from hilum.data.sources import open_source
     from hilum.data.split import split_cases
-    from hilum.study import train_task
     from hilum.training import fit as fit_module
 
     seen: dict[str, Any] = {}

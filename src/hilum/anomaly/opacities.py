@@ -49,12 +49,12 @@ def lung_field(image: np.ndarray) -> np.ndarray:
     dark = cv2.morphologyEx(cv2.morphologyEx(dark, cv2.MORPH_CLOSE, brush), cv2.MORPH_OPEN, brush)
     _, parts, numbers, centres = cv2.connectedComponentsWithStats(np.asarray(dark))
     areas = numbers[:, cv2.CC_STAT_AREA]
-    found = np.zeros((rows, cols), bool)
+    lungs = np.zeros((rows, cols), bool)
     for part in np.argsort(-areas[1:], kind="stable")[:2] + 1:
         central = 0.2 < centres[part, 1] / rows < 0.75
         if central and areas[part] > max(0.02 * rows * cols, 0.25 * areas[1:].max()):
-            found |= parts == part
-    return found
+            lungs |= parts == part
+    return lungs
 
 
 def add_opacity(
@@ -244,8 +244,8 @@ def _inner_border(lung: np.ndarray) -> np.ndarray:
     y, x = np.mgrid[0 : lung.shape[0], 0 : lung.shape[1]]
     height = np.quantile(ys, (0.25, 0.75))
     near = np.abs(x - lung.shape[1] / 2) < 0.22 * lung.shape[1]
-    found = lung & near & (y > height[0]) & (y < height[1])
-    return found if found.any() else lung
+    border = lung & near & (y > height[0]) & (y < height[1])
+    return border if border.any() else lung
 
 
 def _blob(

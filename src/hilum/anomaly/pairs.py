@@ -24,15 +24,15 @@ def pairs_of(inputs: Inputs) -> dict[str, Pairs | str]:
         if not inside.any():
             continue
         known = np.flatnonzero(np.ones(len(table), bool) if part == "test" else (table["role"] != "test"))
-        found = match(
+        matched = match(
             facts.iloc[known].reset_index(drop=True),
             table["label"].iloc[known].reset_index(drop=True),
             table["patient"].iloc[known].reset_index(drop=True),
             inside[known],
         )
-        if isinstance(found, Pairs):
-            found = replace(found, healthy=known[found.healthy], abnormal=known[found.abnormal])
-        pairs[part] = found
+        if isinstance(matched, Pairs):
+            matched = replace(matched, healthy=known[matched.healthy], abnormal=known[matched.abnormal])
+        pairs[part] = matched
     return pairs
 
 

@@ -162,11 +162,11 @@ def _own_scores(row: str, inputs: Inputs, options: dict[str, Any]) -> tuple[np.n
     if not folds or len(set(healthy.patients)) < 2 * folds:
         return np.array([], str), np.array([])
     with advancing(f"{row}: ranking the training images") as advance:
-        found = cross_fitted(detector_of(row), inputs.pixels, options, healthy, inputs.seed, folds, advance)
+        ranking = cross_fitted(detector_of(row), inputs.pixels, options, healthy, inputs.seed, folds, advance)
     own = np.empty(len(healthy))
     for fold in range(folds):
-        inside = found.fold == fold
-        own[inside] = robust(found.score[inside], found.score[inside])
+        inside = ranking.fold == fold
+        own[inside] = robust(ranking.score[inside], ranking.score[inside])
     return np.array(healthy.case_ids), own
 
 

@@ -111,7 +111,7 @@ class LabelEfficiency(HeldOut):
 # -- unseen_class.json ---------------------------------------------------------------------------------------
 
 
-class AnomalyBeside(Part):
+class UnseenAnomaly(Part):
     """AUROC of the unseen class on `images` that no detector was fitted on, `unseen` of them of that class.
 
     `by_score`: by the anomaly score of `detector`; `by_confidence`: by low confidence of the network;
@@ -144,7 +144,7 @@ class UnseenClass(HeldOut):
     predicted: dict[str, Figure]
     confidence: dict[str, list[float]]
     auroc_by_confidence: Figure
-    anomaly: AnomalyBeside | None = None
+    anomaly: UnseenAnomaly | None = None
 
 
 # -- corruption_training.json --------------------------------------------------------------------------------

@@ -160,13 +160,13 @@ def _shared(cases: Cases, splits: Sequence[Split], tables: Mapping[str, pd.DataF
     """Of the images held out by image: how many had an image of their patient in training, and the accuracy of
     the two ways on these."""
     patient = cases.table.set_index("case_id")["patient"]
-    leaked: set[str] = set()
+    with_patient_in_training: set[str] = set()
     for split in splits:
         trained = set(patient[split.of.index[split.of == "train"]])
         held = split.of.index[split.of == HELD]
-        leaked |= set(held[patient[held].isin(trained)])
+        with_patient_in_training |= set(held[patient[held].isin(trained)])
     case_ids = tables["patient"]["case_id"]
-    inside = case_ids.isin(leaked).to_numpy()
+    inside = case_ids.isin(with_patient_in_training).to_numpy()
     by_image = tables["image"].set_index("case_id").loc[case_ids].reset_index()
     return Shared(
         n_images=int(inside.sum()),

@@ -45,7 +45,7 @@ def search(plan: Plan, trials: int, judge: Judge) -> list[Cell]:
     best: float | None = None
     for number in range(1, trials + 1):
         trial = study.ask()
-        changes = {key: _draw(trial, key, choices) for key, choices in ranges.items()}
+        changes = {key: _draw(trial, key, values) for key, values in ranges.items()}
         cell = plan.cell(f"trial {number}", changes)
         value = judge(cell)
         if value is None:
@@ -84,13 +84,13 @@ def judge_with(trainings_of: Callable[[Cell], list[train.Training]]) -> Judge:
     return judge
 
 
-def _draw(trial: Any, key: str, choices: list[Any] | Range) -> Any:
-    if isinstance(choices, list):
-        place = trial.suggest_categorical(key, list(range(len(choices))))
-        return choices[place]
-    if isinstance(choices.low, int) and isinstance(choices.high, int) and not choices.log:
-        return trial.suggest_int(key, choices.low, choices.high)
-    return trial.suggest_float(key, choices.low, choices.high, log=choices.log)
+def _draw(trial: Any, key: str, values: list[Any] | Range) -> Any:
+    if isinstance(values, list):
+        place = trial.suggest_categorical(key, list(range(len(values))))
+        return values[place]
+    if isinstance(values.low, int) and isinstance(values.high, int) and not values.log:
+        return trial.suggest_int(key, values.low, values.high)
+    return trial.suggest_float(key, values.low, values.high, log=values.log)
 
 
 def _optuna() -> Any:

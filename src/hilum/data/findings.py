@@ -98,9 +98,9 @@ def _about_splits(audit: Audit) -> list[str]:
         if counts is None:
             continue
         images = sum(count.images for count in counts.values())
-        lacking = [label for label in audit.labels if label not in counts]
-        if images < _FEW or lacking:
-            none = f" and no {' or '.join(lacking)}" if lacking else ""
+        absent = [label for label in audit.labels if label not in counts]
+        if images < _FEW or absent:
+            none = f" and no {' or '.join(absent)}" if absent else ""
             sentences.append(
                 f"The declared {split} split holds {_many(images, 'image')}{none}: too few to measure by."
             )
@@ -122,12 +122,12 @@ def _about_harmless_duplicates(audit: Audit) -> list[str]:
     exact, near = audit.exact_duplicates, audit.near_duplicates
     sentences = []
     if exact.n_groups:
-        crossed = (
+        counts = (
             ("split", exact.n_across_splits),
             ("label", exact.n_across_labels),
             ("patient", exact.n_across_patients),
         )
-        inside = ", ".join(f"one {name}" for name, n in crossed if not n)
+        inside = ", ".join(f"one {name}" for name, n in counts if not n)
         whole = f"{_many(exact.n_groups, 'group')} of identical images ({_many(exact.n_images, 'image')})"
         sentences.append(
             f"{whole}{', within ' + inside if inside else ''}: these images count more than once."

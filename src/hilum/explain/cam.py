@@ -20,21 +20,21 @@ def maps_and_gradients(
     """
     name = last_layer(score.model, score.x) if layer is None else layer
     check_layer(score.model, name)
-    found: list[Tensor] = []
+    maps: list[Tensor] = []
 
     def keep(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-        found.append(output)
+        maps.append(output)
 
     handle = score.model.get_submodule(name).register_forward_hook(keep)
     with torch.enable_grad():
         value = score(score.x.clone().requires_grad_(True)).sum()
     handle.remove()
-    if not found or not isinstance(found[-1], Tensor) or found[-1].dim() != 4:
+    if not maps or not isinstance(maps[-1], Tensor) or maps[-1].dim() != 4:
         raise ModelError(f"layer {name!r} gives no maps", "name a convolutional layer")
-    gradient = torch.autograd.grad(value, found[-1], allow_unused=True)[0] if value.requires_grad else None
+    gradient = torch.autograd.grad(value, maps[-1], allow_unused=True)[0] if value.requires_grad else None
     if gradient is None:
         raise ModelError(f"the logits do not depend on layer {name!r}", "name a layer before the head")
-    return found[-1].detach(), gradient
+    return maps[-1].detach(), gradient
 
 
 def enlarged(

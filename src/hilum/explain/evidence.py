@@ -153,8 +153,8 @@ def gradient(score: ClassEvidence, x: Tensor) -> Tensor:
     with torch.enable_grad():
         x = x.detach().clone().requires_grad_(True)
         value = score(x).sum()
-        (found,) = torch.autograd.grad(value, x) if value.requires_grad else (torch.zeros_like(x),)
-    return found
+        (derivative,) = torch.autograd.grad(value, x) if value.requires_grad else (torch.zeros_like(x),)
+    return derivative
 
 
 def _size(shape: tuple[int, ...] | torch.Size) -> str:

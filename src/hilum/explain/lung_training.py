@@ -135,13 +135,13 @@ def _loss(odds: Tensor, wanted: Tensor) -> Tensor:
     return torch.nn.functional.binary_cross_entropy_with_logits(odds, wanted) + dice
 
 
-def overlaps(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def overlaps(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Intersection over union of each image, "images"; 1 where both are empty.
 
     >>> overlaps(np.array([[[True, True]]]), np.array([[[True, False]]])).tolist()
     [0.5]
     """
-    both, either = (found & truth).sum((1, 2)), (found | truth).sum((1, 2))
+    both, either = (predicted & truth).sum((1, 2)), (predicted | truth).sum((1, 2))
     return np.where(either > 0, both / np.maximum(either, 1), 1.0)
 
 

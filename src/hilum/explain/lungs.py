@@ -64,9 +64,9 @@ class LungNet(nn.Module):
         for level in self.down:
             x = level(nn.functional.max_pool2d(x, 2) if kept else x)
             kept.append(x)
-        for level, beside in zip(self.up, kept[-2::-1], strict=True):
+        for level, skipped in zip(self.up, kept[-2::-1], strict=True):
             wide = nn.functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-            x = level(torch.cat([wide, beside], 1))
+            x = level(torch.cat([wide, skipped], 1))
         return nn.functional.pixel_shuffle(self.last(x), 2)
 
 
@@ -113,8 +113,8 @@ def lung_field(image: UInt8[np.ndarray, "rows cols"]) -> Bool[np.ndarray, "rows 
 
     >>> from hilum.data.sources.phantom import draw
     >>> phantom = draw(np.random.default_rng(5), "normal")
-    >>> found = lung_field(phantom.image)
-    >>> found.shape == phantom.image.shape, bool((found & phantom.lung).sum() / (found | phantom.lung).sum() > 0.7)
+    >>> lung = lung_field(phantom.image)
+    >>> lung.shape == phantom.image.shape, bool((lung & phantom.lung).sum() / (lung | phantom.lung).sum() > 0.7)
     (True, True)
     """
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 2 or not image.size:
@@ -125,7 +125,7 @@ def lung_field(image: UInt8[np.ndarray, "rows cols"]) -> Bool[np.ndarray, "rows 
     return field_of(trained(), image)
 
 
-def tidy(found: Bool[np.ndarray, "rows cols"]) -> Bool[np.ndarray, "rows cols"]:
+def tidy(marked: Bool[np.ndarray, "rows cols"]) -> Bool[np.ndarray, "rows cols"]:
     """The two largest connected parts, holes filled; a part below 1 % of the image is dropped.
 
     >>> spots = np.zeros((20, 20), bool)
@@ -133,9 +133,11 @@ def tidy(found: Bool[np.ndarray, "rows cols"]) -> Bool[np.ndarray, "rows cols"]:
     >>> int(tidy(spots).sum())
     98
     """
-    _, names, facts, _ = cv2.connectedComponentsWithStats(found.astype(np.uint8), connectivity=4)
+    _, names, facts, _ = cv2.connectedComponentsWithStats(marked.astype(np.uint8), connectivity=4)
     areas = facts[1:, cv2.CC_STAT_AREA]
-    kept = [place for place in np.argsort(-areas, kind="stable")[:2] if areas[place] >= SMALLEST * found.size]
+    kept = [
+        place for place in np.argsort(-areas, kind="stable")[:2] if areas[place] >= SMALLEST * marked.size
+    ]
     parts = np.isin(names, np.array(kept, int) + 1).astype(np.uint8)
     outlines, _ = cv2.findContours(parts, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(parts, outlines, -1, 1, cv2.FILLED)
@@ -154,12 +156,12 @@ def share_inside(values: ArrayLike, lung: Bool[np.ndarray, "rows cols"]) -> tupl
     >>> share_inside([[3.0, 1.0], [-5.0, 0.0]], np.array([[True, False], [True, False]]))
     (0.75, 0.5)
     """
-    found, lung = np.asarray(values, np.float64), np.asarray(lung, bool)
-    if found.shape != lung.shape or found.ndim != 2:
+    heat, lung = np.asarray(values, np.float64), np.asarray(lung, bool)
+    if heat.shape != lung.shape or heat.ndim != 2:
         raise DataError(
-            f"a map of {found.shape} does not fit a lung field of {lung.shape}", "resize one of them"
+            f"a map of {heat.shape} does not fit a lung field of {lung.shape}", "resize one of them"
         )
-    weight = np.clip(np.nan_to_num(found), 0, None)
+    weight = np.clip(np.nan_to_num(heat), 0, None)
     total = weight.sum()
     return float(weight[lung].sum() / total) if total > 0 else float("nan"), float(lung.mean())
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from hilum.artifacts.base import Figure
-from hilum.artifacts.robustness import AnomalyBeside, UnseenClass
+from hilum.artifacts.robustness import UnseenAnomaly, UnseenClass
 from hilum.data.cases import HEALTHY, Cases
 from hilum.data.tasks import Task
 from hilum.errors import DataError, nearest
@@ -124,7 +124,7 @@ class _Measure:
 
 def _anomaly(
     anomaly: AnomalyFolder, test: pd.DataFrame, doubt: np.ndarray, measure: _Measure
-) -> AnomalyBeside | None:
+) -> UnseenAnomaly | None:
     """AUROC of the unseen class by the run's best detector, and by low confidence on the very same images."""
     scores, detector = anomaly.scores(), anomaly.figures().best
     measured = scores[scores["role"].isin(MEASURED)].set_index("case_id")[detector]
@@ -134,7 +134,7 @@ def _anomaly(
     if not (among & unseen).any() or not (among & ~unseen).any():
         return None
     score = np.nan_to_num(score)
-    return AnomalyBeside(
+    return UnseenAnomaly(
         detector=detector,
         images=int(among.sum()),
         unseen=int((among & unseen).sum()),

@@ -57,7 +57,7 @@ LIMITS = [
 
 DETECTOR_LIMITS = [
     "Blurred images pass: hardly any is flagged.",
-    "A flagged image is unlike those of the training set; that does not mean that the person is ill.",
+    "A flagged image is unlike those of the training set; that does not mean that the person has a disease.",
     *LIMITS,
 ]
 """The same for the packed detector."""

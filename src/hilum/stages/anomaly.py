@@ -180,7 +180,7 @@ def _figures(
             "detectors": rows,
             "best": best_row(rows),
             "shortcuts": {part: shortcuts_of(inputs.cases, table[table["role"] == part]) for part in pairs},
-            "matching": {part: matching_of(inputs, part, found) for part, found in pairs.items()},
+            "matching": {part: matching_of(inputs, part, matched) for part, matched in pairs.items()},
         }
     )
 

@@ -72,7 +72,9 @@ def bones(pose: Pose, canvas: Canvas, ribs: Ribs) -> Layer:
     back = 0.6 * canvas.fill(*ribs.back) + canvas.stroke((ribs.back, 0.012, 1.0))
     front = 0.8 * canvas.fill(*ribs.front) + 0.5 * canvas.stroke((ribs.front, 0.012, 1.0))
     across = np.abs(np.broadcast_to(grid(32)[0], (32, 32)))
-    edge_on = canvas.spread(0.75 + 0.6 * np.clip(across, 0, 1.1) ** 4)  # along the wall more bone is crossed
+    edge_on = canvas.spread(
+        0.75 + 0.6 * np.clip(across, 0, 1.1) ** 4
+    )  # along the wall the rays pass more bone
     layer = edge_on * (0.12 * canvas.blur(back, 0.007) + 0.07 * canvas.blur(front, 0.012))
 
     lift = 0.12 * pose.arms

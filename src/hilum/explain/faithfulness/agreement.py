@@ -21,13 +21,13 @@ def spearman(
     >>> spearman(a, torch.tensor([[[10.0, 30.0, 20.0]]])), spearman(a, -a), spearman(a, 0 * a)
     (tensor([0.5000]), tensor([-1.]), tensor([0.]))
     """
-    found = []
+    correlations = []
     for pair in zip(first, second, strict=True):
         ranks = [rankdata(values.detach().cpu().numpy().ravel()) for values in pair]
         centred = [values - values.mean() for values in ranks]
         length = np.sqrt((centred[0] ** 2).sum() * (centred[1] ** 2).sum())
-        found.append(float(centred[0] @ centred[1] / length) if length else 0.0)
-    return torch.tensor(found, dtype=torch.float32)
+        correlations.append(float(centred[0] @ centred[1] / length) if length else 0.0)
+    return torch.tensor(correlations, dtype=torch.float32)
 
 
 def agreement(maps: Mapping[str, Map]) -> tuple[list[str], Float[np.ndarray, "maps maps"]]:

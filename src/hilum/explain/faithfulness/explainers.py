@@ -52,8 +52,8 @@ def edges(model: nn.Module, x: Images, target: int) -> Map:
     """
     across = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]], device=x.device)
     grey = F.pad(x.detach().float().mean(1, keepdim=True), (1, 1, 1, 1), mode="replicate")
-    found = F.conv2d(grey, torch.stack([across, across.T])[:, None])
-    return found.square().sum(1).sqrt()
+    slopes = F.conv2d(grey, torch.stack([across, across.T])[:, None])
+    return slopes.square().sum(1).sqrt()
 
 
 def centre(model: nn.Module, x: Images, target: int) -> Map:

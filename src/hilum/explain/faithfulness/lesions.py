@@ -57,11 +57,11 @@ def iou_at_area(heat: np.ndarray, mask: np.ndarray, seed: int = 0) -> np.ndarray
     array([0.33333333])
     """
     _check(heat, mask)
-    found = []
+    overlaps = []
     for values, inside in zip(heat, mask, strict=True):
         top = places(torch.from_numpy(np.array(values)), seed).numpy() < inside.sum()
-        found.append((top & inside).sum() / (top | inside).sum())
-    return np.array(found)
+        overlaps.append((top & inside).sum() / (top | inside).sum())
+    return np.array(overlaps)
 
 
 def grown(mask: np.ndarray, by: int) -> np.ndarray:
@@ -126,8 +126,8 @@ def figure(
     """The mean over images, its bootstrap interval over patients (Wilson's over patients for a share of 0 or
     1, which has no spread), and k of n where the values are true or false.
 
-    >>> found = figure(np.array([True, True]), np.array([0.1, 0.3]), ["ann", "bob"])
-    >>> found.value, found.k, found.n, round(found.low, 2), found.chance
+    >>> share = figure(np.array([True, True]), np.array([0.1, 0.3]), ["ann", "bob"])
+    >>> share.value, share.k, share.n, round(share.low, 2), share.chance
     (1.0, 2, 2, 0.34, 0.2)
     """
     numbers = values.astype(np.float64)

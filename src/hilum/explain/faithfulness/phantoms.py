@@ -127,19 +127,19 @@ def truth_table(
 
     DataError when no image or no method is left.
     """
-    found = images.where(images.predicted_abnormal)
-    if not len(found):
+    abnormal = images.where(images.predicted_abnormal)
+    if not len(abnormal):
         raise DataError(
             "the model classifies no abnormal image as abnormal", "train it longer or choose another split"
         )
-    mask, target = found.masks["lesion"], abnormal_class(model)
+    mask, target = abnormal.masks["lesion"], abnormal_class(model)
     tolerance = round(TOLERANCE * min(mask.shape[1:]))
     table: dict[str, dict[str, TruthFigure]] = {}
     failures: list[str] = []
     for place, (name, explainer) in enumerate(methods.items()):
         try:
-            heat = maps_of(model, found.x, target, explainer)
-            table[name] = lesion_figures(heat, mask, found.patients, tolerance, replicates, seed)
+            heat = maps_of(model, abnormal.x, target, explainer)
+            table[name] = lesion_figures(heat, mask, abnormal.patients, tolerance, replicates, seed)
         except HilumError as error:
             failures.append(f"{name}: {error}")
         if progress:
@@ -147,8 +147,8 @@ def truth_table(
     if not table:
         raise DataError("no method gave a map", failures[0] if failures else "name one method or more")
     return Truth(
-        images=len(found),
-        missed=len(images) - len(found),
+        images=len(abnormal),
+        missed=len(images) - len(abnormal),
         lesion_area=float(mask.mean()),
         tolerance=tolerance,
         rows=[_row(name, figures) for name, figures in table.items()],

@@ -43,8 +43,8 @@ def randomisation(
 
     >>> from hilum.explain.faithfulness.explainers import edges
     >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2))
-    >>> found = randomisation(net, torch.rand(1, 1, 4, 4), 1, edges)
-    >>> found.layers, found.similarity.flatten().tolist()
+    >>> result = randomisation(net, torch.rand(1, 1, 4, 4), 1, edges)
+    >>> result.layers, result.similarity.flatten().tolist()
     (('3', '0'), [1.0, 1.0])
     """
     at_least(1, points=points)
@@ -58,7 +58,7 @@ def randomisation(
     if not layers:
         raise ModelError("no layer of the model can be re-initialised", "name a network with trained layers")
     stops = sorted({round(stop) for stop in np.linspace(1, len(layers), min(points, len(layers)))})
-    names, found, done = [], [], 0
+    names, similarity, done = [], [], 0
     for stop in stops:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + stop)
@@ -66,5 +66,5 @@ def randomisation(
                 module.reset_parameters()  # pyright: ignore[reportCallIssue]
         done = stop
         names.append(layers[stop - 1][0])
-        found.append(spearman(before.abs(), explainer(random, x, target).abs()))
-    return Randomised(tuple(names), torch.stack(found))
+        similarity.append(spearman(before.abs(), explainer(random, x, target).abs()))
+    return Randomised(tuple(names), torch.stack(similarity))

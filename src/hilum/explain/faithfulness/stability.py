@@ -44,8 +44,8 @@ def stability(
     RecipeError for noise or shift below 0, or a shift of half the image.
 
     >>> from hilum.explain.faithfulness.explainers import centre
-    >>> found = stability(nn.Flatten(), torch.rand(1, 1, 16, 16), 0, centre)
-    >>> found.noise.item(), found.shift.item() > 0
+    >>> result = stability(nn.Flatten(), torch.rand(1, 1, 16, 16), 0, centre)
+    >>> result.noise.item(), result.shift.item() > 0
     (0.0, True)
     """
     at_least(0, noise=noise, shift=shift)
@@ -64,11 +64,11 @@ def stability(
     for down, right in ((0, shift), (0, -shift), (shift, 0), (-shift, 0)):
         after = _moved(explainer(model, _moved(x, down, right), target)[:, None], -down, -right)[:, 0]
         pairs.append((before[inside], after[inside]))
-    found = []
+    figures = []
     for compare in (_change, spearman):
         values = torch.stack([compare(old, new) for old, new in pairs])
-        found += [values[:repeats].mean(0), values[repeats:].mean(0)]
-    return Stability(*found)
+        figures += [values[:repeats].mean(0), values[repeats:].mean(0)]
+    return Stability(*figures)
 
 
 def _moved(x: Tensor, down: int, right: int) -> Tensor:

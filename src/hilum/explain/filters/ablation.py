@@ -97,8 +97,8 @@ def ablate(
     >>> net = nn.Sequential(nn.Conv2d(1, 2, 1, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     >>> net[0].weight.data = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1)
     >>> images = torch.tensor([-1.0, 3.0]).view(2, 1, 1, 1).expand(2, 1, 2, 2)
-    >>> found = ablate(net, images, [0, 1], layer="0")
-    >>> found.values.tolist(), found.ranked().tolist(), found.changes("evidence")[1].tolist()
+    >>> ablation = ablate(net, images, [0, 1], layer="0")
+    >>> ablation.values.tolist(), ablation.ranked().tolist(), ablation.changes("evidence")[1].tolist()
     ([0.0, 1.0], [1, 0], [-2.0, -2.0])
     """
     if fill not in FILLS:
@@ -122,7 +122,7 @@ def ablate(
     logits: list[list[Tensor]] = [[] for _ in range(len(numbers) + 2)]
     for done, part in enumerate(known, start=1):
         logits[0].append(cut.after(part))
-        logits[1].append(cut.after(part, lambda found: constant.expand_as(found)))
+        logits[1].append(cut.after(part, lambda layer_maps: constant.expand_as(layer_maps)))
         for place, number in enumerate(numbers):
             logits[2 + place].append(cut.after(part, _setting(number, constant)))
         if progress is not None:
@@ -149,8 +149,8 @@ def effect(logits: Float[Tensor, "images classes"], targets: Tensor) -> Effect:
 
     ModelError for one output or a class that the model does not have.
 
-    >>> found = effect(torch.tensor([[0.0, 2.0], [0.0, -2.0]]), torch.tensor([1, 1]))
-    >>> found.accuracy, found.hit.tolist(), found.evidence.tolist()
+    >>> result = effect(torch.tensor([[0.0, 2.0], [0.0, -2.0]]), torch.tensor([1, 1]))
+    >>> result.accuracy, result.hit.tolist(), result.evidence.tolist()
     (0.5, [nan, 0.5], [nan, 0.0])
     """
     classes = logits.shape[1]

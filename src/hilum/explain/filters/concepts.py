@@ -148,10 +148,10 @@ def sides(table: Mapping[str, Any]) -> dict[str, np.ndarray]:
     one side are left out.
 
     >>> table = {"heart": np.arange(30.0), "marker": np.zeros(30)}
-    >>> {name: (int((found == 1).sum()), int((found == 0).sum())) for name, found in sides(table).items()}
+    >>> {name: (int((side == 1).sum()), int((side == 0).sum())) for name, side in sides(table).items()}
     {'large heart': (10, 10)}
     """
-    found = {}
+    concepts = {}
     for name, column in CONCEPTS.items():
         if column not in table:
             continue
@@ -166,8 +166,8 @@ def sides(table: Mapping[str, Any]) -> dict[str, np.ndarray]:
         side[known & (values >= high)] = 1
         side[known & (values <= low)] = 0
         if min((side == 1).sum(), (side == 0).sum()) >= LEAST:
-            found[name] = side
-    return found
+            concepts[name] = side
+    return concepts
 
 
 def maps_and_slopes(
@@ -241,8 +241,10 @@ def concept_scores(
     )  # a constant filter does not count
     values = (values - values.mean(0)) / spread
     rng = np.random.default_rng(seed)
-    found = [_directions(values, labels, people, rng, shuffled) for _ in range(draws) for shuffled in (0, 1)]
-    real, chance = found[0::2], found[1::2]
+    directions = [
+        _directions(values, labels, people, rng, shuffled) for _ in range(draws) for shuffled in (0, 1)
+    ]
+    real, chance = directions[0::2], directions[1::2]
     concepts = []
     for target, slope in slopes.items():
         if slope.shape[1] != values.shape[1]:

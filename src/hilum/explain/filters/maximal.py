@@ -92,8 +92,8 @@ def maximal_activations(
     >>> net = nn.Sequential(nn.Conv2d(1, 2, 2, bias=False), nn.ReLU())
     >>> net[0].weight.data = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]], [[[-1.0, 0.0], [0.0, 0.0]]]])
     >>> images = torch.tensor([[[[0.0, 1.0, 0.0]] * 3], [[[5.0, 1.0, 0.0]] * 3]])
-    >>> found = maximal_activations(net, [images], images=2)
-    >>> found.filters, found.dead, found.image.tolist(), found.activation.tolist(), found.box[0, 1].tolist()
+    >>> maxima = maximal_activations(net, [images], images=2)
+    >>> maxima.filters, maxima.dead, maxima.image.tolist(), maxima.activation.tolist(), maxima.box[0, 1].tolist()
     ((0,), (1,), [[1, 0]], [[5.0, 1.0]], [0, 1, 2, 3])
     """
     _check_numbers(images=images, count=count, per_image=per_image, per_group=per_group)
@@ -102,7 +102,7 @@ def maximal_activations(
     trunk, tally = _tallied(model, batches, layer, images, per_image, groups, per_group, margin, progress)
     dead = tally.dead()
     chosen = tally.choose(count, rule, dead) if filters is None else _checked(filters, tally, trunk.name)
-    return _found(model, trunk, tally, chosen, dead, images)
+    return _maxima(model, trunk, tally, chosen, dead, images)
 
 
 def _tallied(
@@ -176,7 +176,7 @@ def _maps(trunk: Trunk, x: Tensor) -> Tensor:
     return maps.float()
 
 
-def _found(
+def _maxima(
     model: nn.Module,
     trunk: Trunk,
     tally: Tally,

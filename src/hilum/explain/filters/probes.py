@@ -51,11 +51,11 @@ def probed_layers(model: nn.Module, image_size: tuple[int, int]) -> list[str]:
     """
     layers = [layer.name for layer in conv_layers(model, image_size)]
     example = torch.zeros(1, image_channels(model), *image_size)
-    found = [_block(model, layer) or activated(model, layer, example) for layer in layers]
+    names = [_block(model, layer) or activated(model, layer, example) for layer in layers]
     neck = getattr(model, "neck", None)
     if isinstance(model, ChestModel) and isinstance(neck, nn.Sequential) and len(neck):
-        found.append("neck")
-    return list(dict.fromkeys(found))
+        names.append("neck")
+    return list(dict.fromkeys(names))
 
 
 def _block(model: nn.Module, layer: str) -> str:
@@ -93,13 +93,13 @@ def layer_means(
     (3, 2)
     """
     frozen = copy.deepcopy(model).eval().requires_grad_(False)
-    found: dict[str, list[np.ndarray]] = {layer: [] for layer in layers}
+    means: dict[str, list[np.ndarray]] = {layer: [] for layer in layers}
 
     def keep(layer: str) -> Callable[..., None]:
         def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
             value = output.float()
             value = value.mean(tuple(range(2, value.dim()))) if value.dim() > 2 else value
-            found[layer].append(value.cpu().numpy())
+            means[layer].append(value.cpu().numpy())
 
         return hook
 
@@ -114,10 +114,10 @@ def layer_means(
             progress(done, 0)
     if not done:
         raise DataError("there is no image to read", "name a split that has cases")
-    for layer, parts in found.items():
+    for layer, parts in means.items():
         if sum(map(len, parts)) != done:
             raise ModelError(f"layer {layer!r} does not run once per image", "name another layer")
-    return {layer: np.concatenate(parts) for layer, parts in found.items()}
+    return {layer: np.concatenate(parts) for layer, parts in means.items()}
 
 
 def probe_layers(
@@ -150,7 +150,7 @@ def probe_layers(
     truth, people = np.asarray(targets), np.asarray(patients)
     fit = np.asarray(fit, bool)
     _check_sides(truth, people, fit, classes)
-    found = []
+    probes = []
     for layer, values in features.items():
         values = np.asarray(values, np.float64)
         if len(values) != len(truth):
@@ -159,7 +159,7 @@ def probe_layers(
             raise DataError(f"layer {layer!r} holds NaN or infinity", "train the model again")
         probabilities = _probabilities(values, truth, fit)
         block = _measured(probabilities, truth[~fit], people[~fit], classes, replicates, seed)
-        found.append(
+        probes.append(
             Probe(
                 layer,
                 values.shape[1],
@@ -169,7 +169,7 @@ def probe_layers(
                 int((~fit).sum()),
             )
         )
-    return found
+    return probes
 
 
 def _figure(entry: Mapping[str, Any]) -> Figure:

@@ -59,12 +59,12 @@ class Tally:
             values, units = flat.topk(min(per_image, flat.shape[2]), 2)
         self._count(values[..., 0].double().cpu().numpy(), flat.amin((0, 2)).double().cpu().numpy())
         rows, cols = units // inner.shape[3] + margin, units % inner.shape[3] + margin
-        found = values.cpu().numpy()
+        peaks = values.cpu().numpy()
         places = (rows * self.size[1] + cols).cpu().numpy()
-        for image, number, rank in np.argwhere(found > self.floor[None, :, None]):
+        for image, number, rank in np.argwhere(peaks > self.floor[None, :, None]):
             group = "" if groups is None else groups[int(image)]
             answer = _Best(
-                float(found[image, number, rank]), first + int(image), int(places[image, number, rank]), group
+                float(peaks[image, number, rank]), first + int(image), int(places[image, number, rank]), group
             )
             self._insert(int(number), answer)
 

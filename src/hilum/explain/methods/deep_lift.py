@@ -78,10 +78,10 @@ def attribute(
             pair = torch.cat([image, reference]).requires_grad_(True)
             with Rules(layers):
                 values = score(pair)
-            (found,) = (
+            (multipliers,) = (
                 torch.autograd.grad(values[0], pair) if values.requires_grad else (torch.zeros_like(pair),)
             )
-        contributions = found[:1] * (image - reference)
+        contributions = multipliers[:1] * (image - reference)
         _check_complete(float(contributions.sum()), *values.tolist())
         heat.append(contributions.sum(1))
     return torch.cat(heat)
@@ -185,5 +185,5 @@ class MaxPooled(torch.autograd.Function):
         moved = moved.sum(0, keepdim=True).view_as(values[:1])
         step = values[:1] - values[1:]
         close = step.abs() < CLOSE
-        found = torch.where(close, 0.0, moved / torch.where(close, 1.0, step))
-        return torch.cat([found, torch.zeros_like(found)]), None, None
+        multiplier = torch.where(close, 0.0, moved / torch.where(close, 1.0, step))
+        return torch.cat([multiplier, torch.zeros_like(multiplier)]), None, None

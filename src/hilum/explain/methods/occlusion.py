@@ -49,8 +49,8 @@ def attribute(
     heat = []
     for image in score.x.split(1):
         filled = fill_for(model, image, fill, seed) if isinstance(fill, str) else float(fill)
-        found = occlusion_map(score.model, image, target, side, step, filled, dtype, output=output)
+        covered = occlusion_map(score.model, image, target, side, step, filled, dtype, output=output)
         with torch.no_grad():
             whole = scored(score.model(image), target, output)
-        heat.append(spread(whole - found, masks, size))
+        heat.append(spread(whole - covered, masks, size))
     return torch.stack(heat)

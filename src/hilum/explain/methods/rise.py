@@ -64,9 +64,11 @@ def attribute(
         shown = masked.to(score.x)[:, None]
         kept += shown[:, 0].double().sum(0)
         for i in range(len(x)):
-            found = scored(score.model(filled[i] + shown * (score.x[i] - filled[i])), target, output).double()
-            total[i] += torch.einsum("n,nhw->hw", found, shown[:, 0].double())
-            scores[i] += found.sum()
+            evidence = scored(
+                score.model(filled[i] + shown * (score.x[i] - filled[i])), target, output
+            ).double()
+            total[i] += torch.einsum("n,nhw->hw", evidence, shown[:, 0].double())
+            scores[i] += evidence.sum()
     return ((total - scores[:, None, None] / masks * kept) / (keep * masks)).float()
 
 

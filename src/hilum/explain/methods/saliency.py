@@ -29,5 +29,5 @@ def attribute(
     tensor([[[ 2., -1.]]])
     """
     score = class_evidence(model, x, target)
-    found = gradient(score, score.x)
-    return (found * score.x if times_input else found).sum(1)
+    slopes = gradient(score, score.x)
+    return (slopes * score.x if times_input else slopes).sum(1)

@@ -34,11 +34,11 @@ def conv_layers(model: nn.Module, image_size: tuple[int, int]) -> list[ConvLayer
     >>> [(layer.name, layer.filters, layer.maps, layer.sees) for layer in conv_layers(net, (16, 20))]
     [('0', 4, (14, 18), (3, 3)), ('3', 8, (5, 7), (8, 8))]
     """
-    found: list[tuple[str, torch.Size]] = []
+    outputs: list[tuple[str, torch.Size]] = []
     shapes = copy.deepcopy(model).to("meta").float().eval().requires_grad_(False)
 
     def keep(name: str) -> Callable[..., None]:
-        return lambda _module, _inputs, output: found.append((name, output.shape))
+        return lambda _module, _inputs, output: outputs.append((name, output.shape))
 
     for name, module in shapes.named_modules():
         if isinstance(module, nn.Conv2d):
@@ -52,7 +52,7 @@ def conv_layers(model: nn.Module, image_size: tuple[int, int]) -> list[ConvLayer
             "give a size that fits",
         ) from None
     layers = []
-    for name, shape in dict(found).items():
+    for name, shape in dict(outputs).items():
         box = field_of(model, name, image_size).box((shape[2] // 2, shape[3] // 2))
         sees = (box.bottom - box.top, box.right - box.left)
         layers.append(ConvLayer(name, shape[1], (shape[2], shape[3]), sees))

@@ -62,9 +62,9 @@ class Cut:
         """The layer's result, "batch channels ..."."""
         if self.replayed:
             return known[self.end]
-        found: list[Tensor] = []
-        self.after(known, lambda maps: (found.append(maps), maps)[1])
-        return found[-1]
+        results: list[Tensor] = []
+        self.after(known, lambda maps: (results.append(maps), maps)[1])
+        return results[-1]
 
     def after(self, known: Known, change: Change | None = None) -> Float[Tensor, "batch classes"]:
         """The logits when the layer's result is put through `change`, which must leave its input alone."""
@@ -92,17 +92,17 @@ class Cut:
         wanted = self.model(x)
         self.replayed = True
         try:
-            found = self.after(self.before(x))
+            replayed = self.after(self.before(x))
         except RuntimeError:
             return False
         near = SAME * max(1.0, float(wanted.abs().max()))
-        return found.shape == wanted.shape and bool((found - wanted).abs().max() <= near)
+        return replayed.shape == wanted.shape and bool((replayed - wanted).abs().max() <= near)
 
 
 def _readers(calls: list[Call], start: int) -> set[int]:
     """The calls that depend on call `start`, without itself."""
-    found = {start}
+    readers = {start}
     for index, call in enumerate(calls):
-        if any(i in found for i in call.inputs):
-            found.add(index)
-    return found - {start}
+        if any(i in readers for i in call.inputs):
+            readers.add(index)
+    return readers - {start}

@@ -42,7 +42,7 @@ def last_layer(model: nn.Module, x: Tensor, stride: int | None = None) -> str:
             handle.remove()
     least = 1 if stride is None else x.shape[2] // stride
     pooled = {id(output) for _, module, output in ends if isinstance(module, POOLING)}
-    found = [
+    candidates = [
         (name, output)
         for name, _, output in ends
         if isinstance(output, Tensor)
@@ -51,9 +51,9 @@ def last_layer(model: nn.Module, x: Tensor, stride: int | None = None) -> str:
         and output.shape[2] >= least
         and id(output) not in pooled
     ]
-    if not found:
+    if not candidates:
         raise ModelError("no layer of the model gives maps", "name a convolutional network")
-    same = [name for name, output in found if output is found[-1][1]]
+    same = [name for name, output in candidates if output is candidates[-1][1]]
     return min(reversed(same), key=lambda name: name.count("."))  # of a layer and its parent, the parent
 
 

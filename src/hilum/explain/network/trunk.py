@@ -30,19 +30,19 @@ class Trunk:
         fold_normalisations(self.model, x, name)
         self.model.to(self.dtype)
         self.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self.found: Tensor | None = None
+        self.maps: Tensor | None = None
         self.model.get_submodule(name).register_forward_hook(self._stop)
 
     def _stop(self, _module: nn.Module, _inputs: object, output: Tensor) -> None:
-        self.found = output
+        self.maps = output
         raise _Reached
 
     def output(self, x: Tensor) -> Tensor:
         """What the layer gives for images "batch channels rows cols". ModelError when the model does not use
         the layer."""
-        self.found = None
+        self.maps = None
         with suppress(_Reached):
             self.model(x.to(self.dtype, memory_format=torch.channels_last))
-        if self.found is None:
+        if self.maps is None:
             raise ModelError(f"layer {self.name!r} is not used by the model", "name a layer that is")
-        return self.found
+        return self.maps

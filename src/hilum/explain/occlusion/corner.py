@@ -70,12 +70,12 @@ class Corner:
 
     def _strip_sums(self, plan: RowPlan, strips: list[list[Tensor]]) -> Tensor:
         """Sums "masks cols+1 numbers" over the strips of the last map, up to each column."""
-        found: list[Tensor] = [torch.empty(0)] * len(plan.found[-1][0])
+        totals: list[Tensor] = [torch.empty(0)] * len(plan.intervals[-1][0])
         for bucket, patches in zip(plan.buckets, strips, strict=True):
             columns = self.readout.columns(_inside(plan, bucket, patches[-1]), bucket.rows[-1], 0)
             for i, sums in zip(bucket.which, columns.double().cumsum(1), strict=True):
-                found[i] = sums
-        return torch.nn.functional.pad(torch.stack(found), (0, 0, 1, 0))
+                totals[i] = sums
+        return torch.nn.functional.pad(torch.stack(totals), (0, 0, 1, 0))
 
     def __call__(self, col: int) -> Tensor:
         """Logits "masks classes" of all masks in one column of mask positions."""
@@ -123,13 +123,13 @@ class Corner:
             around = Around(above, below, left[i] if left else self.clear, right[i] if right else self.clear)
             image = self.clear[0].new_empty(len(bucket.which), 0, 0, channels)
             patch = _inside(plan, bucket, run.run(bucket, around, image)[-1])
-            found = self.readout.columns(patch, bucket.rows[-1], cols[-1][0]).double().sum(1)
-            sums[torch.from_numpy(bucket.which).to(self.device)] += found
+            part = self.readout.columns(patch, bucket.rows[-1], cols[-1][0]).double().sum(1)
+            sums[torch.from_numpy(bucket.which).to(self.device)] += part
 
 
 def _inside(plan: RowPlan, bucket: Bucket, patch: Tensor) -> Tensor:
     """A patch of the last map with zeros in the rows that a box has beyond its own interval."""
-    begin, end = (torch.from_numpy(edge[bucket.which]).to(patch.device) for edge in plan.found[-1])
+    begin, end = (torch.from_numpy(edge[bucket.which]).to(patch.device) for edge in plan.intervals[-1])
     rows = bucket.rows[-1]
     inside = (rows >= begin[:, None]) & (rows < end[:, None])
     return patch if bool(inside.all()) else patch * inside[:, :, None, None]

@@ -166,8 +166,8 @@ class Network:
                 variants = final.repeat(len(patch), 1, 1, 1)
                 index = torch.arange(len(patch), device=patch.device)[:, None]
                 variants[:, :, slice(*cols[last])][index, bucket.rows[last]] = patch
-                found = self.graph.finish(variants.permute(0, 3, 1, 2).to(self.x.dtype))
-                for i, row in zip(bucket.which, found, strict=True):
+                answers = self.graph.finish(variants.permute(0, 3, 1, 2).to(self.x.dtype))
+                for i, row in zip(bucket.which, answers, strict=True):
                     logits[i] = row
             return torch.stack(logits)
 
@@ -190,11 +190,11 @@ class Network:
         def column(col: int) -> Tensor:
             if whole is not None and not cols[col]:
                 return whole(col)
-            found = corner(col)
+            answers = corner(col)
             if others is None:
-                return found
-            logits = found.new_empty(len(rows), found.shape[1])
-            logits[torch.from_numpy(rows)] = found
+                return answers
+            logits = answers.new_empty(len(rows), answers.shape[1])
+            logits[torch.from_numpy(rows)] = answers
             logits[torch.from_numpy(~rows)] = others(col)
             return logits
 

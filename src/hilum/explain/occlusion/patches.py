@@ -24,10 +24,10 @@ Intervals = list[tuple[np.ndarray, np.ndarray]]
 
 def intervals(graph: Graph, axis: int, begin: np.ndarray, end: np.ndarray) -> Intervals:
     """What reads the pixels [begin, end) in every map; for begin == end, what reads both sides of a cut."""
-    found: Intervals = [(np.asarray(begin), np.asarray(end))]
+    reached: Intervals = [(np.asarray(begin), np.asarray(end))]
     for step in graph.steps[1 : graph.last + 1]:
-        found.append(step.reached(axis, [found[i] for i in step.inputs]))
-    return found
+        reached.append(step.reached(axis, [reached[i] for i in step.inputs]))
+    return reached
 
 
 @dataclass
@@ -47,36 +47,36 @@ class Reach:
     def only(self, which: np.ndarray) -> "Reach":
         """The same for some of the masks."""
         parts = (
-            [(low[which], high[which]) for low, high in found] for found in (self.begin, self.end, self.both)
+            [(low[which], high[which]) for low, high in spans] for spans in (self.begin, self.end, self.both)
         )
         return Reach(*parts)
 
 
-def total(found: Intervals, k: int) -> int:
+def total(spans: Intervals, k: int) -> int:
     """Positions of map k in all intervals together.
 
     >>> total([(np.array([0, 2]), np.array([3, 4]))], 0)
     5
     """
-    return int((found[k][1] - found[k][0]).sum())
+    return int((spans[k][1] - spans[k][0]).sum())
 
 
-def widest(found: Intervals) -> list[int]:
+def widest(spans: Intervals) -> list[int]:
     """The longest interval in each map.
 
     >>> widest([(np.array([0, 2]), np.array([3, 4]))])
     [3]
     """
-    return [int((end - begin).max()) for begin, end in found]
+    return [int((end - begin).max()) for begin, end in spans]
 
 
-def columns_of(found: Intervals, i: int) -> list[tuple[int, int]]:
+def columns_of(spans: Intervals, i: int) -> list[tuple[int, int]]:
     """The intervals of variant i.
 
     >>> columns_of([(np.array([0, 2]), np.array([3, 4]))], 1)
     [(2, 4)]
     """
-    return [(int(begin[i]), int(end[i])) for begin, end in found]
+    return [(int(begin[i]), int(end[i])) for begin, end in spans]
 
 
 @dataclass
@@ -100,10 +100,12 @@ class Bucket:
 class RowPlan:
     """Which rows of every map are new for each variant, and where the other rows come from."""
 
-    def __init__(self, graph: Graph, found: Intervals, widths: list[int], budget: int, device: torch.device):
+    def __init__(
+        self, graph: Graph, intervals: Intervals, widths: list[int], budget: int, device: torch.device
+    ):
         self.graph = graph
         self.device = device
-        self.found = found
+        self.intervals = intervals
         self.buckets = [self._bucket(which) for which in self._groups(widths, budget)]
         self.ranges: dict[tuple[int, int], tuple[tuple[int, int], tuple[int, int]]] = {}
         for k in range(1, graph.last + 1):
@@ -113,7 +115,7 @@ class RowPlan:
     def _groups(self, widths: list[int], budget: int) -> list[np.ndarray]:
         """Variants of equal height where it costs most, in groups whose largest input fits the budget."""
         steps = self.graph.steps[1 : self.graph.last + 1]
-        heights = np.stack([end - begin for begin, end in self.found[1:]], axis=1)
+        heights = np.stack([end - begin for begin, end in self.intervals[1:]], axis=1)
         costs = np.array([step.cost for step in steps]) * np.array(widths[1:])
         dear = np.argsort(-costs * heights.mean(axis=0), kind="stable")[:2]
         keys, number = np.unique(heights[:, dear], axis=0, return_inverse=True)
@@ -130,7 +132,7 @@ class RowPlan:
 
     def _bucket(self, which: np.ndarray) -> Bucket:
         starts, heights = [], []
-        for (begin, end), step in zip(self.found, self.graph.steps, strict=False):
+        for (begin, end), step in zip(self.intervals, self.graph.steps, strict=False):
             height = int((end[which] - begin[which]).max())
             heights.append(height)
             starts.append(np.minimum(begin[which], step.size[0] - height))

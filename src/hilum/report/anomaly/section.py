@@ -129,23 +129,25 @@ def warnings(figures: AnomalyFigures) -> list[str]:
         for row, detector in figures.detectors.items()
         if part in detector.parts
     }
-    found = []
+    sentences = []
     if single and areas:
         best = f"{single[0].label}, AUROC {number(single[0].auroc)}"
         below = [row for row, value in areas.items() if value < single[0].auroc]
         if single[0].auroc >= max(areas.values()):
-            found.append(
+            sentences.append(
                 f"A single number about the file ranks these images better than every detector: {best}."
             )
         elif below:
             names = listing([row_name(row) for row in below])
-            found.append(f"A single number about the file ranks these images better than {names}: {best}.")
+            sentences.append(
+                f"A single number about the file ranks these images better than {names}: {best}."
+            )
     pretrained = [row_name(row) for row, detector in figures.detectors.items() if detector.pretrained]
     if pretrained:
-        found.append(f"Pretrained weights are used by: {listing(pretrained)}.")
+        sentences.append(f"Pretrained weights are used by: {listing(pretrained)}.")
     if figures.leaky:
-        found.append("The split leaks: a patient or an image is in more than one part.")
-    return found
+        sentences.append("The split leaks: a patient or an image is in more than one part.")
+    return sentences
 
 
 # -- pictures ------------------------------------------------------------------------------------------------

@@ -146,7 +146,7 @@ def _shaded(figure: Figure) -> dict[str, Any]:
 
 def localization(figures: AnomalyFigures) -> dict[str, Any] | None:
     """How well the maps point at lesions that are known to the pixel; None where none are."""
-    rows = {row: found for row, detector in figures.detectors.items() if (found := detector.localization)}
+    rows = {row: lesions for row, detector in figures.detectors.items() if (lesions := detector.localization)}
     if not rows:
         return None
     first = next(iter(rows.values()))
@@ -155,27 +155,27 @@ def localization(figures: AnomalyFigures) -> dict[str, Any] | None:
         f" {count(first.n_regions)} lesions",
         "chance": percent(first.pointing.chance, 0),
         "rows": [
-            [row_name(row), number(found.pixel_auroc), number(found.aupro), share(found.pointing)]
-            for row, found in rows.items()
+            [row_name(row), number(lesions.pixel_auroc), number(lesions.aupro), share(lesions.pointing)]
+            for row, lesions in rows.items()
         ],
     }
 
 
 def matching(figures: AnomalyFigures, part: str) -> dict[str, Any]:
     """What the pairs were matched on and what is left of each shortcut among them."""
-    found = figures.matching[part]
-    if not found.pairs:
-        return {"title": PARTS[part], "sentences": [f"There are no pairs: {found.reason}."], "rows": []}
-    features = listing([NAMES[name][0] for name in found.features])
+    matched = figures.matching[part]
+    if not matched.pairs:
+        return {"title": PARTS[part], "sentences": [f"There are no pairs: {matched.reason}."], "rows": []}
+    features = listing([NAMES[name][0] for name in matched.features])
     return {
         "title": PARTS[part],
         "sentences": [
-            f"{plural(found.pairs, 'pair')} out of {plural(found.n_healthy, 'healthy image')}.",
+            f"{plural(matched.pairs, 'pair')} out of {plural(matched.n_healthy, 'healthy image')}.",
             f"The propensity was fitted on {features}.",
-            f"Within a pair, the logits of the propensity differ by {number(found.distance, 3)} on average and by"
-            f" {number(found.caliper, 2)} at most.",
+            f"Within a pair, the logits of the propensity differ by {number(matched.distance, 3)} on average and by"
+            f" {number(matched.caliper, 2)} at most.",
         ],
-        "rows": _residual_rows(figures.shortcuts[part], found.residual, number(found.propensity_auroc)),
+        "rows": _residual_rows(figures.shortcuts[part], matched.residual, number(matched.propensity_auroc)),
     }
 
 

@@ -25,7 +25,9 @@ def make(run: Run) -> Section | None:
     there is none where none has; None where nothing is trained."""
     if not run.tasks:
         return None
-    embeddings = [found for name in reversed(run.tasks) if (found := task_embedding(run, name)) is not None]
+    embeddings = [
+        embedding for name in reversed(run.tasks) if (embedding := task_embedding(run, name)) is not None
+    ]
     if not embeddings:
         return absent(run, stage="embed", anchor=ANCHOR, title=TITLE)
     return Section(ANCHOR, TITLE, "embedding/template.html", _values(run, embeddings[0], embeddings[1:]))

@@ -1,9 +1,8 @@
 """The leakage as a section: of a study's report, and of the page of `hilum compare --leakage`."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from hilum.artifacts.audit import Audit
 from hilum.artifacts.base import Figure
 from hilum.artifacts.leakage import Leakage, Official, Way
 from hilum.files import write_text
@@ -11,8 +10,8 @@ from hilum.report import commands
 from hilum.report.absent import absent
 from hilum.report.build_page import print_page
 from hilum.report.section import Section
-from hilum.report.stated import interval_text, points_text, value_text
-from hilum.report.wording import LEVEL, SPACE, count, number, percent, plural
+from hilum.report.stated import interval_text, points_text, stated, value_text
+from hilum.report.wording import LEVEL, SPACE, count, percent, plural
 from hilum.run import LeakageFolder, Run
 
 ANCHOR, TITLE = "leakage", "Leakage"
@@ -22,19 +21,20 @@ def make(run: Run) -> Section | None:
     """The leakage of this run; the reason and the command where there is none."""
     if not run.leakage.figures_file.exists():
         return absent(run, "leakage", ANCHOR, TITLE)
-    return leakage_section(run.leakage.figures(), run.audit(), commands.stage(run, "leakage"))
+    audit = Audit.load(run.audit_file) if run.audit_file.exists() else None
+    return leakage_section(run.leakage.figures(), audit, commands.stage(run, "leakage"))
 
 
 def build_leakage_page(path: Path, command: str) -> Path:
-    """Writes index.html beside figures.json in `path`, a leakage that stands alone; needs no torch."""
+    """Writes index.html beside figures.json in `path`, a page of its own; needs no torch."""
     folder = LeakageFolder(path)
     section = leakage_section(folder.figures(), None, command)
     write_text(folder.page_file, print_page(TITLE, [section]))
     return folder.page_file
 
 
-def leakage_section(leakage: Leakage, audit: Mapping[str, Any] | None, command: str) -> Section:
-    """The three ways to score one recipe, their differences, and what the audit has found."""
+def leakage_section(leakage: Leakage, audit: Audit | None, command: str) -> Section:
+    """The three ways to score one recipe, their differences, and the audit's duplicates and shortcuts."""
     return Section(
         ANCHOR,
         TITLE,
@@ -134,36 +134,29 @@ def _shared(leakage: Leakage) -> str:
     )
 
 
-def _audit(audit: Mapping[str, Any], task: str) -> list[tuple[str, str]]:
+def _audit(audit: Audit, task: str) -> list[tuple[str, str]]:
     """What else can make a figure too good: copies, patients on both sides, shortcuts."""
-    rows = []
-    copies = audit.get("exact_duplicates")
-    if copies:
-        rows.append(
-            (
-                "Byte-identical images",
-                f"{plural(copies['n_groups'], 'group')} ({plural(copies['n_images'], 'image')}),"
-                f" {count(copies['n_across_splits'])} of them across the declared parts",
-            )
-        )
-    near = audit.get("near_duplicates")
-    if near:
-        rows.append(
-            (
-                "Nearly identical images",
-                f"{plural(near['n_pairs'], 'pair')},"
-                f" {count(near['n_across_splits'])} across the declared parts",
-            )
-        )
-    declared = (audit.get("patients_across_splits") or {}).get("declared")
+    copies, near = audit.exact_duplicates, audit.near_duplicates
+    rows = [
+        (
+            "Byte-identical images",
+            f"{plural(copies.n_groups, 'group')} ({plural(copies.n_images, 'image')}),"
+            f" {count(copies.n_across_splits)} of them across the declared parts",
+        ),
+        (
+            "Nearly identical images",
+            f"{plural(near.n_pairs, 'pair')}, {count(near.n_across_splits)} across the declared parts",
+        ),
+    ]
+    declared = audit.patients_across_splits.get("declared")
     if declared:
-        rows.append(("Patients in more than one declared part", count(declared["n_patients"])))
-    joint = (audit.get("joint") or {}).get(task)
+        rows.append(("Patients in more than one declared part", count(declared.n_patients)))
+    joint = audit.joint.get(task)
     if joint:
         rows.append(
             (
-                f"All shortcuts together, {joint['positive']} vs {joint['negative']}",
-                f"AUROC {number(joint['auroc'])} ({LEVEL} CI {number(joint['low'])} to {number(joint['high'])})"
+                f"All shortcuts together, {joint.positive} vs {joint.negative}",
+                f"AUROC {stated(joint.auroc, '')}"
                 " without the lungs; a split by patient does not guard against these",
             )
         )

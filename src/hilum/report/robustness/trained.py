@@ -6,12 +6,12 @@ from typing import Any
 from markupsafe import Markup
 
 from hilum.artifacts.robustness import (
-    AnomalyBeside,
     CorruptionTraining,
     CurvePoint,
     HeldOut,
     LabelEfficiency,
     PairedPoint,
+    UnseenAnomaly,
     UnseenClass,
 )
 from hilum.data.corruptions import CORRUPTIONS
@@ -187,15 +187,15 @@ def _unseen_lead(result: UnseenClass) -> str:
     )
 
 
-def _anomaly(beside: AnomalyBeside, unseen: str) -> str:
+def _anomaly(anomaly: UnseenAnomaly, unseen: str) -> str:
     text = (
-        f"On {plural(beside.images, 'image')} that no detector was fitted on, the anomaly score of"
-        f" {beside.detector.replace('_', ' ')} has AUROC {stated(beside.by_score, '')}, low confidence"
-        f" {stated(beside.by_confidence, '')}."
+        f"On {plural(anomaly.images, 'image')} that no detector was fitted on, the anomaly score of"
+        f" {anomaly.detector.replace('_', ' ')} has AUROC {stated(anomaly.by_score, '')}, low confidence"
+        f" {stated(anomaly.by_confidence, '')}."
     )
-    if beside.against_normal.value is None or beside.against_abnormal.value is None:
+    if anomaly.against_normal.value is None or anomaly.against_abnormal.value is None:
         return text
     return (
-        f"{text} The score separates {unseen} from normal images with AUROC {stated(beside.against_normal, '')}, from"
-        f" the other abnormal images with {stated(beside.against_abnormal, '')}."
+        f"{text} The score separates {unseen} from normal images with AUROC {stated(anomaly.against_normal, '')}, from"
+        f" the other abnormal images with {stated(anomaly.against_abnormal, '')}."
     )

@@ -15,12 +15,12 @@ from hilum.run import Run
 
 @dataclass(frozen=True)
 class Row:
-    """One task on one held-out split, as the table prints it; `choices`: what these images decided."""
+    """One task on one held-out split, as the table prints it; `use`: what these images decided."""
 
     task: str
     anchor: str
     images: str
-    choices: str
+    use: str
     accuracy: Figure
     auroc: Figure
     published: str
@@ -48,9 +48,7 @@ def _row(result: Results, split: str) -> Row:
         task=TITLES[result.task],
         anchor=result.task,
         images=f"{split_name(split)}, {images}",
-        choices="used for no choice"
-        if split == "test"
-        else f"used to choose {listing(result.chosen_on_val)}",
+        use="used for no choice" if split == "test" else f"used to choose {listing(result.chosen_on_val)}",
         accuracy=result.metrics[split].accuracy,
         auroc=result.metrics[split].auroc,
         published=published(result, split),
