@@ -83,12 +83,16 @@ def section(words: str, command: Any) -> str:
 
 def _row(name: str, parameter: Any) -> str:
     default = parameter.default
-    shown = f" Default: {default}." if isinstance(default, str | int) and not isinstance(default, bool) else ""
+    shown = (
+        f" Default: {default}." if isinstance(default, str | int) and not isinstance(default, bool) else ""
+    )
     return f"| `{name}` | {parameter.help}{shown} |".replace("*", r"\*")
 
 
 def _wrapped(text: str) -> str:
-    return "\n".join(textwrap.wrap(" ".join(text.split()), 120, break_long_words=False, break_on_hyphens=False))
+    return "\n".join(
+        textwrap.wrap(" ".join(text.split()), 120, break_long_words=False, break_on_hyphens=False)
+    )
 
 
 if __name__ == "__main__":

@@ -19,9 +19,7 @@ class Form(StrEnum):
 
 @app.command(epilog=example("hilum predict image1.jpeg folder_of_images --format csv"))
 def predict(
-    images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE", help="Radiographs, or folders of them.")
-    ],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Radiographs, or folders of them.")],
     model: Annotated[
         Path | None,
         typer.Option(
