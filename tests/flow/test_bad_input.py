@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
+from hilum.recipe import _OLD_KEYS as OLD_KEYS
+from hilum.recipe import _OLD_TASK as OLD_TASK
 from hilum.run import Run
 
 from ..conftest import SMALL, Answer
@@ -213,11 +215,11 @@ def test_a_setting_that_a_stage_refuses_is_not_kept(small_run: Run, tmp_path: Pa
     assert hilum("embed", copy).code == 0
 
 
-@pytest.mark.parametrize("key", ["embedding", "missing", "ledger", "trust", "etiology"])
+@pytest.mark.parametrize("key", [*OLD_KEYS, OLD_TASK])
 def test_a_recipe_of_another_format(key: str, tmp_path: Path, hilum: Command) -> None:
     recipe = tmp_path / "old.yaml"
     recipe.write_text(
-        "name: old\ntasks:\n  etiology: {}\n" if key == "etiology" else f"name: old\n{key}: {{}}\n"
+        f"name: old\ntasks: {{{key}: {{}}}}\n" if key == OLD_TASK else f"name: old\n{key}: {{}}\n"
     )
     for words in (["recipe", recipe], ["study", "phantom", "--preset", recipe, "--out", tmp_path / "run"]):
         refused(hilum(*words), "old.yaml", "format 1", "this hilum reads format 2", "hilum recipe quick")

@@ -70,17 +70,17 @@ class Artifact(Part):
     @classmethod
     def read(cls, values: Any, path: Path, weights_digest: str | None = None) -> Self:
         """The artifact in the values of a file, `path` for error sentences; see `load`."""
-        again = cls.REMEDY or f"run: hilum {cls.STAGE} RUN --force"
+        remedy = cls.REMEDY or f"run: hilum {cls.STAGE} RUN --force"
         version = values.get("schema_version") if isinstance(values, dict) else None
         if version != cls.SCHEMA:
-            raise RunError(f"{path} has schema version {version}, this hilum reads {cls.SCHEMA}", again)
+            raise RunError(f"{path} has schema version {version}, this hilum reads {cls.SCHEMA}", remedy)
         try:
             artifact = cls.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
-            raise RunError(f"{path} is damaged ({place}: {first['msg']})", again) from None
+            raise RunError(f"{path} is damaged ({place}: {first['msg']})", remedy) from None
         made_with = getattr(artifact, "weights_digest", None)
         if weights_digest is not None and made_with != weights_digest:
-            raise RunError(f"{path} was made with other weights than the model has", again)
+            raise RunError(f"{path} was made with other weights than the model has", remedy)
         return artifact
