@@ -42,7 +42,9 @@ class Driver:
     def execute(self, wanted: Sequence[Stage], force: Sequence[str] = (), only: Sequence[str] = ()) -> None:
         """Runs the wanted stages and what they need, in the order of STAGES. `force`: names of stages to do
         again; `only`: tasks, empty for all. An error of a core stage ends it; another stage is skipped with
-        its sentence, or marked as failed, and the rest goes on."""
+        its sentence, or marked as failed, and the rest goes on. ModelError for weights that were changed."""
+        for name in self.run.tasks:
+            self.run.task(name).check_weights()
         for stage in with_needs(wanted):
             for name in self._tasks(stage, only):
                 self._step(stage, name, stage.name in force)

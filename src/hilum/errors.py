@@ -34,6 +34,10 @@ class RunError(HilumError):
     """A run folder that is missing, half written, or of another version."""
 
 
+class StageError(HilumError):
+    """A stage that failed because of a defect of hilum; the traceback lies in the run folder."""
+
+
 class TrainingError(HilumError):
     """Training that can't continue, for example because the loss is not a number."""
 

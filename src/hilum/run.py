@@ -35,7 +35,7 @@ from hilum.artifacts.leakage import Leakage
 from hilum.artifacts.robustness import CorruptionTraining, LabelEfficiency, Robustness, UnseenClass
 from hilum.data.cases import Cases
 from hilum.data.tasks import TASKS
-from hilum.errors import RunError
+from hilum.errors import ModelError, RunError
 from hilum.files import (
     digest,
     read_arrays,
@@ -294,6 +294,15 @@ class TaskFolder:
     def weights_digest(self) -> str:
         """Names the trained weights; empty before training."""
         return str(self.card()["weights_digest"]) if self.card_file.exists() else ""
+
+    def check_weights(self) -> None:
+        """ModelError when weights.safetensors is not the file that model.json was written for."""
+        weights = self.model_folder / "weights.safetensors"
+        if weights.exists() and digest(weights.read_bytes()) != self.weights_digest:
+            raise ModelError(
+                f"{weights} is not the file that model.json was written for",
+                f"restore both files together, or delete {self.model_folder} to train the model again",
+            )
 
     def load_model(self) -> Any:
         """The trained model in eval mode (imports torch)."""

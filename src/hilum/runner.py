@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from hilum.config import Config
 from hilum.data.cases import Cases
 from hilum.data.tasks import TASKS
 from hilum.driver import Driver, check_settings
-from hilum.errors import RecipeError, RunError, nearest
+from hilum.errors import HilumError, RecipeError, RunError, StageError, nearest
 from hilum.progress import say
 from hilum.recipe import Recipe, checked, load_recipe, override
 from hilum.run import Run
@@ -65,22 +66,71 @@ def run_stage(
     force: bool = False,
 ) -> Run:
     """Runs one stage of a run, and what it needs, with the run's recipe or with changed settings, which the
-    recipe then keeps.
+    recipe then keeps, unless the stage refuses them.
 
-    `changes`: settings of this stage, as "k=15". A HilumError of the stage is raised when the others are done.
+    `changes`: settings of this stage, as "k=15". When the tasks are done, a stage that refused one raises
+    RunError with its reason, and StageError where it failed because of a defect.
     """
     run, stage = Run(path), stage_of(name)
     _check_tasks(run, tasks)
     recipe = _with_changes(run, stage, changes)
     check_settings(recipe)
-    run.write_recipe(recipe.to_yaml())
+    before = _Before.of(run, stage)
     driver = Driver(run, recipe, None if run.split_tasks else _open(run.facts()["data"]["given"], None))
-    driver.execute([stage], force=[name] if force else [], only=tasks)
-    records = run.stage_records()
-    for label in driver.worked:
-        if label.split()[0] == name and records[label].get("reason"):
-            raise RunError(records[label]["reason"])
+    run.write_recipe(recipe.to_yaml())
+    try:
+        driver.execute([stage], force=[name] if force else [], only=tasks)
+    except HilumError:
+        run.write_recipe(before.recipe)
+        raise
+    labels = [label for label in driver.worked if label.split()[0] == name]
+    records = {label: run.stage_records()[label] for label in labels}
+    if records and not any(record["status"] == "finished" for record in records.values()):
+        before.restore(labels)
+    for label, record in records.items():
+        if record["status"] == "failed":
+            place = run.path / "errors"
+            raise StageError(f"{label} failed ({record['reason']})", f"the traceback is in {place}")
+        if record.get("reason"):
+            raise RunError(record["reason"])
     return run
+
+
+@dataclass(frozen=True)
+class _Before:
+    """A run before one of its stages is done with changed settings. `made`: when the files of each finished
+    record were written, in nanoseconds."""
+
+    run: Run
+    stage: Stage
+    recipe: dict[str, Any]
+    records: dict[str, dict[str, Any]]
+    made: dict[str, list[int]]
+
+    @classmethod
+    def of(cls, run: Run, stage: Stage) -> "_Before":
+        records = {
+            label: record
+            for label, record in run.stage_records().items()
+            if label.split()[0] == stage.name and record["status"] == "finished"
+        }
+        made = {label: _times(run, stage, label) for label in records}
+        return cls(run, stage, run.recipe(), records, made)
+
+    def restore(self, labels: Sequence[str]) -> None:
+        """Puts the recipe back, and the records of these labels whose files the refused attempt left alone."""
+        self.run.write_recipe(self.recipe)
+        for label in labels:
+            refused = self.run.stage_records()[label]["status"] == "skipped"
+            if refused and label in self.records and _times(self.run, self.stage, label) == self.made[label]:
+                self.run.record_stage(label, self.records[label])
+
+
+def _times(run: Run, stage: Stage, label: str) -> list[int]:
+    """When the files of a record were written, in nanoseconds; 0 for a missing one."""
+    place = run.path / label.partition(" ")[2]
+    files = [place / name for name in stage.artifacts]
+    return [file.stat().st_mtime_ns if file.exists() else 0 for file in files]
 
 
 def settings_of(run: Run, name: str, changes: Sequence[str] = ()) -> Config:
@@ -135,7 +185,7 @@ def _go_on(folder: Path, recipe: Recipe, cases: Cases, changes: Sequence[str]) -
             f"{run.path} was made from other data (digest {made_from[:8]}, now {cases.digest[:8]})",
             "choose another --out",
         )
-    before, now = run.recipe(), recipe.to_yaml()
+    before, now = checked(run.recipe(), str(run.recipe_file)).to_yaml(), recipe.to_yaml()
     for name, settings in now["tasks"].items():
         if before["tasks"].get(name, settings) != settings:
             raise RunError(f"{run.path} was made with another recipe for {name!r}", "choose another --out")

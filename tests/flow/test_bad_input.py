@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
+from hilum.recipe import _OLD_KEYS as OLD_KEYS
+from hilum.recipe import _OLD_TASK as OLD_TASK
 from hilum.run import Run
 
 from ..conftest import SMALL, Answer
@@ -106,8 +108,9 @@ def test_a_run_folder_that_is_taken_foreign_or_half_written(
     refused(hilum("report", tmp_path / "none"), "does not exist")
     old = tmp_path / "old"
     shutil.copytree(small_run.path, old)
-    (old / "run.json").write_text(json.dumps({**small_run.facts(), "format": 0}))
-    refused(hilum("report", old), "format 0", "this hilum reads format 2")
+    (old / "run.json").write_text(json.dumps({**small_run.facts(), "format": 1}))
+    for command in ("report", "evaluate", "embed", "anomaly", "explain", "robustness", "leakage"):
+        refused(hilum(command, old), "format 1", "this hilum reads format 2", "make the run again")
     (old / "run.json").write_text('{"format"')
     refused(hilum("evaluate", old), "run.json is damaged")
 
@@ -120,7 +123,7 @@ def test_going_on_with_other_data_or_another_recipe(
     changed = [*SMALL, "--set=binary.training.epochs=9"]
     refused(hilum("study", phantom_data, "--out", copy, "--resume", *changed), "another recipe for 'binary'")
     recipe = Run(copy).recipe()
-    del recipe["tasks"]["binary"]["pixels"]["clahe"]  # a choice that an older hilum did not know
+    del recipe["tasks"]["binary"]["pixels"]["clahe"]  # a setting that an older hilum did not know
     Run(copy).write_recipe(recipe)
     refused(hilum("study", phantom_data, "--out", copy, "--resume", *changed), "another recipe for 'binary'")
     assert hilum("study", phantom_data, "--out", copy, "--resume", *SMALL).code == 0
@@ -166,4 +169,116 @@ def test_weights_that_were_changed(small_run: Run, tmp_path: Path, hilum: Comman
     shutil.copytree(small_run.path, copy)
     weights = copy / "binary" / "model" / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4])
-    refused(hilum("evaluate", copy), "is not the file that model.json was written for")
+    for command in ("evaluate", "embed", "anomaly"):
+        refused(hilum(command, copy), "is not the file that model.json was written for", "delete")
+
+
+@pytest.mark.parametrize("command", ["report", "evaluate", "embed", "anomaly", "explain", "robustness"])
+def test_a_run_that_is_not_there(command: str, tmp_path: Path, hilum: Command) -> None:
+    refused(hilum(command, tmp_path / "none"), "none", "does not exist", "hilum study")
+
+
+def test_a_run_without_training(small_run: Run, tmp_path: Path, hilum: Command) -> None:
+    """Stopped before its first epoch."""
+    copy = tmp_path / "copy"
+    shutil.copytree(small_run.path, copy)
+    for name in small_run.tasks:
+        shutil.rmtree(copy / name)
+    image = small_run.cases().table["path"][0]
+    refused(hilum("neighbors", copy, image), "holds no trained model", "--resume")
+    refused(hilum("explain", copy, "--image", image), "holds no trained model", "--resume")
+    refused(hilum("predict", image, "--model", copy / "binary"), "holds no model")
+
+
+def test_a_setting_task_or_method_that_is_not_known(small_run: Run, hilum: Command) -> None:
+    """The nearest name that is known; the run stays as it was."""
+    run = small_run.path
+    before = [small_run.recipe_file.read_bytes(), small_run.facts_file.read_bytes()]
+    refused(hilum("embed", run, "--task", "binray"), "'binray'", "'binary'")
+    refused(hilum("embed", run, "--set", "neighbor=3"), "'embed.neighbor'", "recipe.yaml")
+    refused(hilum("embed", run, "--set", "k=-1"), "embed.k = -1")
+    refused(hilum("embed", run, "--set", "k"), "has no '='")
+    refused(hilum("explain", run, "--method", "grad_camm"), "'grad_camm'", "'grad_cam'")
+    refused(hilum("anomaly", run, "--detector", "patch_memry"), "'patch_memry'", "'patch_memory'")
+    refused(hilum("robustness", run, "--set", "corruptons=[block]"), "corruptons", "'corruptions'")
+    refused(hilum("explain", run, "--case", "nobody"), "'nobody'")
+    assert [small_run.recipe_file.read_bytes(), small_run.facts_file.read_bytes()] == before
+
+
+def test_a_setting_that_a_stage_refuses_is_not_kept(small_run: Run, tmp_path: Path, hilum: Command) -> None:
+    """Neither in the recipe nor in the record; what the stage made before stays in the report."""
+    copy = tmp_path / "copy"
+    shutil.copytree(small_run.path, copy)
+    before = [Run(copy).recipe(), Run(copy).stage_records()]
+    refused(hilum("embed", copy, "--set", "layer=nowhere"), "'nowhere'")
+    assert [Run(copy).recipe(), Run(copy).stage_records()] == before
+    assert hilum("embed", copy).code == 0
+
+
+@pytest.mark.parametrize("key", [*OLD_KEYS, OLD_TASK])
+def test_a_recipe_of_another_format(key: str, tmp_path: Path, hilum: Command) -> None:
+    recipe = tmp_path / "old.yaml"
+    recipe.write_text(
+        f"name: old\ntasks: {{{key}: {{}}}}\n" if key == OLD_TASK else f"name: old\n{key}: {{}}\n"
+    )
+    for words in (["recipe", recipe], ["study", "phantom", "--preset", recipe, "--out", tmp_path / "run"]):
+        refused(hilum(*words), "old.yaml", "format 1", "this hilum reads format 2", "hilum recipe quick")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "remedy"),
+    [
+        ("binary/metrics.json", "hilum evaluate RUN --force"),
+        ("multiclass/embeddings/figures.json", "hilum embed RUN --force"),
+        ("anomaly/figures.json", "hilum anomaly RUN --force"),
+        ("audit.json", "delete it"),
+    ],
+)
+def test_an_artifact_of_another_schema_version(
+    file: str, remedy: str, small_run: Run, tmp_path: Path, hilum: Command
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(small_run.path, copy)
+    text = (copy / file).read_text()
+    assert '"schema_version": 1' in text
+    (copy / file).write_text(text.replace('"schema_version": 1', '"schema_version": 99'))
+    refused(hilum("report", copy), file, "schema version 99", "this hilum reads 1", remedy)
+    assert (copy / "report" / "index.html").read_bytes() == small_run.report_file.read_bytes()
+
+
+def test_predict_on_a_device_that_is_not_there(
+    small_run: Run, hilum: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    words = ["predict", small_run.cases().table["path"][0], "--model", small_run.path / "binary", "--device"]
+    refused(hilum(*words, "cuda"), "'cuda'", "--device auto")
+    refused(hilum(*words, "gpu"), "'gpu'", "cpu")
+
+
+def test_predict_on_a_folder_with_a_damaged_image(small_run: Run, tmp_path: Path, hilum: Command) -> None:
+    """The others are predicted; --strict makes it exit code 2."""
+    shutil.copy(small_run.cases().table["path"][0], tmp_path / "good.png")
+    (tmp_path / "bad.png").write_text("this is no image")
+    words = ["predict", tmp_path, "--model", small_run.path / "binary", "--format", "csv"]
+    answer, strict = hilum(*words), hilum(*words, "--strict")
+    assert (answer.code, strict.code) == (0, 2)
+    assert answer.out == strict.out and len(answer.out.splitlines()) == 3
+    assert "1 of 2 images could not be read" in answer.err and "Traceback" not in answer.err + strict.err
+
+
+def test_a_stage_that_fails_is_exit_code_1(
+    small_run: Run, tmp_path: Path, hilum: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A defect of hilum: the sentence says where the traceback is."""
+    copy = tmp_path / "copy"
+    shutil.copytree(small_run.path, copy)
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr("hilum.robustness.corruptions.measure_corruptions", broken)
+    answer = hilum("robustness", copy)
+    assert answer.code == 1
+    assert "robustness binary failed (ZeroDivisionError: by zero)" in answer.err.splitlines()[-1]
+    assert len(list((copy / "errors").glob("robustness-*.txt"))) == 2

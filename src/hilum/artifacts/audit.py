@@ -173,6 +173,7 @@ class Audit(Artifact):
     """
 
     STAGE: ClassVar[str] = "prepare"
+    REMEDY: ClassVar[str] = "delete it and go on with: hilum study DATA --out RUN --resume"
 
     cases_digest: str
     n_cases: int

@@ -42,10 +42,12 @@ class Figure(Part):
 
 class Artifact(Part):
     """The content of one file. A subclass raises SCHEMA when the meaning of a key changes; a file of another
-    version is refused, never misread. `STAGE`: the command that writes it, for error sentences."""
+    version is refused, never misread. `STAGE`: the command that writes it, for error sentences; `REMEDY`: what
+    to do where that command does not write it anew with --force."""
 
     SCHEMA: ClassVar[int] = 1
     STAGE: ClassVar[str] = "study"
+    REMEDY: ClassVar[str] = ""
 
     schema_version: int = 0  # stamped, see below
 
@@ -68,7 +70,7 @@ class Artifact(Part):
     @classmethod
     def read(cls, values: Any, path: Path, weights_digest: str | None = None) -> Self:
         """The artifact in the values of a file, `path` for error sentences; see `load`."""
-        remedy = f"run: hilum {cls.STAGE} RUN --force"
+        remedy = cls.REMEDY or f"run: hilum {cls.STAGE} RUN --force"
         version = values.get("schema_version") if isinstance(values, dict) else None
         if version != cls.SCHEMA:
             raise RunError(f"{path} has schema version {version}, this hilum reads {cls.SCHEMA}", remedy)

@@ -33,6 +33,7 @@ class TrainingResult(Artifact):
     the held-out fold, and of the declared test images where there are any."""
 
     STAGE: ClassVar[str] = "compare"
+    REMEDY: ClassVar[str] = "delete it and give the same hilum compare command again"
 
     digest: str
     parameters: int
@@ -178,6 +179,7 @@ class Comparison(Artifact):
     None while it is not complete."""
 
     STAGE: ClassVar[str] = "compare"
+    REMEDY: ClassVar[str] = "delete it and give the same hilum compare command again"
 
     name: str
     about: str

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from hilum.errors import HilumError
+from hilum.errors import HilumError, StageError
 
 app = typer.Typer(
     name="hilum",
@@ -23,24 +23,28 @@ app = typer.Typer(
 
 Data = Annotated[
     str,
-    typer.Argument(help="Folder, .csv or .npz with radiographs, or the word 'phantom'.", show_default=False),
+    typer.Argument(
+        metavar="DATA", help="A folder, a .csv or a .npz with radiographs, or the word 'phantom'."
+    ),
 ]
-RunPath = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 Preset = Annotated[str, typer.Option("--preset", help="quick, seed, best, or a recipe file (.yaml).")]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Change one setting, e.g. multiclass.training.epochs=3. Repeatable."),
+    typer.Option("--set", help="Change one setting, for example multiclass.training.epochs=3. Repeatable."),
 ]
-Out = Annotated[Path | None, typer.Option("--out", help="Run folder to write; default runs/DATA-PRESET.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", help="The run folder to write. Default: runs/DATA-PRESET.")
+]
 Source = Annotated[
-    str | None, typer.Option("--source", help="Reader of the data; default: the first that fits.")
+    str | None, typer.Option("--source", help="The reader of the data. Default: the first that fits.")
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with what is already in --out.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with what is already in the folder --out.")]
 Skip = Annotated[bool, typer.Option("--skip-unreadable", help="Leave damaged files out instead of stopping.")]
 Tasks = Annotated[
-    list[str] | None, typer.Option("--task", help="binary or multiclass; default: all. Repeatable.")
+    list[str] | None, typer.Option("--task", help="binary or multiclass. Default: all. Repeatable.")
 ]
-Force = Annotated[bool, typer.Option("--force", help="Do it even when it is done.")]
+Force = Annotated[bool, typer.Option("--force", help="Do the stage again even if nothing has changed.")]
 
 
 def example(text: str) -> str:
@@ -66,9 +70,12 @@ def going_on(sentence: str = "the same command goes on with what is there") -> I
 
 
 def run() -> None:
-    """Runs the command line; every error that a user can cause is one sentence and exit code 2."""
+    """Runs the command line; every error that a user can cause is one sentence and exit code 2, a stage that
+    failed because of a defect is exit code 1."""
     try:
         app()
+    except StageError as error:
+        end(str(error), 1)
     except HilumError as error:
         end(str(error), 2)
     except HilumInterrupt as stop:

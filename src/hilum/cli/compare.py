@@ -13,36 +13,49 @@ from hilum.cli.app import Data, Skip, Source, app, example, going_on
 def compare(
     data: Data = "phantom",
     grid: Annotated[
-        str, typer.Option("--grid", help="A grid file (.yaml), or the name of one that hilum brings.")
+        str, typer.Option("--grid", help="A grid file (.yaml), or the name of a packaged one.")
     ] = "alternatives",
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder to write or to go on with; default runs/DATA-GRID.")
+        Path | None,
+        typer.Option("--out", help="The folder to write or to go on with. Default: runs/DATA-GRID."),
     ] = None,
     change: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Change one setting of every cell, e.g. training.epochs=3. Repeatable."),
+        typer.Option(
+            "--set", help="Change one setting of every cell, for example training.epochs=3. Repeatable."
+        ),
     ] = None,
     search: Annotated[
-        int, typer.Option("--search", help="Draw and judge so many trials from the grid's ranges.", min=0)
+        int, typer.Option("--search", help="Number of trials to draw from the ranges of the grid.", min=0)
     ] = 0,
     only: Annotated[
-        list[str] | None, typer.Option("--only", help="Train this cell now, not the others. Repeatable.")
+        list[str] | None, typer.Option("--only", help="Train only this cell. Default: all cells. Repeatable.")
     ] = None,
     leakage: Annotated[
-        bool, typer.Option("--leakage", help="Instead of a grid: what a split by image changes.")
+        bool, typer.Option("--leakage", help="Measure what a split by image changes, instead of a grid.")
     ] = False,
-    preset: Annotated[str, typer.Option("--preset", help="With --leakage: the recipe to train.")] = "quick",
+    preset: Annotated[
+        str, typer.Option("--preset", help="With --leakage: the recipe to train, as in `hilum study`.")
+    ] = "quick",
     task: Annotated[
         str | None,
-        typer.Option("--task", help="binary or multiclass; default the grid's own, with --leakage the last."),
+        typer.Option(
+            "--task", help="binary or multiclass. Default: that of the grid; with --leakage, the last."
+        ),
     ] = None,
-    folds: Annotated[int, typer.Option("--folds", help="With --leakage: trainings per way.", min=2)] = 2,
+    folds: Annotated[
+        int,
+        typer.Option(
+            "--folds", help="With --leakage: the number of folds to train for each way of splitting.", min=2
+        ),
+    ] = 2,
     source: Source = None,
     skip_unreadable: Skip = False,
 ) -> None:
-    """Many recipes on the same patient-disjoint folds: one table with spread and paired tests.
+    """Compares many recipes on the same patient-disjoint folds: one table with spread and paired tests.
 
-    What is finished in --out is not trained again; a training that was cut off goes on.
+    What is finished in --out is not trained again; a training that was stopped goes on. With --out RUN/compare
+    the report of that run shows the table.
     """
     if leakage:
         _full_leakage(data, preset, task, folds, change or [], out, source, skip_unreadable)

@@ -1,4 +1,4 @@
-"""hilum data: look at, fetch or make data."""
+"""hilum data: audit, fetch or make data."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ import typer
 from hilum.cli.app import Data, Source, app, example
 
 data_app = typer.Typer(
-    help="Look at, fetch or make data.",
+    help="Audit, fetch or make data.",
     epilog=example("hilum data audit path/to/chest_xray"),
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -18,7 +18,7 @@ app.add_typer(data_app, name="data")
 
 @data_app.command("audit", epilog=example("hilum data audit path/to/chest_xray"))
 def data_audit(data: Data, source: Source = None) -> None:
-    """Unreadable files, duplicates, patients across splits, and what predicts the label without the lungs."""
+    """Lists unreadable files, duplicates, patients in several splits, and what predicts the label without the lungs."""
     from rich.console import Console
 
     from hilum.data.audit import audit
@@ -34,7 +34,10 @@ def data_audit(data: Data, source: Source = None) -> None:
 
 @data_app.command("fetch", epilog=example("hilum data fetch"))
 def data_fetch() -> None:
-    """Downloads the public paediatric set (Kermany 2018, CC BY 4.0) with kagglehub and prints its folder."""
+    """Downloads the public paediatric set (Kermany 2018, CC BY 4.0) and prints its folder.
+
+    Needs kagglehub: pip install 'hilum[fetch]'.
+    """
     from hilum.data.fetch import fetch
 
     print(fetch())
@@ -42,16 +45,17 @@ def data_fetch() -> None:
 
 @data_app.command("phantom", epilog=example("hilum data phantom my_phantom --patients 60 --seed 1"))
 def data_phantom(
-    folder: Annotated[Path, typer.Argument(help="Folder to write.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to write.")],
     patients: Annotated[
-        int | None, typer.Option(help="How many patients; default: the built-in set's.")
+        int | None, typer.Option("--patients", help="How many patients. Default: those of the built-in set.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Another seed gives other patients.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Another seed gives other patients.")] = 0,
     shortcut: Annotated[
-        str | None, typer.Option(help="Plant a shortcut in abnormal images, e.g. marker.")
+        str | None,
+        typer.Option("--shortcut", help="Plant a shortcut in abnormal images, for example marker."),
     ] = None,
 ) -> None:
-    """Writes synthetic radiographs with known lesions, their masks and cases.csv."""
+    """Writes synthetic radiographs with known lesions, their masks and cases.csv, and prints the folder."""
     from hilum.data.sources.phantom import PhantomSettings, write
 
     settings = {"seed": seed, "shortcut": shortcut}

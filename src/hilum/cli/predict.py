@@ -19,23 +19,27 @@ class Form(StrEnum):
 
 @app.command(epilog=example("hilum predict image1.jpeg folder_of_images --format csv"))
 def predict(
-    images: Annotated[
-        list[Path], typer.Argument(help="Radiographs, or folders of them.", show_default=False)
-    ],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Radiographs, or folders of them.")],
     model: Annotated[
         Path | None,
-        typer.Option("--model", help="A run's task folder or a model folder; default: the package's own."),
+        typer.Option(
+            "--model", help="A task folder of a run, or a model folder. Default: the packaged models."
+        ),
     ] = None,
-    form: Annotated[Form, typer.Option("--format", help="How to print.")] = Form.table,
+    form: Annotated[Form, typer.Option("--format", help="table, json or csv.")] = Form.table,
     attribution: Annotated[
-        Path | None, typer.Option("--attribution", help="Folder for an attribution picture per image.")
+        Path | None,
+        typer.Option("--attribution", help="A folder to write an attribution map of each image to."),
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit code 2 if any image could not be read.")
+        bool, typer.Option("--strict", help="End with exit code 2 if any image could not be read.")
     ] = False,
 ) -> None:
-    """Class probabilities and a prediction for radiographs, with nothing to train."""
+    """Class probabilities and a prediction for each radiograph; without --model with the packaged models.
+
+    An image that cannot be read gets a row with its error; the others are predicted.
+    """
     from hilum.serving.command import predict_command
 
     if not predict_command(images, model, form.value, attribution, device, strict):
@@ -45,12 +49,15 @@ def predict(
 @app.command(epilog=example("hilum neighbors runs/real image.jpeg --task multiclass"))
 def neighbors(
     run: RunPath,
-    image: Annotated[Path, typer.Argument(help="A radiograph, in no split.", show_default=False)],
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A radiograph that is in no split.")],
     task: Annotated[
-        str | None, typer.Option("--task", help="binary or multiclass; default: the last.")
+        str | None, typer.Option("--task", help="binary or multiclass. Default: the last.")
     ] = None,
-    k: Annotated[int, typer.Option(help="How many.")] = 7,
-    sheet: Annotated[Path | None, typer.Option(help="Where to write the pictures (.png).")] = None,
+    k: Annotated[int, typer.Option("--k", help="How many training images to show.", min=1)] = 7,
+    sheet: Annotated[
+        Path | None,
+        typer.Option("--sheet", help="The .png file to write. Default: neighbors-IMAGE.png."),
+    ] = None,
 ) -> None:
     """The training images most similar to a radiograph: a table and a contact sheet."""
     from hilum.embedding.query import contact_sheet, neighbors_of_file

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 Change = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Change one setting of the stage, e.g. k=15. Repeatable."),
+    typer.Option(
+        "--set", help="Change one setting of the stage as KEY=VALUE; `hilum recipe` lists them. Repeatable."
+    ),
 ]
 
 
@@ -29,13 +31,13 @@ def run_stage(
 
 
 @app.command(epilog=example("hilum evaluate runs/real"))
-def evaluate(run: RunPath, task: Tasks = None, change: Change = None, force: Force = False) -> None:
-    """Predictions and figures of every split, and their reliability, with the weights in the run."""
+def evaluate(run: RunPath, task: Tasks = None, force: Force = False) -> None:
+    """Predicts every split with the trained networks and prints the metrics and their reliability."""
     from hilum.evaluation.show import metrics_table, reliability_table
 
-    run_stage(run, "evaluate", task, change, force)
-    opened = run_stage(run, "reliability", task, None, force)
-    print("\n\n".join(part for part in (metrics_table(opened), reliability_table(opened)) if part))
+    print(metrics_table(run_stage(run, "evaluate", task, None, force)))
+    figures = reliability_table(run_stage(run, "reliability", task, None, force))
+    print(f"\n{figures}" if figures else "", end="\n" if figures else "")
 
 
 @app.command(epilog=example("hilum embed runs/real --set maps=[tsne,umap] --set select=true"))
@@ -45,7 +47,10 @@ def embed(
     change: Change = None,
     force: Force = False,
 ) -> None:
-    """Vectors of every image: neighbours, kNN beside the network's head, maps, retrieval, label suspects."""
+    """Vectors of every image: neighbours, kNN beside the network's head, maps, retrieval, label suspects.
+
+    A study runs this stage, too; settings that are changed here stay in the recipe of the run.
+    """
     from hilum.artifacts.embedding import EmbeddingFigures
     from hilum.embedding.show import print_all, tables
 
@@ -59,12 +64,17 @@ def anomaly(
     run: RunPath,
     detector: Annotated[
         list[str] | None,
-        typer.Option("--detector", help="Add a detector to those of the recipe. Repeatable."),
+        typer.Option(
+            "--detector", help="Add a detector to those of the recipe, for example patch_memory. Repeatable."
+        ),
     ] = None,
     change: Change = None,
     force: Force = False,
 ) -> None:
-    """Detectors fitted on healthy images alone: anomaly scores and maps of every image, and a leaderboard."""
+    """Detectors fitted on healthy images alone: anomaly scores and maps of every image, and a leaderboard.
+
+    A detector that is already fitted with the same settings is not fitted again, unless with --force.
+    """
     from hilum.anomaly.show import leaderboard_text
     from hilum.run import Run
     from hilum.stages.anomaly import more_detectors
@@ -80,24 +90,34 @@ def explain(
     run: RunPath,
     task: Annotated[
         str | None,
-        typer.Option("--task", help="binary or multiclass; default: all, or the last for one image."),
+        typer.Option("--task", help="binary or multiclass. Default: all; for one image, the last."),
     ] = None,
-    case: Annotated[str | None, typer.Option("--case", help="One case of the run, by its case_id.")] = None,
-    image: Annotated[Path | None, typer.Option("--image", help="One radiograph, in no split.")] = None,
+    case: Annotated[
+        str | None, typer.Option("--case", help="Explain one case of the run, given by its case_id.")
+    ] = None,
+    image: Annotated[
+        Path | None, typer.Option("--image", help="Explain one radiograph that is in no split.")
+    ] = None,
     method: Annotated[
         list[str] | None,
-        typer.Option("--method", help="e.g. grad_cam, occlusion; default: the recipe's. Repeatable."),
+        typer.Option(
+            "--method", help="A method, for example grad_cam. Default: those of the recipe. Repeatable."
+        ),
     ] = None,
     target_class: Annotated[
-        str | None, typer.Option("--class", help="Evidence for this class; default: the most probable.")
+        str | None,
+        typer.Option("--class", help="Explain this class. Default: the most probable. One image only."),
     ] = None,
     change: Change = None,
     force: Force = False,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for one image; default: explain-NAME.")
+        Path | None, typer.Option("--out", help="The folder to write. Default: explain-NAME. One image only.")
     ] = None,
 ) -> None:
-    """Explanations of the models: the stage, or the maps of one image as pictures and numbers."""
+    """Explanations of the networks: the whole stage, or with --case or --image the maps of one image.
+
+    The maps of one image are written as .npz and .png; an image is resized to the input of the network.
+    """
     from hilum.errors import RecipeError
     from hilum.explain.single import choose_task
     from hilum.run import Run
@@ -168,17 +188,22 @@ def robustness(
     run: RunPath,
     change: Change = None,
     labels: Annotated[
-        bool, typer.Option("--labels", help="Instead: accuracy by number of labelled patients.")
+        bool, typer.Option("--labels", help="Measure accuracy by number of labelled patients instead.")
     ] = False,
     classes: Annotated[
-        bool, typer.Option("--classes", help="Instead: a network that was never trained on the last class.")
+        bool,
+        typer.Option("--classes", help="Test a network that was never trained on the last class instead."),
     ] = False,
     training: Annotated[
-        bool, typer.Option("--training", help="Instead: a network trained with and without corrupted images.")
+        bool, typer.Option("--training", help="Compare training with and without corrupted images instead.")
     ] = False,
     force: Force = False,
 ) -> None:
-    """Held-out images with missing or corrupted pixels; or networks trained with few labels or without a class."""
+    """Accuracy, AUROC and calibration on held-out images with missing or corrupted pixels.
+
+    A study measures some corruptions, this command all of them. With --labels, --classes or --training it
+    trains small networks of the last task instead; --set then changes the settings of that stage.
+    """
     from hilum.robustness.show import robustness_text
     from hilum.run import Run
     from hilum.stages.robustness import EVERYTHING
@@ -195,13 +220,19 @@ def robustness(
 def _plain_command(stage: Stage) -> Callable[..., None]:
     """A command that runs one stage and prints what became of it."""
 
-    def command(run: RunPath, task: Tasks = None, change: Change = None, force: Force = False) -> None:
+    def work(run: Path, task: list[str] | None, change: list[str] | None, force: bool) -> None:
         opened = run_stage(run, stage.name, task, change, force)
         for label, record in opened.stage_records().items():
             if label.split()[0] == stage.name:
                 print(f"{label}: {record['status']}")
 
-    return command
+    def for_tasks(run: RunPath, task: Tasks = None, change: Change = None, force: Force = False) -> None:
+        work(run, task, change, force)
+
+    def for_study(run: RunPath, change: Change = None, force: Force = False) -> None:
+        work(run, None, change, force)
+
+    return for_tasks if stage.per_task else for_study
 
 
 # Stages that have no command above get one, those of plug-ins as well.

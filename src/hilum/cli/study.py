@@ -22,7 +22,7 @@ def study(
     skip_unreadable: Skip = False,
     resume: Resume = False,
 ) -> None:
-    """The main job: every stage of the recipe, then the report."""
+    """The main job: runs every stage of the recipe, makes the report and prints its path."""
     run = _work(data, preset, out, task, change, source, skip_unreadable, resume)
     print(run.report_file)
     _end(run)
@@ -39,7 +39,10 @@ def train(
     skip_unreadable: Skip = False,
     resume: Resume = False,
 ) -> None:
-    """Trains each task's network: the stages prepare, train and evaluate of a study."""
+    """Trains and evaluates the network of each task: the stages prepare, train and evaluate of a study.
+
+    Takes the same options as `hilum study` and prints the run folder; it makes no report.
+    """
     run = _work(data, preset, out, task, change, source, skip_unreadable, resume, only=["evaluate"])
     print(run.path)
     _end(run)
@@ -75,7 +78,7 @@ def _work(
 
 
 def _end(run: "Run") -> None:
-    """Exit code 1 when a stage failed: the others and the report are there, but something is to be mended."""
+    """Exit code 1 when a stage failed because of a defect: the other stages and the report are there."""
     if run.failed_stages:
         typer.echo(
             f"hilum: failed: {', '.join(run.failed_stages)}; tracebacks in {run.path / 'errors'}", err=True
@@ -85,7 +88,7 @@ def _end(run: "Run") -> None:
 
 @app.command(epilog=example("hilum report runs/real"))
 def report(run: RunPath) -> None:
-    """Draws the report again from what is in the run folder; needs no torch."""
+    """Makes the report again from what is in the run folder and prints its path; needs no torch."""
     from hilum.report.build import build_report
     from hilum.run import Run
 
@@ -94,7 +97,9 @@ def report(run: RunPath) -> None:
 
 @app.command(epilog=example("hilum recipe best --set multiclass.training.epochs=30 > mine.yaml"))
 def recipe(
-    preset: Annotated[str, typer.Argument(help="quick, seed, best, or a recipe file.")] = "quick",
+    preset: Annotated[
+        str, typer.Argument(metavar="PRESET", help="quick, seed, best, or a recipe file (.yaml).")
+    ] = "quick",
     change: Set = None,
 ) -> None:
     """Prints a recipe with every setting written out, to keep or to change."""

@@ -107,12 +107,12 @@ def run(context: Context, config: EmbeddingConfig) -> None:
     from hilum.embedding.threads import limited_threads
 
     log, files, task = _Log(), context.folder.embeddings, context.this_task
-    files.clear()
     model = context.folder.load_model()
     with log.timed("extract"):
         vectors = _vectors(context, config, model)
     data = task_cases(context.cases, vectors, task)
     values, train = vectors.layer(config.layer), data.train
+    files.clear()  # a layer that does not exist is refused by now
     with limited_threads():
         with log.timed("select"):
             candidates, knn = _knn(data, values, config)
