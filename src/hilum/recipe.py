@@ -8,7 +8,7 @@ settings that the stage declares. `load_recipe` reads a preset by name ("quick",
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, get_args
 
 import yaml
 from pydantic import Field, ValidationError, create_model, model_validator
@@ -36,7 +36,7 @@ class Recipe(Config):
     skip_unreadable: bool = False
 
     @model_validator(mode="after")
-    def _tasks_are_known(self) -> Self:
+    def _tasks_are_known(self) -> "Recipe":
         for name in self.tasks:
             if name not in TASKS:
                 raise ValueError(f"task {name!r} is not known; {nearest(name, TASKS)}")

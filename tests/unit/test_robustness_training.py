@@ -158,6 +158,7 @@ def test_simsiam_lowers_its_loss_keeps_vectors_apart_and_reads_no_target() -> No
         pretrain(small_net(), stripes(targets), 30, 16, 2e-2, 0, lambda *_: None)
         for targets in (np.full(16, -1), np.arange(16) % 2)
     ]
+    assert ends[0].weights.keys() == ends[1].weights.keys() and ends[0].weights
     for name, tensor in ends[0].weights.items():
         assert torch.equal(tensor, ends[1].weights[name])
     assert not any(name.startswith("head.") for name in ends[0].weights)

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from hilum.data.augment import Augment
+from hilum.data.cache import ImageCache
 from hilum.data.images import Pixels
 from hilum.data.tasks import task
 from hilum.errors import RecipeError, RunError, TrainingError
@@ -24,26 +25,24 @@ CASES = 96
 TASK = task("multiclass", ["normal", "bacteria", "virus"])
 
 
-class DrawnCache:
-    """Stands in for ImageCache: squares whose height in the image tells the class, in noise."""
-
-    def __init__(self) -> None:
-        chance = np.random.default_rng(0)
-        self.targets = chance.integers(0, 3, CASES)
-        self.images = (chance.random((CASES, 32, 32)) * 160).astype(np.uint8)
-        for image, target in zip(self.images, self.targets, strict=True):
-            image[8 * target : 8 * target + 10, 8:20] += 40
-
-    def rows(self, case_ids: list[str]) -> np.ndarray:
-        return np.array([int(name[1:]) for name in case_ids])
+def squares() -> tuple[np.ndarray, np.ndarray]:
+    """Images and targets: squares whose height in the image tells the class, in noise."""
+    chance = np.random.default_rng(0)
+    targets = chance.integers(0, 3, CASES)
+    images = (chance.random((CASES, 32, 32)) * 160).astype(np.uint8)
+    for image, target in zip(images, targets, strict=True):
+        image[8 * target : 8 * target + 10, 8:20] += 40
+    return images, targets
 
 
 def image_sets() -> tuple[ImageSet, ImageSet]:
-    cache, pixels = DrawnCache(), Pixels((32, 32), mean=0.3, sd=0.2)
+    images, targets = squares()
     names = [f"c{i}" for i in range(CASES)]
+    cache = ImageCache(images, {name: row for row, name in enumerate(names)}, Path())
+    pixels = Pixels((32, 32), mean=0.3, sd=0.2)
     cut = 2 * CASES // 3
     return tuple(
-        ImageSet(cache, names[part], cache.targets[part], pixels)  # type: ignore[arg-type, return-value]
+        ImageSet(cache, names[part], targets[part], pixels)  # type: ignore[return-value]
         for part in (slice(0, cut), slice(cut, CASES))
     )
 

@@ -73,7 +73,7 @@ class Cases:
         columns = [name for name in COLUMNS if name != "path"]
         return digest(*self.table[columns].to_csv(index=False).splitlines())
 
-    def where(self, keep: pd.Series) -> "Cases":
+    def where(self, keep: pd.Series | np.ndarray) -> "Cases":
         """The rows of a boolean mask, as Cases.
 
         >>> row = {"case_id": "a", "path": "a.png", "label": "virus", "patient": "p", "split": "", "digest": "d"}
