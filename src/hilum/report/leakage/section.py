@@ -160,10 +160,11 @@ def _audit(audit: Mapping[str, Any], task: str) -> list[tuple[str, str]]:
         rows.append(("Patients in more than one declared part", count(declared["n_patients"])))
     joint = (audit.get("joint") or {}).get(task)
     if joint:
+        auroc = joint["auroc"]
         rows.append(
             (
                 f"All shortcuts together, {joint['positive']} vs {joint['negative']}",
-                f"AUROC {number(joint['auroc'])} ({LEVEL} CI {number(joint['low'])} to {number(joint['high'])})"
+                f"AUROC {number(auroc['value'])} ({LEVEL} CI {number(auroc['low'])} to {number(auroc['high'])})"
                 " without the lungs; a split by patient does not guard against these",
             )
         )
