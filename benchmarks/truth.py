@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from hilum.study import Wish, study
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 

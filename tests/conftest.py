@@ -1,4 +1,4 @@
-"""Shared fixtures. Shapes in signatures are checked while tests run; files go to temporary folders only."""
+"""Shared fixtures. Types and shapes in signatures are checked while tests run; files go to temporary folders only."""
 
 import os
 import signal
@@ -13,9 +13,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tiny networks los
 
 from jaxtyping import install_import_hook
 
-install_import_hook(["hilum.models", "hilum.training.module"], "beartype.beartype")
+import tests.shapes  # noqa: F401  (before the hook, which looks the check up by its name)
 
-from hilum import cli  # noqa: E402  (after the hook, so that shapes are checked)
+install_import_hook("hilum", "tests.shapes.check")
+
+from hilum import cli  # noqa: E402  (after the hook, so that types and shapes are checked)
 from hilum.run import Run  # noqa: E402
 
 SMALL = [

@@ -18,11 +18,13 @@ from hilum.data.cases import Cases
 from hilum.data.tasks import task
 from hilum.errors import HilumError, RunError
 from hilum.files import digest, write_text
+from hilum.inference.memory import memory_in_words
 from hilum.progress import say
 from hilum.run import Run
 from hilum.stages import STAGES, Context, Stage
 from hilum.stages import stage as stage_of
 from hilum.stages.contract import Recipe
+from hilum.threads import use_threads
 
 DONE = ("finished", "skipped")
 """What is not done again while its inputs stay the same; a stage that failed is tried again."""
@@ -66,6 +68,7 @@ class Driver:
         if not force and record.get("fingerprint") == mark and self._whole(stage, name, record):
             return
         self.worked.append(label)
+        use_threads(self.run.facts().get("machine", {}).get("threads"))
         start = time.perf_counter()
         outcome = self._outcome(stage, name, config, force)
         seconds = round(time.perf_counter() - start + record.get("seconds", 0.0) * (not force), 1)
@@ -77,7 +80,8 @@ class Driver:
         label = f"{stage.name} {name}" if name else stage.name
         try:
             self._check_needs(stage, name)
-            stage.run(self.context(stage, name, force), config)
+            with memory_in_words(f"running the stage {label}"):
+                stage.run(self.context(stage, name, force), config)
             return {"status": "finished"}
         except HilumError as error:
             if stage.core:

@@ -21,6 +21,7 @@ from hilum.recipe import Recipe, checked, load_recipe, override
 from hilum.run import Run
 from hilum.stages import STAGES, Stage
 from hilum.stages import stage as stage_of
+from hilum.threads import choose_threads
 
 
 def study(
@@ -278,13 +279,14 @@ def _commit() -> str:
 
 def _machine() -> dict[str, Any]:
     """What the run ran on, without names of people or hosts."""
+    threads = choose_threads()  # before torch is loaded, whose import would count as work
     import torch
 
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
+        "threads": threads,
         "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
     }
 

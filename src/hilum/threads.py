@@ -1,13 +1,18 @@
-"""Threads that wait without spinning, so that a busy machine slows hilum in proportion.
+"""How many threads compute, and how they wait, so that a busy machine slows hilum in proportion.
 
-OpenMP's threads spin at every barrier by default. On cores that other work shares, a thread then burns its time
-slice waiting for one that has none: two busy loops beside a study on two cores made it six times slower. Asleep
-at barriers they lose little on free cores (benchmarks/busy.py prints both). The number of threads stays: it is
-part of what makes a figure repeatable to the last digit, and run.json records it.
+OpenMP's threads meet at barriers many times in each step of a network. On cores that other work shares, each barrier
+waits for a thread that has no core: two threads on two cores with two busy loops beside them are much slower than one
+thread (benchmarks/busy.py). So a new run takes as many threads as cores are idle when it starts, and its threads sleep
+at barriers instead of spinning. The number is part of what makes a figure repeatable to the last digit: run.json
+records it, and `--resume` uses it again. A user's own OMP_NUM_THREADS is left alone.
 """
 
 import os
 import sys
+import time
+from pathlib import Path
+
+STAT = Path("/proc/stat")
 
 
 def wait_passively() -> bool:
@@ -21,3 +26,43 @@ def wait_passively() -> bool:
         return False
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     return True
+
+
+def choose_threads(seconds: float = 0.4) -> int:
+    """Threads for a new run: the cores that are idle now, 1 or more; OMP_NUM_THREADS where the user has set it.
+    `seconds`: how long the cores are watched.
+
+    >>> 1 <= choose_threads(0.05) <= (os.cpu_count() or 1) or "OMP_NUM_THREADS" in os.environ
+    True
+    """
+    given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    if given.isdigit() and int(given) > 0:
+        return int(given)
+    return max(1, min(round(idle_cores(seconds)), os.cpu_count() or 1))
+
+
+def idle_cores(seconds: float) -> float:
+    """Cores that did nothing during the next `seconds`, from the kernel's own count; where there is none, the
+    cores less the load of the last minute."""
+    cores = os.cpu_count() or 1
+    if not STAT.exists():
+        return cores - os.getloadavg()[0] if hasattr(os, "getloadavg") else cores
+    before = _ticks()
+    time.sleep(seconds)
+    idle, total = (after - first for after, first in zip(_ticks(), before, strict=True))
+    return cores * idle / total if total else cores
+
+
+def _ticks() -> tuple[int, int]:
+    """Clock ticks of all cores since the start: idle (or waiting for a disk), and all. In containers of several
+    tenants stolen time counts as busy."""
+    fields = [int(field) for field in STAT.read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]]
+    return fields[3] + fields[4], sum(fields)
+
+
+def use_threads(count: int | None) -> None:
+    """Lets torch compute with so many threads, at most as many as there are cores; None: as torch has chosen."""
+    import torch
+
+    if count:
+        torch.set_num_threads(min(count, os.cpu_count() or 1))

@@ -16,6 +16,7 @@ LAYERS = (
     ("artifacts",),
     ("data",),
     ("models",),
+    ("folders",),
     ("run",),
     ("inference",),
     ("training",),
@@ -32,8 +33,19 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 # Siblings that would tangle: none of these may import another of the same layer ...
 SIBLINGS = {"robustness", "embedding", "anomaly", "explain", "comparison"}
 # ... and the report reads artifacts only: of these layers nothing but what it is drawn from.
-REPORT_READS = {"errors", "files", "progress", "builders", "config", "artifacts", "data", "run", "report"}
-ALLOWED = {("run", "models")}  # a run opens its models when asked to
+REPORT_READS = {
+    "errors",
+    "files",
+    "progress",
+    "builders",
+    "config",
+    "artifacts",
+    "data",
+    "folders",
+    "run",
+    "report",
+}
+ALLOWED = {("folders", "models")}  # a task folder opens its model when asked to
 WITHOUT_TORCH = (
     "artifacts",
     "data",

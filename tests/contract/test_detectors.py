@@ -12,6 +12,7 @@ import torch
 
 from hilum.anomaly.detector import Detector, build, names
 from hilum.anomaly.healthy import HealthyImages
+from hilum.anomaly.reconstruction import Reconstruction
 from hilum.anomaly.saved import load_detector, save_detector
 from hilum.data.images import Pixels, Standardize
 from hilum.data.sources.phantom import PhantomSettings, phantom_image
@@ -62,6 +63,7 @@ def test_scores_are_finite_and_maps_have_the_size_of_the_image(detector: Detecto
     assert scored.map.shape == (4, *PIXELS.size) and scored.map.dtype == torch.float32
     assert torch.isfinite(scored.score).all() and torch.isfinite(scored.map).all()
     assert scored.score.std() > 0 and (scored.map.flatten(1).std(1) > 0).all()
+    assert (scored.reconstruction is not None) == isinstance(detector, Reconstruction)
     if scored.reconstruction is not None:
         assert scored.reconstruction.shape == (4, *PIXELS.size)
         assert torch.isfinite(scored.reconstruction).all()

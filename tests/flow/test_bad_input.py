@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from hilum.recipe import _OLD_KEYS as OLD_KEYS
-from hilum.recipe import _OLD_TASK as OLD_TASK
+from hilum.recipe import FORMAT_1_KEYS
 from hilum.run import Run
 
 from ..conftest import SMALL, Answer
@@ -215,11 +214,11 @@ def test_a_setting_that_a_stage_refuses_is_not_kept(small_run: Run, tmp_path: Pa
     assert hilum("embed", copy).code == 0
 
 
-@pytest.mark.parametrize("key", [*OLD_KEYS, OLD_TASK])
+@pytest.mark.parametrize("key", FORMAT_1_KEYS)
 def test_a_recipe_of_another_format(key: str, tmp_path: Path, hilum: Command) -> None:
     recipe = tmp_path / "old.yaml"
     recipe.write_text(
-        f"name: old\ntasks: {{{key}: {{}}}}\n" if key == OLD_TASK else f"name: old\n{key}: {{}}\n"
+        f"name: old\ntasks: {{{key}: {{}}}}\n" if key == FORMAT_1_KEYS[-1] else f"name: old\n{key}: {{}}\n"
     )
     for words in (["recipe", recipe], ["study", "phantom", "--preset", recipe, "--out", tmp_path / "run"]):
         refused(hilum(*words), "old.yaml", "format 1", "this hilum reads format 2", "hilum recipe quick")

@@ -1,14 +1,15 @@
 """A run folder of 36 small images, made without training: for tests of stages and sections that need one."""
 
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
 
 from hilum.data.cases import Cases
-from hilum.evaluation.evaluate import evaluate
+from hilum.evaluation.curves import curves_of
+from hilum.evaluation.predictions import metrics_of
+from hilum.evaluation.seed_report import baseline
 from hilum.files import digest, write_json, write_table
 from hilum.run import Run
 
@@ -60,7 +61,9 @@ def write_task(run: Run, cases: Cases) -> None:
         table[f"prob_{name}"] = np.where(table["predicted"] == name, 0.8, 0.1)
         table[f"logit_{name}"] = np.log(table[f"prob_{name}"])
     write_table(folder.predictions_file, table)
-    write_json(folder.metrics_file, {part: block(table, part) for part in ("train", "val", "test")})
+    metrics_of(table, LABELS, None, "abc", replicates=20).save(folder.metrics_file)
+    curves_of(table[table["split"] == "test"], LABELS, "test", "abc").save(folder.curves_file)
+    baseline("multiclass", True, "abc").save(folder.baseline_file)
     history = {"epoch": [1, 2], "train_loss": [1.0, 0.5], "val_loss": [1.1, 0.6], "learning_rate": [0.1, 0.1]}
     write_table(folder.history_file, pd.DataFrame(history))
     write_json(
@@ -76,8 +79,3 @@ def write_task(run: Run, cases: Cases) -> None:
             "training": {"seed": 0, "epochs": 2, "best_epoch": 2},
         },
     )
-
-
-def block(table: pd.DataFrame, part: str) -> dict[str, Any]:
-    rows = table[table["split"] == part]
-    return {**evaluate(rows, LABELS, None, replicates=20), "weights_digest": "abc"}

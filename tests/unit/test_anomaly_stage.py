@@ -35,8 +35,9 @@ from hilum.data.images import Pixels
 from hilum.data.split import split_cases
 from hilum.errors import DataError, RecipeError, RunError
 from hilum.files import digest_of_file
+from hilum.folders import AnomalyFolder
 from hilum.recipe import load_recipe
-from hilum.run import AnomalyFolder, Run
+from hilum.run import Run
 from hilum.stages.anomaly import STAGE, AnomalyConfig, check, more_detectors
 from hilum.stages.contract import Context
 from hilum.training.config import PixelConfig, SplitConfig

@@ -23,9 +23,9 @@ from hilum.data.sources import open_source
 from hilum.data.split import split_cases
 from hilum.data.tasks import task
 from hilum.errors import DataError, RecipeError, RunError
+from hilum.folders import ComparisonFolder
 from hilum.recipe import load_recipe
 from hilum.report.comparison.section import build_comparison_page, comparison_section, lead
-from hilum.run import ComparisonFolder
 
 TINY = {"name": "resnet", "options": {"width": 4, "stages": [1, 1], "embedding": 8}}
 SMALL = {

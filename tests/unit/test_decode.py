@@ -163,13 +163,18 @@ def test_every_truncation_is_noticed(kind: str) -> None:
 def test_a_truncated_tiff_is_refused_or_whole(kind: str) -> None:
     """What is cut off may be tags or padding that the picture does not need."""
     data, expected, _ = EXACT[kind]
-    for cut in range(len(data)):
-        try:
-            image = decode.decode(data[:cut])
-        except UnreadableImage:
-            continue
-        assert cut > GREY.nbytes // 2
+    whole = {cut: image for cut in range(len(data) + 1) if (image := decoded_or_none(data[:cut])) is not None}
+    assert len(data) in whole and min(whole) > GREY.nbytes // 2
+    for image in whole.values():
         np.testing.assert_array_equal(image, expected)
+
+
+def decoded_or_none(data: bytes) -> np.ndarray | None:
+    """None when the image cannot be read."""
+    try:
+        return decode.decode(data)
+    except UnreadableImage:
+        return None
 
 
 @settings(max_examples=60, deadline=None)

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from hilum.errors import RecipeError
+from hilum.folders import TaskFolder
 from hilum.models import build, save_model
-from hilum.run import TaskFolder
 from hilum.training.distill import load_teachers, mean_logits, soft_loss
 from hilum.training.fit import fit_task
 from hilum.training.loader import MOST, EpochSampler, reweighed

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hilum.errors import RecipeError
-from hilum.run import TaskFolder
+from hilum.folders import TaskFolder
 from hilum.training.fit import fit_task
 from hilum.training.group_dro import GroupWeights
 from tests.unit.test_training import TASK, image_sets, recipe

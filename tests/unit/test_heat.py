@@ -101,7 +101,7 @@ def test_box_on_a_padded_image_is_where_the_model_saw_it(
     for pixels in (SQUEEZED, PADDED):
         seen = pixels.prepare(image) > 127
         where = np.argwhere(seen)
-        (up, west), (low, east) = where.min(0), where.max(0) + 1
+        (up, west), (low, east) = where.min(0).tolist(), (where.max(0) + 1).tolist()
         box = heat.box_on_image((up, west, low, east), pixels, image.shape)
         slack = 2 * max(rows, cols) / 96 + 2
         assert np.abs(np.array(box) - (top, left, top + side, left + side)).max() <= slack

@@ -16,8 +16,9 @@ from hilum.data.sources import open_source
 from hilum.data.tasks import task
 from hilum.errors import DataError
 from hilum.files import digest
+from hilum.folders import LeakageFolder
 from hilum.report.leakage.section import make
-from hilum.run import LeakageFolder, Run
+from hilum.run import Run
 from hilum.stages.leakage import Config as LeakageConfig
 
 from ..conftest import SMALL

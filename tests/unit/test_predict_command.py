@@ -181,9 +181,8 @@ def test_attribution_pictures_of_packaged_and_own_models(
 
 def test_a_picture_is_the_map_of_the_original_image(small_run: Run, images: list[Path]) -> None:
     """The small copy that the painter keeps gives the same picture as the image itself."""
-    from hilum.report.sheet import TILE
-
     from hilum.data.decode import read_grey
+    from hilum.report.explanations.png import TILE
     from hilum.report.heat import small
 
     image = read_grey(images[0])

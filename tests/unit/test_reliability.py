@@ -14,9 +14,10 @@ from hilum.errors import DataError, RecipeError, RunError
 from hilum.evaluation.config import ReliabilityConfig
 from hilum.evaluation.conformal_sets import coverage_of_chance
 from hilum.files import read_json, write_json, write_table
+from hilum.folders import TaskFolder
 from hilum.inference.calibrate import softmax
 from hilum.recipe import load_recipe
-from hilum.run import Run, TaskFolder
+from hilum.run import Run
 from hilum.stages.contract import Context
 from hilum.stages.reliability import run as reliability_stage
 

@@ -292,7 +292,9 @@ def test_the_sections_stand_in_order_and_only_those_that_exist(page: str) -> Non
 @pytest.mark.parametrize("name", ["binary", "multiclass"])
 def test_the_figures_are_those_of_metrics_json(run: Run, page: str, name: str) -> None:
     text = Reader(page).text
-    for block in run.task(name).metrics().values():
+    metrics = run.task(name).metrics()
+    assert "test" in metrics
+    for block in metrics.values():
         for key in ("accuracy", "balanced_accuracy"):
             entry = block[key]
             assert f"{100 * entry['value']:.1f} %" in text

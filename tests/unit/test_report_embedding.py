@@ -303,7 +303,7 @@ def test_images_that_are_gone_have_no_tile(run: Run, drawn_cases: Cases) -> None
         run.cases_file, cases.assign(path="/nowhere/" + cases["case_id"], digest=cases["digest"] + "x")
     )
     page = printed(run)
-    assert "The file can’t be read any more" in words(page)
+    assert "This file can no longer be read" in words(page)
     assert set(script(page)["images"]["tile"]) == {None}
 
 

@@ -77,6 +77,7 @@ def test_the_figures_are_those_of_reliability_json(judged: Run, section: str, na
     low, high = coverage.binomial
     assert f"{percent(coverage)} of images ({coverage.counts}" in text
     assert f"exact binomial interval {100 * low:.1f} to {100 * high:.1f} %" in text
+    assert "probability" in reliability.selective
     for block in reliability.selective.values():
         assert f"{block.aurc.value:.4f}" in text
 

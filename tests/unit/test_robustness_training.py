@@ -18,6 +18,7 @@ from hilum.data.sources import open_source
 from hilum.data.split import split_cases
 from hilum.data.tasks import task
 from hilum.errors import DataError
+from hilum.folders import TaskFolder
 from hilum.models import ChestModel, build
 from hilum.report.robustness.section import make
 from hilum.robustness import label_efficiency as under_test
@@ -27,7 +28,7 @@ from hilum.robustness.corruption_training import measure_corruption_training
 from hilum.robustness.label_efficiency import WAYS, labelled_patients, measure_label_efficiency
 from hilum.robustness.show import robustness_text
 from hilum.robustness.unseen_class import measure_unseen_class, unseen_class
-from hilum.run import Run, TaskFolder
+from hilum.run import Run
 from hilum.stages import label_efficiency as label_efficiency_stage
 from hilum.stages.contract import Context
 from hilum.training.loader import ImageSet
@@ -158,6 +159,7 @@ def test_simsiam_lowers_its_loss_keeps_vectors_apart_and_reads_no_target() -> No
         pretrain(small_net(), stripes(targets), 30, 16, 2e-2, 0, lambda *_: None)
         for targets in (np.full(16, -1), np.arange(16) % 2)
     ]
+    assert ends[0].weights.keys() == ends[1].weights.keys() and ends[0].weights
     for name, tensor in ends[0].weights.items():
         assert torch.equal(tensor, ends[1].weights[name])
     assert not any(name.startswith("head.") for name in ends[0].weights)

@@ -10,11 +10,12 @@ import torch
 from safetensors.torch import load_file
 
 from hilum.data.augment import Augment
+from hilum.data.cache import ImageCache
 from hilum.data.images import Pixels
 from hilum.data.tasks import task
 from hilum.errors import RecipeError, RunError, TrainingError
+from hilum.folders import TaskFolder
 from hilum.models import ChestModel
-from hilum.run import TaskFolder
 from hilum.training.config import Optimizer, TaskRecipe, Training
 from hilum.training.fit import fit_task
 from hilum.training.loader import AugmentedImages, EpochSampler, ImageSet, class_weights, loader
@@ -24,26 +25,24 @@ CASES = 96
 TASK = task("multiclass", ["normal", "bacteria", "virus"])
 
 
-class DrawnCache:
-    """Stands in for ImageCache: squares whose height in the image tells the class, in noise."""
-
-    def __init__(self) -> None:
-        chance = np.random.default_rng(0)
-        self.targets = chance.integers(0, 3, CASES)
-        self.images = (chance.random((CASES, 32, 32)) * 160).astype(np.uint8)
-        for image, target in zip(self.images, self.targets, strict=True):
-            image[8 * target : 8 * target + 10, 8:20] += 40
-
-    def rows(self, case_ids: list[str]) -> np.ndarray:
-        return np.array([int(name[1:]) for name in case_ids])
+def squares() -> tuple[np.ndarray, np.ndarray]:
+    """Images and targets: squares whose height in the image tells the class, in noise."""
+    chance = np.random.default_rng(0)
+    targets = chance.integers(0, 3, CASES)
+    images = (chance.random((CASES, 32, 32)) * 160).astype(np.uint8)
+    for image, target in zip(images, targets, strict=True):
+        image[8 * target : 8 * target + 10, 8:20] += 40
+    return images, targets
 
 
 def image_sets() -> tuple[ImageSet, ImageSet]:
-    cache, pixels = DrawnCache(), Pixels((32, 32), mean=0.3, sd=0.2)
+    images, targets = squares()
     names = [f"c{i}" for i in range(CASES)]
+    cache = ImageCache(images, {name: row for row, name in enumerate(names)}, Path())
+    pixels = Pixels((32, 32), mean=0.3, sd=0.2)
     cut = 2 * CASES // 3
     return tuple(
-        ImageSet(cache, names[part], cache.targets[part], pixels)  # type: ignore[arg-type, return-value]
+        ImageSet(cache, names[part], targets[part], pixels)  # type: ignore[return-value]
         for part in (slice(0, cut), slice(cut, CASES))
     )
 
@@ -240,15 +239,14 @@ def test_validation_sees_every_case_once_in_order_without_augmentation() -> None
 def test_training_sees_whole_images_and_validation_the_view_of_the_contract(
     phantom_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hilum.study import train_task
-
     from hilum.data.sources import open_source
     from hilum.data.split import split_cases
-    from hilum.training import fit as fit_module
+    from hilum.training import task as task_module
+    from hilum.training.task import train_task
 
     seen: dict[str, Any] = {}
     monkeypatch.setattr(
-        fit_module,
+        task_module,
         "fit_task",
         lambda folder, recipe, task, train, val, score, card: seen.update(train=train, val=val),
     )
@@ -258,7 +256,15 @@ def test_training_sees_whole_images_and_validation_the_view_of_the_contract(
         update={"pixels": config.pixels.model_copy(update={"size": (40, 40), "frame_fraction": 0.8})}
     )
     split = split_cases(cases, "patient", 0)
-    train_task(TaskFolder(tmp_path / "task"), cases, split, task("multiclass", cases.labels), config, "r")
+    train_task(
+        TaskFolder(tmp_path / "task"),
+        cases,
+        split,
+        task("multiclass", cases.labels),
+        config,
+        "r",
+        lambda *_: {},
+    )
     edge = {name: part.cache.images[part.rows][:, :3].max() for name, part in seen.items()}
     assert edge["train"] > 0 and edge["val"] == 0
     assert seen["val"].pixels.frame_fraction == 0.8

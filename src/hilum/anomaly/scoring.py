@@ -23,8 +23,8 @@ from hilum.data.cases import HEALTHY
 from hilum.errors import HilumError
 from hilum.evaluation.localization import localization_figures
 from hilum.files import digest
+from hilum.folders import DetectorFolder
 from hilum.progress import advancing
-from hilum.run import DetectorFolder
 
 BATCH = 64
 """Images read at once."""

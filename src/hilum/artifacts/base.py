@@ -1,12 +1,14 @@
 """Artifact: a JSON file that one stage writes and others read, as one typed value with a schema version."""
 
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from hilum.errors import RunError
 from hilum.files import read_json, write_json
+
+A = TypeVar("A", bound="Artifact")
 
 
 class Part(BaseModel):
@@ -62,13 +64,13 @@ class Artifact(Part):
         write_json(path, self.model_dump(mode="json"))
 
     @classmethod
-    def load(cls, path: Path, weights_digest: str | None = None) -> Self:
+    def load(cls: type[A], path: Path, weights_digest: str | None = None) -> A:
         """Reads the file. RunError when it is missing, damaged, of another schema version, or made with other
         weights than `weights_digest`."""
         return cls.read(read_json(path), path, weights_digest)
 
     @classmethod
-    def read(cls, values: Any, path: Path, weights_digest: str | None = None) -> Self:
+    def read(cls: type[A], values: Any, path: Path, weights_digest: str | None = None) -> A:
         """The artifact in the values of a file, `path` for error sentences; see `load`."""
         remedy = cls.REMEDY or f"run: hilum {cls.STAGE} RUN --force"
         version = values.get("schema_version") if isinstance(values, dict) else None

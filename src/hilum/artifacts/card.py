@@ -5,7 +5,7 @@ point, the calibration and the prediction sets. The packaged models have more: h
 """
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError
 
@@ -158,7 +158,7 @@ class ModelCard(Part):
     known_failures: list[str] | None = None
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path) -> "ModelCard":
         """Reads model.json. ModelError when it is missing or damaged.
 
         >>> from importlib.resources import files

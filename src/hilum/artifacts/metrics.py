@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from pydantic import ConfigDict, Field
 
@@ -165,7 +165,7 @@ class Metrics:
         write_json(path, blocks)
 
     @classmethod
-    def load(cls, path: Path, weights_digest: str | None = None) -> Self:
+    def load(cls, path: Path, weights_digest: str | None = None) -> "Metrics":
         """Reads the file. RunError when it is missing, damaged, of another schema version, or made with other
         weights than `weights_digest`."""
         values = read_json(path)

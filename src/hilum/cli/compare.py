@@ -60,19 +60,33 @@ def compare(
     if leakage:
         _full_leakage(data, preset, task, folds, change or [], out, source, skip_unreadable)
         return
+    _grid(data, grid, out, change or [], search, only or [], task, source, skip_unreadable)
+
+
+def _grid(
+    data: str,
+    grid: str,
+    out: Path | None,
+    changes: list[str],
+    search: int,
+    only: list[str],
+    task: str | None,
+    source: str | None,
+    skip_unreadable: bool,
+) -> None:
     from hilum.comparison.grid import check_cells, load_grid
     from hilum.recipe import load_recipe
     from hilum.runner import default_out
 
-    plan = load_grid(grid, lambda name: load_recipe(name).tasks, change or [], task)
-    check_cells(plan.cells, only or [])  # a fault is found before torch is loaded
+    plan = load_grid(grid, lambda name: load_recipe(name).tasks, changes, task)
+    check_cells(plan.cells, only)  # a fault is found before torch is loaded
     from hilum.comparison.run import Request
     from hilum.comparison.run import compare as run_comparison
     from hilum.comparison.show import comparison_text
     from hilum.report.comparison.section import build_comparison_page
 
     folder = out or default_out(data, plan.grid.name)
-    request = Request(data, plan, folder, grid, source, skip_unreadable, only or [], search)
+    request = Request(data, plan, folder, grid, source, skip_unreadable, only, search)
     with going_on(f"the same command goes on (folder {folder})"):
         result = run_comparison(request)
     print(comparison_text(result))

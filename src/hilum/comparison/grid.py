@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -44,7 +44,7 @@ class Range(Config):
     log: bool = False
 
     @model_validator(mode="after")
-    def _from_low_to_high(self) -> Self:
+    def _from_low_to_high(self) -> "Range":
         if not self.low < self.high or (self.log and self.low <= 0):
             raise ValueError(f"a range from {self.low} to {self.high} can't be drawn from")
         return self
@@ -73,7 +73,7 @@ class Grid(Config):
     replicates: int = Field(default=2000, ge=0)
 
     @model_validator(mode="after")
-    def _parts_fit(self) -> Self:
+    def _parts_fit(self) -> "Grid":
         for fold in self.take_folds or ():
             if not 0 <= fold < self.folds:
                 raise ValueError(f"take_folds names fold {fold}, there are 0 to {self.folds - 1}")

@@ -31,8 +31,8 @@ from hilum.data.split import Split
 from hilum.data.tasks import Task
 from hilum.errors import DataError
 from hilum.evaluation.intervals import bootstrap_weights, percentile_interval
+from hilum.folders import LeakageFolder
 from hilum.progress import say
-from hilum.run import LeakageFolder
 from hilum.training.config import TaskRecipe
 
 

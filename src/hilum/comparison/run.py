@@ -32,9 +32,9 @@ from hilum.data.split import Split
 from hilum.data.tasks import Task, task
 from hilum.errors import RunError
 from hilum.files import write_table
+from hilum.folders import ComparisonFolder, LeakageFolder
 from hilum.models import check_architecture
 from hilum.progress import advancing, say
-from hilum.run import ComparisonFolder, LeakageFolder
 from hilum.training.config import TaskRecipe
 
 

@@ -19,9 +19,9 @@ from hilum.evaluation.decision import choose_threshold
 from hilum.evaluation.evaluate import predicted_classes
 from hilum.evaluation.scores import key_figures, validation_figures
 from hilum.files import digest, read_json, read_table, write_json, write_table
+from hilum.folders import TaskFolder
 from hilum.inference.forward import logits_of, softmax
 from hilum.progress import advancing
-from hilum.run import TaskFolder
 from hilum.training.config import TaskRecipe
 from hilum.training.task import train_task
 

@@ -3,7 +3,7 @@
 `audit` gives an `hilum.artifacts.audit.Audit`, which has every key explained.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,7 +87,7 @@ class _Readable:
     facts: Facts
     splits: dict[str, pd.Series]
 
-    def across(self, rows: Iterable[int]) -> Across:
+    def across(self, rows: np.ndarray | pd.Index | list[int]) -> Across:
         """Whether these images differ in split (in any of the splits), label, patient."""
         chosen = list(rows)
         split = any(len(set(column.iloc[chosen]) - {""}) > 1 for column in self.splits.values())

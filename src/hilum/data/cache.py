@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import sqrt
@@ -59,7 +59,7 @@ class ImageCache:
     """Prepared images. `images`: uint8 "cases rows cols", read-only and mapped from disk; `row_of`: the row
     of each case_id; `folder`: where they lie."""
 
-    images: np.memmap
+    images: np.ndarray
     row_of: Mapping[str, int]
     folder: Path
 
@@ -92,7 +92,7 @@ class ImageCache:
             )
         return np.array([self.row_of[case] for case in wanted], np.int64)
 
-    def mean_sd(self, case_ids: Sequence[str]) -> tuple[float, float]:
+    def mean_sd(self, case_ids: Iterable[str]) -> tuple[float, float]:
         """Mean and standard deviation of all pixels of these cases, in units of 0..1; exact, from a
         histogram in whole numbers. With fit 'pad' the black frame counts: the network sees it too."""
         rows = np.sort(self.rows(case_ids))

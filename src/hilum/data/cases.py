@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from hilum.data.labels import HEALTHY as HEALTHY
@@ -73,7 +74,7 @@ class Cases:
         columns = [name for name in COLUMNS if name != "path"]
         return digest(*self.table[columns].to_csv(index=False).splitlines())
 
-    def where(self, keep: pd.Series) -> "Cases":
+    def where(self, keep: pd.Series | np.ndarray) -> "Cases":
         """The rows of a boolean mask, as Cases.
 
         >>> row = {"case_id": "a", "path": "a.png", "label": "virus", "patient": "p", "split": "", "digest": "d"}

@@ -92,10 +92,8 @@ class Pixels:
         True
         """
         try:
-            pixels = cls(**values)
-            return cls(
-                **{**asdict(pixels), "size": tuple(pixels.size), "value_range": tuple(pixels.value_range)}
-            )
+            pairs = {key: tuple(values[key]) for key in ("size", "value_range") if key in values}
+            return cls(**{**values, **pairs})
         except TypeError as error:
             raise DataError(f"the pixel contract can't be read ({error})", "write the model again") from None
 

@@ -15,8 +15,9 @@ from hilum.embedding.space import fit_space
 from hilum.embedding.vectors import Vectors, check_finite
 from hilum.errors import DataError, RunError, nearest
 from hilum.files import replacing
+from hilum.folders import TaskFolder
 from hilum.inference.forward import softmax, vectors_of
-from hilum.run import Run, TaskFolder
+from hilum.run import Run
 
 TILE = 224
 CAPTION = 34

@@ -308,7 +308,7 @@ def _as_replicates(weights: ArrayLike | None, n_cases: int) -> tuple[np.ndarray,
     return np.atleast_2d(counts), counts.ndim == 1
 
 
-def _one_against_rest(confusion: ArrayLike, positive: int) -> tuple[np.ndarray, ...]:
+def _one_against_rest(confusion: ArrayLike, positive: int) -> tuple[np.ndarray | np.number, ...]:
     """True positives, false positives, false negatives, true negatives of one class."""
     table = np.asarray(confusion)
     tp = table[..., positive, positive]
@@ -339,6 +339,6 @@ def _ratio(part: ArrayLike, whole: ArrayLike) -> Metric:
     return _plain(_divide(part, whole))
 
 
-def _plain(values: np.ndarray) -> Metric:
+def _plain(values: np.ndarray | np.float64) -> Metric:
     """A float where there is one value only."""
     return float(values) if np.ndim(values) == 0 else values

@@ -160,6 +160,6 @@ def _two_classes(folded: dict[str, Any]) -> list[BaselineFigure]:
     ]
 
 
-def _share(k: int, n: int) -> dict[str, float | int]:
+def _share(k: int | np.integer, n: int | np.integer) -> dict[str, float | int]:
     low, high = wilson_interval(int(k), int(n))
     return {"value": int(k) / int(n), "low": low, "high": high, "k": int(k), "n": int(n)}

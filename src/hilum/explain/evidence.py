@@ -9,7 +9,6 @@ normalise contributions to softmax layers in the same way, up to a factor.
 
 import copy
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -17,8 +16,6 @@ from torch import Tensor, nn
 
 from hilum.errors import DataError, ModelError, RecipeError, nearest
 from hilum.models import ChestModel
-
-Output = Literal["probability", "logit", "evidence"]
 
 
 def evidence(logits: Float[Tensor, "batch classes"], target: int) -> Float[Tensor, " batch"]:

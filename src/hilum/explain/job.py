@@ -16,9 +16,9 @@ from hilum.data.tasks import Task
 from hilum.errors import HilumError
 from hilum.explain.maps import PreparedImage
 from hilum.explain.parts import FinishedParts
+from hilum.folders import AttributionFolder
 from hilum.models import ChestModel
 from hilum.progress import say
-from hilum.run import AttributionFolder
 
 BATCH = 32
 """Images in one forward pass over the data set."""

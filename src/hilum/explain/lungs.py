@@ -105,7 +105,7 @@ def field_of(net: LungNet, image: UInt8[np.ndarray, "rows cols"]) -> Bool[np.nda
     return tidy(cv2.resize(odds, image.shape[::-1], interpolation=cv2.INTER_LINEAR) > 0)
 
 
-def lung_field(image: UInt8[np.ndarray, "rows cols"]) -> Bool[np.ndarray, "rows cols"]:
+def lung_field(image: np.ndarray) -> Bool[np.ndarray, "rows cols"]:
     """Where the lungs are on an image, grey levels 0 to 255, bone bright. Empty where none is found.
 
     The two largest parts of what the network marks as lung, without holes. DataError for anything but uint8 with

@@ -17,8 +17,8 @@ from hilum.explain.fills import fill_for
 from hilum.explain.occlusion.masks import place_masks
 from hilum.explain.occlusion.occlusion_map import occlusion_map
 from hilum.explain.parts import FinishedParts
+from hilum.folders import AttributionFolder
 from hilum.models import ChestModel
-from hilum.run import AttributionFolder
 
 PROBABILITY = "occlusion_probability"
 """Folder of the raw occlusion maps: a probability per mask position, not per pixel."""

@@ -20,9 +20,10 @@ from hilum.explain.maps import PROBABILITY, PreparedImage, mask_side, method_map
 from hilum.explain.network.layers import check_layer
 from hilum.explain.parts import FinishedParts
 from hilum.files import digest_of_file
+from hilum.folders import AttributionFolder
 from hilum.models import ChestModel
 from hilum.progress import advancing
-from hilum.run import AttributionFolder, Run
+from hilum.run import Run
 
 
 @dataclass(frozen=True)

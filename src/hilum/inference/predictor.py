@@ -10,7 +10,7 @@ must agree), a guard against out-of-distribution images, and a painter of attrib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -65,6 +65,7 @@ class Guard:
     rate: float
 
 
+@runtime_checkable
 class Painter(Protocol):
     """Makes attribution pictures."""
 

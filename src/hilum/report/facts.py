@@ -1,7 +1,5 @@
 """run.json as the report reads it: where, when and with what a run was made."""
 
-from typing import Self
-
 from pydantic import BaseModel, ConfigDict, Field
 
 from hilum.report.wording import plural
@@ -88,7 +86,7 @@ class RunFacts(_Facts):
     skipped_files: list[str] = Field(default_factory=list)
 
     @classmethod
-    def of(cls, run: Run) -> Self:
+    def of(cls, run: Run) -> "RunFacts":
         """The facts of a run; the folder's name where it has no other."""
         facts = cls.model_validate(run.facts())
         return facts if facts.name else facts.model_copy(update={"name": run.path.name})

@@ -9,8 +9,9 @@ import pandas as pd
 from hilum.artifacts.curves import Curves
 from hilum.artifacts.metrics import Metrics, SplitMetrics
 from hilum.artifacts.published import Baseline
+from hilum.folders import TaskFolder
 from hilum.report.wording import LEVEL, Entry, figure, interval, of, part, plural, split_name
-from hilum.run import Run, TaskFolder
+from hilum.run import Run
 
 
 @dataclass(frozen=True)

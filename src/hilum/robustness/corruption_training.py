@@ -13,12 +13,12 @@ import pandas as pd
 from hilum.artifacts.robustness import CorruptionTraining, PairedPoint, TrainedPoint
 from hilum.data.cases import Cases
 from hilum.data.tasks import Task
+from hilum.folders import TaskFolder
 from hilum.progress import advancing
 from hilum.robustness.config import CorruptionTrainingConfig
 from hilum.robustness.corruptions import check_corruptions
 from hilum.robustness.held_out import confidence_error, corrupted_images, held_out, mean_figure
 from hilum.robustness.small_network import SmallNetworks
-from hilum.run import TaskFolder
 
 Wanted = list[tuple[str, int]]
 """Corruption and severity; the first is ("", 0), the images as they are."""

@@ -22,12 +22,12 @@ from hilum.data.tasks import Task
 from hilum.errors import RecipeError, RunError, nearest
 from hilum.evaluation.evaluate import predicted_classes
 from hilum.files import digest
+from hilum.folders import TaskFolder
 from hilum.inference.forward import logits_of, softmax
 from hilum.models import ChestModel
 from hilum.progress import advancing
 from hilum.robustness.config import RobustnessConfig
 from hilum.robustness.held_out import corrupted_images, held_out, mean_figure, point_figures
-from hilum.run import TaskFolder
 
 
 def measure_corruptions(

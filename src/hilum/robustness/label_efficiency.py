@@ -19,13 +19,13 @@ from hilum.data.tasks import Task
 from hilum.errors import DataError, RunError
 from hilum.evaluation.metrics import auroc
 from hilum.files import digest
+from hilum.folders import TaskFolder
 from hilum.inference.forward import vectors_of
 from hilum.models import ChestModel
 from hilum.progress import advancing, say
 from hilum.robustness.config import LabelEfficiencyConfig
 from hilum.robustness.held_out import held_out, mean_figure
 from hilum.robustness.small_network import LEARNING_RATE, SmallNetworks, train_images
-from hilum.run import TaskFolder
 from hilum.training.loader import ImageSet
 from hilum.training.selfsupervised import pretrain
 

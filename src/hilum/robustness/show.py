@@ -3,7 +3,8 @@
 from hilum.artifacts.robustness import CorruptionTraining, LabelEfficiency, Robustness, UnseenClass
 from hilum.evaluation.show import columns
 from hilum.evaluation.text import figure_text
-from hilum.run import Run, TaskFolder
+from hilum.folders import TaskFolder
+from hilum.run import Run
 
 
 def robustness_text(run: Run, stage: str) -> str:

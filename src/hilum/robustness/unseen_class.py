@@ -14,11 +14,11 @@ from hilum.data.cases import HEALTHY, Cases
 from hilum.data.tasks import Task
 from hilum.errors import DataError, nearest
 from hilum.evaluation.metrics import auroc
+from hilum.folders import AnomalyFolder, TaskFolder
 from hilum.progress import advancing
 from hilum.robustness.config import UnseenClassConfig
 from hilum.robustness.held_out import held_out, with_interval
 from hilum.robustness.small_network import SmallNetworks
-from hilum.run import AnomalyFolder, TaskFolder
 
 MEASURED = ("measure", "test", "unused")
 """Roles of the anomaly stage that neither fitted nor set a threshold; unused are the abnormal images of its train

@@ -26,11 +26,12 @@ from hilum.errors import DataError, RunError
 from hilum.evaluation.decision import choose_threshold
 from hilum.evaluation.intervals import bootstrap_weights, percentile_interval
 from hilum.files import digest, read_json, replacing, write_arrays, write_json
+from hilum.folders import TaskFolder
 from hilum.inference.calibrate import softmax
 from hilum.inference.forward import logits_of
 from hilum.inference.rules import classes_in_two_steps, predicted_classes
 from hilum.models import ChestModel, build, golden_images, load_model, save_model
-from hilum.run import Run, TaskFolder
+from hilum.run import Run
 from hilum.serving.predictor import WEIGHTS
 from hilum.training.distill import abnormal_together
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from string import ascii_letters, digits
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
@@ -48,7 +48,7 @@ class AnomalyConfig(Config):
     seed: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
-    def _rows_are_names(self) -> Self:
+    def _rows_are_names(self) -> AnomalyConfig:
         for row in self.detectors:
             if row == "ensemble" or not row or not set(row) <= ROW:
                 raise ValueError(f"{row!r} can't name a detector: use letters, digits, '_', '.', '-' and '@'")

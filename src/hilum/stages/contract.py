@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from hilum.data.cases import Cases
     from hilum.data.tasks import Task
-    from hilum.run import Run, TaskFolder
+    from hilum.folders import TaskFolder
+    from hilum.run import Run
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Settings of a task: split, pixel contract, model, augmentation, training, operating point."""
 
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
@@ -40,7 +40,7 @@ class PixelConfig(Config):
     )
 
     @model_validator(mode="after")
-    def _size_is_sensible(self) -> Self:
+    def _size_is_sensible(self) -> "PixelConfig":
         if not all(16 <= side <= 2048 for side in self.size):
             raise ValueError(f"size {self.size[0]} x {self.size[1]} is outside 16..2048 px")
         return self

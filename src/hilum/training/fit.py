@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 
 from hilum.data.tasks import Task
 from hilum.errors import RecipeError, RunError, TrainingError
+from hilum.folders import TaskFolder
 from hilum.models import ChestModel, build, save_model
-from hilum.run import TaskFolder
 from hilum.training.config import TaskRecipe
 from hilum.training.distill import load_teachers
 from hilum.training.group_dro import GroupWeights

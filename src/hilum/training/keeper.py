@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 
 from hilum.errors import RecipeError, nearest
 from hilum.files import replacing, write_table
+from hilum.folders import TaskFolder
 from hilum.progress import bar, say
-from hilum.run import TaskFolder
 from hilum.training.module import Classifier
 
 SMALLER_IS_BETTER = ("val_loss", "val_brier", "val_log_loss")

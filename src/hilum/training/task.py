@@ -13,8 +13,8 @@ from hilum.data.facts import facts_table
 from hilum.data.split import Split, used_cases
 from hilum.data.tasks import Task
 from hilum.errors import DataError
+from hilum.folders import TaskFolder
 from hilum.progress import advancing
-from hilum.run import TaskFolder
 from hilum.training.config import TaskRecipe
 from hilum.training.fit import fit_task
 from hilum.training.loader import ImageSet

@@ -84,14 +84,14 @@ class Pose:
         )
 
 
-def half_width(anatomy: Anatomy, v: np.ndarray | float) -> np.ndarray:
+def half_width(anatomy: Anatomy, v: np.ndarray | float) -> np.ndarray | float:
     """The rib cage: from a point at the top to 1 at its widest, a little less below."""
     t = np.clip((np.asarray(v) + 0.97) / 1.42, 0, 1)
     cage = (1 - (1 - t) ** anatomy.barrel) ** (1 / anatomy.barrel)
     return cage - 0.08 * np.clip(np.asarray(v) - 0.45, 0, None)
 
 
-def border(anatomy: Anatomy, pose: Pose, side: int, v: np.ndarray) -> np.ndarray:
+def border(anatomy: Anatomy, pose: Pose, side: int, v: np.ndarray | float) -> np.ndarray | float:
     """How far the mediastinum reaches to one side (-1 the patient's right, 1 the left) at height v."""
     thymus = anatomy.thymus * (1 - side * anatomy.sail) * np.exp(-(((v + 0.3) / 0.28) ** 2))
     reach = anatomy.upper + thymus + side * pose.turn - 0.03 * np.clip(-0.45 - v, 0, 0.3) / 0.3

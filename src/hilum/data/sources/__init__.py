@@ -13,7 +13,7 @@ adding a file: `names` finds it, and so do the contract tests.
 import importlib
 import pkgutil
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 from hilum.data.cases import Cases
 from hilum.errors import DataError, nearest
@@ -22,6 +22,7 @@ _FROM_SPECIFIC = ("phantom", "medmnist", "table", "kaggle")
 _MOST_GENERAL = "folder"  # it accepts nearly every folder of folders, so it is tried last
 
 
+@runtime_checkable
 class Source(Protocol):
     """What a module must hold to be a source."""
 

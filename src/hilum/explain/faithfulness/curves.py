@@ -3,12 +3,12 @@
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from hilum.errors import DataError
-from hilum.explain.evidence import Output, at_least, class_evidence, scored
-from hilum.explain.faithfulness.explainers import Images, Map
+from hilum.explain.evidence import at_least, class_evidence, scored
+from hilum.explain.faithfulness.explainers import GivenMap, Images
 from hilum.explain.fills import fill_for
 
 
@@ -25,14 +25,14 @@ def deletion(
     model: nn.Module,
     x: Images,
     target: int,
-    heat: Map,
+    heat: GivenMap,
     steps: int = 32,
     fill: str = "mean",
-    output: Output = "probability",
+    output: str = "probability",
     batch: int = 32,
     seed: int = 0,
 ) -> Curves:
-    """The answer while pixels are taken aexplainer, the most important first; lower `auc` is better, 0 to 1 for
+    """The answer while pixels are taken away, the most important first; lower `auc` is better, 0 to 1 for
     probabilities.
 
     Petsiuk, Das & Saenko (BMVC 2018), section 4.1. Pixels go in `steps` equal parts; what stands there
@@ -54,10 +54,10 @@ def insertion(
     model: nn.Module,
     x: Images,
     target: int,
-    heat: Map,
+    heat: GivenMap,
     steps: int = 32,
     fill: str = "blur",
-    output: Output = "probability",
+    output: str = "probability",
     batch: int = 32,
     seed: int = 0,
 ) -> Curves:
@@ -81,7 +81,7 @@ def _curves(
     heat: Tensor,
     steps: int,
     fill: str,
-    output: Output,
+    output: str,
     batch: int,
     seed: int,
     inserting: bool,
@@ -106,7 +106,7 @@ def _curves(
     return Curves(share, answer, torch.trapezoid(answer, share, dim=1))
 
 
-def places(heat: Float[Tensor, "rows cols"], seed: int = 0) -> Float[Tensor, "rows cols"]:
+def places(heat: Float[Tensor, "rows cols"], seed: int = 0) -> Int[Tensor, "rows cols"]:
     """The place of each pixel in the order of importance, 0 first; equal values in an order by chance.
 
     >>> places(torch.tensor([[0.5, 2.0, -1.0]]))

@@ -17,6 +17,9 @@ from hilum.explain.attribution import methods as known_methods
 
 Explainer = Callable[[nn.Module, Tensor, int], Tensor]
 Map = Float[Tensor, "batch rows cols"]
+GivenMap = Float[
+    Tensor, "_batch _rows _cols"
+]  # of a caller: `check_map` says in a sentence what does not fit
 Images = Float[Tensor, "batch channels rows cols"]
 
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from hilum.errors import RecipeError
-from hilum.explain.evidence import Output, at_least, class_evidence, scored
+from hilum.explain.evidence import at_least, class_evidence, scored
 from hilum.explain.faithfulness.curves import check_map
-from hilum.explain.faithfulness.explainers import Images, Map
+from hilum.explain.faithfulness.explainers import GivenMap, Images
 from hilum.explain.fills import fill_for
 
 
@@ -26,12 +26,12 @@ def infidelity(
     model: nn.Module,
     x: Images,
     target: int,
-    heat: Map,
+    heat: GivenMap,
     perturb: str = "squares",
     samples: int = 64,
     size: float = 0.15,
     fill: str = "mean",
-    output: Output = "evidence",
+    output: str = "evidence",
     batch: int = 32,
     seed: int = 0,
 ) -> Infidelity:

@@ -122,7 +122,7 @@ def image_concepts(image: np.ndarray, masks: Mapping[str, np.ndarray]) -> dict[s
     }
 
 
-def _divided(part: float, whole: float) -> float:
+def _divided(part: float | np.integer, whole: float | np.integer) -> float:
     return float(part / whole) if whole else float("nan")
 
 

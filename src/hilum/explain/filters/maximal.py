@@ -12,7 +12,6 @@ so for each field, and `margin` leaves border units out.
 import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -59,13 +58,13 @@ class Maxima:
 @torch.no_grad()
 def maximal_activations(
     model: nn.Module,
-    batches: Iterable[Float[Tensor, "batch channels rows cols"]],
+    batches: Iterable[Float[Tensor, "_batch channels rows cols"]],
     layer: str | None = None,
     filters: Sequence[int] | None = None,
     images: int = 10,
     *,
     count: int = 5,
-    rule: Literal["distinct", "variance", "strength"] = "distinct",
+    rule: str = "distinct",
     per_image: int = 1,
     groups: Sequence[str] | None = None,
     per_group: int | None = None,

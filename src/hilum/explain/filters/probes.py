@@ -77,7 +77,7 @@ def _convolutions(model: nn.Module) -> int:
 @torch.no_grad()
 def layer_means(
     model: nn.Module,
-    batches: Iterable[Float[Tensor, "batch channels rows cols"]],
+    batches: Iterable[Float[Tensor, "_batch channels rows cols"]],
     layers: Sequence[str],
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hilum.explain.evidence import Output, class_evidence, scored
+from hilum.explain.evidence import class_evidence, scored
 from hilum.explain.fills import fill_for
 from hilum.explain.occlusion.masks import place_masks, spread
 from hilum.explain.occlusion.occlusion_map import occlusion_map
@@ -25,7 +25,7 @@ def attribute(
     mask: int | tuple[int, int] | None = None,
     stride: int | tuple[int, int] | None = None,
     fill: str | float = "zero",
-    output: Output = "probability",
+    output: str = "probability",
     dtype: torch.dtype | None = None,
     seed: int = 0,
 ) -> Float[Tensor, "batch rows cols"]:

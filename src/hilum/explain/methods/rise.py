@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hilum.errors import RecipeError
-from hilum.explain.evidence import Output, at_least, class_evidence, scored
+from hilum.explain.evidence import at_least, class_evidence, scored
 from hilum.explain.fills import fill_for
 
 TITLE = "RISE"
@@ -35,7 +35,7 @@ def attribute(
     cells: int = 7,
     keep: float = 0.5,
     fill: str = "zero",
-    output: Output = "probability",
+    output: str = "probability",
     batch: int = 16,
     seed: int = 0,
 ) -> Float[Tensor, "batch rows cols"]:

@@ -13,18 +13,15 @@ masked copy. Three engines give the same map:
 
 import copy
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from hilum.errors import DataError, ModelError
-from hilum.explain.evidence import Output, scored
+from hilum.explain.evidence import scored
 from hilum.explain.occlusion.engines import Network
 from hilum.explain.occlusion.masks import Masks, place_masks
-
-Engine = Literal["auto", "corner", "window", "plain"]
 
 
 @torch.no_grad()
@@ -37,8 +34,8 @@ def occlusion_map(
     fill: float | Tensor = 0.0,
     dtype: torch.dtype | None = None,
     *,
-    engine: Engine = "auto",
-    output: Output = "probability",
+    engine: str = "auto",
+    output: str = "probability",
     progress: Callable[[int, int], None] | None = None,
     into: Float[Tensor, "rows cols"] | None = None,
 ) -> Float[Tensor, "rows cols"]:

@@ -1,13 +1,14 @@
 """Runtime: what computes a network's answers. One file per engine; callers hold numpy arrays only."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from hilum.data.images import Pixels
 
 
+@runtime_checkable
 class Runtime(Protocol):
     """A network in some engine. `pixels`: how an image must be prepared; `classes`: names of the logits."""
 

@@ -20,6 +20,7 @@ from hilum.artifacts.comparison import (
     Spread,
 )
 from hilum.files import write_text
+from hilum.folders import ComparisonFolder
 from hilum.report.build_page import print_page
 from hilum.report.comparison.plots import trainings_plot
 from hilum.report.section import Section
@@ -35,7 +36,7 @@ from hilum.report.wording import (
     percent,
     plural,
 )
-from hilum.run import ComparisonFolder, Run
+from hilum.run import Run
 
 ANCHOR, TITLE = "comparison", "Comparison of architectures"
 FOLDS = {"patient": "patient-disjoint folds", "acquisition": "acquisition groups"}

@@ -144,8 +144,8 @@ def synthesised(task: TaskExplanations) -> dict[str, Any] | None:
                 {
                     "way": way,
                     "picture": _grey_picture(arrays[way][place], f"filter {which}"),
-                    "rise": f"{digits(arrays[f'{way}_activation'][place, 0])} to"
-                    f" {digits(arrays[f'{way}_activation'][place, -1])}",
+                    "rise": f"{digits(float(arrays[f'{way}_activation'][place, 0]))} to"
+                    f" {digits(float(arrays[f'{way}_activation'][place, -1]))}",
                 }
                 for way in ways
             ],

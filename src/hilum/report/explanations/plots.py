@@ -60,7 +60,7 @@ def ascent_curves(activation: np.ndarray, filters: np.ndarray, title: str, name:
     axes.set_ylabel("mean of the filter’s map")
     if not thin:
         axes.legend(title="filter", fontsize=7.5, title_fontsize=7.5, ncols=2, loc="best")
-    ends = f"from {digits(activation[:, 0].mean())} to {digits(activation[:, -1].mean())} on average"
+    ends = f"from {digits(float(activation[:, 0].mean()))} to {digits(float(activation[:, -1].mean()))} on average"
     return svg(
         figure, name, f"{title}: activation of {len(filters)} filters over {len(steps) - 1} steps, {ends}"
     )

@@ -12,11 +12,12 @@ from hilum.artifacts.explanations import Explanations, MethodMaps
 from hilum.data.decode import read_grey
 from hilum.data.images import Pixels
 from hilum.errors import DataError, HilumError
+from hilum.folders import AttributionFolder
 from hilum.report import heat
 from hilum.report.pictures import Image, data_uri
 from hilum.report.results import Results, results
 from hilum.report.wording import digits
-from hilum.run import AttributionFolder, Run
+from hilum.run import Run
 
 PROBABILITY = "occlusion_probability"
 LONGEST = 300

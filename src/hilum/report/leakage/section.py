@@ -6,13 +6,14 @@ from hilum.artifacts.audit import Audit
 from hilum.artifacts.base import Figure
 from hilum.artifacts.leakage import Leakage, Official, Way
 from hilum.files import write_text
+from hilum.folders import LeakageFolder
 from hilum.report import commands
 from hilum.report.absent import absent
 from hilum.report.build_page import print_page
 from hilum.report.section import Section
 from hilum.report.stated import interval_text, points_text, stated, value_text
 from hilum.report.wording import LEVEL, SPACE, count, percent, plural
-from hilum.run import LeakageFolder, Run
+from hilum.run import Run
 
 ANCHOR, TITLE = "leakage", "Leakage"
 

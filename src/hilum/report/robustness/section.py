@@ -10,6 +10,7 @@ from hilum.data.corruptions import CORRUPTIONS, corrupt
 from hilum.data.decode import read_grey
 from hilum.data.images import Pixels
 from hilum.errors import DataError
+from hilum.folders import TaskFolder
 from hilum.report import commands
 from hilum.report.absent import absent
 from hilum.report.pictures import Image, data_uri
@@ -18,7 +19,7 @@ from hilum.report.robustness.trained import label_values, training_values, unsee
 from hilum.report.section import Section
 from hilum.report.stated import interval_text, stated, value_text
 from hilum.report.wording import plural, split_name
-from hilum.run import Run, TaskFolder
+from hilum.run import Run
 
 ANCHOR, TITLE = "robustness", "Robustness and missing data"
 TASKS = {"binary": "Normal vs pneumonia", "multiclass": "Bacterial vs viral"}
