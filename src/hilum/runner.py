@@ -49,6 +49,7 @@ def study(
     going_on = resume and (folder / "run.json").exists()
     if not going_on:
         Run.refuse_taken(folder)  # before minutes are spent on reading data
+        check_settings(recipe)  # before anything is written
     cases = _open(str(data), source)
     if going_on:
         run, recipe = _go_on(folder, recipe, cases, changes)

@@ -131,7 +131,7 @@ def test_a_lost_map_is_made_again(run: Run, hilum: Command, tmp_path: Path) -> N
     path = folder.map_file("saliency", figures.examples[0].case_id)
     before = folder.read_arrays(path, figures.weights_digest)["map"]
     path.unlink()
-    assert hilum("explain", copy, "--task", "binary").code == 0
+    assert hilum("explain", copy, "--task", "binary", "--force").code == 0
     np.testing.assert_array_equal(folder.read_arrays(path, figures.weights_digest)["map"], before)
 
 
