@@ -4,7 +4,6 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -41,7 +40,7 @@ from hilum.embedding.vectors import Vectors
 from hilum.errors import DataError, ModelError, RecipeError
 from hilum.models import build
 from hilum.run import Run
-from hilum.stages.contract import Context
+from hilum.stages.contract import Context, Recipe
 from hilum.stages.embed import STAGE, EmbeddingConfig
 
 
@@ -380,7 +379,7 @@ def context(small_run: Run, tmp_path: Path) -> Context:
     run = Run(shutil.copytree(small_run.path, tmp_path / "run"))
     cases = run.cases()
     tasks = tuple(task(name, cases.labels) for name in run.tasks)
-    return Context(run, cases, SimpleNamespace(replicates=20), tasks, tasks[-1])  # type: ignore[arg-type]
+    return Context(run, cases, Recipe.model_construct(replicates=20), tasks, tasks[-1])
 
 
 def only(context: Context, train: int) -> Context:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hilum.data.augment import Augment
+from hilum.data.cache import ImageCache
 from hilum.data.images import Pixels
 from hilum.data.sources import open_source
 from hilum.data.split import split_cases
@@ -30,7 +31,7 @@ from hilum.robustness.show import robustness_text
 from hilum.robustness.unseen_class import measure_unseen_class, unseen_class
 from hilum.run import Run
 from hilum.stages import label_efficiency as label_efficiency_stage
-from hilum.stages.contract import Context
+from hilum.stages.contract import Context, Recipe
 from hilum.training.loader import ImageSet
 from hilum.training.selfsupervised import pretrain, simsiam_loss, train_briefly
 
@@ -103,20 +104,14 @@ def test_a_fraction_that_leaves_a_class_empty_is_one_sentence(run: Run, hilum) -
 # -- training ------------------------------------------------------------------------------------------------
 
 
-class Images:
-    """Dark images and bright images, in place of a cache."""
-
-    def __init__(self, bright: np.ndarray) -> None:
-        noise = np.random.default_rng(0).integers(-15, 15, (len(bright), 32, 32))
-        self.images = (np.where(bright, 170, 80)[:, None, None] + noise).astype(np.uint8)
-
-    def rows(self, wanted: list[str]) -> np.ndarray:
-        return np.array([int(name) for name in wanted])
-
-
 def image_set(targets: np.ndarray) -> ImageSet:
+    """Dark images and bright images, in turn."""
     bright = np.arange(len(targets)) % 2 == 1
-    return ImageSet(Images(bright), [str(i) for i in range(len(targets))], targets, Pixels((32, 32)))  # type: ignore[arg-type]
+    noise = np.random.default_rng(0).integers(-15, 15, (len(bright), 32, 32))
+    images = (np.where(bright, 170, 80)[:, None, None] + noise).astype(np.uint8)
+    names = [str(number) for number in range(len(targets))]
+    cache = ImageCache(images, {name: row for row, name in enumerate(names)}, Path())
+    return ImageSet(cache, names, targets, Pixels((32, 32)))
 
 
 def small_net() -> ChestModel:
@@ -256,7 +251,7 @@ def test_two_classes_are_too_few_to_leave_one_out() -> None:
 def test_further_measurements_are_made_for_the_last_task_only(run: Run) -> None:
     cases = run.cases()
     tasks = tuple(task(name, cases.labels) for name in run.tasks)
-    context = Context(run, cases, None, tasks, tasks[0])  # type: ignore[arg-type]
+    context = Context(run, cases, Recipe.model_construct(), tasks, tasks[0])
     with pytest.raises(DataError, match="measured for one task only, multiclass"):
         label_efficiency_stage.STAGE.run(context, LABELS)
 

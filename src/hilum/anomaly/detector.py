@@ -92,8 +92,8 @@ class Detector(nn.Module):
         self.eval().requires_grad_(False)
 
     @torch.no_grad()
-    def score(self, x: Float[Tensor, "batch 1 rows cols"]) -> Scored:
-        """Scores and maps of images in the units that the network sees (`pixels.normalize` or `.apply`).
+    def score(self, x: Tensor) -> Scored:
+        """Scores and maps of images "batch 1 rows cols" in the units that the network sees (`pixels.normalize`).
 
         Deterministic; an image scores the same alone and in a batch, within float rounding. ModelError before
         `fit`; DataError for another size or number of channels, for NaN and for no image.

@@ -88,7 +88,7 @@ def _corrupted(image: np.ndarray, chance: Generator) -> np.ndarray:
     """One corruption at one severity, each as likely as the others."""
     corruption = CORRUPTIONS[list(CORRUPTIONS)[chance.integers(len(CORRUPTIONS))]]
     grey = np.rint(255 * image).astype(np.uint8)
-    return corruption.apply(grey, chance.choice(corruption.strengths), chance).astype(
+    return corruption.apply(grey, chance.choice(corruption.strengths).item(), chance).astype(
         np.float32
     ) / np.float32(255)
 

@@ -17,6 +17,9 @@ from torch import Tensor, nn
 from hilum.errors import DataError, ModelError, RecipeError, nearest
 from hilum.models import ChestModel
 
+GivenImages = Tensor
+"""Images of a caller, "batch channels rows cols": `class_evidence` says in a sentence what does not fit."""
+
 
 def evidence(logits: Float[Tensor, "batch classes"], target: int) -> Float[Tensor, " batch"]:
     """The logit of class `target` minus the mean of the others; a single logit is its own evidence.

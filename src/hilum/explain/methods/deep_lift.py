@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from hilum.errors import ModelError
-from hilum.explain.evidence import class_evidence
+from hilum.explain.evidence import GivenImages, class_evidence
 from hilum.explain.fills import fill_for
 from hilum.explain.network.steps import DROPOUT, POINTWISE
 
@@ -51,7 +51,7 @@ COMPLETE = 1e-3
 
 def attribute(
     model: nn.Module,
-    x: Float[Tensor, "batch channels rows cols"],
+    x: GivenImages,
     target: int,
     baseline: str = "zero",
     seed: int = 0,

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hilum.explain.cam import enlarged, maps_and_gradients
-from hilum.explain.evidence import class_evidence
+from hilum.explain.evidence import GivenImages, class_evidence
 
 TITLE = "Grad-CAM"
 SOURCE = "Selvaraju et al., ICCV 2017"
@@ -21,7 +21,7 @@ SIGNED = False
 
 def attribute(
     model: nn.Module,
-    x: Float[Tensor, "batch channels rows cols"],
+    x: GivenImages,
     target: int,
     layer: str | None = None,
     relu: bool = True,

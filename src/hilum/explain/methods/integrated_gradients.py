@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hilum.explain.evidence import ClassEvidence, at_least, class_evidence, gradient
+from hilum.explain.evidence import ClassEvidence, GivenImages, at_least, class_evidence, gradient
 from hilum.explain.fills import fill_for
 
 TITLE = "Integrated gradients"
@@ -21,7 +21,7 @@ SIGNED = True
 
 def attribute(
     model: nn.Module,
-    x: Float[Tensor, "batch channels rows cols"],
+    x: GivenImages,
     target: int,
     baseline: str = "zero",
     steps: int = 32,

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hilum.explain.cam import enlarged, maps_and_gradients
-from hilum.explain.evidence import class_evidence
+from hilum.explain.evidence import GivenImages, class_evidence
 
 TITLE = "LayerCAM"
 SOURCE = "Jiang et al., IEEE TIP 2021"
@@ -20,7 +20,7 @@ SIGNED = False
 
 
 def attribute(
-    model: nn.Module, x: Float[Tensor, "batch channels rows cols"], target: int, layer: str | None = None
+    model: nn.Module, x: GivenImages, target: int, layer: str | None = None
 ) -> Float[Tensor, "batch rows cols"]:
     """Where the layer's maps are evidence for the class, 0 or more.
 

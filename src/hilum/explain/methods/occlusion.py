@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hilum.explain.evidence import class_evidence, scored
+from hilum.explain.evidence import GivenImages, class_evidence, scored
 from hilum.explain.fills import fill_for
 from hilum.explain.occlusion.masks import place_masks, spread
 from hilum.explain.occlusion.occlusion_map import occlusion_map
@@ -20,7 +20,7 @@ SIGNED = True
 
 def attribute(
     model: nn.Module,
-    x: Float[Tensor, "batch channels rows cols"],
+    x: GivenImages,
     target: int,
     mask: int | tuple[int, int] | None = None,
     stride: int | tuple[int, int] | None = None,

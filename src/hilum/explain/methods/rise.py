@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hilum.errors import RecipeError
-from hilum.explain.evidence import at_least, class_evidence, scored
+from hilum.explain.evidence import GivenImages, at_least, class_evidence, scored
 from hilum.explain.fills import fill_for
 
 TITLE = "RISE"
@@ -29,7 +29,7 @@ SIGNED = True
 @torch.no_grad()
 def attribute(
     model: nn.Module,
-    x: Float[Tensor, "batch channels rows cols"],
+    x: GivenImages,
     target: int,
     masks: int = 1000,
     cells: int = 7,

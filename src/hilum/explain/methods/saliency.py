@@ -7,7 +7,7 @@ section 3, with the sign kept.
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hilum.explain.evidence import class_evidence, gradient
+from hilum.explain.evidence import GivenImages, class_evidence, gradient
 
 TITLE = "Saliency"
 SOURCE = "Simonyan et al., ICLR Workshop 2014"
@@ -15,7 +15,7 @@ SIGNED = True
 
 
 def attribute(
-    model: nn.Module, x: Float[Tensor, "batch channels rows cols"], target: int, times_input: bool = False
+    model: nn.Module, x: GivenImages, target: int, times_input: bool = False
 ) -> Float[Tensor, "batch rows cols"]:
     """By how much the evidence would grow per unit that a pixel grows (channels are summed).
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hilum.explain.evidence import at_least, class_evidence, gradient
+from hilum.explain.evidence import GivenImages, at_least, class_evidence, gradient
 
 TITLE = "SmoothGrad"
 SOURCE = "Smilkov et al., arXiv 2017"
@@ -17,7 +17,7 @@ SIGNED = True
 
 def attribute(
     model: nn.Module,
-    x: Float[Tensor, "batch channels rows cols"],
+    x: GivenImages,
     target: int,
     samples: int = 32,
     noise: float = 0.15,
