@@ -167,7 +167,13 @@ def with_needs(wanted: Sequence[Stage]) -> list[Stage]:
 
 def check_settings(recipe: Recipe) -> None:
     """Every stage looks at its settings before anything is trained: RecipeError for a method that does not
-    exist or a mask that does not fit."""
+    exist or a mask that does not fit.
+
+    >>> from hilum.recipe import load_recipe
+    >>> check_settings(load_recipe("quick", ["explain.methods=[grad_kam]"]))
+    Traceback (most recent call last):
+    hilum.errors.RecipeError: attribution method 'grad_kam' is not known; did you mean 'grad_cam'?
+    """
     for stage in STAGES:
         config = recipe.config_of(stage)
         if stage.check and config is not None:
@@ -175,5 +181,10 @@ def check_settings(recipe: Recipe) -> None:
 
 
 def with_settings(recipe: Recipe, stage: Stage, values: dict[str, Any]) -> Recipe:
-    """The recipe with other settings of one stage."""
+    """The recipe with other settings of one stage.
+
+    >>> from hilum.recipe import load_recipe
+    >>> with_settings(load_recipe("quick"), stage_of("embed"), {"k": 3}).embed.k
+    3
+    """
     return recipe.model_copy(update={stage.name: stage.config.model_validate(values)})

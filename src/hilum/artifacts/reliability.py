@@ -59,12 +59,20 @@ class Calibration(Part):
 
     @property
     def before(self) -> CalibrationFigures:
-        """As trained."""
+        """As trained.
+
+        >>> Calibration.model_construct(methods={"none": "as trained", "temperature": "scaled"}).before
+        'as trained'
+        """
         return self.methods["none"]
 
     @property
     def after(self) -> CalibrationFigures:
-        """With the scaling in use."""
+        """With the scaling in use.
+
+        >>> Calibration.model_construct(used="temperature", methods={"none": "as trained", "temperature": "scaled"}).after
+        'scaled'
+        """
         return self.methods[self.used]
 
 
@@ -177,17 +185,31 @@ class Conformal(Part):
     class_conditional: FittedSets
 
     def kind(self, name: SetKind) -> FittedSets:
-        """The sets of one kind."""
+        """The sets of one kind.
+
+        >>> conformal = Conformal.model_construct(marginal="one for all classes", class_conditional="by class")
+        >>> conformal.kind("marginal")
+        'one for all classes'
+        """
         return self.marginal if name == "marginal" else self.class_conditional
 
     @property
     def in_use(self) -> FittedSets:
-        """The sets that `hilum predict` gives."""
+        """The sets that `hilum predict` gives.
+
+        >>> conformal = Conformal.model_construct(used="marginal", marginal="one for all classes")
+        >>> conformal.in_use
+        'one for all classes'
+        """
         return self.kind(self.used)
 
     @property
     def nominal(self) -> float:
-        """The nominal coverage, 1 - alpha."""
+        """The nominal coverage, 1 - alpha.
+
+        >>> Conformal.model_construct(alpha=0.25).nominal
+        0.75
+        """
         return 1 - self.alpha
 
 
