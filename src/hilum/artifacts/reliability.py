@@ -61,8 +61,9 @@ class Calibration(Part):
     def before(self) -> CalibrationFigures:
         """As trained.
 
-        >>> Calibration.model_construct(methods={"none": "as trained", "temperature": "scaled"}).before
-        'as trained'
+        >>> as_trained = CalibrationFigures.model_construct(ece=Figure(value=0.08))
+        >>> Calibration.model_construct(methods={"none": as_trained}).before.ece.value
+        0.08
         """
         return self.methods["none"]
 
@@ -70,8 +71,9 @@ class Calibration(Part):
     def after(self) -> CalibrationFigures:
         """With the scaling in use.
 
-        >>> Calibration.model_construct(used="temperature", methods={"none": "as trained", "temperature": "scaled"}).after
-        'scaled'
+        >>> scaled = CalibrationFigures.model_construct(ece=Figure(value=0.02))
+        >>> Calibration.model_construct(used="temperature", methods={"temperature": scaled}).after.ece.value
+        0.02
         """
         return self.methods[self.used]
 
@@ -187,9 +189,9 @@ class Conformal(Part):
     def kind(self, name: SetKind) -> FittedSets:
         """The sets of one kind.
 
-        >>> conformal = Conformal.model_construct(marginal="one for all classes", class_conditional="by class")
-        >>> conformal.kind("marginal")
-        'one for all classes'
+        >>> conformal = Conformal.model_construct(marginal=FittedSets.model_construct(n_fitted=100))
+        >>> conformal.kind("marginal").n_fitted
+        100
         """
         return self.marginal if name == "marginal" else self.class_conditional
 
@@ -197,9 +199,9 @@ class Conformal(Part):
     def in_use(self) -> FittedSets:
         """The sets that `hilum predict` gives.
 
-        >>> conformal = Conformal.model_construct(used="marginal", marginal="one for all classes")
-        >>> conformal.in_use
-        'one for all classes'
+        >>> sets = FittedSets.model_construct(n_fitted=100)
+        >>> Conformal.model_construct(used="marginal", marginal=sets).in_use.n_fitted
+        100
         """
         return self.kind(self.used)
 
