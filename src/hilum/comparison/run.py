@@ -106,7 +106,17 @@ def full_leakage(
     skip_unreadable: bool = False,
 ) -> Leakage:
     """Trains a whole recipe with patients apart and by image, and writes figures.json. What is finished is not
-    trained again. RunError when `out` holds something else."""
+    trained again. RunError when `out` holds something else.
+
+    >>> import tempfile
+    >>> from hilum.recipe import load_recipe
+    >>> recipe = load_recipe("quick").tasks["binary"]
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     _ = (Path(place) / "notes.txt").write_text("mine")
+    ...     full_leakage("phantom", "binary", recipe, 2, Path(place), replicates=0)
+    Traceback (most recent call last):
+    hilum.errors.RunError: ... already holds files; choose another --out
+    """
     folder = LeakageFolder(out)
     if out.is_dir() and any(out.iterdir()) and not folder.way("patient").is_dir():
         raise RunError(f"{out} already holds files", "choose another --out")

@@ -62,21 +62,36 @@ class Training:
 
 
 def with_seed(recipe: TaskRecipe, seed: int) -> TaskRecipe:
-    """The recipe with another seed of the training."""
+    """The recipe with another seed of the training.
+
+    >>> from hilum.recipe import load_recipe
+    >>> with_seed(load_recipe("quick").tasks["binary"], 7).training.seed
+    7
+    """
     return recipe.model_copy(update={"training": recipe.training.model_copy(update={"seed": seed})})
 
 
 def training_of(
     cell: Cell, seed: int, fold: int, split: Split, cases: Cases, task: Task, out: Path
 ) -> Training:
-    """The training of one cell, seed and fold, in its folder."""
+    """The training of one cell, seed and fold, in its folder.
+
+    >>> from hilum.recipe import load_recipe
+    >>> cell = Cell("vgg", {}, load_recipe("quick").tasks["binary"])
+    >>> training_of(cell, 1, 0, *[None] * 3, out=Path("out")).folder.as_posix()
+    'out/cells/vgg/seed1-fold0'
+    """
     folder = out / "cells" / cell.folder / f"seed{seed}-fold{fold}"
     name = f"{cell.name}, seed {seed}, fold {fold}"
     return Training(name, folder, with_seed(cell.recipe, seed), split, cases, task)
 
 
 def finished(training: Training) -> TrainingResult | None:
-    """figures.json of a training that is done and was made of the very same things; else None."""
+    """figures.json of a training that is done and was made of the very same things; else None.
+
+    >>> finished(Training("vgg", Path("gone"), *[None] * 4)) is None
+    True
+    """
     if not (training.figures_file.exists() and training.predictions_file.exists()):
         return None
     try:
