@@ -38,7 +38,13 @@ class TaskExplanations:
 
     @cached_property
     def pixels(self) -> Pixels:
-        """The model's pixel contract."""
+        """The model's pixel contract.
+
+        >>> from types import SimpleNamespace
+        >>> card = {"pixels": {"size": [40, 20], "mean": 0.5, "sd": 0.2}}
+        >>> TaskExplanations(SimpleNamespace(card=card), None, None, pd.Series()).pixels.size
+        (40, 20)
+        """
         return Pixels.from_json(self.results.card["pixels"])
 
     def arrays(self, path: Path) -> dict[str, np.ndarray] | None:
@@ -47,7 +53,12 @@ class TaskExplanations:
         return self.folder.read_arrays(path, self.figures.weights_digest) if path.exists() else None
 
     def map_of(self, method: str, case_id: str) -> np.ndarray | None:
-        """A raw map, or None where there is none."""
+        """A raw map, or None where there is none.
+
+        >>> task = TaskExplanations(None, Explanations.model_construct(), AttributionFolder(Path("gone")), pd.Series())
+        >>> task.map_of("grad_cam", "a") is None
+        True
+        """
         arrays = self.arrays(self.folder.map_file(method, case_id))
         return None if arrays is None else arrays["map"]
 
@@ -69,7 +80,14 @@ class TaskExplanations:
         return max([*tops, LEAST_SCALE.get(method, 0.0)])
 
     def grey(self, case_id: str, longest: int = LONGEST) -> np.ndarray:
-        """The image, shrunk or enlarged to `longest`; an even grey where the file can't be read any more."""
+        """The image, shrunk or enlarged to `longest`; an even grey where the file can't be read any more.
+
+        >>> from types import SimpleNamespace
+        >>> card = {"pixels": {"size": [40, 20], "mean": 0.5, "sd": 0.2}}
+        >>> task = TaskExplanations(SimpleNamespace(card=card), None, None, pd.Series({"a": "gone.png"}))
+        >>> task.grey("a", longest=100).shape
+        (100, 50)
+        """
         try:
             return heat.small(read_grey(Path(str(self.paths.get(case_id, case_id)))), longest)
         except (DataError, OSError):
@@ -94,20 +112,40 @@ class TaskExplanations:
         return Image(case_id, heat.colour_uri(drawing), *grey.shape)
 
     def plain(self, case_id: str, longest: int = LONGEST) -> Image:
-        """The image alone."""
+        """The image alone.
+
+        >>> from types import SimpleNamespace
+        >>> card = {"pixels": {"size": [40, 20], "mean": 0.5, "sd": 0.2}}
+        >>> task = TaskExplanations(SimpleNamespace(card=card), None, None, pd.Series({"a": "gone.png"}))
+        >>> picture = task.plain("a", longest=100)
+        >>> picture.rows, picture.columns
+        (100, 50)
+        """
         grey = self.grey(case_id, longest)
         return Image(case_id, data_uri(grey), *grey.shape)
 
     @cached_property
     def labels(self) -> dict[str, str]:
-        """Label by case_id, of every image with a prediction."""
+        """Label by case_id, of every image with a prediction.
+
+        >>> from types import SimpleNamespace
+        >>> predictions = pd.DataFrame({"case_id": ["a"], "label": ["virus"]})
+        >>> TaskExplanations(SimpleNamespace(predictions=predictions), None, None, pd.Series()).labels
+        {'a': 'virus'}
+        """
         table = self.results.predictions
         return dict(zip(table["case_id"], table["label"], strict=True))
 
 
 def read_explanations(run: Run, task: str) -> TaskExplanations | None:
     """None when the task is not evaluated or not explained. RunError when the explanations were made with
-    other weights than the model has."""
+    other weights than the model has.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     read_explanations(Run.create(place, {}, {"tasks": {}}), "binary") is None
+    True
+    """
     folder = run.task(task).attributions
     if not folder.figures_file.exists():
         return None
@@ -123,7 +161,11 @@ def read_explanations(run: Run, task: str) -> TaskExplanations | None:
 
 
 def mistake_map(known: TaskExplanations | None, case_id: str) -> tuple[Image, str] | None:
-    """The quick map of a misclassified image and its caption, or None where there is none."""
+    """The quick map of a misclassified image and its caption, or None where there is none.
+
+    >>> mistake_map(None, "some case") is None
+    True
+    """
     row = next((row for row in known.figures.mistakes if row.case_id == case_id), None) if known else None
     if known is None or row is None:
         return None

@@ -19,7 +19,15 @@ ANCHOR, TITLE = "leakage", "Leakage"
 
 
 def make(run: Run) -> Section | None:
-    """The leakage of this run; the reason and the command where there is none."""
+    """The leakage of this run; the reason and the command where there is none.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     run = Run.create(place, {}, {"tasks": {}})
+    ...     run.record_stage("leakage", {"status": "skipped", "reason": "no patient has two images"})
+    ...     make(run).values["sentence"]
+    'No patient has two images.'
+    """
     if not run.leakage.figures_file.exists():
         return absent(run, "leakage", ANCHOR, TITLE)
     audit = Audit.load(run.audit_file) if run.audit_file.exists() else None

@@ -20,7 +20,19 @@ from hilum.run import Run
 
 
 def make_binary(run: Run) -> Section | None:
-    """Normal against everything else."""
+    """Normal against everything else.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import pandas as pd
+    >>> from hilum.data.cases import Cases
+    >>> image = {"case_id": "a", "path": "a.png", "label": "normal", "patient": "p", "split": "", "digest": "0"}
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     run = Run.create(place, {}, {"tasks": {}})
+    ...     Cases.checked(pd.DataFrame([image]), "table", Path()).write(run.cases_file)
+    ...     make_binary(run) is None
+    True
+    """
     return task_section(run, "binary")
 
 
