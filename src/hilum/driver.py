@@ -98,7 +98,8 @@ class Driver:
             return {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
 
     def context(self, stage: Stage, name: str | None, force: bool = False) -> Context:
-        """What a stage is given."""
+        """What a stage is given: the run, the cases that can be read, the recipe, the tasks of the split, and the task
+        `name` among them, None for a stage that runs once a study."""
         cases = self.cases if stage.name == "prepare" and self.cases is not None else self.run.cases()
         tasks = tuple(task(each, cases.labels) for each in self.run.split_tasks)
         this = next((each for each in tasks if each.name == name), None)
@@ -122,7 +123,7 @@ class Driver:
 
     def fingerprint(self, stage: Stage, name: str | None, config: Config) -> str:
         """Names everything that a stage's results hang on: its version, its settings, the data, the split, the
-        weights, and the results of other stages that it reads."""
+        weights, and the results of other stages that it reads; 32 hexadecimal digits."""
         parts = [stage.name, str(stage.version), config.model_dump_json()]
         parts += self._inputs(stage, name)
         records = self.run.stage_records()

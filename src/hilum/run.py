@@ -116,7 +116,13 @@ class Run:
     # -- facts -------------------------------------------------------------------------------------------
 
     def facts(self) -> dict[str, Any]:
-        """run.json."""
+        """run.json.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     sorted(Run.create(place, {"name": "new"}, {"tasks": {}}).facts())
+        ['format', 'name', 'started', 'status']
+        """
         facts = read_json(self.facts_file)
         if not isinstance(facts, dict):
             raise RunError(f"{self.facts_file} is damaged", "make the run again")
@@ -136,7 +142,13 @@ class Run:
 
     def stage_records(self) -> dict[str, dict[str, Any]]:
         """What became of each stage, by "embed binary" or "anomaly": status (finished, skipped or failed),
-        seconds, fingerprint, and the reason of one that left nothing."""
+        seconds, fingerprint, and the reason of one that left nothing.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     Run.create(place, {}, {"tasks": {}}).stage_records()
+        {}
+        """
         return self.facts().get("stages", {})
 
     def record_stage(self, label: str, record: dict[str, Any]) -> None:
@@ -182,7 +194,15 @@ class Run:
         return [label for label, record in self.stage_records().items() if record["status"] == "failed"]
 
     def stop_the_clock(self) -> None:
-        """Writes down when the work ended; the report, drawn next, prints it."""
+        """Writes down when the work ended; the report, drawn next, prints it.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     run = Run.create(place, {}, {"tasks": {}})
+        ...     run.stop_the_clock()
+        ...     run.facts()["started"] <= run.facts()["finished"]
+        True
+        """
         self.add_facts(finished=_now())
 
     def finish(self) -> None:
@@ -198,7 +218,13 @@ class Run:
         self.add_facts(status="finished")
 
     def recipe(self) -> dict[str, Any]:
-        """recipe.yaml as plain values."""
+        """recipe.yaml as plain values.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     Run.create(place, {}, {"replicates": 50}).recipe()
+        {'replicates': 50}
+        """
         try:
             return yaml.safe_load(self.recipe_file.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -221,7 +247,16 @@ class Run:
     # -- data --------------------------------------------------------------------------------------------
 
     def cases(self) -> Cases:
-        """cases.csv; the images themselves may have moved since."""
+        """cases.csv; the images themselves may have moved since.
+
+        >>> import tempfile
+        >>> image = {"case_id": "a", "path": "a.png", "label": "normal", "patient": "p", "split": "", "digest": "0"}
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     run = Run.create(place, {"data": {"source": "table"}}, {"tasks": {}})
+        ...     Cases.checked(pd.DataFrame([image]), "table", Path()).write(run.cases_file)
+        ...     run.cases().labels
+        ('normal',)
+        """
         data = self.facts().get("data", {})
         return Cases.read(
             self.cases_file, data.get("source", ""), Path(data.get("root", "")), data.get("notes", ())

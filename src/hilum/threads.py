@@ -65,7 +65,8 @@ def _ticks() -> tuple[int, int]:
 
 
 def use_threads(count: int | None) -> None:
-    """Lets torch compute with so many threads, at most as many as there are cores; None: as torch has chosen."""
+    """Lets torch compute with so many threads, at most as many as there are cores; None: as torch has chosen.
+    Loads torch. Holds for the whole process."""
     import torch
 
     if count:

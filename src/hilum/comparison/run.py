@@ -183,7 +183,8 @@ def _train_all(bench: Bench, only: Sequence[str]) -> dict[str, str]:
 
 
 def write_results(bench: Bench, request: Request, errors: Mapping[str, str]) -> Comparison:
-    """Gathers what is finished into compare.csv and compare.json."""
+    """Gathers what is finished into compare.csv and compare.json, and gives compare.json back. `errors`: cell ->
+    why its training failed."""
     grid, cells = bench.plan.grid, bench.plan.cells
     with advancing("acquisition figures of each image") as advance:
         facts = facts_table(bench.cases, advance)

@@ -110,7 +110,8 @@ def pooled_figures(table: pd.DataFrame, classes: Sequence[str], replicates: int)
 def acquisition_figures(
     table: pd.DataFrame, classes: Sequence[str], facts: pd.DataFrame, replicates: int
 ) -> Acquisition:
-    """hilum.evaluation.shift of the pooled predictions: shortcut-matched pairs, worst group, and the others."""
+    """hilum.evaluation.shift of the pooled predictions: accuracy and AUROC (0 to 1) of shortcut-matched pairs,
+    of the worst group, and of the others. `facts`: the facts table of all cases."""
     probabilities = table[[f"prob_{name}" for name in classes]].to_numpy()
     predictions = table.assign(split=HELD, predicted=predicted_classes(probabilities, classes))
     return Acquisition.model_validate(shift_figures(predictions, HELD, facts, replicates))

@@ -41,7 +41,7 @@ class Training:
 
     @property
     def digest(self) -> str:
-        """Names everything that the result hangs on."""
+        """Names everything that the result hangs on: recipe, task, data and split, as 32 hexadecimal digits."""
         parts = self.split.of.sort_index()
         return digest(
             self.recipe.model_dump_json(),
@@ -52,12 +52,13 @@ class Training:
 
     @property
     def figures_file(self) -> Path:
-        """Written last."""
+        """figures.json in the folder of the training, written last: where it lies, the training is finished."""
         return self.folder / "figures.json"
 
     @property
     def predictions_file(self) -> Path:
-        """A row per held-out case, and per test case where the source declares a test part."""
+        """predictions.csv in the folder of the training: a row per held-out case, and per test case where the source
+        declares a test part."""
         return self.folder / "predictions.csv"
 
 
@@ -139,7 +140,8 @@ def run(training: Training) -> TrainingResult:
 
 
 def cache_of(cases: Cases, recipe: TaskRecipe) -> ImageCache:
-    """All images at the recipe's size, decoded at most once for all cells, seeds, folds and later commands."""
+    """uint8 images "cases rows cols" at the recipe's size, decoded at most once for all cells, seeds, folds and
+    later commands. UnreadableFiles when some can't be decoded."""
     with advancing("decoding") as advance:
         return ImageCache.of(cases, recipe.pixels.contract(0.5, 0.25), advance)
 

@@ -30,22 +30,32 @@ class Results:
 
     @cached_property
     def curves(self) -> Curves:
-        """What is drawn of the held-out split."""
+        """curves.json: what is drawn of the held-out split. RunError where it was made with other weights."""
         return Curves.load(self.folder.curves_file, self.card["weights_digest"])
 
     @cached_property
     def baseline(self) -> Baseline:
-        """The published baseline."""
+        """published.json, the published baseline. RunError where it was made with other weights."""
         return Baseline.load(self.folder.baseline_file, self.card["weights_digest"])
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The model's classes, in its order."""
+        """The model's classes, in its order.
+
+        >>> task = Results("binary", {"classes": ["normal", "pneumonia"]}, {}, *[None] * 5)
+        >>> task.classes
+        ('normal', 'pneumonia')
+        """
         return tuple(self.card["classes"])
 
     @property
     def block(self) -> SplitMetrics:
-        """The figures of the held-out split."""
+        """The figures of the held-out split.
+
+        >>> block = SplitMetrics.model_construct(n_cases=10)
+        >>> Results("binary", {}, {"test": block}, None, None, {}, "test", TaskFolder("binary")).block.n_cases
+        10
+        """
         return self.metrics[self.split]
 
     @property

@@ -332,7 +332,7 @@ def _flagged_ood(result_file: Path, limit: float) -> dict[str, dict[str, int]]:
 
 
 def main() -> None:
-    """The command."""
+    """The command: packs what the command line names, and prints the folder and its size in MB."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--task", default="multiclass", choices=("binary", "multiclass", "anomaly"))

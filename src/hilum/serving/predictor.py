@@ -98,8 +98,9 @@ def together(
     rate: float,
     device: str = "cpu",
 ) -> Predictor:
-    """Two classifiers and a detector as one Predictor. `held_out`: scores of images that took no part in fitting the
-    detector; `rate`: an image with a p-value of at most this is flagged."""
+    """Two classifiers and a detector as one Predictor, which abstains where the classifiers contradict each other
+    or the detector flags the image. `held_out`: scores of images that took no part in fitting the detector;
+    `rate`: an image with a p-value of at most this is flagged."""
     detector = detector.to(device)
 
     def p_of(batch: np.ndarray) -> np.ndarray:

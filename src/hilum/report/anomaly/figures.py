@@ -17,7 +17,14 @@ PARTS = {"test": "test images", "measure": "held-out validation images"}
 
 
 def figures_of(run: Run) -> AnomalyFigures:
-    """figures.json; RunError when a detector was fitted again since."""
+    """anomaly/figures.json of the run. RunError when it is missing, or a detector was fitted again since.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     figures_of(Run.create(place, {}, {"tasks": {}}))
+    Traceback (most recent call last):
+    hilum.errors.RunError: ...figures.json is missing; the stage that writes it has not run
+    """
     figures = run.anomaly.figures()
     for row, detector in figures.detectors.items():
         known = detector.weights_digest

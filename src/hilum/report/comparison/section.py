@@ -59,7 +59,7 @@ def make(run: Run) -> Section | None:
 
 
 def build_comparison_page(path: Path) -> Path:
-    """Writes index.html beside compare.json and compare.csv in `path`; needs no torch."""
+    """Writes index.html beside compare.json and compare.csv in `path`, and gives its path back; needs no torch."""
     folder = ComparisonFolder(path)
     title = f"{folder.figures().name}: comparison of recipes"
     write_text(folder.page_file, print_page(title, [comparison_section(folder)]))

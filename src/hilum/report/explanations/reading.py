@@ -49,7 +49,12 @@ class TaskExplanations:
 
     def arrays(self, path: Path) -> dict[str, np.ndarray] | None:
         """The arrays of a file, or None where it was not made or is gone. RunError when they were made with
-        other weights."""
+        other weights.
+
+        >>> task = TaskExplanations(None, Explanations.model_construct(), AttributionFolder(Path("gone")), pd.Series())
+        >>> task.arrays(task.folder.maximal_file) is None
+        True
+        """
         return self.folder.read_arrays(path, self.figures.weights_digest) if path.exists() else None
 
     def map_of(self, method: str, case_id: str) -> np.ndarray | None:
@@ -64,7 +69,16 @@ class TaskExplanations:
 
     def evidence(self, method: str, case_id: str) -> np.ndarray | None:
         """What is drawn for a method: for occlusion the loss of probability at the mask's centre, for others
-        the map, averaged a little where each pixel has a value of its own."""
+        the map, averaged a little where each pixel has a value of its own.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     folder = AttributionFolder(Path(place))
+        ...     folder.write_arrays(folder.map_file("grad_cam", "a"), {"map": np.eye(2)}, {"weights_digest": "abc"})
+        ...     figures = Explanations.model_construct(weights_digest="abc", occlusion={})
+        ...     TaskExplanations(None, figures, folder, pd.Series()).evidence("grad_cam", "a").tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
+        """
         facts = self.figures.occlusion.get(case_id)
         if method == "occlusion" and facts is not None:
             swept = self.map_of(PROBABILITY, case_id)
@@ -74,7 +88,19 @@ class TaskExplanations:
         return None if values is None else heat.drawable(values, method)
 
     def scale(self, method: str) -> float:
-        """What full colour stands for: the largest magnitude of a method among the examples."""
+        """What full colour stands for: the largest magnitude of a method among the examples.
+
+        >>> import tempfile
+        >>> from hilum.artifacts.explanations import ExplainedImage
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     folder = AttributionFolder(Path(place))
+        ...     file = folder.map_file("grad_cam", "a")
+        ...     folder.write_arrays(file, {"map": -3 * np.eye(2)}, {"weights_digest": "abc"})
+        ...     figures = Explanations.model_construct(weights_digest="abc", occlusion={},
+        ...         images=[ExplainedImage.model_construct(case_id="a", role="example")])
+        ...     TaskExplanations(None, figures, folder, pd.Series()).scale("grad_cam")
+        3.0
+        """
         maps = [self.evidence(method, row.case_id) for row in self.figures.examples]
         tops = [float(np.nanmax(np.abs(values), initial=0)) for values in maps if values is not None]
         return max([*tops, LEAST_SCALE.get(method, 0.0)])

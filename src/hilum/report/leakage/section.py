@@ -35,7 +35,7 @@ def make(run: Run) -> Section | None:
 
 
 def build_leakage_page(path: Path, command: str) -> Path:
-    """Writes index.html beside figures.json in `path`, a page of its own; needs no torch."""
+    """Writes index.html beside figures.json in `path`, a page of its own, and gives its path back; needs no torch."""
     folder = LeakageFolder(path)
     section = leakage_section(folder.figures(), None, command)
     write_text(folder.page_file, print_page(TITLE, [section]))
