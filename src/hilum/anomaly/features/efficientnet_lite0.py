@@ -69,7 +69,13 @@ def _published() -> Any:
 
 
 def build(pixels: Pixels, side: int = 224) -> EfficientNetLite0:
-    """`side`: rows and columns that images are resized to; the network was trained at 224."""
+    """`side`: rows and columns that images are resized to; the network was trained at 224.
+
+    >>> build(Pixels(size=(64, 64)), side=16)
+    Traceback (most recent call last):
+        ...
+    hilum.errors.RecipeError: efficientnet_lite0: side is 16; choose 32 or more, 224 is usual
+    """
     if side < 32:
         raise RecipeError(f"efficientnet_lite0: side is {side}", "choose 32 or more, 224 is usual")
     return EfficientNetLite0(pixels, side)
