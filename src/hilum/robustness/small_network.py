@@ -48,7 +48,7 @@ class SmallNetworks:
         self.truth = class_indices(task.classes, test["target"])
 
     def images(self, rows: np.ndarray) -> ImageSet:
-        """These rows of `train`."""
+        """The images at these positions of `train`, with their class indices."""
         case_ids = self.train["case_id"].to_numpy()[rows].tolist()
         return ImageSet(self.cache, case_ids, self.targets[rows], self.pixels)
 
@@ -94,7 +94,15 @@ class SmallNetworks:
 
 
 def train_images(cases: Cases, split: pd.Series, task: Task) -> pd.DataFrame:
-    """The images to learn from: the columns of cases and `target`, the class of each."""
+    """The images to learn from: the columns of cases and `target`, the class of each.
+
+    >>> from pathlib import Path
+    >>> from hilum.data.tasks import task
+    >>> cases = Cases(pd.DataFrame({"case_id": ["a", "b"], "label": ["normal", "virus"]}), "table", Path("cases.csv"))
+    >>> split = pd.Series({"a": "val", "b": "train"})
+    >>> train_images(cases, split, task("binary", ["normal", "virus"])).values.tolist()
+    [['b', 'virus', 'pneumonia']]
+    """
     train = cases.table[cases.table["case_id"].map(split) == "train"].reset_index(drop=True)
     return train.assign(target=train["label"].map(dict(task.class_of)))
 
