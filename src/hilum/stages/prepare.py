@@ -56,7 +56,13 @@ def readable(cases: Cases, skip: bool, run: Run) -> Cases:
 
 
 def fitting_tasks(recipe: Recipe, cases: Cases) -> list[str]:
-    """The recipe's tasks that these labels allow; DataError where there is none."""
+    """The recipe's tasks that these labels allow; DataError where there is none.
+
+    >>> from types import SimpleNamespace
+    >>> recipe = SimpleNamespace(tasks={"binary": None, "multiclass": None})
+    >>> fitting_tasks(recipe, SimpleNamespace(labels=("normal", "bacteria", "virus")))
+    ['binary', 'multiclass']
+    """
     from hilum.data.tasks import possible_tasks, task
     from hilum.progress import say
 
