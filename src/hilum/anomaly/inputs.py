@@ -45,7 +45,7 @@ class Inputs:
 
     @property
     def healthy(self) -> HealthyImages:
-        """The images to fit on."""
+        """The images with the role fit, in the order of `table`, to be read from the cache."""
         part = self.table.iloc[self.rows("fit")]
         return HealthyImages.of(
             self.cache,

@@ -99,7 +99,8 @@ def with_ensemble(
 def detector_row(
     leaderboard: Leaderboard, row: str, options: dict[str, Any], detector: Detector, result: Result
 ) -> DetectorFigures:
-    """The figures of a fitted detector."""
+    """The row of a fitted detector: threshold, figures per part, shares of OOD images. `row`: its name on the
+    leaderboard; `options`: of its build(). The detector was saved or loaded, so that its card names the weights."""
     assert detector.card is not None
     return DetectorFigures(
         detector=detector_of(row),
@@ -113,7 +114,7 @@ def detector_row(
 
 
 def ensemble_row(leaderboard: Leaderboard, members: Sequence[str], result: Result) -> DetectorFigures:
-    """The figures of the ensemble."""
+    """The row of the ensemble of `members`, with the figures of `result` (see `with_ensemble`)."""
     return DetectorFigures(
         detector=ENSEMBLE,
         members=list(members),

@@ -53,7 +53,8 @@ class SmallNetworks:
         return ImageSet(self.cache, case_ids, self.targets[rows], self.pixels)
 
     def new(self, seed: int, classes: Sequence[str] = ()) -> ChestModel:
-        """A network with random weights; of the task's classes unless others are given."""
+        """A network with random weights by `seed`; of the task's classes unless others are given. Seeds torch's global
+        generator."""
         torch.manual_seed(seed)
         model = self.config.model
         network = build(model.name, classes or self.task.classes, self.pixels, model.options)
@@ -80,7 +81,7 @@ class SmallNetworks:
         return model
 
     def probabilities(self, model: ChestModel, images: np.ndarray | None = None) -> np.ndarray:
-        """float64 "images classes" of the held-out images, or of `images`."""
+        """float64 "images classes", 0..1, of the held-out images, or of prepared images uint8 "images rows cols"."""
         return softmax(logits_of(model, self.test_images if images is None else images))
 
     def is_correct(self, probabilities: np.ndarray) -> np.ndarray:
@@ -89,7 +90,7 @@ class SmallNetworks:
 
     @property
     def majority(self) -> float:
-        """The share of the most frequent class among the held-out images."""
+        """The share of the most frequent class among the held-out images, 0..1: the accuracy of always naming it."""
         return float(self.test["target"].value_counts(normalize=True).max())
 
 

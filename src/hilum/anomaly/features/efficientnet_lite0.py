@@ -40,7 +40,7 @@ class EfficientNetLite0(FeatureNet):
         return super().train(False)
 
     def forward(self, x: Float[Tensor, "batch 1 rows cols"]) -> tuple[Tensor, ...]:
-        """Maps at strides 8, 16 and 32 of an image of side x side pixels."""
+        """Maps at strides 8, 16 and 32 of the image resized to side x side pixels, the finest first."""
         grey = x * self.pixels.sd + self.pixels.mean if self.pixels.standardize == "dataset" else x / 4 + 0.5
         size = (self.side, self.side)
         grey = functional.interpolate(grey, size=size, mode="bilinear", align_corners=False)
