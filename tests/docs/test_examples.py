@@ -15,21 +15,21 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 CEILINGS = {
     "(top)": 19,
-    "anomaly": 104,
+    "anomaly": 47,
     "artifacts": 0,
     "cli": 0,
     "comparison": 12,
-    "data": 58,
-    "embedding": 27,
+    "data": 10,
+    "embedding": 6,
     "evaluation": 37,
-    "explain": 81,
+    "explain": 32,
     "inference": 5,
-    "models": 12,
+    "models": 4,
     "report": 14,
-    "robustness": 14,
+    "robustness": 11,
     "serving": 3,
-    "stages": 28,
-    "training": 27,
+    "stages": 20,
+    "training": 17,
 }
 """Public functions and methods without an example by package. Whoever adds examples lowers the number."""
 
