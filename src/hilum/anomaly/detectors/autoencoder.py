@@ -33,20 +33,4 @@ def build(
     network (depth halvings, then `latent` maps); `smooth`: window in pixels over which the residual is
     averaged; `top`: the share of pixels, those with the largest residual, whose mean is the score; `field`: 'lung'
     weighs pixels by how often they were lung in the healthy images, 'image' does not; `precision` of the training."""
-    return Autoencoder(
-        pixels,
-        checked_settings(
-            "autoencoder",
-            loss=loss,
-            width=width,
-            depth=depth,
-            latent=latent,
-            epochs=epochs,
-            batch_size=batch_size,
-            lr=lr,
-            smooth=smooth,
-            top=top,
-            field=field,
-            precision=precision,
-        ),
-    )
+    return Autoencoder(pixels, checked_settings("autoencoder", locals()))

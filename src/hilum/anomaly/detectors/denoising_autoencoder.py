@@ -63,22 +63,9 @@ def build(
 ) -> DenoisingAutoencoder:
     """`noise`: standard deviation of the noise in units of the network's input; `noise_scale`: size of its
     grain in pixels. The others as in autoencoder."""
+    settings = checked_settings("denoising_autoencoder", locals())
     if not noise > 0:
         raise RecipeError(f"denoising_autoencoder: noise is {noise}", "choose more than 0")
     if noise_scale < 1:
         raise RecipeError(f"denoising_autoencoder: noise_scale is {noise_scale}", "choose 1 or more")
-    settings = checked_settings(
-        "denoising_autoencoder",
-        loss=loss,
-        width=width,
-        depth=depth,
-        latent=latent,
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
-        smooth=smooth,
-        top=top,
-        field=field,
-        precision=precision,
-    )
-    return DenoisingAutoencoder(pixels, {**settings, "noise": noise, "noise_scale": noise_scale})
+    return DenoisingAutoencoder(pixels, settings)
