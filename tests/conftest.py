@@ -15,7 +15,7 @@ from jaxtyping import install_import_hook
 
 import tests.shapes  # noqa: F401  (before the hook, which looks the check up by its name)
 
-install_import_hook(["hilum.models", "hilum.training.module"], "tests.shapes.check")
+install_import_hook("hilum", "tests.shapes.check")
 
 from hilum import cli  # noqa: E402  (after the hook, so that types and shapes are checked)
 from hilum.run import Run  # noqa: E402

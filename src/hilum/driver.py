@@ -32,12 +32,13 @@ DONE = ("finished", "skipped")
 
 @dataclass
 class Driver:
-    """Runs stages of one run. `cases`: what the source holds; None: what the run has kept of it. `force`: do
-    the wanted stages again even where nothing has changed."""
+    """Runs stages of one run. `cases`: what the source holds; None: what the run has kept of it. `silent`: names
+    of stages whose caller says what became of them. `worked` and `failed` fill with "<stage> <task>"."""
 
     run: Run
     recipe: Recipe
     cases: Cases | None = None
+    silent: Sequence[str] = ()
     worked: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
@@ -86,7 +87,7 @@ class Driver:
         except HilumError as error:
             if stage.core:
                 raise
-            say(f"  {label} is skipped: {error}")
+            self._say(stage, f"{label} is skipped: {error}")
             return {"status": "skipped", "reason": str(error)}
         except Exception as error:
             if stage.core:
@@ -94,8 +95,12 @@ class Driver:
             self.failed.append(label)
             place = self.run.path / "errors" / f"{label.replace(' ', '-')}.txt"
             write_text(place, traceback.format_exc())
-            say(f"  {label} failed ({error}); the traceback is in {place}")
+            self._say(stage, f"{label} failed ({error}); the traceback is in {place}")
             return {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
+
+    def _say(self, stage: Stage, sentence: str) -> None:
+        if stage.name not in self.silent:
+            say(f"  {sentence}")
 
     def context(self, stage: Stage, name: str | None, force: bool = False) -> Context:
         """What a stage is given: the run, the cases that can be read, the recipe, the tasks of the split, and the task

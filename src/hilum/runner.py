@@ -86,7 +86,8 @@ def run_stage(
     recipe = _with_changes(run, stage, changes)
     check_settings(recipe)
     before = _Before.of(run, stage)
-    driver = Driver(run, recipe, None if run.split_tasks else _open(run.facts()["data"]["given"], None))
+    cases = None if run.split_tasks else _open(run.facts()["data"]["given"], None)
+    driver = Driver(run, recipe, cases, silent=[name])
     run.write_recipe(recipe.to_yaml())
     try:
         driver.execute([stage], force=[name] if force else [], only=tasks)
@@ -97,13 +98,25 @@ def run_stage(
     records = {label: run.stage_records()[label] for label in labels}
     if records and not any(record["status"] == "finished" for record in records.values()):
         before.restore(labels)
+    _refuse(run, {label: record for label, record in records.items() if record.get("reason")})
+    return run
+
+
+def _refuse(run: Run, records: dict[str, dict[str, Any]]) -> None:
+    """Raises for what was not done, a defect before a stage that was skipped, and prints what else was not done:
+    each sentence comes once, however many tasks it stops."""
+    errors: dict[str, HilumError] = {}
     for label, record in records.items():
+        error: HilumError = RunError(record["reason"])
         if record["status"] == "failed":
             place = run.path / "errors"
-            raise StageError(f"{label} failed ({record['reason']})", f"the traceback is in {place}")
-        if record.get("reason"):
-            raise RunError(record["reason"])
-    return run
+            error = StageError(f"{label} failed ({record['reason']})", f"the traceback is in {place}")
+        errors.setdefault(str(error), error)
+    ordered = sorted(errors.values(), key=lambda error: not isinstance(error, StageError))
+    for other in ordered[1:]:
+        say(f"  {other}")
+    if ordered:
+        raise ordered[0]
 
 
 @dataclass(frozen=True)

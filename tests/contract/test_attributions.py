@@ -72,7 +72,8 @@ def test_the_model_and_the_image_are_left_as_they_are(name: str) -> None:
     assert all(parameter.grad is None for parameter in model.parameters())
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
-    assert all(module.inplace for module in model.modules() if isinstance(module, nn.ReLU))
+    in_place = [module.inplace for module in model.modules() if isinstance(module, nn.ReLU)]
+    assert in_place and all(in_place)
     assert torch.equal(x, image) and not x.requires_grad
     assert torch.equal(torch.get_rng_state(), random), "chance is passed in as a seed"
 

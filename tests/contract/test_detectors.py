@@ -64,9 +64,8 @@ def test_scores_are_finite_and_maps_have_the_size_of_the_image(detector: Detecto
     assert torch.isfinite(scored.score).all() and torch.isfinite(scored.map).all()
     assert scored.score.std() > 0 and (scored.map.flatten(1).std(1) > 0).all()
     assert (scored.reconstruction is not None) == isinstance(detector, Reconstruction)
-    if scored.reconstruction is not None:
-        assert scored.reconstruction.shape == (4, *PIXELS.size)
-        assert torch.isfinite(scored.reconstruction).all()
+    image = scored.map if scored.reconstruction is None else scored.reconstruction
+    assert image.shape == (4, *PIXELS.size) and torch.isfinite(image).all()
 
 
 def test_scoring_again_and_alone_gives_the_same(detector: Detector, images) -> None:

@@ -101,7 +101,7 @@ def test_one_sentence_for_each_mistake(run: Run, hilum, options: list[str], mess
     before = run.anomaly.figures_file.read_bytes()
     answer = hilum("anomaly", run.path, *options)
     assert answer.code == 2
-    assert message in answer.err
+    assert answer.err.count(message) == 1, answer.err
     assert "Traceback" not in answer.err
     assert run.anomaly.figures_file.read_bytes() == before
 

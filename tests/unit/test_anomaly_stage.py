@@ -190,8 +190,9 @@ def test_a_fitted_detector_is_used_again(squares: Cases, tmp_path: Path, countin
     again = detect(run, squares, more)
     assert again.detectors[MEAN].parts == both.detectors[MEAN].parts
     assert len(counting.fitted) == 1
-    detect(run, squares, config({MEAN: {"power": 2.0}}))
+    square = detect(run, squares, config({MEAN: {"power": 2.0}}))
     assert len(counting.fitted) == 2
+    assert square.detectors[MEAN].threshold.value != first.detectors[MEAN].threshold.value, "scored again"
     detect(run, squares, config({MEAN: {"power": 2.0}}), force=True)
     assert len(counting.fitted) == 3
 
@@ -201,10 +202,23 @@ def test_a_stop_in_the_second_detector_keeps_the_first(squares: Cases, tmp_path:
     detect(run, squares, config({"patch_memory": PATCHES}))
     with pytest.raises(KeyboardInterrupt):
         detect(run, squares, config({MEAN: {}, f"{MEAN}@second": {"fail": True}}))
-    assert not anomaly_of(run).figures_file.exists()  # nothing stale is left
+    assert list(anomaly_of(run).figures().detectors) == ["patch_memory"]  # it is not lost
     figures = detect(run, squares, config({MEAN: {}, f"{MEAN}@second": {}}))
     assert len(counting.fitted) == 2
     assert list(figures.detectors) == [MEAN, f"{MEAN}@second", "ensemble"]
+
+
+def test_a_leaderboard_goes_when_one_of_its_detectors_is_another(
+    squares: Cases, tmp_path: Path, counting
+) -> None:
+    run = tmp_path / "run"
+    detect(run, squares, config({MEAN: {}}))
+    with pytest.raises(KeyboardInterrupt):
+        detect(run, squares, config({MEAN: {}, f"{MEAN}@second": {"fail": True}}), force=True)
+    assert anomaly_of(run).figures_file.exists(), "fitted again, and the same"
+    with pytest.raises(KeyboardInterrupt):
+        detect(run, squares, config({MEAN: {"power": 2.0}, f"{MEAN}@second": {"fail": True}}))
+    assert not anomaly_of(run).figures_file.exists(), "other options, so another detector"
 
 
 def test_an_abnormal_image_among_the_healthy_ones_shows(squares: Cases, tmp_path: Path, counting) -> None:

@@ -187,3 +187,16 @@ def test_the_stages_of_the_study_come_after_what_they_need() -> None:
         seen.add(stage.name)
     assert len(seen) == len(STAGES)
     assert [stage.name for stage in with_needs([STAGES[1]])] == ["prepare", "train"]
+
+
+def test_a_silent_stage_leaves_its_sentence_to_the_caller(run: Run, stages, capsys) -> None:
+    def refuse(context: Context, config: Settings) -> None:
+        raise DataError("2 images are too few", "bring more")
+
+    write = Stage("write", "", Settings, refuse, needs=())
+    stages(write)
+    Driver(run, recipe()).execute([write])
+    assert capsys.readouterr().err.count("2 images are too few; bring more") == 1
+    Driver(run, recipe(), silent=["write"]).execute([write], force=["write"])
+    assert capsys.readouterr().err == ""
+    assert run.skip_reasons("write") == ["2 images are too few; bring more"]

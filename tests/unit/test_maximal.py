@@ -233,7 +233,7 @@ def test_layers_after_the_one_are_not_run() -> None:
             raise AssertionError("run")
 
     model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.Conv2d(3, 3, 3), Trap())
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match="run"):
         model(images(1))
     conv = nn.Sequential(nn.Conv2d(1, 3, 3), nn.Identity(), nn.Conv2d(3, 3, 3), nn.ReLU())
     calls: list[int] = []

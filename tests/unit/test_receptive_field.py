@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -76,8 +76,8 @@ def test_drawn_stacks(size: tuple[int, int], layers: list[tuple[int, int, int, i
     net = positive(nn.Sequential(*(nn.Conv2d(1, 1, *layer) for layer in layers)))
     try:
         rows, cols = net(torch.zeros(1, 1, *size, dtype=torch.float64)).shape[2:]
-    except RuntimeError:  # the image is too small for this stack
-        return
+    except RuntimeError:  # the image is too small for this stack; too many of these would fail the test
+        reject()
     unit = (random.randrange(rows), random.randrange(cols))
     assert receptive_field(net, str(len(layers) - 1), unit, size) == gradient_support(net, unit, size)
 

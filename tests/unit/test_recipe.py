@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from hilum.errors import RecipeError
 from hilum.recipe import FORMAT, Recipe, load_recipe, override, presets
@@ -91,7 +92,7 @@ def test_override_reads_yaml_values() -> None:
 
 def test_recipe_does_not_change_after_reading() -> None:
     recipe: Recipe = load_recipe("quick")
-    with pytest.raises(Exception, match="frozen"):
+    with pytest.raises(ValidationError, match="frozen"):
         recipe.name = "other"  # type: ignore[misc]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from hilum.data.cases import Cases
@@ -91,7 +91,7 @@ def test_every_scheme_is_complete_repeatable_and_blind_to_order(cases: Cases, sc
         split = split_cases(cases, scheme, seed)
     except DataError:  # the schemes that go by image may leave a small label out of val; they say so
         assert scheme not in ("patient", "image")
-        return
+        reject()  # too many of these would fail the test
     assert sorted(split.of.index) == sorted(cases.table["case_id"])
     assert split.of.index.name == "case_id"
     assert set(split.of) <= {"train", "val", "test", "unused"}
@@ -110,7 +110,7 @@ def test_every_scheme_keeps_the_test_part_and_reports_every_leak(
         split = split_cases(cases, scheme, seed)
     except DataError:
         assert scheme not in ("patient", "image")
-        return
+        reject()  # too many of these would fail the test
     rows = joined(cases, split)
     declared = rows["split"] == "test"
     assert not (declared & (rows["part"] != "test")).any()

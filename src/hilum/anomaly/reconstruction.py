@@ -290,14 +290,18 @@ SMALLEST: dict[str, Any] = {
 }
 
 
-def checked_settings(who: str, **settings: Any) -> dict[str, Any]:
-    """The options that every reconstruction detector has; RecipeError for a value out of range.
+def checked_settings(who: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a reconstruction detector: all parameters of its build() but the pixels.
 
-    >>> checked_settings("autoencoder", width=0, latent=4, epochs=2, depth=3)
+    `parameters`: `locals()` in the first line of build(), so that no name is written twice. RecipeError for an
+    option that every such detector has, with a value out of range.
+
+    >>> checked_settings("autoencoder", {"width": 0, "latent": 4, "epochs": 2, "depth": 3})
     Traceback (most recent call last):
         ...
     hilum.errors.RecipeError: autoencoder: width is 0; choose 1 or more
     """
+    settings = {name: value for name, value in parameters.items() if name != "pixels"}
     for name in ("width", "latent", "epochs", "depth"):
         if settings[name] < 1:
             raise RecipeError(f"{who}: {name} is {settings[name]}", "choose 1 or more")

@@ -31,17 +31,16 @@ BATCH = 64
 
 
 def result_of(
-    folder: DetectorFolder, inputs: Inputs, options: dict[str, Any], force: bool = False
-) -> tuple[Detector, Result]:
-    """The fitted detector of a row and its scores. The detector is fitted again, and the images are scored again,
-    only when what they depend on has changed, or with `force`."""
-    detector = fitted_detector(folder, inputs, options, force)
+    folder: DetectorFolder, detector: Detector, inputs: Inputs, options: dict[str, Any], force: bool = False
+) -> Result:
+    """The scores of the fitted detector of a row. The images are scored again only when what the scores depend on
+    has changed, or with `force`."""
     card = detector.card
-    assert card is not None and card.fit_seconds is not None
-    made_from = digest(card.weights_digest, inputs.digest)
+    assert card is not None and card.fit_seconds is not None and card.fitted_from is not None
+    made_from = digest(card.weights_digest, card.fitted_from, inputs.digest)  # the second holds the options
     if not force:
         try:
-            return detector, Result.read(folder.result_file, made_from)
+            return Result.read(folder.result_file, made_from)
         except HilumError:
             pass  # missing, damaged or of other images: scored again
     took = {"fit": card.fit_seconds}
@@ -55,7 +54,7 @@ def result_of(
     shown = examples(detector, inputs, score)
     result = Result(made_from, case_id, score, shown, ood, own_id, own, localization, Seconds(**took))
     result.write(folder.result_file)
-    return detector, result
+    return result
 
 
 # -- fitting -------------------------------------------------------------------------------------------------

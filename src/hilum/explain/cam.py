@@ -1,4 +1,6 @@
-"""What class activation maps share: the maps of one layer with the gradient of the evidence there."""
+"""What class activation maps share: the maps of one layer, weighted by the gradient of the evidence there."""
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -6,13 +8,33 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hilum.errors import ModelError
-from hilum.explain.evidence import ClassEvidence
+from hilum.explain.evidence import ClassEvidence, GivenImages, class_evidence
 from hilum.explain.network.layers import check_layer, last_layer
 
+Maps = Float[Tensor, "batch dim rows cols"]
+Weigh = Callable[[Maps, Maps], Tensor]
+"""Maps and gradients -> weights that broadcast over the maps: what one method has of its own."""
 
-def maps_and_gradients(
-    score: ClassEvidence, layer: str | None
-) -> tuple[Float[Tensor, "batch dim rows cols"], Float[Tensor, "batch dim rows cols"]]:
+
+def weighted_maps(
+    model: nn.Module, x: GivenImages, target: int, layer: str | None, weigh: Weigh, relu: bool = True
+) -> Float[Tensor, "batch image_rows image_cols"]:
+    """The sum over the maps of a layer, each times its weights, on the pixels of the image; with `relu`, only
+    what is evidence for the class.
+
+    Errors: see `maps_and_gradients`.
+
+    >>> net = nn.Sequential(nn.Conv2d(1, 2, 1, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    >>> net[0].weight.data = torch.tensor([0.0, 4.0]).view(2, 1, 1, 1)
+    >>> weighted_maps(net, torch.tensor([[[[1.0, 2.0]]]]), 1, None, lambda maps, gradients: gradients)
+    tensor([[[2., 4.]]])
+    """
+    maps, gradients = maps_and_gradients(class_evidence(model, x, target), layer)
+    heat = (weigh(maps, gradients) * maps).sum(1)
+    return enlarged(heat.relu() if relu else heat, (x.shape[2], x.shape[3]))
+
+
+def maps_and_gradients(score: ClassEvidence, layer: str | None) -> tuple[Maps, Maps]:
     """The maps of a layer and the gradient of the evidence with respect to them.
 
     `layer`: a name of `model.named_modules()`, None for `last_layer`. ModelError for a layer that

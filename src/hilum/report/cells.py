@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from hilum.artifacts.base import Figure
-from hilum.report.wording import NOTHING, figure, interval, number, of, percent, share_range
+from hilum.report.stated import interval_text, value_text
+from hilum.report.wording import NOTHING, metric, number
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,9 @@ def cell(key: str, entry: Figure | None) -> Cell:
         return EMPTY
     if entry.value is None:
         return Cell("not defined", small=entry.reason or "")
-    ends = interval(key, entry) if entry.low is not None else ""
-    notes = [note for note in (ends, entry.note, entry.reason) if note]
-    return Cell(figure(key, entry), of(entry), "; ".join(notes))
+    unit = metric(key).unit
+    notes = [note for note in (interval_text(entry, unit), entry.note, entry.reason) if note]
+    return Cell(value_text(entry, unit), entry.counts, "; ".join(notes))
 
 
 def number_cell(entry: Figure | None, digits: int = 3) -> Cell:
@@ -59,5 +60,4 @@ def share_cell(entry: Figure | None) -> Cell:
         return EMPTY
     if entry.value is None:
         return Cell("not defined", small=entry.reason or "")
-    ends = share_range(entry.low, entry.high) if entry.low is not None and entry.high is not None else ""
-    return Cell(percent(entry.value), small="; ".join(words for words in (of(entry), ends) if words))
+    return Cell(value_text(entry), small="; ".join(filter(None, (entry.counts, interval_text(entry)))))

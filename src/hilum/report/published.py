@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from hilum.report.cells import EMPTY, Cell, cell
-from hilum.report.results import Results, with_interval
-from hilum.report.wording import figure, metric, of, plural, split_name
+from hilum.report.results import Results
+from hilum.report.stated import stated, value_text
+from hilum.report.wording import metric, plural, split_name
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ def published(task: Results, split: str) -> str:
     row = task.baseline.accuracy_on(split)
     if row is None:
         return "none published"
-    counts = f" ({of(row.figure)})" if of(row.figure) else ", on other images"
-    return f"{figure('accuracy', row.figure)}{counts}"
+    counts = f" ({row.figure.counts})" if row.figure.counts else ", on other images"
+    return f"{value_text(row.figure)}{counts}"
 
 
 def comparison(task: Results) -> Comparison:
@@ -91,7 +92,7 @@ def _ours(task: Results, split: str, key: str, class_name: str) -> Cell:
 
 def _sentence(task: Results) -> str:
     """What was measured on what, and whether the two figures may be compared."""
-    accuracy = with_interval("accuracy", task.baseline.accuracy)
+    accuracy = stated(task.baseline.accuracy)
     given = (
         f"The seed report’s three-class network has an accuracy of {accuracy} on the official test images."
         if task.baseline.own_figures
@@ -104,6 +105,4 @@ def _sentence(task: Results) -> str:
     if ours.n_cases != task.baseline.n_test:
         images = plural(ours.n_cases, "test image")
         return f"{given} This run was measured on {images} of another set, so a difference may come from the images."
-    return (
-        f"{given} This run’s model has an accuracy of {with_interval('accuracy', ours.accuracy)} on as many."
-    )
+    return f"{given} This run’s model has an accuracy of {stated(ours.accuracy)} on as many."

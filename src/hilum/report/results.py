@@ -10,7 +10,8 @@ from hilum.artifacts.curves import Curves
 from hilum.artifacts.metrics import Metrics, SplitMetrics
 from hilum.artifacts.published import Baseline
 from hilum.folders import TaskFolder
-from hilum.report.wording import LEVEL, Entry, figure, interval, of, part, plural, split_name
+from hilum.report.stated import stated, value_text
+from hilum.report.wording import plural, split_name
 from hilum.run import Run
 
 
@@ -162,21 +163,10 @@ def results(run: Run, task: str) -> Results | None:
     )
 
 
-def with_interval(key: str, entry: Entry) -> str:
-    """A figure with its counts and interval, as a sentence holds it.
-
-    >>> with_interval("accuracy", {"value": 0.5, "low": 0.4, "high": 0.6, "k": 5, "n": 10}).replace("\\xa0", " ")
-    '50.0 % (5/10; 95 % CI 40.0 to 60.0 %)'
-    """
-    ends = f"{LEVEL} CI {interval(key, entry)}" if part(entry, "low") is not None else ""
-    inside = "; ".join(words for words in (of(entry), ends) if words)
-    return f"{figure(key, entry)} ({inside})" if inside else figure(key, entry)
-
-
 def headline(task: Results) -> str:
     """The accuracy, and where the errors lie.
 
-    Two classes: "Accuracy 98.7 % (304/308; 95 % CI 97.3 to 99.7 %) on 308 test images of 190 patients.
+    Two classes: "Accuracy 98.7 % (304/308; 95 % CI 97.3 to 99.7) on 308 test images of 190 patients.
     Sensitivity 98.4 % (189/192), specificity 99.1 % (115/116)."
 
     >>> from hilum.artifacts.base import Figure
@@ -189,12 +179,11 @@ def headline(task: Results) -> str:
     Accuracy 90.0 % (9/10) on 10 test images. Sensitivity 80.0 % (4/5), specificity 100.0 % (5/5).
     """
     block = task.block
-    accuracy = f"Accuracy {with_interval('accuracy', block.accuracy)} on {task.sample}."
+    accuracy = f"Accuracy {stated(block.accuracy)} on {task.sample}."
     if len(task.classes) > 2:
         return f"{accuracy} {_most_frequent_error(task)}"
     sensitivity, specificity = (
-        f"{figure(key, entry)} ({of(entry)})"
-        for key, entry in (("sensitivity", block.sensitivity), ("specificity", block.specificity))
+        f"{value_text(figure)} ({figure.counts})" for figure in (block.sensitivity, block.specificity)
     )
     return f"{accuracy} Sensitivity {sensitivity}, specificity {specificity}."
 

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from hilum.artifacts.base import Figure
-from hilum.report.wording import LEVEL, number, percent
+from hilum.report.wording import LEVEL, number, percent, share_range
 
 Unit = Literal["%", ""]
 
@@ -27,7 +27,7 @@ def interval_text(figure: Figure | None, unit: Unit = "%") -> str:
     if figure is None or figure.low is None or figure.high is None:
         return ""
     if unit == "%":
-        return f"{100 * figure.low:.1f} to {percent(figure.high)}"
+        return share_range(figure.low, figure.high)
     return f"{number(figure.low)} to {number(figure.high)}"
 
 

@@ -4,9 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import floor, isfinite, log10
-from typing import Any, Literal
-
-from hilum.artifacts.base import Figure
+from typing import Literal
 
 SPACE = "\u00a0"
 """Between a number and its unit, so that a line never breaks there."""
@@ -159,43 +157,6 @@ def plural(value: int, singular: str, many: str = "") -> str:
     return f"{count(value)}{SPACE}{singular if value == 1 else many or singular + 's'}"
 
 
-Entry = Figure | Mapping[str, Any] | None
-"""A figure, or the same as plain values."""
-
-
-def part(entry: Entry, key: str) -> Any:
-    """One part of a figure: "value", "low", "high", "k", "n"; None where it has none.
-
-    >>> part(Figure(value=0.5), "value"), part({"value": 0.5}, "low"), part(None, "k")
-    (0.5, None, None)
-    """
-    if entry is None:
-        return None
-    return getattr(entry, key) if isinstance(entry, Figure) else entry.get(key)
-
-
-def figure(key: str, entry: Entry) -> str:
-    """The value of one metric with its unit.
-
-    >>> figure("auroc", {"value": 0.98765}), figure("accuracy", {"value": 0.5}).replace(SPACE, " ")
-    ('0.988', '50.0 %')
-    """
-    value = part(entry, "value")
-    return percent(value) if metric(key).unit == "%" else number(value)
-
-
-def interval(key: str, entry: Entry) -> str:
-    """The interval's two ends with the metric's unit; NOTHING when it has none.
-
-    >>> interval("accuracy", {"value": 0.5, "low": 0.41, "high": 0.592}).replace(SPACE, " ")
-    '41.0 to 59.2 %'
-    """
-    low, high = part(entry, "low"), part(entry, "high")
-    if low is None or high is None:
-        return NOTHING
-    return share_range(low, high) if metric(key).unit == "%" else f"{number(low)} to {number(high)}"
-
-
 def share_range(low: float, high: float) -> str:
     """Two shares as a range of percentages.
 
@@ -203,16 +164,6 @@ def share_range(low: float, high: float) -> str:
     '41.0 to 59.2 %'
     """
     return f"{100 * low:.1f} to {percent(high)}"
-
-
-def of(entry: Entry) -> str:
-    """k/n of a metric that is a count over a count; empty for one that is not.
-
-    >>> of({"value": 0.5, "k": 5, "n": 10}), of({"value": 0.5})
-    ('5/10', '')
-    """
-    k, n = part(entry, "k"), part(entry, "n")
-    return "" if k is None or n is None else f"{int(k)}/{int(n)}"
 
 
 def duration(seconds: float | None) -> str:

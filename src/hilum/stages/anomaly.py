@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, model_validator
 
 from hilum.config import Config
+from hilum.errors import HilumError
 from hilum.stages.contract import Context, Stage
 from hilum.training.config import PixelConfig, SplitConfig
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from hilum.artifacts.anomaly import AnomalyFigures
     from hilum.data.cases import Cases
     from hilum.data.split import Split
+    from hilum.folders import AnomalyFolder
 
 ROW = set(ascii_letters + digits + "_.-@")
 
@@ -88,7 +90,8 @@ def check(config: AnomalyConfig, tasks: Sequence[Any] = ()) -> None:
 
 def run(context: Context, config: AnomalyConfig) -> None:
     """Writes anomaly/ of the run, figures.json last. A detector that is fitted and has scored the same images is
-    not fitted again, unless `context.force`.
+    not fitted again, unless `context.force`. A leaderboard that is there stays until the new one is written, or
+    until one of its detectors is another.
 
     RecipeError names an unknown detector or option; DataError when no image is healthy, when too few healthy ones
     are held out for the false-alarm rate, or when a detector can't take the images.
@@ -96,7 +99,6 @@ def run(context: Context, config: AnomalyConfig) -> None:
     from hilum.anomaly.inputs import prepare
     from hilum.anomaly.leaderboard import Leaderboard, scores_table, with_ensemble
     from hilum.anomaly.pairs import pairs_of
-    from hilum.anomaly.scoring import result_of
     from hilum.files import write_arrays, write_table
 
     check(config)
@@ -112,11 +114,7 @@ def run(context: Context, config: AnomalyConfig) -> None:
         seed=config.seed,
     )
     folder = context.run.anomaly
-    folder.figures_file.unlink(missing_ok=True)
-    fitted = {
-        row: result_of(folder.detector(row), inputs, options, context.force)
-        for row, options in config.detectors.items()
-    }
+    fitted = _fitted(folder, inputs, config, context.force)
     results = {row: result for row, (_, result) in fitted.items()}
     members = [row for row, (detector, _) in fitted.items() if not detector.pretrained and config.ensemble]
     replicates = context.recipe.replicates
@@ -124,10 +122,38 @@ def run(context: Context, config: AnomalyConfig) -> None:
         inputs.table, pairs_of(inputs), config.false_alarm_rate, replicates, config.seed
     )
     every = with_ensemble(leaderboard, results, members)
-    write_table(folder.scores_file, scores_table(leaderboard, every))
-    write_arrays(folder.examples_file, _examples(results))
+    scores = scores_table(leaderboard, every)
     figures = _figures(inputs, split, config, leaderboard, fitted, every)
+    folder.figures_file.unlink(missing_ok=True)  # it says that the other files belong to it
+    write_table(folder.scores_file, scores)
+    write_arrays(folder.examples_file, _examples(results))
     figures.save(folder.figures_file)
+
+
+def _fitted(
+    folder: AnomalyFolder, inputs: Inputs, config: AnomalyConfig, force: bool
+) -> dict[str, tuple[Detector, Result]]:
+    """Row -> the fitted detector and its scores. figures.json goes as soon as one of its detectors is another."""
+    from hilum.anomaly.scoring import fitted_detector, result_of
+
+    fitted = {}
+    for row, options in config.detectors.items():
+        detector = fitted_detector(folder.detector(row), inputs, options, force)
+        _forget_other(folder, row, options, detector)
+        fitted[row] = detector, result_of(folder.detector(row), detector, inputs, options, force)
+    return fitted
+
+
+def _forget_other(folder: AnomalyFolder, row: str, options: dict[str, Any], detector: Detector) -> None:
+    """Deletes a leaderboard that was made with another detector of this name, or that can't be read."""
+    try:
+        before = folder.figures().detectors.get(row)
+        digest = detector.card and detector.card.weights_digest
+        same = before is None or (before.options, before.weights_digest) == (options, digest)
+    except HilumError:
+        same = False
+    if not same:
+        folder.figures_file.unlink(missing_ok=True)
 
 
 def _split(cases: Cases, config: SplitConfig) -> Split:

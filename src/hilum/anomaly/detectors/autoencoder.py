@@ -39,20 +39,4 @@ def build(
     >>> detector.coder.encode(torch.zeros(1, 1, 64, 96)).shape    # latent maps, the sides halved depth times
     torch.Size([1, 8, 4, 6])
     """
-    return Autoencoder(
-        pixels,
-        checked_settings(
-            "autoencoder",
-            loss=loss,
-            width=width,
-            depth=depth,
-            latent=latent,
-            epochs=epochs,
-            batch_size=batch_size,
-            lr=lr,
-            smooth=smooth,
-            top=top,
-            field=field,
-            precision=precision,
-        ),
-    )
+    return Autoencoder(pixels, checked_settings("autoencoder", locals()))

@@ -81,22 +81,9 @@ def build(
         ...
     hilum.errors.RecipeError: denoising_autoencoder: noise is 0; choose more than 0
     """
+    settings = checked_settings("denoising_autoencoder", locals())
     if not noise > 0:
         raise RecipeError(f"denoising_autoencoder: noise is {noise}", "choose more than 0")
     if noise_scale < 1:
         raise RecipeError(f"denoising_autoencoder: noise_scale is {noise_scale}", "choose 1 or more")
-    settings = checked_settings(
-        "denoising_autoencoder",
-        loss=loss,
-        width=width,
-        depth=depth,
-        latent=latent,
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
-        smooth=smooth,
-        top=top,
-        field=field,
-        precision=precision,
-    )
-    return DenoisingAutoencoder(pixels, {**settings, "noise": noise, "noise_scale": noise_scale})
+    return DenoisingAutoencoder(pixels, settings)

@@ -113,21 +113,8 @@ def build(
         ...
     hilum.errors.RecipeError: variational_autoencoder: beta is -1; choose 0 or more
     """
-    for name, value in (("beta", beta), ("divergence", divergence)):
-        if not value >= 0:
-            raise RecipeError(f"variational_autoencoder: {name} is {value}", "choose 0 or more")
-    settings = checked_settings(
-        "variational_autoencoder",
-        loss=loss,
-        width=width,
-        depth=depth,
-        latent=latent,
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
-        smooth=smooth,
-        top=top,
-        field=field,
-        precision=precision,
-    )
-    return VariationalAutoencoder(pixels, {**settings, "beta": beta, "divergence": divergence})
+    settings = checked_settings("variational_autoencoder", locals())
+    for name in ("beta", "divergence"):
+        if not settings[name] >= 0:
+            raise RecipeError(f"variational_autoencoder: {name} is {settings[name]}", "choose 0 or more")
+    return VariationalAutoencoder(pixels, settings)

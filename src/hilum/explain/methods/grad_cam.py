@@ -11,8 +11,8 @@ The map has the size of the layer and is enlarged linearly, so it can't be sharp
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hilum.explain.cam import enlarged, maps_and_gradients
-from hilum.explain.evidence import GivenImages, class_evidence
+from hilum.explain.cam import Maps, weighted_maps
+from hilum.explain.evidence import GivenImages
 
 TITLE = "Grad-CAM"
 SOURCE = "Selvaraju et al., ICCV 2017"
@@ -38,7 +38,8 @@ def attribute(
     tensor([[[1., 0.],
              [0., 0.]]])
     """
-    score = class_evidence(model, x, target)
-    maps, gradient = maps_and_gradients(score, layer)
-    heat = (gradient.mean(dim=(2, 3), keepdim=True) * maps).sum(1)
-    return enlarged(heat.relu() if relu else heat, (x.shape[2], x.shape[3]))
+    return weighted_maps(model, x, target, layer, _mean_gradient, relu)
+
+
+def _mean_gradient(maps: Maps, gradients: Maps) -> Tensor:
+    return gradients.mean(dim=(2, 3), keepdim=True)

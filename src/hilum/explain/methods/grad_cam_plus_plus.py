@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hilum.explain.cam import enlarged, maps_and_gradients
-from hilum.explain.evidence import GivenImages, class_evidence
+from hilum.explain.cam import Maps, weighted_maps
+from hilum.explain.evidence import GivenImages
 
 TITLE = "Grad-CAM++"
 SOURCE = "Chattopadhay et al., WACV 2018"
@@ -35,9 +35,10 @@ def attribute(
     tensor([[[1.3333, 0.0000],
              [0.0000, 0.0000]]])
     """
-    score = class_evidence(model, x, target)
-    maps, gradient = maps_and_gradients(score, layer)
-    below = 2 + gradient * maps.sum(dim=(2, 3), keepdim=True)  # eq. 19, divided by g^2
-    alpha = torch.where((gradient != 0) & (below.abs() > 1e-12), 1 / below, 0.0)
-    weights = (alpha * gradient.relu()).sum(dim=(2, 3), keepdim=True)
-    return enlarged((weights * maps).sum(1).relu(), (x.shape[2], x.shape[3]))
+    return weighted_maps(model, x, target, layer, _weights)
+
+
+def _weights(maps: Maps, gradients: Maps) -> Tensor:
+    below = 2 + gradients * maps.sum(dim=(2, 3), keepdim=True)  # eq. 19, divided by g^2
+    alpha = torch.where((gradients != 0) & (below.abs() > 1e-12), 1 / below, 0.0)
+    return (alpha * gradients.relu()).sum(dim=(2, 3), keepdim=True)

@@ -11,8 +11,8 @@ Unlike Grad-CAM it stays meaningful in earlier, finer layers, where a map answer
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hilum.explain.cam import enlarged, maps_and_gradients
-from hilum.explain.evidence import GivenImages, class_evidence
+from hilum.explain.cam import weighted_maps
+from hilum.explain.evidence import GivenImages
 
 TITLE = "LayerCAM"
 SOURCE = "Jiang et al., IEEE TIP 2021"
@@ -34,6 +34,4 @@ def attribute(
     tensor([[[1., 0.],
              [0., 0.]]])
     """
-    score = class_evidence(model, x, target)
-    maps, gradient = maps_and_gradients(score, layer)
-    return enlarged((gradient.relu() * maps).sum(1).relu(), (x.shape[2], x.shape[3]))
+    return weighted_maps(model, x, target, layer, lambda maps, gradients: gradients.relu())

@@ -3,10 +3,10 @@
 import pandas as pd
 
 from hilum.artifacts.anomaly import AnomalyFigures, Measured
-from hilum.artifacts.base import Figure
 from hilum.errors import RunError
 from hilum.report import commands
-from hilum.report.wording import NOTHING, SPACE, number, percent, plural
+from hilum.report.stated import stated
+from hilum.report.wording import plural
 from hilum.run import Run
 
 TITLE = "Anomaly detection"
@@ -73,14 +73,12 @@ def ranking(row: str, part: str, measured: Measured) -> str:
     alone.'
     """
     images = f"{measured.n_healthy} healthy and {measured.n_abnormal} abnormal {PARTS[part]}"
-    plain = (
-        f"{row_name(row)} reaches AUROC {area(measured.auroc)} on {images}, fitted on healthy images alone."
-    )
+    plain = f"{row_name(row)} reaches AUROC {stated(measured.auroc, '')} on {images}, fitted on healthy images alone."
     matched = measured.matched
     if matched is None or matched.value is None:
         return plain
     pairs = plural(matched.pairs, "shortcut-matched pair")
-    return f"{plain} On {pairs} of a healthy and an abnormal image, AUROC is {area(matched)}."
+    return f"{plain} On {pairs} of a healthy and an abnormal image, AUROC is {stated(matched, '')}."
 
 
 def anomaly_scores(run: Run) -> pd.Series | None:
@@ -114,44 +112,3 @@ def row_name(row: str) -> str:
     name, _, variant = row.partition("@")
     words = name.rpartition(".")[2].replace("_", " ")
     return f"{words} ({variant.replace('_', ' ')})" if variant else words
-
-
-def area(figure: Figure) -> str:
-    """An area under a curve with its interval.
-
-    >>> area(Figure(value=0.98765, low=0.97, high=1.0))
-    '0.988 (95\\xa0% CI 0.970 to 1.000)'
-    """
-    interval = area_interval(figure)
-    return number(figure.value) + (f" (95{SPACE}% CI {interval})" if interval else "")
-
-
-def area_interval(figure: Figure) -> str:
-    """The interval of an area; empty without one.
-
-    >>> area_interval(Figure(value=0.98765, low=0.97, high=1.0)), area_interval(Figure(value=0.9))
-    ('0.970 to 1.000', '')
-    """
-    return "" if figure.low is None else f"{number(figure.low)} to {number(figure.high)}"
-
-
-def share(figure: Figure) -> str:
-    """A share with its counts and interval.
-
-    >>> share(Figure(value=0.5, low=0.1, high=0.9, k=1, n=2)).replace(SPACE, " ")
-    '50.0 % (1/2; 95 % CI 10.0 to 90.0)'
-    """
-    if figure.value is None:
-        return NOTHING
-    interval = share_interval(figure).removesuffix(f"{SPACE}%")
-    more = [figure.counts, f"95{SPACE}% CI {interval}" if interval else ""]
-    return f"{percent(figure.value)} ({'; '.join(filter(None, more))})"
-
-
-def share_interval(figure: Figure) -> str:
-    """The interval of a share in percent; empty without one.
-
-    >>> share_interval(Figure(value=0.5, low=0.1, high=0.9)).replace(SPACE, " ")
-    '10.0 to 90.0 %'
-    """
-    return "" if figure.low is None else f"{100 * figure.low:.1f} to {percent(figure.high)}"

@@ -18,13 +18,13 @@ from hilum.report.anomaly.figures import (
     quoted_part,
     ranking,
     row_name,
-    share,
 )
 from hilum.report.anomaly.maps import compared, triptychs
 from hilum.report.anomaly.plots import colour_bar, score_panels
 from hilum.report.anomaly.published import published
 from hilum.report.pictures import picture_of
 from hilum.report.section import Section
+from hilum.report.stated import stated
 from hilum.report.wording import count, listing, number, percent, plural, sentence
 from hilum.run import Run
 
@@ -111,8 +111,8 @@ def lead(figures: AnomalyFigures) -> str:
     rate = percent(figures.false_alarm_rate, 0)
     return (
         f"{sentence(ranking(figures.best, part, measured))} At the threshold for a false-alarm rate of {rate},"
-        f" sensitivity is {share(measured.sensitivity)} and the observed false-alarm rate"
-        f" {share(measured.false_alarms)}."
+        f" sensitivity is {stated(measured.sensitivity)} and the observed false-alarm rate"
+        f" {stated(measured.false_alarms)}."
     )
 
 
@@ -230,7 +230,7 @@ def training_images(figures: AnomalyFigures, shown: str, paths: pd.Series) -> di
     return {
         "name": row_name(row),
         "folds": figures.own_ranking,
-        "flagged": share(ranked.flagged),
+        "flagged": stated(ranked.flagged),
         "images": [
             {
                 "picture": picture_of(paths.get(image.case_id, ""), 240),

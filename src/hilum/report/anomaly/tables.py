@@ -15,11 +15,9 @@ from hilum.data.shortcuts import NAMES
 from hilum.report.anomaly.figures import (
     ENSEMBLE,
     PARTS,
-    area_interval,
     row_name,
-    share,
-    share_interval,
 )
+from hilum.report.stated import interval_text, stated
 from hilum.report.wording import NOTHING, count, duration, listing, number, percent, plural
 
 Cell = dict[str, str]
@@ -98,18 +96,18 @@ def _line(figures: AnomalyFigures, row: str, measured: Measured) -> dict[str, An
         "false_alarms": _share_cell(measured.false_alarms),
         "sensitivity": _share_cell(measured.sensitivity),
         "best_f1": number(measured.oracle.best_f1.value),
-        "best_accuracy": share(measured.oracle.best_accuracy),
+        "best_accuracy": stated(measured.oracle.best_accuracy),
     }
 
 
 def _area_cell(figure: Figure | None) -> Cell:
     if figure is None:
         return {"value": NOTHING, "counts": "", "interval": ""}
-    return {"value": number(figure.value), "counts": figure.counts, "interval": area_interval(figure)}
+    return {"value": number(figure.value), "counts": figure.counts, "interval": interval_text(figure, "")}
 
 
 def _share_cell(figure: Figure) -> Cell:
-    return {"value": percent(figure.value), "counts": figure.counts, "interval": share_interval(figure)}
+    return {"value": percent(figure.value), "counts": figure.counts, "interval": interval_text(figure)}
 
 
 def _shortcut_lines(shortcuts: Shortcuts, residual: Shortcuts) -> list[Cell]:
@@ -189,7 +187,7 @@ def localization(figures: AnomalyFigures) -> dict[str, Any] | None:
         f" {count(first.n_regions)} lesions",
         "chance": percent(first.pointing.chance, 0),
         "rows": [
-            [row_name(row), number(lesions.pixel_auroc), number(lesions.aupro), share(lesions.pointing)]
+            [row_name(row), number(lesions.pixel_auroc), number(lesions.aupro), stated(lesions.pointing)]
             for row, lesions in rows.items()
         ],
     }

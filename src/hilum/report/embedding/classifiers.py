@@ -6,7 +6,8 @@ from typing import Any
 from hilum.artifacts.base import Figure
 from hilum.artifacts.embedding import EmbeddingFigures, SplitFigures
 from hilum.report.embedding.task import TaskEmbedding
-from hilum.report.wording import LEVEL, NOTHING, SPACE, count, listing, number, percent, plural, split_name
+from hilum.report.stated import interval_text, stated
+from hilum.report.wording import NOTHING, SPACE, count, listing, number, percent, plural, split_name
 
 TRANSFORMS = {
     "none": "vectors as they are",
@@ -15,28 +16,6 @@ TRANSFORMS = {
     "lda": "projected by LDA so that the classes lie apart",
 }
 WEIGHTS = {"uniform": "each neighbour has one vote", "distance": "nearer neighbours count more"}
-
-
-def share(figure: Figure) -> str:
-    """A share with its counts and interval, as a sentence holds it.
-
-    >>> share(Figure(value=0.5, low=0.4, high=0.6, k=5, n=10)).replace(SPACE, " ")
-    '50.0 % (5/10; 95 % CI 40.0 to 60.0)'
-    """
-    if figure.value is None:
-        return NOTHING
-    interval = "" if figure.low is None else f"{LEVEL} CI {_interval(figure)}"
-    inside = "; ".join(part for part in (figure.counts, interval) if part)
-    return f"{percent(figure.value)} ({inside})" if inside else percent(figure.value)
-
-
-def _interval(figure: Figure) -> str:
-    """The two ends of a share's interval in percent."""
-    return (
-        NOTHING
-        if figure.low is None or figure.high is None
-        else f"{100 * figure.low:.1f} to {100 * figure.high:.1f}"
-    )
 
 
 def lead(embedding: TaskEmbedding) -> str:
@@ -54,7 +33,7 @@ def lead(embedding: TaskEmbedding) -> str:
     figures, split = embedding.figures, embedding.split
     knn, head = _measured(figures, "knn", split), _measured(figures, "head", split)
     sentences = [
-        f"A vote of the {embedding.k} most similar training images classifies {share(knn.accuracy)} of the"
+        f"A vote of the {embedding.k} most similar training images classifies {stated(knn.accuracy)} of the"
         f" {plural(knn.images, f'{split_name(split)} image')} correctly.",
         f"The network’s own head classifies {percent(head.accuracy.value)} ({head.accuracy.counts}) correctly,"
         f" {_difference(head.accuracy, knn.accuracy)}.",
@@ -172,13 +151,11 @@ def _capital(words: str) -> str:
 
 
 def _percent_cell(figure: Figure) -> dict[str, str]:
-    interval = "" if figure.low is None else f"{_interval(figure)}{SPACE}%"
-    return {"value": percent(figure.value), "counts": figure.counts, "interval": interval}
+    return {"value": percent(figure.value), "counts": figure.counts, "interval": interval_text(figure)}
 
 
 def _number_cell(figure: Figure) -> dict[str, str]:
-    interval = "" if figure.low is None else f"{number(figure.low)} to {number(figure.high)}"
-    return {"value": number(figure.value), "counts": "", "interval": interval}
+    return {"value": number(figure.value), "counts": "", "interval": interval_text(figure, "")}
 
 
 def confusions(embedding: TaskEmbedding) -> list[dict[str, Any]]:

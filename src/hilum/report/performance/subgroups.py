@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from hilum.artifacts.metrics import Gap, Subgroup, Subgroups
 from hilum.report.cells import EMPTY, Cell, cell
-from hilum.report.results import Results, with_interval
+from hilum.report.results import Results
+from hilum.report.stated import stated
 from hilum.report.wording import NOTHING, count, listing, plural, sentence
 
 KINDS = {
@@ -121,5 +122,5 @@ def acquisition_table(task: Results) -> Table | None:
         )
         for group in shift.groups
     ]
-    words = f"Worst group: {worst.name}, accuracy {with_interval('accuracy', worst)}." if worst else ""
+    words = f"Worst group: {worst.name}, accuracy {stated(worst)}." if worst else ""
     return Table(words, rows, sentence(shift.note))

@@ -4,8 +4,9 @@ from hilum.artifacts.reliability import FittedScaling, Reliability
 from hilum.report.cells import Cell, number_cell
 from hilum.report.figures import look
 from hilum.report.reliability import plots
-from hilum.report.reliability.panel import Panel, share_words
+from hilum.report.reliability.panel import Panel
 from hilum.report.results import Results
+from hilum.report.stated import stated
 from hilum.report.wording import LEVEL, number, percent
 
 METHODS = {"none": "as trained", "temperature": "temperature", "vector": "scale and shift per class"}
@@ -42,9 +43,9 @@ def _sentence(figures: Reliability) -> str:
         else f"Chance alone explains at most {percent(chance.high)}."
     )
     return (
-        f"The expected calibration error as trained is {share_words(before.ece)}; a perfectly calibrated model would"
+        f"The expected calibration error as trained is {stated(before.ece)}; a perfectly calibrated model would"
         f" show {percent(before.ece_of_chance.mean)} on as many images. After calibration"
-        f" ({_fitted(calibration.fitted[calibration.used])}) it is {share_words(after.ece)}. {verdict}"
+        f" ({_fitted(calibration.fitted[calibration.used])}) it is {stated(after.ece)}. {verdict}"
     )
 
 

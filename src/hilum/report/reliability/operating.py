@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from hilum.artifacts.reliability import OperatingPoint, Reliability
 from hilum.report.cells import Cell, number_cell, share_cell
 from hilum.report.reliability import plots
-from hilum.report.reliability.panel import Panel, share_words
+from hilum.report.reliability.panel import Panel
 from hilum.report.results import Results
+from hilum.report.stated import stated
 from hilum.report.wording import LEVEL, number, percent
 
 RULES = {"youden": "highest sensitivity + specificity", "half": "one half"}
@@ -81,8 +82,8 @@ def _sentence(points: list[OperatingPoint]) -> str:
     required = percent(float(point.rule.split(">=")[1]), 0)
     return (
         f"With a threshold for a sensitivity of {required} for {point.class_name}, the sensitivity is"
-        f" {share_words(point.decisions.sensitivity)} and the specificity"
-        f" {share_words(point.decisions.specificity)} on images that did not choose the threshold."
+        f" {stated(point.decisions.sensitivity)} and the specificity"
+        f" {stated(point.decisions.specificity)} on images that did not choose the threshold."
     )
 
 

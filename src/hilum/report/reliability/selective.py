@@ -7,8 +7,8 @@ from markupsafe import Markup
 from hilum.artifacts.reliability import Reliability, SelectiveFigures
 from hilum.report.cells import Cell, number_cell, share_cell
 from hilum.report.reliability import plots
-from hilum.report.reliability.panel import share_words
 from hilum.report.results import Results
+from hilum.report.stated import stated
 from hilum.report.wording import LEVEL, SPACE, count, listing, number, percent
 
 SCORES = {
@@ -79,5 +79,5 @@ def _sentence(scores: dict[str, SelectiveFigures], first: SelectiveFigures) -> s
     verb = "rises" if change > 0 else "falls"
     return (
         f"If the 20{SPACE}% least confident predictions are left to a person, the share of errors among the others"
-        f" {verb} from {share_words(first.error)} to {share_words(at_80.risk)}.{comparison}"
+        f" {verb} from {stated(first.error)} to {stated(at_80.risk)}.{comparison}"
     )

@@ -3,9 +3,10 @@
 from hilum.artifacts.reliability import FittedSets, Reliability, SetKind
 from hilum.report.cells import Cell, number_cell, share_cell
 from hilum.report.reliability import plots
-from hilum.report.reliability.panel import Panel, share_words
+from hilum.report.reliability.panel import Panel
 from hilum.report.results import Results
-from hilum.report.wording import LEVEL, NOTHING, count, of, percent, share_range
+from hilum.report.stated import stated
+from hilum.report.wording import LEVEL, NOTHING, count, percent, share_range
 
 KINDS: dict[SetKind, str] = {"class_conditional": "by class", "marginal": "one for all classes"}
 
@@ -44,9 +45,9 @@ def _sentence(figures: Reliability) -> str:
         else ""
     )
     return (
-        f"Prediction sets hold the true class in {percent(coverage.value)} of images ({of(coverage)}; exact binomial"
+        f"Prediction sets hold the true class in {percent(coverage.value)} of images ({coverage.counts}; exact binomial"
         f" interval {share_range(low, high)}), which {agrees} the nominal coverage of"
-        f" {percent(conformal.nominal, 0)}.{repeated} The model abstains on {share_words(used.figures.abstained)} of"
+        f" {percent(conformal.nominal, 0)}.{repeated} The model abstains on {stated(used.figures.abstained)} of"
         " images: the set holds no class, all classes, or not the predicted class."
     )
 

@@ -18,11 +18,11 @@ from hilum.report.robustness.plots import ACCURACY, ERROR, Curve, panel
 from hilum.report.robustness.trained import label_values, training_values, unseen_values
 from hilum.report.section import Section
 from hilum.report.stated import interval_text, stated, value_text
+from hilum.report.titles import title_of
 from hilum.report.wording import plural, split_name
 from hilum.run import Run
 
 ANCHOR, TITLE = "robustness", "Robustness and missing data"
-TASKS = {"binary": "Normal vs pneumonia", "multiclass": "Bacterial vs viral"}
 
 
 def make(run: Run) -> Section | None:
@@ -89,7 +89,7 @@ def _ends(robustness: Robustness) -> dict[str, End]:
 
 def _lead(task: str, robustness: Robustness) -> str:
     """The largest and the smallest loss, at the highest severity that was measured."""
-    clean = f"{TASKS[task]}: accuracy {stated(robustness.clean.accuracy)} on {_size(robustness)}."
+    clean = f"{title_of(task)}: accuracy {stated(robustness.clean.accuracy)} on {_size(robustness)}."
     ends = _ends(robustness)
     if not ends:
         return clean
@@ -140,7 +140,7 @@ def _task(folder: TaskFolder, robustness: Robustness) -> dict[str, Any]:
     majority = float(targets.value_counts(normalize=True).max())
     names = [name for name in CORRUPTIONS if robustness.corruptions.get(name)]
     return {
-        "title": TASKS[folder.name],
+        "title": title_of(folder.name),
         "panels": [
             (_panel(folder.name, robustness, name, majority), _sentence(robustness, name)) for name in names
         ],

@@ -8,8 +8,9 @@ from hilum.report.anomaly.figures import summary as anomaly_sentence
 from hilum.report.published import published
 from hilum.report.results import Results, headline, results
 from hilum.report.section import Section
+from hilum.report.stated import interval_text, value_text
 from hilum.report.titles import TITLES
-from hilum.report.wording import LEVEL, figure, interval, listing, number, plural, split_name
+from hilum.report.wording import LEVEL, NOTHING, listing, number, plural, split_name
 from hilum.run import Run
 
 
@@ -42,8 +43,9 @@ def make(run: Run) -> Section | None:
         "sentences": _sentences(run, trained),
         "rows": rows,
         "level": LEVEL,
-        "figure": figure,
-        "interval": interval,
+        "value_text": value_text,
+        "interval_text": interval_text,
+        "nothing": NOTHING,
     }
     return Section("summary", "Summary", "summary/template.html", values)
 
