@@ -159,11 +159,8 @@ def varied(image: np.ndarray, mask: np.ndarray, chance: np.random.Generator) -> 
         image = _compressed(image, chance)
     place = int(chance.integers(2**32))
     moved = augmented(POSITION, image, np.random.default_rng(place))
-    if mask.any():
-        mask = augmented(POSITION, mask, np.random.default_rng(place))
-    else:
-        mask = mask.astype(np.float32)
-    return augmented(EXPOSURE, np.rint(moved * 255).astype(np.uint8), chance), mask
+    moved_mask = augmented(POSITION if mask.any() else Augment(), mask, np.random.default_rng(place))
+    return augmented(EXPOSURE, np.rint(moved * 255).astype(np.uint8), chance), moved_mask
 
 
 def _compressed(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:
