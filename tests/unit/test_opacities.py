@@ -6,6 +6,7 @@ import pytest
 
 from hilum.anomaly import opacities
 from hilum.anomaly.features import pretext
+from hilum.anomaly.lungs import Lungs
 from hilum.anomaly.opacities import add_distractor, add_opacity, lung_field, ood_image
 from hilum.data.sources.phantom import PhantomSettings, phantom_image
 
@@ -51,7 +52,7 @@ def test_opacities_lie_on_the_lung_and_make_it_denser(healthy) -> None:
     lung = lung_field(image)
     near = cv2.dilate(lung.astype(np.uint8), np.ones((15, 15), np.uint8)) > 0
     for kind in opacities._KINDS:
-        strength = np.stack([kind(lung, np.random.default_rng(seed)) for seed in range(8)])
+        strength = np.stack([kind(Lungs(lung), np.random.default_rng(seed)) for seed in range(8)])
         assert strength.dtype == np.float32 and strength.min() >= 0 and strength.max() <= 1, kind.__name__
         assert strength[:, near].sum() > 0.95 * strength.sum() > 0, kind.__name__
     brighter = []

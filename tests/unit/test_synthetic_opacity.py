@@ -11,6 +11,7 @@ from hilum.anomaly.detector import build
 from hilum.anomaly.detectors.synthetic_opacity import SyntheticOpacity
 from hilum.anomaly.features import pretext
 from hilum.anomaly.healthy import HealthyImages
+from hilum.anomaly.lungs import Lungs
 from hilum.data.images import Pixels
 from hilum.data.sources.phantom import PhantomSettings, phantom_image
 
@@ -71,8 +72,9 @@ def test_the_distance_is_that_of_mahalanobis(detector, healthy) -> None:
 def test_half_of_each_batch_is_left_healthy(healthy) -> None:
     net = feature_net.build("pretext", PIXELS, {"width": 4})
     assert isinstance(net, pretext.PretextNet)
-    lungs = [np.zeros(PIXELS.size, bool)] * len(healthy)
-    x, strength, has_opacity = net._batch(healthy.images, lungs, list(range(8)), np.random.default_rng(0))
+    lungs = [Lungs(np.zeros(PIXELS.size, bool))] * len(healthy)
+    drawn = pretext._batch(healthy.images, lungs, list(range(8)), np.random.default_rng(0))
+    x, strength, has_opacity = net._tensors(*drawn)
     assert x.shape == (8, 1, 64, 64) and strength.shape == (8, 16, 16)
     assert has_opacity.tolist() == [0.0, 1.0] * 4
     assert (strength.flatten(1).amax(1) > 0).tolist() == [False, True] * 4

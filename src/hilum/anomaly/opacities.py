@@ -10,13 +10,15 @@ pasted piece of another position (Li et al., "CutPaste", CVPR 2021) stands for e
 Distractors (a letter, a wire, a disc) are added to images with and without an opacity alike: they are no disease.
 """
 
+import math
 from collections.abc import Callable
 
 import cv2
 import numpy as np
 
+from hilum.anomaly.lungs import Layer, Lungs, soft
+
 Generator = np.random.Generator
-Layer = np.ndarray  # float32 "rows cols"
 
 
 def lung_field(image: np.ndarray) -> np.ndarray:
@@ -58,12 +60,13 @@ def lung_field(image: np.ndarray) -> np.ndarray:
 
 
 def add_opacity(
-    radiograph: np.ndarray, lung: np.ndarray, chance: Generator, other: np.ndarray | None = None
+    radiograph: np.ndarray, lung: np.ndarray | Lungs, chance: Generator, other: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """A radiograph with a synthetic opacity, and the strength of the opacity at each pixel.
 
-    radiograph: uint8 "rows cols"; lung: its `lung_field`; other: a radiograph that a piece may be pasted from (itself
-    when None). Returns the changed radiograph, uint8, and the strength, uint8, 0 where nothing was changed and 255
+    radiograph: uint8 "rows cols"; lung: its `lung_field`, or `Lungs` of it, which is quicker for many opacities;
+    other: a radiograph that a piece may be pasted from (itself when None). Returns the changed radiograph, uint8,
+    and the strength, uint8, 0 where nothing was changed and 255
     where the lung is as dense as soft tissue. Pixels of strength 0 are unchanged.
 
     >>> image, lung = np.full((64, 64), 90, np.uint8), np.zeros((64, 64), bool)
@@ -72,8 +75,9 @@ def add_opacity(
     >>> bool((changed[strength == 0] == 90).all())
     True
     """
+    lung = lung if isinstance(lung, Lungs) else Lungs(lung)
     image = radiograph.astype(np.float32) / 255
-    if not lung.any():
+    if not len(lung.pixels[0]):
         return _pasted(radiograph, radiograph if other is None else other, chance)
     if chance.random() < 0.1:
         return _pasted(radiograph, radiograph if other is None else other, chance)
@@ -159,12 +163,12 @@ def ood_image(image: np.ndarray, chance: Generator) -> tuple[np.ndarray, np.ndar
 # -- shapes: float32 "rows cols" in 0..1, the strength of the opacity ----------------------------------------
 
 
-def _consolidation(lung: np.ndarray, chance: Generator) -> Layer:
+def _consolidation(lung: Lungs, chance: Generator) -> Layer:
     """One lobe or segment: a crumpled ellipse with a soft border, dense, sometimes cut by a fissure."""
     return _blob(lung, chance, chance.uniform(0.08, 0.26), chance.uniform(0.3, 1.0), spill=True)
 
 
-def _patches(lung: np.ndarray, chance: Generator) -> Layer:
+def _patches(lung: Lungs, chance: Generator) -> Layer:
     """Bronchopneumonia: several small soft patches in both lungs."""
     clear = np.ones(lung.shape, np.float32)
     for _ in range(int(chance.integers(3, 9))):
@@ -172,32 +176,32 @@ def _patches(lung: np.ndarray, chance: Generator) -> Layer:
     return 1 - clear
 
 
-def _haze(lung: np.ndarray, chance: Generator) -> Layer:
+def _haze(lung: Lungs, chance: Generator) -> Layer:
     """Ground glass over one or both lungs: weak, and uneven on a large scale."""
-    side = min(lung.shape)
-    where = _soft(_some_lungs(lung, chance, both=0.75), chance.uniform(0.01, 0.04) * side)
+    side = lung.side
+    where = soft(_some_lungs(lung, chance, both=0.75).mask, chance.uniform(0.01, 0.04) * side)
     uneven = 0.65 + 0.35 * _noise(lung.shape, chance.uniform(0.1, 0.3) * side, chance)
     return np.clip(where * uneven * chance.uniform(0.2, 0.75), 0, 1)
 
 
-def _interstitial(lung: np.ndarray, chance: Generator) -> Layer:
+def _interstitial(lung: Lungs, chance: Generator) -> Layer:
     """Perihilar haze of both lungs; `add_opacity` lays streaks over it."""
     y, x = _grid(*lung.shape)
     hilum = chance.uniform(0.4, 0.6)
     near = np.exp(-(((x - 0.5) / chance.uniform(0.15, 0.3)) ** 2) - ((y - hilum) / 0.25) ** 2)
-    side = min(lung.shape)
+    side = lung.side
     uneven = 0.6 + 0.4 * _noise(lung.shape, 0.05 * side, chance)
-    wide = cv2.dilate(lung.astype(np.uint8), np.ones((3, 3), np.uint8))
-    return np.clip(_soft(wide, 0.015 * side) * near * uneven * chance.uniform(0.25, 0.85), 0, 1).astype(
+    wide = cv2.dilate(lung.mask.astype(np.uint8), np.ones((3, 3), np.uint8))
+    return np.clip(soft(wide, 0.015 * side) * near * uneven * chance.uniform(0.25, 0.85), 0, 1).astype(
         np.float32
     )
 
 
-def _hilar(lung: np.ndarray, chance: Generator) -> Layer:
+def _hilar(lung: Lungs, chance: Generator) -> Layer:
     """Swollen hila and cuffed bronchi: patches along the inner border of one or both lungs, spilling over the
     edge of the heart."""
     both = chance.random() < 0.7
-    inner = _inner_border(_some_lungs(lung, chance, both=1.0 if both else 0.0))
+    inner = _some_lungs(lung, chance, both=1.0 if both else 0.0).inner
     clear = np.ones(lung.shape, np.float32)
     for _ in range(int(chance.integers(2, 7))):
         radius, strength = chance.uniform(0.03, 0.12), chance.uniform(0.25, 0.9)
@@ -205,25 +209,23 @@ def _hilar(lung: np.ndarray, chance: Generator) -> Layer:
     return 1 - clear
 
 
-def _effusion(lung: np.ndarray, chance: Generator) -> Layer:
+def _effusion(lung: Lungs, chance: Generator) -> Layer:
     """Fluid, or a dense lower lobe, from the bottom of one lung up: the diaphragm vanishes."""
     side_lung = _some_lungs(lung, chance, both=0.15)
-    rows = np.flatnonzero(side_lung.any(1))
+    rows = np.flatnonzero(side_lung.mask.any(1))
     low, high = rows[-1], rows[0]
     level = low - chance.uniform(0.15, 0.7) * (low - high)
-    side = min(lung.shape)
+    side = lung.side
     y = np.arange(lung.shape[0])[:, None] + chance.uniform(-0.4, 0.4) * np.arange(lung.shape[1])[None]
-    y = y - y[:, lung.any(0)].mean() + np.arange(lung.shape[0]).mean()
+    y = y - y[:, lung.mask.any(0)].mean() + np.arange(lung.shape[0]).mean()
     rising = 1 / (1 + np.exp(-(y - level) / (chance.uniform(0.01, 0.06) * side)))
-    return (_soft(side_lung, 0.012 * side) * rising * chance.uniform(0.4, 1.0)).astype(np.float32)
+    return (soft(side_lung.mask, 0.012 * side) * rising * chance.uniform(0.4, 1.0)).astype(np.float32)
 
 
-def _white_lung(lung: np.ndarray, chance: Generator) -> Layer:
+def _white_lung(lung: Lungs, chance: Generator) -> Layer:
     """Nearly all of one lung."""
-    side = min(lung.shape)
-    uneven = 0.85 + 0.15 * _noise(lung.shape, 0.15 * side, chance)
-    soft = _soft(_some_lungs(lung, chance, both=0.2), 0.015 * side)
-    return np.clip(soft * uneven * chance.uniform(0.5, 1.0), 0, 1)
+    uneven = 0.85 + 0.15 * _noise(lung.shape, 0.15 * lung.side, chance)
+    return np.clip(_some_lungs(lung, chance, both=0.2).inside * uneven * chance.uniform(0.5, 1.0), 0, 1)
 
 
 _KINDS: tuple[Callable[[np.ndarray, Generator], Layer], ...] = (
@@ -238,53 +240,39 @@ _KINDS: tuple[Callable[[np.ndarray, Generator], Layer], ...] = (
 _SHARES = (0.25, 0.12, 0.16, 0.18, 0.17, 0.07, 0.05)
 
 
-def _inner_border(lung: np.ndarray) -> np.ndarray:
-    """Lung pixels near the midline of the chest, in the middle third of its height."""
-    ys = np.nonzero(lung)[0]
-    y, x = np.mgrid[0 : lung.shape[0], 0 : lung.shape[1]]
-    height = np.quantile(ys, (0.25, 0.75))
-    near = np.abs(x - lung.shape[1] / 2) < 0.22 * lung.shape[1]
-    border = lung & near & (y > height[0]) & (y < height[1])
-    return border if border.any() else lung
-
-
 def _blob(
-    lung: np.ndarray,
+    lung: Lungs,
     chance: Generator,
     radius: float,
     strength: float,
     spill: bool,
-    centres: np.ndarray | None = None,
+    centres: Lungs | None = None,
 ) -> Layer:
-    rows, cols = lung.shape
-    side = min(rows, cols)
-    ys, xs = np.nonzero(lung if centres is None else centres)
+    side = lung.side
+    ys, xs = (centres or lung).pixels
     pick = int(chance.integers(len(ys)))
-    y, x = np.mgrid[0:rows, 0:cols].astype(np.float32)
+    y, x = (np.arange(count, dtype=np.float32) for count in lung.shape)
     turn = chance.uniform(0, np.pi)
     stretch = np.exp(chance.uniform(-0.5, 0.5))
-    dy, dx = (y - ys[pick]) / (radius * side), (x - xs[pick]) / (radius * side)
+    dy, dx = (y - ys[pick])[:, None] / (radius * side), (x - xs[pick]) / (radius * side)
     u, v = np.cos(turn) * dx + np.sin(turn) * dy, -np.sin(turn) * dx + np.cos(turn) * dy
     radius_here = np.sqrt((u * stretch) ** 2 + (v / stretch) ** 2)
     radius_here += chance.uniform(0.1, 0.5) * _noise(
-        (rows, cols), chance.uniform(0.3, 0.8) * radius * side, chance
+        lung.shape, chance.uniform(0.3, 0.8) * radius * side, chance
     )
     border = chance.uniform(0.05, 0.35)
     shape = 1 / (1 + np.exp(np.clip((radius_here - 1) / border, -30, 30)))
     if spill and chance.random() < 0.3:  # a fissure: one straight sharp border
         angle = chance.uniform(0, 2 * np.pi)
         shape /= 1 + np.exp(np.clip(-(np.cos(angle) * dx + np.sin(angle) * dy + 0.3) / 0.08, -30, 30))
-    uneven = 1 + chance.uniform(0, 0.4) * _noise((rows, cols), 0.03 * side, chance)
-    reach = lung.astype(np.uint8)
-    if spill:
-        width = max(3, int(0.05 * side) | 1)
-        reach = np.asarray(cv2.dilate(reach, np.ones((width, width), np.uint8)))
-    return np.clip(shape * uneven * strength * _soft(reach, 0.015 * side), 0, 1).astype(np.float32)
+    uneven = 1 + chance.uniform(0, 0.4) * _noise(lung.shape, 0.03 * side, chance)
+    where = lung.reach if spill else lung.inside
+    return np.clip(shape * uneven * strength * where, 0, 1).astype(np.float32)
 
 
-def _streaks(lung: np.ndarray, chance: Generator) -> Layer:
+def _streaks(lung: Lungs, chance: Generator) -> Layer:
     """Thickened markings: a net of thin ridges in noise, and bronchi that run out from the hila."""
-    side = min(lung.shape)
+    side = lung.side
     grain = _noise(lung.shape, max(chance.uniform(0.006, 0.018) * side, 0.6), chance)
     net = np.clip(1 - 2.5 * np.abs(grain), -0.5, 1)
     level = chance.uniform(0.2, 1)
@@ -292,29 +280,32 @@ def _streaks(lung: np.ndarray, chance: Generator) -> Layer:
     _, x = _grid(*lung.shape)
     near = np.exp(-(((x - 0.5) / chance.uniform(0.15, 0.5)) ** 2))
     patchy = np.clip(0.6 + 0.6 * _noise(lung.shape, 0.12 * side, chance), 0, 1)
-    return (_soft(lung, 0.01 * side) * near * patchy * both * chance.uniform(0.03, 0.11)).astype(np.float32)
+    return (soft(lung.mask, 0.01 * side) * near * patchy * both * chance.uniform(0.03, 0.11)).astype(
+        np.float32
+    )
 
 
-def _bronchi(lung: np.ndarray, chance: Generator) -> Layer:
+def _bronchi(lung: Lungs, chance: Generator) -> Layer:
     """Lines from both hila towards the edge of the lung, the inner ones thicker, 0..1."""
     rows, cols = lung.shape
     side = min(rows, cols)
     canvas = np.zeros((rows, cols), np.uint8)
-    ys, xs = np.nonzero(_inner_border(lung))
+    ys, xs = lung.inner.pixels
     for _ in range(int(chance.integers(10, 40))):
         pick = int(chance.integers(len(ys)))
-        outwards = np.sign(xs[pick] - cols / 2) or 1.0
+        x, y = float(xs[pick]), float(ys[pick])
+        outwards = float(np.sign(x - cols / 2)) or 1.0
         heading = chance.normal(0, 0.8)
-        place = np.array([xs[pick], ys[pick]], float)
-        points = [place.copy()]
-        for _ in range(int(chance.integers(3, 8))):
-            heading += chance.normal(0, 0.25)
-            place += 0.04 * side * np.array([outwards * np.cos(heading), np.sin(heading)])
-            points.append(place.copy())
-        line = np.rint(np.array(points)).astype(np.int32)
+        points = [(x, y)]
+        for turn in chance.normal(0, 0.25, int(chance.integers(3, 8))).tolist():
+            heading += turn
+            x += 0.04 * side * (outwards * math.cos(heading))
+            y += 0.04 * side * math.sin(heading)
+            points.append((x, y))
+        line = np.rint(points).astype(np.int32)
         thick = 1 + int(chance.random() < 0.4 * side / 128)
         cv2.polylines(canvas, [line], False, int(chance.integers(120, 256)), thick, cv2.LINE_AA)
-    return _soft(canvas, chance.uniform(0.003, 0.01) * side) / 255
+    return soft(canvas, chance.uniform(0.003, 0.01) * side) / 255
 
 
 def _pasted(image: np.ndarray, other: np.ndarray, chance: Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -327,7 +318,7 @@ def _pasted(image: np.ndarray, other: np.ndarray, chance: Generator) -> tuple[np
     y, x = int(chance.integers(rows - high + 1)), int(chance.integers(cols - wide + 1))
     mask = np.zeros(image.shape, np.float32)
     mask[top : top + high, left : left + wide] = 1
-    mask = np.minimum(_soft(mask, chance.uniform(0.005, 0.03) * min(rows, cols)), 1)
+    mask = np.minimum(soft(mask, chance.uniform(0.005, 0.03) * min(rows, cols)), 1)
     mask = np.where(mask < 0.02, 0, mask) * chance.uniform(0.5, 1)
     piece = image.astype(np.float32)
     piece[top : top + high, left : left + wide] = other[y : y + high, x : x + wide]
@@ -355,28 +346,18 @@ def _noise(shape: tuple[int, ...], scale: float, chance: Generator) -> Layer:
     return np.asarray(large[step : step + rows, step : step + cols])
 
 
-def _soft(mask: np.ndarray, sd: float) -> Layer:
-    return np.asarray(cv2.GaussianBlur(mask.astype(np.float32), (0, 0), max(sd, 0.3)))
-
-
-def _some_lungs(lung: np.ndarray, chance: Generator, both: float) -> np.ndarray:
+def _some_lungs(lung: Lungs, chance: Generator, both: float) -> Lungs:
     """Both lungs, or those of one half of the image."""
     if chance.random() < both:
         return lung
-    centre = round(float(np.nonzero(lung)[1].mean()))
-    half = lung.copy()
-    if chance.random() < 0.5:
-        half[:, :centre] = False
-    else:
-        half[:, centre:] = False
-    return half if half.any() else lung
+    return lung.halves[0 if chance.random() < 0.5 else 1]
 
 
-def _tissue_grey(image: Layer, lung: np.ndarray) -> float:
+def _tissue_grey(image: Layer, lung: Lungs) -> float:
     """The grey of heart and diaphragm: the upper quartile of what lies around the lungs."""
-    ys, xs = np.nonzero(lung)
+    ys, xs = lung.pixels
     box = (slice(ys.min(), ys.max() + 1), slice(xs.min(), xs.max() + 1))
-    inside = image[box][~lung[box]]
+    inside = image[box][~lung.mask[box]]
     return float(np.quantile(inside, 0.6)) if inside.size else float(image.max())
 
 

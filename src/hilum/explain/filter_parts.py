@@ -1,6 +1,5 @@
 """The parts of an explanation that ask what filters and layers do. Each is kept in the job's finished parts."""
 
-import copy
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -150,7 +149,7 @@ def probes(job: Job, count: int, seed: int) -> Probes:
 
 def _probes(job: Job, count: int, seed: int) -> Probes:
     images, fit = probe_images(job.predictions, count, seed)
-    names = probed_layers(copy.deepcopy(job.model).cpu(), job.model.pixels.size)
+    names = probed_layers(job.model, job.model.pixels.size)
     with advancing(f"{job.task.name}: probes by layer") as advance:
         features = layer_means(
             job.model,

@@ -8,6 +8,7 @@ help. The network is `Trunk` with a light decoder (Lin et al., feature pyramid n
 """
 
 import copy
+from collections.abc import Iterator
 from typing import Any, cast
 
 import cv2
@@ -17,8 +18,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hilum.ahead import ahead
 from hilum.anomaly.feature_net import FeatureNet
 from hilum.anomaly.healthy import HealthyImages
+from hilum.anomaly.lungs import Lungs
 from hilum.anomaly.opacities import add_distractor, add_opacity, lung_field, ood_image
 from hilum.anomaly.trunk import Trunk
 from hilum.data.augment import Augment
@@ -92,20 +95,14 @@ class PretextNet(FeatureNet):
         fresh = PretextNet(self.pixels, settings)
         self.load_state_dict(fresh.state_dict())
         cast(Any, self).to(memory_format=torch.channels_last)  # twice as fast in bf16
-        images = radiographs.images
-        lungs = [lung_field(image) for image in images]
-        chance = np.random.default_rng(seed)
-        optimizer = torch.optim.AdamW(self.parameters(), lr=settings["lr"], weight_decay=0.05)
         steps = settings["steps"]
+        batches = _batches(radiographs.images, steps, settings["batch_size"], seed)
+        optimizer = torch.optim.AdamW(self.parameters(), lr=settings["lr"], weight_decay=0.05)
         average = copy.deepcopy(self)
         self.train()
-        order: list[int] = []
-        for step in range(steps):
+        for step, drawn in enumerate(ahead(batches)):
             _set_rate(optimizer, settings["lr"], step, steps)
-            while len(order) < settings["batch_size"]:
-                order += chance.permutation(len(images)).tolist()
-            chosen, order = order[: settings["batch_size"]], order[settings["batch_size"] :]
-            x, strength, has_opacity = self._batch(images, lungs, chosen, chance)
+            x, strength, has_opacity = self._tensors(*drawn)
             with torch.autocast("cpu", torch.bfloat16, enabled=settings["precision"] == "bf16"):
                 place_logits, image_logit = self.logits(x)
             loss = functional.binary_cross_entropy_with_logits(image_logit.float(), has_opacity)
@@ -120,29 +117,47 @@ class PretextNet(FeatureNet):
         cast(Any, self).to(memory_format=torch.contiguous_format)
         self.eval()
 
-    def _batch(
-        self, images: np.ndarray, lungs: list[np.ndarray], chosen: list[int], chance: np.random.Generator
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _tensors(self, radiographs: np.ndarray, masks: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         """Images "batch 1 rows cols", strengths "batch rows/4 cols/4", and 1.0 for images with an opacity."""
-        radiographs, masks = [], []
-        for count, index in enumerate(chosen):
-            radiograph, mask = images[index], np.zeros_like(images[index])
-            if count % 2:
-                if chance.random() < OOD:
-                    radiograph, mask = ood_image(radiograph, chance)
-                else:
-                    radiograph, mask = add_opacity(
-                        radiograph, lungs[index], chance, images[chance.integers(len(images))]
-                    )
-            radiograph, mask = varied(radiograph, mask, chance)
-            radiographs.append(radiograph)
-            masks.append(mask)
-        x = torch.from_numpy(self.pixels.standardized(np.stack(radiographs)))[:, None]
-        strength = torch.from_numpy(np.stack(masks))[:, None]
+        x = torch.from_numpy(self.pixels.standardized(radiographs))[:, None]
+        strength = torch.from_numpy(masks)[:, None]
         rows, cols = (-(-side // 4) for side in x.shape[-2:])
         strength = functional.adaptive_avg_pool2d(strength, (rows, cols))[:, 0]
-        has_opacity = torch.tensor([float(count % 2) for count in range(len(chosen))])
+        has_opacity = torch.tensor([float(count % 2) for count in range(len(radiographs))])
         return x.contiguous(memory_format=torch.channels_last), strength, has_opacity
+
+
+def _batches(images: np.ndarray, steps: int, size: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """For each step: radiographs "batch rows cols" and strengths of the same shape, float32 in 0..1. NumPy and
+    OpenCV alone, so that a second thread can draw them."""
+    lungs = [Lungs(lung_field(image)) for image in images]
+    chance = np.random.default_rng(seed)
+    order: list[int] = []
+    for _ in range(steps):
+        while len(order) < size:
+            order += chance.permutation(len(images)).tolist()
+        chosen, order = order[:size], order[size:]
+        yield _batch(images, lungs, chosen, chance)
+
+
+def _batch(
+    images: np.ndarray, lungs: list[Lungs], chosen: list[int], chance: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """The chosen radiographs, changed; every second one with an opacity. And the strengths."""
+    radiographs, masks = [], []
+    for count, index in enumerate(chosen):
+        radiograph, mask = images[index], np.zeros_like(images[index])
+        if count % 2:
+            if chance.random() < OOD:
+                radiograph, mask = ood_image(radiograph, chance)
+            else:
+                radiograph, mask = add_opacity(
+                    radiograph, lungs[index], chance, images[chance.integers(len(images))]
+                )
+        radiograph, mask = varied(radiograph, mask, chance)
+        radiographs.append(radiograph)
+        masks.append(mask)
+    return np.stack(radiographs), np.stack(masks)
 
 
 def varied(image: np.ndarray, mask: np.ndarray, chance: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -160,8 +175,8 @@ def varied(image: np.ndarray, mask: np.ndarray, chance: np.random.Generator) -> 
         image = _compressed(image, chance)
     place = int(chance.integers(2**32))
     moved = augmented(POSITION, image, np.random.default_rng(place))
-    mask = augmented(POSITION, mask, np.random.default_rng(place))
-    return augmented(EXPOSURE, np.rint(moved * 255).astype(np.uint8), chance), mask
+    moved_mask = augmented(POSITION if mask.any() else Augment(), mask, np.random.default_rng(place))
+    return augmented(EXPOSURE, np.rint(moved * 255).astype(np.uint8), chance), moved_mask
 
 
 def _compressed(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:

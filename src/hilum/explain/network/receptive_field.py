@@ -73,6 +73,8 @@ class Field:
 
 
 _FIELDS: WeakKeyDictionary[nn.Module, dict[tuple[str, tuple[int, int]], Field]] = WeakKeyDictionary()
+_GRAPHS: WeakKeyDictionary[nn.Module, dict[tuple[int, int], Graph]] = WeakKeyDictionary()
+"""Of a copy of the model on the meta device, so that they keep neither the model nor its weights."""
 
 
 def receptive_field(
@@ -80,10 +82,10 @@ def receptive_field(
 ) -> Box:
     """The pixels that unit (row, col) of a layer's map can see in an image of `image_size` (rows, cols).
 
-    `layer`: its name in `model.named_modules()`, or the module itself. The fields of a layer are worked out
-    at the first question (a model whose layers are changed afterwards must be copied first); then a
-    question takes microseconds. ModelError for a layer or unit that does not exist, or a layer that can't
-    be followed.
+    `layer`: its name in `model.named_modules()`, or the module itself. The model is followed, and the fields of
+    a layer are worked out, at the first question (a model whose layers are changed afterwards must be copied
+    first); then a question takes microseconds. ModelError for a layer or unit that does not exist, or a layer
+    that can't be followed.
 
     >>> net = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), nn.MaxPool2d(2), nn.Conv2d(1, 1, 3, padding=1))
     >>> receptive_field(net, "2", (4, 0), (32, 32))
@@ -108,7 +110,8 @@ def field_of(model: nn.Module, layer: str | nn.Module, image_size: tuple[int, in
 
 def _field(model: nn.Module, name: str, size: tuple[int, int]) -> Field:
     check_layer(model, name)
-    graph = _followed(model, size)
+    graphs = _GRAPHS.setdefault(model, {})
+    graph = graphs[size] if size in graphs else graphs.setdefault(size, _followed(model, size))
     if name not in graph.layers:
         reason = graph.obstacle or "it comes after the last map"
         raise ModelError(f"layer {name!r} has no receptive field: {reason}", "name a layer before it")
