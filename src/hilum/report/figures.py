@@ -237,7 +237,7 @@ def auroc_bars(bars: Sequence[Bar], title: str, name: str) -> Markup:
         axes.text(edge + 0.008, place, f"{bar.value:.2f}", va="center", fontsize=8.5)
     axes.set_yticks(places, [bar.name for bar in bars])
     axes.set_ylim(-0.6, len(bars) - 0.4)
-    axes.set_xlim(min(0.48, *(bar.low - 0.01 for bar in bars if bar.low is not None)), 1.05)
+    axes.set_xlim(min([0.48, *(bar.low - 0.01 for bar in bars if bar.low is not None)]), 1.05)
     axes.set_xticks([0.5, 0.6, 0.7, 0.8, 0.9, 1.0], ["0.5", "0.6", "0.7", "0.8", "0.9", "1"])
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
