@@ -67,6 +67,7 @@ def summary(run: Run) -> str:
 def ranking(row: str, part: str, measured: Measured) -> str:
     """How well a detector ranks: on all images, and on the shortcut-matched pairs.
 
+    >>> from hilum.artifacts.base import Figure
     >>> measured = Measured.model_construct(n_healthy=10, n_abnormal=20, auroc=Figure(value=0.9), matched=None)
     >>> ranking("patch_memory", "test", measured)
     'patch memory reaches AUROC 0.900 on 10 healthy and 20 abnormal test images, fitted on healthy images
