@@ -51,7 +51,8 @@ def _place(settings: Augment, image: np.ndarray, chance: Generator) -> np.ndarra
     linear = turn @ np.diag([mirror * size * widen / kept, size / widen / kept])
     centre = np.array([(cols - 1) / 2, (rows - 1) / 2])
     matrix = np.column_stack([linear, centre + shift - linear @ centre])
-    return np.asarray(cv2.warpAffine(image, matrix, (cols, rows), flags=cv2.INTER_LINEAR))
+    way, outside = cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101  # no black edge: see hilum.data.place
+    return np.asarray(cv2.warpAffine(image, matrix, (cols, rows), flags=way, borderMode=outside))
 
 
 def _expose(settings: Augment, image: np.ndarray, chance: Generator) -> np.ndarray:
@@ -102,11 +103,11 @@ def _as_jpeg(image: np.ndarray, share: float, chance: Generator) -> np.ndarray:
 
 
 def _cut_out(image: np.ndarray, share: float, chance: Generator) -> np.ndarray:
-    """A black square at a random place (DeVries & Taylor 2017), at most `share` of the shorter side."""
+    """A square of the image's mean at a random place (DeVries & Taylor 2017), at most `share` of the shorter side."""
     rows, cols = image.shape
     side = round(chance.uniform(0, share) * min(rows, cols))
     top = int(chance.integers(0, rows - side + 1))
     left = int(chance.integers(0, cols - side + 1))
     image = image.copy()
-    image[top : top + side, left : left + side] = 0.0
+    image[top : top + side, left : left + side] = image.mean(dtype=np.float32)
     return image
