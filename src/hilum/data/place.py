@@ -153,3 +153,18 @@ def scaled(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     shrinking = size[0] * size[1] < image.shape[0] * image.shape[1]
     way = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, size[::-1], interpolation=way))
+
+
+def letterboxed(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """uint8 "rows cols" in its own aspect ratio in the middle of a black picture of `size`: for pictures that people
+    look at, not for models.
+
+    >>> letterboxed(np.full((10, 20), 7, np.uint8), (10, 10))[:, 0].tolist()
+    [0, 0, 7, 7, 7, 7, 7, 0, 0, 0]
+    """
+    scale = min(size[0] / image.shape[0], size[1] / image.shape[1])
+    inner = scaled(image, (max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale))))
+    top, left = (size[0] - inner.shape[0]) // 2, (size[1] - inner.shape[1]) // 2
+    picture = np.zeros(size, np.uint8)
+    picture[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
+    return picture
