@@ -75,7 +75,14 @@ def built(kind: str, name: str, maker: Callable[..., Any], *given: Any, **option
 
 
 def plugin_folders() -> list[Path]:
-    """The folders that $HILUM_PLUGINS names, separated as in PATH. RecipeError for one that does not exist."""
+    """The folders that $HILUM_PLUGINS names, separated as in PATH. RecipeError for one that does not exist.
+
+    >>> from unittest.mock import patch
+    >>> with patch.dict(os.environ, HILUM_PLUGINS="/nowhere"):
+    ...     plugin_folders()
+    Traceback (most recent call last):
+    hilum.errors.RecipeError: HILUM_PLUGINS names /nowhere, which is not a folder; correct the variable
+    """
     folders = [Path(part) for part in os.environ.get("HILUM_PLUGINS", "").split(os.pathsep) if part]
     for folder in folders:
         if not folder.is_dir():
@@ -84,7 +91,14 @@ def plugin_folders() -> list[Path]:
 
 
 def load_file(path: Path, name: str) -> ModuleType:
-    """The module in a file that is in no package, under this name."""
+    """The module in a file that is in no package, under this name.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = (Path(folder) / "mine.py").write_text("ANSWER = 7")
+    ...     load_file(Path(folder) / "mine.py", "mine").ANSWER
+    7
+    """
     spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise RecipeError(f"{path} can't be loaded", "a plug-in is a Python file")

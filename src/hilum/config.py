@@ -58,7 +58,14 @@ def set_key(values: dict[str, Any], path: str, value: Any) -> None:
 
 def fault(error: ValidationError, where: str, model: type[BaseModel], whole: str) -> RecipeError:
     """pydantic's first complaint about values of `model` in one sentence: `where`, key, value, remedy. `whole`:
-    what a complaint without a key is about, for example "the recipe"."""
+    what a complaint without a key is about, for example "the recipe".
+
+    >>> try:
+    ...     ComponentConfig.model_validate({"name": "vgg", "optons": {}})
+    ... except ValidationError as error:
+    ...     print(fault(error, "mine.yaml", ComponentConfig, "the recipe"))
+    mine.yaml: key 'optons' is not known; did you mean 'options'?
+    """
     first = next((each for each in error.errors() if "list[any]" not in each["loc"]), error.errors()[0])
     keys = [str(part) for part in first["loc"]]
     place = ".".join(keys)

@@ -98,7 +98,8 @@ class Driver:
             return {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
 
     def context(self, stage: Stage, name: str | None, force: bool = False) -> Context:
-        """What a stage is given."""
+        """What a stage is given: the run, the cases that can be read, the recipe, the tasks of the split, and the task
+        `name` among them, None for a stage that runs once a study."""
         cases = self.cases if stage.name == "prepare" and self.cases is not None else self.run.cases()
         tasks = tuple(task(each, cases.labels) for each in self.run.split_tasks)
         this = next((each for each in tasks if each.name == name), None)
@@ -122,7 +123,7 @@ class Driver:
 
     def fingerprint(self, stage: Stage, name: str | None, config: Config) -> str:
         """Names everything that a stage's results hang on: its version, its settings, the data, the split, the
-        weights, and the results of other stages that it reads."""
+        weights, and the results of other stages that it reads; 32 hexadecimal digits."""
         parts = [stage.name, str(stage.version), config.model_dump_json()]
         parts += self._inputs(stage, name)
         records = self.run.stage_records()
@@ -167,7 +168,13 @@ def with_needs(wanted: Sequence[Stage]) -> list[Stage]:
 
 def check_settings(recipe: Recipe) -> None:
     """Every stage looks at its settings before anything is trained: RecipeError for a method that does not
-    exist or a mask that does not fit."""
+    exist or a mask that does not fit.
+
+    >>> from hilum.recipe import load_recipe
+    >>> check_settings(load_recipe("quick", ["explain.methods=[grad_kam]"]))
+    Traceback (most recent call last):
+    hilum.errors.RecipeError: attribution method 'grad_kam' is not known; did you mean 'grad_cam'?
+    """
     for stage in STAGES:
         config = recipe.config_of(stage)
         if stage.check and config is not None:
@@ -175,5 +182,10 @@ def check_settings(recipe: Recipe) -> None:
 
 
 def with_settings(recipe: Recipe, stage: Stage, values: dict[str, Any]) -> Recipe:
-    """The recipe with other settings of one stage."""
+    """The recipe with other settings of one stage.
+
+    >>> from hilum.recipe import load_recipe
+    >>> with_settings(load_recipe("quick"), stage_of("embed"), {"k": 3}).embed.k
+    3
+    """
     return recipe.model_copy(update={stage.name: stage.config.model_validate(values)})

@@ -45,7 +45,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes UTF-8 text, all or nothing."""
+    """Writes UTF-8 text, all or nothing.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_text(Path(folder) / "new" / "a.txt", "α")
+    ...     (Path(folder) / "new" / "a.txt").read_bytes()
+    b'\\xce\\xb1'
+    """
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -90,7 +96,13 @@ def write_table(path: Path, table: "pd.DataFrame") -> None:
 
 
 def read_table(path: Path, /, **types: Any) -> "pd.DataFrame":
-    """Reads a CSV that hilum wrote. Ids and names stay text even when they look like numbers."""
+    """Reads a CSV that hilum wrote. Ids and names stay text even when they look like numbers.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = (Path(folder) / "a.csv").write_text("case_id,score\\n007,0.5\\n")
+    ...     read_table(Path(folder) / "a.csv", case_id=str).values.tolist()
+    [['007', 0.5]]
+    """
     import pandas as pd
 
     try:
@@ -119,7 +131,12 @@ def write_arrays(path: Path, arrays: "dict[str, np.ndarray]") -> None:
 
 
 def read_arrays(path: Path) -> "dict[str, np.ndarray]":
-    """Reads an .npz; RunError with the place when it is missing or damaged."""
+    """Reads an .npz; RunError with the place when it is missing or damaged.
+
+    >>> read_arrays(Path("gone.npz"))
+    Traceback (most recent call last):
+    hilum.errors.RunError: gone.npz is missing; the stage that writes it has not run
+    """
     import numpy as np
 
     try:
@@ -158,5 +175,11 @@ def digest_of_file(path: Path) -> str:
 
 
 def cache_folder() -> Path:
-    """Where decoded images and generated phantoms are kept: $HILUM_CACHE, else ~/.cache/hilum."""
+    """Where decoded images and generated phantoms are kept: $HILUM_CACHE, else ~/.cache/hilum.
+
+    >>> from unittest.mock import patch
+    >>> with patch.dict(os.environ, HILUM_CACHE="/data/cache"):
+    ...     cache_folder().as_posix()
+    '/data/cache'
+    """
     return Path(os.environ.get("HILUM_CACHE") or Path.home() / ".cache" / "hilum")

@@ -40,13 +40,27 @@ class EmbeddingFolder:
         self.figures_file = self.path / "figures.json"
 
     def clear(self) -> None:
-        """Deletes what is made from the vectors; figures.json first, since it says that all is there."""
+        """Deletes what is made from the vectors; figures.json first, since it says that all is there.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     folder = EmbeddingFolder(Path(place))
+        ...     write_json(folder.figures_file, {})
+        ...     folder.clear()
+        ...     folder.figures_file.exists()
+        False
+        """
         made = (self.neighbors_file, self.projection_file, self.suspects_file, self.duplicates_file)
         for file in (self.figures_file, *made):
             file.unlink(missing_ok=True)
 
     def neighbors(self) -> pd.DataFrame:
-        """case_id, rank, neighbor (train case, another patient), distance, same_class; k rows per case."""
+        """case_id, rank, neighbor (train case, another patient), distance, same_class; k rows per case.
+
+        >>> EmbeddingFolder(Path("gone")).neighbors()
+        Traceback (most recent call last):
+        hilum.errors.RunError: gone/neighbors.csv is missing; the stage that writes it has not run
+        """
         return read_table(self.neighbors_file, case_id=str, neighbor=str)
 
     def projection(self) -> pd.DataFrame:
@@ -86,7 +100,11 @@ class AnomalyFolder:
         self.figures_file = self.path / "figures.json"
 
     def detector(self, row: str) -> DetectorFolder:
-        """The folder of one row of the leaderboard, whether or not it is there yet."""
+        """The folder of one row of the leaderboard, whether or not it is there yet.
+
+        >>> AnomalyFolder(Path("run/anomaly")).detector("patch_memory").card_file.as_posix()
+        'run/anomaly/patch_memory/detector.json'
+        """
         return DetectorFolder(self.path / row)
 
     def figures(self) -> AnomalyFigures:
@@ -98,7 +116,11 @@ class AnomalyFolder:
         return read_table(self.scores_file, case_id=str, patient=str, split=str, label=str, role=str)
 
     def examples(self) -> dict[str, np.ndarray]:
-        """The chosen images with their maps: arrays named <detector>/<what>; empty when there are none."""
+        """The chosen images with their maps: arrays named <detector>/<what>; empty when there are none.
+
+        >>> AnomalyFolder(Path("gone")).examples()
+        {}
+        """
         return read_arrays(self.examples_file) if self.examples_file.exists() else {}
 
 
@@ -116,15 +138,35 @@ class AttributionFolder:
         self.figures_file = self.path / "figures.json"
 
     def map_file(self, method: str, case_id: str) -> Path:
-        """The raw map of one method for one case."""
+        """The raw map of one method for one case.
+
+        >>> AttributionFolder(Path("attributions")).map_file("grad_cam", "case-1").as_posix()
+        'attributions/grad_cam/case-1.npz'
+        """
         return self.path / method / f"{case_id}.npz"
 
     def write_arrays(self, path: Path, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
-        """Arrays and, as JSON text, the facts that they belong to."""
+        """Arrays and, as JSON text, the facts that they belong to.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     folder = AttributionFolder(Path(place))
+        ...     folder.write_arrays(folder.maximal_file, {"images": np.zeros(3)}, {"weights_digest": "abc"})
+        ...     sorted(read_arrays(folder.maximal_file))
+        ['facts', 'images']
+        """
         write_arrays(path, {**arrays, "facts": np.array(json.dumps(facts))})
 
     def read_arrays(self, path: Path, weights_digest: str) -> dict[str, np.ndarray]:
-        """The arrays that lie there. RunError when they are missing, damaged, or made with other weights."""
+        """The arrays that lie there. RunError when they are missing, damaged, or made with other weights.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     folder = AttributionFolder(Path(place))
+        ...     folder.write_arrays(folder.maximal_file, {"images": np.zeros(3)}, {"weights_digest": "abc"})
+        ...     folder.read_arrays(folder.maximal_file, "abc")["images"].tolist()
+        [0.0, 0.0, 0.0]
+        """
         arrays = read_arrays(path)
         try:
             facts = json.loads(str(arrays.pop("facts")))
@@ -156,11 +198,23 @@ class ComparisonFolder:
         self.page_file = self.path / "index.html"
 
     def facts(self) -> dict[str, Any] | None:
-        """Digest of the data and the grid; None in a new folder."""
+        """Digest of the data and the grid; None in a new folder.
+
+        >>> ComparisonFolder(Path("new")).facts() is None
+        True
+        """
         return read_json(self.facts_file) if self.facts_file.exists() else None
 
     def write_facts(self, facts: dict[str, Any]) -> None:
-        """Writes made_from.json."""
+        """Writes made_from.json.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     folder = ComparisonFolder(Path(place))
+        ...     folder.write_facts({"data_digest": "abc"})
+        ...     folder.facts()
+        {'data_digest': 'abc'}
+        """
         write_json(self.facts_file, facts)
 
     def figures(self) -> Comparison:
@@ -180,7 +234,11 @@ class LeakageFolder:
         self.page_file = self.path / "index.html"
 
     def way(self, name: str) -> Path:
-        """The folder of one way to split."""
+        """The folder of one way to split.
+
+        >>> LeakageFolder(Path("leakage")).way("patient").as_posix()
+        'leakage/patient'
+        """
         return self.path / name
 
     def figures(self) -> Leakage:
@@ -212,19 +270,51 @@ class TaskFolder:
         self.attributions = AttributionFolder(self.path / "attributions")
 
     def card(self) -> dict[str, Any]:
-        """model.json: task, classes, architecture, pixels, threshold, digest, training facts."""
+        """model.json: task, classes, architecture, pixels, threshold, digest, training facts.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     folder = TaskFolder(Path(place))
+        ...     write_json(folder.card_file, {"task": "binary", "classes": ["normal", "pneumonia"]})
+        ...     folder.card()["classes"]
+        ['normal', 'pneumonia']
+        """
         return read_json(self.card_file)
 
     def history(self) -> pd.DataFrame:
-        """One row per epoch: epoch, train_loss, learning_rate, seconds, images_per_second, val_<metric>..."""
+        """One row per epoch: epoch, train_loss, learning_rate, seconds, images_per_second, val_<metric>...
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     folder = TaskFolder(Path(place))
+        ...     _ = folder.history_file.write_text("epoch,train_loss\\n1,0.7\\n2,0.5\\n")
+        ...     folder.history()["train_loss"].tolist()
+        [0.7, 0.5]
+        """
         return read_table(self.history_file)
 
     def metrics(self) -> dict[str, Any]:
-        """metrics.json: {split: {metric: {"value", "low", "high", "k", "n"}, ...}}."""
+        """metrics.json: {split: {metric: {"value", "low", "high", "k", "n"}, ...}}.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     folder = TaskFolder(Path(place))
+        ...     write_json(folder.metrics_file, {"test": {"accuracy": {"value": 0.5, "k": 5, "n": 10}}})
+        ...     folder.metrics()["test"]["accuracy"]["value"]
+        0.5
+        """
         return read_json(self.metrics_file)
 
     def predictions(self) -> pd.DataFrame:
-        """A row per case: case_id, patient, split, label, target, predicted, logit_<class>, prob_<class>."""
+        """A row per case: case_id, patient, split, label, target, predicted, logit_<class>, prob_<class>.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     folder = TaskFolder(Path(place))
+        ...     _ = folder.predictions_file.write_text("case_id,split,prob_normal\\n007,test,0.9\\n")
+        ...     folder.predictions().values.tolist()
+        [['007', 'test', 0.9]]
+        """
         return read_table(self.predictions_file, case_id=str, patient=str, split=str, label=str)
 
     def robustness(self) -> Robustness:
@@ -255,16 +345,36 @@ class TaskFolder:
         """reliability.json: calibration, operating points, conformal sets, selective prediction; docs/reliability.md.
 
         RunError when it was made with other weights than those that lie beside it now.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     folder = TaskFolder(Path(place))
+        ...     write_json(folder.card_file, {"weights_digest": "abc"})
+        ...     write_json(folder.reliability_file, {"weights_digest": "abc", "judged_on": "test"})
+        ...     folder.reliability()["judged_on"]
+        'test'
         """
         return self._of_these_weights(self.reliability_file, f"hilum evaluate {self.path.parent}")
 
     @property
     def weights_digest(self) -> str:
-        """Names the trained weights; empty before training."""
+        """Names the trained weights; empty before training.
+
+        >>> TaskFolder(Path("not trained")).weights_digest
+        ''
+        """
         return str(self.card()["weights_digest"]) if self.card_file.exists() else ""
 
     def check_weights(self) -> None:
-        """ModelError when weights.safetensors is not the file that model.json was written for."""
+        """ModelError when weights.safetensors is not the file that model.json was written for.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     folder = TaskFolder(Path(place))
+        ...     write_json(folder.card_file, {"weights_digest": digest(b"weights")})
+        ...     _ = (folder.model_folder / "weights.safetensors").write_bytes(b"weights")
+        ...     folder.check_weights()
+        """
         weights = self.model_folder / "weights.safetensors"
         if weights.exists() and digest(weights.read_bytes()) != self.weights_digest:
             raise ModelError(

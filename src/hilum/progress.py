@@ -20,7 +20,14 @@ console = Console(stderr=True, highlight=False)
 
 
 def bar(*fields: str) -> Progress:
-    """A bar with count, further text fields, elapsed time and time left; silent when not on a terminal."""
+    """A bar with count, further text fields, elapsed time and time left; silent when not on a terminal.
+
+    >>> with bar("loss") as progress:
+    ...     task = progress.add_task("training", total=2, loss="0.7")
+    ...     progress.update(task, advance=1, loss="0.5")
+    ...     progress.tasks[task].percentage
+    50.0
+    """
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),

@@ -44,7 +44,14 @@ def presets() -> list[str]:
 
 
 def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """A preset's name or a YAML file -> a checked recipe. RecipeError names file, key and remedy."""
+    """A preset's name or a YAML file -> a checked recipe. RecipeError names file, key and remedy.
+
+    >>> load_recipe("quick", ["binary.training.epochs=3"]).tasks["binary"].training.epochs
+    3
+    >>> load_recipe("quik")
+    Traceback (most recent call last):
+    hilum.errors.RecipeError: preset 'quik' is not known; did you mean 'quick'? (or name a .yaml file)
+    """
     text, where = _read(str(source))
     try:
         values = yaml.safe_load(text)
@@ -75,7 +82,12 @@ def _refuse_old(values: dict[str, Any], where: str) -> None:
 
 
 def checked(values: dict[str, Any], where: str) -> Recipe:
-    """Plain values -> Recipe; the first fault becomes one sentence."""
+    """Plain values -> Recipe; the first fault becomes one sentence.
+
+    >>> checked({"name": "mine", "tasks": {"binary": {"modle": {}}}}, "mine.yaml")
+    Traceback (most recent call last):
+    hilum.errors.RecipeError: mine.yaml: key 'tasks.binary.model' is missing; add it
+    """
     try:
         return _WithStages.model_validate(values)
     except ValidationError as error:

@@ -84,7 +84,13 @@ class Run:
 
     @classmethod
     def create(cls, path: str | Path, facts: dict[str, Any], recipe: dict[str, Any]) -> "Run":
-        """A new run with status "started". The folder may exist if it is empty."""
+        """A new run with status "started". The folder may exist if it is empty.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     Run.create(Path(place) / "new", {"name": "new"}, {"tasks": {}}).facts()["status"]
+        'started'
+        """
         folder = Path(path)
         cls.refuse_taken(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -95,34 +101,78 @@ class Run:
 
     @staticmethod
     def refuse_taken(folder: Path) -> None:
-        """RunError when a new run in this folder would mix with files that are there already."""
+        """RunError when a new run in this folder would mix with files that are there already.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     _ = (Path(place) / "notes.txt").write_text("mine")
+        ...     Run.refuse_taken(Path(place))
+        Traceback (most recent call last):
+        hilum.errors.RunError: ... already holds files; choose another --out, or go on with --resume
+        """
         if folder.is_dir() and any(folder.iterdir()):
             raise RunError(f"{folder} already holds files", "choose another --out, or go on with --resume")
 
     # -- facts -------------------------------------------------------------------------------------------
 
     def facts(self) -> dict[str, Any]:
-        """run.json."""
+        """run.json.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     sorted(Run.create(place, {"name": "new"}, {"tasks": {}}).facts())
+        ['format', 'name', 'started', 'status']
+        """
         facts = read_json(self.facts_file)
         if not isinstance(facts, dict):
             raise RunError(f"{self.facts_file} is damaged", "make the run again")
         return facts
 
     def add_facts(self, **more: Any) -> None:
-        """Adds or replaces entries of run.json."""
+        """Adds or replaces entries of run.json.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     run = Run.create(place, {"name": "new"}, {"tasks": {}})
+        ...     run.add_facts(name="better", seed=1)
+        ...     run.facts()["name"], run.facts()["seed"]
+        ('better', 1)
+        """
         write_json(self.facts_file, {**self.facts(), **more})
 
     def stage_records(self) -> dict[str, dict[str, Any]]:
         """What became of each stage, by "embed binary" or "anomaly": status (finished, skipped or failed),
-        seconds, fingerprint, and the reason of one that left nothing."""
+        seconds, fingerprint, and the reason of one that left nothing.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     Run.create(place, {}, {"tasks": {}}).stage_records()
+        {}
+        """
         return self.facts().get("stages", {})
 
     def record_stage(self, label: str, record: dict[str, Any]) -> None:
-        """Writes down what became of a stage."""
+        """Writes down what became of a stage.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     run = Run.create(place, {}, {"tasks": {}})
+        ...     run.record_stage("embed binary", {"status": "finished", "seconds": 4.2})
+        ...     run.stage_records()
+        {'embed binary': {'status': 'finished', 'seconds': 4.2}}
+        """
         self.add_facts(stages={**self.stage_records(), label: record})
 
     def skip_reasons(self, stage: str) -> list[str]:
-        """Why a stage left nothing, per task where it runs per task. Empty when it finished or has not run."""
+        """Why a stage left nothing, per task where it runs per task. Empty when it finished or has not run.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     run = Run.create(place, {}, {"tasks": {}})
+        ...     run.record_stage("embed binary", {"status": "skipped", "reason": "9 images are too few"})
+        ...     run.skip_reasons("embed"), run.skip_reasons("anomaly")
+        (['9 images are too few'], [])
+        """
         records = self.stage_records()
         return [
             record["reason"]
@@ -132,19 +182,49 @@ class Run:
 
     @property
     def failed_stages(self) -> list[str]:
-        """The stages that ended in a defect of hilum: their tracebacks lie in errors/."""
+        """The stages that ended in a defect of hilum: their tracebacks lie in errors/.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     run = Run.create(place, {}, {"tasks": {}})
+        ...     run.record_stage("anomaly", {"status": "failed", "reason": "ValueError: x"})
+        ...     run.failed_stages
+        ['anomaly']
+        """
         return [label for label, record in self.stage_records().items() if record["status"] == "failed"]
 
     def stop_the_clock(self) -> None:
-        """Writes down when the work ended; the report, drawn next, prints it."""
+        """Writes down when the work ended; the report, drawn next, prints it.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     run = Run.create(place, {}, {"tasks": {}})
+        ...     run.stop_the_clock()
+        ...     run.facts()["started"] <= run.facts()["finished"]
+        True
+        """
         self.add_facts(finished=_now())
 
     def finish(self) -> None:
-        """The last thing a study does: whoever reads status "finished" knows that nothing is missing."""
+        """The last thing a study does: whoever reads status "finished" knows that nothing is missing.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     run = Run.create(place, {}, {"tasks": {}})
+        ...     run.finish()
+        ...     run.facts()["status"]
+        'finished'
+        """
         self.add_facts(status="finished")
 
     def recipe(self) -> dict[str, Any]:
-        """recipe.yaml as plain values."""
+        """recipe.yaml as plain values.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     Run.create(place, {}, {"replicates": 50}).recipe()
+        {'replicates': 50}
+        """
         try:
             return yaml.safe_load(self.recipe_file.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -153,20 +233,45 @@ class Run:
             raise RunError(f"{self.recipe_file} is damaged ({error})", "make the run again") from None
 
     def write_recipe(self, recipe: dict[str, Any]) -> None:
-        """Writes recipe.yaml, every choice written out."""
+        """Writes recipe.yaml, every choice written out.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     run = Run.create(place, {}, {"tasks": {}})
+        ...     run.write_recipe({"replicates": 50})
+        ...     run.recipe()
+        {'replicates': 50}
+        """
         write_text(self.recipe_file, yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True))
 
     # -- data --------------------------------------------------------------------------------------------
 
     def cases(self) -> Cases:
-        """cases.csv; the images themselves may have moved since."""
+        """cases.csv; the images themselves may have moved since.
+
+        >>> import tempfile
+        >>> image = {"case_id": "a", "path": "a.png", "label": "normal", "patient": "p", "split": "", "digest": "0"}
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     run = Run.create(place, {"data": {"source": "table"}}, {"tasks": {}})
+        ...     Cases.checked(pd.DataFrame([image]), "table", Path()).write(run.cases_file)
+        ...     run.cases().labels
+        ('normal',)
+        """
         data = self.facts().get("data", {})
         return Cases.read(
             self.cases_file, data.get("source", ""), Path(data.get("root", "")), data.get("notes", ())
         )
 
     def split(self, task: str) -> pd.Series:
-        """case_id -> train, val, test or unused, for one task."""
+        """case_id -> train, val, test or unused, for one task.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     run = Run.create(place, {}, {"tasks": {}})
+        ...     run.write_split({"binary": pd.Series({"a": "train", "b": "test"})})
+        ...     run.split("binary").to_dict()
+        {'a': 'train', 'b': 'test'}
+        """
         table = read_table(self.split_file, **{"case_id": str}).set_index("case_id")
         if task not in table.columns:
             raise RunError(f"{self.split_file} has no column {task!r}", "run the stage 'split' again")
@@ -174,18 +279,46 @@ class Run:
 
     @property
     def split_tasks(self) -> tuple[str, ...]:
-        """The tasks that the cases were split for; empty before the stage prepare."""
+        """The tasks that the cases were split for; empty before the stage prepare.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     run = Run.create(place, {}, {"tasks": {}})
+        ...     before = run.split_tasks
+        ...     run.write_split({"binary": pd.Series({"a": "train", "b": "test"})})
+        ...     before, run.split_tasks
+        ((), ('binary',))
+        """
         if not self.split_file.exists():
             return ()
         columns = read_table(self.split_file).columns
         return tuple(name for name in TASKS if name in columns)
 
     def split_digest(self, task: str) -> str:
-        """Names which case is in which part."""
+        """Names which case is in which part.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     run = Run.create(place, {}, {"tasks": {}})
+        ...     run.write_split({task: pd.Series({"a": "train", "b": "val"}) for task in ("binary", "multiclass")})
+        ...     run.split_digest("binary") == run.split_digest("multiclass")
+        True
+        """
         return digest(*(f"{case} {part}" for case, part in self.split(task).items()))
 
     def write_split(self, columns: dict[str, pd.Series]) -> None:
-        """split.csv: one row per case, one column per task. Columns of other tasks stay."""
+        """split.csv: one row per case, one column per task. Columns of other tasks stay.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     run = Run.create(place, {}, {"tasks": {}})
+        ...     run.write_split({"binary": pd.Series({"a": "train", "b": "test"})})
+        ...     run.write_split({"multiclass": pd.Series({"a": "val"})})
+        ...     print(run.split_file.read_text())
+        case_id,binary,multiclass
+        a,train,val
+        b,test,unused
+        """
         known = {}
         if self.split_file.exists():
             before = read_table(self.split_file, **{"case_id": str}).set_index("case_id")
@@ -194,16 +327,38 @@ class Run:
         write_table(self.split_file, table.rename_axis("case_id").reset_index())
 
     def audit(self) -> dict[str, Any] | None:
-        """audit.json, or None when no audit was made."""
+        """audit.json, or None when no audit was made.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     run = Run.create(place, {}, {"tasks": {}})
+        ...     run.audit() is None
+        True
+        """
         return read_json(self.audit_file) if self.audit_file.exists() else None
 
     # -- tasks -------------------------------------------------------------------------------------------
 
     def task(self, name: str) -> TaskFolder:
-        """The folder of one task, whether or not it was trained yet."""
+        """The folder of one task, whether or not it was trained yet.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     run = Run.create(place, {}, {"tasks": {}})
+        ...     run.task("binary").metrics_file.relative_to(place).as_posix()
+        'binary/metrics.json'
+        """
         return TaskFolder(self.path / name)
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """The tasks with a trained model."""
+        """The tasks with a trained model.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     run = Run.create(place, {}, {"tasks": {}})
+        ...     write_json(run.task("binary").card_file, {"task": "binary"})
+        ...     run.tasks
+        ('binary',)
+        """
         return tuple(name for name in TASKS if self.task(name).card_file.exists())

@@ -43,6 +43,10 @@ def study(
     "multiclass.training.epochs=3"; `source`: the reader of the data; `resume`: go on with what is in `out`;
     `only`: stages to run, with what they need; `report`: whether to draw the report at the end. Stages whose
     inputs have not changed are not done again. RecipeError, DataError and RunError say what can't be done.
+
+    >>> study("phantom", preset="fast")
+    Traceback (most recent call last):
+    hilum.errors.RecipeError: preset 'fast' is not known; did you mean 'best'? (or name a .yaml file)
     """
     recipe = choose_tasks(load_recipe(preset, changes), tasks)
     folder = Path(out) if out else default_out(str(data), recipe.name)
@@ -72,6 +76,10 @@ def run_stage(
 
     `changes`: settings of this stage, as "k=15". When the tasks are done, a stage that refused one raises
     RunError with its reason, and StageError where it failed because of a defect.
+
+    >>> run_stage("gone", "embed", changes=["k=15"])
+    Traceback (most recent call last):
+    hilum.errors.RunError: run folder gone does not exist; make one with: hilum study DATA --out PATH
     """
     run, stage = Run(path), stage_of(name)
     _check_tasks(run, tasks)
@@ -136,7 +144,14 @@ def _times(run: Run, stage: Stage, label: str) -> list[int]:
 
 
 def settings_of(run: Run, name: str, changes: Sequence[str] = ()) -> Config:
-    """The settings of one stage: those of the run's recipe, with changes as in `run_stage`, which are not kept."""
+    """The settings of one stage: those of the run's recipe, with changes as in `run_stage`, which are not kept.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     run = Run.create(place, {}, load_recipe("quick").to_yaml())
+    ...     settings_of(run, "reliability", ["images=20"]).images
+    20
+    """
     recipe = _with_changes(run, stage_of(name), changes)
     settings = recipe.config_of(stage_of(name))
     assert settings is not None  # a stage that is left out has its defaults
@@ -217,7 +232,11 @@ def _check_tasks(run: Run, tasks: Sequence[str]) -> None:
 
 
 def choose_tasks(recipe: Recipe, names: Sequence[str]) -> Recipe:
-    """The recipe with these tasks only; all of them where none is named. RecipeError for an unknown one."""
+    """The recipe with these tasks only; all of them where none is named. RecipeError for an unknown one.
+
+    >>> list(choose_tasks(load_recipe("quick"), ["binary"]).tasks)
+    ['binary']
+    """
     for name in names:
         if name not in recipe.tasks:
             raise RecipeError(f"recipe {recipe.name!r} has no task {name!r}", nearest(name, [*recipe.tasks]))

@@ -43,7 +43,11 @@ def choose_threads(seconds: float = 0.4) -> int:
 
 def idle_cores(seconds: float) -> float:
     """Cores that did nothing during the next `seconds`, from the kernel's own count; where there is none, the
-    cores less the load of the last minute."""
+    cores less the load of the last minute.
+
+    >>> 0 <= idle_cores(0.05) <= (os.cpu_count() or 1) or not STAT.exists()
+    True
+    """
     cores = os.cpu_count() or 1
     if not STAT.exists():
         return cores - os.getloadavg()[0] if hasattr(os, "getloadavg") else cores
@@ -61,7 +65,8 @@ def _ticks() -> tuple[int, int]:
 
 
 def use_threads(count: int | None) -> None:
-    """Lets torch compute with so many threads, at most as many as there are cores; None: as torch has chosen."""
+    """Lets torch compute with so many threads, at most as many as there are cores; None: as torch has chosen.
+    Loads torch. Holds for the whole process."""
     import torch
 
     if count:

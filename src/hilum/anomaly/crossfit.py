@@ -64,5 +64,12 @@ def cross_fitted(
 
 
 def scores_of(detector: Detector, images: HealthyImages) -> np.ndarray:
-    """Scores of healthy images in order, float64 "images"."""
+    """Scores of healthy images in order, float64 "images".
+
+    >>> images = HealthyImages.of_images(np.zeros((3, 16, 16), np.uint8), ["normal"] * 3, Pixels(size=(16, 16)))
+    >>> detector = build("patch_memory", images.pixels, {"features": "pixels", "memory": 4})
+    >>> detector.fit(images, seed=0)
+    >>> scores_of(detector, images).tolist()
+    [0.0, 0.0, 0.0]
+    """
     return torch.cat([detector.score(x).score for x in images.batches(SCORE_BATCH)]).double().numpy()

@@ -19,7 +19,7 @@ SCORE_BATCH = 16
 
 
 def no_progress(done: int, total: int) -> None:
-    """For a fit without a progress bar."""
+    """Does nothing: for a fit without a progress bar."""
 
 
 class Scored(NamedTuple):
@@ -71,6 +71,13 @@ class Detector(nn.Module):
 
         DataError when the images were prepared in another way or are fewer than two; TrainingError when a
         fitted number is not finite. The random state of the caller stays as it was.
+
+        >>> import numpy as np
+        >>> images = HealthyImages.of_images(np.zeros((3, 16, 16), np.uint8), ["normal"] * 3, Pixels(size=(16, 16)))
+        >>> detector = build("patch_memory", images.pixels, {"features": "pixels", "memory": 4})
+        >>> detector.fit(images, seed=0)
+        >>> int(detector.fitted_on)
+        3
         """
         if images.pixels != self.pixels:
             raise DataError(
@@ -97,6 +104,15 @@ class Detector(nn.Module):
 
         Deterministic; an image scores the same alone and in a batch, within float rounding. ModelError before
         `fit`; DataError for another size or number of channels, for NaN and for no image.
+
+        >>> import numpy as np
+        >>> black, white = np.zeros((2, 16, 16), np.uint8), np.full((1, 16, 16), 255, np.uint8)
+        >>> images = HealthyImages.of_images(np.concatenate([black, white]), ["normal"] * 3, Pixels(size=(16, 16)))
+        >>> detector = build("patch_memory", images.pixels, {"features": "pixels", "memory": 1})
+        >>> detector.fit(images, seed=0)
+        >>> scored = detector.score(images.tensor([0, 2]))
+        >>> scored.score, tuple(scored.map.shape)
+        (tensor([16.9706,  0.0000]), (2, 16, 16))
         """
         if not int(self.fitted_on):
             raise ModelError(f"detector {self.name!r} has not been fitted", "call fit with healthy images")

@@ -43,6 +43,10 @@ def choose_examples(table: pd.DataFrame) -> list[tuple[int, str]]:
     the highest and the abnormal images with the lowest scores, one per patient.
 
     `table`: case_id, patient, label, role, score; a row per image. Images that measure, or test where none do.
+
+    >>> labels = {"label": ["normal", "virus"], "role": ["test", "test"], "score": [1.0, 2.0]}
+    >>> choose_examples(pd.DataFrame({"case_id": ["a", "b"], "patient": ["p", "q"], **labels}))
+    [(0, 'random'), (1, 'random'), (0, 'highest healthy'), (1, 'lowest abnormal')]
     """
     table = table.reset_index(drop=True)
     part = "measure" if (table["role"] == "measure").any() else "test"

@@ -64,7 +64,12 @@ class HealthyImages:
         case_ids: Sequence[str] | None = None,
         patients: Sequence[str] | None = None,
     ) -> "HealthyImages":
-        """Prepared images, uint8 "images rows cols" (as `Pixels.prepare` gives them). DataError as in `of`."""
+        """Prepared images, uint8 "images rows cols" (as `Pixels.prepare` gives them). DataError as in `of`.
+
+        >>> images = np.zeros((2, 8, 8), np.uint8)
+        >>> HealthyImages.of_images(images, ["normal"] * 2, Pixels(size=(8, 8)), patients=["p", "p"]).patients
+        ('p', 'p')
+        """
         ids = tuple(case_ids) if case_ids is not None else tuple(map(str, range(len(images))))
         return cls._checked(images, np.arange(len(images)), ids, labels, pixels, patients)
 
@@ -115,11 +120,21 @@ class HealthyImages:
         return np.asarray(self.source[self.rows])
 
     def tensor(self, index: Sequence[int] | np.ndarray | slice) -> Float[Tensor, "batch 1 rows cols"]:
-        """Some images in the units that a network sees, float32, in the order of `index`."""
+        """Some images in the units that a network sees, float32, in the order of `index`.
+
+        >>> images = HealthyImages.of_images(np.zeros((3, 8, 8), np.uint8), ["normal"] * 3, Pixels(size=(8, 8)))
+        >>> images.tensor([0, 2]).shape
+        torch.Size([2, 1, 8, 8])
+        """
         return torch.from_numpy(self.pixels.normalize(np.asarray(self.source[self.rows[index]])))[:, None]
 
     def batches(self, size: int, seed: int | None = None) -> Iterator[Float[Tensor, "batch 1 rows cols"]]:
-        """All images once, `size` at a time, in order or shuffled by a seed. The last batch may be smaller."""
+        """All images once, `size` at a time, in order or shuffled by a seed. The last batch may be smaller.
+
+        >>> images = HealthyImages.of_images(np.zeros((5, 8, 8), np.uint8), ["normal"] * 5, Pixels(size=(8, 8)))
+        >>> [len(batch) for batch in images.batches(2, seed=0)]
+        [2, 2, 1]
+        """
         order = np.arange(len(self))
         if seed is not None:
             np.random.default_rng(seed).shuffle(order)

@@ -37,7 +37,7 @@ class Inputs:
     seed: int
 
     def rows(self, role: str, label: str | None = None) -> np.ndarray:
-        """Positions of the images with a role, int64."""
+        """Positions in `table` of the images with a role, and with a label where one is given; int64, ascending."""
         chosen = (self.table["role"] == role).to_numpy()
         if label is not None:
             chosen = chosen & (self.table["label"] == label).to_numpy()
@@ -45,7 +45,7 @@ class Inputs:
 
     @property
     def healthy(self) -> HealthyImages:
-        """The images to fit on."""
+        """The images with the role fit, in the order of `table`, to be read from the cache."""
         part = self.table.iloc[self.rows("fit")]
         return HealthyImages.of(
             self.cache,
@@ -56,7 +56,7 @@ class Inputs:
         )
 
     def images(self, rows: np.ndarray) -> np.ndarray:
-        """uint8 "images rows cols" of some positions."""
+        """Prepared images at some positions of `table`, uint8 "images rows cols", in the order of `rows`."""
         return np.asarray(self.cache.images[self.cache.rows(self.table["case_id"].iloc[rows])])
 
     @property

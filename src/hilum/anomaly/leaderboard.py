@@ -49,7 +49,11 @@ class Leaderboard:
 
     @property
     def calibrate(self) -> np.ndarray:
-        """The images that fix thresholds, bool "images"."""
+        """The images that fix thresholds, bool "images".
+
+        >>> Leaderboard(pd.DataFrame({"role": ["calibrate", "test"]}), {}, 0.05, 200, 0).calibrate.tolist()
+        [True, False]
+        """
         return (self.table["role"] == "calibrate").to_numpy()
 
 
@@ -65,7 +69,16 @@ def detector_of(row: str) -> str:
 def with_ensemble(
     leaderboard: Leaderboard, results: Mapping[str, Result], members: Sequence[str]
 ) -> dict[str, Result]:
-    """The results and, with two members or more, those of their ensemble, for all images and the OOD images."""
+    """The results and, with two members or more, those of their ensemble, for all images and the OOD images.
+
+    >>> from hilum.anomaly.result import Examples
+    >>> leaderboard = Leaderboard(pd.DataFrame({"role": ["calibrate", "calibrate", "test"]}), {}, 0.05, 200, 0)
+    >>> none = np.array([])
+    >>> result = Result("", np.array(["a", "b", "c"]), np.array([1.0, 2.0, 9.0]), Examples(none, none, none, none))
+    >>> joined = with_ensemble(leaderboard, {"one": result, "two": result}, ["one", "two"])
+    >>> joined["ensemble"].score.round(2).tolist()
+    [0.0, 0.5, 0.67]
+    """
     if len(members) < 2:
         return dict(results)
     calibrate = leaderboard.calibrate
@@ -86,7 +99,8 @@ def with_ensemble(
 def detector_row(
     leaderboard: Leaderboard, row: str, options: dict[str, Any], detector: Detector, result: Result
 ) -> DetectorFigures:
-    """The figures of a fitted detector."""
+    """The row of a fitted detector: threshold, figures per part, shares of OOD images. `row`: its name on the
+    leaderboard; `options`: of its build(). The detector was saved or loaded, so that its card names the weights."""
     assert detector.card is not None
     return DetectorFigures(
         detector=detector_of(row),
@@ -100,7 +114,7 @@ def detector_row(
 
 
 def ensemble_row(leaderboard: Leaderboard, members: Sequence[str], result: Result) -> DetectorFigures:
-    """The figures of the ensemble."""
+    """The row of the ensemble of `members`, with the figures of `result` (see `with_ensemble`)."""
     return DetectorFigures(
         detector=ENSEMBLE,
         members=list(members),
@@ -124,7 +138,15 @@ def _scores(leaderboard: Leaderboard, result: Result) -> dict[str, Any]:
 
 
 def calibrated_threshold(leaderboard: Leaderboard, result: Result) -> Threshold:
-    """The conformal threshold from the healthy images that calibrate."""
+    """The conformal threshold from the healthy images that calibrate.
+
+    >>> from hilum.anomaly.result import Examples
+    >>> leaderboard = Leaderboard(pd.DataFrame({"role": ["calibrate"] * 19 + ["test"]}), {}, 0.05, 200, 0)
+    >>> none = np.array([])
+    >>> result = Result("", np.arange(20).astype(str), np.arange(20.0), Examples(none, none, none, none))
+    >>> calibrated_threshold(leaderboard, result)
+    Threshold(value=18.0, false_alarm_rate=0.05, n=19)
+    """
     fixed = result.score[leaderboard.calibrate]
     value = threshold(fixed, leaderboard.rate)
     return Threshold(value=value, false_alarm_rate=leaderboard.rate, n=len(fixed))
@@ -132,7 +154,14 @@ def calibrated_threshold(leaderboard: Leaderboard, result: Result) -> Threshold:
 
 def measured(leaderboard: Leaderboard, part: str, score: np.ndarray, line: float) -> Measured | None:
     """The figures on one part at the threshold `line`; None where it holds no healthy or no abnormal image.
-    `score`: float "cases"."""
+    `score`: float "cases".
+
+    >>> table = {"role": ["test"] * 4, "patient": ["a", "b", "c", "d"], "label": ["normal"] * 2 + ["virus"] * 2}
+    >>> leaderboard = Leaderboard(pd.DataFrame(table), {}, 0.05, replicates=20, seed=0)
+    >>> figures = measured(leaderboard, "test", np.array([1.0, 3.0, 2.0, 4.0]), line=2.5)
+    >>> figures.auroc.value, figures.false_alarms.counts, figures.sensitivity.counts
+    (0.75, '1/2', '1/2')
+    """
     rows = np.flatnonzero(leaderboard.table["role"].to_numpy() == part)
     images = leaderboard.table.iloc[rows][["patient", "label"]].assign(score=score[rows])
     block = detection_figures(images, line, leaderboard.replicates, leaderboard.seed)
@@ -171,6 +200,14 @@ def training_images(result: Result, fixed: np.ndarray, line: float) -> TrainingI
     Scores are in robust standard deviations from the median, so that they can be compared with those of the
     images that fix the threshold (`fixed`) although other copies gave them. `flagged`: how many lie above the
     threshold `line`. The copies were fitted on fewer images, so more than the false-alarm rate are to be expected.
+
+    >>> from hilum.anomaly.result import Examples
+    >>> none = np.array([])
+    >>> own = {"own_id": np.array(["a", "b"]), "own": np.array([0.1, 5.0])}
+    >>> result = Result("", none, none, Examples(none, none, none, none), **own)
+    >>> figures = training_images(result, fixed=np.arange(19.0), line=18.0)
+    >>> figures.images[0].case_id, figures.images[0].p_value, figures.flagged.counts
+    ('b', 0.05, '1/2')
     """
     if not len(result.own):
         return None
@@ -200,7 +237,17 @@ def robust(values: np.ndarray, healthy: np.ndarray) -> np.ndarray:
 
 
 def scores_table(leaderboard: Leaderboard, results: Mapping[str, Result]) -> pd.DataFrame:
-    """scores.csv: the images, and per row of the leaderboard its score and conformal p-value."""
+    """scores.csv: the images, and per row of the leaderboard its score and conformal p-value.
+
+    >>> from hilum.anomaly.result import Examples
+    >>> leaderboard = Leaderboard(pd.DataFrame({"role": ["calibrate", "test"]}), {}, 0.05, 200, 0)
+    >>> none = np.array([])
+    >>> result = Result("", np.array(["a", "b"]), np.array([1.0, 2.0]), Examples(none, none, none, none))
+    >>> scores_table(leaderboard, {"autoencoder": result})
+            role  autoencoder  autoencoder_p
+    0  calibrate          1.0            1.0
+    1       test          2.0            0.5
+    """
     columns: dict[str, np.ndarray] = {}
     for row, result in results.items():
         columns[row] = result.score

@@ -13,7 +13,14 @@ MOST_PIXELS = 6_000_000
 
 def known_cases(cases: Cases, roles: np.ndarray, pixels: Pixels) -> list[str]:
     """The held-out cases (measure and test) with known lesion masks, at most so many that their maps hold
-    MOST_PIXELS, chosen by a digest of their names. Empty for images of people."""
+    MOST_PIXELS, chosen by a digest of their names. Empty for images of people.
+
+    >>> from pathlib import Path
+    >>> import pandas as pd
+    >>> cases = Cases(pd.DataFrame({"case_id": ["a", "b"]}), "phantom", Path("phantom"))
+    >>> known_cases(cases, np.array(["test", "fit"]), Pixels(size=(64, 64)))
+    ['a']
+    """
     if cases.source != "phantom":
         return []
     table = cases.table

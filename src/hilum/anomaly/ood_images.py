@@ -23,29 +23,55 @@ def rotated(radiograph: np.ndarray, quarters: int) -> np.ndarray:
 
 
 def inverted(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:
-    """Black and white inverted, as some archives store images."""
+    """Black and white inverted, as some archives store images.
+
+    >>> inverted(np.array([[0, 200]], np.uint8), np.random.default_rng(0)).tolist()
+    [[255, 55]]
+    """
     return 255 - image
 
 
 def cropped(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:
-    """The middle half of each side, enlarged."""
+    """The middle half of each side, enlarged.
+
+    >>> image = np.zeros((8, 8), np.uint8)
+    >>> image[2:6, 2:6] = 9
+    >>> np.unique(cropped(image, np.random.default_rng(0))).tolist()
+    [9]
+    """
     rows, cols = image.shape
     return _resized(image[rows // 4 : rows - rows // 4, cols // 4 : cols - cols // 4], image.shape)
 
 
 def blurred(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:
-    """A Gaussian blur with a standard deviation of 3 % of the shorter side, like motion."""
+    """A Gaussian blur with a standard deviation of 3 % of the shorter side, like motion.
+
+    >>> image = np.zeros((64, 64), np.uint8)
+    >>> image[32, 32] = 255
+    >>> blurred(image, np.random.default_rng(0))[32, 30:35].tolist()
+    [7, 10, 11, 10, 7]
+    """
     return np.asarray(cv2.GaussianBlur(image, (0, 0), 0.03 * min(image.shape)))
 
 
 def noise(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:
-    """Uniform noise, independent in each pixel."""
+    """Uniform noise, independent in each pixel.
+
+    >>> image = noise(np.zeros((64, 64), np.uint8), np.random.default_rng(0))
+    >>> image.shape, bool(120 < image.mean() < 135)
+    ((64, 64), True)
+    """
     return chance.integers(0, 256, image.shape, dtype=np.uint8)
 
 
 def photograph(radiograph: np.ndarray, chance: np.random.Generator) -> np.ndarray:
     """A synthetic texture with the 1 / frequency spectrum of photographs (Field, J Opt Soc Am A 4, 1987) and a few
-    overlapping uniform shapes."""
+    overlapping uniform shapes.
+
+    >>> image = photograph(np.zeros((32, 40), np.uint8), np.random.default_rng(0))
+    >>> image.shape, int(image.min()), int(image.max())
+    ((32, 40), 0, 255)
+    """
     rows, cols = radiograph.shape
     image = _spectrum(rows, cols, chance)
     for _ in range(6):
@@ -61,7 +87,12 @@ def photograph(radiograph: np.ndarray, chance: np.random.Generator) -> np.ndarra
 
 
 def limb(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:
-    """A synthetic forearm or lower leg: soft tissue with two long bones on black."""
+    """A synthetic forearm or lower leg: soft tissue with two long bones on black.
+
+    >>> image = limb(np.zeros((32, 40), np.uint8), np.random.default_rng(0))
+    >>> bool(image[:, :4].mean() < 10 < image[:, 15:25].mean())     # black beside it, tissue in the middle
+    True
+    """
     rows, cols = image.shape
     middle, lean = cols * chance.uniform(0.4, 0.6), cols * chance.uniform(-0.12, 0.12)
     ends = np.array([[middle - lean, -0.1 * rows], [middle + lean, 1.1 * rows]])

@@ -25,6 +25,12 @@ def sampled(
     `network`: images -> "batch dim rows cols". Returns the features and the image of each, int64 "patches".
     When there are more images than `limit`, a sample of the images gives one patch each. Images are read and
     dropped batch by batch: only the sampled patches stay in memory.
+
+    >>> from hilum.data.images import Pixels
+    >>> images = HealthyImages.of_images(np.zeros((3, 8, 8), np.uint8), ["normal"] * 3, Pixels(size=(8, 8)))
+    >>> features, owners = sampled(lambda x: x, images, 6, seed=0, advance=lambda done, total: None)
+    >>> tuple(features.shape), owners.tolist()
+    ((6, 1), [0, 0, 1, 1, 2, 2])
     """
     chance = np.random.default_rng(seed)
     order = np.arange(len(images))
@@ -86,7 +92,15 @@ def to_image(
 
 
 def patch_settings(who: str, layers: Sequence[int] | None, neighbourhood: int, top: float) -> dict[str, Any]:
-    """The options that every patch detector has, checked; RecipeError for a value out of range."""
+    """The options that every patch detector has, checked; RecipeError for a value out of range.
+
+    >>> patch_settings("patch_memory", None, 3, 0.05)
+    {'layers': None, 'neighbourhood': 3, 'top': 0.05}
+    >>> patch_settings("patch_memory", None, 4, 0.05)
+    Traceback (most recent call last):
+        ...
+    hilum.errors.RecipeError: patch_memory: neighbourhood is 4; choose an odd number, 1 or more
+    """
     if neighbourhood < 1 or neighbourhood % 2 == 0:
         raise RecipeError(f"{who}: neighbourhood is {neighbourhood}", "choose an odd number, 1 or more")
     if not 0 <= top <= 1:

@@ -72,7 +72,13 @@ class Perceptual(nn.Module):
         return super().train(False)
 
     def forward(self, a: Batch, b: Batch) -> Batch:
-        """One distance per pixel, 0..4 per scale."""
+        """One distance per pixel, 0..4 per scale.
+
+        >>> image = torch.rand(1, 1, 64, 64)
+        >>> distance = Perceptual()(image, image)
+        >>> tuple(distance.shape), float(distance.max())
+        ((1, 1, 64, 64), 0.0)
+        """
         total = torch.zeros_like(a)
         for first, second in zip(self.trunk(a), self.trunk(b), strict=True):
             squared = (functional.normalize(first, dim=1) - functional.normalize(second, dim=1)).square()
@@ -104,14 +110,22 @@ def differences(loss: str, perceptual: Perceptual | None = None) -> Callable[[Ba
 
 
 def halving(inside: int, outside: int) -> nn.Sequential:
-    """Convolution of stride 2, batch norm, leaky ReLU: half the rows and columns."""
+    """Convolution of stride 2, batch norm, leaky ReLU: half the rows and columns.
+
+    >>> halving(1, 8)(torch.zeros(2, 1, 16, 20)).shape
+    torch.Size([2, 8, 8, 10])
+    """
     return nn.Sequential(
         nn.Conv2d(inside, outside, 4, stride=2, padding=1), nn.BatchNorm2d(outside), nn.LeakyReLU(0.1)
     )
 
 
 def doubling(inside: int, outside: int) -> nn.Sequential:
-    """Bilinear enlargement and a convolution (no checkerboards: Odena et al., Distill 2016)."""
+    """Bilinear enlargement and a convolution (no checkerboards: Odena et al., Distill 2016).
+
+    >>> doubling(8, 4)(torch.zeros(2, 8, 8, 10)).shape
+    torch.Size([2, 4, 16, 20])
+    """
     return nn.Sequential(
         nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False),
         nn.Conv2d(inside, outside, 3, padding=1),
@@ -139,21 +153,33 @@ class Coder(nn.Module):
         self.last = nn.Conv2d(width, 1, 3, padding=1)
 
     def encode(self, x: Batch) -> Tensor:
-        """Codes "batch latent rows/2**depth cols/2**depth"."""
+        """Codes "batch latent rows/2**depth cols/2**depth".
+
+        >>> Coder(width=4, depth=3, latent=2).encode(torch.zeros(1, 1, 64, 80)).shape
+        torch.Size([1, 2, 8, 10])
+        """
         size = [max(1, round(side / self.step)) * self.step for side in x.shape[-2:]]
         if list(x.shape[-2:]) != size:
             x = functional.interpolate(x, size, mode="bilinear", align_corners=False)
         return self.narrow(self.encoder(x))
 
     def decode(self, code: Tensor, size: torch.Size | tuple[int, ...]) -> Batch:
-        """The image of a code."""
+        """The image "batch 1 rows cols" of a code, at the size given.
+
+        >>> Coder(width=4, depth=3, latent=2).decode(torch.zeros(1, 2, 8, 10), (64, 80)).shape
+        torch.Size([1, 1, 64, 80])
+        """
         image = self.last(self.decoder(self.widen(code)))
         if tuple(image.shape[-2:]) != tuple(size):
             image = functional.interpolate(image, tuple(size), mode="bilinear", align_corners=False)
         return image
 
     def forward(self, x: Batch) -> Batch:
-        """The reconstruction of an image."""
+        """The reconstruction of an image, of the same size.
+
+        >>> Coder(width=4, depth=3, latent=2)(torch.zeros(1, 1, 60, 75)).shape
+        torch.Size([1, 1, 60, 75])
+        """
         return self.decode(self.encode(x), x.shape[-2:])
 
 
@@ -181,7 +207,7 @@ class Reconstruction(Detector):
             self.register_buffer(name, torch.empty(0, 0))
 
     def loss_of(self, x: Batch) -> Tensor:
-        """The loss of a batch, a scalar."""
+        """The loss of a batch, a scalar averaged over pixels and images."""
         return self.difference(self.coder(x), x).mean()
 
     def learn(self, images: HealthyImages, seed: int, advance: Advance) -> None:
@@ -265,7 +291,13 @@ SMALLEST: dict[str, Any] = {
 
 
 def checked_settings(who: str, **settings: Any) -> dict[str, Any]:
-    """The options that every reconstruction detector has; RecipeError for a value out of range."""
+    """The options that every reconstruction detector has; RecipeError for a value out of range.
+
+    >>> checked_settings("autoencoder", width=0, latent=4, epochs=2, depth=3)
+    Traceback (most recent call last):
+        ...
+    hilum.errors.RecipeError: autoencoder: width is 0; choose 1 or more
+    """
     for name in ("width", "latent", "epochs", "depth"):
         if settings[name] < 1:
             raise RecipeError(f"{who}: {name} is {settings[name]}", "choose 1 or more")

@@ -28,7 +28,12 @@ class Examples:
     lesion: np.ndarray | None = None
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """By name, those that are there."""
+        """By name, those that are there.
+
+        >>> none = np.array([])
+        >>> sorted(Examples(none, none, none, none).arrays())
+        ['case_id', 'image', 'map', 'why']
+        """
         return {name: value for name, value in vars(self).items() if value is not None}
 
 
@@ -50,7 +55,16 @@ class Result:
     seconds: Seconds | None = None
 
     def write(self, path: Path) -> None:
-        """result.npz, all or nothing."""
+        """result.npz, all or nothing.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> none = np.array([])
+        >>> result = Result("weights", np.array(["a"]), np.array([0.5]), Examples(none, none, none, none))
+        >>> with TemporaryDirectory() as folder:
+        ...     result.write(Path(folder, "result.npz"))
+        ...     Result.read(Path(folder, "result.npz"), "weights").score.tolist()
+        [0.5]
+        """
         arrays = {
             "made_from": np.array(self.made_from),
             "case_id": self.case_id,
@@ -66,7 +80,13 @@ class Result:
 
     @classmethod
     def read(cls, path: Path, made_from: str) -> "Result":
-        """RunError when it is missing, damaged, or was made from other weights or images."""
+        """What `write` wrote. RunError when it is missing, damaged, or was made from other weights or images.
+
+        >>> Result.read(Path("nowhere", "result.npz"), made_from="")
+        Traceback (most recent call last):
+            ...
+        hilum.errors.RunError: nowhere/result.npz is missing; the stage that writes it has not run
+        """
         arrays = read_arrays(path)
         try:
             result = cls(

@@ -23,6 +23,12 @@ def assign_roles(cases: Cases, split: pd.Series, calibrate_fraction: float, seed
     calibrate, whole patients at a time (patients who share a byte-identical image count as one), in the order of a
     digest of their names, so that neither the order of rows nor other labels matter. A patient whose images
     calibrate is not measured.
+
+    >>> from pathlib import Path
+    >>> rows = {"case_id": ["a", "b", "c"], "label": ["normal", "virus", "normal"], "patient": ["p", "q", "r"]}
+    >>> cases = Cases(pd.DataFrame({**rows, "digest": ["1", "2", "3"]}), "table", Path("cases.csv"))
+    >>> assign_roles(cases, pd.Series({"a": "train", "b": "val", "c": "test"}), 0.5, seed=0).to_dict()
+    {'a': 'fit', 'b': 'measure', 'c': 'test'}
     """
     table = cases.table
     part = split.reindex(table["case_id"]).fillna("unused").to_numpy()
@@ -56,7 +62,13 @@ def _calibrating(groups: pd.Series, fraction: float, seed: int) -> set[str]:
 
 
 def role_counts(cases: Cases, roles: pd.Series) -> dict[str, dict[str, dict[str, int]]]:
-    """{role: {label: {"images", "patients"}}}, only what occurs."""
+    """{role: {label: {"images", "patients"}}}, only what occurs.
+
+    >>> from pathlib import Path
+    >>> rows = {"case_id": ["a", "b"], "label": ["normal", "virus"], "patient": ["p", "p"]}
+    >>> role_counts(Cases(pd.DataFrame(rows), "table", Path("cases.csv")), pd.Series({"a": "test", "b": "test"}))
+    {'test': {'normal': {'images': 1, 'patients': 1}, 'virus': {'images': 1, 'patients': 1}}}
+    """
     table = cases.table.assign(role=roles.loc[cases.table["case_id"]].to_numpy())
     return {
         role: {

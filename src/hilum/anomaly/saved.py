@@ -21,6 +21,11 @@ def save_detector(detector: Detector, folder: Path, **facts: Any) -> None:
     """Writes detector.safetensors and, last, detector.json with the digest of the first.
 
     `facts`: further fields of the card, see `DetectorCard`. ModelError if the detector has not been fitted.
+
+    >>> save_detector(build("autoencoder", Pixels(size=(64, 64))), Path("detector"))
+    Traceback (most recent call last):
+        ...
+    hilum.errors.ModelError: detector 'autoencoder' has not been fitted; call fit before saving
     """
     if not int(detector.fitted_on):
         raise ModelError(f"detector {detector.name!r} has not been fitted", "call fit before saving")
@@ -43,6 +48,17 @@ def load_detector(folder: str | Path) -> Detector:
     """A fitted detector, with detector.json as its `card`.
 
     ModelError when the folder holds none, or when a file is damaged or was changed since it was written.
+
+    >>> import numpy as np
+    >>> from tempfile import TemporaryDirectory
+    >>> from hilum.anomaly.healthy import HealthyImages
+    >>> images = HealthyImages.of_images(np.zeros((3, 16, 16), np.uint8), ["normal"] * 3, Pixels(size=(16, 16)))
+    >>> detector = build("patch_memory", images.pixels, {"features": "pixels", "memory": 4})
+    >>> detector.fit(images, seed=0)
+    >>> with TemporaryDirectory() as folder:
+    ...     save_detector(detector, folder, seed=0)
+    ...     load_detector(folder).card.seed
+    0
     """
     folder = Path(folder)
     card = _read_card(folder)

@@ -48,7 +48,16 @@ class Trunk(nn.Module):
 
 @torch.no_grad()
 def set_norms(net: nn.Module, images: HealthyImages, seed: int, count: int = 256) -> None:
-    """Means and variances of the batch norms from up to `count` healthy images, drawn by a seed."""
+    """Means and variances of the batch norms from up to `count` healthy images, drawn by a seed.
+
+    >>> import numpy as np
+    >>> from hilum.data.images import Pixels
+    >>> images = HealthyImages.of_images(np.full((3, 8, 8), 255, np.uint8), ["normal"] * 3, Pixels(size=(8, 8)))
+    >>> net = nn.BatchNorm2d(1)
+    >>> set_norms(net, images, seed=0)
+    >>> net.running_mean        # white, in the units of the network
+    tensor([2.])
+    """
     norms = [layer for layer in net.modules() if isinstance(layer, nn.BatchNorm2d)]
     before = [norm.momentum for norm in norms]
     for norm in norms:

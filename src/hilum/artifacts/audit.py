@@ -195,5 +195,12 @@ class Audit(Artifact):
     findings: list[str]
 
     def shortcuts_of(self, task: str) -> list[Shortcut]:
-        """The shortcuts of one task, best first."""
+        """The shortcuts of one task, best first.
+
+        >>> shortcut = Shortcut(name="contrast", label="contrast", unit="grey levels", task="binary",
+        ...     auroc=Figure(value=0.6), higher_in="normal")
+        >>> audit = Audit.model_construct(shortcuts=[shortcut])
+        >>> len(audit.shortcuts_of("binary")), audit.shortcuts_of("multiclass")
+        (1, [])
+        """
         return [shortcut for shortcut in self.shortcuts if shortcut.task == task]

@@ -38,7 +38,11 @@ class Figure(Part):
 
     @property
     def counts(self) -> str:
-        """k/n, or nothing where the figure is no share."""
+        """k/n, or nothing where the figure is no share.
+
+        >>> Figure(value=0.5, k=5, n=10).counts, Figure(value=0.98).counts
+        ('5/10', '')
+        """
         return "" if self.k is None or self.n is None else f"{self.k}/{self.n}"
 
 
@@ -60,18 +64,37 @@ class Artifact(Part):
         return {"schema_version": cls.SCHEMA, **values} if isinstance(values, dict) else values
 
     def save(self, path: Path) -> None:
-        """Writes the file, all or nothing."""
+        """Writes the file, all or nothing.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Artifact().save(Path(folder) / "a.json")
+        ...     read_json(Path(folder) / "a.json")
+        {'schema_version': 1}
+        """
         write_json(path, self.model_dump(mode="json"))
 
     @classmethod
     def load(cls: type[A], path: Path, weights_digest: str | None = None) -> A:
         """Reads the file. RunError when it is missing, damaged, of another schema version, or made with other
-        weights than `weights_digest`."""
+        weights than `weights_digest`.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Artifact().save(Path(folder) / "a.json")
+        ...     Artifact.load(Path(folder) / "a.json").schema_version
+        1
+        """
         return cls.read(read_json(path), path, weights_digest)
 
     @classmethod
     def read(cls: type[A], values: Any, path: Path, weights_digest: str | None = None) -> A:
-        """The artifact in the values of a file, `path` for error sentences; see `load`."""
+        """The artifact in the values of a file, `path` for error sentences; see `load`.
+
+        >>> Artifact.read({"schema_version": 7}, Path("a.json"))
+        Traceback (most recent call last):
+        hilum.errors.RunError: a.json has schema version 7, this hilum reads 1; run: hilum study RUN --force
+        """
         remedy = cls.REMEDY or f"run: hilum {cls.STAGE} RUN --force"
         version = values.get("schema_version") if isinstance(values, dict) else None
         if version != cls.SCHEMA:

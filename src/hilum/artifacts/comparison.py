@@ -125,7 +125,11 @@ class Acquisition(Part):
 
     @property
     def matched(self) -> Group | None:
-        """The shortcut-matched pairs, where there are any."""
+        """The shortcut-matched pairs, where there are any.
+
+        >>> Acquisition(groups=[], worst_group=None, note="no pairs").matched is None
+        True
+        """
         return next((group for group in self.groups if group.kind == "matched"), None)
 
 
@@ -195,5 +199,10 @@ class Comparison(Artifact):
 
     @property
     def complete(self) -> list[CellRow]:
-        """The cells with all their trainings."""
+        """The cells with all their trainings.
+
+        >>> cell = CellRow(name="vgg", changes={}, recipe={}, expected=3)
+        >>> Comparison.model_construct(cells=[cell]).complete
+        []
+        """
         return [cell for cell in self.cells if cell.result is not None and cell.result.pooled is not None]

@@ -165,9 +165,19 @@ class EmbeddingFigures(Artifact):
 
     @property
     def held_out(self) -> list[str]:
-        """The held-out splits that were measured, the one to quote first."""
+        """The held-out splits that were measured, the one to quote first.
+
+        >>> EmbeddingFigures.model_construct(images={"train": 90, "val": 20, "test": 10}).held_out
+        ['test', 'val']
+        """
         return [split for split in ("test", "val") if self.images.get(split)]
 
     def classifier(self, name: str) -> Classifier | None:
-        """The row of this name, None where the table lacks it."""
+        """The row of this name, None where the table lacks it.
+
+        >>> figures = EmbeddingFigures.model_construct(
+        ...     classifiers=[Classifier(name="knn", title="5 neighbours", note="", splits={})])
+        >>> figures.classifier("knn").title, figures.classifier("forest")
+        ('5 neighbours', None)
+        """
         return next((row for row in self.classifiers if row.name == name), None)

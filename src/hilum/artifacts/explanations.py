@@ -297,10 +297,22 @@ class Explanations(Artifact):
 
     @property
     def examples(self) -> list[ExplainedImage]:
-        """The images that are explained in full."""
+        """The images that are explained in full.
+
+        >>> images = [ExplainedImage.model_construct(case_id=case, role=role)
+        ...     for case, role in (("a", "example"), ("b", "mistake"))]
+        >>> [image.case_id for image in Explanations.model_construct(images=images).examples]
+        ['a']
+        """
         return [image for image in self.images if image.role == "example"]
 
     @property
     def mistakes(self) -> list[ExplainedImage]:
-        """Wrong predictions, shown with one map."""
+        """Wrong predictions, shown with one map.
+
+        >>> images = [ExplainedImage.model_construct(case_id=case, role=role)
+        ...     for case, role in (("a", "example"), ("b", "mistake"))]
+        >>> [image.case_id for image in Explanations.model_construct(images=images).mistakes]
+        ['b']
+        """
         return [image for image in self.images if image.role == "mistake"]

@@ -97,7 +97,13 @@ class Shift(Part):
 
     @property
     def matched(self) -> AcquisitionGroup | None:
-        """The shortcut-matched pairs, where there are any."""
+        """The shortcut-matched pairs, where there are any.
+
+        >>> group = AcquisitionGroup(kind="matched", name="shortcut-matched pairs", accuracy=Figure(value=0.9),
+        ...     auroc=None, healthy=10, abnormal=10, patients=20)
+        >>> Shift(groups=[group], worst_group=None).matched.accuracy.value
+        0.9
+        """
         return next((group for group in self.groups if group.kind == "matched"), None)
 
 
@@ -136,11 +142,22 @@ class SplitMetrics(Artifact):
 
     @property
     def figures(self) -> dict[str, Figure]:
-        """The figures that exist, by name, in the order of FIGURES."""
+        """The figures that exist, by name, in the order of FIGURES.
+
+        >>> absent = dict.fromkeys(FIGURES)
+        >>> list(SplitMetrics.model_construct(**{**absent, "auroc": Figure(value=0.98)}).figures)
+        ['auroc']
+        """
         return {name: figure for name in FIGURES if (figure := getattr(self, name)) is not None}
 
     def of_class(self, name: str, key: str) -> Figure | None:
-        """A figure of one class: of two classes the split's own, of more that of the class against the rest."""
+        """A figure of one class: of two classes the split's own, of more that of the class against the rest.
+
+        >>> block = SplitMetrics.model_construct(
+        ...     classes=["normal", "bacteria", "virus"], per_class={"virus": {"auroc": Figure(value=0.9)}})
+        >>> block.of_class("virus", "auroc").value, block.of_class("virus", "f1")
+        (0.9, None)
+        """
         if len(self.classes) == 2:
             return getattr(self, key)
         return self.per_class.get(name, {}).get(key)
@@ -154,11 +171,23 @@ class Metrics:
 
     @property
     def reported(self) -> str:
-        """The split that is reported first: test, else validation, else the first there is."""
+        """The split that is reported first: test, else validation, else the first there is.
+
+        >>> Metrics(dict.fromkeys(("train", "val", "test"))).reported
+        'test'
+        """
         return next((name for name in HELD_OUT if name in self.splits), next(iter(self.splits)))
 
     def save(self, path: Path) -> None:
-        """Writes {split: block}, all or nothing; what a block does not have is left out."""
+        """Writes {split: block}, all or nothing; what a block does not have is left out.
+
+        >>> import tempfile
+        >>> block = SplitMetrics.model_construct({"n_cases"}, n_cases=10)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Metrics({"test": block}).save(Path(folder) / "metrics.json")
+        ...     read_json(Path(folder) / "metrics.json")
+        {'test': {'n_cases': 10}}
+        """
         blocks = {
             name: block.model_dump(mode="json", exclude_unset=True) for name, block in self.splits.items()
         }
@@ -167,7 +196,15 @@ class Metrics:
     @classmethod
     def load(cls, path: Path, weights_digest: str | None = None) -> "Metrics":
         """Reads the file. RunError when it is missing, damaged, of another schema version, or made with other
-        weights than `weights_digest`."""
+        weights than `weights_digest`.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_json(Path(folder) / "metrics.json", {})
+        ...     Metrics.load(Path(folder) / "metrics.json")
+        Traceback (most recent call last):
+        hilum.errors.RunError: ...metrics.json holds no splits; run: hilum evaluate RUN --force
+        """
         values = read_json(path)
         if not isinstance(values, dict) or not values:
             raise RunError(f"{path} holds no splits", "run: hilum evaluate RUN --force")

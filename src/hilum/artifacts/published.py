@@ -31,7 +31,13 @@ class Baseline(Artifact):
     figures: list[BaselineFigure]
 
     def accuracy_on(self, split: str) -> BaselineFigure | None:
-        """The published accuracy of this very task on a split."""
+        """The published accuracy of this very task on a split.
+
+        >>> row = BaselineFigure(key="accuracy", split="test", figure=Figure(value=0.835, k=521, n=624))
+        >>> baseline = Baseline.model_construct(own_figures=True, figures=[row])
+        >>> baseline.accuracy_on("test").figure.counts, baseline.accuracy_on("val")
+        ('521/624', None)
+        """
         if not self.own_figures:
             return None
         return next((row for row in self.figures if (row.key, row.split) == ("accuracy", split)), None)

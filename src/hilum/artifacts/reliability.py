@@ -59,12 +59,22 @@ class Calibration(Part):
 
     @property
     def before(self) -> CalibrationFigures:
-        """As trained."""
+        """As trained.
+
+        >>> as_trained = CalibrationFigures.model_construct(ece=Figure(value=0.08))
+        >>> Calibration.model_construct(methods={"none": as_trained}).before.ece.value
+        0.08
+        """
         return self.methods["none"]
 
     @property
     def after(self) -> CalibrationFigures:
-        """With the scaling in use."""
+        """With the scaling in use.
+
+        >>> scaled = CalibrationFigures.model_construct(ece=Figure(value=0.02))
+        >>> Calibration.model_construct(used="temperature", methods={"temperature": scaled}).after.ece.value
+        0.02
+        """
         return self.methods[self.used]
 
 
@@ -177,17 +187,31 @@ class Conformal(Part):
     class_conditional: FittedSets
 
     def kind(self, name: SetKind) -> FittedSets:
-        """The sets of one kind."""
+        """The sets of one kind.
+
+        >>> conformal = Conformal.model_construct(marginal=FittedSets.model_construct(n_fitted=100))
+        >>> conformal.kind("marginal").n_fitted
+        100
+        """
         return self.marginal if name == "marginal" else self.class_conditional
 
     @property
     def in_use(self) -> FittedSets:
-        """The sets that `hilum predict` gives."""
+        """The sets that `hilum predict` gives.
+
+        >>> sets = FittedSets.model_construct(n_fitted=100)
+        >>> Conformal.model_construct(used="marginal", marginal=sets).in_use.n_fitted
+        100
+        """
         return self.kind(self.used)
 
     @property
     def nominal(self) -> float:
-        """The nominal coverage, 1 - alpha."""
+        """The nominal coverage, 1 - alpha.
+
+        >>> Conformal.model_construct(alpha=0.25).nominal
+        0.75
+        """
         return 1 - self.alpha
 
 

@@ -50,7 +50,12 @@ class Robustness(HeldOut):
     corruptions: dict[str, dict[int, CorruptedPoint]]
 
     def has(self, name: str, severity: int) -> bool:
-        """Whether this point was measured."""
+        """Whether this point was measured.
+
+        >>> robustness = Robustness.model_construct(corruptions={"noise": {5: None}})
+        >>> robustness.has("noise", 5), robustness.has("noise", 1), robustness.has("blur", 5)
+        (True, False, False)
+        """
         return severity in self.corruptions.get(name, {})
 
 

@@ -16,7 +16,14 @@ except HilumError as error:  # a plug-in that can't be loaded: no command can be
 
 
 def main() -> None:
-    """Runs the command line; every error that a user can cause is one sentence and exit code 2."""
+    """Runs the command line; every error that a user can cause is one sentence and exit code 2.
+
+    >>> from unittest.mock import patch
+    >>> with patch("sys.argv", ["hilum", "report", "gone"]):
+    ...     main()
+    Traceback (most recent call last):
+    SystemExit: 2
+    """
     if _unusable:
         end(_unusable, 2)
     run()

@@ -62,7 +62,13 @@ class HilumInterrupt(Exception):
 
 @contextmanager
 def going_on(sentence: str = "the same command goes on with what is there") -> Iterator[None]:
-    """Ctrl-C inside ends with how to go on."""
+    """Ctrl-C inside ends with how to go on.
+
+    >>> with going_on():
+    ...     raise KeyboardInterrupt
+    Traceback (most recent call last):
+    hilum.cli.app.HilumInterrupt: stopped; the same command goes on with what is there
+    """
     try:
         yield
     except KeyboardInterrupt:
@@ -71,7 +77,14 @@ def going_on(sentence: str = "the same command goes on with what is there") -> I
 
 def run() -> None:
     """Runs the command line; every error that a user can cause is one sentence and exit code 2, a stage that
-    failed because of a defect is exit code 1."""
+    failed because of a defect is exit code 1.
+
+    >>> from unittest.mock import patch
+    >>> with patch("sys.argv", ["hilum", "report", "gone"]):
+    ...     run()
+    Traceback (most recent call last):
+    SystemExit: 2
+    """
     try:
         app()
     except StageError as error:
@@ -97,6 +110,11 @@ def _sentence(error: OSError) -> str:
 
 
 def end(sentence: str, code: int) -> None:
-    """One sentence on standard error, and the exit code."""
+    """One sentence on standard error, and the exit code.
+
+    >>> end("gone.png does not exist; name another file", 2)
+    Traceback (most recent call last):
+    SystemExit: 2
+    """
     print(f"hilum: {sentence}", file=sys.stderr)
     sys.exit(code)

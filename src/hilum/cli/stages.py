@@ -23,7 +23,12 @@ Change = Annotated[
 def run_stage(
     run: Path, name: str, tasks: Sequence[str] | None, changes: Sequence[str] | None, force: bool
 ) -> "Run":
-    """Runs one stage and what it needs; Ctrl-C says how to go on."""
+    """Runs one stage and what it needs; Ctrl-C says how to go on.
+
+    >>> run_stage(Path("gone"), "embed", None, None, force=False)
+    Traceback (most recent call last):
+    hilum.errors.RunError: run folder gone does not exist; make one with: hilum study DATA --out PATH
+    """
     from hilum.runner import run_stage
 
     with going_on():

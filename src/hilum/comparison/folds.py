@@ -20,7 +20,14 @@ VAL_FRACTION = 0.15
 
 def held_out(cases: Cases, seed: int, fold: int, folds: int, val_fraction: float = VAL_FRACTION) -> Split:
     """Patient-disjoint in both steps: no patient of the held-out fold is in train or val, and none of val in
-    train. `fold`: from 0 to `folds` - 1. DataError when a label has too few patients."""
+    train. `fold`: from 0 to `folds` - 1. DataError when a label has too few patients.
+
+    >>> cases = Cases.checked(pd.DataFrame({"case_id": [f"image {n}" for n in range(24)], "path": "x.png",
+    ...     "label": ["normal"] * 12 + ["virus"] * 12, "patient": [f"{n // 2}" for n in range(24)],
+    ...     "split": "train", "digest": [f"{n}" for n in range(24)]}), "table", ".")
+    >>> held_out(cases, seed=0, fold=0, folds=3).of.value_counts().to_dict()
+    {'train': 12, 'held': 8, 'val': 4}
+    """
     outer = split_cases(cases, "patient", seed, fold=fold, folds=folds)
     return _with_inner(cases, outer, outer.of == "val", val_fraction)
 
@@ -39,7 +46,15 @@ def held_out_by_image(
     cases: Cases, seed: int, fold: int, folds: int, val_fraction: float = VAL_FRACTION
 ) -> Split:
     """Folds of the same size, but split by image within each label: a patient's images may be in train and
-    in the held-out fold. Leaky on purpose."""
+    in the held-out fold. Leaky on purpose.
+
+    >>> cases = Cases.checked(pd.DataFrame({"case_id": [f"image {n}" for n in range(24)], "path": "x.png",
+    ...     "label": ["normal"] * 12 + ["virus"] * 12, "patient": [f"{n // 2}" for n in range(24)],
+    ...     "split": "train", "digest": [f"{n}" for n in range(24)]}), "table", ".")
+    >>> split = held_out_by_image(cases, seed=0, fold=0, folds=3)
+    >>> split.of.value_counts().to_dict(), split.leaky
+    ({'train': 14, 'held': 8, 'val': 2}, True)
+    """
     outer = split_cases(cases, "image", seed, val_fraction=1 / folds)
     table = cases.table[cases.table["case_id"].map(outer.of).isin(["train", "val"])]
     held = pd.Series(False, index=outer.of.index)

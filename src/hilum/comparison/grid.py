@@ -88,7 +88,11 @@ class Grid(Config):
 
     @property
     def held_out(self) -> tuple[int, ...]:
-        """The folds that are really trained."""
+        """The folds that are really trained.
+
+        >>> Grid(folds=3, cells={"as it is": {}}).held_out, Grid(take_folds=(0,), cells={"as it is": {}}).held_out
+        ((0, 1, 2), (0,))
+        """
         return self.take_folds if self.take_folds is not None else tuple(range(self.folds))
 
 
@@ -102,7 +106,13 @@ class Cell:
 
     @property
     def folder(self) -> str:
-        """A name for the file system: letters, digits, and a digest where others were replaced."""
+        """A name for the file system: letters, digits, and a digest where others were replaced.
+
+        >>> from hilum.recipe import load_recipe
+        >>> recipe = load_recipe("quick").tasks["binary"]
+        >>> Cell("vgg", {}, recipe).folder, Cell("vgg, adamw", {}, recipe).folder
+        ('vgg', 'vgg--adamw-b1cfb7')
+        """
         plain = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in self.name)[:60]
         return plain if plain == self.name else f"{plain}-{digest(self.name)[:6]}"
 
@@ -118,11 +128,26 @@ class Plan:
     cells: tuple[Cell, ...]
 
     def with_cells(self, cells: Sequence[Cell]) -> "Plan":
-        """The plan with more cells."""
+        """The plan with more cells.
+
+        >>> from hilum.recipe import load_recipe
+        >>> plan = Plan(Grid(cells={"as it is": {}}), load_recipe("quick").tasks["binary"], {}, ())
+        >>> [cell.name for cell in plan.with_cells([plan.cell("longer", {"training.epochs": 9})]).cells]
+        ['longer']
+        """
         return Plan(self.grid, self.base, self.common, (*self.cells, *cells))
 
     def cell(self, name: str, changes: dict[str, Any]) -> Cell:
-        """One more cell; RecipeError for changes that no recipe can have."""
+        """One more cell; RecipeError for changes that no recipe can have.
+
+        >>> from hilum.recipe import load_recipe
+        >>> plan = Plan(Grid(cells={"as it is": {}}), load_recipe("quick").tasks["binary"], {}, ())
+        >>> plan.cell("longer", {"training.epochs": 9}).recipe.training.epochs
+        9
+        >>> plan.cell("longer", {"training.epoch": 9})
+        Traceback (most recent call last):
+        hilum.errors.RecipeError: cell 'longer': key 'training.epoch' is not known; did you mean 'epochs'?
+        """
         return Cell(name, changes, _recipe(self.base, (self.common, changes), f"cell {name!r}"))
 
 
@@ -173,7 +198,13 @@ def load_grid(
 
 
 def check_cells(cells: Sequence[Cell], names: Sequence[str]) -> None:
-    """RecipeError for a name that no cell has."""
+    """RecipeError for a name that no cell has.
+
+    >>> from hilum.recipe import load_recipe
+    >>> check_cells([Cell("resnet", {}, load_recipe("quick").tasks["binary"])], ["resnet18"])
+    Traceback (most recent call last):
+    hilum.errors.RecipeError: the grid has no cell 'resnet18'; did you mean 'resnet'?
+    """
     known = [cell.name for cell in cells]
     for name in names:
         if name not in known:

@@ -49,6 +49,18 @@ def measure_leakage(
 
     DataError when the source knows no patient with two images, because then nothing can leak, or too few
     patients for the folds.
+
+    >>> from pathlib import Path
+    >>> from hilum.data.tasks import task
+    >>> from hilum.recipe import load_recipe
+    >>> cases = Cases.checked(
+    ...     pd.DataFrame({"case_id": ["a", "b"], "path": "x.png", "label": ["normal", "virus"],
+    ...                   "patient": ["p", "q"], "split": "", "digest": "0"}), "table", ".")
+    >>> recipe = load_recipe("quick").tasks["binary"]
+    >>> measure_leakage(LeakageFolder(Path("new")), cases, task("binary", cases.labels), recipe)
+    Traceback (most recent call last):
+    hilum.errors.DataError: no patient has two images outside the test part, so that a split by image leaks
+    nothing; a source that names patients is needed, e.g. a table with a column 'patient'
     """
     outside = cases.table[cases.table["split"] != "test"]
     if not outside["patient"].duplicated().any():

@@ -106,7 +106,17 @@ def full_leakage(
     skip_unreadable: bool = False,
 ) -> Leakage:
     """Trains a whole recipe with patients apart and by image, and writes figures.json. What is finished is not
-    trained again. RunError when `out` holds something else."""
+    trained again. RunError when `out` holds something else.
+
+    >>> import tempfile
+    >>> from hilum.recipe import load_recipe
+    >>> recipe = load_recipe("quick").tasks["binary"]
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     _ = (Path(place) / "notes.txt").write_text("mine")
+    ...     full_leakage("phantom", "binary", recipe, 2, Path(place), replicates=0)
+    Traceback (most recent call last):
+    hilum.errors.RunError: ... already holds files; choose another --out
+    """
     folder = LeakageFolder(out)
     if out.is_dir() and any(out.iterdir()) and not folder.way("patient").is_dir():
         raise RunError(f"{out} already holds files", "choose another --out")
@@ -173,7 +183,8 @@ def _train_all(bench: Bench, only: Sequence[str]) -> dict[str, str]:
 
 
 def write_results(bench: Bench, request: Request, errors: Mapping[str, str]) -> Comparison:
-    """Gathers what is finished into compare.csv and compare.json."""
+    """Gathers what is finished into compare.csv and compare.json, and gives compare.json back. `errors`: cell ->
+    why its training failed."""
     grid, cells = bench.plan.grid, bench.plan.cells
     with advancing("acquisition figures of each image") as advance:
         facts = facts_table(bench.cases, advance)

@@ -31,6 +31,13 @@ def search(plan: Plan, trials: int, judge: Judge) -> list[Cell]:
     """Draws and judges `trials` cells, named "trial 1" and so on.
 
     RecipeError when the grid has no section `search`, RunError when optuna is missing or all trials failed.
+
+    >>> from hilum.comparison.grid import Grid
+    >>> from hilum.recipe import load_recipe
+    >>> plan = Plan(Grid(cells={"as it is": {}}), load_recipe("quick").tasks["binary"], {}, ())
+    >>> search(plan, 3, lambda cell: 0.5)
+    Traceback (most recent call last):
+    hilum.errors.RecipeError: grid 'compare' has no section 'search'; name ranges; see docs/compare.md
     """
     ranges = plan.grid.search
     if not ranges:
@@ -72,7 +79,15 @@ def validation_figure(figures: Sequence[Monitored]) -> float:
 
 
 def judge_with(trainings_of: Callable[[Cell], list[train.Training]]) -> Judge:
-    """A judge that trains what is missing of a cell."""
+    """A judge that trains what is missing of a cell. Its figure is None where a training fails.
+
+    >>> from hilum.recipe import load_recipe
+    >>> cell = Cell("trial 1", {}, load_recipe("quick").tasks["binary"])
+    >>> def no_room(cell):
+    ...     raise RunError("no space left")
+    >>> judge_with(no_room)(cell) is None
+    True
+    """
 
     def judge(cell: Cell) -> float | None:
         try:

@@ -22,7 +22,12 @@ HEAD = (
 
 
 def comparison_text(comparison: Comparison) -> str:
-    """A line per cell in the order of the grid; a cell that failed has its sentence instead of figures."""
+    """A line per cell in the order of the grid; a cell that failed has its sentence instead of figures.
+
+    >>> cells = [CellRow(name="vgg", changes={}, recipe={}, expected=3)]
+    >>> comparison_text(Comparison.model_construct(cells=cells, against=None))
+    'not trained yet: vgg'
+    """
     rows = [HEAD, *(_row(cell, cell.result) for cell in comparison.cells if cell.result)]
     lines = columns(rows) if len(rows) > 1 else []
     if comparison.against:
@@ -74,7 +79,19 @@ def _number(value: float | None) -> str:
 
 
 def leakage_text(leakage: Leakage) -> str:
-    """A line per way, and the difference that leakage makes."""
+    """A line per way, and the difference that leakage makes.
+
+    >>> from hilum.artifacts.base import Figure
+    >>> from hilum.artifacts.comparison import PairedDifference
+    >>> from hilum.artifacts.leakage import Way
+    >>> way = Way.model_construct(accuracy=Figure(value=0.9), auroc=Figure(value=0.95))
+    >>> gap = PairedDifference.model_construct(accuracy=Figure(value=0.02, low=-0.01, high=0.05))
+    >>> print(leakage_text(Leakage.model_construct(patient=way, image=way, difference=gap, official=None)))
+    way      accuracy  AUROC
+    patient  0.900     0.950
+    image    0.900     0.950
+    image minus patient: +2.0 points of accuracy (95 % interval -1.0 to +5.0)
+    """
     rows = [("way", "accuracy", "AUROC")]
     for name, way in (("patient", leakage.patient), ("image", leakage.image)):
         rows.append((name, figure_text(way.accuracy), figure_text(way.auroc)))

@@ -68,7 +68,14 @@ def cell_result(
     rows: pd.DataFrame, table: pd.DataFrame | None, task: Task, facts: pd.DataFrame, replicates: int
 ) -> CellResult:
     """What stands in the row of one cell. `rows`: its finished trainings in compare.csv; `table`: its pooled
-    predictions, None where a training is missing; `facts`: the facts table of all cases."""
+    predictions, None where a training is missing; `facts`: the facts table of all cases.
+
+    >>> rows = pd.DataFrame({name: [0.9, 0.8] for name in SPREAD}).assign(parameters=100, epochs=3, seconds=1.0)
+    >>> from hilum.data.tasks import task
+    >>> result = cell_result(rows, None, task("binary", ("normal", "virus")), pd.DataFrame(), replicates=0)
+    >>> result.trainings, result.spread["accuracy"].max, result.pooled
+    (2, 0.9, None)
+    """
     tested = rows["test_accuracy"].notna() if "test_accuracy" in rows else pd.Series(dtype=bool)
     result = CellResult(
         trainings=len(rows),
@@ -88,7 +95,14 @@ def cell_result(
 
 
 def pooled_figures(table: pd.DataFrame, classes: Sequence[str], replicates: int) -> Pooled:
-    """Accuracy and AUROC of pooled predictions whose thresholds lie at one half."""
+    """Accuracy and AUROC of pooled predictions whose thresholds lie at one half.
+
+    >>> table = pd.DataFrame({"case_id": ["a", "b"], "patient": ["p", "q"], "target": ["x", "y"], "label": ["x", "y"],
+    ...     "prob_x": [0.9, 0.4], "prob_y": [0.1, 0.6]})
+    >>> figures = pooled_figures(table, ["x", "y"], replicates=0)
+    >>> figures.n_patients, figures.accuracy.value, figures.auroc.value
+    (2, 1.0, 1.0)
+    """
     figures = key_figures(table, classes, ("accuracy", "auroc"), replicates=replicates)
     return Pooled(n_cases=len(table), n_patients=int(table["patient"].nunique()), **figures)
 
@@ -96,7 +110,8 @@ def pooled_figures(table: pd.DataFrame, classes: Sequence[str], replicates: int)
 def acquisition_figures(
     table: pd.DataFrame, classes: Sequence[str], facts: pd.DataFrame, replicates: int
 ) -> Acquisition:
-    """hilum.evaluation.shift of the pooled predictions: shortcut-matched pairs, worst group, and the others."""
+    """hilum.evaluation.shift of the pooled predictions: accuracy and AUROC (0 to 1) of shortcut-matched pairs,
+    of the worst group, and of the others. `facts`: the facts table of all cases."""
     probabilities = table[[f"prob_{name}" for name in classes]].to_numpy()
     predictions = table.assign(split=HELD, predicted=predicted_classes(probabilities, classes))
     return Acquisition.model_validate(shift_figures(predictions, HELD, facts, replicates))
@@ -126,7 +141,15 @@ def paired_difference(
     first: pd.DataFrame, second: pd.DataFrame, classes: Sequence[str], replicates: int
 ) -> PairedDifference:
     """First minus second on the same images, with intervals over patients, DeLong's test of the AUROC and
-    McNemar's of the accuracy. Both tables as `pooled` gives them; the rows may stand in any order."""
+    McNemar's of the accuracy. Both tables as `pooled` gives them; the rows may stand in any order.
+
+    >>> first = pd.DataFrame({"case_id": list("abcd"), "patient": list("abcd"), "target": list("xxyy"),
+    ...     "prob_x": [0.9, 0.8, 0.1, 0.2], "prob_y": [0.1, 0.2, 0.9, 0.8], "threshold": 0.5})
+    >>> second = first.assign(prob_x=[0.9, 0.4, 0.1, 0.6], prob_y=[0.1, 0.6, 0.9, 0.4])
+    >>> gap = paired_difference(first, second, ["x", "y"], replicates=0)
+    >>> gap.accuracy.value, gap.mcnemar.only_first, gap.mcnemar.only_second
+    (0.5, 2, 0)
+    """
     first = first.set_index("case_id").loc[second["case_id"]].reset_index()
     target = pd.Index(list(classes)).get_indexer(pd.Index(second["target"]))
     columns = [f"prob_{name}" for name in classes]
@@ -145,7 +168,16 @@ def paired_difference(
 def paired_differences(
     tables: Mapping[str, pd.DataFrame], against: str, task: Task, replicates: int
 ) -> dict[str, PairedDifference]:
-    """Each cell minus `against`, the p-values corrected by Holm for the number of cells."""
+    """Each cell minus `against`, the p-values corrected by Holm for the number of cells.
+
+    >>> from hilum.data.tasks import task
+    >>> rows = pd.DataFrame({"case_id": list("abcd"), "patient": list("abcd"),
+    ...     "target": ["normal", "normal", "pneumonia", "pneumonia"], "threshold": 0.5,
+    ...     "prob_normal": [0.9, 0.8, 0.1, 0.2], "prob_pneumonia": [0.1, 0.2, 0.9, 0.8]})
+    >>> binary = task("binary", ("normal", "virus"))
+    >>> list(paired_differences({"vgg": rows, "resnet": rows}, "vgg", binary, replicates=0))
+    ['resnet']
+    """
     differences = {
         name: paired_difference(table, tables[against], task.classes, replicates)
         for name, table in tables.items()
@@ -161,7 +193,13 @@ def paired_differences(
 
 
 def choose_against(wanted: str, order: Sequence[str], results: Mapping[str, CellResult]) -> str | None:
-    """The cell to compare with: named, the first, or the best by accuracy, of those that are complete."""
+    """The cell to compare with: named, the first, or the best by accuracy, of those that are complete.
+
+    >>> pooled = Pooled(n_cases=10, n_patients=10, accuracy=Figure(value=0.9), auroc=Figure(value=0.9))
+    >>> done = CellResult(trainings=1, parameters=9, epochs=1, seconds=1, spread={}, pooled=pooled)
+    >>> choose_against("best", ["vgg", "resnet"], {"resnet": done})
+    'resnet'
+    """
     accuracies = {
         name: results[name].pooled.accuracy.value  # type: ignore[union-attr]
         for name in order

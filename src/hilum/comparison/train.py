@@ -41,7 +41,7 @@ class Training:
 
     @property
     def digest(self) -> str:
-        """Names everything that the result hangs on."""
+        """Names everything that the result hangs on: recipe, task, data and split, as 32 hexadecimal digits."""
         parts = self.split.of.sort_index()
         return digest(
             self.recipe.model_dump_json(),
@@ -52,31 +52,47 @@ class Training:
 
     @property
     def figures_file(self) -> Path:
-        """Written last."""
+        """figures.json in the folder of the training, written last: where it lies, the training is finished."""
         return self.folder / "figures.json"
 
     @property
     def predictions_file(self) -> Path:
-        """A row per held-out case, and per test case where the source declares a test part."""
+        """predictions.csv in the folder of the training: a row per held-out case, and per test case where the source
+        declares a test part."""
         return self.folder / "predictions.csv"
 
 
 def with_seed(recipe: TaskRecipe, seed: int) -> TaskRecipe:
-    """The recipe with another seed of the training."""
+    """The recipe with another seed of the training.
+
+    >>> from hilum.recipe import load_recipe
+    >>> with_seed(load_recipe("quick").tasks["binary"], 7).training.seed
+    7
+    """
     return recipe.model_copy(update={"training": recipe.training.model_copy(update={"seed": seed})})
 
 
 def training_of(
     cell: Cell, seed: int, fold: int, split: Split, cases: Cases, task: Task, out: Path
 ) -> Training:
-    """The training of one cell, seed and fold, in its folder."""
+    """The training of one cell, seed and fold, in its folder.
+
+    >>> from hilum.recipe import load_recipe
+    >>> cell = Cell("vgg", {}, load_recipe("quick").tasks["binary"])
+    >>> training_of(cell, 1, 0, *[None] * 3, out=Path("out")).folder.as_posix()
+    'out/cells/vgg/seed1-fold0'
+    """
     folder = out / "cells" / cell.folder / f"seed{seed}-fold{fold}"
     name = f"{cell.name}, seed {seed}, fold {fold}"
     return Training(name, folder, with_seed(cell.recipe, seed), split, cases, task)
 
 
 def finished(training: Training) -> TrainingResult | None:
-    """figures.json of a training that is done and was made of the very same things; else None."""
+    """figures.json of a training that is done and was made of the very same things; else None.
+
+    >>> finished(Training("vgg", Path("gone"), *[None] * 4)) is None
+    True
+    """
     if not (training.figures_file.exists() and training.predictions_file.exists()):
         return None
     try:
@@ -124,7 +140,8 @@ def run(training: Training) -> TrainingResult:
 
 
 def cache_of(cases: Cases, recipe: TaskRecipe) -> ImageCache:
-    """All images at the recipe's size, decoded at most once for all cells, seeds, folds and later commands."""
+    """uint8 images "cases rows cols" at the recipe's size, decoded at most once for all cells, seeds, folds and
+    later commands. UnreadableFiles when some can't be decoded."""
     with advancing("decoding") as advance:
         return ImageCache.of(cases, recipe.pixels.contract(0.5, 0.25), advance)
 

@@ -45,6 +45,20 @@ def audit(
 
     `split_columns`: by task, the split used (case_id -> train, val, test or unused), so that leakage in it is
     found too. `progress` is called with (done, total) while images are measured.
+
+    >>> import cv2
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from hilum.data.sources import open_source
+    >>> with TemporaryDirectory() as folder:
+    ...     for label in ("normal", "virus"):
+    ...         Path(folder, label).mkdir()
+    ...         _ = cv2.imwrite(f"{folder}/{label}/a.png", np.zeros((8, 8), np.uint8))
+    ...     result = audit(open_source(folder))
+    >>> result.n_cases, result.exact_duplicates.n_across_labels
+    (2, 1)
+    >>> result.findings[0]
+    '1 of 1 group of identical images lies across labels: one of the labels is wrong.'
     """
     facts = gather(cases, progress)
     readable = facts.table["readable"].to_numpy()

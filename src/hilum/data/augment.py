@@ -33,6 +33,9 @@ class Augment(Config):
     corrupt: float = Field(
         default=0.0, ge=0, le=1, description="probability of one of hilum.data.corruptions"
     )
+    tone: float = Field(
+        default=0.0, ge=0, le=1, description="probability of the tone of another training image"
+    )
     flip: float = Field(default=0.0, ge=0, le=1, description="probability of a left-right flip")
 
     @property

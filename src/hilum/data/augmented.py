@@ -5,19 +5,24 @@ import numpy as np
 
 from hilum.data.augment import Augment
 from hilum.data.corruptions import CORRUPTIONS
+from hilum.data.tone import specified
 
 Generator = np.random.Generator
 
 
-def augmented(settings: Augment, image: np.ndarray, chance: Generator) -> np.ndarray:
-    """uint8 "rows cols" -> float32 of the same shape, in 0..1.
+def augmented(
+    settings: Augment, image: np.ndarray, chance: Generator, donor: np.ndarray | None = None
+) -> np.ndarray:
+    """uint8 "rows cols" -> float32 of the same shape, in 0..1. `donor`: another image, uint8, whose tone may be
+    taken over (`settings.tone`).
 
     >>> image = np.full((8, 8), 128, np.uint8)
     >>> changed = augmented(Augment(brightness=0.2), image, np.random.default_rng(0))
     >>> changed.shape, 0.3 <= float(changed.min()) <= 0.71
     ((8, 8), True)
     """
-    image = image.astype(np.float32) / np.float32(255)
+    toned = image.astype(np.float32) if donor is None else _toned(settings, image, chance, donor)
+    image = toned / np.float32(255)
     if settings.is_off:
         return image
     image = _place(settings, image, chance)
@@ -31,6 +36,16 @@ def augmented(settings: Augment, image: np.ndarray, chance: Generator) -> np.nda
     if settings.corrupt and chance.random() < settings.corrupt:
         image = _corrupted(image, chance)
     return image
+
+
+def _toned(settings: Augment, image: np.ndarray, chance: Generator, donor: np.ndarray) -> np.ndarray:
+    """The tone of the donor, half of the time in full and otherwise in part, so that the curve of one camera says
+    nothing about the label; float32, 0 to 255."""
+    own = image.astype(np.float32)
+    if chance.random() >= settings.tone:
+        return own
+    share = np.float32(min(1.0, 2 * chance.random()))
+    return own + share * (specified(image, donor) - own)
 
 
 def _place(settings: Augment, image: np.ndarray, chance: Generator) -> np.ndarray:

@@ -83,7 +83,11 @@ class ImageCache:
         return cls(images, {case: row for row, case in enumerate(cases.table["case_id"])}, folder)
 
     def rows(self, case_ids: Iterable[str]) -> np.ndarray:
-        """The row of each case, int64 "cases", in the order given. DataError names an unknown case."""
+        """The row of each case, int64 "cases", in the order given. DataError names an unknown case.
+
+        >>> ImageCache(np.zeros((2, 4, 4), np.uint8), {"a": 0, "b": 1}, Path("cache")).rows(["b", "a", "b"]).tolist()
+        [1, 0, 1]
+        """
         wanted = list(case_ids)
         unknown = [case for case in wanted if case not in self.row_of]
         if unknown:
@@ -95,7 +99,11 @@ class ImageCache:
 
     def mean_sd(self, case_ids: Iterable[str]) -> tuple[float, float]:
         """Mean and standard deviation of all pixels of these cases, in units of 0..1; exact, from a
-        histogram in whole numbers."""
+        histogram in whole numbers.
+
+        >>> ImageCache(np.array([[[0, 255]]], np.uint8), {"a": 0}, Path("cache")).mean_sd(["a"])
+        (0.5, 0.5)
+        """
         rows = np.sort(self.rows(case_ids))
         if not len(rows):
             raise DataError(

@@ -64,7 +64,12 @@ class Cases:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels that occur: normal first, the others in alphabetical order."""
+        """The labels that occur: normal first, the others in alphabetical order.
+
+        >>> table = pd.DataFrame({"label": ["virus", "bacteria", "normal", "virus"]})
+        >>> Cases(table, "table", Path("cases.csv")).labels
+        ('normal', 'bacteria', 'virus')
+        """
         names = sorted(set(self.table["label"]))
         return tuple(sorted(names, key=lambda label: (label != HEALTHY, label)))
 
@@ -85,12 +90,21 @@ class Cases:
         return Cases(self.table[keep].reset_index(drop=True), self.source, self.root, self.notes)
 
     def write(self, path: Path) -> None:
-        """Writes cases.csv."""
+        """Writes cases.csv, all or nothing; `read` reads it."""
         write_table(path, self.table)
 
     @classmethod
     def read(cls, path: Path, source: str, root: Path, notes: Sequence[str] = ()) -> "Cases":
-        """Reads what `write` wrote; whether the images still exist is not checked."""
+        """Reads what `write` wrote; whether the images still exist is not checked.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> row = {"case_id": "a", "path": "a.png", "label": "virus", "patient": "p", "split": "", "digest": "d"}
+        >>> cases = Cases.checked(pd.DataFrame([row]), "table", Path("cases.csv"))
+        >>> with TemporaryDirectory() as folder:
+        ...     cases.write(Path(folder, "cases.csv"))
+        ...     Cases.read(Path(folder, "cases.csv"), cases.source, cases.root).digest == cases.digest
+        True
+        """
         table = read_table(path, **dict.fromkeys(COLUMNS, str)).fillna("")
         return cls(table, source, root, tuple(notes))
 

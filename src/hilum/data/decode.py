@@ -90,7 +90,15 @@ def read_grey(path: Path | str) -> np.ndarray:
 
 
 def probe(path: Path | str) -> ImageFacts:
-    """Size, mode and depth of a file without decoding it. UnreadableImage as in `read_grey`."""
+    """Size, mode and depth of a file without decoding it. UnreadableImage as in `read_grey`.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = cv2.imwrite(f"{folder}/deep.png", np.zeros((2, 3), np.uint16))
+    ...     facts = probe(f"{folder}/deep.png")
+    >>> facts.width, facts.height, facts.mode, facts.bits
+    (3, 2, 'grey', 16)
+    """
     return facts_of(read_bytes(path), path)
 
 
@@ -134,7 +142,13 @@ def facts_of(data: bytes, name: str | Path = "upload") -> ImageFacts:
 
 
 def read_bytes(path: Path | str) -> bytes:
-    """A whole file. UnreadableImage with what the file system says, if it can't be read."""
+    """A whole file. UnreadableImage with what the file system says, if it can't be read.
+
+    >>> read_bytes("gone.png")
+    Traceback (most recent call last):
+        ...
+    hilum.data.decode.UnreadableImage: gone.png is no readable image (no such file or directory); ...
+    """
     try:
         return Path(path).read_bytes()
     except OSError as error:
@@ -284,6 +298,10 @@ def quiet_codecs() -> Iterator[None]:
 
     They write to descriptor 2 itself, so it points to nowhere meanwhile; Python's own sys.stderr goes on to
     the terminal. Threads may enter together, and nesting it around a whole loop spares the switching.
+
+    >>> with quiet_codecs():
+    ...     cv2.imdecode(np.frombuffer(b"no image", np.uint8), cv2.IMREAD_GRAYSCALE) is None
+    True
     """
     with _Stderr.lock:
         _Stderr.nested += 1

@@ -81,7 +81,13 @@ def facts_table(cases: Cases, progress: Callable[[int, int], None] | None = None
 
 
 def gather(cases: Cases, progress: Callable[[int, int], None] | None = None) -> Facts:
-    """`facts_table` together with the thumbnails (black where unreadable)."""
+    """`facts_table` together with the thumbnails (black where unreadable).
+
+    >>> row = {"case_id": "a", "path": "gone.png", "label": "normal", "patient": "a", "split": "", "digest": "-"}
+    >>> facts = gather(Cases.checked(pd.DataFrame([row]), "table", Path("cases.csv")))
+    >>> facts.table["readable"].tolist(), facts.thumbnails.shape, int(facts.thumbnails.max())
+    ([False], (1, 64, 64), 0)
+    """
     digests = cases.table["digest"]
     path = cache_folder() / "facts" / f"{digest('facts', str(VERSION), str(cases.root.absolute()))}.npz"
     known = _load(path)

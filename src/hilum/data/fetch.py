@@ -15,10 +15,9 @@ BY_HAND = (
 
 
 def fetch(dataset: str = PUBLIC_SET) -> Path:
-    """Downloads a data set through kagglehub, which keeps a cache; returns the folder for `open_source`.
+    """Downloads a data set through kagglehub, which keeps a cache; returns the folder, for `open_source`.
 
-    DataError when kagglehub is not installed or the download fails; the sentence names the way by hand.
-    """
+    DataError when kagglehub is not installed or the download fails; the sentence names the way by hand."""
     try:
         kagglehub = importlib.import_module("kagglehub")
     except ImportError:

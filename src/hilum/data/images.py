@@ -90,7 +90,12 @@ class Pixels:
         return torch.from_numpy(self.normalize(self.prepare(np.asarray(image))))[None]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for model.json."""
+        """Plain values for model.json.
+
+        >>> facts = Pixels(size=(64, 80), mean=0.48).to_json()
+        >>> facts["size"], facts["fit"], facts["mean"]
+        ((64, 80), 'squeeze', 0.48)
+        """
         return asdict(self)
 
     @classmethod

@@ -58,7 +58,13 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def existing(data: str | Path) -> Path:
-    """The absolute path of what the user named; DataError when nothing is there."""
+    """The absolute path of what the user named; DataError when nothing is there.
+
+    >>> existing("no such folder")
+    Traceback (most recent call last):
+        ...
+    hilum.errors.DataError: no such folder does not exist; name a folder, a .csv or a .npz that exists
+    """
     path = Path(data).expanduser().absolute()
     if not path.exists():
         raise DataError(f"{data} does not exist", "name a folder, a .csv or a .npz that exists")
@@ -85,7 +91,11 @@ def safe(text: str) -> str:
 
 
 def note_on_others(others: Sequence[Path]) -> list[str]:
-    """A note that counts what a source did not read and names the first three; empty without any."""
+    """A note that counts what a source did not read and names the first three; empty without any.
+
+    >>> note_on_others([Path("data/notes.txt"), Path("data/labels.xls")])
+    ['Not read, because they are not images in a class folder: 2 (notes.txt, labels.xls).']
+    """
     if not others:
         return []
     named = ", ".join(path.name for path in others[:3]) + (", ..." if len(others) > 3 else "")
@@ -96,6 +106,15 @@ def digests_of(paths: Sequence[str | Path]) -> list[str]:
     """The digest of each file's bytes, in the same order, read in parallel.
 
     DataError when a file can't be read. An empty or damaged image is not an error here: the audit names it.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     paths = [Path(folder, name) for name in ("a.png", "b.png", "c.png")]
+    ...     for path, content in zip(paths, (b"one", b"one", b"two")):
+    ...         _ = path.write_bytes(content)
+    ...     a, b, c = digests_of(paths)
+    >>> a == b, a == c
+    (True, False)
     """
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         return list(pool.map(_digest_of, paths))
@@ -116,6 +135,12 @@ def cases_from(
     """Checked Cases from rows of case_id, path, label, patient and split; the digests are added here.
 
     DataError when there are no rows, or when two files would get the same case_id.
+
+    >>> row = {"case_id": "a", "label": "virus", "patient": "p", "split": ""}
+    >>> cases_from([{**row, "path": "one/a.png"}, {**row, "path": "two/a.png"}], "folder", Path("data"))
+    Traceback (most recent call last):
+        ...
+    hilum.errors.DataError: one/a.png and two/a.png would both be the case 'a'; ...
     """
     if not rows:
         raise DataError(f"{root} holds no radiographs", f"images end in {', '.join(IMAGE_SUFFIXES)}")

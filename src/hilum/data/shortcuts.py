@@ -108,7 +108,14 @@ def _shortcut(question: Question, name: str, area: float, low: float | None, hig
 
 
 def joint(question: Question, facts: pd.DataFrame, patients: pd.Series) -> JointShortcut | str:
-    """The AUROC of all numbers together (`joint_chances`), or a sentence why there is none."""
+    """The AUROC of all numbers together (`joint_chances`), or a sentence why there is none.
+
+    >>> labels, facts = pd.Series(["normal"] * 9 + ["virus"] * 9), pd.DataFrame({"mean": np.arange(18.0)})
+    >>> joint(questions(labels)[0][0], facts, pd.Series(range(18))).auroc.value
+    1.0
+    >>> joint(questions(labels)[0][0], facts * 0, pd.Series(range(18)))
+    'pneumonia against normal: no number varies between the images'
+    """
     chances = joint_chances(question, facts, patients)
     if isinstance(chances, str):
         return chances
@@ -140,6 +147,11 @@ def joint_chances(question: Question, facts: pd.DataFrame, patients: pd.Series) 
     Each number becomes a normal score by its rank; a logistic regression on these, their squares and
     products gives probabilities for patients that it was not fitted on (5 folds, or as many as the rarer
     group has patients).
+
+    >>> labels, facts = pd.Series(["normal"] * 9 + ["virus"] * 9), pd.DataFrame({"mean": np.arange(18.0)})
+    >>> chances = joint_chances(questions(labels)[0][0], facts, pd.Series(range(18)))
+    >>> chances.chances[[0, -1]].round(1).tolist(), chances.features, chances.folds
+    ([0.0, 1.0], ('mean',), 5)
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict

@@ -9,7 +9,7 @@ from hilum.artifacts.base import Figure
 
 
 def audit_tables(audit: Audit) -> Group:
-    """Counts, shortcuts and findings, as something that rich can print."""
+    """Counts per split and label, shortcuts, and the numbered findings, as something that rich can print."""
     lines = [f"{place}. {escape(sentence)}" for place, sentence in enumerate(audit.findings, 1)]
     return Group(_counts(audit), _shortcuts(audit), *(lines or ["Nothing unusual was found."]))
 

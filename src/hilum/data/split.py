@@ -59,7 +59,11 @@ class Split:
     folds: int | None = None
 
     def facts(self) -> dict[str, Any]:
-        """Everything but the cases, as plain values for run.json."""
+        """Everything but the cases, as plain values for run.json.
+
+        >>> Split(pd.Series({"a": "train", "b": "val"}), "patient", 0, False, 0, 0, "By patient.").facts()["note"]
+        'By patient.'
+        """
         return {name: value for name, value in vars(self).items() if name != "of"}
 
 
@@ -124,12 +128,27 @@ def split_cases(
 
 
 def used_cases(cases: Cases, of: pd.Series) -> Cases:
-    """The cases that a split (case_id -> part) uses at all: those in train, val or test."""
+    """The cases that a split (case_id -> part) uses at all: those in train, val or test.
+
+    >>> from pathlib import Path
+    >>> cases = Cases(pd.DataFrame({"case_id": ["a", "b"]}), "table", Path("cases.csv"))
+    >>> used_cases(cases, pd.Series({"a": "train", "b": "unused"})).table["case_id"].tolist()
+    ['a']
+    """
     return cases.where(cases.table["case_id"].map(of).isin(SPLITS))
 
 
 def folds(cases: Cases, k: int, seed: int = 0) -> list[Split]:
-    """k patient-disjoint, stratified splits; each case outside the test is in val exactly once."""
+    """k patient-disjoint, stratified splits; each case outside the test is in val exactly once.
+
+    >>> from pathlib import Path
+    >>> rows = [(f"{label}{n}", label, f"p{label}{n}") for label in ("normal", "virus") for n in range(8)]
+    >>> table = pd.DataFrame(rows, columns=["case_id", "label", "patient"])
+    >>> table = table.assign(path=table["case_id"], split="", digest=table["case_id"])
+    >>> three = folds(Cases.checked(table, "table", Path("cases.csv")), 3)
+    >>> [split.of.value_counts()["val"].item() for split in three]
+    [5, 5, 4]
+    """
     return [split_cases(cases, "patient", seed, fold=fold, folds=k) for fold in range(max(k, 1))]
 
 

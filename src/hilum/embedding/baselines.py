@@ -62,7 +62,15 @@ def hog_of(image: np.ndarray) -> np.ndarray:
 
 
 def random_network(model: ChestModel, images: np.ndarray, rows: np.ndarray, layer: str) -> np.ndarray:
-    """float32 "cases dim": the same architecture with fresh weights (seed 0) and the same pixels."""
+    """float32 "cases dim": the same architecture with fresh weights (seed 0) and the same pixels.
+
+    >>> from hilum.data.images import Pixels
+    >>> small = {"blocks": [[4]], "dense": [6]}
+    >>> model = build("vgg", ["normal", "virus"], Pixels(size=(64, 64)), small)
+    >>> model.card = {"architecture": {"name": "vgg", "options": small}}
+    >>> random_network(model, np.zeros((2, 64, 64), np.uint8), np.array([0, 1]), "embedding").shape
+    (2, 6)
+    """
     import torch
 
     architecture = model.card["architecture"]
@@ -95,5 +103,10 @@ def fit_probe(vectors: np.ndarray, targets: np.ndarray) -> Any:
 
 
 def probe_probabilities(probe: Any, vectors: np.ndarray) -> np.ndarray:
-    """Probabilities "cases classes" of the probe."""
+    """Probabilities "cases classes" of the probe.
+
+    >>> probe = fit_probe(np.array([[0.0], [1.0], [8.0], [9.0]]), np.array([0, 0, 1, 1]))
+    >>> probe_probabilities(probe, np.array([[4.5]])).round(2).tolist()
+    [[0.5, 0.5]]
+    """
     return probe.predict_proba(vectors.astype(np.float64))

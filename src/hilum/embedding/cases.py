@@ -32,17 +32,36 @@ class TaskCases:
 
     @property
     def train(self) -> np.ndarray:
-        """Where the training cases stand."""
+        """Where the training cases stand.
+
+        >>> table = pd.DataFrame({"split": ["train", "val", "train"]})
+        >>> TaskCases(table, np.zeros(3), np.zeros(3), ("normal", "virus")).train.tolist()
+        [0, 2]
+        """
         return self.rows("train")
 
     @property
     def held_out(self) -> list[str]:
-        """The splits to be measured on: val and test, as far as they have cases."""
+        """The splits to be measured on: val and test, as far as they have cases.
+
+        >>> table = pd.DataFrame({"split": ["train", "val", "train"]})
+        >>> TaskCases(table, np.zeros(3), np.zeros(3), ("normal", "virus")).held_out
+        ['val']
+        """
         return [name for name in ("val", "test") if len(self.rows(name))]
 
 
 def task_cases(cases: Cases, vectors: Vectors, task: Task) -> TaskCases:
-    """The cases of `vectors`. DataError names a case that cases.csv lacks, or a class that train lacks."""
+    """The cases of `vectors`. DataError names a case that cases.csv lacks, or a class that train lacks.
+
+    >>> from pathlib import Path
+    >>> from hilum.data.tasks import task
+    >>> table = pd.DataFrame({"case_id": ["a", "b"], "patient": ["p", "q"], "label": ["normal", "virus"]})
+    >>> ids, classes = np.array(["b", "a"]), ("normal", "pneumonia")
+    >>> vectors = Vectors(ids, np.array(["train", "train"]), {}, np.eye(2), classes, "", "")
+    >>> task_cases(Cases(table, "table", Path("cases.csv")), vectors, task("binary", ["normal", "virus"])).targets
+    array([1, 0])
+    """
     table = cases.table.set_index("case_id")
     unknown = [case for case in vectors.case_id.tolist() if case not in table.index]
     if unknown:

@@ -120,7 +120,15 @@ def classifiers(
 def split_figures(
     data: TaskCases, rows: np.ndarray, probabilities: np.ndarray, replicates: int
 ) -> dict[str, SplitFigures]:
-    """How good probabilities "rows classes" of the cases at `rows` are, by held-out split."""
+    """How good probabilities "rows classes" of the cases at `rows` are, by held-out split.
+
+    >>> import pandas as pd
+    >>> ids, target = ["a", "b", "c"], ["normal", "normal", "virus"]
+    >>> table = pd.DataFrame({"case_id": ids, "patient": ids, "split": ["train", "val", "val"], "target": target})
+    >>> data = TaskCases(table, np.array([0, 0, 1]), np.array(ids), ("normal", "virus"))
+    >>> split_figures(data, np.array([1, 2]), np.array([[0.9, 0.1], [0.8, 0.2]]), replicates=0)["val"].accuracy.counts
+    '1/2'
+    """
     splits = {}
     for split in data.held_out:
         here = data.table["split"].to_numpy()[rows] == split
@@ -187,7 +195,15 @@ class Baseline:
     transform: Transform = "standardize"
 
     def probabilities(self, data: TaskCases, rows: np.ndarray) -> np.ndarray:
-        """Probabilities "rows classes" by vote of the training cases."""
+        """Probabilities "rows classes" by vote of the training cases.
+
+        >>> import pandas as pd
+        >>> targets, table = np.array([0, 1] * 4 + [1]), pd.DataFrame({"split": ["train"] * 8 + ["val"]})
+        >>> data = TaskCases(table, targets, np.arange(9).astype(str), ("normal", "virus"))
+        >>> baseline = Baseline("own", "own", "", np.eye(2)[targets], "none")
+        >>> baseline.probabilities(data, np.array([8])).round(3).tolist()
+        [[0.0, 1.0]]
+        """
         knn = KnnSettings(self.transform, "cosine", "distance", SEED_K)
         return knn_probabilities(data, self.vectors, rows, knn)
 
@@ -195,7 +211,13 @@ class Baseline:
 def baseline_vectors(
     names: Sequence[str], model: ChestModel, images: np.ndarray, rows: np.ndarray, layer: str
 ) -> Iterator[Baseline]:
-    """The baselines of these names for the prepared images uint8 "images rows cols" at `rows`."""
+    """The baselines of these names for the prepared images uint8 "images rows cols" at `rows`. `model` and `layer`
+    are read for 'random_network' alone.
+
+    >>> images = np.zeros((2, 96, 96), np.uint8)
+    >>> [(each.name, each.vectors.shape) for each in baseline_vectors(["hog"], None, images, np.array([0, 1]), "")]
+    [('hog', (2, 1764))]
+    """
     if "raw_pixels" in names:
         side = baselines.RAW_SIZE
         vectors = baselines.raw_pixels(images, rows)

@@ -32,7 +32,14 @@ def layers_for(layer: str) -> list[str]:
 
 
 def cases_digest(cases: Cases, split: pd.Series) -> str:
-    """Names the images and the split that vectors are made from."""
+    """Names the images and the split that vectors are made from.
+
+    >>> from pathlib import Path
+    >>> row = {"case_id": "a", "path": "a.png", "label": "virus", "patient": "p", "split": "", "digest": "d"}
+    >>> cases = Cases.checked(pd.DataFrame([row]), "table", Path("cases.csv"))
+    >>> cases_digest(cases, pd.Series({"a": "train"})) == cases_digest(cases, pd.Series({"a": "val"}))
+    False
+    """
     return digest(cases.digest, *split.loc[cases.table["case_id"]])
 
 

@@ -86,7 +86,13 @@ def stability(
     fitted: Map, train: np.ndarray, targets: np.ndarray, distance: Distance, seeds: int
 ) -> float | None:
     """Mean shared neighbourhood, 0 to 1, of the map and of `seeds` further ones from random starts; None for
-    PCA and LDA, which do not depend on chance, and for no seeds."""
+    PCA and LDA, which do not depend on chance, and for no seeds.
+
+    >>> vectors, targets = np.random.default_rng(0).normal(size=(30, 4)), np.arange(30) % 2
+    >>> fitted = fit_map(MapSettings("pca"), vectors, targets, vectors[:0], "euclidean")
+    >>> stability(fitted, vectors, targets, "euclidean", seeds=2) is None
+    True
+    """
     if fitted.settings.name in ("pca", "lda") or seeds == 0:
         return None
     shares = []
@@ -101,7 +107,16 @@ def projected(
     data: TaskCases, vectors: np.ndarray, settings: MapSettings, distance: Distance, seeds: int = 0
 ) -> tuple[np.ndarray, Projection]:
     """A map of all cases, float64 "cases 2", and how faithful it is. `vectors`: "cases dim", in the order of
-    `data`; `seeds`: further maps for `stability`. DataError when there are too few training cases."""
+    `data`; `seeds`: further maps for `stability`. DataError when there are too few training cases.
+
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"split": ["train"] * 30 + ["val"] * 2})
+    >>> data = TaskCases(table, np.arange(32) % 2, np.arange(32).astype(str), ("normal", "virus"))
+    >>> vectors = np.random.default_rng(0).normal(size=(32, 2))
+    >>> points, quality = projected(data, vectors, MapSettings("pca"), "euclidean")
+    >>> points.shape, quality.trustworthiness, quality.images  # two dimensions lose nothing
+    ((32, 2), 1.0, 30)
+    """
     train = data.train
     new = np.setdiff1d(np.arange(len(data.table)), train)
     fitted = fit_map(settings, vectors[train], data.targets[train], vectors[new], distance)

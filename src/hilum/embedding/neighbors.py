@@ -66,7 +66,11 @@ def _coded(base: np.ndarray | None, queries: np.ndarray | None) -> tuple[np.ndar
 
 def center_of(base: np.ndarray) -> np.ndarray | None:
     """The mean of the first vectors, where moving it to zero makes numbers, and so rounding, much smaller;
-    else None, because moving costs a copy of the base."""
+    else None, because moving costs a copy of the base.
+
+    >>> center_of(np.array([[9.0], [11.0]])).tolist(), center_of(np.array([[-1.0], [1.0]]))
+    ([10.0], None)
+    """
     first = np.asarray(base[:BASE_BLOCK], np.float32)
     center = first.mean(axis=0)
     square, length = float(center @ center), float(np.einsum("ij,ij->", first, first)) / len(first)
@@ -76,7 +80,16 @@ def center_of(base: np.ndarray) -> np.ndarray | None:
 def prepared(
     vectors: np.ndarray, distance: Distance, center: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The vectors as float32, checked, moved by the centre or made of length 1; and their squared lengths."""
+    """The vectors as float32, checked, moved by the centre or made of length 1; and their squared lengths.
+
+    >>> values, squares = prepared(np.array([[3.0, 4.0]]), "euclidean", None)
+    >>> values.tolist(), squares.tolist()
+    ([[3.0, 4.0]], [25.0])
+    >>> prepared(np.array([[0.0, 0.0]]), "cosine", None)
+    Traceback (most recent call last):
+        ...
+    hilum.errors.DataError: vector 0 is zero and has no direction; use the Euclidean distance
+    """
     values = np.asarray(vectors, np.float32)
     if distance == "euclidean" and center is not None:
         values = values - center

@@ -89,7 +89,15 @@ def _typical_distance(folder: TaskFolder, vectors: Vectors) -> float:
 def contact_sheet(neighbors: ImageNeighbors, path: Path) -> Path:
     """Writes the image and its neighbours side by side as one grey PNG, never stretched; gives the path.
 
-    DataError when a neighbour's image has moved."""
+    DataError when a neighbour's image has moved.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> none = pd.DataFrame(columns=["rank", "case_id", "label", "distance", "path"])
+    >>> neighbors = ImageNeighbors(Path("child.png"), np.zeros((96, 80), np.uint8), {"virus": 0.9}, none, 0.1)
+    >>> with TemporaryDirectory() as folder:
+    ...     read_grey(contact_sheet(neighbors, Path(folder, "sheet.png"))).shape
+    (258, 896)
+    """
     tiles = [_tile(neighbors.image, "query", neighbors.path.name)]
     for row in neighbors.table.itertuples():
         try:

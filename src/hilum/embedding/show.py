@@ -17,7 +17,11 @@ PIPED = 1000
 
 
 def print_all(parts: Iterable[Table | str]) -> None:
-    """Prints tables and sentences on standard output."""
+    """Prints tables and sentences on standard output.
+
+    >>> print_all(["No map was made."])
+    No map was made.
+    """
     width = None if sys.stdout.isatty() else PIPED
     console = Console(highlight=False, markup=False, width=width)
     for part in parts:
@@ -84,7 +88,16 @@ def _retrieval(figures: EmbeddingFigures) -> Table:
 
 
 def neighbors_tables(neighbors: ImageNeighbors) -> Iterator[Table | str]:
-    """The neighbours of one image, and the probabilities of the network's own head."""
+    """The neighbours of one image, and the probabilities of the network's own head.
+
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from pathlib import Path
+    >>> image, none = np.zeros((96, 80), np.uint8), pd.DataFrame()
+    >>> neighbors = ImageNeighbors(Path("child.png"), image, {"normal": 0.1, "virus": 0.9}, none, 0.1)
+    >>> list(neighbors_tables(neighbors))[1]
+    'Network: normal 0.100, virus 0.900.'
+    """
     table = _table(f"Training images most similar to {neighbors.path.name}", NEIGHBOR_COLUMNS, left=4)
     for row in neighbors.table.itertuples():
         cells = (row.rank, row.case_id, row.label, row.patient, f"{row.distance:.4g}")

@@ -32,7 +32,11 @@ class Space:
     """Float "dim new_dim", or "dim" for a scale per dimension, or None for no change."""
 
     def apply(self, vectors: np.ndarray) -> np.ndarray:
-        """float32 vectors "cases dim" in this space. DataError when their length is another."""
+        """float32 vectors "cases dim" in this space. DataError when their length is another.
+
+        >>> Space("standardize", np.array([1.0, 20.0]), np.array([1.0, 0.1])).apply(np.array([[2.0, 10.0]])).tolist()
+        [[1.0, -1.0]]
+        """
         if vectors.shape[1] != len(self.center):
             raise DataError(
                 f"vectors have {vectors.shape[1]} dimensions, the space was fitted on {len(self.center)}",

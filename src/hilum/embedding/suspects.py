@@ -62,6 +62,15 @@ def label_suspects(
     `table`: case_id, patient, split, label of the train cases; `probabilities`: out-of-fold. kNN suspects a
     label when most of the k nearest cases of other patients carry another class. Order: suspected by both
     first, then by the mean of self-confidence and the neighbours' share.
+
+    >>> ids, targets = list("abcdef"), np.array([0, 0, 0, 1, 1, 1])
+    >>> names = np.array(["normal", "virus"])
+    >>> table = pd.DataFrame({"case_id": ids, "patient": ids, "split": "train", "label": names[targets]})
+    >>> probabilities = np.eye(2)[[0, 0, 1, 1, 1, 1]] * 0.9 + 0.05
+    >>> line = np.array([[0.0], [1.0], [9.0], [10.0], [11.0], [12.0]])
+    >>> suspects = label_suspects(table, ("normal", "virus"), targets, probabilities, line, 2, "euclidean")
+    >>> suspects[["case_id", "target", "suggested"]].values.tolist()
+    [['c', 'normal', 'virus']]
     """
     patients = table["patient"].to_numpy(str)
     near = nearest_neighbors(space_vectors, space_vectors, k, distance, patients, patients)
@@ -148,6 +157,13 @@ def closest_pairs(
     `thumbnail`: a row's picture, uint8 "64 64", by which each pair is checked: `correlation` of their local
     contrast after registration, `confirmed` from 0.9 on (the audit's bound). Near in the space alone means
     similar to the network, not the same image.
+
+    >>> ids, picture = list("abc"), np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
+    >>> table = pd.DataFrame({"case_id": ids, "patient": ids, "split": "train", "target": "virus"})
+    >>> line = np.array([[0.0], [0.1], [5.0]])
+    >>> pairs = closest_pairs(table, line, "euclidean", set(), lambda row: picture, most=1)
+    >>> pairs[["case_a", "case_b", "confirmed"]].values.tolist()
+    [['a', 'b', 1]]
     """
     rows = np.arange(len(table))
     near = nearest_neighbors(vectors, vectors, min(3, len(table) - 1), distance, rows, rows)

@@ -20,7 +20,13 @@ def threads() -> int:
 @contextmanager
 def limited_threads() -> Iterator[None]:
     """BLAS and OpenMP pools of every loaded library at `threads()`: two pools of all cores, one inside the
-    other, are slower than one."""
+    other, are slower than one.
+
+    >>> from threadpoolctl import threadpool_info
+    >>> with limited_threads():
+    ...     all(pool["num_threads"] <= threads() for pool in threadpool_info())
+    True
+    """
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=threads()):

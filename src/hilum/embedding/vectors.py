@@ -48,7 +48,7 @@ class Vectors:
         return values
 
     def write(self, path: Path) -> None:
-        """Writes vectors.npz, all or nothing."""
+        """Writes vectors.npz, all or nothing; `read` reads it."""
         arrays: dict[str, Any] = {f"vectors_{name}": values for name, values in self.layers.items()}
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.savez(
@@ -66,7 +66,15 @@ class Vectors:
     @classmethod
     def read(cls, path: Path, weights_digest: str | None = None) -> "Vectors":
         """Reads vectors.npz. DataError when it is missing or damaged, ModelError when another model than
-        `weights_digest` made it."""
+        `weights_digest` made it.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> ids, layers = np.array(["a", "b"]), {"pool": np.eye(2, dtype=np.float16)}
+        >>> with TemporaryDirectory() as folder:
+        ...     Vectors(ids, ids, layers, np.eye(2), ("normal", "virus"), "d", "").write(Path(folder, "vectors.npz"))
+        ...     Vectors.read(Path(folder, "vectors.npz"), weights_digest="d").layer("pool").tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
+        """
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}

@@ -17,6 +17,12 @@ def maps_and_gradients(
 
     `layer`: a name of `model.named_modules()`, None for `last_layer`. ModelError for a layer that
     does not exist (with the nearest name), gives no maps, or does not lead to the logits.
+
+    >>> from hilum.explain.evidence import class_evidence
+    >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    >>> maps, gradients = maps_and_gradients(class_evidence(net, torch.zeros(1, 1, 8, 8), 1), layer=None)
+    >>> maps.shape, gradients.shape
+    (torch.Size([1, 4, 6, 6]), torch.Size([1, 4, 6, 6]))
     """
     name = last_layer(score.model, score.x) if layer is None else layer
     check_layer(score.model, name)

@@ -73,7 +73,12 @@ class ClassEvidence:
         return evidence(self.model(x), self.target)
 
     def probability(self, x: Tensor) -> Tensor:
-        """The probability of the class, "batch", float32."""
+        """The probability of the class, "batch", float32.
+
+        >>> x = torch.zeros(3, 2, 1, 1)
+        >>> ClassEvidence(nn.Flatten(), x, 1).probability(x)
+        tensor([0.5000, 0.5000, 0.5000])
+        """
         return probability(self.model(x), self.target)
 
 

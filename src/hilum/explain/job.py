@@ -56,21 +56,22 @@ class Job:
         return self.cases.source == "phantom"
 
     def prepared(self, case_ids: Sequence[str]) -> np.ndarray:
-        """uint8 "images rows cols" as the cache holds them."""
+        """The prepared images of these cases, uint8 "images rows cols" in the order given. DataError for an unknown
+        case."""
         return self.cache.images[self.cache.rows(list(case_ids))]
 
     def batch(self, case_ids: Sequence[str]) -> torch.Tensor:
-        """Network inputs "images 1 rows cols"."""
+        """Network inputs of these cases, float32 "images 1 rows cols" in the order given, on the model's device."""
         images = self.model.pixels.normalize(self.prepared(case_ids))
         return torch.from_numpy(images)[:, None].to(next(self.model.parameters()).device)
 
     def batches(self, case_ids: Sequence[str]) -> Iterator[torch.Tensor]:
-        """The same in parts, for streams over many images."""
+        """Network inputs of these cases as `batch` gives them, at most BATCH at a time."""
         for start in range(0, len(case_ids), BATCH):
             yield self.batch(case_ids[start : start + BATCH])
 
     def image(self, case_id: str, target_class: str) -> PreparedImage:
-        """One image with the class to explain."""
+        """One image with the class to explain, its number, and the probability that predictions.csv gives it."""
         row = self.predictions.loc[self.predictions["case_id"] == case_id].iloc[0]
         return PreparedImage(
             case_id,

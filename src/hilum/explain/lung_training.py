@@ -102,7 +102,8 @@ def varied(rng: Generator, image: np.ndarray, lung: np.ndarray) -> tuple[np.ndar
 
 
 def train(images: np.ndarray, lungs: np.ndarray, seed: int, steps: int) -> LungNet:
-    """A network fitted to varied images. Loss: cross-entropy plus 1 - Dice (Milletari et al., 3DV 2016)."""
+    """A network fitted to varied images, in eval mode. `images`, `lungs`: as `phantom_set` gives them; `steps`: of
+    16 images each. Loss: cross-entropy plus 1 - Dice (Milletari et al., 3DV 2016)."""
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 1])
     net = LungNet().train()

@@ -86,7 +86,8 @@ def method_map(
     method: str,
     options: dict[str, Any],
 ) -> MapRange:
-    """Writes the map "rows cols" of one method, float32 in the model's pixels, unless it is there; its range."""
+    """Writes the map "rows cols" of one method, float32 in the model's pixels, unless it is there; gives its range.
+    `parts`: where the range is kept. HilumError when the map holds numbers that are not finite."""
     module = load_method(method)
     path = folder.map_file(method, image.case_id)
 

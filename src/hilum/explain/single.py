@@ -169,7 +169,13 @@ def _figures(
 
 
 def choose_task(run: Run, task: str | None) -> str:
-    """The task, by default the last one. RunError when it is not trained."""
+    """The task, by default the last one. RunError when it is not trained.
+
+    >>> from types import SimpleNamespace
+    >>> run = SimpleNamespace(path="runs/small", tasks=["binary", "multiclass"])
+    >>> choose_task(run, None), choose_task(run, "binary")
+    ('multiclass', 'binary')
+    """
     if not run.tasks:
         raise RunError(f"{run.path} holds no trained model", "go on with: hilum study ... --resume")
     if task is not None and task not in run.tasks:
@@ -179,7 +185,18 @@ def choose_task(run: Run, task: str | None) -> str:
 
 def find_image(run: Run, case: str | None, image: Path | None) -> tuple[str, Path]:
     """Name and file of one image: a case of the run by its case_id, or a file. DataError for both, neither, or
-    an unknown case."""
+    an unknown case.
+
+    >>> import pandas as pd
+    >>> from types import SimpleNamespace
+    >>> cases = SimpleNamespace(table=pd.DataFrame({"case_id": ["a"], "path": ["images/a.png"]}))
+    >>> [str(part) for part in find_image(SimpleNamespace(cases=lambda: cases), "a", None)]
+    ['a', 'images/a.png']
+    >>> find_image(SimpleNamespace(cases=lambda: cases), "a", Path("other.png"))
+    Traceback (most recent call last):
+        ...
+    hilum.errors.DataError: one image is explained at a time; give --case or --image
+    """
     if (case is None) == (image is None):
         raise DataError("one image is explained at a time", "give --case or --image")
     if image is not None:

@@ -48,13 +48,21 @@ class Scaling:
 
     @property
     def temperature(self) -> float:
-        """What the logits are divided by; above 1 the model was overconfident. Vector scaling has none."""
+        """What the logits are divided by; above 1 the model was overconfident. Vector scaling has none.
+
+        >>> temperature_scaling(2.0, classes=3).temperature
+        2.0
+        """
         if self.method == "vector":
             raise ValueError("vector scaling has no single temperature")
         return 1 / self.scale[0]
 
     def to_json(self) -> dict[str, Any]:
-        """What a model's card keeps of it: {"method", "temperature" or "scale" and "shift"}."""
+        """What a model's card keeps of it: {"method", "temperature" or "scale" and "shift"}.
+
+        >>> temperature_scaling(2.0, classes=3).to_json()
+        {'method': 'temperature', 'temperature': 2.0}
+        """
         if self.method == "vector":
             return {"method": self.method, "scale": list(self.scale), "shift": list(self.shift)}
         return {"method": self.method, "temperature": self.temperature}

@@ -30,7 +30,14 @@ def batches(
 ) -> list[Output]:
     """`ask(runtime, batch, start)` of each batch, in order. `images`: uint8 "images rows cols", in memory or
     mapped from disk; `rows`: which of them and in which order, None: all; `batch`: normalised float32;
-    `start`: the position of its first image; `what`: the words beside the progress bar."""
+    `start`: the position of its first image; `what`: the words beside the progress bar.
+
+    >>> from hilum.data.images import Pixels
+    >>> from hilum.models import build
+    >>> model = build("vgg", ("normal", "pneumonia"), Pixels(size=(32, 32)))
+    >>> batches(model, np.zeros((70, 32, 32), np.uint8), lambda runtime, batch, start: (start, batch.shape))
+    [(0, (64, 32, 32)), (64, (6, 32, 32))]
+    """
     order = np.arange(len(images)) if rows is None else rows
     outputs = []
     with TorchRuntime(model, device).placed() as runtime, advancing(what or "predicting") as advance:
@@ -44,7 +51,14 @@ def batches(
 def logits_of(
     model: ChestModel, images: np.ndarray, rows: np.ndarray | None = None, what: str = "predicting"
 ) -> np.ndarray:
-    """float64 logits "images classes" of prepared uint8 images (see `batches`)."""
+    """float64 logits "images classes" of prepared uint8 images (see `batches`).
+
+    >>> from hilum.data.images import Pixels
+    >>> from hilum.models import build
+    >>> model = build("vgg", ("normal", "pneumonia"), Pixels(size=(32, 32)))
+    >>> logits_of(model, np.zeros((3, 32, 32), np.uint8)).shape
+    (3, 2)
+    """
     parts = batches(model, images, lambda runtime, batch, _: runtime.logits(batch), rows, what)
     return np.concatenate(parts) if parts else np.zeros((0, len(model.classes)))
 
@@ -59,6 +73,13 @@ def vectors_of(
     """float64 logits "images classes", and float32 vectors "images dim" by layer (see `batches`).
 
     RecipeError for a layer that the model lacks.
+
+    >>> from hilum.data.images import Pixels
+    >>> from hilum.models import build
+    >>> model = build("vgg", ("normal", "pneumonia"), Pixels(size=(32, 32)))
+    >>> logits, vectors = vectors_of(model, np.zeros((3, 32, 32), np.uint8), ["embedding"])
+    >>> logits.shape, vectors["embedding"].shape
+    ((3, 2), (3, 128))
     """
     TorchRuntime(model).check_layers(layers)
     parts = batches(model, images, lambda runtime, batch, _: runtime.embed(batch, layers), rows, what)

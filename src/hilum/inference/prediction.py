@@ -69,7 +69,12 @@ class Prediction(Strict):
 
     @classmethod
     def failed(cls, file: str | None, error: str, model: ModelName) -> "Prediction":
-        """The prediction of an image that could not be read."""
+        """The prediction of an image that could not be read.
+
+        >>> failed = Prediction.failed("x.png", "x.png is empty", ModelName(name="binary", digest=None))
+        >>> failed.error, failed.prediction, failed.abstained
+        ('x.png is empty', None, False)
+        """
         return cls(
             file=file,
             prediction=None,

@@ -41,14 +41,26 @@ class Classifier:
     @classmethod
     def of(cls, model: ChestModel, device: str = "auto") -> "Classifier":
         """A trained model, moved to the device (`choose_device`). ModelError for a damaged card, or a CUDA device
-        that is not there."""
+        that is not there.
+
+        >>> from hilum.models import build
+        >>> Classifier.of(build("vgg", ("normal", "pneumonia"), Pixels(size=(32, 32))), "cpu").rules.classes
+        ('normal', 'pneumonia')
+        """
         architecture = model.card.get("architecture", {}).get("name", type(model).__name__)
         name = f"{model.card['task']}/{architecture}" if "task" in model.card else architecture
         rules = Rules.of(model.card, model.classes)
         return cls(TorchRuntime(model, device).place(), rules, name, model.card.get("weights_digest"))
 
     def decide(self, images: Sequence[Prepared]) -> Decisions:
-        """Decisions for images that could be read. ModelError when the network's output is no number."""
+        """Decisions for images that could be read. ModelError when the network's output is no number.
+
+        >>> from hilum.models import build
+        >>> classifier = Classifier.of(build("vgg", ("normal", "pneumonia"), Pixels(size=(32, 32))), "cpu")
+        >>> prepared = prepared_images([np.zeros((40, 40), np.uint8)], [classifier.runtime.pixels])
+        >>> classifier.decide(list(prepared)).probabilities.shape
+        (1, 2)
+        """
         logits = self.runtime.logits(_batch(images, self.runtime.pixels))
         if not np.isfinite(logits).all():
             raise ModelError(f"model {self.name} gives NaN or infinity", "train it again")
@@ -103,7 +115,12 @@ class Predictor:
     @classmethod
     def load(cls, source: str | Path, device: str = "auto") -> "Predictor":
         """A trained model as a predictor. `source`: as in `hilum.load_model`. ModelError when it is missing or
-        damaged, or when a CUDA device was asked for that is not there."""
+        damaged, or when a CUDA device was asked for that is not there.
+
+        >>> from importlib.resources import files
+        >>> Predictor.load(str(files("hilum") / "weights" / "binary"), "cpu").classes
+        ('normal', 'pneumonia')
+        """
         with memory_in_words("loading the model"):
             return cls(Classifier.of(load_model(source), device))
 
@@ -117,6 +134,11 @@ class Predictor:
 
         At most WORKERS images are decoded at a time and WINDOW asked for ahead, however many there are. Nothing is
         raised for an image that can't be read: see `Prediction.error`. HilumError when memory runs out.
+
+        >>> from importlib.resources import files
+        >>> predictor = Predictor.load(str(files("hilum") / "weights" / "binary"), "cpu")
+        >>> [prediction.error for prediction in predictor.stream([np.zeros((300, 300), np.uint8), "gone.png"])]
+        [None, 'gone.png is no readable image (no such file or directory); replace the file or take it out']
         """
         keep = self.painter.keep if self.painter else None
         for batch in in_batches(prepared_images(images, self._contracts(), keep), BATCH):

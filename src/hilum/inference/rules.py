@@ -139,7 +139,12 @@ class Rules:
         )
 
     def decide(self, logits: np.ndarray) -> Decisions:
-        """The decisions for logits "images classes"."""
+        """The decisions for logits "images classes".
+
+        >>> decisions = Rules(("normal", "pneumonia"), threshold=0.3).decide(np.log([[0.6, 0.4], [0.9, 0.1]]))
+        >>> decisions.predicted, decisions.abnormal.round(2).tolist(), decisions.positive.tolist()
+        (['pneumonia', 'normal'], [0.4, 0.1], [True, False])
+        """
         own = softmax(logits)
         probabilities = softmax(self.scaling(logits)) if self.scaling else own
         predicted = self._predicted(own)

@@ -69,7 +69,13 @@ def set_text(prediction_set: list[str] | None) -> str:
 
 
 def predictions_table(predictions: Sequence[Prediction], classes: Sequence[str]) -> Table:
-    """A table for the terminal. Columns that are empty for every image are left out."""
+    """A table for the terminal. Columns that are empty for every image are left out.
+
+    >>> from hilum.inference.prediction import ModelName
+    >>> failed = Prediction.failed("x.png", "x.png is empty", ModelName(name="binary", digest=None))
+    >>> [column.header for column in predictions_table([failed], ["normal", "pneumonia"]).columns]
+    ['file', 'prediction', 'error']
+    """
     head = ["file", "prediction", "P(abnormal)", *classes, "prediction set", "OOD p-value"]
     head += ["reason", "attribution", "error"]
     rows = [_cells(number, prediction, classes) for number, prediction in enumerate(predictions)]

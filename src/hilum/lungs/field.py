@@ -54,7 +54,11 @@ def standardised(images: UInt8[np.ndarray, "images rows cols"]) -> Float[Tensor,
 
 @torch.no_grad()
 def field_of(net: LungNet, image: UInt8[np.ndarray, "rows cols"]) -> Bool[np.ndarray, "rows cols"]:
-    """The lung field by a given network: the mean of its answers for image and mirror image, tidied."""
+    """The lung field by a given network: the mean of its answers for image and mirror image, tidied.
+
+    >>> field_of(LungNet().eval(), np.zeros((100, 80), np.uint8)).shape
+    (100, 80)
+    """
     x = standardised(image[None])
     odds = ((net(x) + net(x.flip(3)).flip(3)) / 2)[0, 0].numpy()
     odds = cv2.GaussianBlur(np.clip(odds, -LIMIT, LIMIT), (0, 0), SMOOTH)
@@ -125,7 +129,11 @@ def tidy(marked: Bool[np.ndarray, "rows cols"]) -> Bool[np.ndarray, "rows cols"]
 
 @cache
 def trained() -> LungNet:
-    """The network of the package, in eval mode. ModelError when weights and card do not belong together."""
+    """The network of the package, in eval mode. ModelError when weights and card do not belong together.
+
+    >>> trained()(torch.zeros(1, 1, 64, 64)).shape, trained().training
+    (torch.Size([1, 1, 64, 64]), False)
+    """
     data = (FOLDER / "weights.safetensors").read_bytes()
     if digest(data) != card()["weights_digest"]:
         raise ModelError("the weights of the lung field are not those of its card", "install hilum again")

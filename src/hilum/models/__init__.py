@@ -57,11 +57,21 @@ class ChestModel(nn.Module):
         self.pretrained: str | None = None  # which weights training started from, if any; goes into the card
 
     def embed(self, x: Float[Tensor, "batch channels rows cols"]) -> Float[Tensor, "batch embedding"]:
-        """The vectors that the head classifies, one per image."""
+        """The vectors that the head classifies, one per image.
+
+        >>> model = build("vgg", ["normal", "pneumonia"], Pixels(size=(64, 64)), {"blocks": [[4]], "dense": [6]})
+        >>> model.embed(torch.zeros(3, 1, 64, 64)).shape
+        torch.Size([3, 6])
+        """
         return self.neck(self.pool(self.features(x)))
 
     def forward(self, x: Float[Tensor, "batch channels rows cols"]) -> Float[Tensor, "batch classes"]:
-        """Logits, one column per name in `classes`."""
+        """Logits, one column per name in `classes`.
+
+        >>> model = build("vgg", ["normal", "pneumonia"], Pixels(size=(64, 64)), {"blocks": [[4]], "dense": [6]})
+        >>> model(torch.zeros(3, 1, 64, 64)).shape
+        torch.Size([3, 2])
+        """
         return self.head(self.embed(x))
 
 
@@ -69,7 +79,11 @@ class AveragePool(nn.Module):
     """The mean of each map: "batch dim rows cols" -> "batch dim"."""
 
     def forward(self, maps: Float[Tensor, "batch dim rows cols"]) -> Float[Tensor, "batch dim"]:
-        """Works for any number of rows and columns."""
+        """Works for any number of rows and columns.
+
+        >>> AveragePool()(torch.tensor([1.0, 3.0, 0.0, 0.0]).view(1, 2, 1, 2))
+        tensor([[2., 0.]])
+        """
         return maps.mean(dim=(-2, -1))
 
 
@@ -181,6 +195,11 @@ def load_model(source: str | Path) -> ChestModel:
 
     `source`: a model folder, a task folder of a run, or a run with one task ("runs/real/multiclass").
     ModelError when it is missing, damaged, or was changed since it was written.
+
+    >>> load_model("runs/none")
+    Traceback (most recent call last):
+        ...
+    hilum.errors.ModelError: runs/none holds no model (no model.json); name a run's task, e.g. runs/NAME/binary
     """
     folder = _model_folder(Path(source))
     card = _read_card(folder)
@@ -264,9 +283,14 @@ def logits_of(model: ChestModel, images: np.ndarray) -> np.ndarray:
 
 
 def check_golden(folder: Path) -> float:
-    """Largest difference between the logits stored with a model and those it gives here and now.
+    """Largest difference between the logits stored with a model and those it gives here and now; see `save_model`.
 
     ModelError above GOLDEN_TOLERANCE: the code or a library no longer computes the same model.
+
+    >>> check_golden(Path("runs/none"))
+    Traceback (most recent call last):
+        ...
+    hilum.errors.ModelError: runs/none holds no model (no model.json); name a run's task, e.g. runs/NAME/binary
     """
     folder = _model_folder(Path(folder))
     with np.load(folder / "golden.npz", allow_pickle=False) as golden:

@@ -67,6 +67,11 @@ def build(
     insists on its own size; None leaves them. `dropout`: on the embedding.
 
     RecipeError without a source; ModelError when the library is missing or the source is unavailable.
+
+    >>> build(("normal", "pneumonia"), Pixels(size=(64, 64)))
+    Traceback (most recent call last):
+        ...
+    hilum.errors.RecipeError: model 'transformers_backbone' has no source; ...
     """
     if not source:
         raise RecipeError(

@@ -36,7 +36,11 @@ class Block(nn.Module):
         )
 
     def forward(self, x: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
-        """Every token sees every other."""
+        """Every token sees every other.
+
+        >>> Block(dim=8, heads=2, ratio=4, dropout=0.0)(torch.zeros(1, 5, 8)).shape
+        torch.Size([1, 5, 8])
+        """
         batch, tokens, dim = x.shape
         parts = self.qkv(self.norm1(x)).reshape(batch, tokens, 3, self.heads, dim // self.heads)
         q, k, v = parts.permute(2, 0, 3, 1, 4)

@@ -8,7 +8,15 @@ from hilum.run import Run
 
 def absent(run: Run, stage: str, anchor: str, title: str) -> Section:
     """A section that says why there are no results of `stage` (it was skipped, it failed, or it has not run)
-    and how to make them."""
+    and how to make them.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     run = Run.create(place, {}, {"tasks": {}})
+    ...     run.record_stage("embed binary", {"status": "skipped", "reason": "9 images are too few"})
+    ...     absent(run, "embed", "embedding", "Embedding space").values["sentence"]
+    '9 images are too few.'
+    """
     reasons = run.skip_reasons(stage)
     why = " ".join(sentence(reason) for reason in reasons) or "This stage has not run yet."
     return Section(anchor, title, "absent.html", {"sentence": why, "command": commands.stage(run, stage)})

@@ -49,6 +49,16 @@ def build_report(run: Run) -> Path:
 
     Reads the run folder, and the radiographs where they still lie; needs neither GPU nor torch. The same
     run gives the same bytes: times and dates come from run.json.
+
+    >>> import tempfile
+    >>> import pandas as pd
+    >>> from hilum.data.cases import Cases
+    >>> image = {"case_id": "a", "path": "a.png", "label": "normal", "patient": "p", "split": "", "digest": "0"}
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     run = Run.create(place, {"name": "mine"}, {"tasks": {}})
+    ...     Cases.checked(pd.DataFrame([image]), "table", Path()).write(run.cases_file)
+    ...     "<title>mine: hilum report</title>" in build_report(run).read_text()
+    True
     """
     makers = (*SECTIONS, *plugin_sections(), reproducibility.make)
     sections = [section for make in makers if (section := make(run)) is not None]
@@ -59,7 +69,15 @@ def build_report(run: Run) -> Path:
 
 def plugin_sections() -> list[Maker]:
     """`make` of FOLDER/report/<name>/section.py of each folder that $HILUM_PLUGINS names, in the order of folders
-    and names. RecipeError for a section.py without `make`."""
+    and names. RecipeError for a section.py without `make`.
+
+    >>> import tempfile
+    >>> from unittest.mock import patch
+    >>> with tempfile.TemporaryDirectory() as place, patch.dict("os.environ", HILUM_PLUGINS=place):
+    ...     write_text(Path(place) / "report" / "mine" / "section.py", "def make(run): return None")
+    ...     len(plugin_sections())
+    1
+    """
     makers = []
     for folder in plugin_folders():
         for path in sorted(folder.glob("report/*/section.py")):

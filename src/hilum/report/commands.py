@@ -6,17 +6,36 @@ from hilum.run import Run
 
 
 def place(run: Run) -> str:
-    """The run folder as the user named it with --out, else the path it was opened by."""
+    """The run folder as the user named it with --out, else the path it was opened by.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     place(Run.create(folder, {"argv": ["hilum", "study", "phantom", "--out", "runs/mine"]}, {}))
+    'runs/mine'
+    """
     return _option(_argv(run), "--out") or run.path.as_posix()
 
 
 def whole(run: Run) -> str:
-    """The command that made the run, word for word; empty when run.json does not record it."""
+    """The command that made the run, word for word; empty when run.json does not record it.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     whole(Run.create(folder, {"argv": ["hilum", "study", "my images", "--out", "runs/mine"]}, {}))
+    "hilum study 'my images' --out runs/mine"
+    """
     return shlex.join(_argv(run))
 
 
 def train_task(run: Run, task: str) -> str:
-    """The command that adds `task` to this run: what made the run, for this task, with --resume."""
+    """The command that adds `task` to this run: what made the run, for this task, with --resume.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = Run.create(folder, {"argv": ["hilum", "study", "phantom", "--out", "runs/mine"]}, {})
+    ...     train_task(run, "binary")
+    'hilum study phantom --out runs/mine --task binary --resume'
+    """
     words = _without(_argv(run), "--task") or ["hilum", "study", _data(run), "--out", run.path.as_posix()]
     words += ["--task", task]
     if _option(words, "--out") is None:
@@ -25,32 +44,68 @@ def train_task(run: Run, task: str) -> str:
 
 
 def evaluate(run: Run) -> str:
-    """Predictions and figures again, with the weights of the run."""
+    """Predictions and figures again, with the weights of the run.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     evaluate(Run.create(folder, {"argv": ["hilum", "study", "phantom", "--out", "runs/mine"]}, {}))
+    'hilum evaluate runs/mine'
+    """
     return shlex.join(["hilum", "evaluate", place(run)])
 
 
 def stage(run: Run, name: str) -> str:
-    """One stage and what it needs, with the settings of the run."""
+    """One stage and what it needs, with the settings of the run.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     stage(Run.create(folder, {"argv": ["hilum", "study", "phantom", "--out", "runs/mine"]}, {}), "embed")
+    'hilum embed runs/mine'
+    """
     return shlex.join(["hilum", name, place(run)])
 
 
 def report(run: Run) -> str:
-    """The report again."""
+    """The report again.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     report(Run.create(folder, {"argv": ["hilum", "study", "phantom", "--out", "runs/mine"]}, {}))
+    'hilum report runs/mine'
+    """
     return shlex.join(["hilum", "report", place(run)])
 
 
 def anomaly(run: Run) -> str:
-    """Detectors fitted on healthy images, with the choices at hand."""
+    """Detectors fitted on healthy images, with the choices at hand.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     anomaly(Run.create(folder, {"argv": ["hilum", "study", "phantom", "--out", "runs/mine"]}, {}))
+    'hilum anomaly runs/mine'
+    """
     return shlex.join(["hilum", "anomaly", place(run)])
 
 
 def explain(run: Run) -> str:
-    """Maps, filters and what they are worth again, with the weights at hand."""
+    """Maps, filters and what they are worth again, with the weights at hand.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     explain(Run.create(folder, {"argv": ["hilum", "study", "phantom", "--out", "runs/mine"]}, {}))
+    'hilum explain runs/mine'
+    """
     return shlex.join(["hilum", "explain", place(run)])
 
 
 def audit(run: Run) -> str:
-    """The audit alone, in the terminal."""
+    """The audit alone, in the terminal.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     audit(Run.create(folder, {"data": {"given": "path/to/chest_xray"}}, {}))
+    'hilum data audit path/to/chest_xray'
+    """
     return shlex.join(["hilum", "data", "audit", _data(run)])
 
 

@@ -43,7 +43,11 @@ class DataFacts(_Facts):
 
     @property
     def place(self) -> str:
-        """As the user named it, else where it lay."""
+        """As the user named it, else where it lay.
+
+        >>> DataFacts(given="phantom", root="/cache/phantom").place, DataFacts(root="/data").place
+        ('phantom', '/data')
+        """
         return self.given or self.root
 
 
@@ -87,6 +91,12 @@ class RunFacts(_Facts):
 
     @classmethod
     def of(cls, run: Run) -> "RunFacts":
-        """The facts of a run; the folder's name where it has no other."""
+        """The facts of a run; the folder's name where it has no other.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     RunFacts.of(Run.create(folder, {"name": "mine", "machine": {"cores": 2}}, {})).machine.cores
+        2
+        """
         facts = cls.model_validate(run.facts())
         return facts if facts.name else facts.model_copy(update={"name": run.path.name})

@@ -95,7 +95,12 @@ def look(name: str, classes: Sequence[str]) -> Look:
 
 
 def in_style(draw: Callable[P, Markup]) -> Callable[P, Markup]:
-    """Runs a drawing function with the report's style, and leaves matplotlib's own settings as they were."""
+    """Runs a drawing function with the report's style, and leaves matplotlib's own settings as they were.
+
+    >>> from matplotlib import rcParams
+    >>> in_style(lambda: rcParams["font.size"])(), rcParams["font.size"]
+    (9.0, 10.0)
+    """
 
     @wraps(draw)
     def styled(*args: P.args, **named: P.kwargs) -> Markup:
@@ -108,14 +113,25 @@ def in_style(draw: Callable[P, Markup]) -> Callable[P, Markup]:
 
 
 def new_figure(width: float = PANEL[0], height: float = PANEL[1]) -> "Figure":
-    """An empty figure of this size in inches."""
+    """An empty figure of this size in inches.
+
+    >>> new_figure(2, 1).get_size_inches().tolist()
+    [2.0, 1.0]
+    """
     from matplotlib.figure import Figure
 
     return Figure((width, height), layout="constrained")
 
 
 def svg(figure: "Figure", name: str, alt: str) -> Markup:
-    """The figure as inline SVG. `name` must be unique on the page; `alt` is the text for a screen reader."""
+    """The figure as inline SVG. `name` must be unique on the page; `alt` is the text for a screen reader.
+
+    >>> text = svg(new_figure(2, 1), "empty", "Nothing is drawn")
+    >>> print(text[:61])
+    <svg class="drawing" role="img" aria-label="Nothing is drawn"
+    >>> print(text.split('"')[5])
+    Nothing is drawn
+    """
     target = io.StringIO()
     figure.savefig(
         target, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
@@ -146,14 +162,26 @@ def _cleaned(text: str, name: str, alt: str, width: int, height: int) -> str:
 
 
 def finish(axes: "Axes", title: str, x: str, y: str) -> None:
-    """Title and names of both axes."""
+    """Title and names of both axes.
+
+    >>> axes = new_figure().subplots()
+    >>> finish(axes, "Loss", "epoch", "nats")
+    >>> axes.get_title(), axes.get_xlabel(), axes.get_ylabel()
+    ('Loss', 'epoch', 'nats')
+    """
     axes.set_title(title)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
 
 
 def logarithmic(axes: "Axes", subs: tuple[float, ...] = (1.0,)) -> None:
-    """A logarithmic y axis with plain numbers at each power of ten, times `subs`."""
+    """A logarithmic y axis with plain numbers at each power of ten, times `subs`.
+
+    >>> axes = new_figure().subplots()
+    >>> logarithmic(axes)
+    >>> axes.get_yscale()
+    'log'
+    """
     from matplotlib.ticker import FuncFormatter, LogLocator
 
     axes.set_yscale("log")
@@ -163,7 +191,13 @@ def logarithmic(axes: "Axes", subs: tuple[float, ...] = (1.0,)) -> None:
 
 
 def share_axes(axes: "Axes") -> None:
-    """Both axes from 0 to 1, square, with a little room so that a curve along the edge is seen whole."""
+    """Both axes from 0 to 1, square, with a little room so that a curve along the edge is seen whole.
+
+    >>> axes = new_figure().subplots()
+    >>> share_axes(axes)
+    >>> [text.get_text() for text in axes.get_xticklabels()]
+    ['0', '0.25', '0.5', '0.75', '1']
+    """
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
@@ -185,7 +219,12 @@ class Bar:
 
 @in_style
 def auroc_bars(bars: Sequence[Bar], title: str, name: str) -> Markup:
-    """AUROC of each shortcut as a bar from 0.5 (guessing) to 1, with its interval; strong bars are black."""
+    """AUROC of each shortcut as a bar from 0.5 (guessing) to 1, with its interval; strong bars are black.
+
+    >>> bars = [Bar("contrast", 0.7, 0.6, 0.8), Bar("all together", 0.8, strong=True)]
+    >>> print(auroc_bars(bars, "pneumonia against normal", "shortcuts").split('"')[5])
+    AUROC of shortcuts, pneumonia against normal: contrast 0.70, all together 0.80
+    """
     figure = new_figure(4.7, 0.75 + 0.27 * len(bars))
     axes = figure.subplots()
     places = np.arange(len(bars))[::-1]

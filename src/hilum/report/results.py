@@ -30,42 +30,79 @@ class Results:
 
     @cached_property
     def curves(self) -> Curves:
-        """What is drawn of the held-out split."""
+        """curves.json: what is drawn of the held-out split. RunError where it was made with other weights."""
         return Curves.load(self.folder.curves_file, self.card["weights_digest"])
 
     @cached_property
     def baseline(self) -> Baseline:
-        """The published baseline."""
+        """published.json, the published baseline. RunError where it was made with other weights."""
         return Baseline.load(self.folder.baseline_file, self.card["weights_digest"])
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The model's classes, in its order."""
+        """The model's classes, in its order.
+
+        >>> task = Results("binary", {"classes": ["normal", "pneumonia"]}, {}, *[None] * 5)
+        >>> task.classes
+        ('normal', 'pneumonia')
+        """
         return tuple(self.card["classes"])
 
     @property
     def block(self) -> SplitMetrics:
-        """The figures of the held-out split."""
+        """The figures of the held-out split.
+
+        >>> block = SplitMetrics.model_construct(n_cases=10)
+        >>> Results("binary", {}, {"test": block}, None, None, {}, "test", TaskFolder("binary")).block.n_cases
+        10
+        """
         return self.metrics[self.split]
 
     @property
     def rows(self) -> pd.DataFrame:
-        """The predictions of the held-out split."""
+        """The predictions of the held-out split.
+
+        >>> rows = pd.DataFrame({"case_id": ["a", "b"], "split": ["train", "test"]})
+        >>> task = Results("binary", {}, {}, rows, rows, {}, "test", TaskFolder("binary"))
+        >>> task.rows["case_id"].tolist()
+        ['b']
+        """
         return self.predictions[self.predictions["split"] == self.split]
 
     @property
     def size(self) -> str:
-        """How much the held-out split holds: '624 images of 390 patients'."""
+        """How much the held-out split holds: '624 images of 390 patients'.
+
+        >>> rows = pd.DataFrame({"case_id": ["a", "b"], "patient": ["p", "p"], "split": "test"})
+        >>> block = SplitMetrics.model_construct(n_cases=2, n_patients=1)
+        >>> task = Results("binary", {}, {"test": block}, rows, rows, {}, "test", TaskFolder("binary"))
+        >>> print(task.size.replace("\\xa0", " "))
+        2 images of 1 patient
+        """
         return self.size_of(self.split)
 
     def size_of(self, split: str) -> str:
         """Images and patients of a split; a source that knows no patients makes each image its own patient, and
-        then none are counted."""
+        then none are counted.
+
+        >>> rows = pd.DataFrame({"case_id": ["a", "b"], "patient": ["p", "p"], "split": "test"})
+        >>> block = SplitMetrics.model_construct(n_cases=2, n_patients=1)
+        >>> task = Results("binary", {}, {"test": block}, rows, rows, {}, "test", TaskFolder("binary"))
+        >>> print(task.size_of("test").replace("\\xa0", " "))
+        2 images of 1 patient
+        """
         return self._size(split, "image")
 
     @property
     def sample(self) -> str:
-        """The held-out split in words: '624 test images of 390 patients'."""
+        """The held-out split in words: '624 test images of 390 patients'.
+
+        >>> rows = pd.DataFrame({"case_id": ["a", "b"], "patient": ["p", "p"], "split": "test"})
+        >>> block = SplitMetrics.model_construct(n_cases=2, n_patients=1)
+        >>> task = Results("binary", {}, {"test": block}, rows, rows, {}, "test", TaskFolder("binary"))
+        >>> print(task.sample.replace("\\xa0", " "))
+        2 test images of 1 patient
+        """
         return self._size(self.split, f"{split_name(self.split)} image")
 
     def _size(self, split: str, noun: str) -> str:
@@ -77,12 +114,22 @@ class Results:
 
     @property
     def threshold(self) -> float | None:
-        """The operating point of a binary model, a probability of the abnormal class."""
+        """The operating point of a binary model, a probability of the abnormal class.
+
+        >>> card = {"threshold": {"class": "pneumonia", "value": 0.3}}
+        >>> Results("binary", card, {}, *[pd.DataFrame()] * 2, {}, "test", TaskFolder("binary")).threshold
+        0.3
+        """
         return (self.card.get("threshold") or {}).get("value")
 
     @property
     def chosen_on_val(self) -> list[str]:
-        """What the validation images decided."""
+        """What the validation images decided.
+
+        >>> card = {"threshold": {"chosen_on": "val", "rule": "youden"}}
+        >>> Results("binary", card, {}, *[pd.DataFrame()] * 2, {}, "test", TaskFolder("binary")).chosen_on_val
+        ['the epoch that was kept', 'the threshold']
+        """
         threshold = self.card.get("threshold") or {}
         decided = threshold.get("chosen_on") == "val" and threshold.get("rule") != "half"
         return ["the epoch that was kept", *(["the threshold"] if decided else [])]
@@ -92,6 +139,11 @@ def results(run: Run, task: str) -> Results | None:
     """The task's results, or None when it was not trained and evaluated to the end.
 
     RunError when the figures were made with other weights than those that lie beside them.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     results(Run.create(place, {}, {"tasks": {}}), "binary") is None
+    True
     """
     folder = run.task(task)
     if not (folder.card_file.exists() and folder.metrics_file.exists() and folder.predictions_file.exists()):
@@ -126,6 +178,15 @@ def headline(task: Results) -> str:
 
     Two classes: "Accuracy 98.7 % (304/308; 95 % CI 97.3 to 99.7 %) on 308 test images of 190 patients.
     Sensitivity 98.4 % (189/192), specificity 99.1 % (115/116)."
+
+    >>> from hilum.artifacts.base import Figure
+    >>> block = SplitMetrics.model_construct(n_cases=10, n_patients=10, accuracy=Figure(value=0.9, k=9, n=10),
+    ...     sensitivity=Figure(value=0.8, k=4, n=5), specificity=Figure(value=1.0, k=5, n=5))
+    >>> rows = pd.DataFrame({"case_id": ["a"], "patient": ["a"], "split": ["test"]})
+    >>> card = {"classes": ["normal", "pneumonia"]}
+    >>> task = Results("binary", card, {"test": block}, rows, rows, {}, "test", TaskFolder("binary"))
+    >>> print(headline(task).replace("\\xa0", " "))
+    Accuracy 90.0 % (9/10) on 10 test images. Sensitivity 80.0 % (4/5), specificity 100.0 % (5/5).
     """
     block = task.block
     accuracy = f"Accuracy {with_interval('accuracy', block.accuracy)} on {task.sample}."

@@ -142,7 +142,11 @@ def digits(value: float) -> str:
 
 
 def count(value: float | None) -> str:
-    """A whole number with thousands set apart: 5,232."""
+    """A whole number with thousands set apart: 5,232.
+
+    >>> count(5232), count(None)
+    ('5,232', '–')
+    """
     return NOTHING if value is None else f"{int(value):,}"
 
 
@@ -284,5 +288,9 @@ SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test", "unused
 
 
 def split_name(split: str) -> str:
-    """'val' -> 'validation'; a name of the user's own stays."""
+    """'val' -> 'validation'; a name of the user's own stays.
+
+    >>> split_name("val"), split_name("second reading")
+    ('validation', 'second reading')
+    """
     return SPLIT_NAMES.get(split, split)

@@ -26,6 +26,14 @@ def held_out(cases: Cases, split: pd.Series, task: Task, config: HeldOutConfig) 
 
     At most `config.images`, drawn by digest of seed and case, each class in proportion and with one image at
     least. DataError when no image is held out.
+
+    >>> from pathlib import Path
+    >>> from hilum.data.tasks import task
+    >>> table = pd.DataFrame({"case_id": ["a", "b"], "patient": ["p", "q"], "label": ["normal", "virus"]})
+    >>> cases, split = Cases(table, "table", Path("cases.csv")), pd.Series({"a": "train", "b": "val"})
+    >>> images, part = held_out(cases, split, task("binary", ["normal", "virus"]), HeldOutConfig())
+    >>> images.values.tolist(), part
+    ([['b', 'q', 'virus', 'pneumonia']], 'val')
     """
     parts = split.reindex(cases.table["case_id"]).to_numpy()
     part = next((name for name in ("test", "val") if (parts == name).any()), None)
@@ -121,7 +129,14 @@ def point_figures(
     config: HeldOutConfig,
 ) -> Point:
     """Accuracy, AUROC and calibration error of `probabilities` "cases classes"; `table`: case_id, patient and
-    target of the cases."""
+    target of the cases.
+
+    >>> table = pd.DataFrame({"case_id": list("ab"), "patient": list("ab"), "target": ["normal", "virus"]})
+    >>> shares, classes = np.array([[0.9, 0.1], [0.6, 0.4]]), ("normal", "virus")
+    >>> point = point_figures(shares, table, classes, 0.5, HeldOutConfig(replicates=0))
+    >>> point.accuracy.counts, point.auroc.value, round(point.ece.value, 2)
+    ('1/2', 1.0, 0.35)
+    """
     rows = table[["case_id", "patient", "target"]].copy()
     for column, name in enumerate(classes):
         rows[f"prob_{name}"] = probabilities[:, column]

@@ -48,12 +48,13 @@ class SmallNetworks:
         self.truth = class_indices(task.classes, test["target"])
 
     def images(self, rows: np.ndarray) -> ImageSet:
-        """These rows of `train`."""
+        """The images at these positions of `train`, with their class indices."""
         case_ids = self.train["case_id"].to_numpy()[rows].tolist()
         return ImageSet(self.cache, case_ids, self.targets[rows], self.pixels)
 
     def new(self, seed: int, classes: Sequence[str] = ()) -> ChestModel:
-        """A network with random weights; of the task's classes unless others are given."""
+        """A network with random weights by `seed`; of the task's classes unless others are given. Seeds torch's global
+        generator."""
         torch.manual_seed(seed)
         model = self.config.model
         network = build(model.name, classes or self.task.classes, self.pixels, model.options)
@@ -80,7 +81,7 @@ class SmallNetworks:
         return model
 
     def probabilities(self, model: ChestModel, images: np.ndarray | None = None) -> np.ndarray:
-        """float64 "images classes" of the held-out images, or of `images`."""
+        """float64 "images classes", 0..1, of the held-out images, or of prepared images uint8 "images rows cols"."""
         return softmax(logits_of(model, self.test_images if images is None else images))
 
     def is_correct(self, probabilities: np.ndarray) -> np.ndarray:
@@ -89,12 +90,20 @@ class SmallNetworks:
 
     @property
     def majority(self) -> float:
-        """The share of the most frequent class among the held-out images."""
+        """The share of the most frequent class among the held-out images, 0..1: the accuracy of always naming it."""
         return float(self.test["target"].value_counts(normalize=True).max())
 
 
 def train_images(cases: Cases, split: pd.Series, task: Task) -> pd.DataFrame:
-    """The images to learn from: the columns of cases and `target`, the class of each."""
+    """The images to learn from: the columns of cases and `target`, the class of each.
+
+    >>> from pathlib import Path
+    >>> from hilum.data.tasks import task
+    >>> cases = Cases(pd.DataFrame({"case_id": ["a", "b"], "label": ["normal", "virus"]}), "table", Path("cases.csv"))
+    >>> split = pd.Series({"a": "val", "b": "train"})
+    >>> train_images(cases, split, task("binary", ["normal", "virus"])).values.tolist()
+    [['b', 'virus', 'pneumonia']]
+    """
     train = cases.table[cases.table["case_id"].map(split) == "train"].reset_index(drop=True)
     return train.assign(target=train["label"].map(dict(task.class_of)))
 

@@ -29,18 +29,38 @@ class Pictures:
 
     @classmethod
     def of(cls, predictor: Predictor, folder: Path) -> "Pictures":
-        """Pictures of what the predictor's classifier sees. TypeError for a runtime without gradients."""
+        """Pictures of what the predictor's classifier sees. TypeError for a runtime without gradients.
+
+        >>> from hilum.serving.predictor import packaged
+        >>> Pictures.of(packaged("cpu"), Path("pictures")).folder.as_posix()
+        'pictures'
+        """
         runtime = predictor.classifier.runtime
         if not isinstance(runtime, TorchRuntime):
             raise TypeError("attribution pictures need a model in torch")
         return cls(runtime, folder)
 
     def keep(self, image: np.ndarray) -> np.ndarray:
-        """The image as uint8, as large as it stands in the picture."""
+        """The image as uint8, as large as it stands in the picture.
+
+        >>> from hilum.serving.predictor import packaged
+        >>> Pictures.of(packaged("cpu"), Path("pictures")).keep(np.zeros((1000, 500), np.uint8)).shape
+        (360, 180)
+        """
         return small(image, TILE)
 
     def paint(self, file: str | None, picture: np.ndarray, prepared: np.ndarray, target: int) -> str:
-        """Writes one picture and gives its path."""
+        """Writes one picture and gives its path.
+
+        >>> from hilum.serving.predictor import packaged
+        >>> grey = np.full((360, 360), 9, np.uint8)
+        >>> with TemporaryDirectory() as place:
+        ...     pictures = Pictures.of(packaged("cpu"), Path(place))
+        ...     prepared = pictures.runtime.pixels.prepare(grey)
+        ...     painted = pictures.paint("child.jpeg", grey, pictures.runtime.pixels.normalize(prepared), 0)
+        >>> Path(painted).name
+        'child.png'
+        """
         model = self.runtime.model
         x = self.runtime.tensor(prepared[None])
         layer = last_layer(model, x, STRIDE)

@@ -30,6 +30,10 @@ def predict_command(
     """Predicts and prints; false for exit code 2: no image could be read, or not all with `strict`.
 
     `form`: "table", "json" or "csv". Errors as in `hilum.predict`.
+
+    >>> predict_command([Path("gone")], None, "table", None, "cpu", strict=False)
+    Traceback (most recent call last):
+    hilum.errors.DataError: image gone does not exist; check the path
     """
     with memory_in_words("predicting"):
         predictions, classes = _predict(list_images(images), model, attribution, device)

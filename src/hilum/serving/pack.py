@@ -77,6 +77,12 @@ def pack_task(run: Run, task: str, out: Path) -> dict[str, Any]:
     compare them with the predictions of rounded weights, `distillation` with those of the teachers' mean, if there
     were any. RunError when the task has not been evaluated with the weights at hand; ModelError for a teacher that
     is gone.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     pack_task(Run.create(place, {}, {"tasks": {}}), "binary", Path("out"))
+    Traceback (most recent call last):
+    hilum.errors.RunError: ... has no trained task 'binary'; name another run or --task
     """
     if task not in run.tasks:
         raise RunError(f"{run.path} has no trained task {task!r}", "name another run or --task")
@@ -121,7 +127,12 @@ def _held_out_figures(folder: TaskFolder) -> tuple[str, dict[str, Any]]:
 
 
 def rounded(model: ChestModel, round_: Callable[[Tensor], Tensor]) -> ChestModel:
-    """A copy whose weights went through a smaller format and back; it computes in float32."""
+    """A copy whose weights went through a smaller format and back; it computes in float32.
+
+    >>> halved = rounded(load_model(WEIGHTS / "binary"), lambda tensor: tensor.half().float())
+    >>> all((weights == weights.half()).all().item() for weights in halved.parameters())
+    True
+    """
     architecture = model.card["architecture"]
     copy = build(architecture["name"], model.classes, model.pixels, architecture.get("options"))
     copy.load_state_dict(
@@ -321,7 +332,7 @@ def _flagged_ood(result_file: Path, limit: float) -> dict[str, dict[str, int]]:
 
 
 def main() -> None:
-    """The command."""
+    """The command: packs what the command line names, and prints the folder and its size in MB."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--task", default="multiclass", choices=("binary", "multiclass", "anomaly"))

@@ -55,13 +55,22 @@ def predict(
 
 
 def predictor_for(model: str | Path | None = None, device: str = "auto") -> Predictor:
-    """The Predictor of a trained model, or of the models of the package (None)."""
+    """The Predictor of a trained model, or of the models of the package (None).
+
+    >>> predictor_for("gone", "cpu")
+    Traceback (most recent call last):
+    hilum.errors.ModelError: gone holds no model (no model.json); name a run's task, e.g. runs/NAME/binary
+    """
     return packaged(choose_device(device)) if model is None else Predictor.load(model, device)
 
 
 @cache
 def packaged(device: str = "cpu", folder: Path = WEIGHTS) -> Predictor:
-    """The models that the package brings, read once per device. ModelError when one is missing or was changed."""
+    """The models that the package brings, read once per device. ModelError when one is missing or was changed.
+
+    >>> packaged("cpu").classes
+    ('normal', 'bacteria', 'virus')
+    """
     missing = [name for name in ("binary", "multiclass", "anomaly") if not (folder / name).is_dir()]
     if missing:
         raise ModelError(f"{folder} lacks the model {missing[0]!r}", "install hilum again, or give --model")
@@ -89,8 +98,9 @@ def together(
     rate: float,
     device: str = "cpu",
 ) -> Predictor:
-    """Two classifiers and a detector as one Predictor. `held_out`: scores of images that took no part in fitting the
-    detector; `rate`: an image with a p-value of at most this is flagged."""
+    """Two classifiers and a detector as one Predictor, which abstains where the classifiers contradict each other
+    or the detector flags the image. `held_out`: scores of images that took no part in fitting the detector;
+    `rate`: an image with a p-value of at most this is flagged."""
     detector = detector.to(device)
 
     def p_of(batch: np.ndarray) -> np.ndarray:
@@ -109,7 +119,10 @@ def together(
 
 
 def check_packaged(folder: Path = WEIGHTS) -> None:
-    """ModelError when a model of the package no longer gives its golden outputs here and now."""
+    """ModelError when a model of the package no longer gives its golden outputs here and now.
+
+    >>> check_packaged(WEIGHTS)
+    """
     check_golden(folder / "binary")
     check_golden(folder / "multiclass")
     check_golden_scores(folder / "anomaly")
@@ -119,6 +132,9 @@ def check_golden_scores(folder: Path) -> float:
     """Largest relative difference between a packed detector's golden scores and those it gives here and now.
 
     ModelError above GOLDEN_TOLERANCE.
+
+    >>> check_golden_scores(WEIGHTS / "anomaly") < GOLDEN_TOLERANCE
+    True
     """
     detector = load_detector(folder)
     golden = read_arrays(folder / "golden.npz")

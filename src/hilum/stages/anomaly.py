@@ -72,7 +72,13 @@ def more_detectors(config: AnomalyConfig | dict[str, Any] | None, names: Sequenc
 
 
 def check(config: AnomalyConfig, tasks: Sequence[Any] = ()) -> None:
-    """RecipeError names an unknown detector or option before minutes are spent."""
+    """RecipeError names an unknown detector or option before minutes are spent.
+
+    >>> check(AnomalyConfig(detectors={"autoencodr": {}}))
+    Traceback (most recent call last):
+        ...
+    hilum.errors.RecipeError: detector 'autoencodr' is not known; did you mean 'autoencoder'?
+    """
     from hilum.anomaly.detector import build
     from hilum.anomaly.leaderboard import detector_of
 

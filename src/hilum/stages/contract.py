@@ -83,7 +83,8 @@ class Recipe(Config):
         return self
 
     def config_of(self, stage: Stage) -> Config | None:
-        """The settings of a stage; None where the recipe leaves it out. A core stage has none of its own."""
+        """The settings of a stage; None where the recipe leaves it out. A core stage has none of its own in the
+        recipe: its defaults."""
         if not stage.in_recipe:
             return stage.config()
         return getattr(self, stage.name)

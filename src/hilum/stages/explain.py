@@ -71,7 +71,11 @@ class ExplainConfig(Config):
         return given
 
     def options(self, method: str, size: tuple[int, int]) -> dict[str, Any]:
-        """All options of a method on images of `size`: those of the recipe with its mask and its layer."""
+        """All options of a method on images of `size`: those of the recipe with its mask and its layer.
+
+        >>> ExplainConfig().options("occlusion", (96, 96))
+        {'mask': 41, 'fill': 'zero'}
+        """
         from hilum.explain.maps import options_of
 
         return options_of(method, self.methods.get(method, {}), size, self.occlusion, self.layer)
@@ -79,7 +83,13 @@ class ExplainConfig(Config):
 
 def check(config: ExplainConfig, recipes: Sequence[Any]) -> None:
     """RecipeError for a method or an option that does not exist, or a mask that does not fit the images of one
-    of the tasks' recipes."""
+    of the tasks' recipes.
+
+    >>> check(ExplainConfig(methods=["grad_cma"]), [])
+    Traceback (most recent call last):
+        ...
+    hilum.errors.RecipeError: attribution method 'grad_cma' is not known; did you mean 'grad_cam'?
+    """
     from hilum.explain.attribution import check_options
     from hilum.explain.maps import mask_side
 

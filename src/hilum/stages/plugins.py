@@ -14,7 +14,11 @@ from hilum.stages.contract import Stage
 
 def plugins() -> list[Stage]:
     """The stages of all plug-in folders, in order of folder and file name. RecipeError for a file without a
-    STAGE, and for a folder that does not exist."""
+    STAGE, and for a folder that does not exist.
+
+    >>> plugins()  # without $HILUM_PLUGINS
+    []
+    """
     stages = []
     for folder in plugin_folders():
         for path in sorted(folder.glob("stages/*.py")):

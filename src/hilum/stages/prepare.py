@@ -34,7 +34,8 @@ def run(context: Context, config: Config) -> None:
 
 
 def readable(cases: Cases, skip: bool, run: Run) -> Cases:
-    """All cases, or those that can be read when the user said that the others may be skipped."""
+    """All cases, or with `skip` those that can be read; the others are named on standard error and in run.json.
+    DataError names up to three files that can't be read, unless they may be skipped."""
     from hilum.data.facts import facts_table
     from hilum.progress import advancing, say
 
@@ -56,7 +57,13 @@ def readable(cases: Cases, skip: bool, run: Run) -> Cases:
 
 
 def fitting_tasks(recipe: Recipe, cases: Cases) -> list[str]:
-    """The recipe's tasks that these labels allow; DataError where there is none."""
+    """The recipe's tasks that these labels allow; DataError where there is none.
+
+    >>> from types import SimpleNamespace
+    >>> recipe = SimpleNamespace(tasks={"binary": None, "multiclass": None})
+    >>> fitting_tasks(recipe, SimpleNamespace(labels=("normal", "bacteria", "virus")))
+    ['binary', 'multiclass']
+    """
     from hilum.data.tasks import possible_tasks, task
     from hilum.progress import say
 
@@ -73,7 +80,7 @@ def fitting_tasks(recipe: Recipe, cases: Cases) -> list[str]:
 
 
 def split_of(cases: Cases, recipe: TaskRecipe) -> Split:
-    """The split that a task's recipe asks for."""
+    """The split that a task's recipe asks for. DataError where it is not possible, as in `split_cases`."""
     from hilum.data.split import split_cases
 
     config = recipe.split

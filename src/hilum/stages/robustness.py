@@ -20,7 +20,13 @@ def run(context: Context, config: Config) -> None:
 
 
 def check(config: Config, tasks: Sequence[Any]) -> None:
-    """RecipeError for a corruption that does not exist."""
+    """RecipeError for a corruption that does not exist.
+
+    >>> check(Config(corruptions=["blurr"]), [])
+    Traceback (most recent call last):
+        ...
+    hilum.errors.RecipeError: corruption 'blurr' is not known; did you mean 'blur'?
+    """
     from hilum.robustness.corruptions import check_corruptions
 
     check_corruptions(config.corruptions)

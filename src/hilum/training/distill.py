@@ -26,8 +26,10 @@ from hilum.models import ChestModel, load_model
 def load_teachers(
     places: Sequence[str], classes: Sequence[str], pixels: Pixels, card: dict[str, Any]
 ) -> list[ChestModel]:
-    """The teachers, frozen. RecipeError for a teacher with other classes or another pixel contract, or one that
-    was trained on another split or other data: it might know the student's validation images."""
+    """The teachers, frozen and in eval mode, in the order of `places` (folders that `load_model` reads). `card`: what
+    the student's model.json will say of its data and split. RecipeError for a teacher with other classes or another
+    pixel contract, or one that was trained on another split or other data: it might know the student's validation
+    images."""
     teachers = []
     for place in places:
         teacher = load_model(place)

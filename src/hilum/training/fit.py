@@ -38,7 +38,11 @@ class Hardware:
     def choose(cls, precision: str = "auto") -> "Hardware":
         """CUDA if there is one. bf16 where the hardware multiplies it natively (else it would be
         slower), fp32 otherwise. Loader workers with a GPU only: on the CPU they take the cores of the
-        convolutions."""
+        convolutions.
+
+        >>> Hardware.choose("fp32").precision
+        '32-true'
+        """
         cuda = torch.cuda.is_available()
         native = torch.cuda.is_bf16_supported() if cuda else _cpu_has_bf16()
         bf16 = precision == "bf16" or (precision == "auto" and native)

@@ -24,7 +24,14 @@ class AtomicCheckpoints(TorchCheckpointIO):
     """A checkpoint is written beside its name and renamed: kill -9 leaves the one of the epoch before."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """torch.save, all or nothing."""
+        """torch.save, all or nothing.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     AtomicCheckpoints().save_checkpoint({"epoch": 3}, f"{folder}/last.ckpt")
+        ...     torch.load(f"{folder}/last.ckpt", weights_only=True)
+        {'epoch': 3}
+        """
         with replacing(Path(path)) as temporary:
             torch.save(checkpoint, temporary)
 
@@ -59,7 +66,14 @@ class Keeper(Callback):
         return {"rows": self.rows, "best_epoch": self.best_epoch, "best_value": self.best_value}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The inverse of state_dict."""
+        """The inverse of state_dict.
+
+        >>> folder = TaskFolder(Path("runs/small/binary"))
+        >>> keeper = Keeper(folder, "val_auroc", "binary", epochs=5, batches=10, batch_size=32)
+        >>> keeper.load_state_dict({"rows": [], "best_epoch": 2, "best_value": 0.9})
+        >>> keeper.state_dict()
+        {'rows': [], 'best_epoch': 2, 'best_value': 0.9}
+        """
         self.rows = list(state["rows"])
         self.best_epoch = state["best_epoch"]
         self.best_value = state["best_value"]

@@ -36,7 +36,13 @@ class ImageSet:
 
     @property
     def rows(self) -> np.ndarray:
-        """Positions of the cases in the memory map."""
+        """Positions of the cases in the memory map.
+
+        >>> from pathlib import Path
+        >>> cache = ImageCache(np.zeros((2, 4, 4), np.uint8), {"a": 0, "b": 1}, Path("cache"))
+        >>> ImageSet(cache, ["b"], np.array([1]), Pixels(size=(4, 4))).rows.tolist()
+        [1]
+        """
         return self.cache.rows(self.case_ids)
 
 
@@ -56,8 +62,14 @@ class AugmentedImages(Dataset[tuple[np.ndarray, int, int]]):
         epoch, position = item
         image = self.images.cache.images[self.rows[position]]
         chance = np.random.default_rng((self.seed, epoch, position))
-        values = augmented(self.augment, np.asarray(image), chance)
+        donor = self._donor(chance) if self.augment.tone else None
+        values = augmented(self.augment, np.asarray(image), chance, donor)
         return self.images.pixels.standardized(values)[None], int(self.images.targets[position]), position
+
+
+    def _donor(self, chance: np.random.Generator) -> np.ndarray:
+        """Any image of the set, whatever its label."""
+        return np.asarray(self.images.cache.images[self.rows[chance.integers(len(self.rows))]])
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -84,7 +96,13 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """The epoch (from 0) whose order comes next."""
+        """The epoch (from 0) whose order comes next.
+
+        >>> sampler = EpochSampler(np.array([0, 1, 1]), "none", seed=0)
+        >>> sampler.set_epoch(4)
+        >>> sorted(sampler)
+        [(4, 0), (4, 1), (4, 2)]
+        """
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -124,7 +142,14 @@ def loader(
     workers: int = 0,
 ) -> DataLoader:
     """A DataLoader over an ImageSet. Training: shuffled, augmented, last short batch dropped (a batch of one
-    has no batch statistics). Otherwise in order, every case once, without augmentation."""
+    has no batch statistics). Otherwise in order, every case once, without augmentation.
+
+    >>> from pathlib import Path
+    >>> cache = ImageCache(np.zeros((3, 4, 4), np.uint8), {"a": 0, "b": 1, "c": 2}, Path("cache"))
+    >>> images = ImageSet(cache, ["c", "a", "b"], np.array([1, 0, 0]), Pixels(size=(4, 4)))
+    >>> [(tuple(x.shape), target.tolist()) for x, target, _ in loader(images, batch_size=2, seed=0)]
+    [((2, 1, 4, 4), [1, 0]), ((1, 1, 4, 4), [0])]
+    """
     sampler = EpochSampler(images.targets, balance, seed, shuffle=train, acquisition=images.acquisition)
     return DataLoader(
         AugmentedImages(images, augment or Augment(), seed),

@@ -55,7 +55,15 @@ class Classifier(pl.LightningModule):
         self.train_ids: list[str] = []
 
     def forward(self, x: Float[Tensor, "batch 1 rows cols"]) -> Float[Tensor, "batch classes"]:
-        """Logits."""
+        """Logits.
+
+        >>> from hilum.data.images import Pixels
+        >>> from hilum.models import build
+        >>> model = build("vgg", ["normal", "pneumonia"], Pixels(size=(64, 64)), {"blocks": [[4]], "dense": [4]})
+        >>> module = Classifier(model, Training(epochs=1), steps=1, weights=None, score=lambda shares, positions: {})
+        >>> module(torch.zeros(3, 1, 64, 64)).shape
+        torch.Size([3, 2])
+        """
         return self.model(x)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
@@ -90,7 +98,16 @@ class Classifier(pl.LightningModule):
         return loss
 
     def train_figures(self) -> dict[str, float]:
-        """Mean loss and accuracy over the epoch's batches, as the network was while it was trained on them."""
+        """Mean loss and accuracy over the epoch's batches, as the network was while it was trained on them.
+
+        >>> from hilum.data.images import Pixels
+        >>> from hilum.models import build
+        >>> model = build("vgg", ["normal", "pneumonia"], Pixels(size=(64, 64)), {"blocks": [[4]], "dense": [4]})
+        >>> module = Classifier(model, Training(epochs=1), steps=1, weights=None, score=lambda shares, positions: {})
+        >>> loss = module.training_step((torch.zeros(2, 1, 64, 64), torch.tensor([0, 1]), torch.tensor([0, 1])), 0)
+        >>> module.train_figures()["train_accuracy"]
+        0.5
+        """
         losses, hits = zip(*self._train, strict=True)
         return {
             "train_loss": float(torch.stack(losses).mean()),

@@ -77,6 +77,18 @@ def pretrain(
     """Trains features and neck of `model` on all images of the set; their targets are not used.
 
     DataError for fewer than two images; TrainingError when the loss is no longer a number.
+
+    >>> from pathlib import Path
+    >>> from hilum.data.cache import ImageCache
+    >>> from hilum.data.images import Pixels
+    >>> from hilum.models import build
+    >>> chance = np.random.default_rng(0)
+    >>> cache = ImageCache(chance.integers(0, 256, (2, 32, 32), dtype=np.uint8), {"a": 0, "b": 1}, Path("cache"))
+    >>> images = ImageSet(cache, ["a", "b"], np.array([-1, -1]), Pixels(size=(32, 32)))
+    >>> model = build("vgg", ["normal", "pneumonia"], images.pixels, {"blocks": [[4]], "dense": [4]})
+    >>> found = pretrain(model, images, 2, 2, 1e-3, seed=0, advance=lambda done, total: None)
+    >>> -1 <= found.loss <= 1, any(name.startswith("head.") for name in found.weights)
+    (True, False)
     """
     if len(images.case_ids) < 2:
         raise DataError("self-supervised training needs two images or more", "add images")
@@ -132,6 +144,18 @@ def train_briefly(
     training.
 
     DataError for a target of None or below 0: an image without a label must not be trained on.
+
+    >>> from pathlib import Path
+    >>> from hilum.data.cache import ImageCache
+    >>> from hilum.data.images import Pixels
+    >>> from hilum.models import build
+    >>> cache = ImageCache(np.zeros((1, 32, 32), np.uint8), {"a": 0}, Path("cache"))
+    >>> images = ImageSet(cache, ["a"], np.array([-1]), Pixels(size=(32, 32)))
+    >>> model = build("vgg", ["normal", "pneumonia"], images.pixels, {"blocks": [[4]], "dense": [4]})
+    >>> train_briefly(model, images, Augment(), steps=1, batch_size=1, lr=1e-3, seed=0)
+    Traceback (most recent call last):
+        ...
+    hilum.errors.DataError: an image without a label, or of another class, is in the training set; leave it out
     """
     targets = np.asarray(images.targets)
     if targets.dtype.kind != "i" or (targets < 0).any() or (targets >= len(model.classes)).any():

@@ -32,7 +32,13 @@ def build(
     """`loss`: l1, l2, ssim or perceptual, which is also the residual; `width`, `depth`, `latent`: of the
     network (depth halvings, then `latent` maps); `smooth`: window in pixels over which the residual is
     averaged; `top`: the share of pixels, those with the largest residual, whose mean is the score; `field`: 'lung'
-    weighs pixels by how often they were lung in the healthy images, 'image' does not; `precision` of the training."""
+    weighs pixels by how often they were lung in the healthy images, 'image' does not; `precision` of the training.
+
+    >>> import torch
+    >>> detector = build(Pixels(size=(64, 96)), depth=4, latent=8)
+    >>> detector.coder.encode(torch.zeros(1, 1, 64, 96)).shape    # latent maps, the sides halved depth times
+    torch.Size([1, 8, 4, 6])
+    """
     return Autoencoder(
         pixels,
         checked_settings(

@@ -32,7 +32,12 @@ class DenoisingAutoencoder(Reconstruction):
         self.register_buffer("noise", torch.tensor(float(settings["noise"])))
 
     def corrupt(self, x: Batch) -> Batch:
-        """Adds smooth noise of `noise` standard deviations at a random offset, so that no position is special."""
+        """Adds smooth noise of `noise` standard deviations at a random offset, so that no position is special.
+
+        >>> noisy = build(Pixels(size=(32, 48)), noise=0.6).corrupt(torch.zeros(2, 1, 32, 48))
+        >>> tuple(noisy.shape), bool(noisy.std() > 0)
+        ((2, 1, 32, 48), True)
+        """
         rows, cols = x.shape[-2:]
         scale = self.settings["noise_scale"]
         small = torch.randn(len(x), 1, rows // scale + 2, cols // scale + 2)
@@ -41,7 +46,12 @@ class DenoisingAutoencoder(Reconstruction):
         return x + self.noise * large[..., down : down + rows, right : right + cols]
 
     def loss_of(self, x: Batch) -> Tensor:
-        """Difference between the denoised image and the one without noise."""
+        """Difference between the denoised image and the one without noise, a scalar averaged over pixels and images.
+
+        >>> loss = build(Pixels(size=(32, 32)), **SMALLEST).loss_of(torch.zeros(2, 1, 32, 32))
+        >>> loss.shape, bool(loss > 0)
+        (torch.Size([]), True)
+        """
         return self.difference(self.coder(self.corrupt(x)), x).mean()
 
 
@@ -62,7 +72,15 @@ def build(
     precision: str = "bf16",
 ) -> DenoisingAutoencoder:
     """`noise`: standard deviation of the noise in units of the network's input; `noise_scale`: size of its
-    grain in pixels. The others as in autoencoder."""
+    grain in pixels. The others as in autoencoder.
+
+    >>> build(Pixels(size=(64, 64)), noise=0.5).noise
+    tensor(0.5000)
+    >>> build(Pixels(size=(64, 64)), noise=0)
+    Traceback (most recent call last):
+        ...
+    hilum.errors.RecipeError: denoising_autoencoder: noise is 0; choose more than 0
+    """
     if not noise > 0:
         raise RecipeError(f"denoising_autoencoder: noise is {noise}", "choose more than 0")
     if noise_scale < 1:

@@ -86,7 +86,8 @@ class PatchGaussian(Detector):
         return center, squares.div_(seen - 1)
 
     def measure(self, x: Float[Tensor, "batch 1 rows cols"]) -> Scored:
-        """Distances at each place, and the mean of the largest."""
+        """Distances at each place, in standard deviations, brought to the image's size; the score is the mean of the
+        largest."""
         maps = self._features(x)
         difference = self._placed(maps) - self.center[:, None]
         distance = (difference @ self.whiten.mT).square().sum(2).sqrt().T
@@ -114,7 +115,15 @@ def build(
 ) -> PatchGaussian:
     """`features`, `feature_options`, `layers`, `neighbourhood`, `top`: as in patch_memory; `channels`: how
     many are drawn (all if the features have fewer); `regularisation`: added to the diagonal of the covariance
-    of standardised channels. Memory: 20 bytes x places x channels^2 while it is fitted, 4 afterwards."""
+    of standardised channels. Memory: 20 bytes x places x channels^2 while it is fitted, 4 afterwards.
+
+    >>> build(Pixels(size=(64, 64)), features="pixels").description
+    'Mahalanobis distance of each patch from healthy patches at its position; features: raw pixels'
+    >>> build(Pixels(size=(64, 64)), channels=0)
+    Traceback (most recent call last):
+        ...
+    hilum.errors.RecipeError: patch_gaussian: channels is 0; choose 1 or more
+    """
     if channels < 1:
         raise RecipeError(f"patch_gaussian: channels is {channels}", "choose 1 or more")
     if not regularisation > 0:

@@ -61,7 +61,8 @@ class PatchMemory(Detector):
         self.memory = patches[torch.from_numpy(k_center(patches, count, seed))].clone()
 
     def measure(self, x: Float[Tensor, "batch 1 rows cols"]) -> Scored:
-        """Distances are found image by image, so the memory used does not grow with the batch."""
+        """Distances to the nearest healthy patch at each place, brought to the image's size; the score is the mean of
+        the largest. Distances are found image by image, so the memory used does not grow with the batch."""
         maps = self._features(x)
         scores, maps_of_images = [], []
         for patches in self._standardised(maps):
@@ -71,12 +72,24 @@ class PatchMemory(Detector):
         return Scored(torch.stack(scores), to_image(torch.stack(maps_of_images), x.shape[-2:]))
 
     def patches_of(self, x: Float[Tensor, "batch 1 rows cols"]) -> Float[Tensor, "batch places dim"]:
-        """The standardised features of every patch, row by row; the memory holds patches of healthy images."""
+        """The standardised features of every patch, row by row; the memory holds patches of healthy images.
+
+        >>> detector = build(Pixels(size=(16, 16)), "pixels", {"side": 4})
+        >>> detector.mean, detector.sd = torch.zeros(16), torch.ones(16)
+        >>> detector.patches_of(torch.zeros(1, 1, 16, 16)).shape
+        torch.Size([1, 16, 16])
+        """
         return self._standardised(self._features(x))
 
     def nearest(self, patches: Float[Tensor, "places dim"]) -> tuple[Tensor, Tensor]:
         """Distance to and row of the nearest patch in memory. The row comes from a matrix product, the distance
-        from the difference, so a patch that is in memory has the distance 0."""
+        from the difference, so a patch that is in memory has the distance 0.
+
+        >>> detector = build(Pixels(size=(16, 16)), "pixels")
+        >>> detector.memory = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
+        >>> detector.nearest(torch.tensor([[1.0, 0.0], [3.0, 4.0]]))
+        (tensor([1., 0.]), tensor([0, 1]))
+        """
         row = torch.from_numpy(self._search(patches.numpy()))
         return (patches - self.memory[row]).square().sum(1).sqrt(), row
 
@@ -132,7 +145,15 @@ def build(
     0 = finest, None = all; `neighbourhood`: places averaged around each; `memory`: patches kept;
     `candidates`: patches that they are chosen from, a seeded sample; `top`: share of an image's patches, those
     with the largest distances, whose mean is its score (0 = the largest alone); `reweight`: neighbours in the
-    memory for PatchCore's reweighted score of the highest patch, 0 = off."""
+    memory for PatchCore's reweighted score of the highest patch, 0 = off.
+
+    >>> build(Pixels(size=(64, 64)), features="pixels", memory=500).description
+    'distance of each patch to the nearest of 500 healthy patches in memory; features: raw pixels'
+    >>> build(Pixels(size=(64, 64)), memory=500, candidates=100)
+    Traceback (most recent call last):
+        ...
+    hilum.errors.RecipeError: patch_memory: candidates is 100; choose 500 or more
+    """
     for name, value, low in (
         ("memory", memory, 1),
         ("candidates", candidates, memory),

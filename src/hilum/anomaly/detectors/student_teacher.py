@@ -52,7 +52,11 @@ class Student(nn.Module):
         self.stages, self.heads = nn.ModuleList(stages), nn.ModuleList(heads)
 
     def forward(self, x: Float[Tensor, "batch 1 rows cols"]) -> tuple[Tensor, ...]:
-        """Maps as the teacher's."""
+        """Maps as the teacher's.
+
+        >>> [tuple(scale.shape) for scale in Student((32, 64), (4, 8), width=8)(torch.zeros(2, 1, 32, 48))]
+        [(2, 32, 8, 12), (2, 64, 4, 6)]
+        """
         maps = []
         for stage, head in zip(self.stages, self.heads, strict=True):
             x = stage(x)
@@ -198,7 +202,12 @@ def build(
 ) -> StudentTeacher:
     """`features`, `feature_options`: the teacher, as in patch_memory; `width`: channels of the student;
     `top`: the share of positions, those with the largest values, whose mean is the score; `precision` of the
-    training."""
+    training.
+
+    >>> detector = build(Pixels(size=(64, 64)), feature_options={"width": 8})
+    >>> detector.dims, detector.strides
+    ((8, 16, 32), (4, 8, 16))
+    """
     if width < 1 or epochs < 1 or batch_size < 2:
         raise RecipeError(
             f"student_teacher: width {width}, epochs {epochs}, batch_size {batch_size} are too small",

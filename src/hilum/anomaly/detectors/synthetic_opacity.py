@@ -85,7 +85,8 @@ class SyntheticOpacity(Detector):
         self.center, self.whiten, self.usual = (torch.stack(parts) for parts in zip(*statistics, strict=True))
 
     def measure(self, x: Float[Tensor, "batch 1 rows cols"]) -> Scored:
-        """The mean over networks and over the image and its mirror image."""
+        """The score is the mean over the networks and over the image and its mirror image; the map is the mean of
+        their logits, brought to the image's size."""
         share = self.settings["logit_share"]
         scores, maps = [], []
         for net, center, whiten, usual in zip(self.nets, self.center, self.whiten, self.usual, strict=True):
@@ -149,7 +150,15 @@ def build(
     """`width`, `blocks`, `steps`, `batch_size`, `lr`, `precision`: of the networks, see features/pretext;
     `members`: how many are trained; `views`: changed copies of each healthy image that the distance is
     measured from, in addition to the image and its mirror image; `logit_share`: weight of the logit, 0..1, the
-    distance has the rest."""
+    distance has the rest.
+
+    >>> len(build(Pixels(size=(64, 64)), width=8, members=2).nets)
+    2
+    >>> build(Pixels(size=(64, 64)), logit_share=2)
+    Traceback (most recent call last):
+        ...
+    hilum.errors.RecipeError: synthetic_opacity: logit_share is 2; choose a share between 0 and 1
+    """
     if members < 1:
         raise RecipeError(f"synthetic_opacity: members is {members}", "choose 1 or more")
     if views < 0:

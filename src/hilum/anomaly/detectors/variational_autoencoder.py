@@ -63,7 +63,11 @@ class VariationalAutoencoder(Reconstruction):
         self.usual = torch.stack([healthy.mean(), healthy.std(correction=0).clamp(min=1e-6)])
 
     def loss_of(self, x: Batch) -> Tensor:
-        """Difference per pixel + beta x divergence per pixel."""
+        """Difference per pixel + beta x divergence per pixel, a scalar averaged over the images.
+
+        >>> build(Pixels(size=(32, 32)), **SMALLEST).loss_of(torch.zeros(2, 1, 32, 32)).shape
+        torch.Size([])
+        """
         mean = self.coder.encode(x)
         log_variance = self.spread(mean).clamp(-8, 4)
         code = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
@@ -102,7 +106,13 @@ def build(
     precision: str = "bf16",
 ) -> VariationalAutoencoder:
     """`beta`: weight of the divergence in training; `divergence`: its weight in the score. The others as in
-    autoencoder."""
+    autoencoder.
+
+    >>> build(Pixels(size=(64, 64)), beta=-1)
+    Traceback (most recent call last):
+        ...
+    hilum.errors.RecipeError: variational_autoencoder: beta is -1; choose 0 or more
+    """
     for name, value in (("beta", beta), ("divergence", divergence)):
         if not value >= 0:
             raise RecipeError(f"variational_autoencoder: {name} is {value}", "choose 0 or more")

@@ -111,7 +111,11 @@ def build(
     precision: str = "bf16",
 ) -> ContrastiveNet:
     """`width`: of the trunk; `projector`: numbers per image that the loss compares; `steps` of `batch_size`
-    images with two views each; `precision` of the training: 'bf16' (autocast) or 'fp32'."""
+    images with two views each; `precision` of the training: 'bf16' (autocast) or 'fp32'.
+
+    >>> [tuple(scale.shape) for scale in build(Pixels(size=(64, 64)), width=8)(torch.zeros(1, 1, 64, 64))]
+    [(1, 8, 16, 16), (1, 16, 8, 8), (1, 32, 4, 4)]
+    """
     if steps < 1 or batch_size < 2 or width < 1 or projector < 2:
         raise RecipeError(
             f"contrastive: width {width}, projector {projector}, steps {steps}, batch_size {batch_size} are "

@@ -40,7 +40,7 @@ class EfficientNetLite0(FeatureNet):
         return super().train(False)
 
     def forward(self, x: Float[Tensor, "batch 1 rows cols"]) -> tuple[Tensor, ...]:
-        """Maps at strides 8, 16 and 32 of an image of side x side pixels."""
+        """Maps at strides 8, 16 and 32 of the image resized to side x side pixels, the finest first."""
         grey = x * self.pixels.sd + self.pixels.mean if self.pixels.standardize == "dataset" else x / 4 + 0.5
         size = (self.side, self.side)
         grey = functional.interpolate(grey, size=size, mode="bilinear", align_corners=False)
@@ -69,7 +69,13 @@ def _published() -> Any:
 
 
 def build(pixels: Pixels, side: int = 224) -> EfficientNetLite0:
-    """`side`: rows and columns that images are resized to; the network was trained at 224."""
+    """`side`: rows and columns that images are resized to; the network was trained at 224.
+
+    >>> build(Pixels(size=(64, 64)), side=16)
+    Traceback (most recent call last):
+        ...
+    hilum.errors.RecipeError: efficientnet_lite0: side is 16; choose 32 or more, 224 is usual
+    """
     if side < 32:
         raise RecipeError(f"efficientnet_lite0: side is {side}", "choose 32 or more, 224 is usual")
     return EfficientNetLite0(pixels, side)

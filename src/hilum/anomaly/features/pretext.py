@@ -56,12 +56,22 @@ class PretextNet(FeatureNet):
         return self.trunk(x)
 
     def logits(self, x: Float[Tensor, "batch 1 rows cols"]) -> tuple[Tensor, Tensor]:
-        """Logits of the places "batch rows/4 cols/4" and of the image "batch"."""
+        """Logits of the places "batch rows/4 cols/4" and of the image "batch".
+
+        >>> places, image = build(Pixels(size=(64, 80)), width=8).logits(torch.zeros(2, 1, 64, 80))
+        >>> tuple(places.shape), tuple(image.shape)
+        ((2, 16, 20), (2,))
+        """
         return self._heads(self.trunk(x))
 
     def read(self, x: Float[Tensor, "batch 1 rows cols"]) -> tuple[Tensor, Tensor, Tensor]:
         """As `logits`, and the vector of the image, "batch 3*dim": mean, largest value and standard deviation of
-        each of the deepest maps."""
+        each of the deepest maps.
+
+        >>> _, _, vector = build(Pixels(size=(64, 64)), width=8).read(torch.zeros(2, 1, 64, 64))
+        >>> vector.shape          # 3 x 32 deepest maps
+        torch.Size([2, 96])
+        """
         maps = self.trunk(x)
         deep = maps[2].flatten(2)
         vector = torch.cat([deep.mean(2), deep.amax(2), deep.std(2, correction=0)], dim=1)
@@ -137,7 +147,13 @@ class PretextNet(FeatureNet):
 
 def varied(image: np.ndarray, mask: np.ndarray, chance: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """The changes that both halves go through. uint8 image and mask -> float32 of the same shape in 0..1; the
-    mask takes the image's new position."""
+    mask takes the image's new position.
+
+    >>> grey, none = np.full((64, 64), 90, np.uint8), np.zeros((64, 64), np.float32)
+    >>> image, mask = varied(grey, none, np.random.default_rng(0))
+    >>> image.shape, image.dtype, mask.max()
+    ((64, 64), dtype('float32'), np.float32(0.0))
+    """
     if chance.random() < 0.3:
         image = add_distractor(image, chance)
     if chance.random() < 0.3:  # images that come smaller or more compressed
@@ -187,7 +203,11 @@ def build(
     precision: str = "bf16",
 ) -> PretextNet:
     """`width`, `blocks`: of the trunk; `steps` of `batch_size` images each; `lr`: of AdamW; `precision` of the
-    training: 'bf16' (autocast) or 'fp32'."""
+    training: 'bf16' (autocast) or 'fp32'.
+
+    >>> [tuple(scale.shape) for scale in build(Pixels(size=(64, 64)), width=8)(torch.zeros(1, 1, 64, 64))]
+    [(1, 8, 16, 16), (1, 16, 8, 8), (1, 32, 4, 4)]
+    """
     if steps < 1 or batch_size < 2 or width < 1 or blocks < 1:
         raise RecipeError(
             f"pretext: width {width}, blocks {blocks}, steps {steps}, batch_size {batch_size} are too small",

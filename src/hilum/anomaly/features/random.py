@@ -35,5 +35,9 @@ class RandomNet(FeatureNet):
 
 
 def build(pixels: Pixels, width: int = 32) -> RandomNet:
-    """`width`: channels of the finest map; the next two have twice and four times as many."""
+    """`width`: channels of the finest map; the next two have twice and four times as many.
+
+    >>> [tuple(scale.shape) for scale in build(Pixels(size=(64, 64)), width=8)(torch.zeros(1, 1, 64, 64))]
+    [(1, 8, 16, 16), (1, 16, 8, 8), (1, 32, 4, 4)]
+    """
     return RandomNet(pixels, width).eval()

@@ -68,7 +68,13 @@ class Pose:
 
     @classmethod
     def sample(cls, rng: Generator, anatomy: Anatomy, size: tuple[int, int]) -> "Pose":
-        """A random position, breath and place in the frame."""
+        """A random position, breath and place in the frame.
+
+        >>> rng = np.random.default_rng(0)
+        >>> pose = Pose.sample(rng, Anatomy.sample(rng), (64, 80))
+        >>> pose.matrix.shape, -0.12 <= pose.breath <= 0.1
+        ((2, 3), True)
+        """
         rows, cols = size
         unit = min(cols / 2.4, rows / 1.95) * rng.uniform(0.86, 1.04)
         angle = np.deg2rad(rng.normal(0, 3.5))
@@ -85,14 +91,25 @@ class Pose:
 
 
 def half_width(anatomy: Anatomy, v: np.ndarray | float) -> np.ndarray | float:
-    """The rib cage: from a point at the top to 1 at its widest, a little less below."""
+    """The rib cage: from a point at the top to 1 at its widest, a little less below.
+
+    >>> half_width(Anatomy.sample(np.random.default_rng(0)), np.array([-0.97, 0.45])).tolist()
+    [0.0, 1.0]
+    """
     t = np.clip((np.asarray(v) + 0.97) / 1.42, 0, 1)
     cage = (1 - (1 - t) ** anatomy.barrel) ** (1 / anatomy.barrel)
     return cage - 0.08 * np.clip(np.asarray(v) - 0.45, 0, None)
 
 
 def border(anatomy: Anatomy, pose: Pose, side: int, v: np.ndarray | float) -> np.ndarray | float:
-    """How far the mediastinum reaches to one side (-1 the patient's right, 1 the left) at height v."""
+    """How far the mediastinum reaches to one side (-1 the patient's right, 1 the left) at height v.
+
+    >>> rng = np.random.default_rng(0)
+    >>> anatomy = Anatomy.sample(rng)
+    >>> pose = Pose.sample(rng, anatomy, (64, 64))
+    >>> bool(border(anatomy, pose, 1, 0.4) > border(anatomy, pose, -1, 0.4))  # the heart lies to the left
+    True
+    """
     thymus = anatomy.thymus * (1 - side * anatomy.sail) * np.exp(-(((v + 0.3) / 0.28) ** 2))
     reach = anatomy.upper + thymus + side * pose.turn - 0.03 * np.clip(-0.45 - v, 0, 0.3) / 0.3
     if side < 0:
@@ -103,14 +120,28 @@ def border(anatomy: Anatomy, pose: Pose, side: int, v: np.ndarray | float) -> np
 
 
 def dome(pose: Pose, side: int, u: np.ndarray) -> np.ndarray:
-    """The diaphragm's height at a distance u from the midline; the right dome stands higher."""
+    """The diaphragm's height at a distance u from the midline; the right dome stands higher.
+
+    >>> rng = np.random.default_rng(0)
+    >>> pose = Pose.sample(rng, Anatomy.sample(rng), (64, 64))
+    >>> right, left = (dome(pose, side, np.array([0.5]))[0] for side in (-1, 1))
+    >>> round(float(left - right), 2)  # v runs downwards
+    0.05
+    """
     top = 0.46 + pose.breath + (0.05 if side > 0 else 0.0)
     outer, inner = np.clip((u - 0.5) / 0.45, 0, None), np.clip((0.5 - u) / 0.35, 0, None)
     return top + 0.26 * outer**2.2 + 0.07 * inner**2
 
 
 def lung_outline(anatomy: Anatomy, pose: Pose, side: int) -> Points:
-    """The outline of one lung field: lateral wall down, diaphragm inwards, mediastinum up."""
+    """The outline of one lung field: lateral wall down, diaphragm inwards, mediastinum up.
+
+    >>> rng = np.random.default_rng(0)
+    >>> anatomy = Anatomy.sample(rng)
+    >>> right = lung_outline(anatomy, Pose.sample(rng, anatomy, (64, 64)), -1)
+    >>> right.shape[1], bool((right[:, 0] < 0).all())
+    (2, True)
+    """
     v = 1.9 * np.linspace(0, 1, 60) ** 1.5 - 0.9  # denser at the top, which is round
     lateral = half_width(anatomy, v) - 0.05
     apex = np.sqrt(np.clip((v + 0.9) / 0.16, 0, 1))
@@ -125,7 +156,14 @@ def lung_outline(anatomy: Anatomy, pose: Pose, side: int) -> Points:
 
 
 def heart_outline(anatomy: Anatomy, pose: Pose) -> Points:
-    """Right atrium up, left ventricle down, closed below by a curve."""
+    """Right atrium up, left ventricle down, closed below by a curve.
+
+    >>> rng = np.random.default_rng(0)
+    >>> anatomy = Anatomy.sample(rng)
+    >>> heart = heart_outline(anatomy, Pose.sample(rng, anatomy, (64, 64)))
+    >>> bool(heart[:, 0].max() > -heart[:, 0].min())  # it reaches further to the left
+    True
+    """
     v = np.linspace(-0.2, 0.5 + pose.breath, 30)
     right = np.column_stack([-border(anatomy, pose, -1, v), v])[::-1]
     left = np.column_stack([border(anatomy, pose, 1, v), v])
@@ -143,6 +181,14 @@ class Ribs:
 
 
 def ribs_of(shapes: Generator, anatomy: Anatomy, pose: Pose) -> Ribs:
+    """The ribs of both sides: twelve behind and ten in front on each.
+
+    >>> rng = np.random.default_rng(0)
+    >>> anatomy = Anatomy.sample(rng)
+    >>> ribs = ribs_of(rng, anatomy, Pose.sample(rng, anatomy, (64, 64)))
+    >>> len(ribs.back), len(ribs.front)
+    (24, 20)
+    """
     gap, slope, thick = shapes.uniform(0.15, 0.175), shapes.uniform(0.0, 0.2), shapes.uniform(0.042, 0.06)
     taper = thick * np.concatenate([np.linspace(1.0, 1.25, 12), [1.2, 1.1, 0.9, 0.5]])
     ribs = Ribs([], [])

@@ -33,7 +33,12 @@ class Canvas:
         self.unit = float(np.sqrt(np.linalg.det(matrix[:, :2])))  # pixels
 
     def pixels(self, lines: Sequence[Points] | Points) -> list[np.ndarray]:
-        """Lines in patient coordinates, each "n 2" -> in 1/16 pixels, as OpenCV's drawing wants them."""
+        """Lines in patient coordinates, each "n 2" -> in 1/16 pixels, as OpenCV's drawing wants them.
+
+        >>> canvas = Canvas((4, 4), np.array([[2.0, 0.0, 2.0], [0.0, 2.0, 2.0]]))
+        >>> [line.tolist() for line in canvas.pixels([np.array([[0.0, 0.0], [1.0, 0.5]])])]
+        [[[32, 32], [64, 48]]]
+        """
         placed = np.concatenate(lines) @ self.matrix[:, :2].T + self.matrix[:, 2]
         ends = np.cumsum([len(line) for line in lines])[:-1]
         return np.split(np.rint(placed * 16).astype(np.int32), ends)
@@ -51,7 +56,12 @@ class Canvas:
         return layer.astype(np.float32) / np.float32(255)
 
     def stroke(self, *strokes: Stroke) -> Layer:
-        """Lines, 0..1. Thinner than a pixel means fainter."""
+        """Lines, 0..1. Thinner than a pixel means fainter.
+
+        >>> canvas = Canvas((4, 4), np.array([[2.0, 0.0, 2.0], [0.0, 2.0, 2.0]]))
+        >>> canvas.stroke(([np.array([[-9.0, 0.0], [9.0, 0.0]])], 0.5, 1.0))[:, 0].astype(float).round(1).tolist()
+        [0.0, 0.1, 0.6, 0.1]
+        """
         layer = np.zeros(self.size, np.uint8)
         for lines, width, strength in strokes:
             wide = width * self.unit
@@ -60,18 +70,33 @@ class Canvas:
         return layer.astype(np.float32) / np.float32(255)
 
     def blur(self, layer: Layer, sd: float) -> Layer:
-        """Gaussian blur; `sd` in patient units."""
+        """Gaussian blur; `sd` in patient units.
+
+        >>> canvas = Canvas((4, 4), np.array([[2.0, 0.0, 2.0], [0.0, 2.0, 2.0]]))
+        >>> canvas.blur(np.eye(4, dtype=np.float32), 0.5)[0].astype(float).round(1).tolist()
+        [0.4, 0.3, 0.2, 0.1]
+        """
         return np.asarray(cv2.GaussianBlur(layer, (0, 0), max(sd * self.unit, 0.3)))
 
     def wide_blur(self, layer: Layer, sd: float) -> Layer:
-        """The same at a quarter of the resolution, for large `sd`."""
+        """The same at a quarter of the resolution, for large `sd`.
+
+        >>> canvas = Canvas((8, 8), np.array([[4.0, 0.0, 4.0], [0.0, 4.0, 4.0]]))
+        >>> canvas.wide_blur(np.ones((8, 8), np.float32), 1.0)[0].astype(float).round(3).tolist()
+        [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+        """
         rows, cols = self.size
         small = cv2.resize(layer, (cols // 4, rows // 4), interpolation=cv2.INTER_AREA)
         small = cv2.GaussianBlur(small, (0, 0), max(sd * self.unit / 4, 0.3))
         return np.asarray(cv2.resize(small, (cols, rows), interpolation=cv2.INTER_LINEAR))
 
     def spread(self, texture: np.ndarray) -> Layer:
-        """A square texture laid over the chest from -SPAN to SPAN both ways."""
+        """A square texture laid over the chest from -SPAN to SPAN both ways.
+
+        >>> canvas = Canvas((2, 5), np.array([[2.0, 0.0, 2.0], [0.0, 2.0, 1.0]]))
+        >>> canvas.spread(np.array([[0.0, 1.0], [0.0, 1.0]]))[0].astype(float).round(1).tolist()
+        [0.1, 0.3, 0.5, 0.7, 0.9]
+        """
         step = 2 * SPAN / (len(texture) - 1)
         onto = self.matrix @ np.array([[step, 0, -SPAN], [0, step, -SPAN], [0, 0, 1]])
         return np.asarray(

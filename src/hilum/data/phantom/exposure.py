@@ -8,7 +8,14 @@ from hilum.data.phantom.settings import PhantomSettings
 
 
 def exposed(rng: Generator, absorbed: Layer, canvas: Canvas) -> tuple[Layer, np.ndarray]:
-    """From absorption to grey 0..1, and which pixels the collimator leaves. No setting depends on the label."""
+    """From absorption to grey 0..1, and which pixels the collimator leaves. No setting depends on the label.
+
+    >>> canvas = Canvas((64, 64), np.array([[30.0, 0.0, 32.0], [0.0, 30.0, 32.0]]))
+    >>> dense = exposed(np.random.default_rng(0), np.full((64, 64), 0.8, np.float32), canvas)[0]
+    >>> thin, visible = exposed(np.random.default_rng(0), np.full((64, 64), 0.2, np.float32), canvas)
+    >>> bool(dense.mean() > thin.mean()), visible.shape, visible.dtype
+    (True, (64, 64), dtype('bool'))
+    """
     rows, cols = canvas.size
     gain, offset, gamma = rng.uniform(1.2, 2.0), rng.normal(0.0, 0.03), float(np.exp(rng.normal(0.3, 0.18)))
     tilt = rng.normal(0, 0.05, 2)

@@ -19,7 +19,15 @@ from hilum.data.phantom.canvas import (
 
 
 def soft_tissue(anatomy: Anatomy, pose: Pose, canvas: Canvas, heart: Layer) -> Layer:
-    """Body, arms, neck and head; mediastinum and heart."""
+    """What body, arms, neck and head, mediastinum and heart absorb.
+
+    >>> rng = np.random.default_rng(0)
+    >>> anatomy = Anatomy.sample(rng)
+    >>> pose = Pose.sample(rng, anatomy, (64, 64))
+    >>> layer = soft_tissue(anatomy, pose, Canvas((64, 64), pose.matrix), np.zeros((64, 64), np.float32))
+    >>> bool(layer[32, 32] > layer[32, 16] > layer[50, 0])  # mediastinum, trunk, beside it
+    True
+    """
     v = np.linspace(-0.62, 2.0, 30)
     flank = half_width(anatomy, np.maximum(v, -0.2)) + anatomy.fat
     trunk = np.concatenate([np.column_stack([-flank, v])[::-1], np.column_stack([flank, v])])
@@ -47,14 +55,28 @@ def _arm(pose: Pose, side: int) -> Points:
 
 
 def air(pose: Pose, canvas: Canvas) -> Layer:
-    """How much a lung takes away: less in a shallow breath, near the wall, at the top and at the base."""
+    """How much a lung takes away: less in a shallow breath, near the wall, at the top and at the base.
+
+    >>> rng = np.random.default_rng(0)
+    >>> pose = Pose.sample(rng, Anatomy.sample(rng), (64, 64))
+    >>> layer = air(pose, Canvas((64, 64), pose.matrix))
+    >>> bool(layer[36, 32] > layer[36, 0]), bool(layer.max() <= 0.5)
+    (True, True)
+    """
     u, v = grid(32)
     depth = 1 - 0.3 * np.abs(u) ** 3 - 0.12 * np.clip(v + 0.2, 0, 1) - 0.3 * np.clip(-v - 0.35, 0, 1)
     return canvas.spread((0.5 - 0.14 * pose.haze) * depth)
 
 
 def abdomen(rng: Generator, pose: Pose, canvas: Canvas) -> Layer:
-    """Liver and spleen below the domes, and gas in stomach and gut."""
+    """Liver and spleen below the domes, and gas in stomach and gut.
+
+    >>> rng = np.random.default_rng(0)
+    >>> pose = Pose.sample(rng, Anatomy.sample(rng), (64, 64))
+    >>> layer = abdomen(rng, pose, Canvas((64, 64), pose.matrix))
+    >>> bool(layer[-4:].mean() > 0.1), bool(layer[:16].any())
+    (True, False)
+    """
     u = np.linspace(0.0, 1.2, 30)
     right = np.column_stack([-u, dome(pose, -1, u)])
     left = np.column_stack([u, dome(pose, 1, u)])
@@ -68,7 +90,16 @@ def abdomen(rng: Generator, pose: Pose, canvas: Canvas) -> Layer:
 
 
 def bones(pose: Pose, canvas: Canvas, ribs: Ribs) -> Layer:
-    """Ribs, clavicles, shoulder blades, upper arms and vertebrae, each with a bright rim."""
+    """Ribs, clavicles, shoulder blades, upper arms and vertebrae, each with a bright rim.
+
+    >>> from hilum.data.phantom.anatomy import ribs_of
+    >>> rng = np.random.default_rng(0)
+    >>> anatomy = Anatomy.sample(rng)
+    >>> pose = Pose.sample(rng, anatomy, (64, 64))
+    >>> layer = bones(pose, Canvas((64, 64), pose.matrix), ribs_of(rng, anatomy, pose))
+    >>> layer.shape, bool(0 < layer.max() < 1)
+    ((64, 64), True)
+    """
     back = 0.6 * canvas.fill(*ribs.back) + canvas.stroke((ribs.back, 0.012, 1.0))
     front = 0.8 * canvas.fill(*ribs.front) + 0.5 * canvas.stroke((ribs.front, 0.012, 1.0))
     across = np.abs(np.broadcast_to(grid(32)[0], (32, 32)))
@@ -105,7 +136,13 @@ def _vertebrae(pose: Pose, canvas: Canvas) -> Layer:
 
 
 def devices(rng: Generator, canvas: Canvas) -> Layer:
-    """Now and then a tube or a lead; they are independent of the label."""
+    """Now and then a tube or a lead; they are independent of the label.
+
+    >>> canvas = Canvas((64, 64), np.array([[30.0, 0.0, 32.0], [0.0, 30.0, 32.0]]))
+    >>> shown = [bool(devices(np.random.default_rng(seed), canvas).any()) for seed in range(100)]
+    >>> sum(shown)  # of 100 images
+    27
+    """
     tube = curve((rng.normal(0, 0.05), -1.5), (0, -0.8), (rng.normal(0, 0.05), rng.uniform(-0.4, 0.9)))
     ends = rng.uniform((-1, -1.2, -0.6, -0.4, -1.2, 0.2), (1, -0.8, 0.6, 0.3, 1.2, 1.2)).reshape(3, 2)
     has_tube, has_lead = rng.random(2) < 0.15
@@ -118,7 +155,16 @@ def devices(rng: Generator, canvas: Canvas) -> Layer:
 
 
 def lung_markings(healthy: Generator, anatomy: Anatomy, canvas: Canvas, tree: list[Points]) -> Layer:
-    """What healthy lungs show: vessels that fade outwards, hila, and a fine grain of tissue."""
+    """What healthy lungs show: vessels that fade outwards, hila, and a fine grain of tissue.
+
+    >>> from hilum.data.phantom.anatomy import vessel_tree
+    >>> rng = np.random.default_rng(0)
+    >>> anatomy = Anatomy.sample(rng)
+    >>> canvas = Canvas((64, 64), Pose.sample(rng, anatomy, (64, 64)).matrix)
+    >>> layer = lung_markings(rng, anatomy, canvas, vessel_tree(rng))
+    >>> bool(layer[20:44, 20:44].mean() > layer[:8, :8].mean())  # the hila lie in the middle
+    True
+    """
     strokes = [(lines, CALIBRE[i], 0.95 - 0.1 * i) for i, lines in enumerate(tree)]
     vessels = canvas.blur(canvas.stroke(*strokes), 0.008)
     u, v = grid(48)

@@ -29,11 +29,12 @@ class Source(Protocol):
     DESCRIPTION: str
 
     def accepts(self, data: str | Path) -> bool:
-        """Whether this source understands the data."""
+        """Whether this source understands the data, a path or a word such as
+        'phantom'. False when nothing is there."""
         ...
 
     def load(self, data: str | Path) -> Cases:
-        """The checked table."""
+        """The checked table. DataError says what is wrong and where."""
         ...
 
 

@@ -21,7 +21,15 @@ _LAYOUT = (
 
 
 def accepts(data: str | Path) -> bool:
-    """Whether there is a folder with a class folder that holds images."""
+    """Whether there is a folder with a class folder that holds images.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     Path(folder, "normal").mkdir()
+    ...     Path(folder, "normal", "a.png").touch()
+    ...     accepts(folder), accepts(f"{folder}/normal")
+    (True, False)
+    """
     path = Path(data).expanduser()
     if not path.is_dir():
         return False
@@ -32,6 +40,13 @@ def load(data: str | Path) -> Cases:
     """Every image in the class folders.
 
     DataError when there are no class folders, when one holds no images, or when images lie deeper.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     Path(folder, "Healthy", "child 7").mkdir(parents=True)
+    ...     Path(folder, "Healthy", "child 7", "a.png").touch()
+    ...     load(folder).table[["case_id", "label", "patient"]].values.tolist()
+    [['Healthy-child_7-a', 'normal', 'child 7']]
     """
     path = existing(data)
     if not path.is_dir():

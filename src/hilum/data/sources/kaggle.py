@@ -31,7 +31,14 @@ _CAUSE = re.compile(r"bacteria|virus", re.IGNORECASE)
 
 
 def accepts(data: str | Path) -> bool:
-    """Whether there are split folders that hold NORMAL or PNEUMONIA and no other class."""
+    """Whether there are split folders that hold NORMAL or PNEUMONIA and no other class.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     Path(folder, "train", "PNEUMONIA").mkdir(parents=True)
+    ...     accepts(folder), accepts(f"{folder}/train")
+    (True, False)
+    """
     root = _root(Path(data).expanduser())
     if root is None:
         return False
@@ -44,6 +51,13 @@ def load(data: str | Path) -> Cases:
 
     DataError when the folders are not there, when a class folder is empty, or when a file's name has no cause
     or another one than its folder.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     Path(folder, "train", "PNEUMONIA").mkdir(parents=True)
+    ...     Path(folder, "train", "PNEUMONIA", "person1_virus_6.jpeg").touch()
+    ...     load(folder).table[["label", "patient", "split"]].values.tolist()
+    [['virus', 'train/virus/person1', 'train']]
     """
     path = existing(data)
     root = _root(path)

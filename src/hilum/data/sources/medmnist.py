@@ -31,7 +31,13 @@ _FETCH_AGAIN = "download pneumoniamnist.npz again"
 
 
 def accepts(data: str | Path) -> bool:
-    """Whether it is a file that ends in .npz."""
+    """Whether it is a file that ends in .npz.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Path(folder, "pneumoniamnist.npz").touch()
+    ...     accepts(f"{folder}/pneumoniamnist.npz"), accepts(folder)
+    (True, False)
+    """
     path = Path(data).expanduser()
     return path.suffix.lower() == ".npz" and path.is_file()
 
@@ -40,6 +46,13 @@ def load(data: str | Path) -> Cases:
     """Every image of the three parts, with its split.
 
     DataError when the file is damaged, lacks an array, holds another MedMNIST set, or can't be unpacked.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Path(folder, "chestmnist.npz").touch()
+    ...     load(f"{folder}/chestmnist.npz")
+    Traceback (most recent call last):
+        ...
+    hilum.errors.DataError: chestmnist.npz is another set of MedMNIST; only PneumoniaMNIST is read here
     """
     path = existing(data)
     name = path.stem.lower()

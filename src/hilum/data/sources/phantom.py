@@ -53,9 +53,15 @@ def accepts(data: str | Path) -> bool:
 
 
 def load(data: str | Path) -> Cases:
-    """The cases of the built-in set, written into the cache folder on the first call, or of a written folder.
+    r"""The cases of the built-in set, written into the cache folder on the first call, or of a written folder.
 
     DataError when the folder is damaged or can't be written.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Path(folder, "a.png").touch()
+    ...     _ = Path(folder, "cases.csv").write_text("path,label\na.png,virus\n")
+    ...     load(folder).notes[0]
+    'These images are synthetic, not taken from people: figures on them say nothing about patients.'
     """
     if str(data) == "phantom":
         folder = write(cache_folder() / f"phantom-{digest(str(VERSION), repr(BUILT_IN))[:12]}", BUILT_IN)
@@ -104,6 +110,13 @@ def masks(folder: str | Path, case_id: str) -> dict[str, np.ndarray]:
     """The masks of a written image by name (see `PhantomImage`), bool "rows cols".
 
     DataError when there are none.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Path(folder, "masks").mkdir()
+    ...     np.savez(Path(folder, "masks", "a.npz"), **dict.fromkeys(MASKS, np.zeros((2, 3), bool)))
+    ...     found = masks(folder, "a")
+    >>> found["lung"].shape, sorted(found)
+    ((2, 3), ['heart', 'lesion', 'lung', 'marker', 'ribs', 'shortcut'])
     """
     path = Path(folder).expanduser() / "masks" / f"{case_id}.npz"
     try:

@@ -23,16 +23,30 @@ _Row = dict[str, str | Path]
 
 
 def accepts(data: str | Path) -> bool:
-    """Whether it is a file that ends in .csv."""
+    """Whether it is a file that ends in .csv.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     Path(folder, "cases.csv").touch()
+    ...     accepts(f"{folder}/cases.csv"), accepts(folder)
+    (True, False)
+    """
     path = Path(data).expanduser()
     return path.suffix.lower() == ".csv" and path.is_file()
 
 
 def load(data: str | Path) -> Cases:
-    """Every row of the table that has a label; a note says how many have none.
+    r"""Every row of the table that has a label; a note says how many have none.
 
     DataError when no row has a label, and, with the row, when a column or a cell is missing, a file is not
     there or listed twice, a split is not known, or a case_id can't be a file name.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     Path(folder, "a.png").touch()
+    ...     _ = Path(folder, "cases.csv").write_text("path,label,patient\na.png,Healthy,p1\n")
+    ...     load(f"{folder}/cases.csv").table[["case_id", "label", "patient"]].values.tolist()
+    [['a', 'normal', 'p1']]
     """
     path = existing(data)
     rows: list[_Row] = []

@@ -47,7 +47,13 @@ class PhantomLesions:
         return len(self.x)
 
     def where(self, keep: np.ndarray) -> "PhantomLesions":
-        """Some of the images. `keep`: bool "images"."""
+        """Some of the images. `keep`: bool "images".
+
+        >>> names = np.array(["a", "b"])
+        >>> images = PhantomLesions(torch.zeros(2, 1, 4, 4), {}, np.array([True, False]), names, names, names)
+        >>> images.where(images.predicted_abnormal).case_ids.tolist()
+        ['a']
+        """
         rows = np.flatnonzero(keep)
         return PhantomLesions(
             self.x[rows],
@@ -96,7 +102,15 @@ def phantom_lesions(
 @torch.no_grad()
 def predicted_abnormal(model: ChestModel, x: Tensor) -> np.ndarray:
     """Whether a binary model classifies each image as abnormal at the threshold of its card (else 0.5),
-    bool "images"."""
+    bool "images".
+
+    >>> from hilum import models
+    >>> from hilum.data.images import Pixels
+    >>> model = models.build("vgg", ["normal", "pneumonia"], Pixels(size=(64, 64))).eval()
+    >>> model.card = {"threshold": {"value": 0.0}}
+    >>> predicted_abnormal(model, torch.zeros(2, 1, 64, 64)).tolist()
+    [True, True]
+    """
     threshold = (model.card.get("threshold") or {}).get("value", 0.5)
     healthy = model.classes.index(HEALTHY)
     shares = torch.cat([model(part).softmax(1)[:, healthy] for part in x.split(32)])
@@ -104,7 +118,11 @@ def predicted_abnormal(model: ChestModel, x: Tensor) -> np.ndarray:
 
 
 def maps_of(model: nn.Module, x: Tensor, target: int, explainer: Explainer, batch: int = 8) -> np.ndarray:
-    """The maps of one method for many images, float32 "images rows cols"."""
+    """The maps of one method for many images, float32 "images rows cols".
+
+    >>> maps_of(nn.Identity(), torch.ones(5, 1, 2, 3), 1, lambda model, x, target: x[:, 0], batch=2).shape
+    (5, 2, 3)
+    """
     parts = []
     for part in x.split(batch):
         heat = explainer(model, part, target)

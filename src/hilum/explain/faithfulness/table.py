@@ -84,7 +84,15 @@ def map_figures(
     samples: int,
     seed: int,
 ) -> MapFigures:
-    """The figures of one map `heat`, which `explainer` made of `x`."""
+    """The figures of one map `heat`, which `explainer` made of `x`.
+
+    >>> import torch
+    >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 2))
+    >>> x, centre = torch.rand(1, 1, 8, 8), BASELINES["centre"]
+    >>> figures = map_figures(net, x, 1, centre, centre(net, x, 1), steps=2, samples=2, seed=0)
+    >>> figures.randomised  # a map that knows nothing of the network stays as it is
+    1.0
+    """
     steady = stability(model, x, target, explainer, repeats=1, heat=heat, seed=seed)
     values = {
         "deletion": deletion(model, x, target, heat, steps, seed=seed).auc,

@@ -58,15 +58,32 @@ class Ablation:
     images: int
 
     def costs(self) -> np.ndarray:
-        """Rise of the loss per filter, nats, "filters": positive where the filter helps."""
+        """Rise of the loss per filter, nats, "filters": positive where the filter helps.
+
+        >>> none = np.array([])
+        >>> base, *without = (Effect(loss, 1.0, none, none, none) for loss in (0.5, 0.4, 0.9))
+        >>> Ablation("conv", "mean", (0, 1), np.zeros(2), base, base, tuple(without), 8).costs().round(1).tolist()
+        [-0.1, 0.4]
+        """
         return np.array([effect.loss - self.base.loss for effect in self.filters])
 
     def changes(self, what: Literal["hit", "probability", "evidence"] = "probability") -> np.ndarray:
-        """Change for the images of each class, "filters classes": negative where the filter helps it."""
+        """Change for the images of each class, "filters classes": negative where the filter helps it.
+
+        >>> base, without = (Effect(0.5, 1.0, *[np.array(shares)] * 3) for shares in ([1.0, 0.8], [0.5, 0.9]))
+        >>> Ablation("conv", "mean", (0,), np.zeros(1), base, base, (without,), 8).changes().round(1).tolist()
+        [[-0.5, 0.1]]
+        """
         return np.array([getattr(effect, what) - getattr(self.base, what) for effect in self.filters])
 
     def ranked(self) -> np.ndarray:
-        """Positions in `numbers`, the costliest filter first; equals keep their order."""
+        """Positions in `numbers`, the costliest filter first; equals keep their order.
+
+        >>> none = np.array([])
+        >>> base, *without = (Effect(loss, 1.0, none, none, none) for loss in (0.5, 0.4, 0.9))
+        >>> Ablation("conv", "mean", (0, 1), np.zeros(2), base, base, tuple(without), 8).ranked().tolist()
+        [1, 0]
+        """
         return np.argsort(-self.costs(), kind="stable")
 
 

@@ -44,7 +44,16 @@ class Tally:
     def add(
         self, maps: Tensor, first: int, margin: int, per_image: int, groups: Sequence[str] | None
     ) -> None:
-        """One batch; `first`: the number of its first image."""
+        """One batch "images filters rows cols"; `first`: the number of its first image; `margin`: units left out at
+        each border; `per_image`: answers taken of one image; `groups`: of each image, such as its patient.
+        RecipeError for a margin that leaves nothing.
+
+        >>> import torch
+        >>> tally = Tally(filters=1, per_filter=1, per_group=None)
+        >>> tally.add(torch.tensor([1.0, 5.0]).view(1, 1, 1, 2), first=7, margin=0, per_image=1, groups=None)
+        >>> tally.best[0][0].activation, tally.best[0][0].image, tally.best[0][0].unit
+        (5.0, 7, 1)
+        """
         self.size = (maps.shape[2], maps.shape[3])
         if margin < 0 or 2 * margin >= min(self.size):
             raise RecipeError(
@@ -96,13 +105,29 @@ class Tally:
             self.floor[number] = max(kept[-1].activation, 0.0)
 
     def dead(self) -> tuple[int, ...]:
-        """Filters that never rise above 0, or answer the same everywhere."""
+        """Filters that never rise above 0, or answer the same everywhere.
+
+        >>> import torch
+        >>> tally = Tally(filters=2, per_filter=1, per_group=None)
+        >>> tally.add(torch.tensor([1.0, 5.0, 0.0, 0.0]).view(1, 2, 1, 2), 0, 0, 1, None)
+        >>> tally.dead()
+        (1,)
+        """
         range_ = self.highest - self.lowest
         flat = range_ <= CONSTANT * np.maximum(np.abs(self.highest), np.abs(self.lowest))
         return tuple(np.flatnonzero((self.highest <= 0) | flat).tolist())
 
     def choose(self, count: int, rule: str, dead: tuple[int, ...]) -> tuple[int, ...]:
-        """The filters that the rule picks, best first. ModelError if all are dead."""
+        """The filters that the rule picks, best first, at most `count`. `rule`: 'distinct' (most of the variance that
+        is left by those before), 'variance' (of the images' maxima), any other: the highest answer. ModelError if
+        all are dead.
+
+        >>> import torch
+        >>> tally = Tally(filters=2, per_filter=1, per_group=None)
+        >>> tally.add(torch.tensor([[6.0, 1.0], [5.0, 4.0]]).view(2, 2, 1, 1), 0, 0, 1, None)
+        >>> tally.choose(2, "variance", ()), tally.choose(2, "strongest", ())
+        ((1, 0), (0, 1))
+        """
         alive = np.setdiff1d(np.arange(self.filters), dead)
         if not alive.size:
             raise ModelError(

@@ -145,7 +145,11 @@ class Rescaled(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-        """`values`: image and baseline, stacked."""
+        """`values`: image and baseline, stacked.
+
+        >>> Rescaled.apply(torch.tensor([[2.0], [-2.0]]), torch.relu).tolist()
+        [[2.0], [0.0]]
+        """
         result = function(values.clone())
         ctx.save_for_backward(values, result)
         ctx.function = function
@@ -153,7 +157,13 @@ class Rescaled(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The gradient for both, times the slope."""
+        """The gradient for both, times the slope.
+
+        >>> values = torch.tensor([[2.0], [-2.0]], requires_grad=True)
+        >>> Rescaled.apply(values, torch.relu)[0].sum().backward()
+        >>> values.grad[0].tolist()  # 2 of the 4 by which the input rose
+        [0.5]
+        """
         values, result = ctx.saved_tensors
         step, rise = values[:1] - values[1:], result[:1] - result[1:]
         with torch.enable_grad():
@@ -168,7 +178,11 @@ class MaxPooled(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-        """`args`, `kwargs`: those of torch's max_pool2d."""
+        """`args`, `kwargs`: those of torch's max_pool2d.
+
+        >>> MaxPooled.apply(torch.tensor([1.0, 3.0, 0.0, 0.0]).view(2, 1, 1, 2), ((1, 2),), {}).flatten().tolist()
+        [3.0, 0.0]
+        """
         names = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
         options = {**dict(zip(names, args, strict=False)), **kwargs, "return_indices": True}
         result, where = F.max_pool2d(values, **options)
@@ -177,7 +191,13 @@ class MaxPooled(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The gradient for the image; the baseline gets none."""
+        """The gradient for the image; the baseline gets none.
+
+        >>> values = torch.tensor([1.0, 3.0, 0.0, 0.0]).view(2, 1, 1, 2).requires_grad_()
+        >>> MaxPooled.apply(values, ((1, 2),), {})[0].sum().backward()
+        >>> values.grad.flatten().tolist()
+        [0.0, 1.0, 0.0, 0.0]
+        """
         values, result, where = ctx.saved_tensors
         top = result.amax(0, keepdim=True)
         shares = torch.cat([top - result[1:], result[:1] - top]) * gradient[:1]

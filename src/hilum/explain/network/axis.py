@@ -35,7 +35,11 @@ class Axis:
 
     @cached_property
     def taps(self) -> np.ndarray:
-        """Input positions "out kernel" of each output, NOWHERE for constant padding."""
+        """Input positions "out kernel" of each output, NOWHERE for constant padding.
+
+        >>> Axis(size=3, kernel=2, stride=1, dilation=1, source=np.array([-1, 0, 1, 2])).taps.tolist()
+        [[-1, 0], [0, 1], [1, 2]]
+        """
         starts = np.arange(self.out)[:, None] * self.stride
         return self.source[starts + np.arange(self.kernel) * self.dilation]
 
@@ -50,7 +54,12 @@ class Axis:
         return self.taps.max(axis=1)
 
     def padded(self, start: np.ndarray, count: int) -> np.ndarray:
-        """Input positions "... window" behind the outputs start .. start + count - 1, padding as NOWHERE."""
+        """Input positions "... window" behind the outputs start .. start + count - 1, padding as NOWHERE.
+
+        >>> same = Axis(size=4, kernel=3, stride=1, dilation=1, source=np.array([-1, 0, 1, 2, 3, -1]))
+        >>> same.padded(np.array([0, 2]), 2).tolist()
+        [[-1, 0, 1, 2], [1, 2, 3, -1]]
+        """
         width = (count - 1) * self.stride + (self.kernel - 1) * self.dilation + 1
         return self.source[np.asarray(start)[..., None] * self.stride + np.arange(width)]
 

@@ -48,7 +48,13 @@ class Cut:
 
     @torch.no_grad()
     def before(self, x: Float[Tensor, "batch channels rows cols"]) -> Known:
-        """Results of the calls that the rest reads, by the index of the call."""
+        """Results of the calls that the rest reads, by the index of the call.
+
+        >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        >>> known = Cut(net, "0", torch.zeros(1, 1, 8, 8)).before(torch.zeros(4, 1, 8, 8))
+        >>> [tuple(result.shape) for result in known.values()]
+        [(4, 2, 6, 6)]
+        """
         x = x.float()
         if not self.replayed:
             return {0: x}
@@ -59,7 +65,13 @@ class Cut:
         return {index: values[index] for index in self.kept}
 
     def maps(self, known: Known) -> Tensor:
-        """The layer's result, "batch channels ..."."""
+        """The layer's result, "batch channels ...".
+
+        >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        >>> cut = Cut(net, "0", torch.zeros(1, 1, 8, 8))
+        >>> cut.maps(cut.before(torch.zeros(4, 1, 8, 8))).shape
+        torch.Size([4, 2, 6, 6])
+        """
         if self.replayed:
             return known[self.end]
         results: list[Tensor] = []
@@ -67,7 +79,13 @@ class Cut:
         return results[-1]
 
     def after(self, known: Known, change: Change | None = None) -> Float[Tensor, "batch classes"]:
-        """The logits when the layer's result is put through `change`, which must leave its input alone."""
+        """The logits when the layer's result is put through `change`, which must leave its input alone.
+
+        >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        >>> cut = Cut(net, "0", torch.zeros(1, 1, 8, 8))
+        >>> cut.after(cut.before(torch.zeros(1, 1, 8, 8)), torch.ones_like)
+        tensor([[1., 1.]])
+        """
         if not self.replayed:
             return self._hooked(known[0], change)
         values = dict(known)

@@ -39,7 +39,14 @@ class Graph:
     layers: dict[str, int]
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """All maps of an image batch, one per step."""
+        """All maps of an image batch, one per step.
+
+        >>> layers = nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        >>> net = nn.Sequential(*layers).eval().requires_grad_(False)
+        >>> graph = follow(net, torch.zeros(1, 1, 5, 5))
+        >>> [tuple(maps.shape) for maps in graph.maps(torch.zeros(4, 1, 5, 5))]
+        [(4, 1, 5, 5), (4, 2, 3, 3)]
+        """
         values = [x]
         for step in self.steps[1 : self.last + 1]:
             values.append(step.whole([values[i] for i in step.inputs]))
@@ -49,6 +56,13 @@ class Graph:
         """Lets all maps be computed and kept in `dtype`; the tail stays as it is.
 
         For a short format, weights are rounded so that the mean of each map of `examples` stays as it was.
+
+        >>> layers = nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        >>> net = nn.Sequential(*layers).eval().requires_grad_(False)
+        >>> graph, x = follow(net, torch.zeros(1, 1, 5, 5)), torch.zeros(1, 1, 5, 5)
+        >>> graph.cast(torch.bfloat16, x)
+        >>> graph.maps(x.bfloat16())[-1].dtype
+        torch.bfloat16
         """
         short = dtype in SHORT and examples.dtype not in SHORT
         exact = self.maps(examples) if short else []
@@ -66,11 +80,25 @@ class Graph:
                 rough.append(step.whole([rough[i] for i in step.inputs]))
 
     def finish(self, final: Tensor) -> Tensor:
-        """The output of the network from its last maps."""
+        """The output of the network from its last maps.
+
+        >>> layers = nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        >>> net = nn.Sequential(*layers).eval().requires_grad_(False)
+        >>> graph = follow(net, torch.zeros(1, 1, 5, 5))
+        >>> graph.finish(torch.ones(1, 2, 3, 3))
+        tensor([[1., 1.]])
+        """
         return self.finish_from({self.final: final})
 
     def finish_from(self, known: dict[int, Tensor]) -> Tensor:
-        """The output of the network from results that are already known, by index of the call."""
+        """The output of the network from results that are already known, by index of the call.
+
+        >>> layers = nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        >>> net = nn.Sequential(*layers).eval().requires_grad_(False)
+        >>> graph = follow(net, torch.zeros(1, 1, 5, 5))
+        >>> graph.finish_from({graph.final: torch.ones(1, 2, 3, 3)})
+        tensor([[1., 1.]])
+        """
         values = dict(known)
         for index, call in self.tail.items():
             if index not in values and all(i in values for i in call.inputs):

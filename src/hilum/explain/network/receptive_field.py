@@ -47,7 +47,11 @@ class Field:
     padded_cols: np.ndarray
 
     def box(self, unit: tuple[int, int]) -> Box:
-        """The pixels that unit (row, col) sees, all 0 for none. ModelError if there is no such unit."""
+        """The pixels that unit (row, col) sees, all 0 for none. ModelError if there is no such unit.
+
+        >>> field_of(nn.Sequential(nn.Conv2d(1, 1, 3)), "0", (5, 5)).box((0, 2))
+        Box(top=0, left=2, bottom=3, right=5)
+        """
         row, col = unit
         if not (0 <= row < len(self.rows) and 0 <= col < len(self.cols)):
             raise ModelError(
@@ -59,7 +63,12 @@ class Field:
         return Box(top, left, bottom, right) if seen else Box(0, 0, 0, 0)
 
     def sees_padding(self, unit: tuple[int, int]) -> bool:
-        """Whether the unit's value also depends on constant padding."""
+        """Whether the unit's value also depends on constant padding.
+
+        >>> field = field_of(nn.Sequential(nn.Conv2d(1, 1, 3, padding=1)), "0", (5, 5))
+        >>> field.sees_padding((0, 2)), field.sees_padding((2, 2))
+        (True, False)
+        """
         return bool(self.padded_rows[unit[0]] or self.padded_cols[unit[1]])
 
 

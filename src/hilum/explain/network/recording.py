@@ -91,11 +91,25 @@ class Recorder(TorchFunctionMode):
         return argument
 
     def enter(self, name: str) -> Callable[..., None]:
-        """Hook before the forward of a layer."""
+        """Hook before the forward of a layer.
+
+        >>> recorder = Recorder(torch.zeros(1))
+        >>> recorder.enter("conv")(nn.Identity(), ())
+        >>> recorder.layer
+        ['conv']
+        """
         return lambda module, inputs: self.layer.append(name)
 
     def leave(self, name: str) -> Callable[..., None]:
-        """Hook after it: notes which call made the result of the layer."""
+        """Hook after it: notes which call made the result of the layer.
+
+        >>> x = torch.zeros(1)
+        >>> recorder = Recorder(x)
+        >>> recorder.enter("conv")(nn.Identity(), ())
+        >>> recorder.leave("conv")(nn.Identity(), (), x)
+        >>> recorder.layer, recorder.ends
+        ([], {'conv': 0})
+        """
 
         def hook(module: nn.Module, inputs: Any, result: Any) -> None:
             self.layer.pop()

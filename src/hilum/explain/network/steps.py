@@ -58,18 +58,36 @@ class Step:
     def reached(
         self, axis: int, intervals: list[tuple[np.ndarray, np.ndarray]]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Like Axis.reached, for the union of the intervals of all inputs."""
+        """Like Axis.reached, for the union of the intervals of all inputs.
+
+        >>> from hilum.explain.network.graph import follow
+        >>> step = follow(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3)), torch.zeros(1, 1, 5, 5)).steps[1]
+        >>> step.reached(0, [(np.array([3]), np.array([4]))])
+        (array([1]), array([3]))
+        """
         begin = np.minimum.reduce([begin for begin, _ in intervals])
         end = np.maximum.reduce([end for _, end in intervals])
         return self.axes[axis].reached(begin, end) if self.axes else (begin, end)
 
 
 def identity(inputs: list[Tensor], *_: Any) -> Tensor:
+    """The first input as it is.
+
+    >>> identity([torch.tensor(1.0), torch.tensor(2.0)])
+    tensor(1.)
+    """
     return inputs[0]
 
 
 def step_of(call: Call, inputs: list[int], steps: list[Step]) -> Step | None:
-    """The step that a call stands for, or None if it reads more than a window of known shape."""
+    """The step that a call stands for, or None if it reads more than a window of known shape.
+
+    >>> from hilum.explain.network.recording import record
+    >>> calls, _, _ = record(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3)), torch.zeros(1, 1, 5, 5))
+    >>> step = step_of(calls[1], [0], [Step("", "input", [], 1, (5, 5), identity, identity)])
+    >>> step.layer, step.name, step.channels, step.size
+    ('0', 'conv2d', 2, (3, 3))
+    """
     if len(call.shape) != 4:
         return None
     maker = _MAKERS.get(call.name.strip("_"))
@@ -325,7 +343,15 @@ _MAKERS = {
 
 
 def absorbed(step: Step, follower: Step) -> bool:
-    """Joins a normalisation or activation to the step whose only reader it is; False if it is neither."""
+    """Joins a normalisation or activation to the step whose only reader it is; False if it is neither.
+
+    >>> from hilum.explain.network.recording import record
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU()).requires_grad_(False)
+    >>> calls, _, _ = record(net, torch.zeros(1, 1, 5, 5))
+    >>> conv = step_of(calls[1], [0], [Step("", "input", [], 1, (5, 5), identity, identity)])
+    >>> absorbed(conv, step_of(calls[2], [1], [])), conv.name
+    (True, 'conv2d+')
+    """
     if follower.axes is not None:
         return False
     if follower.name == "batch_norm" and step.name == "conv2d":

@@ -67,7 +67,15 @@ class Network:
     # -- choosing --------------------------------------------------------------------------------------------
 
     def choose(self, engine: str) -> str:
-        """The engine to use; RecipeError or ModelError for one that is unknown or impossible here."""
+        """The engine to use; RecipeError or ModelError for one that is unknown or impossible here.
+
+        >>> from hilum.explain.occlusion.masks import place_masks
+        >>> layers = nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        >>> net = nn.Sequential(*layers).eval().requires_grad_(False)
+        >>> x = torch.zeros(1, 1, 32, 32)
+        >>> Network(net, x, x + 1, place_masks((32, 32), 16, 1), x.dtype).choose("auto")
+        'corner'
+        """
         if engine not in ("auto", *EFFICIENCY):
             raise RecipeError(
                 f"occlusion engine {engine!r} is not known", nearest(engine, ["auto", *EFFICIENCY])
@@ -86,7 +94,14 @@ class Network:
         )
 
     def impossible(self) -> dict[str, str]:
-        """Engines that can't be used, with the reason."""
+        """Engines that can't be used, with the reason.
+
+        >>> from hilum.explain.occlusion.masks import place_masks
+        >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Conv2d(2, 2, 6), nn.Flatten()).eval().requires_grad_(False)
+        >>> x = torch.zeros(1, 1, 8, 8)
+        >>> sorted(Network(net, x, x + 1, place_masks((8, 8), 4, 1), x.dtype).impossible())
+        ['corner']
+        """
         if self.obstacle:
             return {"corner": self.obstacle, "window": self.obstacle}
         if self.readout is None:
@@ -96,7 +111,16 @@ class Network:
         return {}
 
     def multiply_adds(self) -> dict[str, float]:
-        """Work per engine for the whole map. Activations and pooling count a little as well."""
+        """Work per engine for the whole map. Activations and pooling count a little as well.
+
+        >>> from hilum.explain.occlusion.masks import place_masks
+        >>> layers = nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        >>> net = nn.Sequential(*layers).eval().requires_grad_(False)
+        >>> x = torch.zeros(1, 1, 32, 32)
+        >>> work = Network(net, x, x + 1, place_masks((32, 32), 16, 1), x.dtype).multiply_adds()
+        >>> work["corner"] < work["window"] < work["plain"]
+        True
+        """
         n_masks = len(self.masks.tops) * len(self.masks.lefts)
         good_rows, good_cols = self.rows.only(self.rows.apart()), self.cols.only(self.cols.apart())
         macs = dict.fromkeys(EFFICIENCY, 0.0)
@@ -116,7 +140,15 @@ class Network:
     # -- engines: each gives the logits of all masks in one column of positions ------------------------------
 
     def columns(self, engine: str) -> Callable[[int], Tensor]:
-        """A function from the number of a column to logits "masks classes"."""
+        """A function from the number of a column to logits "masks classes".
+
+        >>> from hilum.explain.occlusion.masks import place_masks
+        >>> layers = nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        >>> net = nn.Sequential(*layers).eval().requires_grad_(False)
+        >>> x = torch.zeros(1, 1, 8, 8)
+        >>> Network(net, x, x + 1, place_masks((8, 8), 4, 1), x.dtype).columns("window")(0).shape
+        torch.Size([5, 2])
+        """
         if engine == "window":
             return self._window(np.ones(len(self.masks.tops), dtype=bool))
         return self._corner() if engine == "corner" else self._plain()

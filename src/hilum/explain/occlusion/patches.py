@@ -23,7 +23,14 @@ Intervals = list[tuple[np.ndarray, np.ndarray]]
 
 
 def intervals(graph: Graph, axis: int, begin: np.ndarray, end: np.ndarray) -> Intervals:
-    """What reads the pixels [begin, end) in every map; for begin == end, what reads both sides of a cut."""
+    """What reads the pixels [begin, end) in every map; for begin == end, what reads both sides of a cut.
+
+    >>> from hilum.explain.network.graph import follow
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.AdaptiveAvgPool2d(1))
+    >>> graph = follow(net, torch.zeros(1, 1, 5, 5))
+    >>> intervals(graph, 0, np.array([3]), np.array([4]))
+    [(array([3]), array([4])), (array([1]), array([3]))]
+    """
     reached: Intervals = [(np.asarray(begin), np.asarray(end))]
     for step in graph.steps[1 : graph.last + 1]:
         reached.append(step.reached(axis, [reached[i] for i in step.inputs]))
@@ -39,13 +46,23 @@ class Reach:
     both: Intervals
 
     def apart(self) -> np.ndarray:
-        """For each mask, whether in every map what reads across its beginning never reads across its end."""
+        """For each mask, whether in every map what reads across its beginning never reads across its end.
+
+        >>> begin, end = [(np.array([0, 0]), np.array([1, 3]))], [(np.array([2, 2]), np.array([4, 4]))]
+        >>> Reach(begin, end, begin).apart().tolist()
+        [True, False]
+        """
         return np.logical_and.reduce(
             [begin[1] <= end[0] for begin, end in zip(self.begin, self.end, strict=True)]
         )
 
     def only(self, which: np.ndarray) -> "Reach":
-        """The same for some of the masks."""
+        """The same for some of the masks.
+
+        >>> begin, end = [(np.array([0, 0]), np.array([1, 3]))], [(np.array([2, 2]), np.array([4, 4]))]
+        >>> Reach(begin, end, begin).only(np.array([False, True])).begin
+        [(array([0]), array([3]))]
+        """
         parts = (
             [(low[which], high[which]) for low, high in spans] for spans in (self.begin, self.end, self.both)
         )

@@ -34,21 +34,35 @@ class Readout:
         self.bias = bias
 
     def known(self, sums: Tensor) -> dict[int, Tensor]:
-        """The result of the call that made the vector, from sums "batch numbers" over all positions."""
+        """The result of the call that made the vector, from sums "batch numbers" over all positions.
+
+        >>> Readout(call=3, shape=(1, 2), divisor=4, dtype=torch.float32).known(torch.tensor([[8.0, 4.0]]))
+        {3: tensor([[2., 1.]])}
+        """
         values = sums / self.divisor
         if self.bias is not None:
             values = values + self.bias
         return {self.call: values.to(self.dtype).view(-1, *self.shape)}
 
     def cells(self, maps: Tensor, row: int, col: int) -> Tensor:
-        """What each position of a part "rows cols channels" of a map, which begins at (row, col), adds."""
+        """What each position of a part "rows cols channels" of a map, which begins at (row, col), adds.
+
+        >>> dense = Readout(3, (1, 2), 1, torch.float32, weight=torch.ones(4, 4, 3, 2))
+        >>> dense.cells(torch.ones(1, 1, 3), 0, 0).tolist()
+        [[[3.0, 3.0]]]
+        """
         if self.weight is None:
             return maps.to(self.dtype)
         weight = self.weight[row : row + maps.shape[0], col : col + maps.shape[1]]
         return torch.einsum("hwc,hwcd->hwd", maps.to(self.dtype), weight)
 
     def columns(self, patches: Tensor, rows: Tensor, col: int) -> Tensor:
-        """Sums "batch cols numbers" over the rows of patches that lie at `rows` "batch rows" and `col`."""
+        """Sums "batch cols numbers" over the rows of patches that lie at `rows` "batch rows" and `col`.
+
+        >>> average = Readout(call=3, shape=(1, 2), divisor=16, dtype=torch.float32)
+        >>> average.columns(torch.ones(1, 4, 1, 2), torch.arange(4)[None], 0).tolist()
+        [[[4.0, 4.0]]]
+        """
         if self.weight is None:
             return patches.sum(1, dtype=self.dtype)
         sums = patches.new_empty((len(patches), patches.shape[2], self.weight.shape[3]), dtype=self.dtype)
@@ -61,7 +75,13 @@ class Readout:
 
 
 def readout_of(graph: Graph, dtype: torch.dtype) -> Readout | None:
-    """The readout of a head that begins with global average pooling or a dense layer, or None."""
+    """The readout of a head that begins with global average pooling or a dense layer, or None.
+
+    >>> from hilum.explain.network.graph import follow
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    >>> readout_of(follow(net.eval(), torch.zeros(1, 1, 5, 5)), torch.float32).divisor
+    9
+    """
     step = graph.steps[graph.last]
     readers = [(index, call) for index, call in graph.tail.items() if graph.final in call.inputs]
     if graph.obstacle or len(readers) != 1:

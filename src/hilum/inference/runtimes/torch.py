@@ -54,13 +54,27 @@ class TorchRuntime:
         self.pixels, self.classes = model.pixels, tuple(model.classes)
 
     def place(self) -> "TorchRuntime":
-        """The model on the device, channels last, from now on."""
+        """The model on the device, channels last, from now on.
+
+        >>> from hilum.data.images import Pixels
+        >>> from hilum.models import build
+        >>> model = build("vgg", ("normal", "pneumonia"), Pixels(size=(32, 32))).train()
+        >>> TorchRuntime(model, "cpu").place().model.training
+        False
+        """
         self.model.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self
 
     @contextmanager
     def placed(self) -> Iterator["TorchRuntime"]:
-        """The model on the device, channels last, while the block runs; afterwards where it was."""
+        """The model on the device, channels last, while the block runs; afterwards where it was.
+
+        >>> from hilum.data.images import Pixels
+        >>> from hilum.models import build
+        >>> with TorchRuntime(build("vgg", ("normal", "pneumonia"), Pixels(size=(32, 32))), "cpu").placed() as runtime:
+        ...     runtime.logits(np.zeros((2, 32, 32), np.float32)).shape
+        (2, 2)
+        """
         before = next(self.model.parameters()).device
         self.place()
         try:
@@ -70,16 +84,38 @@ class TorchRuntime:
             self.model.to(before, memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
     def tensor(self, batch: np.ndarray) -> Tensor:
-        """float32 "batch rows cols" -> the network's input "batch 1 rows cols" on the device."""
+        """float32 "batch rows cols" -> the network's input "batch 1 rows cols" on the device.
+
+        >>> from hilum.data.images import Pixels
+        >>> from hilum.models import build
+        >>> runtime = TorchRuntime(build("vgg", ("normal", "pneumonia"), Pixels(size=(32, 32))), "cpu")
+        >>> tuple(runtime.tensor(np.zeros((2, 32, 32), np.float32)).shape)
+        (2, 1, 32, 32)
+        """
         return torch.from_numpy(batch)[:, None].to(self.device, memory_format=torch.channels_last)
 
     def logits(self, batch: np.ndarray) -> np.ndarray:
-        """float32 "batch rows cols", normalised -> float64 logits "batch classes"."""
+        """float32 "batch rows cols", normalised -> float64 logits "batch classes".
+
+        >>> from hilum.data.images import Pixels
+        >>> from hilum.models import build
+        >>> runtime = TorchRuntime(build("vgg", ("normal", "pneumonia"), Pixels(size=(32, 32))), "cpu")
+        >>> runtime.logits(np.zeros((2, 32, 32), np.float32)).shape
+        (2, 2)
+        """
         with torch.inference_mode():
             return self.model(self.tensor(batch)).double().cpu().numpy()
 
     def embed(self, batch: np.ndarray, layers: Sequence[str]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Logits, and float32 vectors "batch dim" of each named layer. RecipeError for an unknown layer."""
+        """Logits, and float32 vectors "batch dim" of each named layer. RecipeError for an unknown layer.
+
+        >>> from hilum.data.images import Pixels
+        >>> from hilum.models import build
+        >>> runtime = TorchRuntime(build("vgg", ("normal", "pneumonia"), Pixels(size=(32, 32))), "cpu").place()
+        >>> logits, vectors = runtime.embed(np.zeros((2, 32, 32), np.float32), ["pool"])
+        >>> logits.shape, vectors["pool"].shape
+        ((2, 2), (2, 256))
+        """
         self.check_layers(layers)
         with torch.inference_mode():
             logits, vectors = _pass(self.model, self.tensor(batch), layers)
@@ -87,7 +123,14 @@ class TorchRuntime:
         return logits.double().cpu().numpy(), wanted
 
     def check_layers(self, layers: Sequence[str]) -> None:
-        """RecipeError with the nearest name for a layer that the model lacks."""
+        """RecipeError with the nearest name for a layer that the model lacks.
+
+        >>> from hilum.data.images import Pixels
+        >>> from hilum.models import build
+        >>> TorchRuntime(build("vgg", ("normal", "pneumonia"), Pixels(size=(32, 32))), "cpu").check_layers(["poll"])
+        Traceback (most recent call last):
+        hilum.errors.RecipeError: the model has no layer 'poll'; did you mean 'pool'?
+        """
         known = layer_names(self.model)
         for name in layers:
             if name not in known:

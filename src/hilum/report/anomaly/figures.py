@@ -17,7 +17,14 @@ PARTS = {"test": "test images", "measure": "held-out validation images"}
 
 
 def figures_of(run: Run) -> AnomalyFigures:
-    """figures.json; RunError when a detector was fitted again since."""
+    """anomaly/figures.json of the run. RunError when it is missing, or a detector was fitted again since.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     figures_of(Run.create(place, {}, {"tasks": {}}))
+    Traceback (most recent call last):
+    hilum.errors.RunError: ...figures.json is missing; the stage that writes it has not run
+    """
     figures = run.anomaly.figures()
     for row, detector in figures.detectors.items():
         known = detector.weights_digest
@@ -30,13 +37,25 @@ def figures_of(run: Run) -> AnomalyFigures:
 
 
 def quoted_part(figures: AnomalyFigures) -> str:
-    """The images to quote first: test where there are any, else the held-out validation images."""
+    """The images to quote first: test where there are any, else the held-out validation images.
+
+    >>> from hilum.artifacts.anomaly import DetectorFigures
+    >>> detector = DetectorFigures.model_construct(parts={"measure": None, "test": None})
+    >>> quoted_part(AnomalyFigures.model_construct(best="patch_memory", detectors={"patch_memory": detector}))
+    'test'
+    """
     best = figures.detectors[figures.best]
     return next((part for part in PARTS if part in best.parts), "measure")
 
 
 def summary(run: Run) -> str:
-    """The result in one or two sentences, for the summary; empty where there is no leaderboard."""
+    """The result in one or two sentences, for the summary; empty where there is no leaderboard.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     summary(Run.create(place, {}, {"tasks": {}}))
+    ''
+    """
     if not run.anomaly.figures_file.exists():
         return ""
     figures = figures_of(run)
@@ -46,7 +65,13 @@ def summary(run: Run) -> str:
 
 
 def ranking(row: str, part: str, measured: Measured) -> str:
-    """How well a detector ranks: on all images, and on the shortcut-matched pairs."""
+    """How well a detector ranks: on all images, and on the shortcut-matched pairs.
+
+    >>> measured = Measured.model_construct(n_healthy=10, n_abnormal=20, auroc=Figure(value=0.9), matched=None)
+    >>> ranking("patch_memory", "test", measured)
+    'patch memory reaches AUROC 0.900 on 10 healthy and 20 abnormal test images, fitted on healthy images
+    alone.'
+    """
     images = f"{measured.n_healthy} healthy and {measured.n_abnormal} abnormal {PARTS[part]}"
     plain = (
         f"{row_name(row)} reaches AUROC {area(measured.auroc)} on {images}, fitted on healthy images alone."
@@ -61,7 +86,13 @@ def ranking(row: str, part: str, measured: Measured) -> str:
 def anomaly_scores(run: Run) -> pd.Series | None:
     """case_id -> 1 minus the conformal p-value by the best detector, 0..1; None where there is no leaderboard.
 
-    Ranks among healthy images, because a few extreme raw scores would take most of a colour scale."""
+    Ranks among healthy images, because a few extreme raw scores would take most of a colour scale.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     anomaly_scores(Run.create(place, {}, {"tasks": {}})) is None
+    True
+    """
     if not run.anomaly.figures_file.exists():
         return None
     best = figures_of(run).best
@@ -96,7 +127,11 @@ def area(figure: Figure) -> str:
 
 
 def area_interval(figure: Figure) -> str:
-    """The interval of an area; empty without one."""
+    """The interval of an area; empty without one.
+
+    >>> area_interval(Figure(value=0.98765, low=0.97, high=1.0)), area_interval(Figure(value=0.9))
+    ('0.970 to 1.000', '')
+    """
     return "" if figure.low is None else f"{number(figure.low)} to {number(figure.high)}"
 
 
@@ -114,5 +149,9 @@ def share(figure: Figure) -> str:
 
 
 def share_interval(figure: Figure) -> str:
-    """The interval of a share in percent; empty without one."""
+    """The interval of a share in percent; empty without one.
+
+    >>> share_interval(Figure(value=0.5, low=0.1, high=0.9)).replace(SPACE, " ")
+    '10.0 to 90.0 %'
+    """
     return "" if figure.low is None else f"{100 * figure.low:.1f} to {percent(figure.high)}"

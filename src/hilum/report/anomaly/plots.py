@@ -44,7 +44,12 @@ def scale_of(maps: np.ndarray) -> Scale:
 
 
 def map_picture(name: str, values: np.ndarray, scale: Scale, lesion: np.ndarray | None = None) -> Image:
-    """A map "rows cols" in colour, enlarged smoothly; the lesion's outline on it where it is known."""
+    """A map "rows cols" in colour, enlarged smoothly; the lesion's outline on it where it is known.
+
+    >>> picture = map_picture("a", np.eye(4), Scale(0, 1))
+    >>> picture.rows, picture.columns, picture.source[:16]
+    (200, 200, 'data:image/webp;')
+    """
     shade = np.clip((values - scale.low) / (scale.high - scale.low), 0, 1)
     large = _enlarged(np.asarray(255 * shade, np.float32))
     image = _palette()[np.rint(large).astype(np.uint8)]
@@ -52,13 +57,22 @@ def map_picture(name: str, values: np.ndarray, scale: Scale, lesion: np.ndarray 
 
 
 def image_picture(name: str, image: np.ndarray, lesion: np.ndarray | None = None) -> Image:
-    """A prepared image uint8 "rows cols" at the size of the maps; the lesion's outline where it is known."""
+    """A prepared image uint8 "rows cols" at the size of the maps; the lesion's outline where it is known.
+
+    >>> picture = image_picture("a", np.zeros((4, 2), np.uint8))
+    >>> picture.rows, picture.columns
+    (200, 100)
+    """
     large = _enlarged(image)
     return _picture(name, _outlined(cv2.cvtColor(large, cv2.COLOR_GRAY2BGR), lesion))
 
 
 def colour_bar() -> str:
-    """The colours from low to high as a thin picture, a data URI."""
+    """The colours from low to high as a thin picture, a data URI.
+
+    >>> colour_bar()[:23]
+    'data:image/webp;base64,'
+    """
     return data_uri(np.repeat(_palette()[None], 8, axis=0), 95)
 
 
@@ -92,7 +106,12 @@ def _palette() -> np.ndarray:
 @in_style
 def score_panels(scores: Mapping[str, np.ndarray], labels: Sequence[str], line: float, name: str) -> Markup:
     """Histograms of the anomaly score: a row per label, shares of the label's images, the threshold dashed. Scores
-    above the 99.5th percentile of all are in the last bin."""
+    above the 99.5th percentile of all are in the last bin.
+
+    >>> scores = {"normal": np.array([0.1, 0.2]), "virus": np.array([0.7, 0.9])}
+    >>> print(score_panels(scores, ["normal", "virus"], 0.5, "scores").split('"')[5])
+    Anomaly scores by label; medians: normal 0.15, virus 0.8; threshold 0.5
+    """
     figure = new_figure(5.2, 0.7 + 0.85 * len(labels))
     rows = figure.subplots(len(labels), 1, sharex=True, squeeze=False)[:, 0]
     values_of_all = np.concatenate([scores[label] for label in labels])

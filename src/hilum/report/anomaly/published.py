@@ -41,7 +41,11 @@ PUBLISHED = (
 
 
 def published() -> dict[str, Any]:
-    """The table, highest AUROC first."""
+    """The table, highest AUROC first.
+
+    >>> [row["name"] for row in published()["rows"]][:3]
+    ['PPAD', 'SimSID', 'SQUID']
+    """
     return {
         "images": TEST_IMAGES,
         "rows": [

@@ -33,7 +33,16 @@ SUSPECTS = 8
 
 
 def make(run: Run) -> Section | None:
-    """The leaderboard, or why there is none; None where nothing is trained."""
+    """The leaderboard, or why there is none; None where nothing is trained.
+
+    >>> import tempfile
+    >>> from hilum.files import write_json
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     run = Run.create(place, {}, {"tasks": {}})
+    ...     write_json(run.task("binary").card_file, {})
+    ...     make(run).values["sentence"]
+    'This stage has not run yet.'
+    """
     if not run.anomaly.figures_file.exists():
         return absent(run, "anomaly", "anomaly", TITLE) if run.tasks else None
     return Section("anomaly", TITLE, "anomaly/template.html", _values(run, figures_of(run)))
@@ -83,7 +92,15 @@ def _best_member(figures: AnomalyFigures) -> str:
 
 
 def lead(figures: AnomalyFigures) -> str:
-    """What the best detector reaches."""
+    """What the best detector reaches.
+
+    >>> from hilum.artifacts.anomaly import Counts, DetectorFigures
+    >>> figures = AnomalyFigures.model_construct(best="patch_memory",
+    ...     roles={"fit": {HEALTHY: Counts(images=20, patients=9)}},
+    ...     detectors={"patch_memory": DetectorFigures.model_construct(parts={})})
+    >>> print(lead(figures).replace("\\xa0", " "))
+    Patch memory was fitted on 20 healthy images. There are no images of both kinds to measure it on.
+    """
     part = quoted_part(figures)
     measured = figures.detectors[figures.best].parts.get(part)
     if measured is None:
@@ -100,7 +117,14 @@ def lead(figures: AnomalyFigures) -> str:
 
 
 def how(figures: AnomalyFigures) -> list[str]:
-    """Which images were used for what."""
+    """Which images were used for what.
+
+    >>> from hilum.artifacts.anomaly import Counts
+    >>> figures = AnomalyFigures.model_construct(
+    ...     roles={"fit": {HEALTHY: Counts(images=20, patients=9)}}, split_note="patients are apart")
+    >>> how(figures)[0], how(figures)[-1]
+    ('The detectors were fitted on 20 healthy training images.', 'Patients are apart.')
+    """
 
     def images(role: str, healthy: bool) -> str:
         known = figures.roles.get(role, {})
@@ -121,7 +145,14 @@ def how(figures: AnomalyFigures) -> list[str]:
 
 
 def warnings(figures: AnomalyFigures) -> list[str]:
-    """Where a shortcut does better than a detector; where pretrained weights are used; where the split leaks."""
+    """Where a shortcut does better than a detector; where pretrained weights are used; where the split leaks.
+
+    >>> from hilum.artifacts.anomaly import DetectorFigures
+    >>> detector = DetectorFigures.model_construct(parts={}, pretrained=True)
+    >>> warnings(AnomalyFigures.model_construct(
+    ...     best="patch_memory", detectors={"patch_memory": detector}, shortcuts={}, leaky=False))
+    ['Pretrained weights are used by: patch memory.']
+    """
     part = quoted_part(figures)
     single = figures.shortcuts[part].single if part in figures.shortcuts else []
     areas = {
@@ -154,7 +185,16 @@ def warnings(figures: AnomalyFigures) -> list[str]:
 
 
 def histogram(figures: AnomalyFigures, scores: pd.DataFrame) -> dict[str, Any] | None:
-    """The best detector's scores by label, on the images to quote first; None without images."""
+    """The best detector's scores by label, on the images to quote first; None without images.
+
+    >>> from hilum.artifacts.anomaly import DetectorFigures, Threshold
+    >>> line = Threshold(value=0.5, false_alarm_rate=0.05, n=20)
+    >>> figures = AnomalyFigures.model_construct(best="vae", labels=["normal", "virus"], false_alarm_rate=0.05,
+    ...     detectors={"vae": DetectorFigures.model_construct(parts={"test": None}, threshold=line)})
+    >>> scores = pd.DataFrame({"role": "test", "label": ["normal", "virus"], "vae": [0.2, 0.9]})
+    >>> print(histogram(figures, scores)["caption"].partition(".")[0])
+    Vae, 2 test images
+    """
     part, best = quoted_part(figures), figures.best
     rows = scores[scores["role"] == part]
     labels = [label for label in figures.labels if (rows["label"] == label).any()]
@@ -172,7 +212,17 @@ def histogram(figures: AnomalyFigures, scores: pd.DataFrame) -> dict[str, Any] |
 
 
 def training_images(figures: AnomalyFigures, shown: str, paths: pd.Series) -> dict[str, Any] | None:
-    """The training images with the highest cross-fitted scores; None without that ranking."""
+    """The training images with the highest cross-fitted scores; None without that ranking.
+
+    >>> from hilum.artifacts.anomaly import DetectorFigures, SuspectImage, TrainingImages
+    >>> from hilum.artifacts.base import Figure
+    >>> ranked = TrainingImages(images=[SuspectImage(case_id="a", deviations=4.2, p_value=0.01)],
+    ...     flagged=Figure(value=0.05, k=1, n=20))
+    >>> figures = AnomalyFigures.model_construct(best="vae", own_ranking=5,
+    ...     detectors={"vae": DetectorFigures.model_construct(training_images=ranked)})
+    >>> training_images(figures, "vae", pd.Series({"a": "a.png"}))["images"][0]["score"]
+    '4.2 deviations from the median'
+    """
     row = next((row for row in (figures.best, shown) if figures.detectors[row].training_images), None)
     ranked = figures.detectors[row].training_images if row is not None else None
     if row is None or ranked is None:

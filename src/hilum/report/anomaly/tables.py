@@ -26,7 +26,13 @@ Cell = dict[str, str]
 
 
 def is_measured(figures: AnomalyFigures, part: str) -> bool:
-    """Whether a detector has figures on this part."""
+    """Whether a detector has figures on this part.
+
+    >>> detector = DetectorFigures.model_construct(parts={"measure": None})
+    >>> figures = AnomalyFigures.model_construct(detectors={"vae": detector})
+    >>> is_measured(figures, "measure"), is_measured(figures, "test")
+    (True, False)
+    """
     return any(part in detector.parts for detector in figures.detectors.values())
 
 
@@ -34,7 +40,19 @@ def is_measured(figures: AnomalyFigures, part: str) -> bool:
 
 
 def leaderboard(figures: AnomalyFigures, part: str) -> dict[str, Any]:
-    """A row per detector on one part, the best matched AUROC first; then the shortcuts."""
+    """A row per detector on one part, the best matched AUROC first; then the shortcuts.
+
+    >>> from hilum.artifacts.anomaly import BestF1, Matching, Oracle
+    >>> half = Figure(value=0.5)
+    >>> measured = Measured(auroc=Figure(value=0.9), average_precision=half, false_alarms=half, sensitivity=half,
+    ...     causes={}, oracle=Oracle(best_f1=BestF1(value=0.8, precision=1, recall=0.7), best_accuracy=half),
+    ...     n_healthy=10, n_abnormal=20, n_patients=30)
+    >>> figures = AnomalyFigures.model_construct(best="vae", false_alarm_rate=0.05, replicates=50,
+    ...     detectors={"vae": DetectorFigures.model_construct(parts={"test": measured})},
+    ...     matching={"test": Matching(pairs=0)}, shortcuts={"test": Shortcuts()})
+    >>> [(row["name"], row["auroc"]["value"]) for row in leaderboard(figures, "test")["rows"]]
+    [('vae', '0.900')]
+    """
     rows = {
         row: detector.parts[part] for row, detector in figures.detectors.items() if part in detector.parts
     }
@@ -118,7 +136,14 @@ def _joint(shortcuts: Shortcuts) -> str:
 
 
 def ood(figures: AnomalyFigures) -> dict[str, Any] | None:
-    """Share of OOD images that each detector flags; None without OOD images."""
+    """Share of OOD images that each detector flags; None without OOD images.
+
+    >>> from hilum.artifacts.anomaly import OodShare
+    >>> noise = OodShare(kind="noise", title="noise", value=0.75, k=3, n=4)
+    >>> figures = AnomalyFigures.model_construct(detectors={"vae": DetectorFigures.model_construct(ood=[noise])})
+    >>> ood(figures)["rows"][0]["title"], ood(figures)["rows"][0]["cells"][0]["counts"]
+    ('Noise', '3/4')
+    """
     rows = {row: detector.ood for row, detector in figures.detectors.items() if detector.ood}
     if not rows:
         return None
@@ -145,7 +170,16 @@ def _shaded(figure: Figure) -> dict[str, Any]:
 
 
 def localization(figures: AnomalyFigures) -> dict[str, Any] | None:
-    """How well the maps point at lesions that are known to the pixel; None where none are."""
+    """How well the maps point at lesions that are known to the pixel; None where none are.
+
+    >>> from hilum.artifacts.anomaly import Localization, Pointing
+    >>> lesions = Localization(pixel_auroc=0.9, aupro=0.6, pointing=Pointing(value=0.5, k=1, n=2, chance=0.1),
+    ...     n_images=3, n_abnormal=2, n_regions=2)
+    >>> figures = AnomalyFigures.model_construct(
+    ...     detectors={"vae": DetectorFigures.model_construct(localization=lesions)})
+    >>> localization(figures)["rows"][0][:3]
+    ['vae', '0.900', '0.600']
+    """
     rows = {row: lesions for row, detector in figures.detectors.items() if (lesions := detector.localization)}
     if not rows:
         return None
@@ -162,7 +196,13 @@ def localization(figures: AnomalyFigures) -> dict[str, Any] | None:
 
 
 def matching(figures: AnomalyFigures, part: str) -> dict[str, Any]:
-    """What the pairs were matched on and what is left of each shortcut among them."""
+    """What the pairs were matched on and what is left of each shortcut among them.
+
+    >>> from hilum.artifacts.anomaly import Matching
+    >>> figures = AnomalyFigures.model_construct(matching={"test": Matching(pairs=0, reason="too few images")})
+    >>> matching(figures, "test")["sentences"]
+    ['There are no pairs: too few images.']
+    """
     matched = figures.matching[part]
     if not matched.pairs:
         return {"title": PARTS[part], "sentences": [f"There are no pairs: {matched.reason}."], "rows": []}
@@ -192,7 +232,13 @@ def _residual_rows(shortcuts: Shortcuts, residual: Shortcuts, propensity: str) -
 
 
 def detector(row: str, figures: DetectorFigures) -> dict[str, str]:
-    """What a detector is: how it scores, its options, its size, the time it took."""
+    """What a detector is: how it scores, its options, its size, the time it took.
+
+    >>> figures = DetectorFigures.model_construct(
+    ...     description="Distance to the nearest patch.", options={"channels": 16}, parameters=None, seconds=None)
+    >>> detector("patch_memory", figures)["options"]
+    'channels: 16'
+    """
     took = figures.seconds
     return {
         "name": row_name(row),

@@ -23,7 +23,11 @@ class Row:
 
 
 def make(sections: Sequence[Section]) -> Section:
-    """The last section, made from those that are on the page."""
+    """The last section, made from those that are on the page.
+
+    >>> make([Section("overview", "Overview", "overview/template.html")]).values["lead"]
+    'This report answers 0 of 40 items of TRIPOD+AI and 0 of 36 items of CLAIM.'
+    """
     titles = {section.anchor: section.title for section in sections if section.template not in ABSENT}
     rows = [_row(item, titles) for item in ITEMS]
     answered = [row for row in rows if row.links]

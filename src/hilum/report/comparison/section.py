@@ -46,14 +46,20 @@ ALPHA = 0.05
 
 
 def make(run: Run) -> Section | None:
-    """The comparison that was made into this run; None where there is none, for it is no part of a study."""
+    """The comparison that was made into this run; None where there is none, for it is no part of a study.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     make(Run.create(place, {}, {"tasks": {}})) is None
+    True
+    """
     if not run.comparison.figures_file.exists():
         return None
     return comparison_section(run.comparison)
 
 
 def build_comparison_page(path: Path) -> Path:
-    """Writes index.html beside compare.json and compare.csv in `path`; needs no torch."""
+    """Writes index.html beside compare.json and compare.csv in `path`, and gives its path back; needs no torch."""
     folder = ComparisonFolder(path)
     title = f"{folder.figures().name}: comparison of recipes"
     write_text(folder.page_file, print_page(title, [comparison_section(folder)]))
@@ -84,7 +90,11 @@ def comparison_section(folder: ComparisonFolder) -> Section:
 
 
 def lead(comparison: Comparison) -> str:
-    """The best recipe, and which recipes differ from the reference."""
+    """The best recipe, and which recipes differ from the reference.
+
+    >>> lead(Comparison.model_construct(cells=[CellRow(name="vgg", changes={}, recipe={}, expected=3)]))
+    'No recipe has finished all its trainings yet.'
+    """
     complete = comparison.complete
     if not complete:
         return "No recipe has finished all its trainings yet."

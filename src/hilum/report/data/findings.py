@@ -38,7 +38,9 @@ class AuditView:
 
 
 def view_of(audit: Audit, run: Run, skipped_files: list[str]) -> AuditView:
-    """The audit of a run; `skipped_files`: those that the user chose to leave out."""
+    """The audit of a run in words and drawings: findings as sentences, the bars of shortcuts per task, folded lists
+    of unreadable files, duplicates and patients across splits. `skipped_files`: those that the user chose to
+    leave out."""
     lists = [_unreadable(audit, skipped_files), _duplicates(audit), _patients_across(audit)]
     return AuditView(
         findings=[sentence(finding) for finding in audit.findings],

@@ -53,7 +53,18 @@ class SheetRow:
 
 
 def make(run: Run) -> Section:
-    """Counts, contact sheet, audit."""
+    """Counts, contact sheet, audit.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from hilum.data.cases import Cases
+    >>> image = {"case_id": "a", "path": "a.png", "label": "normal", "patient": "p", "split": "", "digest": "0"}
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     run = Run.create(place, {}, {"tasks": {}})
+    ...     Cases.checked(pd.DataFrame([image]), "table", Path()).write(run.cases_file)
+    ...     print(make(run).values["lead"].replace("\\xa0", " "))
+    1 image: 1 normal.
+    """
     cases = run.cases()
     facts = RunFacts.of(run)
     return Section(

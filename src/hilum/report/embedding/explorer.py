@@ -44,6 +44,14 @@ def script_data(
     `images`: a row per image with case_id, patient, split, label, target, predicted, prob_<class>,
     <map>_x, <map>_y, and anomaly_score where it is known; `maps`: map -> its title; `neighbors`: case_id, rank,
     neighbor, distance; `title`: the heading of an image's neighbours.
+
+    >>> images = pd.DataFrame({"case_id": ["a", "b"], "patient": ["p", "q"], "split": ["train", "test"],
+    ...     "label": "virus", "target": "virus", "predicted": "virus", "prob_normal": 0.1, "prob_virus": 0.9,
+    ...     "tsne_x": [0.0, 2.0], "tsne_y": [1.0, 3.0]})
+    >>> neighbors = pd.DataFrame({"case_id": ["b"], "rank": [1], "neighbor": ["a"], "distance": [0.5]})
+    >>> data = script_data(images, {"tsne": "t-SNE"}, neighbors, ["normal", "virus"], Sprites((), {}, 96), "Nearest")
+    >>> data["maps"], data["neighbors"]["rows"]
+    ({'t-SNE': {'x': [0.0, 2.0], 'y': [1.0, 3.0]}}, [[], [0]])
     """
     row_of = {case: row for row, case in enumerate(images["case_id"])}
     rows, distances = _neighbor_lists(neighbors, row_of)

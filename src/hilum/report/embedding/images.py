@@ -20,7 +20,18 @@ SUSPECTS, PAIRS = 12, 4
 
 def examples(embedding: TaskEmbedding, paths: pd.Series) -> list[dict[str, Any]]:
     """For each class, of the first held-out split, the most confident correct and the most confident wrong
-    prediction, each with its neighbours. `paths`: case_id -> file."""
+    prediction, each with its neighbours. `paths`: case_id -> file.
+
+    >>> from hilum.artifacts.embedding import EmbeddingFigures, VectorSpace
+    >>> figures = EmbeddingFigures.model_construct(
+    ...     classes=["virus"], images={"test": 1}, space=VectorSpace.model_construct(k=1))
+    >>> images = pd.DataFrame({"case_id": ["a", "b"], "split": ["test", "train"], "label": "virus", "target": "virus",
+    ...     "predicted": "virus", "prob_virus": 0.9})
+    >>> near = pd.DataFrame({"case_id": ["a"], "rank": 1, "neighbor": "b", "distance": 0.5, "same_class": 1})
+    >>> paths = pd.Series({"a": "a.png", "b": "b.png"})
+    >>> [example["votes"] for example in examples(TaskEmbedding(figures, images, near, near, near), paths)]
+    ['1 of 1 neighbours are virus']
+    """
     images = embedding.images
     held_out = images[images["split"] == embedding.split]
     held_out = held_out.assign(confidence=confidence(held_out))
@@ -76,7 +87,14 @@ def _picture(embedding: TaskEmbedding, case: str, label: str, paths: pd.Series) 
 
 
 def retrieval(embedding: TaskEmbedding) -> dict[str, Any] | None:
-    """How many of the images that come back have the query's label; None where that was left out."""
+    """How many of the images that come back have the query's label; None where that was left out.
+
+    >>> from hilum.artifacts.embedding import EmbeddingFigures, Retrieval
+    >>> test = Retrieval(precision_at_k={5: 0.8}, mean_average_precision=0.7, chance=0.5, queries=10)
+    >>> figures = EmbeddingFigures.model_construct(retrieval={"test": test})
+    >>> retrieval(TaskEmbedding(figures, *[None] * 4))["rows"][0]["cells"][1:]
+    ['0.700', '0.500', '10']
+    """
     by_split = embedding.figures.retrieval
     if not by_split:
         return None
@@ -97,7 +115,14 @@ def retrieval(embedding: TaskEmbedding) -> dict[str, Any] | None:
 
 
 def density(embedding: TaskEmbedding) -> list[list[str]]:
-    """How close the images of a class lie, and how much of their neighbourhood is their own."""
+    """How close the images of a class lie, and how much of their neighbourhood is their own.
+
+    >>> from hilum.artifacts.embedding import ClassDensity, EmbeddingFigures
+    >>> virus = ClassDensity(mean_knn_distance=1.5, own_class_share=0.75, images=40)
+    >>> figures = EmbeddingFigures.model_construct(density={"virus": virus})
+    >>> [cell.replace("\\xa0", " ") for cell in density(TaskEmbedding(figures, *[None] * 4))[0]]
+    ['virus', '1.50', '75.0 %', '40']
+    """
     return [
         [name, distance(row.mean_knn_distance), percent(row.own_class_share), count(row.images)]
         for name, row in embedding.figures.density.items()
@@ -108,7 +133,17 @@ def density(embedding: TaskEmbedding) -> list[list[str]]:
 
 
 def suspects(embedding: TaskEmbedding, paths: pd.Series) -> dict[str, Any] | None:
-    """Training images whose label may be wrong, most suspicious first, each with its reasons."""
+    """Training images whose label may be wrong, most suspicious first, each with its reasons.
+
+    >>> from hilum.artifacts.embedding import EmbeddingFigures, SuspectCounts
+    >>> counts = SuspectCounts(total=1, confident_learning=1, knn=0, both=0, training_images=90)
+    >>> table = pd.DataFrame([{"case_id": "a", "target": "virus", "suggested": "normal", "self_confidence": 0.1,
+    ...     "neighbor_share": 0.4, "confident_learning": 1, "knn_disagrees": 0}])
+    >>> figures = EmbeddingFigures.model_construct(suspects=counts)
+    >>> review = suspects(TaskEmbedding(figures, table, table, table, table), pd.Series({"a": "a.png"}))
+    >>> print(review["images"][0]["reasons"][0].replace("\\xa0", " "))
+    a model fitted without this patient gives virus a probability of 10 %
+    """
     counts = embedding.figures.suspects
     if counts is None:
         return None
@@ -145,7 +180,17 @@ def _reasons(row: dict[str, Any]) -> list[str]:
 
 
 def duplicates(embedding: TaskEmbedding, paths: pd.Series) -> dict[str, Any] | None:
-    """Pairs that are nearly one image to the model and that the audit of pixels missed."""
+    """Pairs that are nearly one image to the model and that the audit of pixels missed.
+
+    >>> from hilum.artifacts.embedding import EmbeddingFigures
+    >>> counts = DuplicateCounts(pairs=50, confirmed=1, new=1, threshold=0.9)
+    >>> table = pd.DataFrame([{"case_a": "a", "case_b": "b", "in_audit": 0, "confirmed": 1, "distance": 0.1,
+    ...     "same_patient": 0, "same_class": 1, "splits": "train+test"}])
+    >>> figures = EmbeddingFigures.model_construct(duplicates=counts)
+    >>> shown = duplicates(TaskEmbedding(figures, *[table] * 4), pd.Series({"a": "a.png", "b": "b.png"}))
+    >>> print(shown["pairs"][0]["facts"])
+    distance 0.100; two patients; one label; test and training
+    """
     counts = embedding.figures.duplicates
     if counts is None:
         return None

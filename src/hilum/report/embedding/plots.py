@@ -15,7 +15,13 @@ WIDTH, HEIGHT, DOT = 460, 420, 3.4
 
 def still_map(images: pd.DataFrame, name: str, classes: Sequence[str], title: str, alt: str) -> Markup:
     """A map as small SVG: one path per label, so that 5,856 images take about 120 kB. `name` is the map's
-    column prefix. Images whose place is unknown are left out."""
+    column prefix. Images whose place is unknown are left out.
+
+    >>> images = pd.DataFrame({"label": ["normal", "virus"], "tsne_x": [0.0, 1.0], "tsne_y": [0.0, 1.0]})
+    >>> drawing = still_map(images, "tsne", ["normal", "virus"], "t-SNE", "t-SNE map of 2 images")
+    >>> print(drawing.split('"')[5], drawing.count("<path"), sep="; ")
+    t-SNE map of 2 images; 2
+    """
     known = images[images[f"{name}_x"].notna() & images[f"{name}_y"].notna()]
     across, down = _places(known[f"{name}_x"].to_numpy(float), known[f"{name}_y"].to_numpy(float))
     labels = known["label"].to_numpy()

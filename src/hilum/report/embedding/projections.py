@@ -8,12 +8,27 @@ from hilum.report.wording import count, number, percent, sentence, split_name
 
 
 def map_names(embedding: TaskEmbedding) -> list[str]:
-    """The maps that were made, in the order of the stage, t-SNE first."""
+    """The maps that were made, in the order of the stage, t-SNE first.
+
+    >>> from hilum.artifacts.embedding import EmbeddingFigures
+    >>> figures = EmbeddingFigures.model_construct(projections={"pca": None, "tsne": None})
+    >>> map_names(TaskEmbedding(figures, *[None] * 4))
+    ['tsne', 'pca']
+    """
     return sorted(embedding.figures.projections, key=lambda name: name != "tsne")
 
 
 def faithfulness_sentences(embedding: TaskEmbedding) -> str:
-    """How faithful the first map is, on the first held-out split; empty without a map."""
+    """How faithful the first map is, on the first held-out split; empty without a map.
+
+    >>> from hilum.artifacts.embedding import EmbeddingFigures
+    >>> shown = Projection(title="t-SNE", settings={}, trustworthiness=0.95, knn_map={"test": 0.8},
+    ...     knn_space={"test": 0.9}, stability=None, images=90, seconds=1.0, note="")
+    >>> figures = EmbeddingFigures.model_construct(images={"test": 10}, projections={"tsne": shown})
+    >>> print(faithfulness_sentences(TaskEmbedding(figures, *[None] * 4)).split(". ")[2].replace("\\xa0", " "))
+    A vote of neighbours on the map classifies 80.0 % of the test images correctly, and 90.0 % in the full
+    space
+    """
     names = map_names(embedding)
     if not names:
         return ""
@@ -33,7 +48,15 @@ def faithfulness_sentences(embedding: TaskEmbedding) -> str:
 
 
 def faithfulness_table(embedding: TaskEmbedding) -> dict[str, Any]:
-    """The figures of every map."""
+    """The figures of every map.
+
+    >>> from hilum.artifacts.embedding import EmbeddingFigures
+    >>> shown = Projection(title="t-SNE", settings={"perplexity": 30}, trustworthiness=0.95, knn_map={"test": 0.8},
+    ...     knn_space={"test": 0.9}, stability=None, images=90, seconds=1.0, note="fitted on train")
+    >>> figures = EmbeddingFigures.model_construct(images={"test": 10}, projections={"tsne": shown})
+    >>> faithfulness_table(TaskEmbedding(figures, *[None] * 4))["rows"][0]["note"]
+    'perplexity 30; fitted on train'
+    """
     figures = embedding.figures
     rows = [
         {

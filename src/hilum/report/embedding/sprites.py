@@ -38,6 +38,11 @@ def sprites(cases: Cases) -> Sprites:
     """The images of `cases` as tiles, each in its own aspect ratio, with its reflection beside it.
 
     Images that can't be read have no tile.
+
+    >>> import pandas as pd
+    >>> image = {"case_id": "a", "path": "gone.png", "label": "virus", "patient": "p", "split": "", "digest": "0"}
+    >>> sprites(Cases.checked(pd.DataFrame([image]), "table", "."))
+    Sprites(sheets=(), tile_of={}, pixels=96)
     """
     pixels = tile_size(len(cases))
     contract = Pixels(size=(pixels, pixels), fit="pad")

@@ -24,12 +24,23 @@ class TaskEmbedding:
 
     @property
     def split(self) -> str:
-        """The held-out split to quote first."""
+        """The held-out split to quote first.
+
+        >>> figures = EmbeddingFigures.model_construct(images={"train": 90, "val": 10})
+        >>> TaskEmbedding(figures, *[pd.DataFrame()] * 4).split
+        'val'
+        """
         return self.figures.held_out[0]
 
     @property
     def k(self) -> int:
-        """How many neighbours vote."""
+        """How many neighbours vote.
+
+        >>> from hilum.artifacts.embedding import VectorSpace
+        >>> figures = EmbeddingFigures.model_construct(space=VectorSpace.model_construct(k=5))
+        >>> TaskEmbedding(figures, *[pd.DataFrame()] * 4).k
+        5
+        """
         return self.figures.space.k
 
 
@@ -37,6 +48,11 @@ def task_embedding(run: Run, task: str) -> TaskEmbedding | None:
     """None where the stage has left nothing, or no held-out image was measured.
 
     RunError when the vectors were made with other weights than the model has, or an image has no prediction.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     task_embedding(Run.create(place, {}, {"tasks": {}}), "binary") is None
+    True
     """
     folder = run.task(task)
     files = folder.embeddings

@@ -75,7 +75,15 @@ def line(known: Faithfulness | None, method: str, case_id: str) -> str:
 
 
 def table(known: Faithfulness | None) -> dict[str, Any] | None:
-    """The table of all methods, with random numbers and an edge detector as rows."""
+    """The table of all methods, with random numbers and an edge detector as rows.
+
+    >>> from hilum.artifacts.explanations import MethodFigures
+    >>> row = MethodFigures.model_construct(title="Grad-CAM", kind="method", deletion=0.2, insertion=0.9,
+    ...     unexplained=0.5, randomised=0.1, noise=0.9, shift=0.8)
+    >>> shown = table(Faithfulness.model_construct(images=2, rows=[row]))
+    >>> [cell["value"] for cell in shown["rows"][0]["cells"]]
+    ['0.20', '0.90', '0.50', '0.10', '0.90', '0.80']
+    """
     if known is None:
         return None
     rows = [
@@ -90,7 +98,13 @@ def table(known: Faithfulness | None) -> dict[str, Any] | None:
 
 
 def agreement(known: Faithfulness | None) -> dict[str, Any] | None:
-    """Rank correlations of the maps of each pair of methods, as a table."""
+    """Rank correlations of the maps of each pair of methods, as a table.
+
+    >>> from hilum.artifacts.explanations import Agreement
+    >>> pair = Agreement(names=["Grad-CAM", "RISE"], values=[[1.0, 0.4], [0.4, 1.0]])
+    >>> agreement(Faithfulness(images=2, rows=[], agreement=pair))["rows"][0]
+    {'title': 'Grad-CAM', 'cells': ['1.00', '0.40']}
+    """
     if known is None:
         return None
     pairs = zip(known.agreement.names, known.agreement.values, strict=True)
@@ -99,7 +113,18 @@ def agreement(known: Faithfulness | None) -> dict[str, Any] | None:
 
 
 def truth(known: Truth | None) -> dict[str, Any] | None:
-    """On phantom images: how well each method finds the lesion."""
+    """On phantom images: how well each method finds the lesion.
+
+    >>> from hilum.artifacts.explanations import TruthFigure, TruthRow
+    >>> hits = TruthFigure(value=0.8, low=0.6, high=1.0, k=8, n=10, chance=0.1)
+    >>> row = TruthRow.model_construct(name="rise", title="RISE", kind="method", pointing=hits, energy=hits, iou=hits)
+    >>> shown = truth(Truth(
+    ...     images=10, missed=0, lesion_area=0.1, tolerance=2, rows=[row], best="rise", failures=[]))
+    >>> print(shown["lead"].replace("\\xa0", " "))
+    The best result is that of RISE: its highest point lies in the lesion in 80.0 % of the images (8/10; 95
+    % CI 60.0 to 100.0 %). The lesions fill 10 % of an image, which is how often a map of random numbers
+    would hit.
+    """
     if known is None:
         return None
     rows = [

@@ -12,7 +12,15 @@ FILTERS = 10
 
 
 def ablation(known: Ablation | None, classes: Sequence[str]) -> dict[str, Any] | None:
-    """The filters without which the loss rises most."""
+    """The filters without which the loss rises most.
+
+    >>> from hilum.artifacts.explanations import FilterCost, LayerCost
+    >>> dearest = FilterCost(filter=3, loss=0.5, classes={"normal": -0.1, "virus": -0.4})
+    >>> known = Ablation(layer="features.3", images=10, of=16, loss=0.2, helpful=9, rows=[dearest],
+    ...     whole=LayerCost(loss=2.0, classes={}))
+    >>> ablation(known, ["normal", "virus"])["lead"].partition(",")[0]
+    'Filter 3 matters most: without it the loss changes by +0.5 nats per image'
+    """
     if known is None or not known.rows:
         return None
     rows = known.rows[:FILTERS]
@@ -52,7 +60,15 @@ def signed(value: float | None) -> str:
 
 
 def probes(known: Probes | None, task: str) -> dict[str, Any] | None:
-    """How well a linear classifier on each layer tells the classes apart."""
+    """How well a linear classifier on each layer tells the classes apart.
+
+    >>> from hilum.artifacts.base import Figure
+    >>> from hilum.artifacts.explanations import ProbeRow
+    >>> row = ProbeRow(layer="features.3", width=16, accuracy=Figure(value=0.8, k=8, n=10))
+    >>> shown = probes(Probes(rows=[row], head=0.9, fitted=90, measured=10), "binary")
+    >>> print(shown["lead"].partition(";")[0].replace(SPACE, " "))
+    A linear probe on layer “features.3” classifies 80.0 % of the images correctly (8/10)
+    """
     if known is None or not known.rows:
         return None
     first, best = known.rows[0], max(known.rows, key=lambda row: row.accuracy.value or 0.0)
@@ -73,7 +89,15 @@ def probes(known: Probes | None, task: str) -> dict[str, Any] | None:
 
 
 def concepts(known: Concepts | None, classes: Sequence[str]) -> dict[str, Any] | None:
-    """How often moving towards a concept raises a class."""
+    """How often moving towards a concept raises a class.
+
+    >>> from hilum.artifacts.explanations import ConceptRow
+    >>> score = ConceptScore(value=1.0, p=0.001, matters=True)
+    >>> row = ConceptRow(title="round opacity", accuracy=0.9, chance=0.5, images=(20, 20), classes={"virus": score})
+    >>> shown = concepts(Concepts(layer="features.3", images=40, rows=[row]), ["virus"])
+    >>> [cell.replace(SPACE, " ") for cell in shown["rows"][0]["cells"]]
+    ['100 % *']
+    """
     if known is None:
         return None
     return {

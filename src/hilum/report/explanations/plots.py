@@ -15,7 +15,13 @@ NAMED = 7
 
 @in_style
 def probe_curve(rows: Sequence[ProbeRow], head: float, name: str) -> Markup:
-    """Accuracy of a linear probe over the layers in their order, with its interval."""
+    """Accuracy of a linear probe over the layers in their order, with its interval.
+
+    >>> from hilum.artifacts.base import Figure
+    >>> row = ProbeRow(layer="features.3", width=16, accuracy=Figure(value=0.8, low=0.7, high=0.9))
+    >>> print(probe_curve([row], 0.9, "probes").split('"')[5])
+    Accuracy of a linear probe by layer: features.3 80.0 %
+    """
     figure = new_figure(5.2, 2.95)
     axes = figure.subplots()
     places = range(len(rows))
@@ -36,7 +42,11 @@ def probe_curve(rows: Sequence[ProbeRow], head: float, name: str) -> Markup:
 
 @in_style
 def ascent_curves(activation: np.ndarray, filters: np.ndarray, title: str, name: str) -> Markup:
-    """The mean activation "filters steps+1" of each filter over the steps; one line per filter."""
+    """The mean activation "filters steps+1" of each filter over the steps; one line per filter.
+
+    >>> print(ascent_curves(np.array([[0.0, 1.0, 3.0]]), np.array([7]), "Plain ascent", "ascent").split('"')[5])
+    Plain ascent: activation of 1 filters over 2 steps, from 0 to 3 on average
+    """
     figure = new_figure()
     axes = figure.subplots()
     steps = np.arange(activation.shape[1])

@@ -39,7 +39,16 @@ def write_pictures(
     cols" in the model's pixels; `occlusion`: the map of probabilities per mask position and its settings.
 
     In each picture full colour stands for the largest magnitude of that map, and its caption says how much
-    that is."""
+    that is.
+
+    >>> import tempfile
+    >>> maps = {"grad_cam": ("Grad-CAM", np.eye(8, dtype=np.float32))}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     written = write_pictures(
+    ...         "a", np.zeros((8, 8), np.uint8), Pixels(size=(8, 8)), "virus", maps, None, Path(folder))
+    >>> [path.name for path in written]
+    ['sheet.png', 'grad_cam.png']
+    """
     radiograph, place = small(image, TILE), pixels.place(image)
     tiles = [
         _tile(

@@ -40,22 +40,47 @@ class TaskExplanations:
 
     @cached_property
     def pixels(self) -> Pixels:
-        """The model's pixel contract."""
+        """The model's pixel contract.
+
+        >>> from types import SimpleNamespace
+        >>> card = {"pixels": {"size": [40, 20], "mean": 0.5, "sd": 0.2}}
+        >>> TaskExplanations(SimpleNamespace(card=card), None, None, pd.Series()).pixels.size
+        (40, 20)
+        """
         return Pixels.from_json(self.results.card["pixels"])
 
     def arrays(self, path: Path) -> dict[str, np.ndarray] | None:
         """The arrays of a file, or None where it was not made or is gone. RunError when they were made with
-        other weights."""
+        other weights.
+
+        >>> task = TaskExplanations(None, Explanations.model_construct(), AttributionFolder(Path("gone")), pd.Series())
+        >>> task.arrays(task.folder.maximal_file) is None
+        True
+        """
         return self.folder.read_arrays(path, self.figures.weights_digest) if path.exists() else None
 
     def map_of(self, method: str, case_id: str) -> np.ndarray | None:
-        """A raw map, or None where there is none."""
+        """A raw map, or None where there is none.
+
+        >>> task = TaskExplanations(None, Explanations.model_construct(), AttributionFolder(Path("gone")), pd.Series())
+        >>> task.map_of("grad_cam", "a") is None
+        True
+        """
         arrays = self.arrays(self.folder.map_file(method, case_id))
         return None if arrays is None else arrays["map"]
 
     def evidence(self, method: str, case_id: str) -> np.ndarray | None:
         """What is drawn for a method: for occlusion the loss of probability at the mask's centre, for others
-        the map, averaged a little where each pixel has a value of its own."""
+        the map, averaged a little where each pixel has a value of its own.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     folder = AttributionFolder(Path(place))
+        ...     folder.write_arrays(folder.map_file("grad_cam", "a"), {"map": np.eye(2)}, {"weights_digest": "abc"})
+        ...     figures = Explanations.model_construct(weights_digest="abc", occlusion={})
+        ...     TaskExplanations(None, figures, folder, pd.Series()).evidence("grad_cam", "a").tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
+        """
         facts = self.figures.occlusion.get(case_id)
         if method == "occlusion" and facts is not None:
             swept = self.map_of(PROBABILITY, case_id)
@@ -65,13 +90,32 @@ class TaskExplanations:
         return None if values is None else heat.drawable(values, method)
 
     def scale(self, method: str) -> float:
-        """What full colour stands for: the largest magnitude of a method among the examples."""
+        """What full colour stands for: the largest magnitude of a method among the examples.
+
+        >>> import tempfile
+        >>> from hilum.artifacts.explanations import ExplainedImage
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     folder = AttributionFolder(Path(place))
+        ...     file = folder.map_file("grad_cam", "a")
+        ...     folder.write_arrays(file, {"map": -3 * np.eye(2)}, {"weights_digest": "abc"})
+        ...     figures = Explanations.model_construct(weights_digest="abc", occlusion={},
+        ...         images=[ExplainedImage.model_construct(case_id="a", role="example")])
+        ...     TaskExplanations(None, figures, folder, pd.Series()).scale("grad_cam")
+        3.0
+        """
         maps = [self.evidence(method, row.case_id) for row in self.figures.examples]
         tops = [float(np.nanmax(np.abs(values), initial=0)) for values in maps if values is not None]
         return max([*tops, LEAST_SCALE.get(method, 0.0)])
 
     def grey(self, case_id: str, longest: int = LONGEST) -> np.ndarray:
-        """The image, shrunk or enlarged to `longest`; an even grey where the file can't be read any more."""
+        """The image, shrunk or enlarged to `longest`; an even grey where the file can't be read any more.
+
+        >>> from types import SimpleNamespace
+        >>> card = {"pixels": {"size": [40, 20], "mean": 0.5, "sd": 0.2}}
+        >>> task = TaskExplanations(SimpleNamespace(card=card), None, None, pd.Series({"a": "gone.png"}))
+        >>> task.grey("a", longest=100).shape
+        (100, 50)
+        """
         try:
             return heat.small(read_grey(Path(str(self.paths.get(case_id, case_id)))), longest)
         except (DataError, OSError):
@@ -107,20 +151,40 @@ class TaskExplanations:
         return Image(case_id, heat.colour_uri(drawing), *grey.shape)
 
     def plain(self, case_id: str, longest: int = LONGEST) -> Image:
-        """The image alone."""
+        """The image alone.
+
+        >>> from types import SimpleNamespace
+        >>> card = {"pixels": {"size": [40, 20], "mean": 0.5, "sd": 0.2}}
+        >>> task = TaskExplanations(SimpleNamespace(card=card), None, None, pd.Series({"a": "gone.png"}))
+        >>> picture = task.plain("a", longest=100)
+        >>> picture.rows, picture.columns
+        (100, 50)
+        """
         grey = self.grey(case_id, longest)
         return Image(case_id, data_uri(grey), *grey.shape)
 
     @cached_property
     def labels(self) -> dict[str, str]:
-        """Label by case_id, of every image with a prediction."""
+        """Label by case_id, of every image with a prediction.
+
+        >>> from types import SimpleNamespace
+        >>> predictions = pd.DataFrame({"case_id": ["a"], "label": ["virus"]})
+        >>> TaskExplanations(SimpleNamespace(predictions=predictions), None, None, pd.Series()).labels
+        {'a': 'virus'}
+        """
         table = self.results.predictions
         return dict(zip(table["case_id"], table["label"], strict=True))
 
 
 def read_explanations(run: Run, task: str) -> TaskExplanations | None:
     """None when the task is not evaluated or not explained. RunError when the explanations were made with
-    other weights than the model has."""
+    other weights than the model has.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     read_explanations(Run.create(place, {}, {"tasks": {}}), "binary") is None
+    True
+    """
     folder = run.task(task).attributions
     if not folder.figures_file.exists():
         return None
@@ -136,7 +200,11 @@ def read_explanations(run: Run, task: str) -> TaskExplanations | None:
 
 
 def mistake_map(known: TaskExplanations | None, case_id: str) -> tuple[Image, str] | None:
-    """The quick map of a misclassified image and its caption, or None where there is none."""
+    """The quick map of a misclassified image and its caption, or None where there is none.
+
+    >>> mistake_map(None, "some case") is None
+    True
+    """
     row = next((row for row in known.figures.mistakes if row.case_id == case_id), None) if known else None
     if known is None or row is None:
         return None

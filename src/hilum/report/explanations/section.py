@@ -59,7 +59,16 @@ FILLS = {"zero": "black", "mean": "even grey", "blur": "blurred", "noise": "nois
 
 
 def make(run: Run) -> Section | None:
-    """The richest task first, the others folded; None where nothing is trained."""
+    """The richest task first, the others folded; None where nothing is trained.
+
+    >>> import tempfile
+    >>> from hilum.files import write_json
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     run = Run.create(place, {}, {"tasks": {}})
+    ...     write_json(run.task("binary").card_file, {})
+    ...     make(run).values["sentence"]
+    'This stage has not run yet.'
+    """
     if not run.tasks:
         return None
     known = [task for name in reversed(run.tasks) if (task := read_explanations(run, name)) is not None]
@@ -78,7 +87,19 @@ def make(run: Run) -> Section | None:
 
 
 def lead(task: TaskExplanations) -> str:
-    """The one sentence: what a covered square costs."""
+    """The one sentence: what a covered square costs.
+
+    >>> from types import SimpleNamespace
+    >>> from hilum.artifacts.explanations import OcclusionMap
+    >>> swept = OcclusionMap(lowest=0.2, highest=0.9, probability=0.9, mask=10, stride=5, fill="zero",
+    ...     precision="fp32", target_class="virus", positions=(19, 19))
+    >>> task = SimpleNamespace(
+    ...     figures=SimpleNamespace(occlusion={"a": swept}), pixels=SimpleNamespace(size=(100, 100)))
+    >>> print(lead(task).replace("\\xa0", " "))
+    Covering one square of 1 % of the image more than halves the probability of the predicted class in 1 of
+    1 image (of each label, those that are classified correctly with the highest confidence). The largest
+    fall is from 0.900 to 0.200.
+    """
     maps = list(task.figures.occlusion.values())
     if not maps:
         return "Maps of the evidence for the predicted class, with their faithfulness."

@@ -19,7 +19,15 @@ ANCHOR, TITLE = "leakage", "Leakage"
 
 
 def make(run: Run) -> Section | None:
-    """The leakage of this run; the reason and the command where there is none."""
+    """The leakage of this run; the reason and the command where there is none.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     run = Run.create(place, {}, {"tasks": {}})
+    ...     run.record_stage("leakage", {"status": "skipped", "reason": "no patient has two images"})
+    ...     make(run).values["sentence"]
+    'No patient has two images.'
+    """
     if not run.leakage.figures_file.exists():
         return absent(run, "leakage", ANCHOR, TITLE)
     audit = Audit.load(run.audit_file) if run.audit_file.exists() else None
@@ -27,7 +35,7 @@ def make(run: Run) -> Section | None:
 
 
 def build_leakage_page(path: Path, command: str) -> Path:
-    """Writes index.html beside figures.json in `path`, a page of its own; needs no torch."""
+    """Writes index.html beside figures.json in `path`, a page of its own, and gives its path back; needs no torch."""
     folder = LeakageFolder(path)
     section = leakage_section(folder.figures(), None, command)
     write_text(folder.page_file, print_page(TITLE, [section]))

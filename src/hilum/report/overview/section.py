@@ -19,7 +19,14 @@ UNKNOWN_PEOPLE = "The data does not record whom the images show; the figures hol
 
 
 def make(run: Run) -> Section:
-    """Name, data, date, commit, machine, time taken, purpose."""
+    """Name, data, date, commit, machine, time taken, purpose.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     make(Run.create(place, {"name": "mine", "data": {"source": "phantom"}}, {})).values["purpose"]
+    'Research use only; not a medical device. The images are synthetic and show no patients; the figures say
+    nothing about people.'
+    """
     facts = RunFacts.of(run)
     people = PEOPLE.get(facts.data.source, UNKNOWN_PEOPLE)
     return Section(

@@ -47,7 +47,15 @@ class ErrorGroup:
 
 
 def most_confident_errors(task: Results, paths: pd.Series, maps: TaskExplanations | None) -> list[ErrorGroup]:
-    """For each label, the misclassified images, most confident first, with their attribution maps."""
+    """For each label, the misclassified images, most confident first, with their attribution maps.
+
+    >>> from types import SimpleNamespace
+    >>> rows = pd.DataFrame({"case_id": ["a"], "label": "normal", "target": "normal", "predicted": "virus",
+    ...     "prob_normal": 0.4, "prob_virus": 0.6})
+    >>> task = SimpleNamespace(rows=rows, classes=("normal", "virus"))
+    >>> [group.title for group in most_confident_errors(task, pd.Series({"a": "a.png"}), None)]
+    ['Labelled normal, misclassified: 1 of 1 images', 'Labelled virus, misclassified: 0 of 0 images']
+    """
     rows = by_confidence(task)
     wrong = rows[rows["target"] != rows["predicted"]]
     groups = []
@@ -65,7 +73,15 @@ def most_confident_errors(task: Results, paths: pd.Series, maps: TaskExplanation
 
 
 def most_confident_correct(task: Results, paths: pd.Series) -> list[CasePicture]:
-    """The images of each class that were classified correctly with the highest confidence."""
+    """The images of each class that were classified correctly with the highest confidence.
+
+    >>> from types import SimpleNamespace
+    >>> rows = pd.DataFrame({"case_id": ["a"], "label": "normal", "target": "normal", "predicted": "normal",
+    ...     "prob_normal": 0.9, "prob_virus": 0.1})
+    >>> task = SimpleNamespace(rows=rows, classes=("normal", "virus"))
+    >>> [(each.case, each.probability) for each in most_confident_correct(task, pd.Series({"a": "a.png"}))]
+    [('a', 'P(virus) = 0.10')]
+    """
     rows = by_confidence(task)
     right = rows[rows["target"] == rows["predicted"]]
     best = pd.concat([right[right["target"] == label].head(CORRECT) for label in task.classes])
@@ -73,7 +89,14 @@ def most_confident_correct(task: Results, paths: pd.Series) -> list[CasePicture]
 
 
 def by_confidence(task: Results) -> pd.DataFrame:
-    """The held-out rows by falling probability of the predicted class; equals in order of case_id."""
+    """The held-out rows by falling probability of the predicted class; equals in order of case_id.
+
+    >>> from types import SimpleNamespace
+    >>> rows = pd.DataFrame({"case_id": ["a", "b"], "predicted": ["virus", "normal"],
+    ...     "prob_normal": [0.4, 0.9], "prob_virus": [0.6, 0.1]})
+    >>> by_confidence(SimpleNamespace(rows=rows))[["case_id", "confidence"]].values.tolist()
+    [['b', 0.9], ['a', 0.6]]
+    """
     rows = task.rows.copy()
     rows["confidence"] = [row[f"prob_{row['predicted']}"] for _, row in rows.iterrows()]
     return rows.sort_values(["confidence", "case_id"], ascending=[False, True], kind="stable")

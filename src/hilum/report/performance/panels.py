@@ -22,7 +22,16 @@ class PanelRow:
 
 
 def training_panels(task: Results) -> PanelRow:
-    """Loss, accuracy and learning rate over epochs."""
+    """Loss, accuracy and learning rate over epochs.
+
+    >>> from types import SimpleNamespace
+    >>> import pandas as pd
+    >>> history = pd.DataFrame({"epoch": [1, 2], "train_loss": [0.7, 0.5], "val_loss": [0.8, 0.6]})
+    >>> images = pd.DataFrame({"split": ["train", "train", "val"]})
+    >>> task = SimpleNamespace(task="binary", card={}, history=history, predictions=images)
+    >>> training_panels(task).caption.partition(".")[0]
+    '2 epochs; 2 training images and 1 validation images'
+    """
     best = task.card.get("training", {}).get("best_epoch") or None
     drawings = [
         plots.training_curve(task.history, key, best, f"{task.task}-{key}")
@@ -45,7 +54,19 @@ def training_panels(task: Results) -> PanelRow:
 
 
 def operating_panels(task: Results) -> list[PanelRow]:
-    """ROC and precision-recall: one panel each for two classes, one per class for more."""
+    """ROC and precision-recall: one panel each for two classes, one per class for more.
+
+    >>> from types import SimpleNamespace
+    >>> from hilum.artifacts.curves import Curve
+    >>> line = Curve(x=[0, 1], y=[0, 1], grid=[0, 1], low=[0, 1], high=[0, 1])
+    >>> virus = ClassCurves(name="virus", share=0.5, roc=line, precision_recall=line, bins=[], sensitivity=0.5,
+    ...     false_positive_rate=0.5, precision=None)
+    >>> task = SimpleNamespace(task="multiclass", classes=("normal", "bacteria", "virus"), size="10 images",
+    ...     split="test", curves=SimpleNamespace(classes=[virus], replicates=50),
+    ...     block=SimpleNamespace(of_class=lambda name, key: None))
+    >>> [len(row.drawings) for row in operating_panels(task)]
+    [1, 1]
+    """
     if not task.curves.classes:
         return []
     about = (
@@ -79,7 +100,17 @@ def _two_class_panels(task: Results, curves: ClassCurves, about: str) -> PanelRo
 
 
 def calibration_panels(task: Results) -> PanelRow:
-    """Reliability diagrams: of two classes the abnormal one, beside its histogram; of more, each."""
+    """Reliability diagrams: of two classes the abnormal one, beside its histogram; of more, each.
+
+    >>> from types import SimpleNamespace
+    >>> from hilum.artifacts.curves import Bin
+    >>> group = Bin(lowest=0.7, highest=0.9, probability=0.8, observed=0.5, low=0.4, high=0.6, k=50, n=100)
+    >>> task = SimpleNamespace(task="multiclass", classes=("normal", "bacteria", "virus"), size="100 images",
+    ...     split="test", curves=SimpleNamespace(classes=[ClassCurves.model_construct(name="virus", bins=[group])]))
+    >>> calibration_panels(task).sentence
+    'The largest gap: in a group of 100 images the mean stated probability of virus is 0.80 and the observed
+    share 0.50; the stated probability is too high.'
+    """
     drawings = [
         plots.reliability_diagram(
             curves.bins,

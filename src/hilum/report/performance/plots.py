@@ -33,6 +33,10 @@ def training_curve(history: pd.DataFrame, key: str, best: int | None, name: str)
     """Loss or accuracy over epochs: training dashed grey, validation black, the best epoch marked.
 
     `history`: one row per epoch with `epoch`, `train_<key>`, `val_<key>`; a missing column is left out.
+
+    >>> history = pd.DataFrame({"epoch": [1, 2], "train_loss": [0.7, 0.5], "val_loss": [0.8, 0.6]})
+    >>> print(training_curve(history, "loss", 2, "loss").split('"')[5])
+    Loss over 2 epochs; at the end training 0.5, validation 0.6; best epoch 2
     """
     title, unit = {
         "loss": ("Loss", "loss, nats per image"),
@@ -60,7 +64,12 @@ def training_curve(history: pd.DataFrame, key: str, best: int | None, name: str)
 
 @in_style
 def learning_rate_curve(history: pd.DataFrame, best: int | None, name: str) -> Markup:
-    """The learning rate over epochs, on a logarithmic axis."""
+    """The learning rate over epochs, on a logarithmic axis.
+
+    >>> history = pd.DataFrame({"epoch": [1, 2], "learning_rate": [0.1, 0.01]})
+    >>> print(learning_rate_curve(history, None, "rate").split('"')[5])
+    Learning rate over 2 epochs, from 0.01 to 0.1
+    """
     figure = new_figure()
     axes = figure.subplots()
     axes.plot(history["epoch"], history["learning_rate"], "-", color=INK, marker=".", markersize=4)
@@ -111,7 +120,12 @@ def roc(
     corner: bool = False,
 ) -> Markup:
     """Sensitivity against 1 − specificity with its band. `point` is (1 − specificity, sensitivity) as used.
-    With `corner` only the upper left quarter of both axes, where good curves crowd."""
+    With `corner` only the upper left quarter of both axes, where good curves crowd.
+
+    >>> curve = Curve(x=[0, 0, 1], y=[0, 1, 1], grid=[0, 1], low=[0.9, 1], high=[1, 1])
+    >>> print(roc(curve, look("virus", []), "virus against normal", "1.000", (0.1, 0.9), "roc").split('"')[5])
+    ROC curve, virus against normal: AUROC 1.000; used at sensitivity 0.900, specificity 0.900
+    """
     figure = new_figure()
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle=":")
@@ -141,7 +155,12 @@ def precision_recall(
     name: str,
 ) -> Markup:
     """Precision against recall with its band. `share` of the class: what guessing gives. `point`: (recall,
-    precision) as used; None where no image was classified as the class."""
+    precision) as used; None where no image was classified as the class.
+
+    >>> curve = Curve(x=[0, 1], y=[1, 1], grid=[0, 1], low=[0.9, 0.9], high=[1, 1])
+    >>> print(precision_recall(curve, look("virus", []), "virus", "1.000", 0.5, None, "pr").split('"')[5])
+    Precision-recall curve, virus: average precision 1.000; guessing 0.500
+    """
     figure = new_figure()
     axes = figure.subplots()
     axes.axhline(share, color=FAINT, linewidth=0.8, linestyle=":")
@@ -182,7 +201,12 @@ def _draw_point(axes: "Axes", point: tuple[float, float] | None, looks: Look) ->
 
 @in_style
 def reliability_diagram(bins: Sequence[Bin], looks: Look, title: str, name: str) -> Markup:
-    """Observed share against stated probability, each group of images with its interval."""
+    """Observed share against stated probability, each group of images with its interval.
+
+    >>> group = Bin(lowest=0.7, highest=0.9, probability=0.8, observed=0.5, low=0.4, high=0.6, k=50, n=100)
+    >>> print(reliability_diagram([group], look("virus", []), "virus", "reliability").split('"')[5])
+    Reliability diagram, virus: 1 groups; largest gap where 0.80 was stated and 0.50 observed in 100 images
+    """
     figure = new_figure()
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle=":")
@@ -212,7 +236,12 @@ def reliability_diagram(bins: Sequence[Bin], looks: Look, title: str, name: str)
 def score_histogram(
     scores: dict[str, np.ndarray], classes: Sequence[str], positive: str, threshold: float | None, name: str
 ) -> Markup:
-    """Number of images by probability of `positive`: a row per class, counts on a logarithmic axis."""
+    """Number of images by probability of `positive`: a row per class, counts on a logarithmic axis.
+
+    >>> scores = {"normal": np.array([0.1, 0.2]), "virus": np.array([0.7, 0.9])}
+    >>> print(score_histogram(scores, ["normal", "virus"], "virus", 0.5, "scores").split('"')[5])
+    Stated probability of virus by label; medians: normal 0.150, virus 0.800; threshold 0.500
+    """
     figure = new_figure()
     rows = figure.subplots(len(classes), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     edges = np.linspace(0, 1, 21)

@@ -20,17 +20,42 @@ from hilum.run import Run
 
 
 def make_binary(run: Run) -> Section | None:
-    """Normal against everything else."""
+    """Normal against everything else.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import pandas as pd
+    >>> from hilum.data.cases import Cases
+    >>> image = {"case_id": "a", "path": "a.png", "label": "normal", "patient": "p", "split": "", "digest": "0"}
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     run = Run.create(place, {}, {"tasks": {}})
+    ...     Cases.checked(pd.DataFrame([image]), "table", Path()).write(run.cases_file)
+    ...     make_binary(run) is None
+    True
+    """
     return task_section(run, "binary")
 
 
 def make_multiclass(run: Run) -> Section | None:
-    """Normal, bacteria, virus."""
+    """Normal, bacteria, virus: the section as `task_section` makes it."""
     return task_section(run, "multiclass")
 
 
 def task_section(run: Run, name: str) -> Section | None:
-    """The section of one task; how to make it where the data allow it; None where they do not."""
+    """The section of one task; how to make it where the data allow it; None where they do not.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import pandas as pd
+    >>> from hilum.data.cases import Cases
+    >>> rows = [{"case_id": label, "path": "a.png", "label": label, "patient": label, "split": "", "digest": label}
+    ...     for label in ("normal", "virus")]
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     run = Run.create(place, {"argv": ["hilum", "study", "phantom", "--out", "mine"]}, {"tasks": {}})
+    ...     Cases.checked(pd.DataFrame(rows), "table", Path()).write(run.cases_file)
+    ...     task_section(run, "binary").values["command"]
+    'hilum study phantom --out mine --task binary --resume'
+    """
     task = results(run, name)
     if task is None:
         return _absent(run, name) if name in possible_tasks(run.cases().labels) else None

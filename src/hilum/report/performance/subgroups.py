@@ -38,7 +38,17 @@ class Table:
 
 
 def subgroup_table(task: Results) -> Table | None:
-    """Subgroups of the held-out images; None where there are too few patients for any."""
+    """Subgroups of the held-out images; None where there are too few patients for any.
+
+    >>> from types import SimpleNamespace
+    >>> from hilum.artifacts.base import Figure
+    >>> dark = Subgroup(name="dark", about="mean below 90", n_cases=5, n_patients=4,
+    ...     accuracy=Figure(value=0.8, k=4, n=5), auroc=Figure(value=0.9))
+    >>> kinds = {"exposure": Subgroups(groups=[dark], gap=Gap(value=0.1, best="bright", worst="dark"))}
+    >>> row = subgroup_table(SimpleNamespace(block=SimpleNamespace(subgroups=kinds))).rows[0]
+    >>> row.name, row.accuracy.counts, row.mark
+    ('Brightness: dark', '4/5', '10.0 points, bright against dark')
+    """
     kinds = task.block.subgroups
     if not kinds:
         return None
@@ -88,7 +98,14 @@ def _gap(gap: Gap) -> str:
 
 
 def acquisition_table(task: Results) -> Table | None:
-    """Shortcut-matched pairs, shortcut-conflicting images and acquisition groups, and the worst of them."""
+    """Shortcut-matched pairs, shortcut-conflicting images and acquisition groups, and the worst of them.
+
+    >>> from types import SimpleNamespace
+    >>> from hilum.artifacts.metrics import Shift
+    >>> shift = Shift(groups=[], worst_group=None, note="no image has a partner")
+    >>> acquisition_table(SimpleNamespace(block=SimpleNamespace(shift=shift)))
+    Table(sentence='', rows=[], note='No image has a partner.')
+    """
     shift = task.block.shift
     if shift is None:
         return None

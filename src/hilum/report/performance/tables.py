@@ -37,7 +37,14 @@ class Table:
 
 
 def confusion(task: Results) -> Matrix:
-    """Counts and row shares; the shade of a cell is its row share."""
+    """Counts and row shares; the shade of a cell is its row share.
+
+    >>> from types import SimpleNamespace
+    >>> block = SimpleNamespace(confusion=[[9, 1], [2, 8]])
+    >>> matrix = confusion(SimpleNamespace(classes=("normal", "virus"), block=block, card={}))
+    >>> [[cell.count for cell in cells] for _, _, cells in matrix.rows], matrix.rule
+    ([['9', '1'], ['2', '8']], 'An image is classified as the most probable class.')
+    """
     rows = []
     for label, counts in zip(task.classes, task.block.confusion, strict=True):
         total = sum(counts)
@@ -74,7 +81,16 @@ def _where_chosen(threshold: dict[str, Any]) -> str:
 
 
 def all_figures(task: Results) -> Table:
-    """Every figure of every split: the held-out split first."""
+    """Every figure of every split: the held-out split first.
+
+    >>> from types import SimpleNamespace
+    >>> from hilum.artifacts.base import Figure
+    >>> block = SimpleNamespace(figures=["accuracy"], accuracy=Figure(value=0.9, k=9, n=10))
+    >>> task = SimpleNamespace(split="test", metrics={"test": block}, block=block, classes=("normal", "virus"),
+    ...     size_of=lambda split: "10 images")
+    >>> all_figures(task).columns, all_figures(task).rows[0][1][0].counts
+    (['Test: 10 images'], '9/10')
+    """
     splits = [
         task.split,
         *(name for name in ("test", "val", "train") if name in task.metrics and name != task.split),
@@ -98,7 +114,15 @@ def _meaning(key: str, task: Results) -> str:
 
 
 def per_class(task: Results) -> Table | None:
-    """More than two classes: one row per class of the held-out split, and one for abnormal against normal."""
+    """More than two classes: one row per class of the held-out split, and one for abnormal against normal.
+
+    >>> from types import SimpleNamespace
+    >>> from hilum.artifacts.base import Figure
+    >>> block = SimpleNamespace(per_class={"virus": {"auroc": Figure(value=0.9)}}, normal_vs_abnormal=None)
+    >>> table = per_class(SimpleNamespace(block=block))
+    >>> table.columns, [(name, cells[0].value) for name, cells, _ in table.rows]
+    (['AUROC'], [('virus against the rest', '0.900')])
+    """
     if not task.block.per_class:
         return None
     blocks = {f"{name} against the rest": entries for name, entries in task.block.per_class.items()}
@@ -118,7 +142,12 @@ def per_class(task: Results) -> Table | None:
 
 
 def card(task: Results) -> list[tuple[str, str]]:
-    """The model card as rows of a table; what it does not hold is left out."""
+    """The model card as rows of a table; what it does not hold is left out.
+
+    >>> from types import SimpleNamespace
+    >>> card(SimpleNamespace(card={"parameters": 1234, "training": {"seed": 0, "epochs": 3, "best_epoch": 2}}))
+    [('Parameters', '1,234'), ('Seed', '0'), ('Epochs', '3, kept the weights after epoch 2')]
+    """
     card, training = task.card, task.card.get("training", {})
     threshold = card.get("threshold")
     rows = [

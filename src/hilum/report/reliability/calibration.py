@@ -12,7 +12,8 @@ METHODS = {"none": "as trained", "temperature": "temperature", "vector": "scale 
 
 
 def panel(task: Results, figures: Reliability) -> Panel:
-    """Calibration error before and after, and whether chance explains what remains."""
+    """Calibration error before and after, and whether chance explains what remains: a sentence, a reliability
+    diagram per class, and a row per scaling with errors, Brier score and its parts, and log loss."""
     calibration = figures.calibration
     drawings = [
         plots.before_and_after(

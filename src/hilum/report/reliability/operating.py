@@ -35,7 +35,13 @@ class Table:
 
 
 def table(figures: Reliability) -> Table:
-    """A row per class and rule."""
+    """A row per class and rule.
+
+    >>> point = OperatingPoint(class_name="virus", rule="sensitivity>=0.95", in_use=False, reason="Never reached.")
+    >>> row = table(Reliability.model_construct(operating=[point], prevalences=[0.1])).rows[0]
+    >>> row.class_name, row.aim.replace("\\xa0", " "), row.reason
+    ('virus', 'sensitivity 95 % or more', 'Never reached.')
+    """
     rows = [_row(point) for point in figures.operating]
     return Table(_sentence(figures.operating), [percent(share, 0) for share in figures.prevalences], rows)
 
@@ -81,7 +87,17 @@ def _sentence(points: list[OperatingPoint]) -> str:
 
 
 def decision_panel(task: Results, figures: Reliability) -> Panel | None:
-    """Net benefit over thresholds; None where no class is normal."""
+    """Net benefit over thresholds; None where no class is normal.
+
+    >>> from hilum.artifacts.reliability import DecisionCurve
+    >>> curve = DecisionCurve(at=[0.2, 0.5, 0.8], model=[0.4, 0.3, 0.1], low=[0.3, 0.2, 0], high=[0.5, 0.4, 0.2],
+    ...     treat_all=[0.4, 0, -1.5], gain=[0, 0.3, 0.1], gain_low=[-0.1, 0.2, 0.05], gain_high=[0.1, 0.4, 0.2],
+    ...     share_abnormal=0.5)
+    >>> from types import SimpleNamespace
+    >>> figures = Reliability.model_construct(decision_curve=curve)
+    >>> decision_panel(SimpleNamespace(task="binary"), figures).sentence.partition(" the ")[0]
+    'For thresholds between 0.50 and 0.80'
+    """
     curve = figures.decision_curve
     if curve is None:
         return None

@@ -25,7 +25,12 @@ CURVES = {
 def before_and_after(
     before: Sequence[Bin], after: Sequence[Bin], looks: Look, title: str, name: str
 ) -> Markup:
-    """Observed share against stated probability: hollow before, filled with intervals after."""
+    """Observed share against stated probability: hollow before, filled with intervals after.
+
+    >>> bins = [Bin(lowest=0.7, highest=0.9, probability=0.8, observed=0.5, low=0.4, high=0.6, k=50, n=100)]
+    >>> print(before_and_after(bins, bins, look("virus", []), "virus", "calibration").split('"')[5])
+    Reliability diagram, virus: largest gap of a group 0.30 before, 0.30 after
+    """
     figure = new_figure()
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle=":")
@@ -63,7 +68,13 @@ def before_and_after(
 
 @in_style
 def net_benefits(curve: DecisionCurve, name: str) -> Markup:
-    """Net benefit over thresholds: the model with its band, treating everybody, treating nobody."""
+    """Net benefit over thresholds: the model with its band, treating everybody, treating nobody.
+
+    >>> curve = DecisionCurve(at=[0.2, 0.5], model=[0.4, 0.3], low=[0.3, 0.2], high=[0.5, 0.4], treat_all=[0.4, 0],
+    ...     gain=[0, 0.3], gain_low=[-0.1, 0.2], gain_high=[0.1, 0.4], share_abnormal=0.5)
+    >>> print(net_benefits(curve, "benefit").split('"')[5])
+    Decision curve: at a threshold of 0.5 the model&#39;s net benefit is 0.300, treating everybody 0.000
+    """
     figure = new_figure(4.4)
     axes = figure.subplots()
     at = np.array(curve.at)
@@ -92,7 +103,16 @@ def net_benefits(curve: DecisionCurve, name: str) -> Markup:
 
 @in_style
 def coverages(conformal: Conformal, classes: Sequence[str], name: str) -> Markup:
-    """Coverage of the sets: all images and each class, both kinds, the nominal coverage as a line."""
+    """Coverage of the sets: all images and each class, both kinds, the nominal coverage as a line.
+
+    >>> from types import SimpleNamespace
+    >>> from hilum.artifacts.reliability import Coverage, FittedSets
+    >>> share = Coverage(value=0.9, binomial=(0.85, 0.95))
+    >>> sets = FittedSets.model_construct(figures=SimpleNamespace(coverage=share, per_class={"virus": share}))
+    >>> conformal = Conformal.model_construct(alpha=0.1, marginal=sets, class_conditional=sets)
+    >>> print(coverages(conformal, ["virus"], "sets").split('"')[5])
+    Coverage of the conformal sets: 0.900 of images, nominal 0.9
+    """
     figure = new_figure(4.4)
     axes = figure.subplots()
     axes.axvline(conformal.nominal, color=INK, linewidth=0.9, linestyle=":")
@@ -131,7 +151,15 @@ def coverages(conformal: Conformal, classes: Sequence[str], name: str) -> Markup
 
 
 def risks(selective: Mapping[str, SelectiveFigures], name: str) -> list[Markup]:
-    """Errors among the images answered, against the share answered: a panel for each set of images."""
+    """Errors among the images answered, against the share answered: a panel for each set of images.
+
+    >>> from hilum.artifacts.base import Figure
+    >>> from hilum.artifacts.reliability import RiskCurve
+    >>> curve = RiskCurve(coverage=[0.5, 1], risk=[0, 0.1], low=[0, 0.05], high=[0.1, 0.2])
+    >>> scores = {"probability": SelectiveFigures.model_construct(n_cases=20, aurc=Figure(value=0.03), curve=curve)}
+    >>> [drawing.split('"')[5].striptags() for drawing in risks(scores, "risk")]
+    ['Risk against coverage, 20 images; areas under the curves: probability 0.0300']
+    """
     everything = selective["probability"].n_cases
     sizes = sorted({block.n_cases for block in selective.values()}, reverse=True)
     return [

@@ -14,7 +14,13 @@ TITLE = "Reliability"
 
 
 def make(run: Run) -> Section | None:
-    """None before anything was trained; how to make it where the stage has left nothing."""
+    """None before anything was trained; how to make it where the stage has left nothing.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     make(Run.create(place, {}, {"tasks": {}})) is None
+    True
+    """
     tasks = [task for name in TITLES if (task := results(run, name)) is not None]
     if not tasks:
         return None

@@ -37,7 +37,8 @@ class SelectivePanel:
 
 
 def panel(task: Results, figures: Reliability) -> SelectivePanel:
-    """Errors among the images answered, by confidence score."""
+    """Errors among the images answered: a sentence, a drawing per set of images, and a row per confidence score
+    with its area under the risk-coverage curve and the risk at each coverage."""
     first = figures.selective["probability"]
     return SelectivePanel(
         sentence=_sentence(figures.selective, first),

@@ -11,7 +11,8 @@ KINDS: dict[SetKind, str] = {"class_conditional": "by class", "marginal": "one f
 
 
 def panel(task: Results, figures: Reliability) -> Panel:
-    """Coverage of both kinds of sets."""
+    """Coverage of both kinds of sets: a sentence, a drawing, and a row per kind with coverage (all images and by
+    class), mean size, accuracy of single classes and share abstained."""
     conformal = figures.conformal
     used = conformal.in_use
     caption = (

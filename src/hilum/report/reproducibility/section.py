@@ -9,7 +9,13 @@ from hilum.run import Run
 
 
 def make(run: Run) -> Section:
-    """All that an engineer needs to do it again, and a reviewer to check it."""
+    """All that an engineer needs to do it again, and a reviewer to check it.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     make(Run.create(place, {"argv": ["hilum", "study", "phantom"]}, {})).values["command"]
+    'hilum study phantom'
+    """
     facts = RunFacts.of(run)
     cards = {name: ModelCard.load(run.task(name).card_file) for name in run.tasks}
     return Section(

@@ -48,7 +48,12 @@ def panel(
     curves: Sequence[Curve], severities: Sequence[int], title: str, majority: float, name: str
 ) -> Markup:
     """Curves in percent over severities 0 to 5, each with its band. The dotted line is the share of the most
-    frequent class."""
+    frequent class.
+
+    >>> curve = Curve("accuracy", ACCURACY, [Figure(value=0.9), Figure(value=0.6, low=0.5, high=0.7)])
+    >>> print(panel([curve], [0, 5], "Noise", 0.5, "noise").split('"')[5].replace("\\xa0", " "))
+    Noise. severity 0: accuracy 90.0 %; severity 5: accuracy 60.0 %
+    """
     drawing, axes = _frame(title, majority)
     for curve in curves:
         _draw(axes, severities, curve.figures, curve.style)
@@ -62,7 +67,13 @@ def panel(
 
 @in_style
 def learning_curve(result: LabelEfficiency, spoken: str) -> Markup:
-    """Accuracy in percent against labelled patients on a logarithmic axis, with a band for each way."""
+    """Accuracy in percent against labelled patients on a logarithmic axis, with a band for each way.
+
+    >>> point = CurvePoint(fraction=0.1, patients=9, images=10, accuracy=Figure(value=0.8), seeds=[0.8], auroc=0.9)
+    >>> result = LabelEfficiency.model_construct(majority=0.6, curve=dict.fromkeys(WAYS, [point]))
+    >>> print(learning_curve(result, "Accuracy 80 % with labels of 9 patients.").split('"')[5])
+    Learning curve. Accuracy 80 % with labels of 9 patients.
+    """
     drawing = new_figure(5.6, 3.3)
     axes = drawing.subplots()
     axes.axhline(100 * result.majority, color=FAINT, linewidth=0.9, linestyle=":")
@@ -82,7 +93,13 @@ def learning_curve(result: LabelEfficiency, spoken: str) -> Markup:
 
 @in_style
 def confidence_histogram(result: UnseenClass) -> Markup:
-    """The maximum probability, a row per class, the unseen one last; shares of the class's images."""
+    """The maximum probability, a row per class, the unseen one last; shares of the class's images.
+
+    >>> result = UnseenClass.model_construct(classes=["normal", "bacteria"], unseen="virus",
+    ...     confidence={"normal": [0.9], "bacteria": [0.8], "virus": [0.6, 0.7]})
+    >>> print(confidence_histogram(result).split('"')[5])
+    Maximum probability by class. Medians: normal 0.90, bacteria 0.80, virus 0.65
+    """
     names = [*result.classes, result.unseen]
     drawing = new_figure(5.6, 0.7 + 0.9 * len(names))
     rows = drawing.subplots(len(names), 1, sharex=True, sharey=True, squeeze=False)[:, 0]

@@ -26,7 +26,13 @@ TASKS = {"binary": "Normal vs pneumonia", "multiclass": "Bacterial vs viral"}
 
 
 def make(run: Run) -> Section | None:
-    """The section; the reason and the command where the stage has left nothing."""
+    """The section; the reason and the command where the stage has left nothing.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     make(Run.create(place, {}, {"tasks": {}})).values["sentence"]
+    'This stage has not run yet.'
+    """
     folders = [run.task(name) for name in run.tasks if run.task(name).robustness_file.exists()]
     if not folders:
         return absent(run, "robustness", ANCHOR, TITLE)

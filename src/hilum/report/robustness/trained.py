@@ -38,7 +38,15 @@ def _sample(result: HeldOut) -> str:
 
 
 def label_values(result: LabelEfficiency) -> dict[str, Any]:
-    """The drawing, its sentences and its table."""
+    """The drawing, its sentences and its table.
+
+    >>> from hilum.artifacts.base import Figure
+    >>> point = CurvePoint(fraction=0.1, patients=9, images=10, accuracy=Figure(value=0.8), seeds=[0.8], auroc=0.9)
+    >>> result = LabelEfficiency.model_construct(split="test", images=20, patients=20, replicates=50, n_seeds=1,
+    ...     size=(32, 32), majority=0.6, curve=dict.fromkeys(WAYS, [point]))
+    >>> print(label_values(result)["lead"].partition(". ")[0].replace("\\xa0", " "))
+    Labels of 9 patients (10 %): accuracy 80.0 %
+    """
     lead = _label_lead(result)
     rows = zip(*(result.curve[way] for way in WAYS), strict=True)
     return {
@@ -88,7 +96,19 @@ def _label_row(points: Sequence[CurvePoint]) -> dict[str, Any]:
 
 
 def training_values(result: CorruptionTraining) -> dict[str, Any]:
-    """A panel with its sentence per corruption, the lead and the table."""
+    """A panel with its sentence per corruption, the lead and the table.
+
+    >>> from hilum.artifacts.base import Figure
+    >>> from hilum.artifacts.robustness import TrainedPoint
+    >>> trained = TrainedPoint(accuracy=Figure(value=0.8), seeds=[0.8], ece=0.05)
+    >>> point = PairedPoint(clean=trained, corrupted=trained, gain=Figure(value=0.0, low=-0.1, high=0.1))
+    >>> result = CorruptionTraining.model_construct(split="test", images=20, patients=20, replicates=50,
+    ...     size=(32, 32), share=0.5, n_seeds=1, steps=100, majority=0.5, clean=point,
+    ...     corruptions={next(iter(CORRUPTIONS)): {5: point}})
+    >>> print(training_values(result)["lead"].partition(".")[0].replace("\\xa0", " "))
+    At the highest severity, training on corrupted images raises the accuracy for 0 of 1 corruption
+    (interval above 0)
+    """
     return {
         "lead": _training_lead(result),
         "panels": [
@@ -161,7 +181,16 @@ def _training_row(name: str, point: PairedPoint) -> dict[str, str]:
 
 
 def unseen_values(result: UnseenClass) -> dict[str, Any]:
-    """The drawing, its sentences and its rows."""
+    """The drawing, its sentences and its rows.
+
+    >>> from hilum.artifacts.base import Figure
+    >>> result = UnseenClass.model_construct(split="test", images=3, patients=3, replicates=50, train_images=90,
+    ...     classes=["normal", "bacteria"], unseen="virus", predicted={"bacteria": Figure(value=1.0, k=1, n=1)},
+    ...     confidence={"normal": [0.9], "bacteria": [0.8], "virus": [0.6]}, auroc_by_confidence=Figure(value=0.9))
+    >>> print(unseen_values(result)["lead"].replace("\\xa0", " "))
+    A network that was never trained on virus classifies 100.0 % (1/1) of the virus images as bacteria. Low
+    confidence separates virus from the known classes with AUROC 0.900; 0.5 is guessing.
+    """
     return {
         "drawing": confidence_histogram(result),
         "unseen": result.unseen,

@@ -27,7 +27,13 @@ class Row:
 
 
 def make(run: Run) -> Section | None:
-    """Sentences and table; None before anything was trained."""
+    """Sentences and table; None before anything was trained.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     make(Run.create(place, {}, {"tasks": {}})) is None
+    True
+    """
     trained = [result for task in TITLES if (result := results(run, task)) is not None]
     if not trained:
         return None
