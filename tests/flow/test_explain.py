@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hilum.lungs.field import lung_field
 
 from hilum.explain.faithfulness.curves import deletion
 from hilum.explain.single import explain_image, find_image
+from hilum.lungs.field import lung_field
 from hilum.run import Run
 from hilum.stages.explain import ExplainConfig
 

@@ -43,8 +43,8 @@ class Pixels:
     def place(self, image: np.ndarray) -> Place:
         """The part of a grey image that the network sees.
 
-        >>> Pixels(size=(4, 4)).place(np.eye(8, dtype=np.uint8) * 255)
-        Place(top=0.0, left=0.0, bottom=1.0, right=1.0, lungs=None)
+        >>> Pixels(size=(4, 4)).place(np.eye(8, dtype=np.uint8) * 255).scaled((8, 8))
+        (0.0, 0.0, 8.0, 8.0)
         """
         return place_of(to_uint8(image), self.size, self.fit, self.trim)
 

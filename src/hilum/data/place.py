@@ -15,7 +15,7 @@ from hilum.data.pixel_options import Fit
 LEVELS = 10
 """Grey levels by which pixels of an even frame differ from its median (JPEG makes small waves)."""
 
-UNEVEN = 0.03
+UNEVEN = 0.08
 """Share of a frame's row or column that may differ more: a letter, a clock time."""
 
 LEAST = 0.5
@@ -31,10 +31,11 @@ CENTRAL = (0.1, 0.1, 0.9, 0.9)
 @dataclass(frozen=True)
 class Place:
     """The part of an image that a model sees, as shares of its rows and columns: 0 is the first edge, 1 the last,
-    and a part may reach beyond. `lungs`: False where lungs were looked for and not found, so that the central part
+    and a part may reach beyond. `content`: (top, left, bottom, right) of the image without its frame; what a part
+    reaches beyond it is its reflection. `lungs`: False where lungs were looked for and not found, so that the central part
     stands in; None where they were not looked for.
 
-    >>> Place(0, 0, 1, 0.5).scaled((100, 40))
+    >>> Place(0.0, 0.0, 1.0, 0.5).scaled((100, 40))
     (0.0, 0.0, 100.0, 20.0)
     """
 
@@ -43,6 +44,7 @@ class Place:
     bottom: float
     right: float
     lungs: bool | None = None
+    content: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
 
     def scaled(self, shape: tuple[int, ...]) -> tuple[float, float, float, float]:
         """(top, left, bottom, right) in pixels of an image of this shape."""
@@ -57,9 +59,9 @@ def place_of(image: np.ndarray, size: tuple[int, int], fit: Fit, trim: bool = Tr
     """The part of a uint8 image "rows cols" that a model of `size` sees. `trim`: without an even frame.
 
     >>> framed = np.zeros((40, 40), np.uint8)
-    >>> framed[10:30, 5:35] = np.arange(30) * 8
-    >>> place_of(framed, (8, 8), "squeeze")
-    Place(top=0.25, left=0.125, bottom=0.75, right=0.875, lungs=None)
+    >>> framed[10:30, 5:35] = np.arange(600).reshape(20, 30) % 256
+    >>> place_of(framed, (8, 8), "squeeze").scaled(framed.shape)
+    (10.0, 5.0, 30.0, 35.0)
     """
     content = content_of(image) if trim else WHOLE
     if fit == "lungs":
@@ -76,10 +78,11 @@ def content_of(image: np.ndarray) -> Place:
     """
     rows, cols = image.shape
     top, bottom = _edges(image)
-    left, right = _edges(image[top:bottom].T)
+    left, right = _edges(image[top:bottom].T) if top < bottom else (0, 0)
     if bottom - top < LEAST * rows or right - left < LEAST * cols:
         return WHOLE
-    return Place(top / rows, left / cols, bottom / rows, right / cols)
+    edges = (top / rows, left / cols, bottom / rows, right / cols)
+    return Place(*edges, content=edges)
 
 
 def _edges(lines: np.ndarray) -> tuple[int, int]:
@@ -103,7 +106,13 @@ def _with_aspect(content: Place, shape: tuple[int, ...], size: tuple[int, int]) 
     scale = max((bottom - top) / size[0], (right - left) / size[1])
     down, across = (scale * size[0] - (bottom - top)) / 2, (scale * size[1] - (right - left)) / 2
     rows, cols = shape[:2]
-    return Place((top - down) / rows, (left - across) / cols, (bottom + down) / rows, (right + across) / cols)
+    return Place(
+        (top - down) / rows,
+        (left - across) / cols,
+        (bottom + down) / rows,
+        (right + across) / cols,
+        content=content.content,
+    )
 
 
 def _lungs(image: np.ndarray, content: Place) -> Place:
@@ -122,18 +131,22 @@ def _lungs(image: np.ndarray, content: Place) -> Place:
         content.top + (first[2] + down) * high,
         content.left + (first[3] + across) * wide,
         lungs=box is not None,
+        content=content.content,
     )
 
 
 def resampled(image: np.ndarray, place: Place, size: tuple[int, int]) -> np.ndarray:
     """A part of a uint8 image "rows cols" as uint8 of `size`, resampled once: area averaging to shrink, linear to
-    grow. What lies beyond the image is its reflection.
+    grow. What lies beyond the content is its reflection.
 
     >>> resampled(np.array([[10, 20], [30, 40]], np.uint8), Place(0, 0, 1, 0.5), (2, 2)).tolist()
     [[10, 10], [30, 30]]
     """
+    first, second, third, fourth = (round(edge) for edge in Place(*place.content).scaled(image.shape))
     top, left, bottom, right = (round(edge) for edge in place.scaled(image.shape))
-    bottom, right = max(bottom, top + 1), max(right, left + 1)
+    image = image[first:third, second:fourth]
+    top, left = top - first, left - second
+    bottom, right = max(bottom - first, top + 1), max(right - second, left + 1)
     rows, cols = image.shape
     beyond = (max(-top, 0), max(bottom - rows, 0), max(-left, 0), max(right - cols, 0))
     if any(beyond):

@@ -66,7 +66,6 @@ class AugmentedImages(Dataset[tuple[np.ndarray, int, int]]):
         values = augmented(self.augment, np.asarray(image), chance, donor)
         return self.images.pixels.standardized(values)[None], int(self.images.targets[position]), position
 
-
     def _donor(self, chance: np.random.Generator) -> np.ndarray:
         """Any image of the set, whatever its label."""
         return np.asarray(self.images.cache.images[self.rows[chance.integers(len(self.rows))]])
