@@ -32,10 +32,10 @@ def test_a_frame_changes_nothing(shade: int, fit: str) -> None:
     assert np.abs(plain - other).mean() < 0.02
 
 
-def test_a_frame_with_a_clock_time_is_still_a_frame() -> None:
+def test_a_frame_with_a_letter_is_still_a_frame() -> None:
     image = framed(inner(RADIOGRAPH), 0, 0.15)
     before = content_of(image)
-    cv2.putText(image, "10:45", (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.3, 255, 1)
+    cv2.putText(image, "R", (4, 10), cv2.FONT_HERSHEY_SIMPLEX, 0.25, 255, 1)
     assert content_of(image) == before != WHOLE
 
 
@@ -55,8 +55,8 @@ def test_pad_keeps_the_aspect_ratio_and_adds_no_black(shape: tuple[int, int]) ->
 
 
 def test_without_lungs_the_central_part_stands_in() -> None:
-    noise = np.random.default_rng(1).integers(0, 256, (120, 100), np.uint8)
-    place = Pixels(size=(32, 32), fit="lungs").place(noise)
+    ramp = np.tile(np.linspace(0, 255, 120).astype(np.uint8)[:, None], (1, 100))
+    place = Pixels(size=(32, 32), fit="lungs", trim=False).place(ramp)
     assert place.lungs is False
     assert (place.top, place.left, place.bottom, place.right) == pytest.approx((0.1, 0.1, 0.9, 0.9))
 

@@ -40,6 +40,9 @@ LEAST_AREA, LEAST_SIDE = 0.08, 0.35
 """Smaller lungs, as a share of the image and of each of its sides, are taken for a mistake. On the public paediatric
 set 99 of 100 lung fields fill more than 0.15 of the image and 0.57 of each side."""
 
+MOST_SIDE = 0.97
+"""A box that fills more than this of both sides is a mistake as well: the network has marked everything."""
+
 
 def standardised(images: UInt8[np.ndarray, "images rows cols"]) -> Float[Tensor, "images 1 64 64"]:
     """Images as the network reads them: 64 x 64, each with mean 0 and variance 1.
@@ -87,7 +90,8 @@ def lung_field(image: np.ndarray) -> Bool[np.ndarray, "rows cols"]:
 
 def lung_box(image: UInt8[np.ndarray, "rows cols"]) -> tuple[float, float, float, float] | None:
     """(top, left, bottom, right) of the box around the lungs, as shares of the image's rows and columns, or None
-    where no lungs are found, or such that no chest has.
+    where no lungs are found, or such that no chest has. What is no chest may have a box all the same: the network
+    knows chests alone.
 
     >>> lung_box(np.full((64, 64), 9, np.uint8)) is None
     True
@@ -103,7 +107,7 @@ def lung_box(image: UInt8[np.ndarray, "rows cols"]) -> tuple[float, float, float
         return None
     top, bottom = rows[0] / lung.shape[0], (rows[-1] + 1) / lung.shape[0]
     left, right = cols[0] / lung.shape[1], (cols[-1] + 1) / lung.shape[1]
-    if min(bottom - top, right - left) < LEAST_SIDE:
+    if not LEAST_SIDE <= min(bottom - top, right - left) <= MOST_SIDE:
         return None
     return float(top), float(left), float(bottom), float(right)
 
