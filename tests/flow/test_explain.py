@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from hilum.explain.faithfulness.curves import deletion
-from hilum.explain.lungs import lung_field
 from hilum.explain.single import explain_image, find_image
+from hilum.lungs.field import lung_field
 from hilum.run import Run
 from hilum.stages.explain import ExplainConfig
 

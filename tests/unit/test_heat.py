@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from hilum.artifacts.explanations import OcclusionMap
 from hilum.data.images import Pixels
+from hilum.data.sources import phantom
 from hilum.report import heat
 
-SQUEEZED, PADDED = Pixels(size=(96, 96), fit="squeeze"), Pixels(size=(96, 96), fit="pad")
+SQUEEZED, PADDED = Pixels(size=(96, 96), fit="squeeze", trim=False), Pixels((96, 96), "pad", trim=False)
 
 
 def occlusion(mask: int, stride: int, probability: float) -> OcclusionMap:
@@ -102,16 +103,17 @@ def test_box_on_a_padded_image_is_where_the_model_saw_it(
         seen = pixels.prepare(image) > 127
         where = np.argwhere(seen)
         (up, west), (low, east) = where.min(0).tolist(), (where.max(0) + 1).tolist()
-        box = heat.box_on_image((up, west, low, east), pixels, image.shape)
+        box = heat.box_on_image((up, west, low, east), pixels.size, pixels.place(image), image.shape)
         slack = 2 * max(rows, cols) / 96 + 2
         assert np.abs(np.array(box) - (top, left, top + side, left + side)).max() <= slack
-        back = heat.onto_image(seen.astype(np.float32), pixels, image.shape) > 0.5
+        back = heat.onto_image(seen.astype(np.float32), pixels.place(image), image.shape) > 0.5
         both = (back & (image > 0)).sum() / (back | (image > 0)).sum()
         assert both > 0.6
 
 
 def test_box_is_clipped_to_the_image() -> None:
-    assert heat.box_on_image((0, 0, 96, 96), PADDED, (50, 100)) == (0, 0, 50, 100)
+    place = PADDED.place(np.eye(50, 100, dtype=np.uint8) * 255)
+    assert heat.box_on_image((0, 0, 96, 96), PADDED.size, place, (50, 100)) == (0, 0, 50, 100)
 
 
 def test_occlusion_is_drawn_at_the_masks_centre() -> None:
@@ -171,10 +173,21 @@ def test_a_spot_is_found_again_where_it_lies_on_the_image() -> None:
     image = np.zeros((200, 300), np.uint8)
     image[40:60, 240:260] = 255
     for pixels in (
-        Pixels((100, 100), frame_fraction=0.8),
-        Pixels((100, 100), "pad", frame_fraction=0.9),
-        Pixels((90, 120)),
+        Pixels((100, 100), trim=False),
+        Pixels((100, 100), "pad", trim=False),
+        Pixels((90, 120), trim=False),
     ):
-        back = heat.onto_image(pixels.prepare(image).astype(np.float32), pixels, image.shape)
-        row, col = np.unravel_index(back.argmax(), back.shape)
+        back = heat.onto_image(pixels.prepare(image).astype(np.float32), pixels.place(image), image.shape)
+        row, col = np.unravel_index(np.nanargmax(back), back.shape)
         assert abs(row - 50) < 12 and abs(col - 250) < 12, (pixels, row, col)
+
+
+def test_a_map_of_the_lungs_lies_on_the_lungs() -> None:
+    """What the model saw is drawn where it was; the rest of the image stays clear."""
+    radiograph = phantom.draw(np.random.default_rng([79, 2]), "normal")
+    pixels = Pixels((64, 64), "lungs")
+    place = pixels.place(radiograph.image)
+    back = heat.onto_image(np.ones((64, 64), np.float32), place, radiograph.image.shape)
+    seen = ~np.isnan(back)
+    assert place.lungs and seen[radiograph.lung].mean() > 0.95
+    assert seen.mean() < 0.8 and not seen[0].any()

@@ -11,9 +11,14 @@ from hypothesis import strategies as st
 
 from hilum.data.sources.phantom import draw
 from hilum.errors import DataError, ModelError
-from hilum.explain import lung_training, lungs
+from hilum.explain import lung_training
+from hilum.explain.lung_share import share_inside
 from hilum.explain.lung_training import overlaps, varied
 from hilum.files import digest
+from hilum.lungs import field
+from hilum.lungs.card import FOLDER, card
+from hilum.lungs.field import lung_box, lung_field, tidy, trained
+from hilum.lungs.net import LungNet
 
 GOLDEN_AREA = 0.2743
 GOLDEN_ODDS = [-7.719, -9.638, -3.915, -6.058]
@@ -23,7 +28,7 @@ def test_lungs_of_drawn_images_that_it_was_not_trained_on() -> None:
     images = [
         draw(np.random.default_rng([77, seed]), label) for seed, label in enumerate(lung_training.LABELS)
     ]
-    values = [overlaps(lungs.lung_field(image.image)[None], image.lung[None])[0] for image in images]
+    values = [overlaps(lung_field(image.image)[None], image.lung[None])[0] for image in images]
     assert np.mean(values) > 0.8
     whole = np.mean([image.lung.mean() for image in images])
     assert whole < 0.4  # calling everything lung would score this much
@@ -39,44 +44,41 @@ def test_exposure_and_shape_may_change(change: str) -> None:
         image = (90 + image // 3).astype(np.uint8)
     else:
         image, lung = np.repeat(image, 2, 1), np.repeat(lung, 2, 1)
-    assert overlaps(lungs.lung_field(image)[None], lung[None])[0] > 0.75
+    assert overlaps(lung_field(image)[None], lung[None])[0] > 0.75
 
 
 def test_a_mirrored_image_has_the_mirrored_field() -> None:
     image = draw(np.random.default_rng([79, 2]), "virus").image
-    assert (
-        overlaps(lungs.lung_field(image[:, ::-1].copy())[None], lungs.lung_field(image)[None, :, ::-1])[0]
-        > 0.99
-    )
+    assert overlaps(lung_field(image[:, ::-1].copy())[None], lung_field(image)[None, :, ::-1])[0] > 0.99
 
 
 def test_the_weights_still_say_the_same() -> None:
     """Golden: made once with the weights that are in the package."""
     image = draw(np.random.default_rng(5), "normal").image
-    found = lungs.lung_field(image)
+    found = lung_field(image)
     assert abs(float(found.mean()) - GOLDEN_AREA) < 0.002
-    odds = lungs.trained()(lungs.standardised(image[None]))[0, 0]
+    odds = trained()(field.standardised(image[None]))[0, 0]
     assert torch.allclose(odds[8:64:16, 12].double(), torch.tensor(GOLDEN_ODDS).double(), atol=0.02)
 
 
 def test_the_card_is_that_of_the_weights() -> None:
-    card = lungs.card()
-    data = (lungs.FOLDER / "weights.safetensors").read_bytes()
-    assert card["weights_digest"] == digest(data)
+    facts = card()
+    data = (FOLDER / "weights.safetensors").read_bytes()
+    assert facts["weights_digest"] == digest(data)
     assert len(data) < 200_000
-    assert card["parameters"] == sum(weight.numel() for weight in lungs.LungNet().parameters())
+    assert facts["parameters"] == sum(weight.numel() for weight in LungNet().parameters())
 
 
 def test_foreign_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("weights.safetensors", "card.json"):
-        (tmp_path / name).write_bytes((lungs.FOLDER / name).read_bytes())
+        (tmp_path / name).write_bytes((FOLDER / name).read_bytes())
     facts = json.loads((tmp_path / "card.json").read_text())
-    (tmp_path / "card.json").write_text(json.dumps(facts | {"weights_digest": "0"}))
-    monkeypatch.setattr(lungs, "FOLDER", tmp_path)
-    lungs.trained.cache_clear()
+    monkeypatch.setattr(field, "FOLDER", tmp_path)
+    monkeypatch.setattr(field, "card", lambda: facts | {"weights_digest": "0"})
+    trained.cache_clear()
     with pytest.raises(ModelError, match=r"not those of its card; install hilum again"):
-        lungs.trained()
-    lungs.trained.cache_clear()
+        trained()
+    trained.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -85,12 +87,12 @@ def test_foreign_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
 )
 def test_other_arrays_are_refused(image: np.ndarray) -> None:
     with pytest.raises(DataError, match="has no lung field; give uint8"):
-        lungs.lung_field(image)
+        lung_field(image)
 
 
 @pytest.mark.parametrize("shade", [0, 255])
 def test_a_blank_image_does_not_fail(shade: int) -> None:
-    assert lungs.lung_field(np.full((50, 70), shade, np.uint8)).shape == (50, 70)
+    assert lung_field(np.full((50, 70), shade, np.uint8)).shape == (50, 70)
 
 
 def test_tidy_keeps_two_parts_and_fills_holes() -> None:
@@ -99,29 +101,29 @@ def test_tidy_keeps_two_parts_and_fills_holes() -> None:
     found[10, 5] = False
     wanted = found.copy()
     wanted[10, 5], wanted[30:35] = True, False
-    assert (lungs.tidy(found) == wanted).all()
-    assert not lungs.tidy(np.eye(40, dtype=bool)).any()  # single pixels
+    assert (tidy(found) == wanted).all()
+    assert not tidy(np.eye(40, dtype=bool)).any()  # single pixels
 
 
 def test_share_of_a_map_that_was_planted() -> None:
     lung = np.zeros((10, 10), bool)
     lung[:, :3] = True
     inside = np.where(lung, 2.0, 0.0)
-    assert lungs.share_inside(inside, lung) == (1.0, 0.3)
-    assert lungs.share_inside(np.ones((10, 10)), lung) == pytest.approx((0.3, 0.3))
-    share, area = lungs.share_inside(-inside, lung)
+    assert share_inside(inside, lung) == (1.0, 0.3)
+    assert share_inside(np.ones((10, 10)), lung) == pytest.approx((0.3, 0.3))
+    share, area = share_inside(-inside, lung)
     assert np.isnan(share) and area == 0.3
     with pytest.raises(DataError, match=r"a map of \(3, 3\) does not fit a lung field of \(10, 10\)"):
-        lungs.share_inside(np.ones((3, 3)), lung)
+        share_inside(np.ones((3, 3)), lung)
 
 
 @given(st.integers(0, 1000), st.floats(0.1, 100))
 def test_share_does_not_depend_on_the_scale_of_the_map(seed: int, scale: float) -> None:
     rng = np.random.default_rng(seed)
     values, lung = rng.normal(size=(6, 5)), rng.random((6, 5)) > 0.5
-    share, area = lungs.share_inside(values, lung)
+    share, area = share_inside(values, lung)
     assert 0 <= share <= 1 and area == lung.mean()
-    assert lungs.share_inside(scale * values, lung)[0] == pytest.approx(share)
+    assert share_inside(scale * values, lung)[0] == pytest.approx(share)
 
 
 def test_a_varied_image_comes_with_its_own_mask() -> None:
@@ -141,3 +143,20 @@ def test_training_is_the_same_for_the_same_seed_and_learns() -> None:
     first, second = (lung_training.train(images, truth, 1, 3) for _ in range(2))
     for one, other in zip(first.state_dict().values(), second.state_dict().values(), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("label", lung_training.LABELS)
+def test_the_box_is_that_of_the_lungs(label: str) -> None:
+    radiograph = draw(np.random.default_rng([79, 2]), label)
+    box = lung_box(radiograph.image)
+    assert box is not None
+    rows, cols = np.flatnonzero(radiograph.lung.any(1)), np.flatnonzero(radiograph.lung.any(0))
+    high, wide = radiograph.lung.shape
+    wanted = rows[0] / high, cols[0] / wide, (rows[-1] + 1) / high, (cols[-1] + 1) / wide
+    assert np.abs(np.subtract(box, wanted)).max() < 0.06
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_ramp_has_no_lungs(axis: int) -> None:
+    ramp = np.tile(np.linspace(0, 255, 100).astype(np.uint8), (100, 1))
+    assert lung_box(np.ascontiguousarray(ramp.T if axis else ramp)) is None

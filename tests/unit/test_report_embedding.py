@@ -284,12 +284,13 @@ def test_tiles_stand_in_rows() -> None:
 def test_the_sheets_of_the_public_set_stay_small(drawn_cases: Cases) -> None:
     """5,856 tiles as rich in detail as phantoms, measured on a sheet of them."""
     from hilum.data.decode import read_grey
-    from hilum.data.images import resize, to_uint8
+    from hilum.data.images import to_uint8
+    from hilum.data.place import letterboxed
     from hilum.report.embedding.sprites import QUALITY
     from hilum.report.pictures import data_uri
 
     size = tile_size(5856)
-    image = resize(to_uint8(read_grey(Path(drawn_cases.table["path"][0]))), (size, size), "pad")
+    image = letterboxed(to_uint8(read_grey(Path(drawn_cases.table["path"][0]))), (size, size))
     noise = np.random.default_rng(0).normal(0, 12, (256, size, size))
     tiles = np.clip(image + noise, 0, 255).astype(np.uint8)  # harder to pack than any radiograph
     assert size == 64 and len(data_uri(sheet(tiles), QUALITY)) / 256 * 5856 < 9_000_000

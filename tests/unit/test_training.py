@@ -234,37 +234,3 @@ def test_validation_sees_every_case_once_in_order_without_augmentation() -> None
     np.testing.assert_allclose(
         images[:, 0].numpy(), val.pixels.normalize(val.cache.images[val.rows]), atol=1e-6
     )
-
-
-def test_training_sees_whole_images_and_validation_the_view_of_the_contract(
-    phantom_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from hilum.data.sources import open_source
-    from hilum.data.split import split_cases
-    from hilum.training import task as task_module
-    from hilum.training.task import train_task
-
-    seen: dict[str, Any] = {}
-    monkeypatch.setattr(
-        task_module,
-        "fit_task",
-        lambda folder, recipe, task, train, val, score, card: seen.update(train=train, val=val),
-    )
-    cases = open_source(str(phantom_data))
-    config = recipe()
-    config = config.model_copy(
-        update={"pixels": config.pixels.model_copy(update={"size": (40, 40), "frame_fraction": 0.8})}
-    )
-    split = split_cases(cases, "patient", 0)
-    train_task(
-        TaskFolder(tmp_path / "task"),
-        cases,
-        split,
-        task("multiclass", cases.labels),
-        config,
-        "r",
-        lambda *_: {},
-    )
-    edge = {name: part.cache.images[part.rows][:, :3].max() for name, part in seen.items()}
-    assert edge["train"] > 0 and edge["val"] == 0
-    assert seen["val"].pixels.frame_fraction == 0.8

@@ -31,8 +31,5 @@ def known_cases(cases: Cases, roles: np.ndarray, pixels: Pixels) -> list[str]:
 
 def lesions(cases: Cases, case_ids: list[str], pixels: Pixels) -> np.ndarray:
     """The true lesions in the pixels of the contract, bool "images rows cols"."""
-    masks = [
-        pixels.prepare(phantom.masks(cases.root, case)["lesion"].astype(np.uint8) * 255) > 127
-        for case in case_ids
-    ]
+    masks = [phantom.masks_seen(cases, case, pixels)["lesion"] for case in case_ids]
     return np.stack(masks) if masks else np.zeros((0, *pixels.size), bool)

@@ -225,14 +225,14 @@ class PixelContract(Part):
     """How images are prepared; see hilum.data.images.Pixels."""
 
     size: tuple[int, int]
-    fit: Literal["squeeze", "pad"]
+    fit: Literal["squeeze", "pad", "lungs"]
     standardize: Literal["dataset", "image"]
     mean: float
     sd: float
     channels: int = 1
     value_range: tuple[float, float] = (0.0, 1.0)
     clahe: float = 0.0
-    frame_fraction: float = 1.0
+    trim: bool = True
 
 
 class Attribution(Part):

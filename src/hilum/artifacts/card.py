@@ -19,14 +19,14 @@ class PixelContract(Part):
     `hilum.data.images.Pixels`."""
 
     size: tuple[int, int]
-    fit: Literal["squeeze", "pad"] = "squeeze"
+    fit: Literal["squeeze", "pad", "lungs"] = "squeeze"
     standardize: Literal["dataset", "image"] = "dataset"
     mean: float = 0.5
     sd: float = 0.25
     channels: int = 1
     value_range: tuple[float, float] = (0.0, 1.0)
     clahe: float = 0.0
-    frame_fraction: float = 1.0
+    trim: bool = True
 
 
 class Architecture(Part):

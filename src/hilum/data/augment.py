@@ -29,9 +29,12 @@ class Augment(Config):
     sharpen: float = Field(default=0.0, ge=0, le=5, description="unsharp mask of up to this amount")
     noise: float = Field(default=0.0, ge=0, le=1, description="noise of up to this sd, in units of 0..1")
     jpeg: float = Field(default=0.0, ge=0, lt=1, description="JPEG of quality 100 down to 100 (1 - this)")
-    cutout: float = Field(default=0.0, ge=0, lt=1, description="black square of up to this share of a side")
+    cutout: float = Field(default=0.0, ge=0, lt=1, description="even square of up to this share of a side")
     corrupt: float = Field(
         default=0.0, ge=0, le=1, description="probability of one of hilum.data.corruptions"
+    )
+    tone: float = Field(
+        default=0.0, ge=0, le=1, description="probability of the tone of another training image"
     )
     flip: float = Field(default=0.0, ge=0, le=1, description="probability of a left-right flip")
 

@@ -5,19 +5,24 @@ import numpy as np
 
 from hilum.data.augment import Augment
 from hilum.data.corruptions import CORRUPTIONS
+from hilum.data.tone import specified
 
 Generator = np.random.Generator
 
 
-def augmented(settings: Augment, image: np.ndarray, chance: Generator) -> np.ndarray:
-    """uint8 "rows cols" -> float32 of the same shape, in 0..1.
+def augmented(
+    settings: Augment, image: np.ndarray, chance: Generator, donor: np.ndarray | None = None
+) -> np.ndarray:
+    """uint8 "rows cols" -> float32 of the same shape, in 0..1. `donor`: another image, uint8, whose tone may be
+    taken over (`settings.tone`).
 
     >>> image = np.full((8, 8), 128, np.uint8)
     >>> changed = augmented(Augment(brightness=0.2), image, np.random.default_rng(0))
     >>> changed.shape, 0.3 <= float(changed.min()) <= 0.71
     ((8, 8), True)
     """
-    image = image.astype(np.float32) / np.float32(255)
+    toned = image.astype(np.float32) if donor is None else _toned(settings, image, chance, donor)
+    image = toned / np.float32(255)
     if settings.is_off:
         return image
     image = _place(settings, image, chance)
@@ -31,6 +36,16 @@ def augmented(settings: Augment, image: np.ndarray, chance: Generator) -> np.nda
     if settings.corrupt and chance.random() < settings.corrupt:
         image = _corrupted(image, chance)
     return image
+
+
+def _toned(settings: Augment, image: np.ndarray, chance: Generator, donor: np.ndarray) -> np.ndarray:
+    """The tone of the donor, half of the time in full and otherwise in part, so that the curve of one camera says
+    nothing about the label; float32, 0 to 255."""
+    own = image.astype(np.float32)
+    if chance.random() >= settings.tone:
+        return own
+    share = np.float32(min(1.0, 2 * chance.random()))
+    return own + share * (specified(image, donor) - own)
 
 
 def _place(settings: Augment, image: np.ndarray, chance: Generator) -> np.ndarray:
@@ -51,7 +66,8 @@ def _place(settings: Augment, image: np.ndarray, chance: Generator) -> np.ndarra
     linear = turn @ np.diag([mirror * size * widen / kept, size / widen / kept])
     centre = np.array([(cols - 1) / 2, (rows - 1) / 2])
     matrix = np.column_stack([linear, centre + shift - linear @ centre])
-    return np.asarray(cv2.warpAffine(image, matrix, (cols, rows), flags=cv2.INTER_LINEAR))
+    way, outside = cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101  # no black edge: see hilum.data.place
+    return np.asarray(cv2.warpAffine(image, matrix, (cols, rows), flags=way, borderMode=outside))
 
 
 def _expose(settings: Augment, image: np.ndarray, chance: Generator) -> np.ndarray:
@@ -102,11 +118,11 @@ def _as_jpeg(image: np.ndarray, share: float, chance: Generator) -> np.ndarray:
 
 
 def _cut_out(image: np.ndarray, share: float, chance: Generator) -> np.ndarray:
-    """A black square at a random place (DeVries & Taylor 2017), at most `share` of the shorter side."""
+    """A square of the image's mean at a random place (DeVries & Taylor 2017), at most `share` of the shorter side."""
     rows, cols = image.shape
     side = round(chance.uniform(0, share) * min(rows, cols))
     top = int(chance.integers(0, rows - side + 1))
     left = int(chance.integers(0, cols - side + 1))
     image = image.copy()
-    image[top : top + side, left : left + side] = 0.0
+    image[top : top + side, left : left + side] = image.mean(dtype=np.float32)
     return image

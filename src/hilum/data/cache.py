@@ -28,11 +28,12 @@ from hilum.data.cases import Cases
 from hilum.data.images import Pixels
 from hilum.errors import DataError, RunError
 from hilum.files import cache_folder, digest, read_json, write_json
+from hilum.lungs.card import card
 
 Progress = Callable[[int, int], None]
 """Called now and then with (done, total)."""
 
-VERSION = 1
+VERSION = 2
 """To be raised when the same images would give other bytes."""
 
 _BLOCK = 128  # images decoded together: bounds the memory
@@ -98,7 +99,7 @@ class ImageCache:
 
     def mean_sd(self, case_ids: Iterable[str]) -> tuple[float, float]:
         """Mean and standard deviation of all pixels of these cases, in units of 0..1; exact, from a
-        histogram in whole numbers. With fit 'pad' the black frame counts: the network sees it too.
+        histogram in whole numbers.
 
         >>> ImageCache(np.array([[[0, 255]]], np.uint8), {"a": 0}, Path("cache")).mean_sd(["a"])
         (0.5, 0.5)
@@ -120,7 +121,8 @@ def _key(cases: Cases, pixels: Pixels) -> str:
     """Neither mean, sd nor standardize: they act after the cache."""
     rows, cols = pixels.size
     levelled = [f"clahe {pixels.clahe:g}"] if pixels.clahe else []
-    levelled += [f"frame_fraction {pixels.frame_fraction:g}"] if pixels.frame_fraction != 1 else []
+    levelled += [] if pixels.trim else ["with the frame"]
+    levelled += [f"lungs by {card()['weights_digest']}"] if pixels.fit == "lungs" else []
     return digest("images", str(VERSION), str(rows), str(cols), pixels.fit, *levelled, *cases.table["digest"])
 
 

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from hilum.data.pixel_options import Fit, Standardize
+from hilum.data.place import Place, place_of, resampled
 from hilum.errors import DataError
 
 if TYPE_CHECKING:  # hilum.data stays free of torch until a tensor is needed
@@ -17,14 +18,13 @@ if TYPE_CHECKING:  # hilum.data stays free of torch until a tensor is needed
 class Pixels:
     """The pixel contract of a model: what happens between a decoded grey image and the network.
 
-    size: rows and columns. fit: 'squeeze' stretches to the size (as the seed report did), 'pad' keeps the
-    aspect ratio and fills the rest with black. standardize: 'dataset' subtracts `mean` and divides by `sd`
-    (both in units of the value range 0..1), 'image' does so with each image's own mean and sd, which makes
-    the network blind to exposure and contrast. clahe: clip limit of the adaptive histogram equalisation
-    that follows the resizing (Zuiderveld, Graphics Gems IV, 1994, 8 x 8 tiles); 0 leaves it out. frame_fraction: share
-    of the frame that the image fills, black around it. A network whose training images were turned and scaled
-    has rarely met one that fills its frame exactly, pixel on pixel; one scaled down a little is more like
-    those (Touvron et al., NeurIPS 2019, on such a gap in size).
+    size: rows and columns. fit: the part of the image that is stretched to the size: 'squeeze' all of it (as the
+    seed report did), 'pad' all of it in its own aspect ratio, with its reflection beside it, 'lungs' the box around
+    the lungs (hilum.lungs.field), so that the camera's aspect, framing, margins and markers stay outside. trim: an
+    even frame around the image, black or white, is cut off first. standardize: 'dataset' subtracts `mean` and divides
+    by `sd` (both in units of the value range 0..1), 'image' does so with the mean and sd of the part that the network
+    sees, which makes it blind to exposure and contrast. clahe: clip limit of the adaptive histogram equalisation that
+    follows the resizing (Zuiderveld, Graphics Gems IV, 1994, 8 x 8 tiles); 0 leaves it out.
 
     >>> Pixels(size=(4, 6)).apply(np.zeros((8, 8), np.uint8)).shape
     torch.Size([1, 4, 6])
@@ -38,17 +38,26 @@ class Pixels:
     channels: int = 1
     value_range: tuple[float, float] = (0.0, 1.0)
     clahe: float = 0.0
-    frame_fraction: float = 1.0
+    trim: bool = True
 
-    def prepare(self, image: np.ndarray) -> np.ndarray:
-        """Any grey image -> uint8 "rows cols" of the contract's size; this is what the cache stores.
+    def place(self, image: np.ndarray) -> Place:
+        """The part of a grey image that the network sees.
+
+        >>> Pixels(size=(4, 4)).place(np.eye(8, dtype=np.uint8) * 255).scaled((8, 8))
+        (0.0, 0.0, 8.0, 8.0)
+        """
+        return place_of(to_uint8(image), self.size, self.fit, self.trim)
+
+    def prepare(self, image: np.ndarray, place: Place | None = None) -> np.ndarray:
+        """Any grey image -> uint8 "rows cols" of the contract's size; this is what the cache stores. `place`: the
+        part to take, where it is known already or belongs to another image (a mask is cut like its radiograph).
 
         >>> Pixels(size=(2, 2)).prepare(np.full((4, 6), 65535, np.uint16)).tolist()
         [[0, 0], [0, 0]]
         """
-        resized = resize(to_uint8(image), self.size, self.fit)
-        levelled = equalised(resized, self.clahe) if self.clahe else resized
-        return smaller(levelled, self.frame_fraction) if self.frame_fraction != 1 else levelled
+        grey = to_uint8(image)
+        resized = resampled(grey, place or self.place(grey), self.size)
+        return equalised(resized, self.clahe) if self.clahe else resized
 
     def normalize(self, prepared: np.ndarray) -> np.ndarray:
         """uint8 "... rows cols" -> float32 of the same shape, in the units that the network sees.
@@ -103,23 +112,6 @@ class Pixels:
             raise DataError(f"the pixel contract can't be read ({error})", "write the model again") from None
 
 
-def smaller(image: np.ndarray, frame_fraction: float) -> np.ndarray:
-    """uint8 "rows cols" scaled to `frame_fraction` of its size around the middle, black outside, linear
-    interpolation.
-
-    >>> smaller(np.full((4, 4), 8, np.uint8), 0.5).tolist()
-    [[0, 0, 0, 0], [0, 8, 8, 0], [0, 8, 8, 0], [0, 0, 0, 0]]
-    """
-    rows, cols = image.shape
-    matrix = np.array(
-        [
-            [frame_fraction, 0, (1 - frame_fraction) * (cols - 1) / 2],
-            [0, frame_fraction, (1 - frame_fraction) * (rows - 1) / 2],
-        ]
-    )
-    return np.asarray(cv2.warpAffine(image, matrix, (cols, rows), flags=cv2.INTER_LINEAR))
-
-
 TILES = (8, 8)
 """Rows and columns of tiles whose histograms are equalised."""
 
@@ -158,28 +150,3 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
             raise DataError(f"float pixels run from {low:g} to {high:g}", "scale them to 0..1 or pass uint8")
         return np.rint(image * 255.0).astype(np.uint8)
     raise DataError(f"pixels of type {image.dtype} are not understood", "pass uint8, uint16 or float in 0..1")
-
-
-def resize(image: np.ndarray, size: tuple[int, int], fit: Fit) -> np.ndarray:
-    """uint8 "rows cols" -> uint8 of `size` (rows, columns). Area averaging to shrink, linear to grow.
-
-    >>> resize(np.full((10, 20), 7, np.uint8), (10, 10), "pad")[:, 0].tolist()
-    [0, 0, 7, 7, 7, 7, 7, 0, 0, 0]
-    """
-    rows, cols = size
-    if fit == "squeeze":
-        return _scaled(image, rows, cols)
-    scale = min(rows / image.shape[0], cols / image.shape[1])
-    inner = _scaled(image, max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale)))
-    top, left = (rows - inner.shape[0]) // 2, (cols - inner.shape[1]) // 2
-    framed = np.zeros(size, np.uint8)
-    framed[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
-    return framed
-
-
-def _scaled(image: np.ndarray, rows: int, cols: int) -> np.ndarray:
-    if image.shape == (rows, cols):
-        return image
-    shrinking = rows * cols < image.shape[0] * image.shape[1]
-    way = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, (cols, rows), interpolation=way))

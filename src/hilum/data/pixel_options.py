@@ -2,8 +2,9 @@
 
 from typing import Literal
 
-Fit = Literal["squeeze", "pad"]
-"""Stretch to the size, or keep the aspect ratio and fill the rest with black."""
+Fit = Literal["squeeze", "pad", "lungs"]
+"""Stretch the whole image to the size; keep its aspect ratio and fill the rest with its reflection; or stretch the
+box around the lungs."""
 
 Standardize = Literal["dataset", "image"]
-"""By mean and sd of the training set, or of each image."""
+"""By mean and sd of the training set, or of what the model sees of each image."""

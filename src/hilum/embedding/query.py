@@ -9,7 +9,8 @@ import pandas as pd
 
 from hilum.artifacts.embedding import EmbeddingFigures
 from hilum.data.decode import UnreadableImage, read_grey
-from hilum.data.images import resize, to_uint8
+from hilum.data.images import to_uint8
+from hilum.data.place import letterboxed
 from hilum.embedding.neighbors import nearest_neighbors
 from hilum.embedding.space import fit_space
 from hilum.embedding.vectors import Vectors, check_finite
@@ -115,7 +116,7 @@ def contact_sheet(neighbors: ImageNeighbors, path: Path) -> Path:
 def _tile(image: np.ndarray, first: str, second: str) -> np.ndarray:
     """uint8: the image within a square of TILE px on black, two lines of text below."""
     tile = np.zeros((TILE + CAPTION, TILE), np.uint8)
-    tile[:TILE] = resize(to_uint8(image), (TILE, TILE), "pad")
+    tile[:TILE] = letterboxed(to_uint8(image), (TILE, TILE))
     for line, text in enumerate((first, second)):
         place = (3, TILE + 13 + 15 * line)
         cv2.putText(tile, text[:34], place, cv2.FONT_HERSHEY_SIMPLEX, 0.38, 255, 1, cv2.LINE_AA)

@@ -16,8 +16,9 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from hilum.data.sources.phantom import LABELS, PhantomSettings, draw
-from hilum.explain.lungs import SIDE, LungNet, field_of, standardised
 from hilum.files import digest, replacing, write_json
+from hilum.lungs.field import SIDE, field_of, standardised
+from hilum.lungs.net import LungNet
 from hilum.progress import advancing
 
 Generator = np.random.Generator

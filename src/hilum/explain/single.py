@@ -10,12 +10,13 @@ import torch
 
 from hilum.artifacts.explanations import MethodFigures, OcclusionMap
 from hilum.data.decode import UnreadableImage, read_grey
+from hilum.data.place import WHOLE
 from hilum.errors import DataError, ModelError, RunError, nearest
 from hilum.explain.attribution import check_options
 from hilum.explain.config import FaithfulnessConfig, OcclusionConfig
 from hilum.explain.faithfulness.explainers import BASELINES, explainers
 from hilum.explain.faithfulness.table import faithfulness_table
-from hilum.explain.lungs import lung_field, share_inside
+from hilum.explain.lung_share import lungs_seen, share_inside
 from hilum.explain.maps import PROBABILITY, PreparedImage, mask_side, method_map, options_of, probability_map
 from hilum.explain.network.layers import check_layer
 from hilum.explain.parts import FinishedParts
@@ -99,7 +100,7 @@ def explain_image(
         with advancing(f"occlusion of {case_id}") as advance:
             facts = probability_map(folder, parts, model, image, occlusion, seed, advance)
         swept = (folder.read_arrays(folder.map_file(PROBABILITY, case_id), digest)["map"], facts)
-    field = lung_field(model.pixels.prepare(grey))
+    field = lungs_seen(model.pixels, grey)
     return Explanation(
         case_id,
         grey,
@@ -230,12 +231,17 @@ def _prepared(
 
 
 def _notes(grey: np.ndarray, model: ChestModel) -> list[str]:
-    """A sentence when the image was not of the model's size."""
+    """Sentences about what the model saw of the image, when that is not the image itself."""
     rows, cols = model.pixels.size
-    if grey.shape == (rows, cols):
+    place = model.pixels.place(grey)
+    if grey.shape == (rows, cols) and place == WHOLE:
         return []
-    how = {"squeeze": "stretched to", "pad": "scaled and padded to"}[model.pixels.fit]
-    return [
-        f"the image has {grey.shape[0]} x {grey.shape[1]} px; it was {how} {rows} x {cols} px,"
-        " the size that the model takes"
-    ]
+    how = {
+        "squeeze": "it was stretched to",
+        "pad": "it was scaled to fit, and filled with its reflection, to",
+        "lungs": "the part around the lungs was stretched to",
+    }[model.pixels.fit]
+    given = f"the image has {grey.shape[0]} x {grey.shape[1]} px"
+    size = f"{given}; {how} {rows} x {cols} px, the size that the model takes"
+    lost = "no lungs were found in the image; its central part was used" if place.lungs is False else ""
+    return [note for note in (size, lost) if note]

@@ -180,7 +180,8 @@ class Predictor:
     ) -> Prediction:
         predicted = decisions.predicted[row]
         abnormal = _abnormal(second or decisions, row)
-        reason = _out_of_distribution(ood) or self._doubt(row, decisions, second, abnormal)
+        unlike = _no_lungs(image) or _out_of_distribution(ood)
+        reason = unlike or self._doubt(row, decisions, second, abnormal)
         return Prediction(
             file=image.file,
             prediction=None if reason else predicted,
@@ -240,6 +241,12 @@ def _abnormal(decisions: Decisions, row: int) -> Abnormal | None:
         threshold=_rounded(decisions.thresholds[row]),
         positive=bool(decisions.positive[row]),
     )
+
+
+def _no_lungs(image: Prepared) -> str:
+    if image.lungs:
+        return ""
+    return "No lungs were found in the image, and the model reads the part around the lungs."
 
 
 def _out_of_distribution(ood: Ood | None) -> str:

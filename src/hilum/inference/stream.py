@@ -35,13 +35,15 @@ class Prepared:
     """One image at the sizes that the models read, or why it could not be read.
 
     `images`: uint8 "rows cols" for each pixel contract; `picture`: a small copy for an attribution picture,
-    None where none is wanted.
+    None where none is wanted. `lungs`: False where a contract asks for the lungs and none were found, so that the
+    model sees the central part instead.
     """
 
     file: str | None
     images: dict[Pixels, np.ndarray]
     picture: np.ndarray | None = None
     error: str | None = None
+    lungs: bool = True
 
 
 def prepared_images(
@@ -71,8 +73,10 @@ def prepare(
     file = None if isinstance(image, np.ndarray) else str(image)
     try:
         grey = image if isinstance(image, np.ndarray) else read_grey(image)
-        small = {pixels: pixels.prepare(grey) for pixels in contracts}
-        return Prepared(file, small, keep(grey) if keep else None)
+        places = {pixels: pixels.place(grey) for pixels in contracts}
+        small = {pixels: pixels.prepare(grey, place) for pixels, place in places.items()}
+        found = all(place.lungs is not False for place in places.values())
+        return Prepared(file, small, keep(grey) if keep else None, lungs=found)
     except HilumError as error:
         return Prepared(file, {}, error=str(error))
     except MemoryError:

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 
 from hilum.artifacts.explanations import OcclusionMap
-from hilum.data.images import Pixels, resize, to_uint8
+from hilum.data.images import to_uint8
+from hilum.data.place import Place, scaled
 
 AGAINST, FOR = (60, 150, 255), (255, 128, 20)
 """Red, green, blue of the two ends of the scale."""
@@ -89,56 +90,36 @@ def box_of_mask(values: np.ndarray, facts: OcclusionMap) -> tuple[int, int, int,
 # -- onto the image -------------------------------------------------------------------------------------------
 
 
-def frame_of(pixels: Pixels, shape: tuple[int, ...]) -> tuple[float, float, float, float]:
-    """Where an image of `shape` lies in the model's pixels: (top, left, rows, cols).
+def onto_image(values: np.ndarray, place: Place, shape: tuple[int, ...]) -> np.ndarray:
+    """A map in the model's pixels, laid on an image of `shape`, of which the model saw the part at `place`; NaN
+    where the model saw nothing, and where the map is NaN.
 
-    >>> frame_of(Pixels(size=(100, 100), fit="pad"), (50, 100))
-    (25.0, 0.0, 50.0, 100.0)
-    >>> frame_of(Pixels(size=(100, 100), frame_fraction=0.9), (50, 100))
-    (5.0, 5.0, 90.0, 90.0)
+    >>> onto_image(np.ones((2, 2), np.float32), Place(0, 0, 1, 0.5), (4, 4))[0]
+    array([ 1.,  1., nan, nan], dtype=float32)
     """
-    rows, cols = pixels.size
-    top, left, high, wide = 0.0, 0.0, float(rows), float(cols)
-    if pixels.fit == "pad":
-        scale = min(rows / shape[0], cols / shape[1])
-        high, wide = float(max(1, round(shape[0] * scale))), float(max(1, round(shape[1] * scale)))
-        top, left = float((rows - int(high)) // 2), float((cols - int(wide)) // 2)
-    frame_fraction = pixels.frame_fraction
-    middle = rows / 2, cols / 2
-    top, left = (
-        round(half + frame_fraction * (edge - half), 6)
-        for edge, half in zip((top, left), middle, strict=True)
-    )
-    return top, left, round(frame_fraction * high, 6), round(frame_fraction * wide, 6)
-
-
-def onto_image(values: np.ndarray, pixels: Pixels, shape: tuple[int, ...]) -> np.ndarray:
-    """A map in the model's pixels, stretched back onto an image of `shape`; NaN stays NaN.
-
-    >>> onto_image(np.ones((2, 2), np.float32), Pixels(size=(2, 2)), (4, 4)).shape
-    (4, 4)
-    """
-    top, left, rows, cols = (round(part) for part in frame_of(pixels, shape))
-    inner = values[top : top + rows, left : left + cols]
-    size = (shape[1], shape[0])
-    absent = np.isnan(inner)
-    spread = cv2.resize(np.where(absent, 0, inner).astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+    top, left, bottom, right = (round(edge) for edge in place.scaled(shape))
+    size = (max(1, right - left), max(1, bottom - top))
+    absent = np.isnan(values)
+    spread = cv2.resize(np.where(absent, 0, values).astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
     if absent.any():
         spread[cv2.resize(absent.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0] = np.nan
-    return spread
+    drawing = np.full(shape[:2], np.nan, np.float32)
+    inner = spread[max(-top, 0) : shape[0] - top, max(-left, 0) : shape[1] - left]
+    drawing[max(top, 0) : max(top, 0) + inner.shape[0], max(left, 0) : max(left, 0) + inner.shape[1]] = inner
+    return drawing
 
 
 def box_on_image(
-    box: tuple[float, float, float, float], pixels: Pixels, shape: tuple[int, ...]
+    box: tuple[float, float, float, float], size: tuple[int, int], place: Place, shape: tuple[int, ...]
 ) -> tuple[int, int, int, int]:
-    """A box in the model's pixels, on an image of `shape` and clipped to it.
+    """A box in the model's pixels, of which there are `size`, on an image of `shape` and clipped to it.
 
-    >>> box_on_image((0, 0, 10, 20), Pixels(size=(20, 20)), (40, 40))
+    >>> box_on_image((0, 0, 10, 20), (20, 20), Place(0, 0, 1, 1), (40, 40))
     (0, 0, 20, 40)
     """
-    top, left, rows, cols = frame_of(pixels, shape)
-    up, down = shape[0] / rows, shape[1] / cols
-    edges = ((box[0] - top) * up, (box[1] - left) * down, (box[2] - top) * up, (box[3] - left) * down)
+    top, left, bottom, right = place.scaled(shape)
+    up, down = (bottom - top) / size[0], (right - left) / size[1]
+    edges = (top + box[0] * up, left + box[1] * down, top + box[2] * up, left + box[3] * down)
     limits = (shape[0], shape[1], shape[0], shape[1])
     first, second, third, fourth = (
         int(np.clip(round(edge), 0, most)) for edge, most in zip(edges, limits, strict=True)
@@ -238,4 +219,4 @@ def small(image: np.ndarray, longest: int) -> np.ndarray:
     grey = to_uint8(image)
     scale = longest / max(grey.shape)
     size = (max(1, round(grey.shape[0] * scale)), max(1, round(grey.shape[1] * scale)))
-    return resize(grey, size, "squeeze")
+    return scaled(grey, size)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from hilum.data.decode import read_grey
-from hilum.data.images import resize
+from hilum.data.place import scaled
 from hilum.errors import DataError
 
 QUALITY = 88
@@ -45,7 +45,7 @@ def picture_of(path: str | Path, longest: int = 320) -> Picture:
 def _shrunk(image: np.ndarray, longest: int) -> np.ndarray:
     scale = min(1.0, longest / max(image.shape))
     size = (max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale)))
-    return resize(image, size, "squeeze")  # both sides by the same factor: nothing is squeezed
+    return scaled(image, size)  # both sides by the same factor: nothing is squeezed
 
 
 def data_uri(image: np.ndarray, quality: int = QUALITY) -> str:

@@ -275,15 +275,17 @@ def _truth(job: Job, config: ExplainConfig, figures: Figures) -> found.Truth | N
 def _lungs(job: Job, config: ExplainConfig, figures: Figures) -> found.Lungs | None:
     """Which share of each map lies inside the lungs, on the images of `_faithfulness`."""
     from hilum.artifacts import explanations as found
+    from hilum.data.decode import read_grey
     from hilum.explain.faithfulness.inside_lungs import lung_shares
 
     options, methods = _methods(job, config, figures)
     if not config.faithfulness.images or not methods:
         return None
     images = _sampled(job, config, figures)
+    paths = job.cases.table.set_index("case_id")["path"]
 
     def make() -> found.Lungs:
-        pairs = [(image, job.prepared([image.case_id])[0]) for image in images]
+        pairs = [(image, read_grey(paths[image.case_id])) for image in images]
         return lung_shares(job.model, pairs, methods)
 
     return job.parts.get("lungs", found.Lungs, [[image.key for image in images], options], make)

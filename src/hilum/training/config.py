@@ -24,20 +24,14 @@ class SplitConfig(Config):
 
 
 class PixelConfig(Config):
-    """The pixel contract without mean and sd, which are measured on the training cases. Training uses images
-    at their full size, changed by `augment`; `frame_fraction` is for evaluation and prediction.
-    """
+    """The pixel contract without mean and sd, which are measured on the training cases; see
+    hilum.data.images.Pixels."""
 
     size: tuple[int, int] = (224, 224)
     fit: Fit = "squeeze"
     standardize: Standardize = "dataset"
     clahe: float = Field(default=0.0, ge=0, le=100, description="clip limit; 0: no CLAHE")
-    frame_fraction: float = Field(
-        default=1.0,
-        ge=0.5,
-        le=1,
-        description="share of the frame that an image fills in evaluation and prediction",
-    )
+    trim: bool = Field(default=True, description="cut off an even frame around the image")
 
     @model_validator(mode="after")
     def _size_is_sensible(self) -> "PixelConfig":
@@ -60,7 +54,7 @@ class PixelConfig(Config):
             round(mean, 6),
             round(sd, 6),
             clahe=self.clahe,
-            frame_fraction=self.frame_fraction,
+            trim=self.trim,
         )
 
 

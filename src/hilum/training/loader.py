@@ -62,8 +62,13 @@ class AugmentedImages(Dataset[tuple[np.ndarray, int, int]]):
         epoch, position = item
         image = self.images.cache.images[self.rows[position]]
         chance = np.random.default_rng((self.seed, epoch, position))
-        values = augmented(self.augment, np.asarray(image), chance)
+        donor = self._donor(chance) if self.augment.tone else None
+        values = augmented(self.augment, np.asarray(image), chance, donor)
         return self.images.pixels.standardized(values)[None], int(self.images.targets[position]), position
+
+    def _donor(self, chance: np.random.Generator) -> np.ndarray:
+        """Any image of the set, whatever its label."""
+        return np.asarray(self.images.cache.images[self.rows[chance.integers(len(self.rows))]])
 
 
 class EpochSampler(Sampler[tuple[int, int]]):

@@ -46,16 +46,15 @@ def train_task(
     if folder.card_file.exists():
         return
     used = used_cases(cases, split.of)  # test images too: one cache serves training and evaluation
-    decoded = used if cache is None else cases
     if cache is None:
         with advancing(f"{task.name}: decoding") as advance:
             cache = ImageCache.of(used, recipe.pixels.contract(0.5, 0.25), advance)
     rows = {part: used.table[used.table["case_id"].map(split.of) == part] for part in ("train", "val")}
-    sets = _image_sets(cache, decoded, rows, task, recipe)
+    sets = _image_sets(cache, rows, task, recipe)
     _check_classes(sets, task)
     if recipe.training.balance == "shortcuts" or recipe.training.group_dro:
         kept = used.where(used.table["case_id"].isin(rows["train"]["case_id"]))
-        sets["train"] = replace(sets["train"], alike=clusters(facts_table(kept)))
+        sets["train"] = replace(sets["train"], acquisition=clusters(facts_table(kept)))
     card = {
         "recipe": name,
         "data": {
@@ -73,17 +72,13 @@ def train_task(
 
 
 def _image_sets(
-    cache: ImageCache, decoded: Cases, rows: Mapping[str, pd.DataFrame], task: Task, recipe: TaskRecipe
+    cache: ImageCache, rows: Mapping[str, pd.DataFrame], task: Task, recipe: TaskRecipe
 ) -> dict[str, ImageSet]:
-    """Images of train and val with the mean and sd of train. Training sees images at their full size, and
-    augmentation scales them; validation sees them at the recipe's share of the frame."""
-    whole = cache
-    if recipe.pixels.frame_fraction != 1:
-        whole = ImageCache.of(decoded, replace(recipe.pixels.contract(0.5, 0.25), frame_fraction=1.0))
-    pixels = recipe.pixels.contract(*whole.mean_sd(rows["train"]["case_id"].tolist()))
+    """Images of train and val with the mean and sd of train."""
+    pixels = recipe.pixels.contract(*cache.mean_sd(rows["train"]["case_id"].tolist()))
     return {
         part: ImageSet(
-            whole if part == "train" else cache,
+            cache,
             table["case_id"].tolist(),
             table["label"].map(task.index).to_numpy(np.int64),
             pixels,

@@ -20,11 +20,14 @@ import cv2
 import numpy as np
 
 from hilum.data.cases import Cases
+from hilum.data.decode import read_grey
+from hilum.data.images import Pixels
 from hilum.data.phantom.generate import draw as draw
 from hilum.data.phantom.generate import phantom_image
 from hilum.data.phantom.settings import BUILT_IN, MASKS, PhantomSettings, plan
 from hilum.data.phantom.settings import LABELS as LABELS
 from hilum.data.phantom.settings import PhantomImage as PhantomImage
+from hilum.data.place import resampled
 from hilum.data.sources import table
 from hilum.errors import DataError
 from hilum.files import cache_folder, digest, read_json, write_json, write_table
@@ -121,6 +124,17 @@ def masks(folder: str | Path, case_id: str) -> dict[str, np.ndarray]:
             return {name: file[name] for name in MASKS}
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise DataError(f"{path} holds no masks ({error})", "name a case of a phantom folder") from None
+
+
+def masks_seen(cases: Cases, case_id: str, pixels: Pixels) -> dict[str, np.ndarray]:
+    """The masks of a case of a phantom folder as a model sees them: cut and resampled like the image, bool "rows
+    cols" of the contract's size. DataError when there are none."""
+    path = cases.table.set_index("case_id")["path"][case_id]
+    place = pixels.place(read_grey(path))
+    return {
+        name: resampled(mask.astype(np.uint8) * 255, place, pixels.size) > 127
+        for name, mask in masks(cases.root, case_id).items()
+    }
 
 
 def _facts(settings: PhantomSettings) -> dict[str, Any]:

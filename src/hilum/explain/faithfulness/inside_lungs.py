@@ -6,8 +6,9 @@ import numpy as np
 
 from hilum.artifacts.explanations import LungRow, Lungs
 from hilum.explain.faithfulness.explainers import BASELINES, Explainer, title_of
-from hilum.explain.lungs import card, lung_field, share_inside
+from hilum.explain.lung_share import lungs_seen, share_inside
 from hilum.explain.maps import PreparedImage
+from hilum.lungs.card import card
 from hilum.models import ChestModel
 
 
@@ -17,20 +18,23 @@ def lung_shares(
     methods: Mapping[str, Explainer],
 ) -> Lungs:
     """Which share of each method's evidence lies inside the lungs, and what baselines score. `images`: each
-    with its pixels, uint8 "rows cols" as prepared for the model.
+    with the radiograph as decoded, grey "rows cols".
 
     >>> import torch
+    >>> from hilum.data.images import Pixels
     >>> from hilum.data.sources.phantom import draw
-    >>> pixels = draw(np.random.default_rng(5), "normal").image
-    >>> image = PreparedImage("a", torch.from_numpy(pixels / 255)[None, None].float(), "pneumonia", 1, 0.9, "")
-    >>> [row.name for row in lung_shares(torch.nn.Identity(), [(image, pixels)], {}).rows]
+    >>> from hilum.models import build
+    >>> radiograph = draw(np.random.default_rng(5), "normal").image
+    >>> model = build("vgg", ["normal", "virus"], Pixels(size=(32, 32)), {"blocks": [[4]], "dense": [4]})
+    >>> image = PreparedImage("a", model.pixels.apply(radiograph)[None], "virus", 1, 0.9, "")
+    >>> [row.name for row in lung_shares(model.eval(), [(image, radiograph)], {}).rows]
     ['random', 'edges', 'centre']
     """
     tried = {**methods, **BASELINES}
     shares: dict[str, list[float]] = {name: [] for name in tried}
     areas = []
-    for image, pixels in images:
-        field = lung_field(pixels)
+    for image, radiograph in images:
+        field = lungs_seen(model.pixels, radiograph)
         areas.append(float(field.mean()))
         for name, explainer in tried.items():
             heat = explainer(model, image.x, image.target)[0].cpu().numpy()

@@ -90,10 +90,9 @@ def phantom_lesions(
     cache = ImageCache.of(used_cases(cases, split), model.pixels)
     prepared = cache.images[cache.rows(table["case_id"])]
     images = torch.from_numpy(model.pixels.normalize(prepared))[:, None]
-    truths = [phantom.masks(cases.root, name) for name in table["case_id"]]
+    truths = [phantom.masks_seen(cases, name, model.pixels) for name in table["case_id"]]
     masks = {
-        name: np.stack([model.pixels.prepare(truth[name].astype(np.uint8) * 255) >= 128 for truth in truths])
-        for name in ("lesion", "shortcut", "lung", "marker")
+        name: np.stack([truth[name] for truth in truths]) for name in ("lesion", "shortcut", "lung", "marker")
     }
     names, patients, labels = (table[key].to_numpy() for key in ("case_id", "patient", "label"))
     lesions = PhantomLesions(images, masks, predicted_abnormal(model, images), names, patients, labels)

@@ -35,7 +35,7 @@ class Sprites:
 
 
 def sprites(cases: Cases) -> Sprites:
-    """The images of `cases` as tiles, each in its own aspect ratio on black.
+    """The images of `cases` as tiles, each in its own aspect ratio, with its reflection beside it.
 
     Images that can't be read have no tile.
 

@@ -72,7 +72,7 @@ def _strongest(
     grey = task.grey(case, THUMB)
     top, left, bottom, right = arrays["box"][row, place].tolist()
     padded = bool(arrays["sees_padding"][row, place])
-    box = box_on_image((top, left, bottom, right), task.pixels, grey.shape)
+    box = box_on_image((top, left, bottom, right), task.pixels.size, task.place(case), grey.shape)
     label = task.labels.get(case, "")
     return {
         "picture": Image(case, colour_uri(framed(grey, box, dotted=padded), 75), *grey.shape),

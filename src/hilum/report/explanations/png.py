@@ -8,6 +8,7 @@ import numpy as np
 
 from hilum.artifacts.explanations import OcclusionMap
 from hilum.data.images import Pixels
+from hilum.data.place import Place
 from hilum.files import replacing
 from hilum.report.heat import (
     GREY,
@@ -42,13 +43,13 @@ def write_pictures(
 
     >>> import tempfile
     >>> maps = {"grad_cam": ("Grad-CAM", np.eye(8, dtype=np.float32))}
-    >>> with tempfile.TemporaryDirectory() as place:
+    >>> with tempfile.TemporaryDirectory() as folder:
     ...     written = write_pictures(
-    ...         "a", np.zeros((8, 8), np.uint8), Pixels(size=(8, 8)), "virus", maps, None, Path(place))
+    ...         "a", np.zeros((8, 8), np.uint8), Pixels(size=(8, 8)), "virus", maps, None, Path(folder))
     >>> [path.name for path in written]
     ['sheet.png', 'grad_cam.png']
     """
-    radiograph = small(image, TILE)
+    radiograph, place = small(image, TILE), pixels.place(image)
     tiles = [
         _tile(
             cv2.cvtColor(radiograph, cv2.COLOR_GRAY2RGB), [name, f"evidence for: {target_class}"], bar=False
@@ -59,8 +60,8 @@ def write_pictures(
         box, unit = None, ""
         if method == "occlusion" and occlusion is not None:
             values, unit = occlusion_loss(*occlusion, pixels.size), " of probability"
-            box = box_on_image(box_of_mask(*occlusion), pixels, radiograph.shape)
-        picture, scale = overlaid(radiograph, values, method, pixels)
+            box = box_on_image(box_of_mask(*occlusion), pixels.size, place, radiograph.shape)
+        picture, scale = overlaid(radiograph, values, method, place)
         picture = framed(picture, box) if box else picture
         tile = _tile(picture, [title, f"full colour: {scale:.3g}{unit}"], bar=True)
         tiles.append(tile)
@@ -72,17 +73,18 @@ def write_pictures(
 
 
 def overlaid(
-    image: np.ndarray, values: np.ndarray, method: str, pixels: Pixels, scale: float | None = None
+    image: np.ndarray, values: np.ndarray, method: str, place: Place, scale: float | None = None
 ) -> tuple[np.ndarray, float]:
-    """The image "rows cols 3" with a map over it, and the value that full colour stands for.
+    """The image "rows cols 3" with a map over the part at `place`, and the value that full colour stands for.
 
-    >>> picture, full = overlaid(np.zeros((4, 4), np.uint8), np.full((4, 4), -2.0), "grad_cam", Pixels(size=(4, 4)))
+    >>> whole = Place(0, 0, 1, 1)
+    >>> picture, full = overlaid(np.zeros((4, 4), np.uint8), np.full((4, 4), -2.0), "grad_cam", whole)
     >>> picture.shape, full
     ((4, 4, 3), 2.0)
     """
     shown = drawable(values, method)
     full = scale if scale is not None else float(np.nanmax(np.abs(shown), initial=0))
-    return overlay(image, onto_image(shown, pixels, image.shape), full), full
+    return overlay(image, onto_image(shown, place, image.shape), full), full
 
 
 def _tile(picture: np.ndarray, lines: list[str], bar: bool) -> np.ndarray:

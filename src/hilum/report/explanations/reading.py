@@ -1,6 +1,6 @@
 """The explanations of one task, read and checked once, and drawn onto images."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pandas as pd
 from hilum.artifacts.explanations import Explanations, MethodMaps
 from hilum.data.decode import read_grey
 from hilum.data.images import Pixels
+from hilum.data.place import WHOLE, Place
 from hilum.errors import DataError, HilumError
 from hilum.folders import AttributionFolder
 from hilum.report import heat
@@ -35,6 +36,7 @@ class TaskExplanations:
     figures: Explanations
     folder: AttributionFolder
     paths: pd.Series
+    _places: dict[str, Place] = field(default_factory=dict)
 
     @cached_property
     def pixels(self) -> Pixels:
@@ -121,6 +123,16 @@ class TaskExplanations:
             factor = longest / max(rows, cols)
             return np.full((round(rows * factor), round(cols * factor)), heat.GREY, np.uint8)
 
+    def place(self, case_id: str) -> Place:
+        """The part of the image that the model saw; the whole where the file can't be read any more."""
+        if case_id not in self._places:
+            try:
+                seen = self.pixels.place(read_grey(Path(str(self.paths.get(case_id, case_id)))))
+            except (DataError, OSError):
+                seen = WHOLE
+            self._places[case_id] = seen
+        return self._places[case_id]
+
     def picture(
         self, case_id: str, method: str, scale: float, longest: int = LONGEST, box: bool = True
     ) -> Image | None:
@@ -129,12 +141,13 @@ class TaskExplanations:
         if values is None:
             return None
         grey = self.grey(case_id, longest)
-        drawing = heat.overlay(grey, heat.onto_image(values, self.pixels, grey.shape), scale)
+        drawing = heat.overlay(grey, heat.onto_image(values, self.place(case_id), grey.shape), scale)
         facts = self.figures.occlusion.get(case_id) if method == "occlusion" and box else None
         swept = None if facts is None else self.map_of(PROBABILITY, case_id)
         if facts is not None and swept is not None:
-            place = heat.box_on_image(heat.box_of_mask(swept, facts), self.pixels, grey.shape)
-            drawing = heat.framed(drawing, place)
+            mask = heat.box_of_mask(swept, facts)
+            box_seen = heat.box_on_image(mask, self.pixels.size, self.place(case_id), grey.shape)
+            drawing = heat.framed(drawing, box_seen)
         return Image(case_id, heat.colour_uri(drawing), *grey.shape)
 
     def plain(self, case_id: str, longest: int = LONGEST) -> Image:

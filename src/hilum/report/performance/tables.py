@@ -195,14 +195,12 @@ def _pixels(pixels: dict[str, Any]) -> str:
     rows, columns = pixels["size"]
     fit = {
         "squeeze": "resized to this size whatever the image's aspect ratio",
-        "pad": "resized in its own aspect ratio, the rest black",
+        "pad": "resized in its own aspect ratio, its reflection beside it",
+        "lungs": "the part around the lungs, resized to this size",
     }.get(pixels.get("fit", ""), pixels.get("fit", ""))
     clip = pixels.get("clahe")
     levelled = f"; contrast equalised by tile (CLAHE, clip limit {clip:g})" if clip else ""
-    share = pixels.get("frame_fraction", 1)
-    frame = (
-        f"; a predicted image fills {percent(share, 0)} of each side, black around it" if share != 1 else ""
-    )
+    frame = "; an even frame around the image is cut off first" if pixels.get("trim", True) else ""
     return f"{rows} × {columns} (rows × columns), {fit}{levelled}{frame}; {_scale(pixels)}"
 
 

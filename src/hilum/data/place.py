@@ -1,0 +1,183 @@
+"""Which part of an image a model sees, and the one resampling that brings it to the model's size.
+
+A part may reach beyond the image: what lies outside is the image reflected, never a black border. A border that is
+brighter or darker than the chest would move the mean and sd by which an image is standardised, and a model would
+learn the border instead of the lung.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from hilum.data.pixel_options import Fit
+
+LEVELS = 10
+"""Grey levels by which pixels of an even frame differ from its median (JPEG makes small waves)."""
+
+UNEVEN = 0.08
+"""Share of a frame's row or column that may differ more: a letter, a clock time."""
+
+LEAST = 0.5
+"""A frame that leaves less than this share of a side is none: the image is nearly blank."""
+
+MARGIN = 0.05
+"""Added to each side of the lungs' box, as a share of the box."""
+
+CENTRAL = (0.1, 0.1, 0.9, 0.9)
+"""Where lungs are expected when none are found, as shares of the image."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """The part of an image that a model sees, as shares of its rows and columns: 0 is the first edge, 1 the last,
+    and a part may reach beyond. `content`: (top, left, bottom, right) of the image without its frame; what a part
+    reaches beyond it is its reflection. `lungs`: False where lungs were looked for and not found, so that the central part
+    stands in; None where they were not looked for.
+
+    >>> Place(0.0, 0.0, 1.0, 0.5).scaled((100, 40))
+    (0.0, 0.0, 100.0, 20.0)
+    """
+
+    top: float
+    left: float
+    bottom: float
+    right: float
+    lungs: bool | None = None
+    content: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+
+    def scaled(self, shape: tuple[int, ...]) -> tuple[float, float, float, float]:
+        """(top, left, bottom, right) in pixels of an image of this shape."""
+        rows, cols = shape[:2]
+        return self.top * rows, self.left * cols, self.bottom * rows, self.right * cols
+
+
+WHOLE = Place(0.0, 0.0, 1.0, 1.0)
+
+
+def place_of(image: np.ndarray, size: tuple[int, int], fit: Fit, trim: bool = True) -> Place:
+    """The part of a uint8 image "rows cols" that a model of `size` sees. `trim`: without an even frame.
+
+    >>> framed = np.zeros((40, 40), np.uint8)
+    >>> framed[10:30, 5:35] = np.arange(600).reshape(20, 30) % 256
+    >>> place_of(framed, (8, 8), "squeeze").scaled(framed.shape)
+    (10.0, 5.0, 30.0, 35.0)
+    """
+    content = content_of(image) if trim else WHOLE
+    if fit == "lungs":
+        return _lungs(image, content)
+    return _with_aspect(content, image.shape, size) if fit == "pad" else content
+
+
+def content_of(image: np.ndarray) -> Place:
+    """The image without the even frame around it, black, white or grey, whatever small text stands in the frame. The
+    whole image where there is none, and where next to nothing would be left.
+
+    >>> content_of(np.full((20, 20), 7, np.uint8)) == WHOLE
+    True
+    """
+    rows, cols = image.shape
+    top, bottom = _edges(image)
+    left, right = _edges(image[top:bottom].T) if top < bottom else (0, 0)
+    if bottom - top < LEAST * rows or right - left < LEAST * cols:
+        return WHOLE
+    edges = (top / rows, left / cols, bottom / rows, right / cols)
+    return Place(*edges, content=edges)
+
+
+def _edges(lines: np.ndarray) -> tuple[int, int]:
+    """First uneven line, and one after the last."""
+    first, last = 0, len(lines)
+    while first < last and _is_even(lines[first]):
+        first += 1
+    while last > first and _is_even(lines[last - 1]):
+        last -= 1
+    return first, last
+
+
+def _is_even(line: np.ndarray) -> bool:
+    apart = np.abs(line.astype(np.int16) - np.int16(np.median(line))) > LEVELS
+    return bool(apart.mean() <= UNEVEN)
+
+
+def _with_aspect(content: Place, shape: tuple[int, ...], size: tuple[int, int]) -> Place:
+    """The content, widened to the aspect ratio of `size`."""
+    top, left, bottom, right = content.scaled(shape)
+    scale = max((bottom - top) / size[0], (right - left) / size[1])
+    down, across = (scale * size[0] - (bottom - top)) / 2, (scale * size[1] - (right - left)) / 2
+    rows, cols = shape[:2]
+    return Place(
+        (top - down) / rows,
+        (left - across) / cols,
+        (bottom + down) / rows,
+        (right + across) / cols,
+        content=content.content,
+    )
+
+
+def _lungs(image: np.ndarray, content: Place) -> Place:
+    """The box of the lungs with a margin; the central part of the content where no lungs are found."""
+    from hilum.lungs.field import lung_box
+
+    top, left, bottom, right = (round(edge) for edge in content.scaled(image.shape))
+    box = lung_box(image[top:bottom, left:right])
+    first = box or CENTRAL
+    margin = MARGIN if box else 0.0
+    down, across = margin * (first[2] - first[0]), margin * (first[3] - first[1])
+    high, wide = content.bottom - content.top, content.right - content.left
+    return Place(
+        content.top + (first[0] - down) * high,
+        content.left + (first[1] - across) * wide,
+        content.top + (first[2] + down) * high,
+        content.left + (first[3] + across) * wide,
+        lungs=box is not None,
+        content=content.content,
+    )
+
+
+def resampled(image: np.ndarray, place: Place, size: tuple[int, int]) -> np.ndarray:
+    """A part of a uint8 image "rows cols" as uint8 of `size`, resampled once: area averaging to shrink, linear to
+    grow. What lies beyond the content is its reflection.
+
+    >>> resampled(np.array([[10, 20], [30, 40]], np.uint8), Place(0, 0, 1, 0.5), (2, 2)).tolist()
+    [[10, 10], [30, 30]]
+    """
+    first, second, third, fourth = (round(edge) for edge in Place(*place.content).scaled(image.shape))
+    top, left, bottom, right = (round(edge) for edge in place.scaled(image.shape))
+    image = image[first:third, second:fourth]
+    top, left = top - first, left - second
+    bottom, right = max(bottom - first, top + 1), max(right - second, left + 1)
+    rows, cols = image.shape
+    beyond = (max(-top, 0), max(bottom - rows, 0), max(-left, 0), max(right - cols, 0))
+    if any(beyond):
+        image = np.asarray(cv2.copyMakeBorder(image, *beyond, borderType=cv2.BORDER_REFLECT_101))
+    part = image[top + beyond[0] : bottom + beyond[0], left + beyond[2] : right + beyond[2]]
+    return scaled(part, size)
+
+
+def scaled(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """uint8 "rows cols" stretched to `size`: area averaging to shrink, linear to grow.
+
+    >>> scaled(np.full((10, 20), 7, np.uint8), (5, 5)).shape
+    (5, 5)
+    """
+    if image.shape == tuple(size):
+        return image
+    shrinking = size[0] * size[1] < image.shape[0] * image.shape[1]
+    way = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, size[::-1], interpolation=way))
+
+
+def letterboxed(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """uint8 "rows cols" in its own aspect ratio in the middle of a black picture of `size`: for pictures that people
+    look at, not for models.
+
+    >>> letterboxed(np.full((10, 20), 7, np.uint8), (10, 10))[:, 0].tolist()
+    [0, 0, 7, 7, 7, 7, 7, 0, 0, 0]
+    """
+    scale = min(size[0] / image.shape[0], size[1] / image.shape[1])
+    inner = scaled(image, (max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale))))
+    top, left = (size[0] - inner.shape[0]) // 2, (size[1] - inner.shape[1]) // 2
+    picture = np.zeros(size, np.uint8)
+    picture[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
+    return picture
