@@ -12,9 +12,12 @@ import numpy as np
 import pandas as pd
 
 from hilum.artifacts.anomaly import AnomalyFigures, DetectorCard
+from hilum.artifacts.card import ModelCard
 from hilum.artifacts.comparison import Comparison
 from hilum.artifacts.explanations import Explanations
 from hilum.artifacts.leakage import Leakage
+from hilum.artifacts.metrics import Metrics
+from hilum.artifacts.reliability import Reliability
 from hilum.artifacts.robustness import CorruptionTraining, LabelEfficiency, Robustness, UnseenClass
 from hilum.errors import ModelError, RunError
 from hilum.files import (
@@ -211,17 +214,18 @@ class TaskFolder:
         self.embeddings = EmbeddingFolder(self.path / "embeddings")
         self.attributions = AttributionFolder(self.path / "attributions")
 
-    def card(self) -> dict[str, Any]:
+    def card(self) -> ModelCard:
         """model.json: task, classes, architecture, pixels, threshold, digest, training facts."""
-        return read_json(self.card_file)
+        return ModelCard.load(self.card_file)
 
     def history(self) -> pd.DataFrame:
         """One row per epoch: epoch, train_loss, learning_rate, seconds, images_per_second, val_<metric>..."""
         return read_table(self.history_file)
 
-    def metrics(self) -> dict[str, Any]:
-        """metrics.json: {split: {metric: {"value", "low", "high", "k", "n"}, ...}}."""
-        return read_json(self.metrics_file)
+    def metrics(self) -> Metrics:
+        """metrics.json: `metrics()["test"].auroc.value`. RunError when it was made with other weights than those
+        that lie beside it now."""
+        return Metrics.load(self.metrics_file, self.card().weights_digest)
 
     def predictions(self) -> pd.DataFrame:
         """A row per case: case_id, patient, split, label, target, predicted, logit_<class>, prob_<class>."""
@@ -229,7 +233,7 @@ class TaskFolder:
 
     def robustness(self) -> Robustness:
         """robustness.json. RunError when it was made with other weights than those that lie beside it now."""
-        return Robustness.load(self.robustness_file, self.card()["weights_digest"])
+        return Robustness.load(self.robustness_file, self.card().weights_digest)
 
     def label_efficiency(self) -> LabelEfficiency:
         """label_efficiency.json: of networks of its own, so that it belongs to no weights."""
@@ -243,25 +247,17 @@ class TaskFolder:
         """corruption_training.json, of networks of its own."""
         return CorruptionTraining.load(self.corruption_training_file)
 
-    def _of_these_weights(self, file: Path, remedy: str) -> dict[str, Any]:
-        facts = read_json(file)
-        if facts.get("weights_digest") != self.card()["weights_digest"]:
-            raise RunError(
-                f"{file} was made with other weights than {self.model_folder} holds", f"run: {remedy}"
-            )
-        return facts
-
-    def reliability(self) -> dict[str, Any]:
+    def reliability(self) -> Reliability:
         """reliability.json: calibration, operating points, conformal sets, selective prediction; docs/reliability.md.
 
         RunError when it was made with other weights than those that lie beside it now.
         """
-        return self._of_these_weights(self.reliability_file, f"hilum evaluate {self.path.parent}")
+        return Reliability.load(self.reliability_file, self.card().weights_digest)
 
     @property
     def weights_digest(self) -> str:
         """Names the trained weights; empty before training."""
-        return str(self.card()["weights_digest"]) if self.card_file.exists() else ""
+        return self.card().weights_digest if self.card_file.exists() else ""
 
     def check_weights(self) -> None:
         """ModelError when weights.safetensors is not the file that model.json was written for."""

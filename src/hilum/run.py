@@ -26,21 +26,18 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from hilum.artifacts.audit import Audit
+from hilum.artifacts.run import RunFacts, StageRecord
 from hilum.data.cases import Cases
 from hilum.data.tasks import TASKS
 from hilum.errors import RunError
 from hilum.files import (
     digest,
-    read_json,
     read_table,
-    write_json,
     write_table,
     write_text,
 )
 from hilum.folders import AnomalyFolder, ComparisonFolder, LeakageFolder, TaskFolder
-
-FORMAT = 2
-"""Raised when the meaning of a file in a run folder changes; an older run is then refused, never misread."""
 
 
 def _now() -> str:
@@ -75,20 +72,16 @@ class Run:
             raise RunError(
                 f"{self.path} is no run folder: it has no run.json", "name a folder that hilum made"
             )
-        form = self.facts().get("format")
-        if form != FORMAT:
-            raise RunError(
-                f"{self.facts_file} has format {form!r}, this hilum reads format {FORMAT}",
-                "make the run again, or install the hilum version named in run.json",
-            )
+        self.facts()
 
     @classmethod
-    def create(cls, path: str | Path, facts: dict[str, Any], recipe: dict[str, Any]) -> "Run":
+    def create(cls, path: str | Path, facts: RunFacts, recipe: dict[str, Any]) -> "Run":
         """A new run with status "started". The folder may exist if it is empty."""
         folder = Path(path)
         cls.refuse_taken(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "run.json", {"format": FORMAT, "status": "started", "started": _now(), **facts})
+        begun = {"format": facts.format, "status": "started", "started": _now()}
+        facts.model_copy(update=begun).save(folder / "run.json")
         run = cls(folder)
         run.write_recipe(recipe)
         return run
@@ -101,23 +94,24 @@ class Run:
 
     # -- facts -------------------------------------------------------------------------------------------
 
-    def facts(self) -> dict[str, Any]:
+    @property
+    def name(self) -> str:
+        """As the run calls itself, else its folder."""
+        return self.facts().name or self.path.name
+
+    def facts(self) -> RunFacts:
         """run.json."""
-        facts = read_json(self.facts_file)
-        if not isinstance(facts, dict):
-            raise RunError(f"{self.facts_file} is damaged", "make the run again")
-        return facts
+        return RunFacts.load(self.facts_file)
 
     def add_facts(self, **more: Any) -> None:
-        """Adds or replaces entries of run.json."""
-        write_json(self.facts_file, {**self.facts(), **more})
+        """Adds or replaces entries of run.json: fields of RunFacts."""
+        RunFacts.model_validate({**self.facts().set_fields(), **more}).save(self.facts_file)
 
-    def stage_records(self) -> dict[str, dict[str, Any]]:
-        """What became of each stage, by "embed binary" or "anomaly": status (finished, skipped or failed),
-        seconds, fingerprint, and the reason of one that left nothing."""
-        return self.facts().get("stages", {})
+    def stage_records(self) -> dict[str, StageRecord]:
+        """What became of each stage, by "embed binary" or "anomaly"."""
+        return self.facts().stages
 
-    def record_stage(self, label: str, record: dict[str, Any]) -> None:
+    def record_stage(self, label: str, record: StageRecord) -> None:
         """Writes down what became of a stage."""
         self.add_facts(stages={**self.stage_records(), label: record})
 
@@ -125,15 +119,13 @@ class Run:
         """Why a stage left nothing, per task where it runs per task. Empty when it finished or has not run."""
         records = self.stage_records()
         return [
-            record["reason"]
-            for label, record in records.items()
-            if label.split()[0] == stage and record.get("reason")
+            record.reason for label, record in records.items() if label.split()[0] == stage and record.reason
         ]
 
     @property
     def failed_stages(self) -> list[str]:
         """The stages that ended in a defect of hilum: their tracebacks lie in errors/."""
-        return [label for label, record in self.stage_records().items() if record["status"] == "failed"]
+        return [label for label, record in self.stage_records().items() if record.status == "failed"]
 
     def stop_the_clock(self) -> None:
         """Writes down when the work ended; the report, drawn next, prints it."""
@@ -160,10 +152,8 @@ class Run:
 
     def cases(self) -> Cases:
         """cases.csv; the images themselves may have moved since."""
-        data = self.facts().get("data", {})
-        return Cases.read(
-            self.cases_file, data.get("source", ""), Path(data.get("root", "")), data.get("notes", ())
-        )
+        data = self.facts().data
+        return Cases.read(self.cases_file, data.source, Path(data.root), data.notes)
 
     def split(self, task: str) -> pd.Series:
         """case_id -> train, val, test or unused, for one task."""
@@ -193,9 +183,9 @@ class Run:
         table = pd.DataFrame({**known, **columns}).fillna("unused")
         write_table(self.split_file, table.rename_axis("case_id").reset_index())
 
-    def audit(self) -> dict[str, Any] | None:
+    def audit(self) -> Audit | None:
         """audit.json, or None when no audit was made."""
-        return read_json(self.audit_file) if self.audit_file.exists() else None
+        return Audit.load(self.audit_file) if self.audit_file.exists() else None
 
     # -- tasks -------------------------------------------------------------------------------------------
 

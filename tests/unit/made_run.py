@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from hilum.artifacts.run import DataFacts, RunFacts
 from hilum.data.cases import Cases
 from hilum.evaluation.curves import curves_of
 from hilum.evaluation.predictions import metrics_of
@@ -40,7 +41,7 @@ def made_run(folder: Path, odd: str = "") -> Run:
                 }
             )
     cases = Cases.checked(pd.DataFrame(rows), "folder", images)
-    facts = {"name": "drawn", "argv": [], "data": {"root": str(images), "source": "folder"}}
+    facts = RunFacts(name="drawn", argv=[], data=DataFacts(root=str(images), source="folder"))
     run = Run.create(folder, facts, {"tasks": {}})
     cases.write(run.cases_file)
     run.write_split({"multiclass": cases.table.set_index("case_id")["split"]})

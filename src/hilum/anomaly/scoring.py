@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -99,7 +100,7 @@ def _fitted_from(row: str, inputs: Inputs, options: dict[str, Any]) -> str:
         __version__,
         detector_of(row),
         json.dumps(options, sort_keys=True),
-        json.dumps(inputs.pixels.to_json()),
+        json.dumps(asdict(inputs.pixels)),
         str(inputs.seed),
         *contents,
     )

@@ -1,10 +1,11 @@
 """What the anomaly stage writes: anomaly/figures.json, and detector.json beside each fitted detector."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from hilum.artifacts.base import Artifact, Figure, Part
+from hilum.artifacts.card import Architecture, Attribution, PixelContract
 
 # -- one detector on one set of images -----------------------------------------------------------------------
 
@@ -214,39 +215,6 @@ class AnomalyFigures(Artifact):
 # -- a detector on disk --------------------------------------------------------------------------------------
 
 
-class Component(Part):
-    """A component and the options of its build()."""
-
-    name: str
-    options: dict[str, Any] = Field(default_factory=dict)
-
-
-class PixelContract(Part):
-    """How images are prepared; see hilum.data.images.Pixels."""
-
-    size: tuple[int, int]
-    fit: Literal["squeeze", "pad"]
-    standardize: Literal["dataset", "image"]
-    mean: float
-    sd: float
-    channels: int = 1
-    value_range: tuple[float, float] = (0.0, 1.0)
-    clahe: float = 0.0
-    frame_fraction: float = 1.0
-
-
-class Attribution(Part):
-    """Where the images come from."""
-
-    title: str
-    authors: str | None = None
-    year: int | None = None
-    published: str | None = None
-    paper: str | None = None
-    licence: str | None = None
-    changes: str | None = None
-
-
 class FittedOn(Counts):
     """The images that a packaged detector was fitted on."""
 
@@ -283,7 +251,7 @@ class DetectorCard(Artifact):
 
     STAGE: ClassVar[str] = "anomaly"
 
-    detector: Component
+    detector: Architecture
     pixels: PixelContract
     pretrained: bool
     description: str

@@ -15,7 +15,6 @@ import pandas as pd
 
 from hilum.artifacts.base import Figure
 from hilum.artifacts.comparison import (
-    Acquisition,
     CellResult,
     DeLong,
     McNemar,
@@ -23,6 +22,7 @@ from hilum.artifacts.comparison import (
     Pooled,
     Spread,
 )
+from hilum.artifacts.metrics import Shift
 from hilum.comparison.folds import HELD
 from hilum.data.tasks import Task
 from hilum.evaluation import paired
@@ -95,11 +95,11 @@ def pooled_figures(table: pd.DataFrame, classes: Sequence[str], replicates: int)
 
 def acquisition_figures(
     table: pd.DataFrame, classes: Sequence[str], facts: pd.DataFrame, replicates: int
-) -> Acquisition:
+) -> Shift:
     """hilum.evaluation.shift of the pooled predictions: shortcut-matched pairs, worst group, and the others."""
     probabilities = table[[f"prob_{name}" for name in classes]].to_numpy()
     predictions = table.assign(split=HELD, predicted=predicted_classes(probabilities, classes))
-    return Acquisition.model_validate(shift_figures(predictions, HELD, facts, replicates))
+    return Shift.model_validate(shift_figures(predictions, HELD, facts, replicates))
 
 
 def at_half(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:

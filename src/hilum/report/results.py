@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import pandas as pd
 
+from hilum.artifacts.card import ModelCard
 from hilum.artifacts.curves import Curves
 from hilum.artifacts.metrics import Metrics, SplitMetrics
 from hilum.artifacts.published import Baseline
+from hilum.artifacts.run import SplitFacts
 from hilum.folders import TaskFolder
 from hilum.report.wording import LEVEL, Entry, figure, interval, of, part, plural, split_name
 from hilum.run import Run
@@ -20,28 +21,28 @@ class Results:
     where there is one, else val. `folder`: where curves and published baseline are."""
 
     task: str
-    card: dict[str, Any]
-    metrics: dict[str, SplitMetrics]
+    card: ModelCard
+    metrics: Metrics
     predictions: pd.DataFrame
     history: pd.DataFrame
-    division: dict[str, Any]
+    division: SplitFacts | None
     split: str
     folder: TaskFolder
 
     @cached_property
     def curves(self) -> Curves:
         """What is drawn of the held-out split."""
-        return Curves.load(self.folder.curves_file, self.card["weights_digest"])
+        return Curves.load(self.folder.curves_file, self.card.weights_digest)
 
     @cached_property
     def baseline(self) -> Baseline:
         """The published baseline."""
-        return Baseline.load(self.folder.baseline_file, self.card["weights_digest"])
+        return Baseline.load(self.folder.baseline_file, self.card.weights_digest)
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The model's classes, in its order."""
-        return tuple(self.card["classes"])
+        return tuple(self.card.classes)
 
     @property
     def block(self) -> SplitMetrics:
@@ -78,13 +79,13 @@ class Results:
     @property
     def threshold(self) -> float | None:
         """The operating point of a binary model, a probability of the abnormal class."""
-        return (self.card.get("threshold") or {}).get("value")
+        return self.card.threshold_value
 
     @property
     def chosen_on_val(self) -> list[str]:
         """What the validation images decided."""
-        threshold = self.card.get("threshold") or {}
-        decided = threshold.get("chosen_on") == "val" and threshold.get("rule") != "half"
+        threshold = self.card.threshold
+        decided = threshold and threshold.chosen_on == "val" and threshold.rule != "half"
         return ["the epoch that was kept", *(["the threshold"] if decided else [])]
 
 
@@ -96,15 +97,14 @@ def results(run: Run, task: str) -> Results | None:
     folder = run.task(task)
     if not (folder.card_file.exists() and folder.metrics_file.exists() and folder.predictions_file.exists()):
         return None
-    card = folder.card()
-    metrics = Metrics.load(folder.metrics_file, card["weights_digest"])
+    metrics = folder.metrics()
     return Results(
         task,
-        card,
-        dict(metrics.splits),
+        folder.card(),
+        metrics,
         folder.predictions(),
         folder.history(),
-        run.facts().get("split", {}).get(task, {}),
+        run.facts().split.get(task),
         metrics.reported,
         folder,
     )

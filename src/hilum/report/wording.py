@@ -7,6 +7,7 @@ from math import floor, isfinite, log10
 from typing import Any, Literal
 
 from hilum.artifacts.base import Figure
+from hilum.artifacts.run import Machine
 
 SPACE = "\u00a0"
 """Between a number and its unit, so that a line never breaks there."""
@@ -286,3 +287,13 @@ SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test", "unused
 def split_name(split: str) -> str:
     """'val' -> 'validation'; a name of the user's own stays."""
     return SPLIT_NAMES.get(split, split)
+
+
+def machine_text(machine: Machine) -> str:
+    """GPU if there was one, CPU, cores, system.
+
+    >>> machine_text(Machine(cpu="A processor", cores=2, system="Linux x86_64")).replace("\\xa0", " ")
+    'A processor, 2 cores, Linux x86_64'
+    """
+    cores = plural(machine.cores, "core") if machine.cores else None
+    return ", ".join(part for part in (machine.gpu, machine.cpu, cores, machine.system) if part)

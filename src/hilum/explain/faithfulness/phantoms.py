@@ -98,7 +98,8 @@ def phantom_lesions(
 def predicted_abnormal(model: ChestModel, x: Tensor) -> np.ndarray:
     """Whether a binary model classifies each image as abnormal at the threshold of its card (else 0.5),
     bool "images"."""
-    threshold = (model.card.get("threshold") or {}).get("value", 0.5)
+    own = model.card.threshold_value if model.card else None
+    threshold = 0.5 if own is None else own
     healthy = model.classes.index(HEALTHY)
     shares = torch.cat([model(part).softmax(1)[:, healthy] for part in x.split(32)])
     return (1 - shares).cpu().numpy() >= threshold

@@ -11,7 +11,6 @@ from markupsafe import Markup
 
 from hilum.artifacts.base import Figure
 from hilum.artifacts.comparison import (
-    Acquisition,
     CellResult,
     CellRow,
     Comparison,
@@ -19,6 +18,7 @@ from hilum.artifacts.comparison import (
     Pooled,
     Spread,
 )
+from hilum.artifacts.metrics import Shift
 from hilum.files import write_text
 from hilum.folders import ComparisonFolder
 from hilum.report.build_page import print_page
@@ -164,7 +164,7 @@ def _pooled(pooled: Pooled | None, name: str, unit: Unit) -> str:
     return stated(getattr(pooled, name), unit) if pooled else ""
 
 
-def _groups(acquisition: Acquisition | None) -> list[str]:
+def _groups(acquisition: Shift | None) -> list[str]:
     """Accuracy on shortcut-matched pairs and in the worst group."""
     if acquisition is None:
         return []

@@ -23,7 +23,7 @@ class PanelRow:
 
 def training_panels(task: Results) -> PanelRow:
     """Loss, accuracy and learning rate over epochs."""
-    best = task.card.get("training", {}).get("best_epoch") or None
+    best = task.card.training.best_epoch if task.card.training else None
     drawings = [
         plots.training_curve(task.history, key, best, f"{task.task}-{key}")
         for key in ("loss", "accuracy")

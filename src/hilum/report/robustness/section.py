@@ -190,7 +190,7 @@ def _images(run: Run, folder: TaskFolder, robustness: Robustness) -> list[tuple[
     case = str(predictions.loc[predictions["split"] == robustness.split, "case_id"].iloc[0])
     path = run.cases().table.set_index("case_id")["path"][case]
     try:
-        image = Pixels.from_json(folder.card()["pixels"]).prepare(read_grey(path))
+        image = Pixels.of(folder.card().pixels).prepare(read_grey(path))
     except (DataError, OSError):
         return []
     shown = [(image, "clean")]
