@@ -131,6 +131,10 @@ class DetectorFigures(Part):
     localization: Localization | None = None
     seconds: Seconds | None = None
 
+    def on(self, part: str) -> Measured | None:
+        """The figures on one set of images; None where it does not hold both kinds."""
+        return self.parts.get(part)
+
 
 # -- the images ----------------------------------------------------------------------------------------------
 
@@ -210,6 +214,10 @@ class AnomalyFigures(Artifact):
     best: str
     shortcuts: dict[str, Shortcuts]
     matching: dict[str, Matching]
+
+    def role(self, name: str) -> dict[str, Counts]:
+        """The images of one role by label; empty where it has none."""
+        return self.roles.get(name, {})
 
 
 # -- a detector on disk --------------------------------------------------------------------------------------
