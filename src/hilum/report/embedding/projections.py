@@ -1,10 +1,27 @@
 """The maps: how faithful they are, and which could not be made."""
 
-from typing import Any
+from dataclasses import dataclass
 
 from hilum.artifacts.embedding import Projection
 from hilum.report.embedding.task import TaskEmbedding
 from hilum.report.wording import count, number, percent, sentence, split_name
+
+
+@dataclass(frozen=True)
+class MapRow:
+    """One map and how faithful it is."""
+
+    title: str
+    note: str
+    cells: list[str]
+
+
+@dataclass(frozen=True)
+class FaithfulnessTable:
+    """`splits`: those that votes on the map were measured on."""
+
+    splits: list[str]
+    rows: list[MapRow]
 
 
 def map_names(embedding: TaskEmbedding) -> list[str]:
@@ -32,14 +49,14 @@ def faithfulness_sentences(embedding: TaskEmbedding) -> str:
     return " ".join(sentences)
 
 
-def faithfulness_table(embedding: TaskEmbedding) -> dict[str, Any]:
+def faithfulness_table(embedding: TaskEmbedding) -> FaithfulnessTable:
     """The figures of every map."""
     figures = embedding.figures
     rows = [
-        {
-            "title": row.title,
-            "note": _note(row),
-            "cells": [
+        MapRow(
+            title=row.title,
+            note=_note(row),
+            cells=[
                 number(row.trustworthiness),
                 *(
                     f"{percent(row.knn_map[split])} / {percent(row.knn_space[split])}"
@@ -48,10 +65,10 @@ def faithfulness_table(embedding: TaskEmbedding) -> dict[str, Any]:
                 percent(row.stability, 0),
                 count(row.images),
             ],
-        }
+        )
         for row in figures.projections.values()
     ]
-    return {"splits": [split_name(split) for split in figures.held_out], "rows": rows}
+    return FaithfulnessTable([split_name(split) for split in figures.held_out], rows)
 
 
 def _note(projection: Projection) -> str:
