@@ -13,7 +13,7 @@ import pandas as pd
 
 from hilum.artifacts.anomaly import AnomalyFigures, DetectorCard
 from hilum.artifacts.card import ModelCard
-from hilum.artifacts.comparison import Comparison
+from hilum.artifacts.comparison import Comparison, MadeFrom
 from hilum.artifacts.explanations import Explanations
 from hilum.artifacts.leakage import Leakage
 from hilum.artifacts.metrics import Metrics
@@ -158,13 +158,13 @@ class ComparisonFolder:
         self.figures_file = self.path / "compare.json"
         self.page_file = self.path / "index.html"
 
-    def facts(self) -> dict[str, Any] | None:
-        """Digest of the data and the grid; None in a new folder."""
-        return read_json(self.facts_file) if self.facts_file.exists() else None
+    def made_from(self) -> MadeFrom | None:
+        """made_from.json; None in a new folder."""
+        return MadeFrom.model_validate(read_json(self.facts_file)) if self.facts_file.exists() else None
 
-    def write_facts(self, facts: dict[str, Any]) -> None:
+    def write_made_from(self, facts: MadeFrom) -> None:
         """Writes made_from.json."""
-        write_json(self.facts_file, facts)
+        write_json(self.facts_file, facts.model_dump(mode="json"))
 
     def figures(self) -> Comparison:
         """compare.json: the cells with their figures and paired tests; see docs/compare.md."""

@@ -128,7 +128,7 @@ def _all_scores(detector: Detector, inputs: Inputs, row: str) -> tuple[np.ndarra
     if not known:
         return score, None
     truth = lesions(inputs.cases, known, inputs.pixels)
-    return score, Localization.model_validate(localization_figures(maps, truth))
+    return score, localization_figures(maps, truth)
 
 
 def _ood_scores(detector: Detector, inputs: Inputs, row: str) -> dict[str, np.ndarray]:

@@ -133,6 +133,25 @@ class PredictionSets(Part):
     mean_size: Figure
 
 
+class OverlapFacts(Part):
+    """Intersection over union with the true lungs: mean, and the value that nine in ten images exceed."""
+
+    images: str
+    mean: float
+    lowest_tenth: float
+
+
+class LungCard(Part):
+    """card.json of the network that finds the lungs; `iou`: on phantom images of other patients."""
+
+    about: str
+    command: str
+    trained_on: str
+    weights_digest: str
+    parameters: int
+    iou: OverlapFacts
+
+
 # -- what packing adds -----------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,14 @@ from hilum.artifacts.base import Artifact, Figure, Part
 from hilum.artifacts.card import BestMetric
 from hilum.artifacts.metrics import Shift
 
+
+class MadeFrom(Part):
+    """made_from.json: a digest of all cases, and the grid as it was given."""
+
+    data_digest: str
+    grid: dict[str, Any]
+
+
 # -- one training --------------------------------------------------------------------------------------------
 
 

@@ -7,10 +7,8 @@ is the air-filled lung beside heart and mediastinum, opacities included. `card` 
 hilum.explain.lung_training makes the weights again.
 """
 
-import json
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
 import cv2
 import numpy as np
@@ -20,8 +18,9 @@ from numpy.typing import ArrayLike
 from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 
+from hilum.artifacts.card import LungCard
 from hilum.errors import DataError, ModelError
-from hilum.files import digest
+from hilum.files import digest, read_json
 
 SIDE = 64
 """Rows and columns that the network reads and answers."""
@@ -76,13 +75,13 @@ def _conv(before: int, after: int) -> nn.Sequential:
     )
 
 
-def card() -> dict[str, Any]:
+def card() -> LungCard:
     """What is known about the weights: the command that makes them, their digest, the error on phantom images.
 
-    >>> 0.5 < card()["iou"]["mean"] < 1
+    >>> 0.5 < card().iou.mean < 1
     True
     """
-    return json.loads((FOLDER / "card.json").read_text(encoding="utf-8"))
+    return LungCard.model_validate(read_json(FOLDER / "card.json"))
 
 
 def standardised(images: UInt8[np.ndarray, "images rows cols"]) -> Float[Tensor, "images 1 64 64"]:
@@ -170,7 +169,7 @@ def share_inside(values: ArrayLike, lung: Bool[np.ndarray, "rows cols"]) -> tupl
 def trained() -> LungNet:
     """The network of the package, in eval mode. ModelError when weights and card do not belong together."""
     data = (FOLDER / "weights.safetensors").read_bytes()
-    if digest(data) != card()["weights_digest"]:
+    if digest(data) != card().weights_digest:
         raise ModelError("the weights of the lung field are not those of its card", "install hilum again")
     net = LungNet()
     net.load_state_dict({name: tensor.float() for name, tensor in load_tensors(data).items()}, strict=False)

@@ -194,6 +194,6 @@ def _trained_on(training: TrainingFacts, data: TrainingData | None) -> str:
     images = training.images
     if images is None:
         return ""
-    patients = data.patients.get("train") if data else None
+    patients = data.patients["train"] if data and "train" in data.patients else None
     of_patients = f" of {count(patients)} patients" if patients and patients != images else ""
     return f"{count(images)} images{of_patients}"
