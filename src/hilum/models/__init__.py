@@ -169,6 +169,7 @@ def save_model(
     logits = logits_of(model, images)
     with replacing(folder / "golden.npz") as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, images=images, logits=logits)
+    known = facts.set_fields() if facts else {}
     card = ModelCard(
         format=FORMAT,
         classes=list(model.classes),
@@ -177,7 +178,7 @@ def save_model(
         parameters=parameters(model),
         weights_digest=digest(data),
         **({"pretrained": model.pretrained} if model.pretrained else {}),
-        **(facts.set_fields() if facts else {}),
+        **{name: value for name, value in known.items() if name in ModelFacts.model_fields},
     )
     card.save(folder / "model.json")
 

@@ -118,6 +118,7 @@ def pack_task(run: Run, task: str, out: Path) -> ModelCard:
             "known_failures": LIMITS,
         }
     )
+    half.pretrained = card.pretrained
     save_model(half, out, card.architecture, known)
     return _store_half(out)
 
