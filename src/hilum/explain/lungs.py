@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from hilum.artifacts.card import LungCard
 from hilum.errors import DataError, ModelError
-from hilum.files import digest, read_json
+from hilum.files import digest
 
 SIDE = 64
 """Rows and columns that the network reads and answers."""
@@ -81,7 +81,7 @@ def card() -> LungCard:
     >>> 0.5 < card().iou.mean < 1
     True
     """
-    return LungCard.model_validate(read_json(FOLDER / "card.json"))
+    return LungCard.model_validate_json((FOLDER / "card.json").read_text(encoding="utf-8"))
 
 
 def standardised(images: UInt8[np.ndarray, "images rows cols"]) -> Float[Tensor, "images 1 64 64"]:

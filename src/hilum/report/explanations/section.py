@@ -8,6 +8,9 @@ from hilum.artifacts.explanations import ExplainedImage, Failure
 from hilum.report import commands
 from hilum.report.absent import absent
 from hilum.report.explanations import faithfulness, filters, layers
+from hilum.report.explanations.faithfulness import AgreementTable, LungTable, MethodTable, TruthTable
+from hilum.report.explanations.filters import MaximalView, SynthesisView
+from hilum.report.explanations.layers import AblationTable, ConceptTable, ProbeView
 from hilum.report.explanations.reading import (
     PROBABILITY,
     TaskExplanations,
@@ -149,15 +152,15 @@ class Block:
     rows: list[Row]
     every: EveryMethod | None
     raw: RawMaps | None
-    faithfulness: faithfulness.MethodTable | None
-    agreement: faithfulness.AgreementTable | None
-    truth: faithfulness.TruthTable | None
-    lungs: faithfulness.LungTable | None
-    ablation: layers.AblationTable | None
-    probes: layers.ProbeView | None
-    concepts: layers.ConceptTable | None
-    maximal: filters.MaximalView | None
-    synthesised: filters.SynthesisView | None
+    faithfulness: MethodTable | None
+    agreement: AgreementTable | None
+    truth: TruthTable | None
+    lungs: LungTable | None
+    ablation: AblationTable | None
+    probes: ProbeView | None
+    concepts: ConceptTable | None
+    maximal: MaximalView | None
+    synthesised: SynthesisView | None
     failures: list[str]
     pixels: str
 
