@@ -13,7 +13,6 @@ from hilum.report.comparison import section as comparison
 from hilum.report.data import section as data
 from hilum.report.embedding import section as embedding
 from hilum.report.explanations import section as explanations
-from hilum.report.facts import RunFacts
 from hilum.report.leakage import section as leakage
 from hilum.report.overview import section as overview
 from hilum.report.performance.section import make_binary, make_multiclass
@@ -63,7 +62,7 @@ def build_report(run: Run) -> Path:
     makers = (*SECTIONS, *plugin_sections(), reproducibility.make)
     sections = [section for make in makers if (section := make(run)) is not None]
     sections.append(checklists.make(sections))
-    write_text(run.report_file, print_page(f"{RunFacts.of(run).name}: hilum report", sections))
+    write_text(run.report_file, print_page(f"{run.name}: hilum report", sections))
     return run.report_file
 
 

@@ -111,13 +111,12 @@ def audit(run: Run) -> str:
 
 def _argv(run: Run) -> list[str]:
     """The words of the command line; empty when the run was made from Python or by something else."""
-    words = [str(word) for word in run.facts().get("argv") or []]
+    words = run.facts().argv
     return words if words[:2] in (["hilum", "study"], ["hilum", "train"]) else []
 
 
 def _data(run: Run) -> str:
-    data = run.facts().get("data", {})
-    return str(data.get("given") or data.get("root") or "DATA")
+    return run.facts().data.place or "DATA"
 
 
 def _option(words: list[str], name: str) -> str | None:

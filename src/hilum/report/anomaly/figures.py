@@ -60,7 +60,7 @@ def summary(run: Run) -> str:
         return ""
     figures = figures_of(run)
     part = quoted_part(figures)
-    measured = figures.detectors[figures.best].parts.get(part)
+    measured = figures.detectors[figures.best].on(part)
     return "" if measured is None else f"{TITLE}: {ranking(figures.best, part, measured)}"
 
 

@@ -4,12 +4,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from hilum.artifacts.audit import Audit
+from hilum.artifacts.run import RunFacts, SplitFacts
 from hilum.data.cases import SPLITS
 from hilum.files import digest
 from hilum.report import commands
 from hilum.report.data.findings import AuditView, view_of
-from hilum.report.facts import RunFacts, SplitFacts
 from hilum.report.figures import look
 from hilum.report.pictures import Picture, picture_of
 from hilum.report.section import Section
@@ -66,7 +65,7 @@ def make(run: Run) -> Section:
     1 image: 1 normal.
     """
     cases = run.cases()
-    facts = RunFacts.of(run)
+    facts = run.facts()
     return Section(
         "data",
         "Data and audit",
@@ -91,9 +90,8 @@ def _lead(table: pd.DataFrame, labels: tuple[str, ...]) -> str:
 
 def _audit(run: Run, facts: RunFacts) -> AuditView | None:
     """The audit; None where none was made."""
-    if not run.audit_file.exists():
-        return None
-    return view_of(Audit.load(run.audit_file), run, facts.skipped_files)
+    audit = run.audit()
+    return view_of(audit, run, facts.skipped_files) if audit else None
 
 
 def _divisions(run: Run, table: pd.DataFrame, labels: tuple[str, ...], facts: RunFacts) -> list[Division]:

@@ -58,7 +58,7 @@ def task_embedding(run: Run, task: str) -> TaskEmbedding | None:
     files = folder.embeddings
     if not (files.figures_file.exists() and folder.predictions_file.exists()):
         return None
-    figures = EmbeddingFigures.load(files.figures_file, folder.card()["weights_digest"])
+    figures = EmbeddingFigures.load(files.figures_file, folder.card().weights_digest)
     if not figures.held_out:
         return None
     return TaskEmbedding(

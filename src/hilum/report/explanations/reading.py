@@ -40,14 +40,8 @@ class TaskExplanations:
 
     @cached_property
     def pixels(self) -> Pixels:
-        """The model's pixel contract.
-
-        >>> from types import SimpleNamespace
-        >>> card = {"pixels": {"size": [40, 20], "mean": 0.5, "sd": 0.2}}
-        >>> TaskExplanations(SimpleNamespace(card=card), None, None, pd.Series()).pixels.size
-        (40, 20)
-        """
-        return Pixels.from_json(self.results.card["pixels"])
+        """The model's pixel contract."""
+        return Pixels.of(self.results.card.pixels)
 
     def arrays(self, path: Path) -> dict[str, np.ndarray] | None:
         """The arrays of a file, or None where it was not made or is gone. RunError when they were made with
@@ -191,7 +185,7 @@ def read_explanations(run: Run, task: str) -> TaskExplanations | None:
     evaluated = results(run, task)
     if evaluated is None:
         return None
-    figures = Explanations.load(folder.figures_file, evaluated.card["weights_digest"])
+    figures = Explanations.load(folder.figures_file, evaluated.card.weights_digest)
     paths = run.cases().table.set_index("case_id")["path"]
     return TaskExplanations(evaluated, figures, folder, paths)
 

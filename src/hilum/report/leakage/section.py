@@ -30,7 +30,7 @@ def make(run: Run) -> Section | None:
     """
     if not run.leakage.figures_file.exists():
         return absent(run, "leakage", ANCHOR, TITLE)
-    audit = Audit.load(run.audit_file) if run.audit_file.exists() else None
+    audit = run.audit()
     return leakage_section(run.leakage.figures(), audit, commands.stage(run, "leakage"))
 
 
@@ -157,7 +157,7 @@ def _audit(audit: Audit, task: str) -> list[tuple[str, str]]:
             f"{plural(near.n_pairs, 'pair')}, {count(near.n_across_splits)} across the declared parts",
         ),
     ]
-    declared = audit.patients_across_splits.get("declared")
+    declared = audit.patients_across_declared
     if declared:
         rows.append(("Patients in more than one declared part", count(declared.n_patients)))
     joint = audit.joint.get(task)

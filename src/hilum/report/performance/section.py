@@ -104,8 +104,8 @@ def _warnings(task: Results) -> list[str]:
             f"These are validation figures: the same images chose {listing(task.chosen_on_val)}, so they are"
             " slightly optimistic. Test images take part in no choice; a figure on them is the one to quote."
         )
-    if task.division.get("leaky"):
-        shared = task.division.get("shared_patients")
+    if task.division and task.division.leaky:
+        shared = task.division.shared_patients
         what = (
             f"{plural(shared, 'patient')} {'has' if shared == 1 else 'have'} images in training and held-out splits"
             if shared

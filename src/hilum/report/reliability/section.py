@@ -25,9 +25,7 @@ def make(run: Run) -> Section | None:
     if not tasks:
         return None
     parts = [
-        _part(task, Reliability.load(file, task.card["weights_digest"]))
-        for task in tasks
-        if (file := run.task(task.task).reliability_file).exists()
+        _part(task, task.folder.reliability()) for task in tasks if task.folder.reliability_file.exists()
     ]
     if not parts:
         return absent(run, stage="reliability", anchor="reliability", title=TITLE)
