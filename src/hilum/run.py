@@ -126,9 +126,10 @@ class Run:
     def skip_reasons(self, stage: str) -> list[str]:
         """Why a stage left nothing, per task where it runs per task. Empty when it finished or has not run.
 
+        >>> from hilum.artifacts.run import RunFacts
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
-        ...     run = Run.create(place, {}, {"tasks": {}})
+        ...     run = Run.create(place, RunFacts(), {"tasks": {}})
         ...     run.record_stage("embed binary", {"status": "skipped", "reason": "9 images are too few"})
         ...     run.skip_reasons("embed"), run.skip_reasons("anomaly")
         (['9 images are too few'], [])
@@ -146,9 +147,10 @@ class Run:
     def stop_the_clock(self) -> None:
         """Writes down when the work ended; the report, drawn next, prints it.
 
+        >>> from hilum.artifacts.run import RunFacts
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
-        ...     run = Run.create(place, {}, {"tasks": {}})
+        ...     run = Run.create(place, RunFacts(), {"tasks": {}})
         ...     run.stop_the_clock()
         ...     run.facts()["started"] <= run.facts()["finished"]
         True
@@ -158,9 +160,10 @@ class Run:
     def finish(self) -> None:
         """The last thing a study does: whoever reads status "finished" knows that nothing is missing.
 
+        >>> from hilum.artifacts.run import RunFacts
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
-        ...     run = Run.create(place, {}, {"tasks": {}})
+        ...     run = Run.create(place, RunFacts(), {"tasks": {}})
         ...     run.finish()
         ...     run.facts()["status"]
         'finished'
@@ -170,9 +173,10 @@ class Run:
     def recipe(self) -> dict[str, Any]:
         """recipe.yaml as plain values.
 
+        >>> from hilum.artifacts.run import RunFacts
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
-        ...     Run.create(place, {}, {"replicates": 50}).recipe()
+        ...     Run.create(place, RunFacts(), {"replicates": 50}).recipe()
         {'replicates': 50}
         """
         try:
@@ -185,9 +189,10 @@ class Run:
     def write_recipe(self, recipe: dict[str, Any]) -> None:
         """Writes recipe.yaml, every choice written out.
 
+        >>> from hilum.artifacts.run import RunFacts
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
-        ...     run = Run.create(place, {}, {"tasks": {}})
+        ...     run = Run.create(place, RunFacts(), {"tasks": {}})
         ...     run.write_recipe({"replicates": 50})
         ...     run.recipe()
         {'replicates': 50}
@@ -204,9 +209,10 @@ class Run:
     def split(self, task: str) -> pd.Series:
         """case_id -> train, val, test or unused, for one task.
 
+        >>> from hilum.artifacts.run import RunFacts
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
-        ...     run = Run.create(place, {}, {"tasks": {}})
+        ...     run = Run.create(place, RunFacts(), {"tasks": {}})
         ...     run.write_split({"binary": pd.Series({"a": "train", "b": "test"})})
         ...     run.split("binary").to_dict()
         {'a': 'train', 'b': 'test'}
@@ -220,9 +226,10 @@ class Run:
     def split_tasks(self) -> tuple[str, ...]:
         """The tasks that the cases were split for; empty before the stage prepare.
 
+        >>> from hilum.artifacts.run import RunFacts
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
-        ...     run = Run.create(place, {}, {"tasks": {}})
+        ...     run = Run.create(place, RunFacts(), {"tasks": {}})
         ...     before = run.split_tasks
         ...     run.write_split({"binary": pd.Series({"a": "train", "b": "test"})})
         ...     before, run.split_tasks
@@ -236,9 +243,10 @@ class Run:
     def split_digest(self, task: str) -> str:
         """Names which case is in which part.
 
+        >>> from hilum.artifacts.run import RunFacts
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
-        ...     run = Run.create(place, {}, {"tasks": {}})
+        ...     run = Run.create(place, RunFacts(), {"tasks": {}})
         ...     run.write_split({task: pd.Series({"a": "train", "b": "val"}) for task in ("binary", "multiclass")})
         ...     run.split_digest("binary") == run.split_digest("multiclass")
         True
@@ -248,9 +256,10 @@ class Run:
     def write_split(self, columns: dict[str, pd.Series]) -> None:
         """split.csv: one row per case, one column per task. Columns of other tasks stay.
 
+        >>> from hilum.artifacts.run import RunFacts
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
-        ...     run = Run.create(place, {}, {"tasks": {}})
+        ...     run = Run.create(place, RunFacts(), {"tasks": {}})
         ...     run.write_split({"binary": pd.Series({"a": "train", "b": "test"})})
         ...     run.write_split({"multiclass": pd.Series({"a": "val"})})
         ...     print(run.split_file.read_text())
@@ -274,9 +283,10 @@ class Run:
     def task(self, name: str) -> TaskFolder:
         """The folder of one task, whether or not it was trained yet.
 
+        >>> from hilum.artifacts.run import RunFacts
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
-        ...     run = Run.create(place, {}, {"tasks": {}})
+        ...     run = Run.create(place, RunFacts(), {"tasks": {}})
         ...     run.task("binary").metrics_file.relative_to(place).as_posix()
         'binary/metrics.json'
         """
@@ -286,9 +296,10 @@ class Run:
     def tasks(self) -> tuple[str, ...]:
         """The tasks with a trained model.
 
+        >>> from hilum.artifacts.run import RunFacts
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
-        ...     run = Run.create(place, {}, {"tasks": {}})
+        ...     run = Run.create(place, RunFacts(), {"tasks": {}})
         ...     write_json(run.task("binary").card_file, {"task": "binary"})
         ...     run.tasks
         ('binary',)

@@ -161,9 +161,10 @@ def _times(run: Run, stage: Stage, label: str) -> list[int]:
 def settings_of(run: Run, name: str, changes: Sequence[str] = ()) -> Config:
     """The settings of one stage: those of the run's recipe, with changes as in `run_stage`, which are not kept.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     run = Run.create(place, {}, load_recipe("quick").to_yaml())
+    ...     run = Run.create(place, RunFacts(), load_recipe("quick").to_yaml())
     ...     settings_of(run, "reliability", ["images=20"]).images
     20
     """

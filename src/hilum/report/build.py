@@ -49,12 +49,13 @@ def build_report(run: Run) -> Path:
     Reads the run folder, and the radiographs where they still lie; needs neither GPU nor torch. The same
     run gives the same bytes: times and dates come from run.json.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> import pandas as pd
     >>> from hilum.data.cases import Cases
     >>> image = {"case_id": "a", "path": "a.png", "label": "normal", "patient": "p", "split": "", "digest": "0"}
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     run = Run.create(place, {"name": "mine"}, {"tasks": {}})
+    ...     run = Run.create(place, RunFacts(name="mine"), {"tasks": {}})
     ...     Cases.checked(pd.DataFrame([image]), "table", Path()).write(run.cases_file)
     ...     "<title>mine: hilum report</title>" in build_report(run).read_text()
     True

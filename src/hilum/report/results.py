@@ -127,9 +127,10 @@ def results(run: Run, task: str) -> Results | None:
 
     RunError when the figures were made with other weights than those that lie beside them.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     results(Run.create(place, {}, {"tasks": {}}), "binary") is None
+    ...     results(Run.create(place, RunFacts(), {"tasks": {}}), "binary") is None
     True
     """
     folder = run.task(task)

@@ -92,9 +92,10 @@ def pack_task(run: Run, task: str, out: Path) -> ModelCard:
     were any. RunError when the task has not been evaluated with the weights at hand; ModelError for a teacher that
     is gone.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     pack_task(Run.create(place, {}, {"tasks": {}}), "binary", Path("out"))
+    ...     pack_task(Run.create(place, RunFacts(), {"tasks": {}}), "binary", Path("out"))
     Traceback (most recent call last):
     hilum.errors.RunError: ... has no trained task 'binary'; name another run or --task
     """

@@ -65,10 +65,11 @@ class TrainingRanking:
 def make(run: Run) -> Section | None:
     """The leaderboard, or why there is none; None where nothing is trained.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> from hilum.files import write_json
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     run = Run.create(place, {}, {"tasks": {}})
+    ...     run = Run.create(place, RunFacts(), {"tasks": {}})
     ...     write_json(run.task("binary").card_file, {})
     ...     make(run).values["sentence"]
     'This stage has not run yet.'

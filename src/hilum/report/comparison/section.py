@@ -88,9 +88,10 @@ class Row:
 def make(run: Run) -> Section | None:
     """The comparison that was made into this run; None where there is none, for it is no part of a study.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     make(Run.create(place, {}, {"tasks": {}})) is None
+    ...     make(Run.create(place, RunFacts(), {"tasks": {}})) is None
     True
     """
     if not run.comparison.figures_file.exists():

@@ -54,12 +54,13 @@ class SheetRow:
 def make(run: Run) -> Section:
     """Counts, contact sheet, audit.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> from pathlib import Path
     >>> from hilum.data.cases import Cases
     >>> image = {"case_id": "a", "path": "a.png", "label": "normal", "patient": "p", "split": "", "digest": "0"}
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     run = Run.create(place, {}, {"tasks": {}})
+    ...     run = Run.create(place, RunFacts(), {"tasks": {}})
     ...     Cases.checked(pd.DataFrame([image]), "table", Path()).write(run.cases_file)
     ...     print(make(run).values["lead"].replace("\\xa0", " "))
     1 image: 1 normal.

@@ -174,9 +174,10 @@ def read_explanations(run: Run, task: str) -> TaskExplanations | None:
     """None when the task is not evaluated or not explained. RunError when the explanations were made with
     other weights than the model has.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     read_explanations(Run.create(place, {}, {"tasks": {}}), "binary") is None
+    ...     read_explanations(Run.create(place, RunFacts(), {"tasks": {}}), "binary") is None
     True
     """
     folder = run.task(task).attributions

@@ -168,10 +168,11 @@ class Block:
 def make(run: Run) -> Section | None:
     """The richest task first, the others folded; None where nothing is trained.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> from hilum.files import write_json
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     run = Run.create(place, {}, {"tasks": {}})
+    ...     run = Run.create(place, RunFacts(), {"tasks": {}})
     ...     write_json(run.task("binary").card_file, {})
     ...     make(run).values["sentence"]
     'This stage has not run yet.'

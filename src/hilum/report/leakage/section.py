@@ -21,9 +21,10 @@ ANCHOR, TITLE = "leakage", "Leakage"
 def make(run: Run) -> Section | None:
     """The leakage of this run; the reason and the command where there is none.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     run = Run.create(place, {}, {"tasks": {}})
+    ...     run = Run.create(place, RunFacts(), {"tasks": {}})
     ...     run.record_stage("leakage", {"status": "skipped", "reason": "no patient has two images"})
     ...     make(run).values["sentence"]
     'No patient has two images.'

@@ -16,9 +16,10 @@ TITLE = "Reliability"
 def make(run: Run) -> Section | None:
     """None before anything was trained; how to make it where the stage has left nothing.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     make(Run.create(place, {}, {"tasks": {}})) is None
+    ...     make(Run.create(place, RunFacts(), {"tasks": {}})) is None
     True
     """
     tasks = [task for name in TITLES if (task := results(run, name)) is not None]

@@ -36,9 +36,10 @@ ANCHOR, TITLE = "robustness", "Robustness and missing data"
 def make(run: Run) -> Section | None:
     """The section; the reason and the command where the stage has left nothing.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     make(Run.create(place, {}, {"tasks": {}})).values["sentence"]
+    ...     make(Run.create(place, RunFacts(), {"tasks": {}})).values["sentence"]
     'This stage has not run yet.'
     """
     folders = [run.task(name) for name in run.tasks if run.task(name).robustness_file.exists()]

@@ -29,9 +29,10 @@ class Row:
 def make(run: Run) -> Section | None:
     """Sentences and table; None before anything was trained.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     make(Run.create(place, {}, {"tasks": {}})) is None
+    ...     make(Run.create(place, RunFacts(), {"tasks": {}})) is None
     True
     """
     trained = [result for task in TITLES if (result := results(run, task)) is not None]
