@@ -159,7 +159,8 @@ def headline(task: Results) -> str:
     >>> block = SplitMetrics.model_construct(n_cases=10, n_patients=10, accuracy=Figure(value=0.9, k=9, n=10),
     ...     sensitivity=Figure(value=0.8, k=4, n=5), specificity=Figure(value=1.0, k=5, n=5))
     >>> rows = pd.DataFrame({"case_id": ["a"], "patient": ["a"], "split": ["test"]})
-    >>> card = {"classes": ["normal", "pneumonia"]}
+    >>> from hilum.artifacts.card import ModelCard
+    >>> card = ModelCard.model_construct(classes=["normal", "pneumonia"])
     >>> task = Results("binary", card, {"test": block}, rows, rows, {}, "test", TaskFolder("binary"))
     >>> print(headline(task).replace("\\xa0", " "))
     Accuracy 90.0 % (9/10) on 10 test images. Sensitivity 80.0 % (4/5), specificity 100.0 % (5/5).

@@ -102,14 +102,7 @@ class TaskExplanations:
         return max([*tops, LEAST_SCALE.get(method, 0.0)])
 
     def grey(self, case_id: str, longest: int = LONGEST) -> np.ndarray:
-        """The image, shrunk or enlarged to `longest`; an even grey where the file can't be read any more.
-
-        >>> from types import SimpleNamespace
-        >>> card = {"pixels": {"size": [40, 20], "mean": 0.5, "sd": 0.2}}
-        >>> task = TaskExplanations(SimpleNamespace(card=card), None, None, pd.Series({"a": "gone.png"}))
-        >>> task.grey("a", longest=100).shape
-        (100, 50)
-        """
+        """The image, shrunk or enlarged to `longest`; an even grey where the file can't be read any more."""
         try:
             return heat.small(read_grey(Path(str(self.paths.get(case_id, case_id)))), longest)
         except (DataError, OSError):
@@ -145,15 +138,7 @@ class TaskExplanations:
         return Image(case_id, heat.colour_uri(drawing), *grey.shape)
 
     def plain(self, case_id: str, longest: int = LONGEST) -> Image:
-        """The image alone.
-
-        >>> from types import SimpleNamespace
-        >>> card = {"pixels": {"size": [40, 20], "mean": 0.5, "sd": 0.2}}
-        >>> task = TaskExplanations(SimpleNamespace(card=card), None, None, pd.Series({"a": "gone.png"}))
-        >>> picture = task.plain("a", longest=100)
-        >>> picture.rows, picture.columns
-        (100, 50)
-        """
+        """The image alone."""
         grey = self.grey(case_id, longest)
         return Image(case_id, data_uri(grey), *grey.shape)
 

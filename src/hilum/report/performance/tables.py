@@ -43,14 +43,7 @@ class Table:
 
 
 def confusion(task: Results) -> Matrix:
-    """Counts and row shares; the shade of a cell is its row share.
-
-    >>> from types import SimpleNamespace
-    >>> block = SimpleNamespace(confusion=[[9, 1], [2, 8]])
-    >>> matrix = confusion(SimpleNamespace(classes=("normal", "virus"), block=block, card={}))
-    >>> [[cell.count for cell in cells] for _, _, cells in matrix.rows], matrix.rule
-    ([['9', '1'], ['2', '8']], 'An image is classified as the most probable class.')
-    """
+    """Counts and row shares; the shade of a cell is its row share."""
     rows = []
     for label, counts in zip(task.classes, task.block.confusion, strict=True):
         total = sum(counts)
