@@ -13,7 +13,7 @@ WIDEST_FRAME = 0.15
 """A frame takes at most this share of a side."""
 
 FLAT = 10
-"""Grey levels between the 2nd and the 92nd percentile of a row or column of a frame, at most; a letter may lie on it."""
+"""Grey levels between the 2nd and the 92nd percentile of a row of a frame, at most; a letter may lie on it."""
 
 TOP, BOTTOM = 0.05, 0.09
 """Shares of the height that may be cut away: neck and abdomen."""
