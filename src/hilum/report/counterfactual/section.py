@@ -136,9 +136,10 @@ def _task(folder: TaskFolder, figures: Counterfactual, paths: pd.Series) -> dict
         "parts": [_part(name, point) for name, point in figures.parts.items()],
         "caption": (
             f"{images} of {plural(figures.patients, 'patient')}{of}; 95\u00a0% intervals, {figures.replicates}"
-            " bootstrap samples over patients. AUROC, sensitivity and specificity: normal against abnormal, at the operating"
-            f" point (probability of abnormal from {point} on). At a fixed sensitivity or specificity the threshold is"
-            " chosen on the same column’s images. Changed: predictions that differ from those on the plain images."
+            " bootstrap samples over patients. AUROC, sensitivity and specificity: normal against abnormal, at the"
+            f" operating point (probability of abnormal from {point} on). At a fixed sensitivity or specificity the"
+            " threshold is chosen on the same column’s images. Changed: predictions that differ from those on the plain"
+            " images."
         ),
         "swaps": [swap for case in figures.cases if (swap := _swap(case, figures, paths)) is not None],
     }
