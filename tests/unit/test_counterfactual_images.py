@@ -11,7 +11,7 @@ from hilum.data.counterfactual.donors import donors
 from hilum.data.counterfactual.geometry import body_columns, content_box, gradient_ratio, placement, whole
 from hilum.data.counterfactual.image import PARTS, Look, counterfactual, working_copy
 from hilum.data.counterfactual.markers import marker_mask
-from hilum.data.counterfactual.sets import counterfactual_images, were_squeezed
+from hilum.data.counterfactual.sets import counterfactual_images, paths_of, were_squeezed
 from hilum.data.counterfactual.texture import specified_texture
 from hilum.data.counterfactual.tone import tone_curve
 from hilum.data.decode import read_grey
@@ -213,7 +213,7 @@ def test_sets_hold_every_case_in_the_size_of_the_model(phantom_data: Path) -> No
     first = cases.table.groupby("label").head(2)
     donor_of = donors(first, cases.table)
     pixels = Pixels(size=(32, 40))
-    made = counterfactual_images(cases, donor_of, {"plain": (), "all": PARTS}, pixels)
+    made = counterfactual_images(paths_of(cases, donor_of), {"plain": (), "all": PARTS}, pixels)
     assert made["all"].shape == (len(first), 32, 40)
     plain = pixels.prepare(read_grey(first["path"].iloc[-1]))
     assert (made["plain"][-1] == plain).all()

@@ -13,7 +13,7 @@ import torch
 from hilum.data.cases import Cases
 from hilum.data.counterfactual.donors import donors
 from hilum.data.counterfactual.image import PARTS
-from hilum.data.counterfactual.sets import counterfactual_images, were_squeezed
+from hilum.data.counterfactual.sets import counterfactual_images, paths_of, were_squeezed
 from hilum.data.images import Pixels
 from hilum.data.labels import HEALTHY
 from hilum.data.tasks import Task
@@ -65,7 +65,7 @@ class Counterfactuals:
         donor_of = donors(rows, cases.table[part == "train"], seed)
         squeezed = were_squeezed(cases)
         with advancing(f"{task.name}: making counterfactual images") as advance:
-            made = counterfactual_images(cases, donor_of, {"all": PARTS}, pixels, squeezed, advance)
+            made = counterfactual_images(paths_of(cases, donor_of), {"all": PARTS}, pixels, squeezed, advance)
         return cls(made["all"], rows, pixels, score)
 
     def figures(self, model: ChestModel, device: torch.device) -> dict[str, float]:

@@ -70,8 +70,9 @@ def fit_task(
     """Trains, keeps the weights of the best epoch, and writes folder/model and folder/history.csv.
 
     `score` gives the validation figures (see module.Scorer); `card` holds the entries of model.json that
-    only the caller knows; `counterfactuals`: the images of `monitor: counterfactual_auroc`. With `resume`, continues after the last finished epoch of an interrupted training
-    and ends with the numbers of an uninterrupted one.
+    only the caller knows; `counterfactuals`: the images of `monitor: counterfactual_auroc`. With
+    `resume`, continues after the last finished epoch of an interrupted training and ends with the numbers of an
+    uninterrupted one.
     """
     config = recipe.training
     if config.loss == "binary_cross_entropy" and len(task.classes) != 2:

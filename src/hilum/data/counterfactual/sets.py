@@ -1,6 +1,6 @@
 """Counterfactual images of many cases, prepared for a model."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -26,21 +26,24 @@ def were_squeezed(cases: Cases) -> bool:
     return len(facts) > 1 and len(sizes) == 1 and bool((sizes["width"] == sizes["height"]).all())
 
 
+def paths_of(cases: Cases, donor_of: pd.Series) -> list[tuple[str, str]]:
+    """The files of each image and its donor. `donor_of`: case_id -> case_id, see `donors`."""
+    path_of = cases.table.set_index("case_id")["path"]
+    return [(str(path_of[case]), str(path_of[donor])) for case, donor in donor_of.items()]
+
+
 def counterfactual_images(
-    cases: Cases,
-    donor_of: pd.Series,
+    pairs: Sequence[tuple[str, str]],
     variants: Mapping[str, Collection[str]],
     pixels: Pixels,
     squeezed: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, np.ndarray]:
-    """For each variant the images of all cases in `donor_of`, uint8 "cases rows cols" of the model's size.
+    """For each variant the images of all pairs, uint8 "pairs rows cols" of the model's size.
 
-    `donor_of`: case_id -> case_id, see `donors`; `variants`: name -> parts that are taken from the donor;
+    `pairs`: files of an image and its donor, see `paths_of`; `variants`: name -> parts that are taken from the donor;
     `pixels`: the model's contract. Files are read anew at their full size. UnreadableImage when one can't be.
     """
-    path_of = cases.table.set_index("case_id")["path"]
-    pairs = list(zip(path_of[donor_of.index], path_of[donor_of], strict=True))
     made = {name: np.empty((len(pairs), *pixels.size), np.uint8) for name in variants}
 
     def dress(paths: tuple[str, str]) -> list[np.ndarray]:

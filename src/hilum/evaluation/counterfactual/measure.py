@@ -10,7 +10,7 @@ from hilum.artifacts.counterfactual import Counterfactual, CounterfactualCase
 from hilum.data.cases import Cases
 from hilum.data.counterfactual.donors import donors
 from hilum.data.counterfactual.image import PARTS
-from hilum.data.counterfactual.sets import counterfactual_images, were_squeezed
+from hilum.data.counterfactual.sets import counterfactual_images, paths_of, were_squeezed
 from hilum.data.tasks import Task
 from hilum.errors import DataError
 from hilum.evaluation.counterfactual.config import CounterfactualConfig
@@ -112,7 +112,7 @@ def _answers(
     """The network's answers by name of the set."""
     variants = {PLAIN: (), ALL: PARTS, **{name: (name,) for name in config.parts}}
     with advancing("making counterfactual images") as advance:
-        made = counterfactual_images(cases, donor_of, variants, model.pixels, squeezed, advance)
+        made = counterfactual_images(paths_of(cases, donor_of), variants, model.pixels, squeezed, advance)
     return {
         name: Answers(softmax(logits_of(model, images)), model.classes, threshold)
         for name, images in made.items()

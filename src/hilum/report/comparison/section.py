@@ -76,6 +76,7 @@ def comparison_section(folder: ComparisonFolder) -> Section:
             "measured": _measured(comparison),
             "against": comparison.against,
             "has_groups": any(result.acquisition for result in results),
+            "has_counterfactual": any(result.counterfactual for result in results),
             "has_test": any(result.test for result in results),
             "level": LEVEL,
             "command": _command(comparison, folder),
@@ -138,6 +139,9 @@ def _row(cell: CellRow, comparison: Comparison) -> dict[str, Any]:
         "brier": _mean_sd(result.spread["brier"], ""),
         "test": _mean_sd(result.test["accuracy"], "%") if result.test else {"value": NOTHING, "spread": ""},
         "groups": _groups(result.acquisition),
+        "counterfactual": _mean_sd(result.counterfactual, "")
+        if result.counterfactual
+        else {"value": NOTHING, "spread": ""},
         "parameters": count(result.parameters),
         "seconds": duration(result.seconds),
         "epochs": plural(round(result.epochs), "epoch"),
