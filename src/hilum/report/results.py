@@ -43,8 +43,9 @@ class Results:
     def classes(self) -> tuple[str, ...]:
         """The model's classes, in its order.
 
-        >>> task = Results("binary", {"classes": ["normal", "pneumonia"]}, {}, *[None] * 5)
-        >>> task.classes
+        >>> from pathlib import Path
+        >>> card = {"classes": ["normal", "pneumonia"]}
+        >>> Results("binary", card, {}, *[pd.DataFrame()] * 2, {}, "test", TaskFolder(Path("binary"))).classes
         ('normal', 'pneumonia')
         """
         return tuple(self.card["classes"])
@@ -53,8 +54,10 @@ class Results:
     def block(self) -> SplitMetrics:
         """The figures of the held-out split.
 
+        >>> from pathlib import Path
         >>> block = SplitMetrics.model_construct(n_cases=10)
-        >>> Results("binary", {}, {"test": block}, None, None, {}, "test", TaskFolder("binary")).block.n_cases
+        >>> rows = pd.DataFrame()
+        >>> Results("binary", {}, {"test": block}, rows, rows, {}, "test", TaskFolder(Path("binary"))).block.n_cases
         10
         """
         return self.metrics[self.split]
@@ -63,8 +66,9 @@ class Results:
     def rows(self) -> pd.DataFrame:
         """The predictions of the held-out split.
 
+        >>> from pathlib import Path
         >>> rows = pd.DataFrame({"case_id": ["a", "b"], "split": ["train", "test"]})
-        >>> task = Results("binary", {}, {}, rows, rows, {}, "test", TaskFolder("binary"))
+        >>> task = Results("binary", {}, {}, rows, rows, {}, "test", TaskFolder(Path("binary")))
         >>> task.rows["case_id"].tolist()
         ['b']
         """
@@ -74,9 +78,10 @@ class Results:
     def size(self) -> str:
         """How much the held-out split holds: '624 images of 390 patients'.
 
+        >>> from pathlib import Path
         >>> rows = pd.DataFrame({"case_id": ["a", "b"], "patient": ["p", "p"], "split": "test"})
         >>> block = SplitMetrics.model_construct(n_cases=2, n_patients=1)
-        >>> task = Results("binary", {}, {"test": block}, rows, rows, {}, "test", TaskFolder("binary"))
+        >>> task = Results("binary", {}, {"test": block}, rows, rows, {}, "test", TaskFolder(Path("binary")))
         >>> print(task.size.replace("\\xa0", " "))
         2 images of 1 patient
         """
@@ -86,9 +91,10 @@ class Results:
         """Images and patients of a split; a source that knows no patients makes each image its own patient, and
         then none are counted.
 
+        >>> from pathlib import Path
         >>> rows = pd.DataFrame({"case_id": ["a", "b"], "patient": ["p", "p"], "split": "test"})
         >>> block = SplitMetrics.model_construct(n_cases=2, n_patients=1)
-        >>> task = Results("binary", {}, {"test": block}, rows, rows, {}, "test", TaskFolder("binary"))
+        >>> task = Results("binary", {}, {"test": block}, rows, rows, {}, "test", TaskFolder(Path("binary")))
         >>> print(task.size_of("test").replace("\\xa0", " "))
         2 images of 1 patient
         """
@@ -98,9 +104,10 @@ class Results:
     def sample(self) -> str:
         """The held-out split in words: '624 test images of 390 patients'.
 
+        >>> from pathlib import Path
         >>> rows = pd.DataFrame({"case_id": ["a", "b"], "patient": ["p", "p"], "split": "test"})
         >>> block = SplitMetrics.model_construct(n_cases=2, n_patients=1)
-        >>> task = Results("binary", {}, {"test": block}, rows, rows, {}, "test", TaskFolder("binary"))
+        >>> task = Results("binary", {}, {"test": block}, rows, rows, {}, "test", TaskFolder(Path("binary")))
         >>> print(task.sample.replace("\\xa0", " "))
         2 test images of 1 patient
         """
@@ -117,8 +124,9 @@ class Results:
     def threshold(self) -> float | None:
         """The operating point of a binary model, a probability of the abnormal class.
 
+        >>> from pathlib import Path
         >>> card = {"threshold": {"class": "pneumonia", "value": 0.3}}
-        >>> Results("binary", card, {}, *[pd.DataFrame()] * 2, {}, "test", TaskFolder("binary")).threshold
+        >>> Results("binary", card, {}, *[pd.DataFrame()] * 2, {}, "test", TaskFolder(Path("binary"))).threshold
         0.3
         """
         return (self.card.get("threshold") or {}).get("value")
@@ -127,8 +135,9 @@ class Results:
     def chosen_on_val(self) -> list[str]:
         """What the validation images decided.
 
+        >>> from pathlib import Path
         >>> card = {"threshold": {"chosen_on": "val", "rule": "youden"}}
-        >>> Results("binary", card, {}, *[pd.DataFrame()] * 2, {}, "test", TaskFolder("binary")).chosen_on_val
+        >>> Results("binary", card, {}, *[pd.DataFrame()] * 2, {}, "test", TaskFolder(Path("a"))).chosen_on_val
         ['the epoch that was kept', 'the threshold']
         """
         threshold = self.card.get("threshold") or {}
@@ -169,12 +178,13 @@ def headline(task: Results) -> str:
     Two classes: "Accuracy 98.7 % (304/308; 95 % CI 97.3 to 99.7) on 308 test images of 190 patients.
     Sensitivity 98.4 % (189/192), specificity 99.1 % (115/116)."
 
+    >>> from pathlib import Path
     >>> from hilum.artifacts.base import Figure
     >>> block = SplitMetrics.model_construct(n_cases=10, n_patients=10, accuracy=Figure(value=0.9, k=9, n=10),
     ...     sensitivity=Figure(value=0.8, k=4, n=5), specificity=Figure(value=1.0, k=5, n=5))
     >>> rows = pd.DataFrame({"case_id": ["a"], "patient": ["a"], "split": ["test"]})
     >>> card = {"classes": ["normal", "pneumonia"]}
-    >>> task = Results("binary", card, {"test": block}, rows, rows, {}, "test", TaskFolder("binary"))
+    >>> task = Results("binary", card, {"test": block}, rows, rows, {}, "test", TaskFolder(Path("binary")))
     >>> print(headline(task).replace("\\xa0", " "))
     Accuracy 90.0 % (9/10) on 10 test images. Sensitivity 80.0 % (4/5), specificity 100.0 % (5/5).
     """

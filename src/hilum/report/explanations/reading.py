@@ -42,9 +42,11 @@ class TaskExplanations:
     def pixels(self) -> Pixels:
         """The model's pixel contract.
 
-        >>> from types import SimpleNamespace
+        >>> from hilum.folders import TaskFolder
         >>> card = {"pixels": {"size": [40, 20], "mean": 0.5, "sd": 0.2}}
-        >>> TaskExplanations(SimpleNamespace(card=card), None, None, pd.Series()).pixels.size
+        >>> task = Results("binary", card, {}, *[pd.DataFrame()] * 2, {}, "test", TaskFolder(Path("gone")))
+        >>> figures = Explanations.model_construct()
+        >>> TaskExplanations(task, figures, task.folder.attributions, pd.Series()).pixels.size
         (40, 20)
         """
         return Pixels.from_json(self.results.card["pixels"])
@@ -53,8 +55,11 @@ class TaskExplanations:
         """The arrays of a file, or None where it was not made or is gone. RunError when they were made with
         other weights.
 
-        >>> task = TaskExplanations(None, Explanations.model_construct(), AttributionFolder(Path("gone")), pd.Series())
-        >>> task.arrays(task.folder.maximal_file) is None
+        >>> from hilum.folders import TaskFolder
+        >>> task = Results("binary", {}, {}, *[pd.DataFrame()] * 2, {}, "test", TaskFolder(Path("gone")))
+        >>> figures = Explanations.model_construct()
+        >>> explained = TaskExplanations(task, figures, task.folder.attributions, pd.Series())
+        >>> explained.arrays(explained.folder.maximal_file) is None
         True
         """
         return self.folder.read_arrays(path, self.figures.weights_digest) if path.exists() else None
@@ -62,8 +67,11 @@ class TaskExplanations:
     def map_of(self, method: str, case_id: str) -> np.ndarray | None:
         """A raw map, or None where there is none.
 
-        >>> task = TaskExplanations(None, Explanations.model_construct(), AttributionFolder(Path("gone")), pd.Series())
-        >>> task.map_of("grad_cam", "a") is None
+        >>> from hilum.folders import TaskFolder
+        >>> task = Results("binary", {}, {}, *[pd.DataFrame()] * 2, {}, "test", TaskFolder(Path("gone")))
+        >>> figures = Explanations.model_construct()
+        >>> explained = TaskExplanations(task, figures, task.folder.attributions, pd.Series())
+        >>> explained.map_of("grad_cam", "a") is None
         True
         """
         arrays = self.arrays(self.folder.map_file(method, case_id))
@@ -74,11 +82,13 @@ class TaskExplanations:
         the map, averaged a little where each pixel has a value of its own.
 
         >>> import tempfile
+        >>> from hilum.folders import TaskFolder
         >>> with tempfile.TemporaryDirectory() as place:
-        ...     folder = AttributionFolder(Path(place))
+        ...     task = Results("binary", {}, {}, *[pd.DataFrame()] * 2, {}, "test", TaskFolder(Path(place)))
+        ...     folder = task.folder.attributions
         ...     folder.write_arrays(folder.map_file("grad_cam", "a"), {"map": np.eye(2)}, {"weights_digest": "abc"})
         ...     figures = Explanations.model_construct(weights_digest="abc", occlusion={})
-        ...     TaskExplanations(None, figures, folder, pd.Series()).evidence("grad_cam", "a").tolist()
+        ...     TaskExplanations(task, figures, folder, pd.Series()).evidence("grad_cam", "a").tolist()
         [[1.0, 0.0], [0.0, 1.0]]
         """
         facts = self.figures.occlusion.get(case_id)
@@ -94,13 +104,15 @@ class TaskExplanations:
 
         >>> import tempfile
         >>> from hilum.artifacts.explanations import ExplainedImage
+        >>> from hilum.folders import TaskFolder
         >>> with tempfile.TemporaryDirectory() as place:
-        ...     folder = AttributionFolder(Path(place))
+        ...     task = Results("binary", {}, {}, *[pd.DataFrame()] * 2, {}, "test", TaskFolder(Path(place)))
+        ...     folder = task.folder.attributions
         ...     file = folder.map_file("grad_cam", "a")
         ...     folder.write_arrays(file, {"map": -3 * np.eye(2)}, {"weights_digest": "abc"})
         ...     figures = Explanations.model_construct(weights_digest="abc", occlusion={},
         ...         images=[ExplainedImage.model_construct(case_id="a", role="example")])
-        ...     TaskExplanations(None, figures, folder, pd.Series()).scale("grad_cam")
+        ...     TaskExplanations(task, figures, folder, pd.Series()).scale("grad_cam")
         3.0
         """
         maps = [self.evidence(method, row.case_id) for row in self.figures.examples]
@@ -110,10 +122,12 @@ class TaskExplanations:
     def grey(self, case_id: str, longest: int = LONGEST) -> np.ndarray:
         """The image, shrunk or enlarged to `longest`; an even grey where the file can't be read any more.
 
-        >>> from types import SimpleNamespace
+        >>> from hilum.folders import TaskFolder
         >>> card = {"pixels": {"size": [40, 20], "mean": 0.5, "sd": 0.2}}
-        >>> task = TaskExplanations(SimpleNamespace(card=card), None, None, pd.Series({"a": "gone.png"}))
-        >>> task.grey("a", longest=100).shape
+        >>> task = Results("binary", card, {}, *[pd.DataFrame()] * 2, {}, "test", TaskFolder(Path("gone")))
+        >>> figures, paths = Explanations.model_construct(), pd.Series({"a": "gone.png"})
+        >>> explained = TaskExplanations(task, figures, task.folder.attributions, paths)
+        >>> explained.grey("a", longest=100).shape
         (100, 50)
         """
         try:
@@ -153,10 +167,12 @@ class TaskExplanations:
     def plain(self, case_id: str, longest: int = LONGEST) -> Image:
         """The image alone.
 
-        >>> from types import SimpleNamespace
+        >>> from hilum.folders import TaskFolder
         >>> card = {"pixels": {"size": [40, 20], "mean": 0.5, "sd": 0.2}}
-        >>> task = TaskExplanations(SimpleNamespace(card=card), None, None, pd.Series({"a": "gone.png"}))
-        >>> picture = task.plain("a", longest=100)
+        >>> task = Results("binary", card, {}, *[pd.DataFrame()] * 2, {}, "test", TaskFolder(Path("gone")))
+        >>> figures, paths = Explanations.model_construct(), pd.Series({"a": "gone.png"})
+        >>> explained = TaskExplanations(task, figures, task.folder.attributions, paths)
+        >>> picture = explained.plain("a", longest=100)
         >>> picture.rows, picture.columns
         (100, 50)
         """
@@ -167,9 +183,11 @@ class TaskExplanations:
     def labels(self) -> dict[str, str]:
         """Label by case_id, of every image with a prediction.
 
-        >>> from types import SimpleNamespace
-        >>> predictions = pd.DataFrame({"case_id": ["a"], "label": ["virus"]})
-        >>> TaskExplanations(SimpleNamespace(predictions=predictions), None, None, pd.Series()).labels
+        >>> from hilum.folders import TaskFolder
+        >>> rows = pd.DataFrame({"case_id": ["a"], "label": ["virus"]})
+        >>> task = Results("binary", {}, {}, rows, rows, {}, "test", TaskFolder(Path("gone")))
+        >>> figures = Explanations.model_construct()
+        >>> TaskExplanations(task, figures, task.folder.attributions, pd.Series()).labels
         {'a': 'virus'}
         """
         table = self.results.predictions

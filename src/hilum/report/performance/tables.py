@@ -39,9 +39,13 @@ class Table:
 def confusion(task: Results) -> Matrix:
     """Counts and row shares; the shade of a cell is its row share.
 
-    >>> from types import SimpleNamespace
-    >>> block = SimpleNamespace(confusion=[[9, 1], [2, 8]])
-    >>> matrix = confusion(SimpleNamespace(classes=("normal", "virus"), block=block, card={}))
+    >>> import pandas as pd
+    >>> from pathlib import Path
+    >>> from hilum.artifacts.metrics import SplitMetrics
+    >>> from hilum.folders import TaskFolder
+    >>> block = SplitMetrics.model_construct(confusion=[[9, 1], [2, 8]])
+    >>> card, folder = {"classes": ["normal", "virus"]}, TaskFolder(Path("binary"))
+    >>> matrix = confusion(Results("binary", card, {"test": block}, *[pd.DataFrame()] * 2, {}, "test", folder))
     >>> [[cell.count for cell in cells] for _, _, cells in matrix.rows], matrix.rule
     ([['9', '1'], ['2', '8']], 'An image is classified as the most probable class.')
     """
@@ -83,13 +87,17 @@ def _where_chosen(threshold: dict[str, Any]) -> str:
 def all_figures(task: Results) -> Table:
     """Every figure of every split: the held-out split first.
 
-    >>> from types import SimpleNamespace
+    >>> import pandas as pd
+    >>> from pathlib import Path
     >>> from hilum.artifacts.base import Figure
-    >>> block = SimpleNamespace(figures=["accuracy"], accuracy=Figure(value=0.9, k=9, n=10))
-    >>> task = SimpleNamespace(split="test", metrics={"test": block}, block=block, classes=("normal", "virus"),
-    ...     size_of=lambda split: "10 images")
+    >>> from hilum.artifacts.metrics import SplitMetrics
+    >>> from hilum.folders import TaskFolder
+    >>> figures = {**dict.fromkeys(FIGURES), "accuracy": Figure(value=0.9, k=9, n=10)}
+    >>> block = SplitMetrics.model_construct(n_cases=10, **figures)
+    >>> rows, card = pd.DataFrame({"case_id": ["a"], "patient": "a", "split": "test"}), {"classes": ["normal", "virus"]}
+    >>> task = Results("binary", card, {"test": block}, rows, rows, {}, "test", TaskFolder(Path("binary")))
     >>> all_figures(task).columns, all_figures(task).rows[0][1][0].counts
-    (['Test: 10 images'], '9/10')
+    (['Test: 10\\xa0images'], '9/10')
     """
     splits = [
         task.split,
@@ -116,10 +124,14 @@ def _meaning(key: str, task: Results) -> str:
 def per_class(task: Results) -> Table | None:
     """More than two classes: one row per class of the held-out split, and one for abnormal against normal.
 
-    >>> from types import SimpleNamespace
+    >>> import pandas as pd
+    >>> from pathlib import Path
     >>> from hilum.artifacts.base import Figure
-    >>> block = SimpleNamespace(per_class={"virus": {"auroc": Figure(value=0.9)}}, normal_vs_abnormal=None)
-    >>> table = per_class(SimpleNamespace(block=block))
+    >>> from hilum.artifacts.metrics import SplitMetrics
+    >>> from hilum.folders import TaskFolder
+    >>> block = SplitMetrics.model_construct(per_class={"virus": {"auroc": Figure(value=0.9)}})
+    >>> folder = TaskFolder(Path("multiclass"))
+    >>> table = per_class(Results("multiclass", {}, {"test": block}, *[pd.DataFrame()] * 2, {}, "test", folder))
     >>> table.columns, [(name, cells[0].value) for name, cells, _ in table.rows]
     (['AUROC'], [('virus against the rest', '0.900')])
     """
@@ -144,8 +156,11 @@ def per_class(task: Results) -> Table | None:
 def card(task: Results) -> list[tuple[str, str]]:
     """The model card as rows of a table; what it does not hold is left out.
 
-    >>> from types import SimpleNamespace
-    >>> card(SimpleNamespace(card={"parameters": 1234, "training": {"seed": 0, "epochs": 3, "best_epoch": 2}}))
+    >>> import pandas as pd
+    >>> from pathlib import Path
+    >>> from hilum.folders import TaskFolder
+    >>> made = {"parameters": 1234, "training": {"seed": 0, "epochs": 3, "best_epoch": 2}}
+    >>> card(Results("binary", made, {}, *[pd.DataFrame()] * 2, {}, "test", TaskFolder(Path("binary"))))
     [('Parameters', '1,234'), ('Seed', '0'), ('Epochs', '3, kept the weights after epoch 2')]
     """
     card, training = task.card, task.card.get("training", {})
