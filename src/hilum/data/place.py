@@ -30,10 +30,10 @@ CENTRAL = (0.1, 0.1, 0.9, 0.9)
 
 @dataclass(frozen=True)
 class Place:
-    """The part of an image that a model sees, as shares of its rows and columns: 0 is the first edge, 1 the last,
-    and a part may reach beyond. `content`: (top, left, bottom, right) of the image without its frame; what a part
-    reaches beyond it is its reflection. `lungs`: False where lungs were looked for and not found, so that the central part
-    stands in; None where they were not looked for.
+    """The part of an image that a model sees, as shares of its rows and columns: 0 is the first edge, 1 the last, and
+    a part may reach beyond. `content`: (top, left, bottom, right) of the image without its frame; what a part
+    reaches beyond it is its reflection. `lungs`: False where lungs were looked for and not found, so that the central
+    part stands in; None where they were not looked for.
 
     >>> Place(0.0, 0.0, 1.0, 0.5).scaled((100, 40))
     (0.0, 0.0, 100.0, 20.0)

@@ -73,10 +73,11 @@ def random_network(model: ChestModel, images: np.ndarray, rows: np.ndarray, laye
     """
     import torch
 
-    architecture = model.card["architecture"]
+    assert model.card is not None  # the stage has loaded it
+    architecture = model.card.architecture
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        fresh = build(architecture["name"], model.classes, model.pixels, architecture.get("options"))
+        fresh = build(architecture.name, model.classes, model.pixels, architecture.options)
     return vectors_of(fresh, images, [layer], rows, "random network")[1][layer]
 
 

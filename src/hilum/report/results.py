@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import pandas as pd
 
+from hilum.artifacts.card import ModelCard
 from hilum.artifacts.curves import Curves
 from hilum.artifacts.metrics import Metrics, SplitMetrics
 from hilum.artifacts.published import Baseline
+from hilum.artifacts.run import SplitFacts
 from hilum.folders import TaskFolder
 from hilum.report.stated import stated, value_text
 from hilum.report.wording import plural, split_name
@@ -21,34 +22,35 @@ class Results:
     where there is one, else val. `folder`: where curves and published baseline are."""
 
     task: str
-    card: dict[str, Any]
-    metrics: dict[str, SplitMetrics]
+    card: ModelCard
+    metrics: Metrics
     predictions: pd.DataFrame
     history: pd.DataFrame
-    division: dict[str, Any]
+    division: SplitFacts | None
     split: str
     folder: TaskFolder
 
     @cached_property
     def curves(self) -> Curves:
-        """curves.json: what is drawn of the held-out split. RunError where it was made with other weights."""
-        return Curves.load(self.folder.curves_file, self.card["weights_digest"])
+        """What is drawn of the held-out split."""
+        return Curves.load(self.folder.curves_file, self.card.weights_digest)
 
     @cached_property
     def baseline(self) -> Baseline:
-        """published.json, the published baseline. RunError where it was made with other weights."""
-        return Baseline.load(self.folder.baseline_file, self.card["weights_digest"])
+        """The published baseline."""
+        return Baseline.load(self.folder.baseline_file, self.card.weights_digest)
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The model's classes, in its order.
 
         >>> from pathlib import Path
-        >>> card = {"classes": ["normal", "pneumonia"]}
-        >>> Results("binary", card, {}, *[pd.DataFrame()] * 2, {}, "test", TaskFolder(Path("binary"))).classes
+        >>> card = ModelCard.model_construct(classes=["normal", "pneumonia"])
+        >>> Results("binary", card, Metrics({}), *[pd.DataFrame()] * 2, None, "test",
+        ...     TaskFolder(Path("binary"))).classes
         ('normal', 'pneumonia')
         """
-        return tuple(self.card["classes"])
+        return tuple(self.card.classes)
 
     @property
     def block(self) -> SplitMetrics:
@@ -57,7 +59,8 @@ class Results:
         >>> from pathlib import Path
         >>> block = SplitMetrics.model_construct(n_cases=10)
         >>> rows = pd.DataFrame()
-        >>> Results("binary", {}, {"test": block}, rows, rows, {}, "test", TaskFolder(Path("binary"))).block.n_cases
+        >>> Results("binary", ModelCard.model_construct(), Metrics({"test": block}), rows, rows, None, "test",
+        ...     TaskFolder(Path("binary"))).block.n_cases
         10
         """
         return self.metrics[self.split]
@@ -68,7 +71,8 @@ class Results:
 
         >>> from pathlib import Path
         >>> rows = pd.DataFrame({"case_id": ["a", "b"], "split": ["train", "test"]})
-        >>> task = Results("binary", {}, {}, rows, rows, {}, "test", TaskFolder(Path("binary")))
+        >>> task = Results("binary", ModelCard.model_construct(), Metrics({}), rows, rows, None, "test",
+        ...     TaskFolder(Path("binary")))
         >>> task.rows["case_id"].tolist()
         ['b']
         """
@@ -81,7 +85,8 @@ class Results:
         >>> from pathlib import Path
         >>> rows = pd.DataFrame({"case_id": ["a", "b"], "patient": ["p", "p"], "split": "test"})
         >>> block = SplitMetrics.model_construct(n_cases=2, n_patients=1)
-        >>> task = Results("binary", {}, {"test": block}, rows, rows, {}, "test", TaskFolder(Path("binary")))
+        >>> task = Results("binary", ModelCard.model_construct(), Metrics({"test": block}), rows, rows, None, "test",
+        ...     TaskFolder(Path("binary")))
         >>> print(task.size.replace("\\xa0", " "))
         2 images of 1 patient
         """
@@ -94,7 +99,8 @@ class Results:
         >>> from pathlib import Path
         >>> rows = pd.DataFrame({"case_id": ["a", "b"], "patient": ["p", "p"], "split": "test"})
         >>> block = SplitMetrics.model_construct(n_cases=2, n_patients=1)
-        >>> task = Results("binary", {}, {"test": block}, rows, rows, {}, "test", TaskFolder(Path("binary")))
+        >>> task = Results("binary", ModelCard.model_construct(), Metrics({"test": block}), rows, rows, None, "test",
+        ...     TaskFolder(Path("binary")))
         >>> print(task.size_of("test").replace("\\xa0", " "))
         2 images of 1 patient
         """
@@ -107,7 +113,8 @@ class Results:
         >>> from pathlib import Path
         >>> rows = pd.DataFrame({"case_id": ["a", "b"], "patient": ["p", "p"], "split": "test"})
         >>> block = SplitMetrics.model_construct(n_cases=2, n_patients=1)
-        >>> task = Results("binary", {}, {"test": block}, rows, rows, {}, "test", TaskFolder(Path("binary")))
+        >>> task = Results("binary", ModelCard.model_construct(), Metrics({"test": block}), rows, rows, None, "test",
+        ...     TaskFolder(Path("binary")))
         >>> print(task.sample.replace("\\xa0", " "))
         2 test images of 1 patient
         """
@@ -125,23 +132,28 @@ class Results:
         """The operating point of a binary model, a probability of the abnormal class.
 
         >>> from pathlib import Path
-        >>> card = {"threshold": {"class": "pneumonia", "value": 0.3}}
-        >>> Results("binary", card, {}, *[pd.DataFrame()] * 2, {}, "test", TaskFolder(Path("binary"))).threshold
+        >>> from hilum.artifacts.card import OperatingPoint
+        >>> card = ModelCard.model_construct(threshold=OperatingPoint.model_construct(value=0.3))
+        >>> Results("binary", card, Metrics({}), *[pd.DataFrame()] * 2, None, "test",
+        ...     TaskFolder(Path("binary"))).threshold
         0.3
         """
-        return (self.card.get("threshold") or {}).get("value")
+        return self.card.threshold_value
 
     @property
     def chosen_on_val(self) -> list[str]:
         """What the validation images decided.
 
         >>> from pathlib import Path
-        >>> card = {"threshold": {"chosen_on": "val", "rule": "youden"}}
-        >>> Results("binary", card, {}, *[pd.DataFrame()] * 2, {}, "test", TaskFolder(Path("a"))).chosen_on_val
+        >>> from hilum.artifacts.card import OperatingPoint
+        >>> chosen = OperatingPoint.model_construct(chosen_on="val", rule="youden")
+        >>> card = ModelCard.model_construct(threshold=chosen)
+        >>> Results("binary", card, Metrics({}), *[pd.DataFrame()] * 2, None, "test",
+        ...     TaskFolder(Path("a"))).chosen_on_val
         ['the epoch that was kept', 'the threshold']
         """
-        threshold = self.card.get("threshold") or {}
-        decided = threshold.get("chosen_on") == "val" and threshold.get("rule") != "half"
+        threshold = self.card.threshold
+        decided = threshold and threshold.chosen_on == "val" and threshold.rule != "half"
         return ["the epoch that was kept", *(["the threshold"] if decided else [])]
 
 
@@ -150,23 +162,23 @@ def results(run: Run, task: str) -> Results | None:
 
     RunError when the figures were made with other weights than those that lie beside them.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     results(Run.create(place, {}, {"tasks": {}}), "binary") is None
+    ...     results(Run.create(place, RunFacts(), {"tasks": {}}), "binary") is None
     True
     """
     folder = run.task(task)
     if not (folder.card_file.exists() and folder.metrics_file.exists() and folder.predictions_file.exists()):
         return None
-    card = folder.card()
-    metrics = Metrics.load(folder.metrics_file, card["weights_digest"])
+    metrics = folder.metrics()
     return Results(
         task,
-        card,
-        dict(metrics.splits),
+        folder.card(),
+        metrics,
         folder.predictions(),
         folder.history(),
-        run.facts().get("split", {}).get(task, {}),
+        run.facts().split.get(task),
         metrics.reported,
         folder,
     )
@@ -183,8 +195,8 @@ def headline(task: Results) -> str:
     >>> block = SplitMetrics.model_construct(n_cases=10, n_patients=10, accuracy=Figure(value=0.9, k=9, n=10),
     ...     sensitivity=Figure(value=0.8, k=4, n=5), specificity=Figure(value=1.0, k=5, n=5))
     >>> rows = pd.DataFrame({"case_id": ["a"], "patient": ["a"], "split": ["test"]})
-    >>> card = {"classes": ["normal", "pneumonia"]}
-    >>> task = Results("binary", card, {"test": block}, rows, rows, {}, "test", TaskFolder(Path("binary")))
+    >>> card = ModelCard.model_construct(classes=["normal", "pneumonia"])
+    >>> task = Results("binary", card, Metrics({"test": block}), rows, rows, None, "test", TaskFolder(Path("binary")))
     >>> print(headline(task).replace("\\xa0", " "))
     Accuracy 90.0 % (9/10) on 10 test images. Sensitivity 80.0 % (4/5), specificity 100.0 % (5/5).
     """

@@ -1,38 +1,44 @@
 """What travels with the weights: the entries `calibration` and `conformal` of a model's card."""
 
-from typing import Any
-
 from hilum.artifacts.base import Figure
+from hilum.artifacts.card import Calibration, ModelCard, PredictionSets, SetFigure
 from hilum.artifacts.reliability import Reliability
 
 
-def card_entries(reliability: Reliability) -> dict[str, Any]:
-    """{"calibration", "conformal"} ready for model.json, with the digest of the weights they were made for."""
-    calibration, conformal = reliability.calibration, reliability.conformal
-    shared = {
-        "fitted_on": "val",
-        "n": reliability.n_fitted,
-        "weights_digest": reliability.weights_digest,
-    }
+def with_reliability(card: ModelCard, reliability: Reliability) -> ModelCard:
+    """The card with the scaling and the quantiles in use, and the digest of the weights they were made for."""
+    return card.model_copy(update={"calibration": _calibration(reliability), "conformal": _sets(reliability)})
+
+
+def _calibration(reliability: Reliability) -> Calibration:
+    calibration = reliability.calibration
     cross_fitted = ", cross-fitted by patient" if reliability.cross_fitted else ""
-    return {
-        "calibration": {
-            **calibration.fitted[calibration.used].model_dump(exclude_none=True),
-            **shared,
-            "judged_on": f"{reliability.judged_on}{cross_fitted}",
-            "ece_before": _entry(calibration.before.ece),
-            "ece_after": _entry(calibration.after.ece),
-        },
-        "conformal": {
-            "alpha": conformal.alpha,
-            "kind": conformal.used,
-            "quantiles": conformal.in_use.quantiles,
-            **shared,
-            "coverage": _entry(conformal.in_use.figures.coverage),
-            "mean_size": _entry(conformal.in_use.figures.mean_size),
-        },
-    }
+    return Calibration(
+        **calibration.fitted[calibration.used].model_dump(exclude_none=True),
+        fitted_on="val",
+        n=reliability.n_fitted,
+        weights_digest=reliability.weights_digest,
+        judged_on=f"{reliability.judged_on}{cross_fitted}",
+        ece_before=_bare(calibration.before.ece),
+        ece_after=_bare(calibration.after.ece),
+    )
 
 
-def _entry(figure: Figure) -> dict[str, Any]:
-    return figure.model_dump(mode="json", exclude_none=True)
+def _sets(reliability: Reliability) -> PredictionSets:
+    conformal = reliability.conformal
+    figures = conformal.in_use.figures
+    return PredictionSets(
+        alpha=conformal.alpha,
+        kind=conformal.used,
+        quantiles=conformal.in_use.quantiles,
+        fitted_on="val",
+        n=reliability.n_fitted,
+        weights_digest=reliability.weights_digest,
+        coverage=SetFigure(**figures.coverage.model_dump(exclude_none=True)),
+        mean_size=_bare(figures.mean_size),
+    )
+
+
+def _bare(figure: Figure) -> Figure:
+    """Without what it does not have: the card is written as it was set."""
+    return Figure(**figure.model_dump(exclude_none=True))

@@ -43,20 +43,25 @@ class TaskExplanations:
         """The model's pixel contract.
 
         >>> from hilum.folders import TaskFolder
-        >>> card = {"pixels": {"size": [40, 20], "mean": 0.5, "sd": 0.2}}
-        >>> task = Results("binary", card, {}, *[pd.DataFrame()] * 2, {}, "test", TaskFolder(Path("gone")))
+        >>> from hilum.artifacts.card import ModelCard
+        >>> from hilum.artifacts.metrics import Metrics
+        >>> card = ModelCard.model_construct(pixels=Pixels(size=(40, 20)).to_contract())
+        >>> task = Results("binary", card, Metrics({}), *[pd.DataFrame()] * 2, None, "test", TaskFolder(Path("gone")))
         >>> figures = Explanations.model_construct()
         >>> TaskExplanations(task, figures, task.folder.attributions, pd.Series()).pixels.size
         (40, 20)
         """
-        return Pixels.from_json(self.results.card["pixels"])
+        return Pixels.of(self.results.card.pixels)
 
     def arrays(self, path: Path) -> dict[str, np.ndarray] | None:
         """The arrays of a file, or None where it was not made or is gone. RunError when they were made with
         other weights.
 
         >>> from hilum.folders import TaskFolder
-        >>> task = Results("binary", {}, {}, *[pd.DataFrame()] * 2, {}, "test", TaskFolder(Path("gone")))
+        >>> from hilum.artifacts.card import ModelCard
+        >>> from hilum.artifacts.metrics import Metrics
+        >>> task = Results("binary", ModelCard.model_construct(), Metrics({}), *[pd.DataFrame()] * 2, None, "test",
+        ...     TaskFolder(Path("gone")))
         >>> figures = Explanations.model_construct()
         >>> explained = TaskExplanations(task, figures, task.folder.attributions, pd.Series())
         >>> explained.arrays(explained.folder.maximal_file) is None
@@ -68,7 +73,10 @@ class TaskExplanations:
         """A raw map, or None where there is none.
 
         >>> from hilum.folders import TaskFolder
-        >>> task = Results("binary", {}, {}, *[pd.DataFrame()] * 2, {}, "test", TaskFolder(Path("gone")))
+        >>> from hilum.artifacts.card import ModelCard
+        >>> from hilum.artifacts.metrics import Metrics
+        >>> task = Results("binary", ModelCard.model_construct(), Metrics({}), *[pd.DataFrame()] * 2, None, "test",
+        ...     TaskFolder(Path("gone")))
         >>> figures = Explanations.model_construct()
         >>> explained = TaskExplanations(task, figures, task.folder.attributions, pd.Series())
         >>> explained.map_of("grad_cam", "a") is None
@@ -83,8 +91,11 @@ class TaskExplanations:
 
         >>> import tempfile
         >>> from hilum.folders import TaskFolder
+        >>> from hilum.artifacts.card import ModelCard
+        >>> from hilum.artifacts.metrics import Metrics
         >>> with tempfile.TemporaryDirectory() as place:
-        ...     task = Results("binary", {}, {}, *[pd.DataFrame()] * 2, {}, "test", TaskFolder(Path(place)))
+        ...     task = Results("binary", ModelCard.model_construct(), Metrics({}), *[pd.DataFrame()] * 2, None, "test",
+        ...         TaskFolder(Path(place)))
         ...     folder = task.folder.attributions
         ...     folder.write_arrays(folder.map_file("grad_cam", "a"), {"map": np.eye(2)}, {"weights_digest": "abc"})
         ...     figures = Explanations.model_construct(weights_digest="abc", occlusion={})
@@ -105,8 +116,11 @@ class TaskExplanations:
         >>> import tempfile
         >>> from hilum.artifacts.explanations import ExplainedImage
         >>> from hilum.folders import TaskFolder
+        >>> from hilum.artifacts.card import ModelCard
+        >>> from hilum.artifacts.metrics import Metrics
         >>> with tempfile.TemporaryDirectory() as place:
-        ...     task = Results("binary", {}, {}, *[pd.DataFrame()] * 2, {}, "test", TaskFolder(Path(place)))
+        ...     task = Results("binary", ModelCard.model_construct(), Metrics({}), *[pd.DataFrame()] * 2, None, "test",
+        ...         TaskFolder(Path(place)))
         ...     folder = task.folder.attributions
         ...     file = folder.map_file("grad_cam", "a")
         ...     folder.write_arrays(file, {"map": -3 * np.eye(2)}, {"weights_digest": "abc"})
@@ -123,8 +137,10 @@ class TaskExplanations:
         """The image, shrunk or enlarged to `longest`; an even grey where the file can't be read any more.
 
         >>> from hilum.folders import TaskFolder
-        >>> card = {"pixels": {"size": [40, 20], "mean": 0.5, "sd": 0.2}}
-        >>> task = Results("binary", card, {}, *[pd.DataFrame()] * 2, {}, "test", TaskFolder(Path("gone")))
+        >>> from hilum.artifacts.card import ModelCard
+        >>> from hilum.artifacts.metrics import Metrics
+        >>> card = ModelCard.model_construct(pixels=Pixels(size=(40, 20)).to_contract())
+        >>> task = Results("binary", card, Metrics({}), *[pd.DataFrame()] * 2, None, "test", TaskFolder(Path("gone")))
         >>> figures, paths = Explanations.model_construct(), pd.Series({"a": "gone.png"})
         >>> explained = TaskExplanations(task, figures, task.folder.attributions, paths)
         >>> explained.grey("a", longest=100).shape
@@ -168,8 +184,10 @@ class TaskExplanations:
         """The image alone.
 
         >>> from hilum.folders import TaskFolder
-        >>> card = {"pixels": {"size": [40, 20], "mean": 0.5, "sd": 0.2}}
-        >>> task = Results("binary", card, {}, *[pd.DataFrame()] * 2, {}, "test", TaskFolder(Path("gone")))
+        >>> from hilum.artifacts.card import ModelCard
+        >>> from hilum.artifacts.metrics import Metrics
+        >>> card = ModelCard.model_construct(pixels=Pixels(size=(40, 20)).to_contract())
+        >>> task = Results("binary", card, Metrics({}), *[pd.DataFrame()] * 2, None, "test", TaskFolder(Path("gone")))
         >>> figures, paths = Explanations.model_construct(), pd.Series({"a": "gone.png"})
         >>> explained = TaskExplanations(task, figures, task.folder.attributions, paths)
         >>> picture = explained.plain("a", longest=100)
@@ -184,8 +202,11 @@ class TaskExplanations:
         """Label by case_id, of every image with a prediction.
 
         >>> from hilum.folders import TaskFolder
+        >>> from hilum.artifacts.card import ModelCard
+        >>> from hilum.artifacts.metrics import Metrics
         >>> rows = pd.DataFrame({"case_id": ["a"], "label": ["virus"]})
-        >>> task = Results("binary", {}, {}, rows, rows, {}, "test", TaskFolder(Path("gone")))
+        >>> task = Results("binary", ModelCard.model_construct(), Metrics({}), rows, rows, None, "test",
+        ...     TaskFolder(Path("gone")))
         >>> figures = Explanations.model_construct()
         >>> TaskExplanations(task, figures, task.folder.attributions, pd.Series()).labels
         {'a': 'virus'}
@@ -198,9 +219,10 @@ def read_explanations(run: Run, task: str) -> TaskExplanations | None:
     """None when the task is not evaluated or not explained. RunError when the explanations were made with
     other weights than the model has.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     read_explanations(Run.create(place, {}, {"tasks": {}}), "binary") is None
+    ...     read_explanations(Run.create(place, RunFacts(), {"tasks": {}}), "binary") is None
     True
     """
     folder = run.task(task).attributions
@@ -209,7 +231,7 @@ def read_explanations(run: Run, task: str) -> TaskExplanations | None:
     evaluated = results(run, task)
     if evaluated is None:
         return None
-    figures = Explanations.load(folder.figures_file, evaluated.card["weights_digest"])
+    figures = Explanations.load(folder.figures_file, evaluated.card.weights_digest)
     paths = run.cases().table.set_index("case_id")["path"]
     return TaskExplanations(evaluated, figures, folder, paths)
 

@@ -51,10 +51,12 @@ def most_confident_errors(task: Results, paths: pd.Series, maps: TaskExplanation
 
     >>> from pathlib import Path
     >>> from hilum.folders import TaskFolder
+    >>> from hilum.artifacts.card import ModelCard
+    >>> from hilum.artifacts.metrics import Metrics
     >>> rows = pd.DataFrame({"case_id": ["a"], "label": "normal", "target": "normal", "predicted": "virus",
     ...     "prob_normal": 0.4, "prob_virus": 0.6, "split": "test"})
-    >>> card = {"classes": ["normal", "virus"]}
-    >>> task = Results("binary", card, {}, rows, rows, {}, "test", TaskFolder(Path("binary")))
+    >>> card = ModelCard.model_construct(classes=["normal", "virus"])
+    >>> task = Results("binary", card, Metrics({}), rows, rows, None, "test", TaskFolder(Path("binary")))
     >>> [group.title for group in most_confident_errors(task, pd.Series({"a": "a.png"}), None)]
     ['Labelled normal, misclassified: 1 of 1 images', 'Labelled virus, misclassified: 0 of 0 images']
     """
@@ -79,10 +81,12 @@ def most_confident_correct(task: Results, paths: pd.Series) -> list[CasePicture]
 
     >>> from pathlib import Path
     >>> from hilum.folders import TaskFolder
+    >>> from hilum.artifacts.card import ModelCard
+    >>> from hilum.artifacts.metrics import Metrics
     >>> rows = pd.DataFrame({"case_id": ["a"], "label": "normal", "target": "normal", "predicted": "normal",
     ...     "prob_normal": 0.9, "prob_virus": 0.1, "split": "test"})
-    >>> card = {"classes": ["normal", "virus"]}
-    >>> task = Results("binary", card, {}, rows, rows, {}, "test", TaskFolder(Path("binary")))
+    >>> card = ModelCard.model_construct(classes=["normal", "virus"])
+    >>> task = Results("binary", card, Metrics({}), rows, rows, None, "test", TaskFolder(Path("binary")))
     >>> [(each.case, each.probability) for each in most_confident_correct(task, pd.Series({"a": "a.png"}))]
     [('a', 'P(virus) = 0.10')]
     """
@@ -97,9 +101,12 @@ def by_confidence(task: Results) -> pd.DataFrame:
 
     >>> from pathlib import Path
     >>> from hilum.folders import TaskFolder
+    >>> from hilum.artifacts.card import ModelCard
+    >>> from hilum.artifacts.metrics import Metrics
     >>> rows = pd.DataFrame({"case_id": ["a", "b"], "predicted": ["virus", "normal"],
     ...     "prob_normal": [0.4, 0.9], "prob_virus": [0.6, 0.1], "split": "test"})
-    >>> task = Results("binary", {}, {}, rows, rows, {}, "test", TaskFolder(Path("binary")))
+    >>> task = Results("binary", ModelCard.model_construct(), Metrics({}), rows, rows, None, "test",
+    ...     TaskFolder(Path("binary")))
     >>> by_confidence(task)[["case_id", "confidence"]].values.tolist()
     [['b', 0.9], ['a', 0.6]]
     """

@@ -27,13 +27,16 @@ def training_panels(task: Results) -> PanelRow:
     >>> import pandas as pd
     >>> from pathlib import Path
     >>> from hilum.folders import TaskFolder
+    >>> from hilum.artifacts.card import ModelCard
+    >>> from hilum.artifacts.metrics import Metrics
     >>> history = pd.DataFrame({"epoch": [1, 2], "train_loss": [0.7, 0.5], "val_loss": [0.8, 0.6]})
     >>> images = pd.DataFrame({"split": ["train", "train", "val"]})
-    >>> task = Results("binary", {}, {}, images, history, {}, "test", TaskFolder(Path("binary")))
+    >>> task = Results("binary", ModelCard.model_construct(), Metrics({}), images, history, None, "test",
+    ...     TaskFolder(Path("binary")))
     >>> print(training_panels(task).caption.partition(".")[0].replace("\\xa0", " "))
     2 epochs; 2 training images and 1 validation image
     """
-    best = task.card.get("training", {}).get("best_epoch") or None
+    best = task.card.training.best_epoch if task.card.training else None
     drawings = [
         plots.training_curve(task.history, key, best, f"{task.task}-{key}")
         for key in ("loss", "accuracy")

@@ -228,8 +228,8 @@ def reliability_diagram(bins: Sequence[Bin], looks: Look, title: str, name: str)
     finish(axes, title, "stated probability", "observed share")
     worst = max(bins, key=lambda item: abs(item.probability - item.observed))
     alt = (
-        f"Reliability diagram, {title}: {plural(len(bins), 'group')}; largest gap where {worst.probability:.2f} was stated"
-        f" and {worst.observed:.2f} observed in {plural(worst.n, 'image')}"
+        f"Reliability diagram, {title}: {plural(len(bins), 'group')}; largest gap where"
+        f" {worst.probability:.2f} was stated and {worst.observed:.2f} observed in {plural(worst.n, 'image')}"
     )
     return svg(figure, name, alt)
 

@@ -44,13 +44,15 @@ def subgroup_table(task: Results) -> Table | None:
     >>> import pandas as pd
     >>> from pathlib import Path
     >>> from hilum.artifacts.base import Figure
-    >>> from hilum.artifacts.metrics import SplitMetrics
+    >>> from hilum.artifacts.metrics import Metrics, SplitMetrics
     >>> from hilum.folders import TaskFolder
+    >>> from hilum.artifacts.card import ModelCard
     >>> dark = Subgroup(name="dark", about="mean below 90", n_cases=5, n_patients=4,
     ...     accuracy=Figure(value=0.8, k=4, n=5), auroc=Figure(value=0.9))
     >>> kinds = {"exposure": Subgroups(groups=[dark], gap=Gap(value=0.1, best="bright", worst="dark"))}
     >>> block = SplitMetrics.model_construct(subgroups=kinds)
-    >>> task = Results("binary", {}, {"test": block}, *[pd.DataFrame()] * 2, {}, "test", TaskFolder(Path("binary")))
+    >>> task = Results("binary", ModelCard.model_construct(), Metrics({"test": block}), *[pd.DataFrame()] * 2, None,
+    ...     "test", TaskFolder(Path("binary")))
     >>> row = subgroup_table(task).rows[0]
     >>> row.name, row.accuracy.counts, row.mark
     ('Brightness: dark', '4/5', '10.0 points, bright against dark')
@@ -108,12 +110,14 @@ def acquisition_table(task: Results) -> Table | None:
 
     >>> import pandas as pd
     >>> from pathlib import Path
-    >>> from hilum.artifacts.metrics import Shift, SplitMetrics
+    >>> from hilum.artifacts.metrics import Metrics, Shift, SplitMetrics
     >>> from hilum.folders import TaskFolder
+    >>> from hilum.artifacts.card import ModelCard
     >>> shift = Shift(groups=[], worst_group=None, note="no image has a partner")
     >>> block = SplitMetrics.model_construct(shift=shift)
     >>> folder = TaskFolder(Path("binary"))
-    >>> acquisition_table(Results("binary", {}, {"test": block}, *[pd.DataFrame()] * 2, {}, "test", folder))
+    >>> acquisition_table(Results("binary", ModelCard.model_construct(), Metrics({"test": block}),
+    ...     *[pd.DataFrame()] * 2, None, "test", folder))
     Table(sentence='', rows=[], note='No image has a partner.')
     """
     shift = task.block.shift
