@@ -313,14 +313,6 @@ class TaskFolder:
         """reliability.json: calibration, operating points, conformal sets, selective prediction; docs/reliability.md.
 
         RunError when it was made with other weights than those that lie beside it now.
-
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as place:
-        ...     folder = TaskFolder(Path(place))
-        ...     write_json(folder.card_file, {"weights_digest": "abc"})
-        ...     write_json(folder.reliability_file, {"weights_digest": "abc", "judged_on": "test"})
-        ...     folder.reliability()["judged_on"]
-        'test'
         """
         return Reliability.load(self.reliability_file, self.card().weights_digest)
 
@@ -330,15 +322,7 @@ class TaskFolder:
         return self.card().weights_digest if self.card_file.exists() else ""
 
     def check_weights(self) -> None:
-        """ModelError when weights.safetensors is not the file that model.json was written for.
-
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as place:
-        ...     folder = TaskFolder(Path(place))
-        ...     write_json(folder.card_file, {"weights_digest": digest(b"weights")})
-        ...     _ = (folder.model_folder / "weights.safetensors").write_bytes(b"weights")
-        ...     folder.check_weights()
-        """
+        """ModelError when weights.safetensors is not the file that model.json was written for."""
         weights = self.model_folder / "weights.safetensors"
         if weights.exists() and digest(weights.read_bytes()) != self.weights_digest:
             raise ModelError(

@@ -152,7 +152,7 @@ class Run:
         >>> with tempfile.TemporaryDirectory() as place:
         ...     run = Run.create(place, RunFacts(), {"tasks": {}})
         ...     run.stop_the_clock()
-        ...     run.facts()["started"] <= run.facts()["finished"]
+        ...     run.facts().started <= run.facts().finished
         True
         """
         self.add_facts(finished=_now())
@@ -165,7 +165,7 @@ class Run:
         >>> with tempfile.TemporaryDirectory() as place:
         ...     run = Run.create(place, RunFacts(), {"tasks": {}})
         ...     run.finish()
-        ...     run.facts()["status"]
+        ...     run.facts().status
         'finished'
         """
         self.add_facts(status="finished")
@@ -300,7 +300,8 @@ class Run:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
         ...     run = Run.create(place, RunFacts(), {"tasks": {}})
-        ...     write_json(run.task("binary").card_file, {"task": "binary"})
+        ...     run.task("binary").model_folder.mkdir(parents=True)
+        ...     run.task("binary").card_file.touch()
         ...     run.tasks
         ('binary',)
         """

@@ -67,7 +67,8 @@ def random_network(model: ChestModel, images: np.ndarray, rows: np.ndarray, laye
     >>> from hilum.data.images import Pixels
     >>> small = {"blocks": [[4]], "dense": [6]}
     >>> model = build("vgg", ["normal", "virus"], Pixels(size=(64, 64)), small)
-    >>> model.card = {"architecture": {"name": "vgg", "options": small}}
+    >>> from hilum.artifacts.card import Architecture, ModelCard
+    >>> model.card = ModelCard.model_construct(architecture=Architecture(name="vgg", options=small))
     >>> random_network(model, np.zeros((2, 64, 64), np.uint8), np.array([0, 1]), "embedding").shape
     (2, 6)
     """

@@ -82,7 +82,7 @@ def triptychs(examples: Arrays, row: str, labels: pd.Series, scores: pd.DataFram
     >>> scores = pd.DataFrame({"case_id": ["a"], "vae": [2.5], "vae_p": [0.01]})
     >>> examples = {f"vae/{name}": each for name, each in arrays.items()}
     >>> shown = triptychs(examples, "vae", pd.Series({"a": "normal"}), scores)
-    >>> [(image["case"], image["score"], image["p"]) for image in shown["groups"][0]["images"]]
+    >>> [(image.case, image.score, image.p) for image in shown.groups[0].images]
     [('a', '2.5', '0.010')]
     """
     own = _of(examples, row)
@@ -130,7 +130,7 @@ def compared(examples: Arrays, rows: Sequence[str], labels: pd.Series) -> Compar
     >>> arrays = {"case_id": np.array(["a"]), "why": np.array([RANDOM]),
     ...     "image": np.zeros((1, 8, 8), np.uint8), "map": np.eye(8)[None]}
     >>> both = {f"{row}/{name}": each for row in ("vae", "patch_memory") for name, each in arrays.items()}
-    >>> compared(both, ["vae", "patch_memory"], pd.Series({"a": "normal"}))["heads"]
+    >>> compared(both, ["vae", "patch_memory"], pd.Series({"a": "normal"})).heads
     [('vae', '0 to 1'), ('patch memory', '0 to 1')]
     """
     known = {row: own for row in rows if (own := _of(examples, row)) and len(own["case_id"])}

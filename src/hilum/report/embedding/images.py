@@ -118,7 +118,7 @@ def examples(embedding: TaskEmbedding, paths: pd.Series) -> list[Example]:
     ...     "predicted": "virus", "prob_virus": 0.9})
     >>> near = pd.DataFrame({"case_id": ["a"], "rank": 1, "neighbor": "b", "distance": 0.5, "same_class": 1})
     >>> paths = pd.Series({"a": "a.png", "b": "b.png"})
-    >>> [example["votes"] for example in examples(TaskEmbedding(figures, images, near, near, near), paths)]
+    >>> [example.votes for example in examples(TaskEmbedding(figures, images, near, near, near), paths)]
     ['1 of 1 neighbours are virus']
     """
     images = embedding.images
