@@ -85,12 +85,8 @@ def training_of(
     out: Path,
     counterfactual: int = 0,
 ) -> Training:
-    """The training of one cell, seed and fold, in its folder.
-
-    >>> from hilum.recipe import load_recipe
-    >>> cell = Cell("vgg", {}, load_recipe("quick").tasks["binary"])
-    >>> training_of(cell, 1, 0, *[None] * 3, out=Path("out")).folder.as_posix()
-    'out/cells/vgg/seed1-fold0'
+    """The training of one cell, seed and fold, with the cell's recipe at that seed. Its folder is named after them:
+    seed 1, fold 0 of the cell vgg lie in out/cells/vgg/seed1-fold0.
     """
     folder = out / "cells" / cell.folder / f"seed{seed}-fold{fold}"
     name = f"{cell.name}, seed {seed}, fold {fold}"
@@ -98,10 +94,8 @@ def training_of(
 
 
 def finished(training: Training) -> TrainingResult | None:
-    """figures.json of a training that is done and was made of the very same things; else None.
-
-    >>> finished(Training("vgg", Path("gone"), *[None] * 4)) is None
-    True
+    """figures.json of a training that is done and was made of the very same things; else None: where a file of the
+    training is missing, damaged or of another version, or where its recipe, task, data or split were others.
     """
     if not (training.figures_file.exists() and training.predictions_file.exists()):
         return None
