@@ -50,7 +50,7 @@ def marker_mask(image: np.ndarray) -> np.ndarray:
 
 def _has_size(facts: np.ndarray, side: int, area: int) -> bool:
     extent = max(facts[cv2.CC_STAT_WIDTH], facts[cv2.CC_STAT_HEIGHT])
-    return extent <= TALLEST * side and facts[cv2.CC_STAT_AREA] >= max(SMALLEST * area, 3)
+    return bool(extent <= TALLEST * side and facts[cv2.CC_STAT_AREA] >= max(SMALLEST * area, 3))
 
 
 def _window(facts: np.ndarray, reach: int, shape: tuple[int, ...]) -> tuple[slice, slice]:
@@ -64,7 +64,7 @@ def _stands_out(image: np.ndarray, spot: np.ndarray, reach: int) -> bool:
     wide = cv2.dilate(spot.astype(np.uint8), np.ones((2 * reach - 1, 2 * reach - 1), np.uint8)).astype(bool)
     near = cv2.dilate(spot.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
     around = image[wide & ~near]
-    return bool(len(around)) and np.percentile(image[spot], 75) - np.percentile(around, 97) > APART
+    return len(around) > 0 and bool(np.percentile(image[spot], 75) - np.percentile(around, 97) > APART)
 
 
 def _margin(shape: tuple[int, ...]) -> np.ndarray:
