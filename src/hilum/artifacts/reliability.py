@@ -14,7 +14,8 @@ SetKind = Literal["marginal", "class_conditional"]
 
 
 class ByChance(Part):
-    """The calibration error of a perfectly calibrated model on as many images: mean and 97.5 % quantile."""
+    """The calibration error of a perfectly calibrated model on the same images: mean and 99 % quantile, the images of
+    a patient being alike."""
 
     mean: float
     high: float
@@ -155,14 +156,15 @@ class RepeatedHalves(Part):
 class FittedSets(Part):
     """Prediction sets of one kind. `quantiles`: from all validation images; `n_fitted`, `n_measured`: the
     images behind the figures; `sizes`: how many sets hold 0, 1, 2 ... classes; `by_chance`: between which
-    coverages a valid marginal set lies in 95 % of cases; `repeated`: where there is no test split."""
+    coverages valid sets lie in 95 % of cases, given so many patients and images to fit and to measure;
+    `repeated`: where there is no test split."""
 
     quantiles: dict[str, float]
     n_fitted: int
     n_measured: int
     sizes: list[int]
     figures: SetFigures
-    by_chance: tuple[float, float] | None = None
+    by_chance: tuple[float, float]
     repeated: RepeatedHalves | None = None
 
 
@@ -229,6 +231,7 @@ class Reliability(Artifact):
     """`judged_on`: the split behind the figures; `cross_fitted`: whether validation patients were divided into
     `folds` parts because there is no test split; `n_fitted`: validation images."""
 
+    SCHEMA: ClassVar[int] = 2
     STAGE: ClassVar[str] = "reliability"
 
     weights_digest: str

@@ -9,16 +9,17 @@ Scores of several folds come from several networks; an AUROC over all of them as
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 
 from hilum.artifacts.base import Figure
 from hilum.artifacts.comparison import (
+    AccuracyTest,
     Acquisition,
+    AurocTest,
     CellResult,
-    DeLong,
-    McNemar,
     PairedDifference,
     Pooled,
     Spread,
@@ -125,20 +126,21 @@ def at_half(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
 def paired_difference(
     first: pd.DataFrame, second: pd.DataFrame, classes: Sequence[str], replicates: int
 ) -> PairedDifference:
-    """First minus second on the same images, with intervals over patients, DeLong's test of the AUROC and
-    McNemar's of the accuracy. Both tables as `pooled` gives them; the rows may stand in any order."""
+    """First minus second on the same images, with intervals over patients and the tests by patient of the AUROC
+    (clustered DeLong) and of the accuracy (permutation). Both tables as `pooled` gives them; the rows may stand in any order."""
     first = first.set_index("case_id").loc[second["case_id"]].reset_index()
     target = pd.Index(list(classes)).get_indexer(pd.Index(second["target"]))
     columns = [f"prob_{name}" for name in classes]
     scores = first[columns].to_numpy(), second[columns].to_numpy()
     correct = is_correct(first, classes), is_correct(second, classes)
-    gap = paired.difference(*scores, *correct, target, second["patient"].to_numpy(), replicates, 0)
-    area = paired.delong(*scores, target)
+    patients = second["patient"].to_numpy()
+    gap = paired.difference(*scores, *correct, target, patients, replicates, 0)
+    area = paired.delong(*scores, target, patients)
     return PairedDifference(
         accuracy=Figure.model_validate(gap["accuracy"]),
         auroc=Figure.model_validate(gap["auroc"]),
-        mcnemar=McNemar(**paired.mcnemar(*correct)),
-        delong=DeLong(z=area.z if np.isfinite(area.z) else None, p=area.p),
+        accuracy_test=AccuracyTest(**asdict(paired.permutation(*correct, patients))),
+        auroc_test=AurocTest(z=area.z if np.isfinite(area.z) else None, p=area.p),
     )
 
 
@@ -152,8 +154,8 @@ def paired_differences(
         if name != against
     }
     for tests in (
-        [each.delong for each in differences.values()],
-        [each.mcnemar for each in differences.values()],
+        [each.auroc_test for each in differences.values()],
+        [each.accuracy_test for each in differences.values()],
     ):
         for test, corrected in zip(tests, paired.holm([test.p for test in tests]), strict=True):
             test.p_holm = float(corrected)

@@ -22,6 +22,11 @@ from numpy.typing import ArrayLike
 BLOCK = 250_000
 """Numbers drawn at once (2 MB)."""
 
+BY_CHANCE = 0.99
+"""The share of calibrated models whose error chance is said to explain. With it a calibrated model is called
+miscalibrated in at most 5 % of sets, however its patients are clustered (benchmarks/verdicts.py): the likeness of
+a patient's images is itself an estimate."""
+
 
 def likeness(residual: ArrayLike, spread: ArrayLike, patients: ArrayLike) -> float:
     """Correlation of the residuals of two images of one patient, 0 to 1, one standard error added.

@@ -11,6 +11,7 @@ Three figures, each with what chance would give:
   tolerance around the lesion is given here.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -23,14 +24,14 @@ MOST_FALSE = 0.3
 """The false-positive rate at which the area of AUPRO ends."""
 
 
-def localization_figures(maps: np.ndarray, lesions: np.ndarray) -> dict[str, Any]:
+def localization_figures(maps: np.ndarray, lesions: np.ndarray, patients: Sequence[str]) -> dict[str, Any]:
     """pixel_auroc, aupro, pointing (with k/n and "chance"), n_images, n_abnormal, n_regions.
 
     `maps`: float "images rows cols", higher is more anomalous; `lesions`: bool of the same shape, empty for normal
-    images. A figure that can't be measured is None.
+    images; `patients`: the patient of each image. A figure that can't be measured is None.
 
     >>> lesions = np.zeros((1, 4, 4), bool); lesions[0, 1, 1] = True
-    >>> figures = localization_figures(lesions.astype(float), lesions)
+    >>> figures = localization_figures(lesions.astype(float), lesions, ["ann"])
     >>> figures["pixel_auroc"], figures["aupro"], figures["pointing"]["k"], figures["pointing"]["n"]
     (1.0, 1.0, 1, 1)
     """
@@ -42,7 +43,7 @@ def localization_figures(maps: np.ndarray, lesions: np.ndarray) -> dict[str, Any
     return {
         "pixel_auroc": area,
         "aupro": aupro(maps, lesions),
-        "pointing": {**share_entry(hits), "chance": chance},
+        "pointing": {**share_entry(hits, np.asarray(patients)[abnormal]), "chance": chance},
         "n_images": len(maps),
         "n_abnormal": int(abnormal.sum()),
         "n_regions": regions,

@@ -96,8 +96,8 @@ def permutation(
 ) -> AccuracyTest:
     """The exact permutation test of two accuracies on the same cases, by patient; two-sided.
 
-    `first_correct`, `second_correct`: whether each model classified each case correctly, "cases". `patients`: the
-    patient of each case; None: each case has its own, which is McNemar's exact test. p is the share of all ways to
+    `first_correct`, `second_correct`: whether each model classified each case correctly, "cases", or how many of
+    several seeds did. `patients`: the patient of each case; None: each case has its own, which is McNemar's exact test. p is the share of all ways to
     exchange the two models, for all images of a patient at once, whose difference is at least the one seen; 1 when
     no patient makes a difference. Exact for any number of patients; time grows with patients x differing images.
 
@@ -106,10 +106,10 @@ def permutation(
     >>> permutation([1] * 8, [0] * 8, ["ann"] * 4 + ["bob"] * 4).p  # two patients can fall in four ways
     0.5
     """
-    a, b = np.asarray(first_correct, bool), np.asarray(second_correct, bool)
+    a, b = np.asarray(first_correct).astype(np.int64), np.asarray(second_correct).astype(np.int64)
     if a.shape != b.shape:
         raise ValueError(f"{a.shape} and {b.shape} are not the same cases")
-    gained = a.astype(np.int64) - b.astype(np.int64)
+    gained = a - b
     of_patient = np.bincount(_patients(patients, len(a)), weights=gained).astype(np.int64)
     return AccuracyTest(int((gained > 0).sum()), int((gained < 0).sum()), _share_of_signs(of_patient))
 

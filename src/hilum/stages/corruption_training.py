@@ -33,4 +33,5 @@ STAGE = Stage(
     artifacts=("corruption_training.json",),
     check=check,
     on_request=True,
+    version=2,
 )
