@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn import metrics as sk
 
+from hilum.errors import DataError
 from hilum.evaluation import metrics as m
 
 REPEATABLE = settings(max_examples=60, deadline=None, derandomize=True)
@@ -220,5 +221,5 @@ def test_fractions_as_weights_are_those_of_sklearn() -> None:
     assert m.auroc(score, positive, weights) == pytest.approx(
         sk.roc_auc_score(positive, score, sample_weight=weights)
     )
-    with pytest.raises(DataError, match="weight 0.5 is no whole number"):
+    with pytest.raises(DataError, match=r"weight 0\.5 is no whole number"):
         m.confusion_matrix([0, 1], [0, 1], 2, weights=[0.5, 1])

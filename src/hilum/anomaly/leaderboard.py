@@ -189,7 +189,8 @@ def training_images(
 
     Scores are in robust standard deviations from the median, so that they can be compared with those of the
     images that fix the threshold (`fixed`) although other copies gave them. `flagged`: how many lie above the
-    threshold `line`; `patient_of`: the patient by case_id. The copies were fitted on fewer images, so more than the false-alarm rate are to be expected.
+    threshold `line`; `patient_of`: the patient by case_id. The copies were fitted on fewer images, so more than the
+    false-alarm rate are to be expected.
     """
     if not len(result.own):
         return None

@@ -127,7 +127,8 @@ def paired_difference(
     first: pd.DataFrame, second: pd.DataFrame, classes: Sequence[str], replicates: int
 ) -> PairedDifference:
     """First minus second on the same images, with intervals over patients and the tests by patient of the AUROC
-    (clustered DeLong) and of the accuracy (permutation). Both tables as `pooled` gives them; the rows may stand in any order."""
+    (clustered DeLong) and of the accuracy (permutation). Both tables as `pooled` gives them; the rows may
+    stand in any order."""
     first = first.set_index("case_id").loc[second["case_id"]].reset_index()
     target = pd.Index(list(classes)).get_indexer(pd.Index(second["target"]))
     columns = [f"prob_{name}" for name in classes]

@@ -128,20 +128,24 @@ def calibration_bins(
     if patients is None:
         return made
     member = np.eye(len(made))[bin_of_case]
-    gaps = binned_gaps(np.clip(values, 0, 1), abnormal, member, patients, REPLICATES, 0) / member.sum(0)
-    widths = _simultaneous(gaps, 1 - (1 - BY_CHANCE) / families)
+    gaps = binned_gaps(np.clip(values, 0, 1), abnormal, member, patients, REPLICATES, 0)
+    widths = _simultaneous(gaps, member, patients, 1 - (1 - BY_CHANCE) / families) / member.sum(0)
     return [
-        bin_.model_copy(update={"by_chance": (bin_.probability - width, bin_.probability + width)})
-        for bin_, width in zip(made, widths.tolist(), strict=True)
+        one.model_copy(update={"by_chance": (one.probability - width, one.probability + width)})
+        for one, width in zip(made, widths.tolist(), strict=True)
     ]
 
 
-def _simultaneous(gaps: np.ndarray, level: float) -> np.ndarray:
-    """How far each bin's gap lies from 0 at most, "bins", where all of them do so in a share `level` of the draws.
-    `gaps`: "draws bins"; each bin counts in its own standard deviations."""
-    sd = gaps.std(0)
-    in_sds = np.abs(gaps) / np.where(sd > 0, sd, 1)
-    return sd * np.quantile(in_sds.max(1), level)
+def _simultaneous(gaps: np.ndarray, member: np.ndarray, patients: ArrayLike, level: float) -> np.ndarray:
+    """How many events each bin's gap differs from 0 at most, "bins", where all do so in a share `level` of the draws.
+
+    `gaps`: "draws bins". Each bin counts in its own standard deviations, to which the events of one patient are
+    added, so that bins in which an event is rare do not rule the others.
+    """
+    patient = np.unique(np.asarray(patients), return_inverse=True)[1]
+    images = np.array([np.bincount(patient, column) for column in member.T])
+    scale = np.hypot(gaps.std(0), (images**2).sum(1) / images.sum(1))
+    return scale * np.quantile((np.abs(gaps) / scale).max(1), level)
 
 
 def curves_of(rows: pd.DataFrame, classes: Sequence[str], split: str, weights_digest: str) -> Curves:

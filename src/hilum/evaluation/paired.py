@@ -97,9 +97,10 @@ def permutation(
     """The exact permutation test of two accuracies on the same cases, by patient; two-sided.
 
     `first_correct`, `second_correct`: whether each model classified each case correctly, "cases", or how many of
-    several seeds did. `patients`: the patient of each case; None: each case has its own, which is McNemar's exact test. p is the share of all ways to
-    exchange the two models, for all images of a patient at once, whose difference is at least the one seen; 1 when
-    no patient makes a difference. Exact for any number of patients; time grows with patients x differing images.
+    several seeds did. `patients`: the patient of each case; None: each case has its own, which is McNemar's exact
+    test. p is the share of all ways to exchange the two models, for all images of a patient at once, whose difference
+    is at least the one seen; 1 when no patient makes a difference. Exact for any number of patients; time grows with
+    patients x differing images.
 
     >>> permutation([1] * 8 + [0] * 2 + [1], [0] * 8 + [1] * 2 + [1])  # 2 (1 + 10 + 45) / 1024
     AccuracyTest(only_first=8, only_second=2, p=0.109375)

@@ -68,7 +68,8 @@ def lead(gap: Figure, p: float) -> str:
     )
     if p >= ALPHA:
         text += (
-            f" Chance explains that (p = {number(p, 2)}, permutation by patient): this short training of a small network shows no effect, which does not"
+            f" Chance explains that (p = {number(p, 2)}, permutation by patient): this short training of a small"
+            " network shows no effect, which does not"
             " prove that a larger one has none."
         )
     return text

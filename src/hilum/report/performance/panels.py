@@ -118,7 +118,8 @@ def _largest_gap(classes: list[ClassCurves]) -> str:
     _, name, worst = max(gaps, key=lambda gap: gap[0])
     direction = "too low" if worst.observed > worst.probability else "too high"
     return (
-        f"The largest gap that chance does not explain: in a group of {worst.n} images the mean stated probability of {name} is"
+        f"The largest gap that chance does not explain: in a group of {worst.n} images the mean stated probability of"
+        f" {name} is"
         f" {number(worst.probability, 2)} and the observed share {number(worst.observed, 2)}; the stated"
         f" probability is {direction}."
     )

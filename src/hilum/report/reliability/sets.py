@@ -46,8 +46,8 @@ def _sentence(figures: Reliability) -> str:
         else ""
     )
     return (
-        f"Prediction sets hold the true class in {percent(coverage.value)} of images ({of(coverage)}{_interval(coverage)}),"
-        f" which {verdict} the nominal"
+        f"Prediction sets hold the true class in {percent(coverage.value)} of images"
+        f" ({of(coverage)}{_interval(coverage)}), which {verdict} the nominal"
         f" coverage of {percent(conformal.nominal, 0)}: given these numbers of patients and images, {LEVEL} of valid"
         f" sets measure {share_range(low, high)}.{repeated} The model abstains on"
         f" {share_words(used.figures.abstained)} of"

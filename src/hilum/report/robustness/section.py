@@ -105,7 +105,8 @@ def _sentence(robustness: Robustness, name: str) -> str:
     strength = _strength(name, end)
     return (
         f"{strength[0].upper()}{strength[1:]}: accuracy {value_text(clean.accuracy)} → {stated(end.point.accuracy)},"
-        f" {_verdict(end.change, end.point.p)}. Calibration error {value_text(clean.ece)} → {value_text(end.point.ece)}."
+        f" {_verdict(end.change, end.point.p)}. Calibration error {value_text(clean.ece)} →"
+        f" {value_text(end.point.ece)}."
     )
 
 

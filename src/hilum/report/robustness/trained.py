@@ -130,7 +130,8 @@ def _training_lead(result: CorruptionTraining) -> str:
     raised = sum(end.p < ALPHA and (end.gain.value or 0) > 0 for end in ends)
     return (
         f"At the highest severity, training on corrupted images raises the accuracy for {raised} of"
-        f" {plural(len(ends), 'corruption')} (permutation test by patient, p < 0.05 each). On clean images the accuracy is"
+        f" {plural(len(ends), 'corruption')} (permutation test by patient, p < 0.05 each). On clean images the accuracy"
+        " is"
         f" {value_text(result.clean.clean.accuracy)} without and {value_text(result.clean.corrupted.accuracy)} with"
         f" such training, a difference of {points_text(result.clean.gain)}."
     )
