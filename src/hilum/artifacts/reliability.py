@@ -105,7 +105,8 @@ class OperatingPoint(Part):
 
 class DecisionCurve(Part):
     """Net benefit at the thresholds `at`, in true positives per image: of the model with its band, of treating
-    everybody, and the gain over the better of treating everybody and nobody with its band."""
+    everybody, and the gain over the better of treating everybody and nobody with its band; `shown`: where the gain
+    lies above 0 by a band that holds for all thresholds together."""
 
     at: list[float]
     model: list[float]
@@ -115,6 +116,7 @@ class DecisionCurve(Part):
     gain: list[float]
     gain_low: list[float]
     gain_high: list[float]
+    shown: list[bool]
     share_abnormal: float
 
 
@@ -215,7 +217,8 @@ class RiskCurve(Part):
 class SelectiveFigures(Part):
     """Risk against coverage when images are answered in the order of one confidence score. `lowest_aurc`: of
     the best order of the same errors; `error`: the share of errors when every image is answered;
-    `probability_risk` and `aurc_difference` compare it with the probability on the same images."""
+    `probability_risk` and `aurc_difference` compare it with the probability on the same images, `p_holm` by a test
+    over patients, corrected for the number of scores."""
 
     n_cases: int
     aurc: Figure
@@ -225,6 +228,7 @@ class SelectiveFigures(Part):
     curve: RiskCurve
     probability_risk: list[float] | None = None
     aurc_difference: Figure | None = None
+    p_holm: float | None = None
 
 
 class Reliability(Artifact):
