@@ -59,7 +59,7 @@ def difference_of_aurc(
 
     >>> rng = np.random.default_rng(0)
     >>> wrong, people = rng.random(300) < 0.3, np.arange(300)
-    >>> good, idle = -wrong + rng.normal(size=300), rng.normal(size=300)
+    >>> good, idle = -2.0 * wrong + rng.normal(size=300), rng.normal(size=300)
     >>> figure, p = difference_of_aurc(good, idle, wrong, people, 200, 0)
     >>> figure.value < 0, p < 0.01
     (True, True)
