@@ -130,8 +130,13 @@ def _scores(leaderboard: Leaderboard, result: Result) -> dict[str, Any]:
     return {
         "threshold": line,
         "parts": {part: block for part, block in parts.items() if block is not None},
-        "ood": ood_shares(result.ood, line.value),
-        "training_images": training_images(result, result.score[leaderboard.calibrate], line.value),
+        "ood": ood_shares(result.ood, line.value, ood_patients(leaderboard.table)),
+        "training_images": training_images(
+            result,
+            result.score[leaderboard.calibrate],
+            line.value,
+            leaderboard.table.set_index("case_id")["patient"],
+        ),
         "localization": result.localization,
         "seconds": result.seconds,
     }
@@ -182,30 +187,46 @@ def _matched(leaderboard: Leaderboard, pairs: Pairs | str, score: np.ndarray) ->
     return Matched(**area, pairs=len(pairs.abnormal))
 
 
-def ood_shares(ood: Mapping[str, np.ndarray], line: float) -> list[OodShare]:
+def ood_patients(table: pd.DataFrame) -> np.ndarray:
+    """The patients of the healthy held-out images that OOD images are made from, in their order: of val; of test
+    where val has none. `table`: role, label and patient of all images."""
+    healthy = table["label"] == HEALTHY
+    measured = table.loc[healthy & (table["role"] == "measure"), "patient"]
+    tested = table.loc[healthy & (table["role"] == "test"), "patient"]
+    return (measured if len(measured) else tested).to_numpy(str)
+
+
+def ood_shares(ood: Mapping[str, np.ndarray], line: float, patients: np.ndarray) -> list[OodShare]:
     """Per kind of OOD image the share that scores above the threshold; first the same images unaltered.
 
-    >>> ood_shares({"unaltered": np.array([0.0, 3.0])}, line=1.0)[0].counts
+    `patients`: of the images that were altered, from the first on.
+
+    >>> ood_shares({"unaltered": np.array([0.0, 3.0])}, line=1.0, patients=np.array(["ann", "bob"]))[0].counts
     '1/2'
     """
     titles = {UNALTERED: UNALTERED_TITLE, **{kind: title for kind, (title, _) in KINDS.items()}}
     return [
-        OodShare(kind=kind, title=titles[kind], **share_entry(values > line)) for kind, values in ood.items()
+        OodShare(kind=kind, title=titles[kind], **share_entry(values > line, patients[: len(values)]))
+        for kind, values in ood.items()
     ]
 
 
-def training_images(result: Result, fixed: np.ndarray, line: float) -> TrainingImages | None:
+def training_images(
+    result: Result, fixed: np.ndarray, line: float, patient_of: pd.Series
+) -> TrainingImages | None:
     """The training images with the highest cross-fitted scores; None without that ranking.
 
     Scores are in robust standard deviations from the median, so that they can be compared with those of the
     images that fix the threshold (`fixed`) although other copies gave them. `flagged`: how many lie above the
-    threshold `line`. The copies were fitted on fewer images, so more than the false-alarm rate are to be expected.
+    threshold `line`; `patient_of`: the patient by case_id. The copies were fitted on fewer images, so more than the
+    false-alarm rate are to be expected.
 
     >>> from hilum.anomaly.result import Examples
     >>> none = np.array([])
     >>> own = {"own_id": np.array(["a", "b"]), "own": np.array([0.1, 5.0])}
     >>> result = Result("", none, none, Examples(none, none, none, none), **own)
-    >>> figures = training_images(result, fixed=np.arange(19.0), line=18.0)
+    >>> patient_of = pd.Series({"a": "ann", "b": "bob"})
+    >>> figures = training_images(result, fixed=np.arange(19.0), line=18.0, patient_of=patient_of)
     >>> figures.images[0].case_id, figures.images[0].p_value, figures.flagged.counts
     ('b', 0.05, '1/2')
     """
@@ -218,7 +239,9 @@ def training_images(result: Result, fixed: np.ndarray, line: float) -> TrainingI
         SuspectImage(case_id=str(result.own_id[at]), deviations=float(result.own[at]), p_value=float(p[at]))
         for at in order
     ]
-    return TrainingImages(images=images, flagged=Figure(**share_entry(flagged)))
+    return TrainingImages(
+        images=images, flagged=Figure(**share_entry(flagged, patient_of.loc[result.own_id]))
+    )
 
 
 def robust(values: np.ndarray, healthy: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import partial
 from math import ceil
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -151,22 +152,45 @@ def clopper_pearson(k: int, n: int, level: float = LEVEL) -> tuple[float, float]
     return low, high
 
 
-def coverage_of_chance(fitted: int, measured: int, alpha: float, level: float = LEVEL) -> tuple[float, float]:
-    """Between which coverages valid marginal sets lie with this probability, on `measured` new cases.
+class Sizes(NamedTuple):
+    """The images that fit one quantile and those that measure it, and how many independent images say as much as
+    these (`hilum.evaluation.chance.effective_cases`)."""
 
-    The quantile is itself drawn with its n calibration cases, so the coverage varies more than a binomial
-    share: the number of hits is beta-binomial (Vovk 2005; exchangeable cases, no ties).
+    fitted: int
+    measured: int
+    fitted_effective: float
+    measured_effective: float
 
-    >>> [round(end, 3) for end in coverage_of_chance(400, 400, 0.1)]
-    [0.855, 0.938]
+
+def coverage_of_chance(
+    groups: Sequence[Sizes], alpha: float, level: float = LEVEL, draws: int = 20_000, seed: int = 0
+) -> tuple[float, float]:
+    """Between which coverages valid sets lie with this probability.
+
+    `groups`: one where all classes have one quantile, else one per class. A quantile is itself drawn with its
+    images, so the coverage varies more than a binomial share: of n exchangeable images without ties the true
+    coverage is a beta variable and the hits are beta-binomial (Vovk 2005). Both n are the effective ones, because
+    images of one patient say less. By seeded draws; DataError for an alpha that is not between 0 and 1.
+
+    >>> [round(end, 2) for end in coverage_of_chance([Sizes(400, 400, 400, 400)], 0.1)]
+    [0.86, 0.94]
     """
-    from scipy.stats import betabinom
+    rng = np.random.default_rng(seed)
+    measured = sum(group.measured for group in groups)
+    coverage = sum(_drawn_coverage(group, alpha, draws, rng) * group.measured for group in groups) / measured
+    low, high = np.quantile(coverage, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
 
-    outside = fitted + 1 - ceil((fitted + 1) * (1 - _alpha(alpha)))
+
+def _drawn_coverage(group: Sizes, alpha: float, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """The measured coverage of one quantile, "draws"; 1 where it lets every class stay."""
+    outside = group.fitted + 1 - ceil((group.fitted + 1) * (1 - _alpha(alpha)))
     if not outside:
-        return 1.0, 1.0
-    hits = betabinom(measured, fitted + 1 - outside, outside)
-    return float(hits.ppf((1 - level) / 2) / measured), float(hits.ppf((1 + level) / 2) / measured)
+        return np.ones(draws)
+    share, whole = outside / (group.fitted + 1), group.fitted_effective + 1
+    true = rng.beta(whole * (1 - share), whole * share, draws)
+    images = max(1, int(group.measured_effective))
+    return rng.binomial(images, true) / images
 
 
 # -- coverage without a test split ---------------------------------------------------------------------------

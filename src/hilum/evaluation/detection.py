@@ -137,15 +137,20 @@ def entry(
     return figure
 
 
-def share_entry(hits: ArrayLike) -> dict[str, Any]:
-    """A share of independent images with Wilson's interval: {"value", "low", "high", "k", "n"}.
+def share_entry(hits: ArrayLike, patients: ArrayLike) -> dict[str, Any]:
+    """A share of images with Wilson's interval over patients: {"value", "low", "high", "k", "n"}.
 
-    >>> share_entry([True, False])["k"], share_entry([])["value"]
+    `hits`: true or false, "images"; `patients`: the patient of each. A patient counts as one image in the interval.
+
+    >>> share_entry([True, False], ["ann", "bob"])["k"], share_entry([], [])["value"]
     (1, None)
+    >>> once, twice = share_entry([True], ["ann"]), share_entry([True, True], ["ann", "ann"])
+    >>> once["low"] == twice["low"], twice["k"]
+    (True, 2)
     """
-    flags = np.asarray(hits, bool)
+    flags, people = np.asarray(hits, bool), len(np.unique(np.asarray(patients)))
     k, n = int(flags.sum()), len(flags)
-    low, high = wilson_interval(k, n)
+    low, high = wilson_interval(people if k == n else k / n * people, people)  # type: ignore[arg-type]
     return {"value": k / n if n else None, "low": low, "high": high, "k": k, "n": n}
 
 

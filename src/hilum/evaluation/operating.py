@@ -203,8 +203,25 @@ def decision_curve(
     return DecisionCurve(
         at=line.tolist(),
         share_abnormal=float(abnormal.mean()),
+        shown=above_chance(values["gain"], drawn["gain"]).tolist(),
         **{name: np.round(value, 6).tolist() for name, value in values.items()},
     )
+
+
+def above_chance(values: np.ndarray, drawn: np.ndarray, level: float = 0.95) -> np.ndarray:
+    """Where a curve lies above 0 by a band that holds for all its points together, bool "points".
+
+    The band is as wide at each point, in standard deviations of the draws, as the largest deviation over the whole
+    curve is in `level` of the draws (sup-t band). `values`: "points"; `drawn`: "replicates points".
+
+    >>> above_chance(np.array([0.0, 5.0]), np.random.default_rng(0).normal(0, 1, (500, 2)) + [0, 5]).tolist()
+    [False, True]
+    """
+    if not len(drawn):
+        return np.zeros(len(values), bool)
+    sd = drawn.std(0)
+    deviation = np.abs(drawn - drawn.mean(0)) / np.where(sd > 0, sd, np.inf)
+    return values > sd * np.quantile(deviation.max(1), level) + 1e-9
 
 
 def _thresholds(at: ArrayLike) -> np.ndarray:

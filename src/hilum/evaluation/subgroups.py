@@ -11,6 +11,9 @@ compared: the interval is widened for the number of pairs (Bonferroni), the gap 
 large. Groups also differ in how many of them are abnormal, which moves an accuracy; the AUROC beside it does not
 depend on that. Groups of fewer than 10 patients are left out.
 
+Whether the groups differ at all is said by a score test over patients. It counts each kind for itself.
+
+Rao JNK, Scott AJ. A simple method for the analysis of clustered binary data. Biometrics 48 (1992).
 Oakden-Rayner L et al. Hidden stratification causes clinically meaningful failures in machine learning for
 medical imaging. ACM CHIL (2020).
 """
@@ -61,7 +64,7 @@ def subgroups(
             continue
         figures[kind] = Subgroups(
             groups=[_group(table, group, classes, threshold, replicates, seed) for group in groups],
-            gap=_gap(correct, table["patient"].to_numpy(), groups, replicates, seed),
+            gap=gap_of_groups(correct, table["patient"].to_numpy(), groups, replicates, seed),
         )
     return figures
 
@@ -110,17 +113,23 @@ def _group(
     return Subgroup.model_validate({"name": name, "about": about, **known})
 
 
-def _gap(
+def gap_of_groups(
     correct: np.ndarray,
     patients: np.ndarray,
     groups: Sequence[tuple[str, str, np.ndarray]],
     replicates: int,
     seed: int,
 ) -> Gap:
-    """Accuracy of the best group minus that of the worst; the two stay the same in every replicate."""
+    """Accuracy of the best group minus that of the worst; the two stay the same in every replicate. `p`: of all groups
+    being equally accurate (`equal_shares`)."""
     shares = [float(correct[inside].mean()) for _, _, inside in groups]
     best, worst = int(np.argmax(shares)), int(np.argmin(shares))
-    gap = Gap(value=shares[best] - shares[worst], best=groups[best][0], worst=groups[worst][0])
+    gap = Gap(
+        value=shares[best] - shares[worst],
+        best=groups[best][0],
+        worst=groups[worst][0],
+        p=equal_shares(correct, patients, np.array([inside for _, _, inside in groups])),
+    )
     if replicates and best != worst:
         drawn = np.concatenate(
             [
@@ -133,6 +142,36 @@ def _gap(
         if np.isfinite(low):
             return gap.model_copy(update={"low": low, "high": high})
     return gap
+
+
+def equal_shares(hits: np.ndarray, patients: np.ndarray, groups: np.ndarray) -> float:
+    """p-value of all groups having the same share of hits: a score test whose variance is that over patients.
+
+    `hits`, `patients`: "cases"; `groups`: which cases belong to each, "groups cases"; cases of no group are left out.
+    The hits of a group less those that the common share expects, summed by patient, give statistic and variance
+    (Rao & Scott 1992), so that a group without an error has one as well. 1 where nothing varies.
+
+    >>> hits, people = np.array([1, 1, 1, 0, 0, 0, 1, 0] * 10), np.arange(80)
+    >>> one = np.arange(80) % 8 < 4
+    >>> equal_shares(hits, people, np.array([one, ~one])) < 0.001
+    True
+    """
+    from scipy.stats import f
+
+    kept = groups.any(0)
+    member, patient = groups[:, kept].T.astype(np.float64), np.unique(patients[kept], return_inverse=True)[1]
+    known = hits[kept].astype(np.float64)
+    residual = (known - known.mean())[:, None]
+    # What a case adds to each group's sum, less what it adds by moving the common share.
+    added = residual * (member - member.mean(0))
+    of_patient = np.array([np.bincount(patient, column) for column in added.T[:-1]])
+    spread, free = of_patient @ of_patient.T, len(groups) - 1
+    people = len(np.unique(patient))
+    if people <= free + 1 or np.linalg.matrix_rank(spread) < free:
+        return 1.0
+    sums = of_patient.sum(1)
+    statistic = float(sums @ np.linalg.solve(spread, sums)) * (people - free) / (free * people)
+    return float(f.sf(statistic, free, people - free))
 
 
 def _share(weights: np.ndarray, correct: np.ndarray, inside: np.ndarray) -> np.ndarray:

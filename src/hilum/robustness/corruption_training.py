@@ -13,6 +13,7 @@ import pandas as pd
 from hilum.artifacts.robustness import CorruptionTraining, PairedPoint, TrainedPoint
 from hilum.data.cases import Cases
 from hilum.data.tasks import Task
+from hilum.evaluation.paired import permutation
 from hilum.folders import TaskFolder
 from hilum.progress import advancing
 from hilum.robustness.config import CorruptionTrainingConfig
@@ -97,6 +98,7 @@ def _point(
         clean=_trained(clean, correct[0], networks, config),
         corrupted=_trained(corrupted, correct[1], networks, config),
         gain=mean_figure(gain, networks.test, config),
+        p=permutation(correct[1].sum(0), correct[0].sum(0), networks.test["patient"]).p,
     )
 
 

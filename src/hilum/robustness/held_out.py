@@ -11,6 +11,7 @@ from hilum.data.cases import Cases
 from hilum.data.corruptions import corrupt
 from hilum.data.tasks import Task
 from hilum.errors import DataError
+from hilum.evaluation.calibration import centred
 from hilum.evaluation.intervals import bootstrap, percentile_interval
 from hilum.evaluation.scores import key_figures
 from hilum.files import digest
@@ -87,10 +88,16 @@ def confidence_error(
 
 
 def with_interval(
-    value: float, metric: Callable[[np.ndarray], np.ndarray], table: pd.DataFrame, config: HeldOutConfig
+    value: float,
+    metric: Callable[[np.ndarray], np.ndarray],
+    table: pd.DataFrame,
+    config: HeldOutConfig,
+    unbiased: bool = True,
 ) -> Figure:
     """`value` with its 95 % interval over patients. `metric`: weights "replicates cases" -> "replicates";
-    `table`: patient and target of the cases. No interval where the metric has none, or without replicates.
+    `table`: patient and target of the cases. A metric that is not `unbiased`, a sum of distances, is larger in
+    every bootstrap sample; its interval is moved back (`hilum.evaluation.calibration.centred`). No interval where
+    the metric has none, or without replicates.
 
     >>> table = pd.DataFrame({"patient": list("ab"), "target": ["x", "x"]})
     >>> with_interval(0.5, lambda weights: weights[:, 0] / weights.sum(1), table, HeldOutConfig(replicates=0))
@@ -105,7 +112,7 @@ def with_interval(
         config.replicates,
         config.seed,
     )
-    low, high = percentile_interval(drawn["value"])
+    low, high = percentile_interval(drawn["value"] if unbiased else centred(drawn["value"], value))
     return Figure(value=value) if np.isnan(low) else Figure(value=value, low=low, high=high)
 
 
@@ -149,5 +156,6 @@ def point_figures(
         lambda weights: confidence_error(probabilities, target, weights),
         table,
         config,
+        unbiased=False,
     )
     return Point(accuracy=figures["accuracy"], auroc=figures["auroc"], ece=error)

@@ -27,6 +27,9 @@ from hilum.report.robustness.plots import (
 from hilum.report.stated import interval_text, points_text, stated, value_text
 from hilum.report.wording import count, listing, percent, plural, split_name
 
+ALPHA = 0.05
+"""The p-value from which chance explains a gain."""
+
 
 @dataclass(frozen=True)
 class LabelCell:
@@ -189,11 +192,12 @@ def _training_panel(result: CorruptionTraining, name: str) -> Markup:
 
 
 def _training_lead(result: CorruptionTraining) -> str:
-    ends = [points[max(points)].gain for points in result.corruptions.values() if points]
-    raised = sum(gain.low is not None and gain.low > 0 for gain in ends)
+    ends = [points[max(points)] for points in result.corruptions.values() if points]
+    raised = sum(end.p < ALPHA and (end.gain.value or 0) > 0 for end in ends)
     return (
         f"At the highest severity, training on corrupted images raises the accuracy for {raised} of"
-        f" {plural(len(ends), 'corruption')} (interval above 0). On clean images the accuracy is"
+        f" {plural(len(ends), 'corruption')} (permutation test by patient, p < 0.05 each). On clean images the accuracy"
+        " is"
         f" {value_text(result.clean.clean.accuracy)} without and {value_text(result.clean.corrupted.accuracy)} with"
         f" such training, a difference of {points_text(result.clean.gain)}."
     )
