@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 from hilum.artifacts.curves import Bin, ClassCurves, Curve, Curves
 from hilum.errors import DataError
 from hilum.evaluation.decision import checked_probabilities
-from hilum.evaluation.intervals import LEVEL, bootstrap, wilson_interval
+from hilum.evaluation.intervals import LEVEL, bootstrap
+from hilum.evaluation.shares import wilson_interval
 from hilum.evaluation.metrics import cumulative_counts
 
 DIAGRAM_BINS, CASES_PER_BIN = 10, 20

@@ -13,7 +13,7 @@ import numpy as np
 from hilum.artifacts.base import Figure
 from hilum.artifacts.published import Baseline, BaselineFigure
 from hilum.evaluation import metrics as m
-from hilum.evaluation.intervals import wilson_interval
+from hilum.evaluation.shares import wilson_interval
 
 CLASSES = ("normal", "bacteria", "virus")
 
