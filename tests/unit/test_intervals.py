@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from hilum.evaluation.intervals import bootstrap, bootstrap_weights, percentile_interval, with_interval
 

@@ -45,7 +45,6 @@ class Leaderboard:
     pairs: Mapping[str, Pairs | str]
     rate: float
     replicates: int
-    seed: int
 
     @property
     def calibrate(self) -> np.ndarray:
@@ -135,7 +134,7 @@ def measured(leaderboard: Leaderboard, part: str, score: np.ndarray, line: float
     `score`: float "cases"."""
     rows = np.flatnonzero(leaderboard.table["role"].to_numpy() == part)
     images = leaderboard.table.iloc[rows][["patient", "label"]].assign(score=score[rows])
-    block = detection_figures(images, line, leaderboard.replicates, leaderboard.seed)
+    block = detection_figures(images, line)
     if block is None:
         return None
     matched = _matched(leaderboard, leaderboard.pairs.get(part, ""), score)
@@ -149,7 +148,7 @@ def _matched(leaderboard: Leaderboard, pairs: Pairs | str, score: np.ndarray) ->
     rows = pairs.rows
     abnormal = (leaderboard.table["label"].to_numpy() != HEALTHY)[rows]
     patients = leaderboard.table["patient"].to_numpy(str)[rows]
-    area = ranking_entry(score[rows], abnormal, patients, leaderboard.replicates, leaderboard.seed)
+    area = ranking_entry(score[rows], abnormal, patients)
     return Matched(**area, pairs=len(pairs.abnormal))
 
 

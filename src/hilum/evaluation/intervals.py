@@ -110,6 +110,17 @@ def percentile_interval(values: ArrayLike, level: float = LEVEL) -> tuple[float,
     return (float(low), float(high)) if high - low > ROUNDING else (float("nan"), float("nan"))
 
 
+def percentile_band(values: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
+    """The central `level` of curves, point by point: both ends "points". `values`: "replicates points"; replicates
+    with NaN, which lack the curve, do not count. A point where all curves meet has no width.
+
+    >>> [end.tolist() for end in percentile_band(np.array([[0.0, 1.0], [1.0, 1.0]]), level=0.5)]
+    [[0.25, 1.0], [0.75, 1.0]]
+    """
+    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return low, high
+
+
 def with_interval(value: float, drawn: ArrayLike, reason: str = "", level: float = LEVEL) -> Figure:
     """A value with its percentile interval; None for what is not defined, and then `reason` says why.
 

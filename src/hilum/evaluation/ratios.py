@@ -1,7 +1,7 @@
 """Likelihood ratios and predictive values with intervals over patients.
 
 A ratio of two shares has the log method's interval (Simel 1991, equations 3 and 4), with effective numbers of
-images in place of images. Where the upper share is 0/n it reaches from 0 to the ratio at Wilson's upper end, and
+images in place of images; a share of 1 reaches down to Wilson's lower end. Where the upper share is 0/n it reaches from 0 to the ratio at Wilson's upper end, and
 where the lower share is 0/n from the ratio at Wilson's upper end to infinity. Predictive values at a prevalence
 follow from the likelihood ratios (Bayes), and so do their intervals: the prevalence is given and not estimated.
 
@@ -13,7 +13,7 @@ References
     Deeks JJ, Altman DG. Diagnostic tests 4: likelihood ratios. BMJ 329 (2004).
 """
 
-from math import exp, inf, log, sqrt
+from math import exp, hypot, inf, log, sqrt
 from statistics import NormalDist
 
 from hilum.evaluation.intervals import LEVEL
@@ -39,8 +39,11 @@ def ratio_interval(
         return 0.0, wilson_interval(0, m, level)[1] / lower * exp(z * _log_error(lower, n))
     if lower == 0:
         return upper / wilson_interval(0, n, level)[1] * exp(-z * _log_error(upper, m)), inf
-    middle, half = log(upper / lower), z * sqrt(_log_error(upper, m) ** 2 + _log_error(lower, n) ** 2)
-    return exp(middle - half), exp(middle + half)
+    (upper_down, upper_up), (lower_down, lower_up) = (
+        _log_distances(share, size, z, level) for share, size in ((upper, m), (lower, n))
+    )
+    ratio = upper / lower
+    return ratio * exp(-hypot(upper_down, lower_up)), ratio * exp(hypot(upper_up, lower_down))
 
 
 def probability_after(ratio: float, prevalence: float) -> float:
@@ -56,3 +59,10 @@ def probability_after(ratio: float, prevalence: float) -> float:
 def _log_error(share: float, n: float) -> float:
     """The standard error of the logarithm of a share."""
     return sqrt((1 - share) / (share * n))
+
+
+def _log_distances(share: float, n: float, z: float, level: float) -> tuple[float, float]:
+    """From the logarithm of a share down and up to its ends; a share of 1 has Wilson's lower end."""
+    if share == 1:
+        return -log(wilson_interval(n, n, level)[0]), 0.0
+    return (z * _log_error(share, n),) * 2

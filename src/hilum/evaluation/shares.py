@@ -15,7 +15,6 @@ References
 """
 
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -88,6 +87,7 @@ def share_figure(
     patients: ArrayLike,
     scores: ArrayLike | None = None,
     reason: str = "there is no such image",
+    level: float = LEVEL,
 ) -> Figure:
     """A share with its counts and its interval over patients; arguments as in `share_interval`.
 
@@ -101,17 +101,8 @@ def share_figure(
     k, n = int(flags.sum()), len(flags)
     if not n:
         return Figure(value=None, k=0, n=0, reason=reason)
-    low, high = share_interval(flags, patients, scores)
+    low, high = share_interval(flags, patients, scores, level)
     return Figure(value=k / n, low=low, high=high, k=k, n=n)
-
-
-def share_entry(hits: ArrayLike, patients: ArrayLike, scores: ArrayLike | None = None) -> dict[str, Any]:
-    """`share_figure` as a dictionary of what it holds.
-
-    >>> share_entry([True, False], ["ann", "bob"])["k"]
-    1
-    """
-    return share_figure(hits, patients, scores).model_dump(exclude_none=True)
 
 
 def mean_figure(
@@ -138,6 +129,25 @@ def mean_figure(
     low = value - float(np.hypot(up.mean() - up_low, down_high - down.mean()))
     high = value + float(np.hypot(up_high - up.mean(), down.mean() - down_low))
     return Figure(value=value, low=max(low, -1.0), high=min(high, 1.0))
+
+
+def minus(first: Figure, second: Figure) -> Figure:
+    """The difference of two shares of different images, with its interval (Newcombe 1998, method 10); without one
+    where either has none.
+
+    >>> figure = minus(share_figure([1] * 10, range(10)), share_figure([1] * 10, range(10)))
+    >>> figure.value, round(figure.low, 3), round(figure.high, 3)
+    (0.0, -0.278, 0.278)
+    """
+    if first.value is None or second.value is None:
+        return Figure(value=None, reason=first.reason or second.reason)
+    value = first.value - second.value
+    if None in (first.low, first.high, second.low, second.high):
+        return Figure(value=value, reason=first.reason or second.reason)
+    ends = np.array([[first.low, first.high], [second.low, second.high]], np.float64)
+    low = value - np.hypot(first.value - ends[0, 0], ends[1, 1] - second.value)
+    high = value + np.hypot(ends[0, 1] - first.value, second.value - ends[1, 0])
+    return Figure(value=value, low=float(low), high=float(high))
 
 
 def hit_correlation(latent: float, share: float) -> float:

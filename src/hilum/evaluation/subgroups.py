@@ -22,7 +22,8 @@ import numpy as np
 import pandas as pd
 
 from hilum.evaluation.evaluate import evaluate
-from hilum.evaluation.intervals import LEVEL, bootstrap_weights, percentile_interval
+from hilum.evaluation.intervals import LEVEL
+from hilum.evaluation.shares import minus, share_figure
 
 FEWEST = 10
 """Patients below which a group is left out: its interval would say nothing."""
@@ -49,6 +50,8 @@ def subgroups(
     """
     table = predictions.merge(facts[["case_id", "width", "height", "mean"]], on="case_id", how="left")
     correct = (table["predicted"] == table["target"]).to_numpy()
+    targets = pd.Index(list(classes)).get_indexer(pd.Index(table["target"]))
+    of_truth = table[[f"prob_{name}" for name in classes]].to_numpy(float)[np.arange(len(table)), targets]
     members = {
         "size": _thirds(table["width"] * table["height"], ("small", "middle", "large"), "pixels"),
         "exposure": _thirds(table["mean"], ("dark", "middle", "bright"), "grey levels"),
@@ -62,7 +65,7 @@ def subgroups(
             continue
         figures[kind] = {
             "groups": [_group(table, group, classes, threshold, replicates, seed) for group in groups],
-            "gap": _gap(correct, table["patient"].to_numpy(), groups, replicates, seed),
+            "gap": _gap(correct, of_truth, table["patient"].to_numpy(), groups, replicates > 0),
         }
     return figures
 
@@ -116,35 +119,21 @@ def _group(
 
 def _gap(
     correct: np.ndarray,
+    scores: np.ndarray,
     patients: np.ndarray,
     groups: Sequence[tuple[str, str, np.ndarray]],
-    replicates: int,
-    seed: int,
+    with_ends: bool,
 ) -> dict[str, Any]:
-    """Accuracy of the best group minus that of the worst; the two stay the same in every replicate."""
+    """Accuracy of the best group minus that of the worst, with an interval widened for the number of pairs."""
     shares = [float(correct[inside].mean()) for _, _, inside in groups]
     best, worst = int(np.argmax(shares)), int(np.argmin(shares))
-    gap: dict[str, Any] = {
-        "value": shares[best] - shares[worst],
-        "best": groups[best][0],
-        "worst": groups[worst][0],
-    }
-    if replicates and best != worst:
-        drawn = np.concatenate(
-            [
-                _share(weights, correct, groups[best][2]) - _share(weights, correct, groups[worst][2])
-                for weights in bootstrap_weights(patients, replicates, seed)
-            ]
-        )
-        pairs = len(groups) * (len(groups) - 1) / 2
-        low, high = percentile_interval(drawn, 1 - (1 - LEVEL) / pairs)
-        if np.isfinite(low):
-            gap |= {"low": low, "high": high}
-    return gap
-
-
-def _share(weights: np.ndarray, correct: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Accuracy in each replicate; NaN where it holds no case of the group."""
-    total = weights @ inside.astype(np.float64)
-    hits = weights @ (correct & inside).astype(np.float64)
-    return np.divide(hits, total, out=np.full(len(total), np.nan), where=total > 0)
+    names = {"best": groups[best][0], "worst": groups[worst][0]}
+    if not with_ends or best == worst:
+        return {"value": shares[best] - shares[worst], **names}
+    level = 1 - (1 - LEVEL) / (len(groups) * (len(groups) - 1) / 2)
+    first, second = (
+        share_figure(correct[inside], patients[inside], scores[inside], level=level)
+        for inside in (groups[best][2], groups[worst][2])
+    )
+    gap = minus(first, second)
+    return {"value": gap.value, "low": gap.low, "high": gap.high, **names}

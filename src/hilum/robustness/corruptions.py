@@ -27,7 +27,7 @@ from hilum.inference.forward import logits_of, softmax
 from hilum.models import ChestModel
 from hilum.progress import advancing
 from hilum.robustness.config import RobustnessConfig
-from hilum.robustness.held_out import corrupted_images, held_out, mean_figure, point_figures
+from hilum.robustness.held_out import change_figure, corrupted_images, held_out, point_figures
 
 
 def measure_corruptions(
@@ -130,7 +130,7 @@ class _Measure:
         corrupted = corrupted_images(self.images, case_ids, name, severity, self.config.seed)
         probabilities = softmax(logits_of(self.model, corrupted))
         figures = point_figures(probabilities, self.table, self.model.classes, self.threshold, self.config)
-        change = mean_figure(self._is_correct(probabilities) - self.is_correct, self.table, self.config)
+        change = change_figure(self._is_correct(probabilities) - self.is_correct, self.table, self.config)
         return CorruptedPoint(accuracy=figures.accuracy, auroc=figures.auroc, ece=figures.ece, change=change)
 
     def _is_correct(self, probabilities: np.ndarray) -> np.ndarray:

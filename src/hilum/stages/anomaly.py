@@ -114,9 +114,7 @@ def run(context: Context, config: AnomalyConfig) -> None:
     results = {row: result for row, (_, result) in fitted.items()}
     members = [row for row, (detector, _) in fitted.items() if not detector.pretrained and config.ensemble]
     replicates = context.recipe.replicates
-    leaderboard = Leaderboard(
-        inputs.table, pairs_of(inputs), config.false_alarm_rate, replicates, config.seed
-    )
+    leaderboard = Leaderboard(inputs.table, pairs_of(inputs), config.false_alarm_rate, replicates)
     every = with_ensemble(leaderboard, results, members)
     write_table(folder.scores_file, scores_table(leaderboard, every))
     write_arrays(folder.examples_file, _examples(results))
