@@ -97,13 +97,16 @@ def share_entry(hits: ArrayLike) -> dict[str, Any]:
     return {"value": k / n if n else None, "low": low, "high": high, "k": k, "n": n}
 
 
-def best_over_thresholds(score: ArrayLike, abnormal: ArrayLike) -> dict[str, dict[str, float]]:
+CHOSEN = "the threshold was chosen on these labels: no interval"
+
+
+def best_over_thresholds(score: ArrayLike, abnormal: ArrayLike) -> dict[str, dict[str, Any]]:
     """The largest F1, and the largest accuracy, over all thresholds on these images.
 
     It uses the labels of the images it is measured on, as most published figures do.
 
     >>> best_over_thresholds([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])["best_accuracy"]
-    {'value': 0.75, 'k': 3, 'n': 4}
+    {'value': 0.75, 'k': 3, 'n': 4, 'reason': 'the threshold was chosen on these labels: no interval'}
     >>> best_over_thresholds([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])["best_f1"]["value"]
     0.8
     """
@@ -118,6 +121,7 @@ def best_over_thresholds(score: ArrayLike, abnormal: ArrayLike) -> dict[str, dic
             "value": float(f1[best]),
             "precision": float(hits[best] / flagged[best]),
             "recall": float(hits[best] / positive),
+            "reason": CHOSEN,
         },
-        "best_accuracy": {"value": most / len(target), "k": most, "n": len(target)},
+        "best_accuracy": {"value": most / len(target), "k": most, "n": len(target), "reason": CHOSEN},
     }

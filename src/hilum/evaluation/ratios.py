@@ -1,9 +1,10 @@
 """Likelihood ratios and predictive values with intervals over patients.
 
 A ratio of two shares has the log method's interval (Simel 1991, equations 3 and 4), with effective numbers of
-images in place of images; a share of 1 reaches down to Wilson's lower end. Where the upper share is 0/n it reaches from 0 to the ratio at Wilson's upper end, and
-where the lower share is 0/n from the ratio at Wilson's upper end to infinity. Predictive values at a prevalence
-follow from the likelihood ratios (Bayes), and so do their intervals: the prevalence is given and not estimated.
+images in place of images; a share of 1 reaches down to Wilson's lower end. Where the upper share is 0/n the interval
+reaches from 0 to the ratio at Wilson's upper end, and where the lower share is 0/n from the ratio at Wilson's upper
+end to infinity. Predictive values at a prevalence follow from the likelihood ratios (Bayes), and so do their
+intervals: the prevalence is given and not estimated.
 
 References
     Wilson EB. Probable inference, the law of succession, and statistical inference. JASA 22 (1927).

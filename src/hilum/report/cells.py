@@ -44,9 +44,8 @@ def number_cell(entry: Figure | None, digits: int = 3) -> Cell:
     if entry.value is None:
         return Cell("not defined", small=entry.reason or "")
     low, high = (number(end, digits) for end in (entry.low, entry.high))
-    return Cell(
-        number(entry.value, digits), small=f"{low} to {high}" if (low, high) != (NOTHING, NOTHING) else ""
-    )
+    ends = f"{low} to {high}" if (low, high) != (NOTHING, NOTHING) else entry.reason or ""
+    return Cell(number(entry.value, digits), small=ends)
 
 
 def share_cell(entry: Figure | None) -> Cell:
@@ -59,5 +58,6 @@ def share_cell(entry: Figure | None) -> Cell:
         return EMPTY
     if entry.value is None:
         return Cell("not defined", small=entry.reason or "")
-    ends = share_range(entry.low, entry.high) if entry.low is not None and entry.high is not None else ""
+    known = entry.low is not None and entry.high is not None
+    ends = share_range(entry.low, entry.high) if known else entry.reason or ""
     return Cell(percent(entry.value), small="; ".join(words for words in (of(entry), ends) if words))

@@ -116,7 +116,8 @@ def with_interval(key: str, entry: Entry) -> str:
     >>> with_interval("accuracy", {"value": 0.5, "low": 0.4, "high": 0.6, "k": 5, "n": 10}).replace("\\xa0", " ")
     '50.0 % (5/10; 95 % CI 40.0 to 60.0 %)'
     """
-    ends = f"{LEVEL} CI {interval(key, entry)}" if part(entry, "low") is not None else ""
+    without = part(entry, "reason") or ""
+    ends = f"{LEVEL} CI {interval(key, entry)}" if part(entry, "low") is not None else without
     inside = "; ".join(words for words in (of(entry), ends) if words)
     return f"{figure(key, entry)} ({inside})" if inside else figure(key, entry)
 

@@ -46,7 +46,7 @@ def label_values(result: LabelEfficiency) -> dict[str, Any]:
         "lead": lead,
         "caption": (
             f"{_sample(result)}. Mean over {plural(result.n_seeds, 'draw')} of the labelled patients, with 95 %"
-            f" intervals from {result.replicates} bootstrap samples over the held-out patients. A small network"
+            f" intervals over the held-out patients. A small network"
             f" at {result.size[0]} px, the same number of steps for every point. Dotted: share of the most"
             " frequent class."
         ),
@@ -98,7 +98,7 @@ def training_values(result: CorruptionTraining) -> dict[str, Any]:
             f"{_sample(result)}. Blue with circles: a small network at {result.size[0]} px trained on clean images."
             f" Green, dashed, with triangles: the same with {percent(result.share, 0)} of its training images"
             f" corrupted, in any of these ways. Mean over {plural(result.n_seeds, 'training')} of"
-            f" {count(result.steps)} steps. Bands: 95 % intervals from {result.replicates} bootstrap samples over"
+            f" {count(result.steps)} steps. Bands: 95 % intervals over"
             " patients. Dotted: share of the most frequent class."
         ),
         "rows": [_training_row("clean", result.clean)]
@@ -169,7 +169,7 @@ def unseen_values(result: UnseenClass) -> dict[str, Any]:
         "anomaly": _anomaly(result.anomaly, result.unseen) if result.anomaly else "",
         "caption": (
             f"{_sample(result)}. A small network trained on {count(result.train_images)} images of"
-            f" {listing(result.classes)}. Intervals: 95 %, {result.replicates} bootstrap samples over patients."
+            f" {listing(result.classes)}. Intervals: 95 %, over patients."
         ),
         "rows": [
             (name, value_text(share), share.counts, interval_text(share))
