@@ -71,7 +71,8 @@ def ranking_figures(score: ArrayLike, positive: ArrayLike, patients: ArrayLike) 
         return absent, absent
     counts = [len(np.unique(people[rows])) for rows in (side, ~side)]
     if min(counts) < FEWEST_PATIENTS:
-        return tuple(Figure(value=value, reason=too_few(min(counts))) for value in (area, precision))  # type: ignore[return-value]
+        reason = too_few(min(counts))
+        return Figure(value=area, reason=reason), Figure(value=precision, reason=reason)
     low, high = area_interval(area, *class_sizes(score, side, people))
     moved = precision_interval(precision, area, (low, high), float(side.mean()), *counts)
     return Figure(value=area, low=low, high=high), Figure(value=precision, low=moved[0], high=moved[1])
