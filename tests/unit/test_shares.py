@@ -45,7 +45,7 @@ def test_one_hit_more_never_lowers_an_end(rows: list[tuple[int, bool, float]]) -
         assert before[0] < before[1]
 
 
-def test_99_of_100_does_not_look_surer_than_100_of_100() -> None:
+def test_99_of_100_is_less_certain_than_100_of_100() -> None:
     rng = np.random.default_rng(0)
     patients, scores = np.repeat(np.arange(25), 4), rng.random(100)
     for behind in (None, scores):

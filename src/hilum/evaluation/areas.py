@@ -236,9 +236,9 @@ def precision_of(area: float, share: float) -> float:
     """
     from scipy.special import ndtr, ndtri
 
-    found = (np.arange(2000) + 0.5) / 2000  # sensitivities
-    alarms = ndtr(ndtri(found) - np.sqrt(2) * ndtri(area))
-    return float(np.mean(share * found / (share * found + (1 - share) * alarms)))
+    recall = (np.arange(2000) + 0.5) / 2000  # sensitivities
+    alarms = ndtr(ndtri(recall) - np.sqrt(2) * ndtri(area))
+    return float(np.mean(share * recall / (share * recall + (1 - share) * alarms)))
 
 
 def _shifted(value: float, start: float, end: float) -> float:

@@ -86,7 +86,7 @@ def set_figures(
     hit, single = inside[np.arange(len(index)), index], size == 1
     known = None if probabilities is None else np.asarray(probabilities, np.float64)
     truth = None if known is None else known[np.arange(len(index)), index]
-    surest = None if known is None else known.max(1)
+    confidence = None if known is None else known.max(1)
 
     def share(hits: np.ndarray, rows: np.ndarray, scores: np.ndarray | None) -> Figure:
         return share_figure(
@@ -100,8 +100,8 @@ def set_figures(
     return SetFigures(
         coverage=_coverage(share(hit, everyone, truth)),
         mean_size=with_interval(float(size.mean()), drawn["size"]),
-        abstained=share(abstains(inside, predicted), everyone, surest),
-        single=share(single, everyone, surest),
+        abstained=share(abstains(inside, predicted), everyone, confidence),
+        single=share(single, everyone, confidence),
         correct_if_single=share(hit, single, truth),
         per_class={
             name: _coverage(share(hit, index == number, truth)) for number, name in enumerate(classes)

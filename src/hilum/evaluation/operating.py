@@ -78,17 +78,17 @@ def decision_figures(
             "judge an operating point on both kinds",
         )
     people = np.asarray(patients)
-    found, cleared = (
+    of_abnormal, of_normal = (
         _Share.of(hits[rows], people[rows], None if scores is None else np.asarray(scores)[rows])
         for hits, rows in ((positive, abnormal), (~positive, ~abnormal))
     )
-    sens, spec = found.value, cleared.value
+    sens, spec = of_abnormal.value, of_normal.value
     up, down = likelihood_ratios(sens, spec)
-    up_ends = ratio_interval(sens, found.size, 1 - spec, cleared.size)
-    down_ends = ratio_interval(1 - sens, found.size, spec, cleared.size)
+    up_ends = ratio_interval(sens, of_abnormal.size, 1 - spec, of_normal.size)
+    down_ends = ratio_interval(1 - sens, of_abnormal.size, spec, of_normal.size)
     return Decisions(
-        sensitivity=found.figure,
-        specificity=cleared.figure,
+        sensitivity=of_abnormal.figure,
+        specificity=of_normal.figure,
         precision=share_figure(abnormal[positive], people[positive], reason=NONE_POSITIVE),
         lr_positive=_ratio_figure(
             float(up), up_ends, NONE_POSITIVE, "no normal case was classified as abnormal"
