@@ -213,7 +213,7 @@ TABLE_METRICS: dict[str, tuple[Callable, float]] = {
 
 
 def table_line(row: Setting, rng: np.random.Generator, usual_too: bool) -> Line:
-    cut = stats.norm.ppf(row.truth)
+    cut = float(stats.norm.ppf(row.truth))
     sample = drawn(rng, row, 2 * cut)
     truth = np.array([[row.truth, 1 - row.truth], [1 - row.truth, row.truth]])
     truth *= np.array([[1 - row.prevalence], [row.prevalence]])

@@ -66,4 +66,5 @@ def _log_distances(share: float, n: float, z: float, level: float) -> tuple[floa
     """From the logarithm of a share down and up to its ends; a share of 1 has Wilson's lower end."""
     if share == 1:
         return -log(wilson_interval(n, n, level)[0]), 0.0
-    return (z * _log_error(share, n),) * 2
+    half = z * _log_error(share, n)
+    return half, half
