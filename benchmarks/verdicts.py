@@ -173,8 +173,7 @@ def subgroup(chance: Chance, at: Setting) -> bool:
     correct = (one.probability > 0.5) == one.abnormal
     third = chance.integers(0, 3, len(correct))
     groups = [(name, "", third == number) for number, name in enumerate("abc")]
-    gap = gap_of_groups(correct, one.patient, groups, 0, 0)
-    return bool(gap["p"] < 0.05)
+    return gap_of_groups(correct, one.probability, one.patient, groups, with_ends=False).p < 0.05
 
 
 def selective(chance: Chance, at: Setting) -> bool:

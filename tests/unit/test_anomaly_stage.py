@@ -339,7 +339,7 @@ def a_leaderboard(seed: int = 0) -> tuple[Leaderboard, np.ndarray]:
             "role": role,
         }
     )
-    return Leaderboard(table, {}, 0.1, 0, 0), rng.standard_normal(120)
+    return Leaderboard(table, {}, 0.1, 0), rng.standard_normal(120)
 
 
 @pytest.mark.parametrize("shift", [-50.0, 50.0])

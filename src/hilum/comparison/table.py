@@ -114,7 +114,7 @@ def acquisition_figures(
     """hilum.evaluation.shift of the pooled predictions: shortcut-matched pairs, worst group, and the others."""
     probabilities = table[[f"prob_{name}" for name in classes]].to_numpy()
     predictions = table.assign(split=HELD, predicted=predicted_classes(probabilities, classes))
-    return Shift.model_validate(shift_figures(predictions, HELD, facts, replicates))
+    return Shift.model_validate(shift_figures(predictions, HELD, facts, with_ends=replicates > 0))
 
 
 def at_half(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:

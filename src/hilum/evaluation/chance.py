@@ -19,6 +19,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import ArrayLike
 
+from hilum.evaluation.clusters import effective_size
+
 BLOCK = 250_000
 """Numbers drawn at once (2 MB)."""
 
@@ -61,11 +63,10 @@ def effective_cases(hits: ArrayLike, patients: ArrayLike) -> float:
     (2.0, 4.0)
     """
     flags = np.asarray(hits, np.float64)
-    images = np.unique(np.asarray(patients), return_counts=True)[1]
     share = flags.mean()
     sd = np.sqrt(share * (1 - share))
     alike = likeness(flags - share, np.full(len(flags), sd), patients) if sd else 1.0
-    return float(len(flags) / (1 + alike * ((images**2).sum() / len(flags) - 1)))
+    return effective_size(patients, alike)
 
 
 def drawn_events(

@@ -11,8 +11,9 @@ from hilum.artifacts.curves import Bin, ClassCurves, Curve, Curves
 from hilum.errors import DataError
 from hilum.evaluation.chance import BY_CHANCE, binned_gaps
 from hilum.evaluation.decision import checked_probabilities
-from hilum.evaluation.intervals import LEVEL, bootstrap, wilson_interval
+from hilum.evaluation.intervals import bootstrap, percentile_band
 from hilum.evaluation.metrics import cumulative_counts
+from hilum.evaluation.shares import wilson_interval
 
 DIAGRAM_BINS, CASES_PER_BIN = 10, 20
 """At most so many bins in a reliability diagram, and about so many cases in each at least."""
@@ -76,7 +77,8 @@ def roc_band(
     """The 95 % band of a ROC curve: {"fpr": grid, "low", "high"}, each "points".
 
     At each fpr of the grid (default 0, 0.01, ... 1) the middle 95 % of the sensitivities of all bootstrap
-    replicates (vertical averaging, Fawcett 2006). It holds point by point, not for whole curves.
+    replicates (vertical averaging, Fawcett 2006). It holds point by point, not for whole curves. Replicates that miss a
+    class have no curve.
     `patients`: the patient of each case, "cases".
     """
     at = _grid(grid)
@@ -268,17 +270,18 @@ def _band(
     height: Callable[[np.ndarray, np.ndarray], np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray]:
     """The quantiles of the curves' heights, point by point, over bootstrap replicates of patients."""
-    _counts(score, is_abnormal)  # refuses what has no curve
 
     def heights(weights: np.ndarray) -> dict[str, np.ndarray]:
         tp, predicted, _ = cumulative_counts(score, is_abnormal, weights)
-        return {"heights": np.array([height(*counts) for counts in zip(tp, predicted, strict=True)])}
+        whole = (tp[:, -1] > 0) & (predicted[:, -1] > tp[:, -1])  # without a class there is no curve
+        pairs = zip(whole, tp, predicted, strict=True)
+        return {"heights": np.array([height(*counts) if both else none for both, *counts in pairs])}
 
+    none = height(*_counts(score, is_abnormal)[:2]) * np.nan
     drawn, _ = bootstrap(heights, patients, np.asarray(is_abnormal, bool), replicates, seed)
-    if len(drawn["heights"]) == 0:
+    if np.isnan(drawn["heights"]).all():
         raise DataError(f"a class is missing in all {replicates} bootstrap replicates", "use more replicates")
-    low, high = np.quantile(drawn["heights"], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    return low, high
+    return percentile_band(drawn["heights"])
 
 
 def _tpr_at(grid: np.ndarray, tp: np.ndarray, predicted: np.ndarray) -> np.ndarray:

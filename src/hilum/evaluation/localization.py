@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 
 from hilum.artifacts.anomaly import Localization, Pointing
-from hilum.evaluation.detection import share_entry
 from hilum.evaluation.metrics import auroc
+from hilum.evaluation.shares import share_figure
 
 MOST_FALSE = 0.3
 """The false-positive rate at which the area of AUPRO ends."""
@@ -40,11 +40,11 @@ def localization_figures(maps: np.ndarray, lesions: np.ndarray, patients: Sequen
     regions = _region_weights(lesions)[1]
     hits = [pointed(map_, truth) for map_, truth in zip(maps[abnormal], lesions[abnormal], strict=True)]
     chance = float(lesions[abnormal].mean()) if abnormal.any() else None
-    pointing = share_entry(hits, np.asarray(patients)[abnormal])
+    pointing = share_figure(hits, np.asarray(patients)[abnormal])
     return Localization(
         pixel_auroc=area,
         aupro=aupro(maps, lesions),
-        pointing=Pointing.model_validate({**pointing, "chance": chance}),
+        pointing=Pointing(**pointing.set_fields(), chance=chance),
         n_images=len(maps),
         n_abnormal=int(abnormal.sum()),
         n_regions=regions,

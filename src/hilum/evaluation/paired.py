@@ -35,7 +35,7 @@ from scipy import stats
 
 from hilum.errors import DataError
 from hilum.evaluation import metrics as m
-from hilum.evaluation.intervals import bootstrap, percentile_interval
+from hilum.evaluation.intervals import bootstrap, with_interval
 
 
 @dataclass(frozen=True)
@@ -175,8 +175,8 @@ def difference(
     figures = {name: {"value": float(value[0])} for name, value in gaps(np.ones((1, len(index)))).items()}
     if replicates:
         for name, values in bootstrap(gaps, patients, index, replicates, seed)[0].items():
-            low, high = percentile_interval(values)
-            figures[name] |= {"low": low, "high": high}
+            figure = with_interval(figures[name]["value"], values)
+            figures[name] |= figure.model_dump(exclude_none=True)
     return figures
 
 

@@ -25,7 +25,8 @@ import pandas as pd
 
 from hilum.artifacts.metrics import Gap, Subgroup, Subgroups
 from hilum.evaluation.evaluate import evaluate
-from hilum.evaluation.intervals import LEVEL, bootstrap_weights, percentile_interval
+from hilum.evaluation.intervals import LEVEL
+from hilum.evaluation.shares import minus, share_figure
 
 FEWEST = 10
 """Patients below which a group is left out: its interval would say nothing."""
@@ -51,6 +52,8 @@ def subgroups(
     """
     table = predictions.merge(facts[["case_id", "width", "height", "mean"]], on="case_id", how="left")
     correct = (table["predicted"] == table["target"]).to_numpy()
+    targets = pd.Index(list(classes)).get_indexer(pd.Index(table["target"]))
+    of_truth = table[[f"prob_{name}" for name in classes]].to_numpy(float)[np.arange(len(table)), targets]
     members = {
         "size": _thirds(table["width"] * table["height"], ("small", "middle", "large"), "pixels"),
         "exposure": _thirds(table["mean"], ("dark", "middle", "bright"), "grey levels"),
@@ -64,7 +67,7 @@ def subgroups(
             continue
         figures[kind] = Subgroups(
             groups=[_group(table, group, classes, threshold, replicates, seed) for group in groups],
-            gap=gap_of_groups(correct, table["patient"].to_numpy(), groups, replicates, seed),
+            gap=gap_of_groups(correct, of_truth, table["patient"].to_numpy(), groups, replicates > 0),
         )
     return figures
 
@@ -115,13 +118,13 @@ def _group(
 
 def gap_of_groups(
     correct: np.ndarray,
+    scores: np.ndarray,
     patients: np.ndarray,
     groups: Sequence[tuple[str, str, np.ndarray]],
-    replicates: int,
-    seed: int,
+    with_ends: bool,
 ) -> Gap:
-    """Accuracy of the best group minus that of the worst; the two stay the same in every replicate. `p`: of all groups
-    being equally accurate (`equal_shares`)."""
+    """Accuracy of the best group minus that of the worst, with an interval widened for the number of pairs. `p`: of all
+    groups being equally accurate (`equal_shares`)."""
     shares = [float(correct[inside].mean()) for _, _, inside in groups]
     best, worst = int(np.argmax(shares)), int(np.argmin(shares))
     gap = Gap(
@@ -130,18 +133,15 @@ def gap_of_groups(
         worst=groups[worst][0],
         p=equal_shares(correct, patients, np.array([inside for _, _, inside in groups])),
     )
-    if replicates and best != worst:
-        drawn = np.concatenate(
-            [
-                _share(weights, correct, groups[best][2]) - _share(weights, correct, groups[worst][2])
-                for weights in bootstrap_weights(patients, replicates, seed)
-            ]
-        )
-        pairs = len(groups) * (len(groups) - 1) / 2
-        low, high = percentile_interval(drawn, 1 - (1 - LEVEL) / pairs)
-        if np.isfinite(low):
-            return gap.model_copy(update={"low": low, "high": high})
-    return gap
+    if not with_ends or best == worst:
+        return gap
+    level = 1 - (1 - LEVEL) / (len(groups) * (len(groups) - 1) / 2)
+    first, second = (
+        share_figure(correct[inside], patients[inside], scores[inside], level=level)
+        for inside in (groups[best][2], groups[worst][2])
+    )
+    difference = minus(first, second)
+    return gap.model_copy(update={"low": difference.low, "high": difference.high})
 
 
 def equal_shares(hits: np.ndarray, patients: np.ndarray, groups: np.ndarray) -> float:
@@ -172,10 +172,3 @@ def equal_shares(hits: np.ndarray, patients: np.ndarray, groups: np.ndarray) -> 
     sums = of_patient.sum(1)
     statistic = float(sums @ np.linalg.solve(spread, sums)) * (people - free) / (free * people)
     return float(f.sf(statistic, free, people - free))
-
-
-def _share(weights: np.ndarray, correct: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Accuracy in each replicate; NaN where it holds no case of the group."""
-    total = weights @ inside.astype(np.float64)
-    hits = weights @ (correct & inside).astype(np.float64)
-    return np.divide(hits, total, out=np.full(len(total), np.nan), where=total > 0)

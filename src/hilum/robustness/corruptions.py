@@ -29,7 +29,7 @@ from hilum.inference.forward import logits_of, softmax
 from hilum.models import ChestModel
 from hilum.progress import advancing
 from hilum.robustness.config import RobustnessConfig
-from hilum.robustness.held_out import corrupted_images, held_out, mean_figure, point_figures
+from hilum.robustness.held_out import change_figure, corrupted_images, held_out, point_figures
 
 METHOD = 2
 """Raised when a point of the same images would come out otherwise, so that earlier points are not kept."""
@@ -141,7 +141,7 @@ class _Measure:
             accuracy=figures.accuracy,
             auroc=figures.auroc,
             ece=figures.ece,
-            change=mean_figure(is_correct - self.is_correct, self.table, self.config),
+            change=change_figure(is_correct - self.is_correct, self.table, self.config),
             p=permutation(is_correct, self.is_correct, self.table["patient"]).p,
         )
 

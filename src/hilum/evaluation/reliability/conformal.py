@@ -47,6 +47,7 @@ def _sets(design: Design, kind: SetKind, fitted: np.ndarray, measured: np.ndarra
         judged.classes,
         design.replicates,
         config.seed,
+        softmax(judged.logits[measured]),
     )
     n_fitted, n_measured = int(fitted.sum()), int(measured.sum())
     return FittedSets(

@@ -183,8 +183,8 @@ def _task(folder: TaskFolder, robustness: Robustness) -> TaskView:
         caption=(
             f"{_size(robustness)}, of {robustness.of_images} that are held out. Blue with circles: accuracy, at the"
             " threshold chosen on clean images. Orange, dashed, with squares: calibration error of the most"
-            f" probable class (10 bins of equal mass). Bands: 95 % intervals, {robustness.replicates} bootstrap"
-            " samples over patients. A change is a fall or a rise where an exact permutation test by patient"
+            f" probable class (10 bins of equal mass). Bands: 95 % intervals over"
+            " patients. A change is a fall or a rise where an exact permutation test by patient"
             " gives p < 0.05, each corruption for itself. Dotted: share of the most frequent class."
         ),
         rows=[

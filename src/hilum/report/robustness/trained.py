@@ -115,7 +115,7 @@ def label_values(result: LabelEfficiency) -> LabelView:
         lead=lead,
         caption=(
             f"{_sample(result)}. Mean over {plural(result.n_seeds, 'draw')} of the labelled patients, with 95 %"
-            f" intervals from {result.replicates} bootstrap samples over the held-out patients. A small network"
+            f" intervals over the held-out patients. A small network"
             f" at {result.size[0]} px, the same number of steps for every point. Dotted: share of the most"
             " frequent class."
         ),
@@ -167,7 +167,7 @@ def training_values(result: CorruptionTraining) -> TrainingView:
             f"{_sample(result)}. Blue with circles: a small network at {result.size[0]} px trained on clean images."
             f" Green, dashed, with triangles: the same with {percent(result.share, 0)} of its training images"
             f" corrupted, in any of these ways. Mean over {plural(result.n_seeds, 'training')} of"
-            f" {count(result.steps)} steps. Bands: 95 % intervals from {result.replicates} bootstrap samples over"
+            f" {count(result.steps)} steps. Bands: 95 % intervals over"
             " patients. Dotted: share of the most frequent class."
         ),
         rows=[_training_row("clean", result.clean)]
@@ -239,7 +239,7 @@ def unseen_values(result: UnseenClass) -> UnseenView:
         anomaly=_anomaly(result.anomaly, result.unseen) if result.anomaly else "",
         caption=(
             f"{_sample(result)}. A small network trained on {count(result.train_images)} images of"
-            f" {listing(result.classes)}. Intervals: 95 %, {result.replicates} bootstrap samples over patients."
+            f" {listing(result.classes)}. Intervals: 95 %, over patients."
         ),
         rows=[
             (name, value_text(share), share.counts, interval_text(share))
