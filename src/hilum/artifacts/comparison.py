@@ -54,9 +54,9 @@ class TrainingResult(Artifact):
 # -- paired tests --------------------------------------------------------------------------------------------
 
 
-class McNemar(Part):
-    """McNemar's exact test. `only_first`, `only_second`: images that one alone classified correctly; `p_holm`:
-    corrected for the number of comparisons, None where there is one comparison only."""
+class AccuracyTest(Part):
+    """The exact permutation test by patient. `only_first`, `only_second`: images that one alone classified
+    correctly; `p_holm`: corrected for the number of comparisons, None where none was corrected for."""
 
     only_first: int
     only_second: int
@@ -64,8 +64,8 @@ class McNemar(Part):
     p_holm: float | None = None
 
 
-class DeLong(Part):
-    """DeLong's test; `z` is None where it is infinite."""
+class AurocTest(Part):
+    """DeLong's test, clustered by patient (Obuchowski 1997); `z` is None where it is infinite."""
 
     z: float | None
     p: float
@@ -77,8 +77,8 @@ class PairedDifference(Part):
 
     accuracy: Figure
     auroc: Figure
-    mcnemar: McNemar
-    delong: DeLong
+    accuracy_test: AccuracyTest
+    auroc_test: AurocTest
 
 
 # -- compare.json --------------------------------------------------------------------------------------------
@@ -153,6 +153,7 @@ class Comparison(Artifact):
     """compare.json: the recipes in the order of the grid. `against`: the cell that the others are compared with,
     None while it is not complete."""
 
+    SCHEMA: ClassVar[int] = 2
     STAGE: ClassVar[str] = "compare"
     REMEDY: ClassVar[str] = "delete it and give the same hilum compare command again"
 

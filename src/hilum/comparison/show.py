@@ -34,6 +34,7 @@ def comparison_text(comparison: Comparison) -> str:
     lines = columns(rows) if len(rows) > 1 else []
     if comparison.against:
         lines.append(f"difference: accuracy minus that of {comparison.against}, 95 % interval over patients")
+        lines.append("p: exact permutation test by patient, corrected by Holm")
     if any(cell.result and cell.result.acquisition for cell in comparison.cells):
         lines.append(
             "matched: accuracy on shortcut-matched pairs; worst group: the lowest accuracy of a group"
@@ -55,7 +56,7 @@ def _row(cell: CellRow, result: CellResult) -> tuple[str, ...]:
         gap = f"{figure.value:+.3f}"
         if figure.low is not None and figure.high is not None:
             gap += f" [{figure.low:+.3f}, {figure.high:+.3f}]"
-        p = _number(result.paired.mcnemar.p_holm)
+        p = _number(result.paired.accuracy_test.p_holm)
     return (
         cell.name,
         _number(accuracy.mean),

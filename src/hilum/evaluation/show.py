@@ -34,11 +34,16 @@ def figure(entry: Figure | Mapping[str, Any] | None) -> str:
     text = f"{shown.value:.3f}"
     if shown.low is not None:
         text += f" [{shown.low:.3f}, {shown.high:.3f}]"
+    elif shown.reason:
+        text += f" [{shown.reason}]"
     return f"{text} {shown.counts}".rstrip()
 
 
 def _known(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {"value": None, **{key: entry[key] for key in ("value", "low", "high", "k", "n") if key in entry}}
+    return {
+        "value": None,
+        **{key: entry[key] for key in ("value", "low", "high", "k", "n", "reason") if key in entry},
+    }
 
 
 def metrics_table(run: Run) -> str:

@@ -22,7 +22,6 @@ from hilum.anomaly.leaderboard import ENSEMBLE
 from hilum.anomaly.saved import load_detector, save_detector
 from hilum.artifacts.anomaly import DetectorCard, FittedOn, Flagged, PackagedFigures, PackagedThreshold
 from hilum.artifacts.audit import JointShortcut
-from hilum.artifacts.base import Figure
 from hilum.artifacts.card import (
     Attribution,
     Distillation,
@@ -38,7 +37,7 @@ from hilum.data.cache import ImageCache
 from hilum.data.cases import HEALTHY
 from hilum.errors import DataError, RunError
 from hilum.evaluation.decision import choose_threshold
-from hilum.evaluation.intervals import bootstrap_weights, percentile_interval
+from hilum.evaluation.shares import share_figure
 from hilum.files import digest, replacing, write_arrays
 from hilum.folders import TaskFolder
 from hilum.inference.calibrate import softmax
@@ -76,9 +75,6 @@ DETECTOR_LIMITS = [
     *LIMITS,
 ]
 """The same for the packed detector."""
-
-REPLICATES = 2000
-"""Of the bootstrap over patients."""
 
 KNOWN_RATE = 0.03
 """The share of ordinary held-out images that the packed detector may flag as out of distribution."""
@@ -250,13 +246,9 @@ def _two_steps(run: Run, task: str, split: str) -> TwoSteps | None:
     value = choose_threshold(np.clip(1 - val[columns[0]].to_numpy(float), 0, 1), abnormal)
     rows = table[table["split"] == split]
     correct = classes_in_two_steps(rows[columns].to_numpy(float), classes, value) == rows["target"].to_numpy()
-    replicates = [
-        weights @ correct / weights.sum(1)
-        for weights in bootstrap_weights(rows["patient"], REPLICATES, seed=0)
-    ]
-    low, high = percentile_interval(np.concatenate(replicates))
-    k, n = int(correct.sum()), len(rows)
-    accuracy = Figure(value=float(correct.mean()), low=low, high=high, k=k, n=n)
+    target = pd.Index(classes).get_indexer(pd.Index(rows["target"]))
+    of_truth = rows[columns].to_numpy(float)[np.arange(len(rows)), target]
+    accuracy = share_figure(correct, rows["patient"].to_numpy(), of_truth)
     return TwoSteps(threshold=value, rule="youden", chosen_on="val", split=split, accuracy=accuracy)
 
 

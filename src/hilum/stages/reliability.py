@@ -91,4 +91,5 @@ STAGE = Stage(
     needs=("evaluate",),
     uses=("anomaly",),
     artifacts=("reliability.json",),
+    version=2,
 )

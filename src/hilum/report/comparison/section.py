@@ -58,9 +58,9 @@ class Gap:
     """Differences from the reference, each with its test."""
 
     accuracy: str
-    mcnemar: str
+    accuracy_test: str
     auroc: str
-    delong: str
+    auroc_test: str
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def lead(comparison: Comparison) -> str:
 
 def _sign(paired: PairedDifference) -> int:
     """1 or -1 where test and patient interval agree that the accuracies differ, else 0: the careful reading."""
-    gap, p = paired.accuracy, paired.mcnemar.p_holm
+    gap, p = paired.accuracy, paired.accuracy_test.p_holm
     apart = gap.low is None or gap.high is None or not gap.low <= 0 <= gap.high
     if not apart or p is None or p >= ALPHA:
         return 0
@@ -231,12 +231,12 @@ def _groups(acquisition: Shift | None) -> list[str]:
 
 def _paired(paired: PairedDifference) -> Gap:
     """Differences from the reference with interval and corrected p."""
-    mcnemar = paired.mcnemar
+    test = paired.accuracy_test
     return Gap(
         accuracy=points_text(paired.accuracy),
-        mcnemar=f"McNemar {_p(mcnemar.p_holm)} ({mcnemar.only_first} against {mcnemar.only_second} images)",
+        accuracy_test=f"{_p(test.p_holm)} ({test.only_first} against {test.only_second} images)",
         auroc=_gap(paired.auroc),
-        delong=f"DeLong {_p(paired.delong.p_holm)}",
+        auroc_test=_p(paired.auroc_test.p_holm),
     )
 
 

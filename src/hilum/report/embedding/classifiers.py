@@ -138,7 +138,8 @@ def _difference(figure: Figure, other: Figure) -> str:
 
 
 def baseline_warning(embedding: TaskEmbedding) -> str:
-    """Printed where a baseline without training classifies as well as the network's vectors do.
+    """Printed where a baseline without training classifies as many images correctly as the network's vectors do; counts
+    alone, no test.
 
     >>> import pandas as pd
     >>> from hilum.artifacts.embedding import Classifier
@@ -159,7 +160,7 @@ def baseline_warning(embedding: TaskEmbedding) -> str:
     return (
         f"Without any training, a vote of neighbours on {best.title} classifies {percent(theirs.value)}"
         f" ({theirs.counts}) correctly, at least as many as the vote on the network’s vectors"
-        f" ({percent(knn.value)}, {knn.counts}). On these images training has not improved the neighbours."
+        f" ({percent(knn.value)}, {knn.counts}). An improvement of the neighbours by training is not shown here."
     )
 
 

@@ -123,21 +123,22 @@ def calibration_panels(task: Results) -> PanelRow:
 
 
 def _largest_gap(classes: list[ClassCurves]) -> str:
-    """The group with the largest gap, of those whose interval excludes the stated probability."""
+    """The group with the largest gap, of those that chance does not explain in a calibrated model."""
     gaps = [
         (abs(group.probability - group.observed), curves.name, group)
         for curves in classes
         for group in curves.bins
-        if not group.low <= group.probability <= group.high
+        if group.by_chance and not group.by_chance[0] <= group.observed <= group.by_chance[1]
     ]
     if not classes:
         return ""
     if not gaps:
-        return "In each group, the observed share agrees with the stated probability within its interval."
+        return "In no group is the gap of stated probability and observed share larger than chance explains."
     _, name, worst = max(gaps, key=lambda gap: gap[0])
     direction = "too low" if worst.observed > worst.probability else "too high"
     return (
-        f"The largest gap: in a group of {worst.n} images the mean stated probability of {name} is"
+        f"The largest gap that chance does not explain: in a group of {worst.n} images the mean stated probability of"
+        f" {name} is"
         f" {number(worst.probability, 2)} and the observed share {number(worst.observed, 2)}; the stated"
         f" probability is {direction}."
     )

@@ -17,6 +17,10 @@ KINDS = {
 }
 
 
+ALPHA = 0.05
+"""The p-value from which chance explains a gap."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One group of images. `about`: its limits; `mark`: a remark of its own."""
@@ -69,16 +73,16 @@ def subgroup_table(task: Results) -> Table | None:
 
 
 def gap_sentence(kinds: Mapping[str, Subgroups]) -> str:
-    """Which kinds of images show a gap whose interval excludes 0.
+    """Which kinds of images show a gap that chance does not explain.
 
-    >>> gap = Gap(value=0.1, low=0.05, high=0.2, best="dark", worst="bright")
+    >>> gap = Gap(value=0.1, low=0.05, high=0.2, best="dark", worst="bright", p=0.001)
     >>> gap_sentence({"exposure": Subgroups(groups=[], gap=gap)})
     'Accuracy differs by brightness (dark higher than bright).'
     """
     different = [
         f"{KINDS[kind].lower()} ({entry.gap.best} higher than {entry.gap.worst})"
         for kind, entry in kinds.items()
-        if entry.gap.low is not None and entry.gap.low > 0
+        if entry.gap.p < ALPHA
     ]
     if not different:
         return "No gap in accuracy between subgroups exceeds what chance explains."

@@ -108,7 +108,7 @@ def decision_panel(task: Results, figures: Reliability) -> Panel | None:
     curve = figures.decision_curve
     if curve is None:
         return None
-    better = longest([at if low > 0 else None for at, low in zip(curve.at, curve.gain_low, strict=True)])
+    better = longest([at if shown else None for at, shown in zip(curve.at, curve.shown, strict=True)])
     where = (
         f"For thresholds between {number(better[0], 2)} and {number(better[-1], 2)}"
         if better
@@ -116,7 +116,7 @@ def decision_panel(task: Results, figures: Reliability) -> Panel | None:
     )
     sentence = (
         f"{where} the net benefit of treating by the model is higher than that of treating everybody and of treating"
-        f" nobody (lower end of the {LEVEL} interval above 0)."
+        f" nobody ({LEVEL} band over patients that holds for all thresholds together)."
     )
     caption = (
         "At a threshold of 0.2, one missed abnormal patient weighs as much as four normal ones treated. Band:"
