@@ -59,7 +59,7 @@ def load_detector(folder: str | Path) -> Detector:
     >>> detector = build("patch_memory", images.pixels, {"features": "pixels", "memory": 4})
     >>> detector.fit(images, seed=0)
     >>> with TemporaryDirectory() as folder:
-    ...     save_detector(detector, Path(folder), seed=0)
+    ...     card = save_detector(detector, Path(folder), seed=0)
     ...     load_detector(folder).card.seed
     0
     """

@@ -172,9 +172,10 @@ def choose_task(run: Run, task: str | None) -> str:
     """The task, by default the last one. RunError when it is not trained.
 
     >>> import tempfile
+    >>> from hilum.artifacts.run import RunFacts
     >>> from hilum.files import write_json
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     run = Run.create(place, {}, {"tasks": {}})
+    ...     run = Run.create(place, RunFacts(), {"tasks": {}})
     ...     write_json(run.task("binary").card_file, {"task": "binary"})
     ...     write_json(run.task("multiclass").card_file, {"task": "multiclass"})
     ...     choose_task(run, None), choose_task(run, "binary")
@@ -192,8 +193,9 @@ def find_image(run: Run, case: str | None, image: Path | None) -> tuple[str, Pat
     an unknown case.
 
     >>> import tempfile
+    >>> from hilum.artifacts.run import RunFacts
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     run = Run.create(place, {}, {"tasks": {}})
+    ...     run = Run.create(place, RunFacts(), {"tasks": {}})
     ...     print(*find_image(run, None, Path("images/a.png")))
     ...     find_image(run, "a", Path("images/a.png"))
     Traceback (most recent call last):
