@@ -21,7 +21,7 @@ from hilum.run import Run
 from hilum.stages.contract import Context
 from hilum.stages.reliability import run as reliability_stage
 
-CONFIG = ReliabilityConfig(mc_passes=0, views=False, divisions=20)
+CONFIG = ReliabilityConfig(mc_passes=0, views=False, ood_rate=None, divisions=20)
 NO_CASES: Cases = None  # type: ignore[assignment]  # no image is predicted again
 TWO, THREE = ("normal", "pneumonia"), ("normal", "bacteria", "virus")
 
