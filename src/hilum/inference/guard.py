@@ -75,8 +75,8 @@ class EmbeddingGuard:
             raise DataError(
                 "the embedding of the training images does not vary within a class", "train longer"
             )
-        precision = LedoitWolf(assume_centered=True).fit(spread).get_precision()
-        guard = cls(means.astype(np.float32), precision.astype(np.float32), np.zeros(0), rate)
+        precision = np.asarray(LedoitWolf(assume_centered=True).fit(spread).get_precision(), np.float32)
+        guard = cls(means.astype(np.float32), precision, np.zeros(0), rate)
         return guard.calibrated(held_out)
 
     def calibrated(self, held_out: np.ndarray) -> "EmbeddingGuard":

@@ -187,20 +187,15 @@ class Predictor:
 
     def _oods(self, images: list[Prepared], p: np.ndarray | None) -> list[Ood | None]:
         """`p`: the p-values of the guard on the embedding, if there is one."""
-        guards: list[Guard | EmbeddingGuard] = []
-        values = []
+        found: list[tuple[float, np.ndarray]] = []
         if self.classifier.guard is not None and p is not None:
-            guards, values = [self.classifier.guard], [p]
+            found.append((self.classifier.guard.rate, p))
         if self.guard is not None:
-            guards.append(self.guard)
-            values.append(self.guard.p_values(_batch(images, self.guard.pixels)))
-        if not guards:
+            found.append((self.guard.rate, self.guard.p_values(_batch(images, self.guard.pixels))))
+        if not found:
             return [None] * len(images)
-        rate = min(guard.rate for guard in guards)
-        return [
-            Ood(p_value=_rounded(value), flagged=bool(value <= rate))
-            for value in bonferroni(np.stack(values))
-        ]
+        rate, values = min(rate for rate, _ in found), bonferroni(np.stack([values for _, values in found]))
+        return [Ood(p_value=_rounded(value), flagged=bool(value <= rate)) for value in values]
 
     def _prediction(
         self, image: Prepared, row: int, decisions: Decisions, second: Decisions | None, ood: Ood | None
