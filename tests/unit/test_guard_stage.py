@@ -105,10 +105,10 @@ def test_an_own_model_answers_with_the_guard_and_abstains(guarded: Run) -> None:
     assert len(set(p)) > 6  # ranks among themselves
     assert min(p) == pytest.approx(2 / 13, abs=1e-5)  # the farthest of val counts itself
     noise = np.random.default_rng(0).integers(0, 256, (60, 60)).astype(np.uint8)
-    [strange] = predictor.stream([noise])
-    assert strange.ood is not None and strange.ood.flagged == (strange.ood.p_value <= 0.1)
-    assert strange.ood.p_value == pytest.approx(1 / 13, abs=1e-5)
-    assert strange.prediction is None and "out of distribution (p = 0.077)" in str(strange.reason)
+    [foreign] = predictor.stream([noise])
+    assert foreign.ood is not None and foreign.ood.flagged == (foreign.ood.p_value <= 0.1)
+    assert foreign.ood.p_value == pytest.approx(1 / 13, abs=1e-5)
+    assert foreign.prediction is None and "out of distribution (p = 0.077)" in str(foreign.reason)
     plain = Predictor(replace(predictor.classifier, guard=None))
     assert [answer.probabilities for answer in plain.stream(val)] == [
         answer.probabilities for answer in answers

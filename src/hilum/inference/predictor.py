@@ -187,14 +187,14 @@ class Predictor:
 
     def _oods(self, images: list[Prepared], p: np.ndarray | None) -> list[Ood | None]:
         """`p`: the p-values of the guard on the embedding, if there is one."""
-        found: list[tuple[float, np.ndarray]] = []
+        ranked: list[tuple[float, np.ndarray]] = []
         if self.classifier.guard is not None and p is not None:
-            found.append((self.classifier.guard.rate, p))
+            ranked.append((self.classifier.guard.rate, p))
         if self.guard is not None:
-            found.append((self.guard.rate, self.guard.p_values(_batch(images, self.guard.pixels))))
-        if not found:
+            ranked.append((self.guard.rate, self.guard.p_values(_batch(images, self.guard.pixels))))
+        if not ranked:
             return [None] * len(images)
-        rate, values = min(rate for rate, _ in found), bonferroni(np.stack([values for _, values in found]))
+        rate, values = min(rate for rate, _ in ranked), bonferroni(np.stack([values for _, values in ranked]))
         return [Ood(p_value=_rounded(value), flagged=bool(value <= rate)) for value in values]
 
     def _prediction(

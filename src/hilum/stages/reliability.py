@@ -107,12 +107,12 @@ def _guarded(context: Context, design: "Design") -> "Ood":
     facts = {"rate": rate, "n": len(design.fit), "altered_from": design.judged_on}
     try:
         check_number(len(design.fit), rate)  # before anything goes through the network
-        asked = _Embedded.of(context)
-        guard = _fitted_guard(context, design, asked, rate)
+        embedded = _Embedded.of(context)
+        guard = _fitted_guard(context, design, embedded, rate)
     except DataError as error:
         return Ood(**facts, reason=str(error), altered=[])
     guard.save(folder.guard_file, folder.card()["weights_digest"])
-    return Ood(**facts, **_flagged(guard, design, asked))
+    return Ood(**facts, **_flagged(guard, design, embedded))
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class _Embedded:
         return self.vectors(self.cache.images, what, self.cache.rows(ids))
 
 
-def _fitted_guard(context: Context, design: "Design", asked: _Embedded, rate: float) -> "EmbeddingGuard":
+def _fitted_guard(context: Context, design: "Design", embedded: _Embedded, rate: float) -> "EmbeddingGuard":
     """Means and covariance from train, held-out distances from val. DataError without training images."""
     import pandas as pd
 
@@ -154,13 +154,13 @@ def _fitted_guard(context: Context, design: "Design", asked: _Embedded, rate: fl
     if train.empty:
         raise DataError("predictions.csv has no training images to fit a guard on", "run: hilum evaluate RUN")
     targets = pd.Index(list(design.fit.classes)).get_indexer(pd.Index(train["target"]))
-    held_out = asked.of_cases(design.fit.rows["case_id"].tolist(), "validation images")
+    held_out = embedded.of_cases(design.fit.rows["case_id"].tolist(), "validation images")
     return EmbeddingGuard.fit(
-        asked.of_cases(train["case_id"].tolist(), "training images"), targets, held_out, rate
+        embedded.of_cases(train["case_id"].tolist(), "training images"), targets, held_out, rate
     )
 
 
-def _flagged(guard: "EmbeddingGuard", design: "Design", asked: _Embedded) -> dict[str, Any]:
+def _flagged(guard: "EmbeddingGuard", design: "Design", embedded: _Embedded) -> dict[str, Any]:
     """`test` and `altered` of the artifact. The share of val is the rate by construction."""
     import numpy as np
 
@@ -175,12 +175,12 @@ def _flagged(guard: "EmbeddingGuard", design: "Design", asked: _Embedded) -> dic
 
     test = None
     if not design.cross_fitted:
-        found = flags(asked.of_cases(ids, "test images"))
-        test = flagged_share(found, judged.patients, design.replicates, config.seed)
+        ordinary = flags(embedded.of_cases(ids, "test images"))
+        test = flagged_share(ordinary, judged.patients, design.replicates, config.seed)
     chosen = np.sort(np.random.default_rng(config.seed).permutation(len(ids))[: config.ood_images])
-    images = np.asarray(asked.cache.images[asked.cache.rows([ids[place] for place in chosen])])
+    images = np.asarray(embedded.cache.images[embedded.cache.rows([ids[place] for place in chosen])])
     altered = {
-        kind: flags(asked.vectors(ood_images(images, kind, config.seed), title))
+        kind: flags(embedded.vectors(ood_images(images, kind, config.seed), title))
         for kind, (title, _) in KINDS.items()
     }
     titles = {kind: title for kind, (title, _) in KINDS.items()}
