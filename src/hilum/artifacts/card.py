@@ -191,6 +191,18 @@ class Rounding(Part):
     largest_difference_of_a_logit: float
 
 
+class PackedGuard(Part):
+    """What rounding does to the guard: held-out images that it flags before and after, and how far a p-value moves.
+    `validation_images`: among which p-values are taken."""
+
+    rate: float
+    validation_images: int
+    images: int
+    flagged: int
+    flagged_in_float32: int
+    largest_difference_of_a_p_value: float
+
+
 class Distillation(Part):
     """Held-out images that teachers and student classify correctly; `teachers`: digests of their weights."""
 
@@ -222,6 +234,7 @@ class ModelFacts(Part):
     two_steps: TwoSteps | None = None
     half_precision: Rounding | None = None
     int8_weights: Rounding | None = None
+    guard: PackedGuard | None = None
     distillation: Distillation | None = None
     known_failures: list[str] | None = None
 
