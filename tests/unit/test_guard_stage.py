@@ -40,10 +40,10 @@ def with_model(folder: Path) -> Run:
     card = {**run.task("multiclass").card(), "architecture": {"name": "vgg", "options": options}}
     for name in ("format", "weights_digest", "pixels", "classes"):
         del card[name]
-    folder = run.task("multiclass")
-    save_model(model.eval(), folder.model_folder, card)
-    for file in (folder.metrics_file, folder.curves_file, folder.baseline_file):  # figures of these weights
-        file.write_text(file.read_text().replace('"abc"', f'"{folder.weights_digest}"'))
+    place = run.task("multiclass")
+    save_model(model.eval(), place.model_folder, card)
+    for file in (place.metrics_file, place.curves_file, place.baseline_file):  # figures of these weights
+        file.write_text(file.read_text().replace('"abc"', f'"{place.weights_digest}"'))
     return run
 
 

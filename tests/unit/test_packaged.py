@@ -149,8 +149,9 @@ def test_a_packed_model_answers_like_the_trained_one_in_half_the_bytes(
 @pytest.fixture(scope="module")
 def guarded_run(small_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The small run with a guard on the embedding of the network of three classes; tests leave it as it is."""
-    run = Run(tmp_path_factory.mktemp("guarded") / "run")
-    shutil.copytree(small_run.path, run.path)
+    folder = tmp_path_factory.mktemp("guarded") / "run"
+    shutil.copytree(small_run.path, folder)
+    run = Run(folder)
     this = task("multiclass", run.cases().labels)
     recipe = load_recipe("quick").model_copy(update={"replicates": 20})
     config = ReliabilityConfig(mc_passes=0, views=False, divisions=3, ood_rate=0.2, ood_images=4)
