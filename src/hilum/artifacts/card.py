@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field, ValidationError
 
 from hilum.artifacts.base import Figure, Part
+from hilum.artifacts.reliability import PredictiveValues
 from hilum.errors import HilumError, ModelError
 from hilum.files import read_json
 
@@ -81,7 +82,11 @@ class SplitFacts(Part):
 
 
 class OperatingPoint(Part):
-    """The probability of the class `positive` ("class" in the file) from which it is predicted."""
+    """The probability of the class `positive` ("class" in the file) from which it is predicted.
+
+    Of `hilum recalibrate` alone: the rule is "healthy images"; `n`: how many there were; `expected_specificity`: on
+    new healthy images of the same origin; `replaces`: the threshold before, which other figures of the card belong to.
+    """
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
@@ -89,6 +94,39 @@ class OperatingPoint(Part):
     value: float
     chosen_on: str
     rule: str
+    n: int | None = None
+    expected_specificity: Figure | None = None
+    replaces: float | None = None
+
+
+class AtPrevalence(Part):
+    """Predictive values at the threshold of the card, by prevalence, and the two figures that they follow from."""
+
+    sensitivity: Figure
+    specificity: Figure
+    measured_on: str
+    values: list[PredictiveValues]
+
+
+class EstimatedPrior(Part):
+    """Shares of the classes: of the images that the probabilities were calibrated on, and as estimated for the new
+    ones (Saerens, Latinne & Decaestecker 2002)."""
+
+    before: dict[str, float]
+    estimated: dict[str, float]
+
+
+class Adaptation(Part):
+    """What `hilum adapt` changed without labels. `layers`: normalisation layers with new statistics, in which
+    training counts as `source_images` images (Schneider et al. 2020)."""
+
+    adapted_to: str
+    images: int
+    layers: int
+    source_images: int
+    weights_digest_before: str
+    prior: EstimatedPrior | None = None
+    dropped: list[str]
 
 
 class Calibration(Part):
@@ -127,8 +165,8 @@ class PredictionSets(Part):
 
 
 class ModelCard(Part):
-    """The whole card. `threshold`: None for more than two classes; `pretrained`: the weights that training
-    started from; everything after `conformal` is in packaged cards alone."""
+    """The whole card. `threshold`: None for more than two classes, unless `hilum recalibrate` chose one for abnormal;
+    `pretrained`: the weights that training started from; everything after `adaptation` is in packaged cards alone."""
 
     format: int
     task: str = ""
@@ -146,6 +184,8 @@ class ModelCard(Part):
     threshold: OperatingPoint | None = None
     calibration: Calibration | None = None
     conformal: PredictionSets | None = None
+    predictive_values: AtPrevalence | None = None
+    adaptation: Adaptation | None = None
     recipe_in_full: dict[str, Any] | None = None
     command: str | None = None
     made_with: dict[str, Any] | None = None

@@ -201,7 +201,7 @@ def load_model(source: str | Path) -> ChestModel:
         ...
     hilum.errors.ModelError: runs/none holds no model (no model.json); name a run's task, e.g. runs/NAME/binary
     """
-    folder = _model_folder(Path(source))
+    folder = model_folder(Path(source))
     card = _read_card(folder)
     try:
         data = (folder / "weights.safetensors").read_bytes()
@@ -226,7 +226,15 @@ def load_model(source: str | Path) -> ChestModel:
     return model.eval().requires_grad_(False)
 
 
-def _model_folder(path: Path) -> Path:
+def model_folder(path: Path) -> Path:
+    """Where the model of a model folder, a task folder of a run, or a run with one task lies: weights and model.json.
+
+    ModelError when there is none, or several.
+
+    >>> from importlib.resources import files
+    >>> model_folder(Path(str(files("hilum"))) / "weights" / "binary").name
+    'binary'
+    """
     candidates = [path, path / "model", *sorted(path.glob("*/model"))]
     holding = [folder for folder in candidates if (folder / "model.json").exists()]
     if not holding:
@@ -292,7 +300,7 @@ def check_golden(folder: Path) -> float:
         ...
     hilum.errors.ModelError: runs/none holds no model (no model.json); name a run's task, e.g. runs/NAME/binary
     """
-    folder = _model_folder(Path(folder))
+    folder = model_folder(Path(folder))
     with np.load(folder / "golden.npz", allow_pickle=False) as golden:
         images, logits = golden["images"], golden["logits"]
     difference = float(np.abs(logits_of(load_model(folder), images) - logits).max())
