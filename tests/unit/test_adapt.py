@@ -49,7 +49,7 @@ def test_without_training_every_layer_is_standardised_on_the_new_images(
     seen: list[torch.Tensor] = []
     layers = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
     for layer in layers:  # weight 1, bias 0
-        layer.register_forward_hook(lambda _, __, output: seen.append(output))
+        layer.register_forward_hook(lambda _, __, output: seen.append(output.clone()))
     logits_of(model, images)
     assert n == len(layers) == len(seen)
     for output in seen:
