@@ -35,7 +35,7 @@ def main(path: Path, name: str) -> None:
     the_task = task(name, cases.labels)
     if not folder.embeddings.vectors_file.exists():
         extract(folder.load_model(), cases, split).write(folder.embeddings.vectors_file)
-    vectors = Vectors.read(folder.embeddings.vectors_file, folder.card()["weights_digest"])
+    vectors = Vectors.read(folder.embeddings.vectors_file, folder.card().weights_digest)
     table = cases.table.set_index("case_id").loc[vectors.case_id]
     targets = table["label"].map(the_task.index).to_numpy(np.int64)
     patients = table["patient"].to_numpy(str)

@@ -201,7 +201,7 @@ def truth_study(
     with advancing("reverse test") as advance:
         marked = lesions_of(runs["marked"], fooled, images, seed)
         reverse = shortcut_table(honest, fooled, marked, methods, seed=seed, progress=advance)
-    auroc = {name: run.task("binary").metrics()["test"]["auroc"] for name, run in runs.items()}
+    auroc = {name: run.task("binary").metrics()["test"].auroc for name, run in runs.items()}
     found = {"seed": seed, "patients": patients, "epochs": epochs, "sd": sd, "auroc": auroc}
     found |= {"lesions": lesions.model_dump(mode="json"), "reverse": reverse}
     write_json(out / "truth.json", found)

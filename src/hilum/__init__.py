@@ -7,7 +7,7 @@ The public names, in the order of the flow. They load on first use, so `import h
     predictions = hilum.predict("image.jpeg")            # with the models of the package
     model = hilum.load_model("runs/real/multiclass")     # weights + card
     run = hilum.Run("runs/real")                         # everything a study left behind
-    run.task("multiclass").metrics()["val"]["accuracy"]
+    run.task("multiclass").metrics()["val"].accuracy
 """
 
 from importlib import import_module

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hilum.artifacts.run import StageRecord
 from hilum.config import Config
 from hilum.data.cases import Cases
 from hilum.data.tasks import task
@@ -65,30 +66,31 @@ class Driver:
             return
         label = f"{stage.name} {name}" if name else stage.name
         mark = self.fingerprint(stage, name, config)
-        record = self.run.stage_records().get(label, {})
-        if not force and record.get("fingerprint") == mark and self._whole(stage, name, record):
+        record = self.run.stage_records().get(label)
+        if not force and record and record.fingerprint == mark and self._whole(stage, name, record):
             return
         self.worked.append(label)
-        use_threads(self.run.facts().get("machine", {}).get("threads"))
+        use_threads(self.run.facts().machine.threads)
         start = time.perf_counter()
         outcome = self._outcome(stage, name, config, force)
-        seconds = round(time.perf_counter() - start + record.get("seconds", 0.0) * (not force), 1)
+        before = (record and record.seconds) or 0.0
+        seconds = round(time.perf_counter() - start + before * (not force), 1)
         mark = self.fingerprint(stage, name, config)  # prepare changes what it is made from
-        self.run.record_stage(label, {**outcome, "seconds": seconds, "fingerprint": mark})
+        self.run.record_stage(label, outcome.model_copy(update={"seconds": seconds, "fingerprint": mark}))
 
-    def _outcome(self, stage: Stage, name: str | None, config: Config, force: bool) -> dict[str, Any]:
+    def _outcome(self, stage: Stage, name: str | None, config: Config, force: bool) -> StageRecord:
         """Does the work. What a user must know of a stage that was not done becomes its reason."""
         label = f"{stage.name} {name}" if name else stage.name
         try:
             self._check_needs(stage, name)
             with memory_in_words(f"running the stage {label}"):
                 stage.run(self.context(stage, name, force), config)
-            return {"status": "finished"}
+            return StageRecord(status="finished")
         except HilumError as error:
             if stage.core:
                 raise
             self._say(stage, f"{label} is skipped: {error}")
-            return {"status": "skipped", "reason": str(error)}
+            return StageRecord(status="skipped", reason=str(error))
         except Exception as error:
             if stage.core:
                 raise
@@ -96,7 +98,7 @@ class Driver:
             place = self.run.path / "errors" / f"{label.replace(' ', '-')}.txt"
             write_text(place, traceback.format_exc())
             self._say(stage, f"{label} failed ({error}); the traceback is in {place}")
-            return {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
+            return StageRecord(status="failed", reason=f"{type(error).__name__}: {error}")
 
     def _say(self, stage: Stage, sentence: str) -> None:
         if stage.name not in self.silent:
@@ -114,15 +116,15 @@ class Driver:
         """RunError that carries on the reason why a needed stage was not done."""
         records = self.run.stage_records()
         for need in map(stage_of, stage.needs):
-            record = records.get(f"{need.name} {name}" if need.per_task and name else need.name, {})
-            if record.get("status") != "finished":
-                why = record.get("reason") or "it has not run"
+            record = records.get(f"{need.name} {name}" if need.per_task and name else need.name)
+            if record is None or not record.finished:
+                why = (record and record.reason) or "it has not run"
                 raise RunError(f"stage {stage.name!r} needs {need.name!r}, which left nothing ({why})")
 
-    def _whole(self, stage: Stage, name: str | None, record: dict[str, Any]) -> bool:
+    def _whole(self, stage: Stage, name: str | None, record: StageRecord) -> bool:
         """A finished stage's files are there; a skipped one has none."""
-        if record.get("status") != "finished":
-            return record.get("status") in DONE
+        if not record.finished:
+            return record.status in DONE
         place = self.run.path / name if name else self.run.path
         return all((place / file).exists() for file in stage.artifacts)
 
@@ -135,12 +137,12 @@ class Driver:
         for other in map(stage_of, (*stage.needs, *stage.uses)):
             if other.name not in ("prepare", "train"):
                 label = f"{other.name} {name}" if other.per_task and name else other.name
-                parts.append(records.get(label, {}).get("fingerprint", ""))
+                parts.append(records[label].fingerprint if label in records else "")
         return digest(*parts)
 
     def _inputs(self, stage: Stage, name: str | None) -> Iterable[str]:
         """Of the stages of every study: the settings of their task. Of all: data, split, weights."""
-        yield self.run.facts()["data"]["digest"]
+        yield self.run.facts().data.digest
         tasks = self.recipe.tasks
         if stage.name == "prepare":
             yield str(self.recipe.skip_unreadable)

@@ -12,9 +12,12 @@ import numpy as np
 import pandas as pd
 
 from hilum.artifacts.anomaly import AnomalyFigures, DetectorCard
-from hilum.artifacts.comparison import Comparison
+from hilum.artifacts.card import ModelCard
+from hilum.artifacts.comparison import Comparison, MadeFrom
 from hilum.artifacts.explanations import Explanations
 from hilum.artifacts.leakage import Leakage
+from hilum.artifacts.metrics import Metrics
+from hilum.artifacts.reliability import Reliability
 from hilum.artifacts.robustness import CorruptionTraining, LabelEfficiency, Robustness, UnseenClass
 from hilum.errors import ModelError, RunError
 from hilum.files import (
@@ -197,25 +200,13 @@ class ComparisonFolder:
         self.figures_file = self.path / "compare.json"
         self.page_file = self.path / "index.html"
 
-    def facts(self) -> dict[str, Any] | None:
-        """Digest of the data and the grid; None in a new folder.
+    def made_from(self) -> MadeFrom | None:
+        """made_from.json; None in a new folder."""
+        return MadeFrom.model_validate(read_json(self.facts_file)) if self.facts_file.exists() else None
 
-        >>> ComparisonFolder(Path("new")).facts() is None
-        True
-        """
-        return read_json(self.facts_file) if self.facts_file.exists() else None
-
-    def write_facts(self, facts: dict[str, Any]) -> None:
-        """Writes made_from.json.
-
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as place:
-        ...     folder = ComparisonFolder(Path(place))
-        ...     folder.write_facts({"data_digest": "abc"})
-        ...     folder.facts()
-        {'data_digest': 'abc'}
-        """
-        write_json(self.facts_file, facts)
+    def write_made_from(self, facts: MadeFrom) -> None:
+        """Writes made_from.json."""
+        write_json(self.facts_file, facts.model_dump(mode="json"))
 
     def figures(self) -> Comparison:
         """compare.json: the cells with their figures and paired tests; see docs/compare.md."""
@@ -269,17 +260,9 @@ class TaskFolder:
         self.embeddings = EmbeddingFolder(self.path / "embeddings")
         self.attributions = AttributionFolder(self.path / "attributions")
 
-    def card(self) -> dict[str, Any]:
-        """model.json: task, classes, architecture, pixels, threshold, digest, training facts.
-
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as place:
-        ...     folder = TaskFolder(Path(place))
-        ...     write_json(folder.card_file, {"task": "binary", "classes": ["normal", "pneumonia"]})
-        ...     folder.card()["classes"]
-        ['normal', 'pneumonia']
-        """
-        return read_json(self.card_file)
+    def card(self) -> ModelCard:
+        """model.json: task, classes, architecture, pixels, threshold, digest, training facts."""
+        return ModelCard.load(self.card_file)
 
     def history(self) -> pd.DataFrame:
         """One row per epoch: epoch, train_loss, learning_rate, seconds, images_per_second, val_<metric>...
@@ -293,17 +276,10 @@ class TaskFolder:
         """
         return read_table(self.history_file)
 
-    def metrics(self) -> dict[str, Any]:
-        """metrics.json: {split: {metric: {"value", "low", "high", "k", "n"}, ...}}.
-
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as place:
-        ...     folder = TaskFolder(Path(place))
-        ...     write_json(folder.metrics_file, {"test": {"accuracy": {"value": 0.5, "k": 5, "n": 10}}})
-        ...     folder.metrics()["test"]["accuracy"]["value"]
-        0.5
-        """
-        return read_json(self.metrics_file)
+    def metrics(self) -> Metrics:
+        """metrics.json: `metrics()["test"].auroc.value`. RunError when it was made with other weights than those
+        that lie beside it now."""
+        return Metrics.load(self.metrics_file, self.card().weights_digest)
 
     def predictions(self) -> pd.DataFrame:
         """A row per case: case_id, patient, split, label, target, predicted, logit_<class>, prob_<class>.
@@ -319,7 +295,7 @@ class TaskFolder:
 
     def robustness(self) -> Robustness:
         """robustness.json. RunError when it was made with other weights than those that lie beside it now."""
-        return Robustness.load(self.robustness_file, self.card()["weights_digest"])
+        return Robustness.load(self.robustness_file, self.card().weights_digest)
 
     def label_efficiency(self) -> LabelEfficiency:
         """label_efficiency.json: of networks of its own, so that it belongs to no weights."""
@@ -333,48 +309,20 @@ class TaskFolder:
         """corruption_training.json, of networks of its own."""
         return CorruptionTraining.load(self.corruption_training_file)
 
-    def _of_these_weights(self, file: Path, remedy: str) -> dict[str, Any]:
-        facts = read_json(file)
-        if facts.get("weights_digest") != self.card()["weights_digest"]:
-            raise RunError(
-                f"{file} was made with other weights than {self.model_folder} holds", f"run: {remedy}"
-            )
-        return facts
-
-    def reliability(self) -> dict[str, Any]:
+    def reliability(self) -> Reliability:
         """reliability.json: calibration, operating points, conformal sets, selective prediction; docs/reliability.md.
 
         RunError when it was made with other weights than those that lie beside it now.
-
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as place:
-        ...     folder = TaskFolder(Path(place))
-        ...     write_json(folder.card_file, {"weights_digest": "abc"})
-        ...     write_json(folder.reliability_file, {"weights_digest": "abc", "judged_on": "test"})
-        ...     folder.reliability()["judged_on"]
-        'test'
         """
-        return self._of_these_weights(self.reliability_file, f"hilum evaluate {self.path.parent}")
+        return Reliability.load(self.reliability_file, self.card().weights_digest)
 
     @property
     def weights_digest(self) -> str:
-        """Names the trained weights; empty before training.
-
-        >>> TaskFolder(Path("not trained")).weights_digest
-        ''
-        """
-        return str(self.card()["weights_digest"]) if self.card_file.exists() else ""
+        """Names the trained weights; empty before training."""
+        return self.card().weights_digest if self.card_file.exists() else ""
 
     def check_weights(self) -> None:
-        """ModelError when weights.safetensors is not the file that model.json was written for.
-
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as place:
-        ...     folder = TaskFolder(Path(place))
-        ...     write_json(folder.card_file, {"weights_digest": digest(b"weights")})
-        ...     _ = (folder.model_folder / "weights.safetensors").write_bytes(b"weights")
-        ...     folder.check_weights()
-        """
+        """ModelError when weights.safetensors is not the file that model.json was written for."""
         weights = self.model_folder / "weights.safetensors"
         if weights.exists() and digest(weights.read_bytes()) != self.weights_digest:
             raise ModelError(

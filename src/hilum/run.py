@@ -26,21 +26,18 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from hilum.artifacts.audit import Audit
+from hilum.artifacts.run import RunFacts, StageRecord
 from hilum.data.cases import Cases
 from hilum.data.tasks import TASKS
 from hilum.errors import RunError
 from hilum.files import (
     digest,
-    read_json,
     read_table,
-    write_json,
     write_table,
     write_text,
 )
 from hilum.folders import AnomalyFolder, ComparisonFolder, LeakageFolder, TaskFolder
-
-FORMAT = 2
-"""Raised when the meaning of a file in a run folder changes; an older run is then refused, never misread."""
 
 
 def _now() -> str:
@@ -75,26 +72,16 @@ class Run:
             raise RunError(
                 f"{self.path} is no run folder: it has no run.json", "name a folder that hilum made"
             )
-        form = self.facts().get("format")
-        if form != FORMAT:
-            raise RunError(
-                f"{self.facts_file} has format {form!r}, this hilum reads format {FORMAT}",
-                "make the run again, or install the hilum version named in run.json",
-            )
+        self.facts()
 
     @classmethod
-    def create(cls, path: str | Path, facts: dict[str, Any], recipe: dict[str, Any]) -> "Run":
-        """A new run with status "started". The folder may exist if it is empty.
-
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as place:
-        ...     Run.create(Path(place) / "new", {"name": "new"}, {"tasks": {}}).facts()["status"]
-        'started'
-        """
+    def create(cls, path: str | Path, facts: RunFacts, recipe: dict[str, Any]) -> "Run":
+        """A new run with status "started". The folder may exist if it is empty."""
         folder = Path(path)
         cls.refuse_taken(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "run.json", {"format": FORMAT, "status": "started", "started": _now(), **facts})
+        begun = {"format": facts.format, "status": "started", "started": _now()}
+        facts.model_copy(update=begun).save(folder / "run.json")
         run = cls(folder)
         run.write_recipe(recipe)
         return run
@@ -115,92 +102,57 @@ class Run:
 
     # -- facts -------------------------------------------------------------------------------------------
 
-    def facts(self) -> dict[str, Any]:
-        """run.json.
+    @property
+    def name(self) -> str:
+        """As the run calls itself, else its folder."""
+        return self.facts().name or self.path.name
 
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as place:
-        ...     sorted(Run.create(place, {"name": "new"}, {"tasks": {}}).facts())
-        ['format', 'name', 'started', 'status']
-        """
-        facts = read_json(self.facts_file)
-        if not isinstance(facts, dict):
-            raise RunError(f"{self.facts_file} is damaged", "make the run again")
-        return facts
+    def facts(self) -> RunFacts:
+        """run.json."""
+        return RunFacts.load(self.facts_file)
 
     def add_facts(self, **more: Any) -> None:
-        """Adds or replaces entries of run.json.
+        """Adds or replaces entries of run.json: fields of RunFacts."""
+        RunFacts.model_validate({**self.facts().set_fields(), **more}).save(self.facts_file)
 
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as place:
-        ...     run = Run.create(place, {"name": "new"}, {"tasks": {}})
-        ...     run.add_facts(name="better", seed=1)
-        ...     run.facts()["name"], run.facts()["seed"]
-        ('better', 1)
-        """
-        write_json(self.facts_file, {**self.facts(), **more})
+    def stage_records(self) -> dict[str, StageRecord]:
+        """What became of each stage, by "embed binary" or "anomaly"."""
+        return self.facts().stages
 
-    def stage_records(self) -> dict[str, dict[str, Any]]:
-        """What became of each stage, by "embed binary" or "anomaly": status (finished, skipped or failed),
-        seconds, fingerprint, and the reason of one that left nothing.
-
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as place:
-        ...     Run.create(place, {}, {"tasks": {}}).stage_records()
-        {}
-        """
-        return self.facts().get("stages", {})
-
-    def record_stage(self, label: str, record: dict[str, Any]) -> None:
-        """Writes down what became of a stage.
-
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as place:
-        ...     run = Run.create(place, {}, {"tasks": {}})
-        ...     run.record_stage("embed binary", {"status": "finished", "seconds": 4.2})
-        ...     run.stage_records()
-        {'embed binary': {'status': 'finished', 'seconds': 4.2}}
-        """
+    def record_stage(self, label: str, record: StageRecord) -> None:
+        """Writes down what became of a stage."""
         self.add_facts(stages={**self.stage_records(), label: record})
 
     def skip_reasons(self, stage: str) -> list[str]:
         """Why a stage left nothing, per task where it runs per task. Empty when it finished or has not run.
 
+        >>> from hilum.artifacts.run import RunFacts
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
-        ...     run = Run.create(place, {}, {"tasks": {}})
+        ...     run = Run.create(place, RunFacts(), {"tasks": {}})
         ...     run.record_stage("embed binary", {"status": "skipped", "reason": "9 images are too few"})
         ...     run.skip_reasons("embed"), run.skip_reasons("anomaly")
         (['9 images are too few'], [])
         """
         records = self.stage_records()
         return [
-            record["reason"]
-            for label, record in records.items()
-            if label.split()[0] == stage and record.get("reason")
+            record.reason for label, record in records.items() if label.split()[0] == stage and record.reason
         ]
 
     @property
     def failed_stages(self) -> list[str]:
-        """The stages that ended in a defect of hilum: their tracebacks lie in errors/.
-
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as place:
-        ...     run = Run.create(place, {}, {"tasks": {}})
-        ...     run.record_stage("anomaly", {"status": "failed", "reason": "ValueError: x"})
-        ...     run.failed_stages
-        ['anomaly']
-        """
-        return [label for label, record in self.stage_records().items() if record["status"] == "failed"]
+        """The stages that ended in a defect of hilum: their tracebacks lie in errors/."""
+        return [label for label, record in self.stage_records().items() if record.status == "failed"]
 
     def stop_the_clock(self) -> None:
         """Writes down when the work ended; the report, drawn next, prints it.
 
+        >>> from hilum.artifacts.run import RunFacts
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
-        ...     run = Run.create(place, {}, {"tasks": {}})
+        ...     run = Run.create(place, RunFacts(), {"tasks": {}})
         ...     run.stop_the_clock()
-        ...     run.facts()["started"] <= run.facts()["finished"]
+        ...     run.facts().started <= run.facts().finished
         True
         """
         self.add_facts(finished=_now())
@@ -208,11 +160,12 @@ class Run:
     def finish(self) -> None:
         """The last thing a study does: whoever reads status "finished" knows that nothing is missing.
 
+        >>> from hilum.artifacts.run import RunFacts
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
-        ...     run = Run.create(place, {}, {"tasks": {}})
+        ...     run = Run.create(place, RunFacts(), {"tasks": {}})
         ...     run.finish()
-        ...     run.facts()["status"]
+        ...     run.facts().status
         'finished'
         """
         self.add_facts(status="finished")
@@ -220,9 +173,10 @@ class Run:
     def recipe(self) -> dict[str, Any]:
         """recipe.yaml as plain values.
 
+        >>> from hilum.artifacts.run import RunFacts
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
-        ...     Run.create(place, {}, {"replicates": 50}).recipe()
+        ...     Run.create(place, RunFacts(), {"replicates": 50}).recipe()
         {'replicates': 50}
         """
         try:
@@ -235,9 +189,10 @@ class Run:
     def write_recipe(self, recipe: dict[str, Any]) -> None:
         """Writes recipe.yaml, every choice written out.
 
+        >>> from hilum.artifacts.run import RunFacts
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
-        ...     run = Run.create(place, {}, {"tasks": {}})
+        ...     run = Run.create(place, RunFacts(), {"tasks": {}})
         ...     run.write_recipe({"replicates": 50})
         ...     run.recipe()
         {'replicates': 50}
@@ -247,27 +202,17 @@ class Run:
     # -- data --------------------------------------------------------------------------------------------
 
     def cases(self) -> Cases:
-        """cases.csv; the images themselves may have moved since.
-
-        >>> import tempfile
-        >>> image = {"case_id": "a", "path": "a.png", "label": "normal", "patient": "p", "split": "", "digest": "0"}
-        >>> with tempfile.TemporaryDirectory() as place:
-        ...     run = Run.create(place, {"data": {"source": "table"}}, {"tasks": {}})
-        ...     Cases.checked(pd.DataFrame([image]), "table", Path()).write(run.cases_file)
-        ...     run.cases().labels
-        ('normal',)
-        """
-        data = self.facts().get("data", {})
-        return Cases.read(
-            self.cases_file, data.get("source", ""), Path(data.get("root", "")), data.get("notes", ())
-        )
+        """cases.csv; the images themselves may have moved since."""
+        data = self.facts().data
+        return Cases.read(self.cases_file, data.source, Path(data.root), data.notes)
 
     def split(self, task: str) -> pd.Series:
         """case_id -> train, val, test or unused, for one task.
 
+        >>> from hilum.artifacts.run import RunFacts
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
-        ...     run = Run.create(place, {}, {"tasks": {}})
+        ...     run = Run.create(place, RunFacts(), {"tasks": {}})
         ...     run.write_split({"binary": pd.Series({"a": "train", "b": "test"})})
         ...     run.split("binary").to_dict()
         {'a': 'train', 'b': 'test'}
@@ -281,9 +226,10 @@ class Run:
     def split_tasks(self) -> tuple[str, ...]:
         """The tasks that the cases were split for; empty before the stage prepare.
 
+        >>> from hilum.artifacts.run import RunFacts
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
-        ...     run = Run.create(place, {}, {"tasks": {}})
+        ...     run = Run.create(place, RunFacts(), {"tasks": {}})
         ...     before = run.split_tasks
         ...     run.write_split({"binary": pd.Series({"a": "train", "b": "test"})})
         ...     before, run.split_tasks
@@ -297,9 +243,10 @@ class Run:
     def split_digest(self, task: str) -> str:
         """Names which case is in which part.
 
+        >>> from hilum.artifacts.run import RunFacts
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
-        ...     run = Run.create(place, {}, {"tasks": {}})
+        ...     run = Run.create(place, RunFacts(), {"tasks": {}})
         ...     run.write_split({task: pd.Series({"a": "train", "b": "val"}) for task in ("binary", "multiclass")})
         ...     run.split_digest("binary") == run.split_digest("multiclass")
         True
@@ -309,9 +256,10 @@ class Run:
     def write_split(self, columns: dict[str, pd.Series]) -> None:
         """split.csv: one row per case, one column per task. Columns of other tasks stay.
 
+        >>> from hilum.artifacts.run import RunFacts
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
-        ...     run = Run.create(place, {}, {"tasks": {}})
+        ...     run = Run.create(place, RunFacts(), {"tasks": {}})
         ...     run.write_split({"binary": pd.Series({"a": "train", "b": "test"})})
         ...     run.write_split({"multiclass": pd.Series({"a": "val"})})
         ...     print(run.split_file.read_text())
@@ -326,25 +274,19 @@ class Run:
         table = pd.DataFrame({**known, **columns}).fillna("unused")
         write_table(self.split_file, table.rename_axis("case_id").reset_index())
 
-    def audit(self) -> dict[str, Any] | None:
-        """audit.json, or None when no audit was made.
-
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as place:
-        ...     run = Run.create(place, {}, {"tasks": {}})
-        ...     run.audit() is None
-        True
-        """
-        return read_json(self.audit_file) if self.audit_file.exists() else None
+    def audit(self) -> Audit | None:
+        """audit.json, or None when no audit was made."""
+        return Audit.load(self.audit_file) if self.audit_file.exists() else None
 
     # -- tasks -------------------------------------------------------------------------------------------
 
     def task(self, name: str) -> TaskFolder:
         """The folder of one task, whether or not it was trained yet.
 
+        >>> from hilum.artifacts.run import RunFacts
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
-        ...     run = Run.create(place, {}, {"tasks": {}})
+        ...     run = Run.create(place, RunFacts(), {"tasks": {}})
         ...     run.task("binary").metrics_file.relative_to(place).as_posix()
         'binary/metrics.json'
         """
@@ -354,10 +296,12 @@ class Run:
     def tasks(self) -> tuple[str, ...]:
         """The tasks with a trained model.
 
+        >>> from hilum.artifacts.run import RunFacts
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
-        ...     run = Run.create(place, {}, {"tasks": {}})
-        ...     write_json(run.task("binary").card_file, {"task": "binary"})
+        ...     run = Run.create(place, RunFacts(), {"tasks": {}})
+        ...     run.task("binary").model_folder.mkdir(parents=True)
+        ...     run.task("binary").card_file.touch()
         ...     run.tasks
         ('binary',)
         """

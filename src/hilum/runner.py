@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hilum import __version__
+from hilum.artifacts.run import DataFacts, Machine, RunFacts, StageRecord
 from hilum.config import Config
 from hilum.data.cases import Cases
 from hilum.data.tasks import TASKS
@@ -86,7 +87,7 @@ def run_stage(
     recipe = _with_changes(run, stage, changes)
     check_settings(recipe)
     before = _Before.of(run, stage)
-    cases = None if run.split_tasks else _open(run.facts()["data"]["given"], None)
+    cases = None if run.split_tasks else _open(run.facts().data.given, None)
     driver = Driver(run, recipe, cases, silent=[name])
     run.write_recipe(recipe.to_yaml())
     try:
@@ -96,21 +97,22 @@ def run_stage(
         raise
     labels = [label for label in driver.worked if label.split()[0] == name]
     records = {label: run.stage_records()[label] for label in labels}
-    if records and not any(record["status"] == "finished" for record in records.values()):
+    if records and not any(record.finished for record in records.values()):
         before.restore(labels)
-    _refuse(run, {label: record for label, record in records.items() if record.get("reason")})
+    _refuse(run, {label: record for label, record in records.items() if record.reason})
     return run
 
 
-def _refuse(run: Run, records: dict[str, dict[str, Any]]) -> None:
+def _refuse(run: Run, records: dict[str, StageRecord]) -> None:
     """Raises for what was not done, a defect before a stage that was skipped, and prints what else was not done:
     each sentence comes once, however many tasks it stops."""
     errors: dict[str, HilumError] = {}
     for label, record in records.items():
-        error: HilumError = RunError(record["reason"])
-        if record["status"] == "failed":
-            place = run.path / "errors"
-            error = StageError(f"{label} failed ({record['reason']})", f"the traceback is in {place}")
+        error: HilumError = RunError(record.reason or "it has not run")
+        if record.status == "failed":
+            error = StageError(
+                f"{label} failed ({record.reason})", f"the traceback is in {run.path / 'errors'}"
+            )
         errors.setdefault(str(error), error)
     ordered = sorted(errors.values(), key=lambda error: not isinstance(error, StageError))
     for other in ordered[1:]:
@@ -127,7 +129,7 @@ class _Before:
     run: Run
     stage: Stage
     recipe: dict[str, Any]
-    records: dict[str, dict[str, Any]]
+    records: dict[str, StageRecord]
     made: dict[str, list[int]]
 
     @classmethod
@@ -135,7 +137,7 @@ class _Before:
         records = {
             label: record
             for label, record in run.stage_records().items()
-            if label.split()[0] == stage.name and record["status"] == "finished"
+            if label.split()[0] == stage.name and record.finished
         }
         made = {label: _times(run, stage, label) for label in records}
         return cls(run, stage, run.recipe(), records, made)
@@ -144,7 +146,7 @@ class _Before:
         """Puts the recipe back, and the records of these labels whose files the refused attempt left alone."""
         self.run.write_recipe(self.recipe)
         for label in labels:
-            refused = self.run.stage_records()[label]["status"] == "skipped"
+            refused = self.run.stage_records()[label].status == "skipped"
             if refused and label in self.records and _times(self.run, self.stage, label) == self.made[label]:
                 self.run.record_stage(label, self.records[label])
 
@@ -159,9 +161,10 @@ def _times(run: Run, stage: Stage, label: str) -> list[int]:
 def settings_of(run: Run, name: str, changes: Sequence[str] = ()) -> Config:
     """The settings of one stage: those of the run's recipe, with changes as in `run_stage`, which are not kept.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     run = Run.create(place, {}, load_recipe("quick").to_yaml())
+    ...     run = Run.create(place, RunFacts(), load_recipe("quick").to_yaml())
     ...     settings_of(run, "reliability", ["images=20"]).images
     20
     """
@@ -183,7 +186,7 @@ def _work(driver: Driver, wanted: Sequence[Stage], tasks: Sequence[str], report:
         from hilum.report.build import build_report
 
         build_report(run)
-    if report and run.facts()["status"] != "finished":
+    if report and run.facts().status != "finished":
         run.finish()
     return run
 
@@ -192,7 +195,7 @@ def _anything_to_do(driver: Driver, wanted: Sequence[Stage]) -> bool:
     """A run that was never finished, or one with a stage that has not been done: then settings are checked,
     which loads the methods."""
     records = driver.run.stage_records()
-    return driver.run.facts()["status"] != "finished" or len(records) < len(wanted)
+    return driver.run.facts().status != "finished" or len(records) < len(wanted)
 
 
 def _open(data: str, source: str | None) -> Cases:
@@ -209,7 +212,7 @@ def _go_on(folder: Path, recipe: Recipe, cases: Cases, changes: Sequence[str]) -
     """The run and its recipe, with further tasks and changed settings. RunError for other data or another recipe
     of a task that is there: a mixture would mean nothing."""
     run = Run(folder)
-    made_from = run.facts()["data"]["digest"]
+    made_from = run.facts().data.digest
     if made_from != cases.digest:
         raise RunError(
             f"{run.path} was made from other data (digest {made_from[:8]}, now {cases.digest[:8]})",
@@ -268,29 +271,27 @@ def default_out(data: str, preset: str) -> Path:
 # -- what a run says about itself ----------------------------------------------------------------------------
 
 
-def _facts(data: str, recipe: Recipe, cases: Cases, out: Path) -> dict[str, Any]:
-    return {
-        "name": out.name,
-        "preset": recipe.name,
-        "hilum": __version__,
-        "argv": ["hilum", *sys.argv[1:]],
-        "versions": {
-            name: version(name) for name in ("torch", "lightning", "numpy", "pandas", "scikit-learn")
-        },
-        "python": platform.python_version(),
-        "commit": _commit(),
-        "machine": _machine(),
-        "data": {
-            "given": data,
-            "root": str(cases.root),
-            "source": cases.source,
-            "digest": cases.digest,
-            "n_cases": len(cases),
-            "n_patients": int(cases.table["patient"].nunique()),
-            "notes": list(cases.notes),
-        },
-        "stages": {},
-    }
+def _facts(data: str, recipe: Recipe, cases: Cases, out: Path) -> RunFacts:
+    return RunFacts(
+        name=out.name,
+        preset=recipe.name,
+        hilum=__version__,
+        argv=["hilum", *sys.argv[1:]],
+        versions={name: version(name) for name in ("torch", "lightning", "numpy", "pandas", "scikit-learn")},
+        python=platform.python_version(),
+        commit=_commit(),
+        machine=_machine(),
+        data=DataFacts(
+            given=data,
+            root=str(cases.root),
+            source=cases.source,
+            digest=cases.digest,
+            n_cases=len(cases),
+            n_patients=int(cases.table["patient"].nunique()),
+            notes=list(cases.notes),
+        ),
+        stages={},
+    )
 
 
 def _commit() -> str:
@@ -310,18 +311,18 @@ def _commit() -> str:
     return commit + "+" if commit and git("status", "--porcelain", "--untracked-files=no") else commit
 
 
-def _machine() -> dict[str, Any]:
+def _machine() -> Machine:
     """What the run ran on, without names of people or hosts."""
     threads = choose_threads()  # before torch is loaded, whose import would count as work
     import torch
 
-    return {
-        "system": f"{platform.system()} {platform.machine()}",
-        "cpu": _cpu_name(),
-        "cores": os.cpu_count(),
-        "threads": threads,
-        "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
-    }
+    return Machine(
+        system=f"{platform.system()} {platform.machine()}",
+        cpu=_cpu_name(),
+        cores=os.cpu_count(),
+        threads=threads,
+        gpu=torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
+    )
 
 
 def _cpu_name() -> str:

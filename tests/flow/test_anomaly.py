@@ -20,7 +20,7 @@ def run(small_run: Run, tmp_path: Path) -> Run:
 
 
 def test_the_study_leaves_a_leaderboard(small_run: Run) -> None:
-    assert "anomaly" in small_run.facts()["stages"]
+    assert "anomaly" in small_run.facts().stages
     figures = small_run.anomaly.figures()
     assert list(figures.detectors) == ["patch_gaussian"] == [figures.best]
     table = small_run.anomaly.scores()

@@ -82,7 +82,7 @@ def test_a_file_that_is_no_image(content: bytes, tmp_path: Path, hilum: Command)
     answer = hilum("study", data, "--out", tmp_path / "skipped", "--skip-unreadable", *SMALL)
     assert answer.code == 0, answer.err
     assert len(Run(tmp_path / "skipped").cases()) == 23
-    assert "3" in Run(tmp_path / "skipped").facts()["skipped_files"][0]
+    assert "3" in Run(tmp_path / "skipped").facts().skipped_files[0]
 
 
 def test_recipe_with_wrong_key_or_range(phantom_data: Path, tmp_path: Path, hilum: Command) -> None:
@@ -107,7 +107,7 @@ def test_a_run_folder_that_is_taken_foreign_or_half_written(
     refused(hilum("report", tmp_path / "none"), "does not exist")
     old = tmp_path / "old"
     shutil.copytree(small_run.path, old)
-    (old / "run.json").write_text(json.dumps({**small_run.facts(), "format": 1}))
+    (old / "run.json").write_text(json.dumps({**json.loads(small_run.facts_file.read_text()), "format": 1}))
     for command in ("report", "evaluate", "embed", "anomaly", "explain", "robustness", "leakage"):
         refused(hilum(command, old), "format 1", "this hilum reads format 2", "make the run again")
     (old / "run.json").write_text('{"format"')

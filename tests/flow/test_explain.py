@@ -43,7 +43,7 @@ def first_case(run: Run) -> str:
 def test_a_study_explains_every_task(run: Run, task: str) -> None:
     folder = run.task(task)
     figures = folder.attributions.figures()
-    assert figures.weights_digest == folder.card()["weights_digest"]
+    assert figures.weights_digest == folder.card().weights_digest
     assert figures.failures == []
     predictions = folder.predictions().set_index("case_id")
     assert figures.examples
@@ -189,7 +189,7 @@ def test_a_case(run: Run, hilum: Command, tmp_path: Path) -> None:
         assert file["map"].shape == (32, 40) and file["map"].dtype == np.float32
         facts = json.loads(str(file["facts"]))
     assert facts["target_class"] == "virus"
-    assert facts["weights_digest"] == run.task("multiclass").card()["weights_digest"]
+    assert facts["weights_digest"] == run.task("multiclass").card().weights_digest
 
 
 def test_one_image_has_the_faithfulness_of_its_maps(run: Run, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import torch
 
 import hilum as package
 from hilum.data.decode import read_grey
+from hilum.files import read_json
 from hilum.run import Run
 
 from ..conftest import SMALL
@@ -22,22 +23,23 @@ from ..conftest import SMALL
 
 def test_a_finished_run_holds_what_the_docs_promise(small_run: Run) -> None:
     facts = small_run.facts()
-    assert facts["status"] == "finished"
-    assert facts["argv"][:2] == ["hilum", "study"]
-    assert facts["data"]["source"] == "phantom"
-    assert set(facts["stages"]) >= {"prepare", "train binary", "evaluate multiclass", "reliability binary"}
+    assert facts.status == "finished"
+    assert facts.argv[:2] == ["hilum", "study"]
+    assert facts.data.source == "phantom"
+    assert set(facts.stages) >= {"prepare", "train binary", "evaluate multiclass", "reliability binary"}
     assert small_run.tasks == ("binary", "multiclass")
     for name in small_run.tasks:
         folder = small_run.task(name)
         assert len(folder.history()) == 2
         metrics = folder.metrics()
-        assert set(metrics) == {"train", "val", "test"}
+        assert set(metrics.splits) == {"train", "val", "test"}
         reliability = folder.reliability()
-        assert (reliability["judged_on"], reliability["cross_fitted"]) == ("test", False)
-        assert {"probability", "views", "anomaly"} <= set(reliability["selective"])
-        accuracy = metrics["test"]["accuracy"]
+        assert (reliability.judged_on, reliability.cross_fitted) == ("test", False)
+        assert {"probability", "views", "anomaly"} <= set(reliability.selective)
+        accuracy = read_json(folder.metrics_file)["test"]["accuracy"]  # as others read it
         assert accuracy["value"] == accuracy["k"] / accuracy["n"]
         assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
+        assert metrics["test"].accuracy.set_fields() == accuracy
         assert (folder.model_folder / "golden.npz").exists()
     assert small_run.report_file.stat().st_size > 50_000
 
@@ -47,12 +49,12 @@ def test_metrics_follow_from_the_predictions_file(small_run: Run) -> None:
     for name in ("binary", "multiclass"):
         table = small_run.task(name).predictions()
         metrics = small_run.task(name).metrics()
-        assert set(metrics) == set(table["split"]) == {"train", "val", "test"}
-        for split, block in metrics.items():
+        assert set(metrics.splits) == set(table["split"]) == {"train", "val", "test"}
+        for split, block in metrics.splits.items():
             rows = table[table["split"] == split]
-            assert block["accuracy"]["k"] == int((rows["predicted"] == rows["target"]).sum())
-            assert block["accuracy"]["n"] == len(rows)
-            assert np.sum(block["confusion"]) == len(rows)
+            assert block.accuracy.k == int((rows["predicted"] == rows["target"]).sum())
+            assert block.accuracy.n == len(rows)
+            assert np.sum(block.confusion) == len(rows)
 
 
 def test_predictions_are_those_of_the_loaded_model(small_run: Run) -> None:
@@ -71,14 +73,15 @@ def test_the_threshold_comes_from_val_alone(small_run: Run) -> None:
     from hilum.evaluation.decision import choose_threshold
 
     folder = small_run.task("binary")
-    threshold = folder.card()["threshold"]
-    assert (threshold["chosen_on"], threshold["class"]) == ("val", "pneumonia")
+    threshold = folder.card().threshold
+    assert threshold is not None
+    assert (threshold.chosen_on, threshold.positive) == ("val", "pneumonia")
     table = folder.predictions()
     val = table[table["split"] == "val"]
     abnormal = (val["target"] == "pneumonia").to_numpy()
     expected = choose_threshold(val["prob_pneumonia"].to_numpy(), abnormal, "youden")
-    assert threshold["value"] == pytest.approx(expected, abs=1e-6)
-    predicted = table["prob_pneumonia"] >= threshold["value"]
+    assert threshold.value == pytest.approx(expected, abs=1e-6)
+    predicted = table["prob_pneumonia"] >= threshold.value
     assert (predicted == (table["predicted"] == "pneumonia")).mean() > 0.999  # nine digits in the CSV
 
 
@@ -87,7 +90,7 @@ def test_no_patient_is_on_both_sides(small_run: Run) -> None:
     for name in ("binary", "multiclass"):
         sides = cases.assign(side=small_run.split(name)).groupby("patient")["side"].nunique()
         assert sides.max() == 1
-        assert small_run.facts()["split"][name]["leaky"] is False
+        assert small_run.facts().split[name].leaky is False
 
 
 def test_resume_of_a_finished_run_trains_nothing(
@@ -112,7 +115,7 @@ def test_a_task_can_be_added_later(small_run: Run, phantom_data: Path, tmp_path:
     assert answer.code == 0, answer.err
     run = Run(out)
     assert run.tasks == ("binary", "multiclass")
-    assert set(run.recipe()["tasks"]) == set(run.facts()["split"]) == {"binary", "multiclass"}
+    assert set(run.recipe()["tasks"]) == set(run.facts().split) == {"binary", "multiclass"}
     assert run.task("binary").metrics() == first
     for name in run.tasks:
         pd.testing.assert_series_equal(run.split(name), small_run.split(name))
@@ -124,7 +127,7 @@ def test_a_resolved_recipe_repeats_the_run(small_run: Run, phantom_data: Path, t
     answer = hilum("train", phantom_data, "--preset", small_run.recipe_file, "--task", "binary", "--out", out)
     assert answer.code == 0, answer.err
     first, force = (Run(path).task("binary").metrics() for path in (small_run.path, out))
-    assert first["test"]["auroc"]["value"] == pytest.approx(force["test"]["auroc"]["value"], abs=1e-6)
+    assert first["test"].auroc.value == pytest.approx(force["test"].auroc.value, abs=1e-6)
     assert not (out / "report").exists()
 
 
@@ -138,7 +141,7 @@ def test_evaluate_and_report_come_again_from_the_run(small_run: Run, tmp_path: P
     answer = hilum("evaluate", copy)
     assert answer.code == 0
     assert Run(copy).task("binary").metrics() == before
-    assert f"{before['test']['auroc']['value']:.3f}" in answer.out
+    assert f"{before['test'].auroc.value:.3f}" in answer.out
     assert hilum("report", copy).out.strip() == str(copy / "report" / "index.html")
 
 
@@ -200,8 +203,9 @@ def test_real_radiographs_to_the_end(real_data: Path, tmp_path: Path, hilum) -> 
     answer = hilum("study", real_data, "--out", out, *small, *one)
     assert answer.code == 0, answer.err
     run = Run(out)
-    assert run.facts()["data"]["n_cases"] == 5232
-    assert run.task("binary").metrics()["val"]["auroc"]["value"] > 0.8
+    assert run.facts().data.n_cases == 5232
+    area = run.task("binary").metrics()["val"].auroc.value
+    assert area is not None and area > 0.8
     assert "val" in run.task("multiclass").metrics()
     assert run.report_file.stat().st_size < 25_000_000
 
@@ -236,7 +240,7 @@ def test_ctrl_c_says_how_to_go_on(
     assert answer.code == 130
     assert "go on with the same command and --resume" in answer.err
     monkeypatch.undo()
-    assert Run(tmp_path / "run").facts()["status"] == "started"
+    assert Run(tmp_path / "run").facts().status == "started"
 
 
 def test_embed_again_and_ask_for_neighbours(small_run: Run, tmp_path: Path, hilum) -> None:

@@ -6,11 +6,13 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from hilum.artifacts.card import FORMAT, Architecture, ModelCard, PixelContract, TrainingFacts
+from hilum.artifacts.run import DataFacts, RunFacts
 from hilum.data.cases import Cases
 from hilum.evaluation.curves import curves_of
 from hilum.evaluation.predictions import metrics_of
 from hilum.evaluation.seed_report import baseline
-from hilum.files import digest, write_json, write_table
+from hilum.files import digest, write_table
 from hilum.run import Run
 
 LABELS = ("normal", "bacteria", "virus")
@@ -40,7 +42,7 @@ def made_run(folder: Path, odd: str = "") -> Run:
                 }
             )
     cases = Cases.checked(pd.DataFrame(rows), "folder", images)
-    facts = {"name": "drawn", "argv": [], "data": {"root": str(images), "source": "folder"}}
+    facts = RunFacts(name="drawn", argv=[], data=DataFacts(root=str(images), source="folder"))
     run = Run.create(folder, facts, {"tasks": {}})
     cases.write(run.cases_file)
     run.write_split({"multiclass": cases.table.set_index("case_id")["split"]})
@@ -66,16 +68,14 @@ def write_task(run: Run, cases: Cases) -> None:
     baseline("multiclass", True, "abc").save(folder.baseline_file)
     history = {"epoch": [1, 2], "train_loss": [1.0, 0.5], "val_loss": [1.1, 0.6], "learning_rate": [0.1, 0.1]}
     write_table(folder.history_file, pd.DataFrame(history))
-    write_json(
-        folder.card_file,
-        {
-            "format": 1,
-            "task": "multiclass",
-            "classes": list(LABELS),
-            "architecture": {"name": "vgg", "options": {}},
-            "pixels": {"size": [32, 32], "fit": "pad", "mean": 0.4, "sd": 0.2},
-            "threshold": None,
-            "weights_digest": "abc",
-            "training": {"seed": 0, "epochs": 2, "best_epoch": 2},
-        },
+    card = ModelCard(
+        format=FORMAT,
+        task="multiclass",
+        classes=list(LABELS),
+        architecture=Architecture(name="vgg"),
+        pixels=PixelContract(size=(32, 32), fit="pad", mean=0.4, sd=0.2),
+        threshold=None,
+        weights_digest="abc",
+        training=TrainingFacts(seed=0, epochs=2, best_epoch=2),
     )
+    card.save(folder.card_file)

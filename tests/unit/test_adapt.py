@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from hilum.artifacts.card import ModelCard
+from hilum.artifacts.card import Calibration, ModelCard
 from hilum.data.images import Pixels
 from hilum.errors import DataError, ModelError
 from hilum.inference.calibrate import Scaling, softmax
@@ -107,10 +107,13 @@ def test_the_bias_moves_the_calibrated_odds_by_the_ratio_of_shares(
     model = network(name, classes)
     n = len(classes)
     scaling = Scaling("vector", (1.0, 2.0, 1.5)[:n], (0.0, 0.3, -0.2)[:n])
-    model.card = {"calibration": scaling.to_json()}
+    entry = Calibration.model_construct(
+        method="vector", scale=[*scaling.scale], shift=[*scaling.shift], weights_digest="abc"
+    )
+    model.card = ModelCard.model_construct(calibration=entry, weights_digest="abc")
     before = dict(zip(classes, np.full(n, 1 / n).tolist(), strict=True))
     old = scaling(logits_of(model, images))
-    estimated = adapt_prior(model, images, before)["estimated"]
+    estimated = adapt_prior(model, images, before).estimated
     new = scaling(logits_of(model, images))
     moved = (new - new[:, :1]) - (old - old[:, :1])
     ratio = np.log([estimated[name] * n for name in classes])

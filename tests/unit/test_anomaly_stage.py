@@ -30,6 +30,7 @@ from hilum.anomaly.ood_images import KINDS, UNALTERED, ood_images, rotated
 from hilum.anomaly.result import Examples, Result
 from hilum.artifacts.anomaly import AnomalyFigures, DetectorFigures, Matched, Measured, Threshold
 from hilum.artifacts.base import Figure
+from hilum.artifacts.run import DataFacts, RunFacts
 from hilum.data.cases import Cases
 from hilum.data.images import Pixels
 from hilum.data.split import split_cases
@@ -122,7 +123,7 @@ def detect(
     folder: Path, cases: Cases, config: AnomalyConfig, replicates: int = 0, force: bool = False
 ) -> AnomalyFigures:
     """The stage on a new or a known run folder."""
-    facts = {"name": "squares", "data": {"root": str(cases.root), "source": cases.source}}
+    facts = RunFacts(name="squares", data=DataFacts(root=str(cases.root), source=cases.source))
     run = Run(folder) if folder.exists() else Run.create(folder, facts, {"tasks": {}})
     recipe = load_recipe("quick", [f"replicates={replicates}"])
     STAGE.run(Context(run, cases, recipe, (), force=force), config)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hilum.artifacts.card import ScalingFacts
 from hilum.errors import DataError, ModelError
 from hilum.evaluation.calibration import (
     brier_parts,
@@ -22,6 +23,7 @@ from hilum.evaluation.intervals import bootstrap_weights
 from hilum.evaluation.metrics import brier, brier_multiclass, log_loss
 from hilum.inference.calibrate import Scaling, softmax, temperature_scaling
 from hilum.inference.rules import Rules
+from tests.unit.cards import calibration, card
 
 CLASSES = ("normal", "bacteria", "virus")
 
@@ -180,12 +182,8 @@ def test_parts_do_not_depend_on_the_order_of_the_cases() -> None:
 
 @pytest.mark.parametrize("scaling", [temperature_scaling(1.7, 2), Scaling("vector", (1.0, 0.5), (0.0, 2.0))])
 def test_scaling_survives_the_card(scaling: Scaling) -> None:
-    card = {
-        "classes": ["normal", "pneumonia"],
-        "weights_digest": "abc",
-        "calibration": {**scaling.to_json(), "weights_digest": "abc"},
-    }
-    rules = Rules.of(card, card["classes"])
+    known = card(["normal", "pneumonia"], calibration=calibration(scaling.facts()))
+    rules = Rules.of(known, known.classes)
     logits = np.array([[1.0, -2.0], [0.3, 0.1]])
     assert rules.scaling is not None
     np.testing.assert_allclose(rules.scaling(logits), scaling(logits))
@@ -193,15 +191,15 @@ def test_scaling_survives_the_card(scaling: Scaling) -> None:
 
 
 def test_a_card_of_other_weights_is_refused() -> None:
-    card = {"classes": ["a", "b"], "weights_digest": "new"}
-    assert Rules.of(card, card["classes"]) == Rules(("a", "b"))
-    assert Rules.of(card, card["classes"]).decide(np.zeros((1, 2))).sets is None
-    old = {"method": "temperature", "temperature": 2.0, "weights_digest": "old"}
+    plain = card(["a", "b"], "new")
+    assert Rules.of(plain, plain.classes) == Rules.of(None, plain.classes) == Rules(("a", "b"))
+    assert Rules.of(plain, plain.classes).decide(np.zeros((1, 2))).sets is None
+    old = calibration(temperature_scaling(2.0, 2).facts(), "old")
     with pytest.raises(ModelError, match="the card's calibration was made for other weights"):
-        Rules.of({**card, "calibration": old}, card["classes"])
-    for wrong in ({"method": "magic"}, {"method": "temperature", "temperature": -1}, {"method": "vector"}):
+        Rules.of(card(["a", "b"], "new", calibration=old), ["a", "b"])
+    for wrong in (ScalingFacts(method="temperature", temperature=-1), ScalingFacts(method="vector")):
         with pytest.raises(ModelError, match="can't be used; run: hilum evaluate RUN"):
-            Rules.of({**card, "calibration": {**wrong, "weights_digest": "new"}}, card["classes"])
+            Rules.of(card(["a", "b"], "new", calibration=calibration(wrong, "new")), ["a", "b"])
 
 
 def test_vector_scaling_has_no_temperature() -> None:

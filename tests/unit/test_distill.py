@@ -1,12 +1,13 @@
 """Learning from trained models, mixed images, and drawing images so that the camera says nothing."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from hilum.artifacts.card import Architecture, ModelFacts, TrainingData
+from hilum.artifacts.run import SplitFacts
 from hilum.errors import RecipeError
 from hilum.folders import TaskFolder
 from hilum.models import build, save_model
@@ -16,13 +17,11 @@ from hilum.training.loader import MOST, EpochSampler, reweighed
 from hilum.training.module import mix
 from tests.unit.test_training import TASK, image_sets, recipe
 
-CARD: dict[str, Any] = {
-    "data": {"digest": "d"},
-    "split": {"scheme": "patient", "seed": 0, "fold": None, "folds": None},
-}
+DATA, SPLIT = TrainingData(source="folder", digest="d"), SplitFacts(scheme="patient", seed=0)
+CARD = ModelFacts(data=DATA, split=SPLIT)
 
 
-def teacher(folder: Path, bias: float = 0.0, **card: Any) -> str:
+def teacher(folder: Path, bias: float = 0.0, data: TrainingData = DATA, split: SplitFacts = SPLIT) -> str:
     """A network that gives logits (bias, 0, 0) to every image."""
     options = {"width": 4, "stages": [1, 1], "embedding": 8}
     model = build("resnet", TASK.classes, image_sets()[0].pixels, options)
@@ -30,7 +29,8 @@ def teacher(folder: Path, bias: float = 0.0, **card: Any) -> str:
     with torch.no_grad():
         head.weight.zero_()
         head.bias.copy_(torch.tensor([bias, 0.0, 0.0]))
-    save_model(model, folder, {"architecture": {"name": "resnet", "options": options}, **CARD, **card})
+    facts = ModelFacts(data=data, split=split)
+    save_model(model, folder, Architecture(name="resnet", options=options), facts)
     return str(folder)
 
 
@@ -68,8 +68,8 @@ def test_a_student_of_two_classes_hears_teachers_of_three(tmp_path: Path) -> Non
 
 def test_a_teacher_that_may_know_the_validation_images_is_refused(tmp_path: Path) -> None:
     pixels = image_sets()[0].pixels
-    other_split = teacher(tmp_path / "s", split={"scheme": "image", "seed": 0})
-    other_data = teacher(tmp_path / "d", data={"digest": "e"})
+    other_split = teacher(tmp_path / "s", split=SplitFacts(scheme="image", seed=0))
+    other_data = teacher(tmp_path / "d", data=TrainingData(source="folder", digest="e"))
     for place, what in ((other_split, "split"), (other_data, "data")):
         with pytest.raises(RecipeError, match=f"trained on another {what}"):
             load_teachers([place], TASK.classes, pixels, CARD)
@@ -92,8 +92,8 @@ def test_a_student_of_a_stubborn_teacher_answers_as_the_teacher(tmp_path: Path) 
     x = torch.from_numpy(val.pixels.normalize(val.cache.images[val.rows]))[:, None]
     assert (model(x).argmax(1) == 0).all()
     facts = TaskFolder(tmp_path / "run").card()
-    assert len(facts["training"]["teachers"]) == 1
-    assert facts["parameters"] == sum(p.numel() for p in model.parameters())
+    assert facts.training is not None and len(facts.training.teachers) == 1
+    assert facts.parameters == sum(p.numel() for p in model.parameters())
 
 
 def test_mixed_images_are_the_mean_of_two() -> None:

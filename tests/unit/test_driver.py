@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from hilum import driver as driver_module
+from hilum.artifacts.run import DataFacts, RunFacts
 from hilum.config import Config
 from hilum.data.cases import Cases
 from hilum.driver import Driver, with_needs
@@ -43,7 +44,7 @@ def run(tmp_path: Path) -> Run:
         }
     )
     cases = Cases.checked(table, "table", tmp_path)
-    facts = {"data": {"digest": cases.digest, "source": "table", "root": str(tmp_path), "notes": []}}
+    facts = RunFacts(data=DataFacts(digest=cases.digest, source="table", root=str(tmp_path)))
     run = Run.create(tmp_path / "run", facts, {})
     cases.write(run.cases_file)
     run.write_split({"binary": pd.Series({"a": "train", "b": "val"})})
@@ -129,13 +130,13 @@ def test_what_cannot_be_done_is_skipped_with_its_reason_and_passed_on(run: Run, 
     driver = Driver(run, recipe())
     driver.execute([read, count])
     records = run.stage_records()
-    assert records["write binary"]["status"] == "skipped"
-    assert records["write binary"]["reason"] == "2 images are too few; bring more"
-    assert records["read binary"]["reason"] == (
+    assert records["write binary"].status == "skipped"
+    assert records["write binary"].reason == "2 images are too few; bring more"
+    assert records["read binary"].reason == (
         "stage 'read' needs 'write', which left nothing (2 images are too few; bring more)"
     )
     assert run.skip_reasons("write") == ["2 images are too few; bring more"]
-    assert records["count binary"]["status"] == "finished" and len(calls) == 1 and driver.failed == []
+    assert records["count binary"].status == "finished" and len(calls) == 1 and driver.failed == []
 
 
 def test_a_defect_costs_neither_the_other_stages_nor_its_traceback(run: Run, stages) -> None:
@@ -149,7 +150,7 @@ def test_a_defect_costs_neither_the_other_stages_nor_its_traceback(run: Run, sta
     driver = Driver(run, recipe())
     driver.execute([write, count])
     assert run.failed_stages == driver.failed == ["write binary"] and len(calls) == 1
-    assert run.stage_records()["write binary"]["reason"] == "ZeroDivisionError: by zero"
+    assert run.stage_records()["write binary"].reason == "ZeroDivisionError: by zero"
     assert "break_down" in (run.path / "errors" / "write-binary.txt").read_text()
     Driver(run, recipe()).execute([write, count])
     assert len(calls) == 1, "the other stage is not done again; the failed one is tried again"

@@ -370,7 +370,7 @@ def run_with(context: Context, **settings: Any) -> EmbeddingFigures:
     files = context.folder.embeddings
     missing = [name for name in STAGE.artifacts if not (context.folder.path / name).exists()]
     assert missing == []
-    return EmbeddingFigures.load(files.figures_file, context.folder.card()["weights_digest"])
+    return EmbeddingFigures.load(files.figures_file, context.folder.card().weights_digest)
 
 
 @pytest.fixture

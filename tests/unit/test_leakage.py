@@ -114,7 +114,7 @@ def test_a_study_measures_leakage_and_the_report_shows_it(
     for way in (leakage.patient, leakage.image):
         assert f"{way.accuracy.k}/{way.accuracy.n}" in section
     assert f"{leakage.shared.n_images} of {leakage.shared.n_held}" in section.replace("\xa0", " ")
-    assert "leakage" in run.facts()["stages"]
+    assert "leakage" in run.facts().stages
 
 
 def test_a_study_without_leakage_says_how_to_measure_it(small_run: Run) -> None:

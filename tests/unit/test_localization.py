@@ -58,27 +58,27 @@ def test_every_lesion_counts_the_same_however_large() -> None:
 def test_perfect_and_reversed_maps() -> None:
     _, lesions = drawn()
     perfect, wrong = (localization_figures(sign * lesions.astype(float), lesions) for sign in (1, -1))
-    assert (perfect["pixel_auroc"], perfect["pointing"]["value"]) == (1.0, 1.0)
-    assert perfect["aupro"] == pytest.approx(1.0)
-    assert (wrong["pixel_auroc"], wrong["pointing"]["value"]) == (0.0, 0.0)
-    assert wrong["aupro"] == 0.0
+    assert (perfect.pixel_auroc, perfect.pointing.value) == (1.0, 1.0)
+    assert perfect.aupro == pytest.approx(1.0)
+    assert (wrong.pixel_auroc, wrong.pointing.value) == (0.0, 0.0)
+    assert wrong.aupro == 0.0
 
 
 def test_pixel_auroc_is_that_of_all_pixels_together() -> None:
     maps, lesions = drawn(4)
     found = localization_figures(maps, lesions)
-    assert found["pixel_auroc"] == pytest.approx(roc_auc_score(lesions.ravel(), maps.ravel()))
-    assert (found["n_images"], found["n_abnormal"]) == (6, 4)
-    assert found["pointing"]["n"] == 4
-    assert found["pointing"]["chance"] == pytest.approx(lesions[:4].mean())
+    assert found.pixel_auroc == pytest.approx(roc_auc_score(lesions.ravel(), maps.ravel()))
+    assert (found.n_images, found.n_abnormal) == (6, 4)
+    assert found.pointing.n == 4
+    assert found.pointing.chance == pytest.approx(lesions[:4].mean())
 
 
 def test_noise_earns_what_chance_earns() -> None:
     rng = np.random.default_rng(0)
     _, lesions = drawn(0, images=30)
     found = localization_figures(rng.random(lesions.shape), lesions)
-    assert found["pixel_auroc"] == pytest.approx(0.5, abs=0.05)
-    assert found["aupro"] == pytest.approx(0.15, abs=0.04)
+    assert found.pixel_auroc == pytest.approx(0.5, abs=0.05)
+    assert found.aupro == pytest.approx(0.15, abs=0.04)
 
 
 def test_pointing_needs_the_highest_pixel() -> None:
@@ -94,4 +94,4 @@ def test_pointing_needs_the_highest_pixel() -> None:
 
 def test_healthy_images_alone_have_no_figures() -> None:
     found = localization_figures(np.zeros((2, 4, 4)), np.zeros((2, 4, 4), bool))
-    assert (found["pixel_auroc"], found["aupro"], found["pointing"]["value"]) == (None, None, None)
+    assert (found.pixel_auroc, found.aupro, found.pointing.value) == (None, None, None)

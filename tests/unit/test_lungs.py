@@ -64,9 +64,9 @@ def test_the_weights_still_say_the_same() -> None:
 def test_the_card_is_that_of_the_weights() -> None:
     facts = card()
     data = (FOLDER / "weights.safetensors").read_bytes()
-    assert facts["weights_digest"] == digest(data)
+    assert facts.weights_digest == digest(data)
     assert len(data) < 200_000
-    assert facts["parameters"] == sum(weight.numel() for weight in LungNet().parameters())
+    assert facts.parameters == sum(weight.numel() for weight in LungNet().parameters())
 
 
 def test_foreign_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hilum.artifacts.anomaly import JointShortcut
 from hilum.data.shortcuts import NAMES
 from hilum.evaluation.matching import CALIPER_MOST, Pairs, match, pair, shortcut_figures
 from hilum.evaluation.metrics import auroc
@@ -43,8 +44,8 @@ def test_a_pure_shortcut_falls_to_guessing_and_a_true_finding_does_not() -> None
     assert auroc(finding[found.rows], truth) > 0.8
     assert abs(found.left - 0.5) < 0.02
     left = shortcut_figures(facts.iloc[found.rows], *(one.iloc[found.rows] for one in series(abnormal)))
-    assert max(one["auroc"] for one in left["single"]) < 0.6
-    assert left["joint"]["auroc"] < 0.62
+    assert max(shortcut.auroc for shortcut in left.single) < 0.6
+    assert isinstance(left.joint, JointShortcut) and left.joint.auroc < 0.62
 
 
 def test_pairs_are_one_to_one_of_both_kinds_and_inside_the_caliper() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import hilum
-from hilum.artifacts.card import ModelCard
+from hilum.artifacts.card import Architecture, ModelCard, ModelFacts
 from hilum.data.images import Pixels
 from hilum.errors import ModelError, RecipeError
 from hilum.models import build, check_golden, load_model, parameters, save_model
@@ -71,7 +71,7 @@ def saved(tmp_path: Path) -> Path:
     model = build("vgg", TWO, Pixels(size=(32, 40), mean=0.4, sd=0.2), {"blocks": [[4], [8]], "dense": [6]})
     options = {"blocks": [[4], [8]], "dense": [6]}
     save_model(
-        model, tmp_path / "model", {"task": "binary", "architecture": {"name": "vgg", "options": options}}
+        model, tmp_path / "model", Architecture(name="vgg", options=options), ModelFacts(task="binary")
     )
     return tmp_path / "model"
 
@@ -178,7 +178,7 @@ def test_a_fine_tuned_model_is_declared_as_pretrained(tmp_path: Path) -> None:
     pixels = Pixels(size=(64, 64))
     model = build("efficientnet_lite0", THREE, pixels)
     scratch = build("efficientnet_lite0", THREE, pixels, {"pretrained": False})
-    save_model(model, tmp_path, {"architecture": {"name": "efficientnet_lite0", "options": {}}})
+    save_model(model, tmp_path, Architecture(name="efficientnet_lite0"))
     assert json.loads((tmp_path / "model.json").read_text())["pretrained"].startswith("ImageNet")
     assert check_golden(tmp_path) < 1e-3
     assert scratch.pretrained is None
@@ -256,21 +256,22 @@ def test_stochastic_depth_leaves_images_to_the_shortcut() -> None:
 def test_the_card_is_read_as_it_was_written(tmp_path: Path) -> None:
     options = {"blocks": [[4]], "dense": [4]}
     model = build("vgg", ("normal", "pneumonia"), Pixels(size=(32, 40)), options)
-    save_model(model, tmp_path, {"task": "binary", "architecture": {"name": "vgg", "options": options}})
+    save_model(model, tmp_path, Architecture(name="vgg", options=options), ModelFacts(task="binary"))
     card = ModelCard.load(tmp_path / "model.json")
     assert (card.task, card.classes, card.architecture.options) == (
         "binary",
         ["normal", "pneumonia"],
         options,
     )
-    assert Pixels.from_json(card.pixels.model_dump()) == model.pixels
-    assert card.weights_digest == load_model(tmp_path).card["weights_digest"]
+    assert Pixels.of(card.pixels) == model.pixels
+    assert card.weights_digest == load_model(tmp_path).weights_digest
 
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("{}", r"model\.json is damaged \(format: Field required\); train the model again"),
+        ("{}", r"model\.json has format None, this hilum reads 2; train the model again"),
+        ('{"format": 2}', r"model\.json is damaged \(classes: Field required\); train the model again"),
         ("{", r"model\.json is damaged .*; restore the file or train the model again"),
         (None, r"model\.json is missing; restore the file or train the model again"),
     ],

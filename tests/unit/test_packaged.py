@@ -20,6 +20,7 @@ from hilum.run import Run
 from hilum.serving import pack
 from hilum.serving.pack import pack_detector, pack_task, rounded, to_int8
 from hilum.serving.predictor import WEIGHTS, check_golden_scores, check_packaged, packaged, predict, together
+from tests.unit.cards import card, two_steps
 
 CARDS = {"binary": "model.json", "multiclass": "model.json", "anomaly": "detector.json"}
 
@@ -118,7 +119,7 @@ def test_a_missing_model_is_named(tmp_path: Path) -> None:
 def test_a_packed_model_answers_like_the_trained_one_in_half_the_bytes(
     small_run: Run, tmp_path: Path
 ) -> None:
-    card = pack_task(small_run, "multiclass", tmp_path)
+    packed_card = pack_task(small_run, "multiclass", tmp_path)
     trained = small_run.task("multiclass").model_folder
     assert (tmp_path / "weights.safetensors").stat().st_size < 0.6 * (
         trained / "weights.safetensors"
@@ -127,12 +128,14 @@ def test_a_packed_model_answers_like_the_trained_one_in_half_the_bytes(
     packed, full = probabilities(predict(images, tmp_path)), probabilities(predict(images, trained))
     assert packed.shape == (8, 3)
     np.testing.assert_allclose(packed, full, atol=2e-3)
-    metrics = read_json(small_run.task("multiclass").metrics_file)
-    assert card["half_precision"]["correct_in_float32"] == metrics["test"]["accuracy"]["k"]
-    assert card["data"]["attribution"]["title"] == "data of the kind 'phantom'"  # phantoms aren't Kermany's
+    metrics = small_run.task("multiclass").metrics()
+    assert packed_card.half_precision is not None and packed_card.data is not None
+    assert packed_card.half_precision.correct_in_float32 == metrics["test"].accuracy.k
+    assert packed_card.data.attribution is not None
+    assert packed_card.data.attribution.title == "data of the kind 'phantom'"  # phantoms aren't Kermany's
     assert check_golden(tmp_path) < 1e-3
-    for entry in ("calibration", "conformal"):
-        assert card[entry]["weights_digest"] == card["weights_digest"]
+    for entry in (packed_card.calibration, packed_card.conformal):
+        assert entry is not None and entry.weights_digest == packed_card.weights_digest
 
 
 def probabilities(predictions: list[Prediction]) -> np.ndarray:
@@ -152,15 +155,17 @@ def test_halving_rounds_the_weights_and_leaves_the_original(small_run: Run) -> N
 
 
 def test_the_card_says_where_abnormal_begins_and_what_two_steps_earn(small_run: Run, tmp_path: Path) -> None:
-    steps = pack_task(small_run, "multiclass", tmp_path)["two_steps"]
+    steps = pack_task(small_run, "multiclass", tmp_path).two_steps
+    assert steps is not None
     rows = small_run.task("multiclass").predictions()
-    rows = rows[rows["split"] == steps["split"]]
-    abnormal = 1 - rows["prob_normal"] >= steps["threshold"]
+    rows = rows[rows["split"] == steps.split]
+    abnormal = 1 - rows["prob_normal"] >= steps.threshold
     kind = np.where(rows["prob_bacteria"] >= rows["prob_virus"], "bacteria", "virus")
     right = np.where(abnormal, kind, "normal") == rows["target"]
-    assert (steps["accuracy"]["k"], steps["accuracy"]["n"]) == (right.sum(), len(rows))
-    assert steps["accuracy"]["low"] <= steps["accuracy"]["value"] <= steps["accuracy"]["high"]
-    assert pack_task(small_run, "binary", tmp_path / "binary")["two_steps"] is None
+    assert (steps.accuracy.k, steps.accuracy.n) == (right.sum(), len(rows))
+    values = steps.accuracy.low, steps.accuracy.value, steps.accuracy.high
+    assert list(values) == sorted(filter(None, values))
+    assert pack_task(small_run, "binary", tmp_path / "binary").two_steps is None
 
 
 @pytest.mark.parametrize(("threshold", "expected"), [(0.0, {"bacteria", "virus"}), (1.1, {"normal"})])
@@ -170,7 +175,7 @@ def test_an_abnormal_image_gets_the_more_probable_abnormal_class(
     """With a threshold of 0 no image is normal, above 1 every image is."""
     images = small_run.cases().table["path"].head(6).tolist()
     model = small_run.task("multiclass").load_model()
-    model.card = {"two_steps": {"threshold": threshold}}
+    model.card = card(model.classes, two_steps=two_steps(threshold))
     predictions = list(Predictor(Classifier.of(model, "cpu")).stream(images))
     assert len(predictions) == 6 and {prediction.prediction for prediction in predictions} <= expected
     for prediction in predictions:
@@ -211,10 +216,11 @@ def test_a_student_is_compared_with_its_teachers(small_run: Run, tmp_path: Path)
     mark = card["weights_digest"]
     write_json(card_file, {**card, "training": {**card["training"], "teachers": [mark]}})
     packed = pack_task(run, "multiclass", tmp_path / "out")
-    found = packed["distillation"]
-    assert found["correct_by_teachers_together"] == found["correct"] == found["correct_by_each_teacher"][0]
-    assert found["teachers"] == packed["recipe_in_full"]["training"]["distill"]["teachers"] == [mark]
-    assert place not in json.dumps(packed)
+    found, full = packed.distillation, packed.recipe_in_full
+    assert found is not None and full is not None
+    assert found.correct_by_teachers_together == found.correct == found.correct_by_each_teacher[0]
+    assert found.teachers == full["training"]["distill"]["teachers"] == [mark]
+    assert place not in (tmp_path / "out" / "model.json").read_text()
 
 
 def test_packing_names_what_is_not_there(small_run: Run, tmp_path: Path) -> None:
@@ -228,14 +234,15 @@ def test_a_packed_detector_keeps_the_scores_of_all_held_out_images(
     small_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pack, "KNOWN_RATE", 0.2)
-    card = pack_detector(small_run, "patch_gaussian", tmp_path)
+    packed_card = pack_detector(small_run, "patch_gaussian", tmp_path)
     scores = small_run.anomaly.scores()
     kept = scores[scores["role"].isin(["calibrate", "measure"])]
     known = read_arrays(tmp_path / "golden.npz")["known"]
     np.testing.assert_allclose(known, np.sort(kept["patch_gaussian"]), rtol=1e-5)
-    assert (known > card["threshold"]["value"]).mean() <= 0.2
-    flagged = card["figures"]["flagged_held_out_images"]
-    assert sum(counts["n"] for counts in flagged.values()) == len(kept) > 0
+    assert packed_card.threshold is not None and packed_card.figures is not None
+    assert (known > packed_card.threshold.value).mean() <= 0.2
+    flagged = packed_card.figures.flagged_held_out_images
+    assert sum(counts.n for counts in flagged.values()) == len(kept) > 0
     load_detector(tmp_path)
 
 

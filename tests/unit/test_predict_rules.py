@@ -5,28 +5,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hilum.artifacts.card import ScalingFacts
 from hilum.errors import DataError, ModelError
 from hilum.inference.calibrate import Scaling, prediction_sets, softmax, temperature_scaling
 from hilum.inference.rules import Rules, classes_in_two_steps
+from tests.unit.cards import calibration, card, conformal, threshold, two_steps
 
 TWO = ("normal", "pneumonia")
 THREE = ("normal", "bacteria", "virus")
 
 
-def card(**entries: object) -> dict:
-    return {"weights_digest": "a", **entries}
-
-
 def test_the_card_gives_threshold_calibration_and_quantiles() -> None:
     rules = Rules.of(
         card(
-            threshold={"value": 0.3, "class": "pneumonia"},
-            calibration={"method": "temperature", "temperature": 2.0, "weights_digest": "a"},
-            conformal={
-                "alpha": 0.1,
-                "quantiles": {"normal": 0.4, "pneumonia": 0.75},
-                "weights_digest": "a",
-            },
+            TWO,
+            threshold=threshold(0.3),
+            calibration=calibration(ScalingFacts(method="temperature", temperature=2.0)),
+            conformal=conformal({"normal": 0.4, "pneumonia": 0.75}),
         ),
         TWO,
     )
@@ -55,9 +50,9 @@ def test_an_empty_set_and_a_set_without_the_predicted_class_are_named() -> None:
 
 def test_three_classes_are_decided_in_two_steps_where_the_card_says_so() -> None:
     logits = np.log([[0.4, 0.35, 0.25], [0.7, 0.1, 0.2]])
-    plain, two_steps = Rules(THREE), Rules.of(card(two_steps={"threshold": 0.5}), THREE)
+    plain, stepped = Rules(THREE), Rules.of(card(THREE, two_steps=two_steps(0.5)), THREE)
     assert plain.decide(logits).predicted == ["normal", "normal"]
-    assert two_steps.decide(logits).predicted == ["bacteria", "normal"]
+    assert stepped.decide(logits).predicted == ["bacteria", "normal"]
     found = plain.decide(logits)
     assert found.abnormal == pytest.approx([0.6, 0.3])
     assert found.thresholds == pytest.approx([0.5, 0.5])
@@ -96,7 +91,7 @@ def test_entries_for_other_weights_or_without_a_quantile_are_refused() -> None:
     with pytest.raises(
         ModelError, match="the card's conformal was made for other weights; run: hilum evaluate"
     ):
-        Rules.of(card(conformal={"alpha": 0.1, "quantiles": {}, "weights_digest": "b"}), TWO)
+        Rules.of(card(TWO, conformal=conformal({}, "b")), TWO)
     with pytest.raises(DataError, match="no conformal quantile for class 'pneumonia'"):
         prediction_sets([[0.5, 0.5]], {"normal": 0.1}, TWO)
 

@@ -86,12 +86,12 @@ def test_new_healthy_images_keep_the_promise_and_the_card_says_it(
     source = small_run.task(task)
     answer = hilum("recalibrate", source.path, "--healthy", healthy, "--specificity", 0.9, "--out", out)
     assert (answer.code, answer.err) == (0, "")
-    before, after = source.card(), read_json(out / "model.json")
+    before, after = read_json(source.card_file), read_json(out / "model.json")
     point = ModelCard.load(out / "model.json").threshold
     assert point is not None and point.expected_specificity is not None
     assert (point.rule, point.chosen_on, point.n) == ("healthy images", "healthy", 40)
     assert point.expected_specificity.value == pytest.approx(37 / 41)
-    assert point.replaces == (before["threshold"] or {}).get("value")
+    assert point.replaces == source.card().threshold_value
     changed = {"threshold", "predictive_values"}
     assert {key: value for key, value in after.items() if key not in changed} == {
         key: value for key, value in before.items() if key not in changed

@@ -8,18 +8,20 @@ import pandas as pd
 import pytest
 
 from hilum.artifacts.reliability import Reliability
+from hilum.artifacts.run import RunFacts
 from hilum.data.cases import Cases
 from hilum.data.tasks import task
 from hilum.errors import DataError, RecipeError, RunError
 from hilum.evaluation.config import ReliabilityConfig
 from hilum.evaluation.conformal_sets import coverage_of_chance
-from hilum.files import read_json, write_json, write_table
+from hilum.files import read_json, write_table
 from hilum.folders import TaskFolder
 from hilum.inference.calibrate import softmax
 from hilum.recipe import load_recipe
 from hilum.run import Run
 from hilum.stages.contract import Context
 from hilum.stages.reliability import run as reliability_stage
+from tests.unit.cards import card, threshold
 
 CONFIG = ReliabilityConfig(mc_passes=0, views=False, divisions=20)
 NO_CASES: Cases = None  # type: ignore[assignment]  # no image is predicted again
@@ -30,7 +32,7 @@ def made(
     path: Path, classes: tuple[str, ...], parts: tuple[str, ...] = ("train", "val", "test"), n: int = 300
 ) -> TaskFolder:
     """A task of a new run with a card and predictions whose logits are three times too large."""
-    folder = Run.create(path, {}, {}).task("binary" if len(classes) == 2 else "multiclass")
+    folder = Run.create(path, RunFacts(), {}).task("binary" if len(classes) == 2 else "multiclass")
     rng = np.random.default_rng(0)
     rows = n * len(parts)
     fair = rng.normal(size=(rows, len(classes))) * 2
@@ -49,22 +51,17 @@ def made(
         }
     )
     write_table(folder.predictions_file, table)
-    threshold = {"class": classes[1], "value": 0.5, "chosen_on": "val", "rule": "youden"}
-    card = {
-        "classes": list(classes),
-        "weights_digest": "w",
-        "threshold": threshold if len(classes) == 2 else None,
-    }
-    write_json(folder.card_file, card)
+    limit = threshold(0.5, classes[1]) if len(classes) == 2 else None
+    card(classes, "w", threshold=limit).save(folder.card_file)
     return folder
 
 
 def judged(folder: TaskFolder, config: ReliabilityConfig = CONFIG) -> Reliability:
     """What the stage writes."""
     recipe = load_recipe("quick").model_copy(update={"replicates": 60})
-    this = task(folder.name, folder.card()["classes"])
+    this = task(folder.name, folder.card().classes)
     reliability_stage(Context(Run(folder.path.parent), NO_CASES, recipe, (this,), this), config)
-    return Reliability.load(folder.reliability_file, folder.card()["weights_digest"])
+    return folder.reliability()
 
 
 @pytest.mark.parametrize("parts", [("train", "val"), ("train", "val", "test")])
@@ -100,17 +97,18 @@ def test_test_images_change_nothing_of_what_travels_with_the_weights(tmp_path: P
     table.loc[test, "logit_normal"] *= -1
     write_table(other.predictions_file, table)
     before, after = judged(first), judged(other)
-    for key, inner in (("calibration", "scale"), ("calibration", "temperature"), ("conformal", "quantiles")):
-        assert first.card()[key].get(inner) == other.card()[key].get(inner)
+    cards = [read_json(folder.card_file) for folder in (first, other)]
+    for key, inner in (("calibration", "temperature"), ("conformal", "quantiles")):
+        assert cards[0][key][inner] == cards[1][key][inner]
     assert [point.threshold for point in before.operating] == [point.threshold for point in after.operating]
     assert before.calibration.before != after.calibration.before
 
 
 def test_card_says_what_was_fitted_and_stays_otherwise_the_same(tmp_path: Path) -> None:
     folder = made(tmp_path / "task", TWO, ("train", "val"))
-    before = folder.card()
+    before = read_json(folder.card_file)
     reliability = judged(folder)
-    card = folder.card()
+    card = read_json(folder.card_file)
     assert {key: card[key] for key in before} == before
     assert card["calibration"]["fitted_on"] == card["conformal"]["fitted_on"] == "val"
     assert card["calibration"]["judged_on"] == "val, cross-fitted by patient"
@@ -133,7 +131,9 @@ def test_the_anomaly_score_is_judged_on_images_that_did_not_fit_the_detector(tmp
 def test_the_settings_change_the_result(tmp_path: Path) -> None:
     folder = made(tmp_path / "run", TWO, ("train", "val"))
     narrow, wide = (judged(folder, CONFIG.model_copy(update={"alpha": alpha})) for alpha in (0.2, 0.02))
-    assert (narrow.conformal.alpha, wide.conformal.alpha, folder.card()["conformal"]["alpha"]) == (
+    sets = folder.card().conformal
+    assert sets is not None
+    assert (narrow.conformal.alpha, wide.conformal.alpha, sets.alpha) == (
         0.2,
         0.02,
         0.02,
@@ -169,11 +169,11 @@ def test_other_runs_join_as_an_ensemble_when_they_may(tmp_path: Path) -> None:
 def test_figures_beside_other_weights_are_refused(tmp_path: Path) -> None:
     folder = made(tmp_path / "task", TWO, ("train", "val"))
     judged(folder)
-    write_json(folder.card_file, {**folder.card(), "weights_digest": "other"})
+    folder.card().model_copy(update={"weights_digest": "other"}).save(folder.card_file)
     with pytest.raises(
         RunError, match=r"reliability\.json was made with other weights than .* run: hilum reliability"
     ):
-        Reliability.load(folder.reliability_file, "other")
+        folder.reliability()
 
 
 def test_bad_input_is_one_sentence(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 from hilum.artifacts.audit import Audit
 from hilum.artifacts.base import Figure
 from hilum.artifacts.card import (
+    FORMAT,
     Architecture,
     ModelCard,
     OperatingPoint,
@@ -23,6 +24,7 @@ from hilum.artifacts.card import (
     TrainingData,
     TrainingFacts,
 )
+from hilum.artifacts.run import DataFacts, RunFacts
 from hilum.data.audit import audit
 from hilum.data.cases import Cases
 from hilum.data.tasks import task
@@ -31,7 +33,7 @@ from hilum.evaluation.curves import curves_of
 from hilum.evaluation.evaluate import predicted_classes
 from hilum.evaluation.predictions import metrics_of
 from hilum.evaluation.seed_report import baseline
-from hilum.files import digest, write_json, write_table
+from hilum.files import digest, write_table
 from hilum.report import commands, figures, wording
 from hilum.report.build import build_report
 from hilum.report.performance import plots
@@ -58,7 +60,7 @@ def made_run(
     images = folder.parent / f"{folder.name}-images"
     cases = synthetic_cases(images, labels, parts, odd)
     table = cases.table
-    facts: dict[str, Any] = {
+    facts = {
         "name": f"A study{odd}",
         "preset": "quick",
         "hilum": "0.1.0",
@@ -78,7 +80,7 @@ def made_run(
         "split": {name: division(odd) for name in tasks},
         "stages": {"audit": {"seconds": 2.0}, "train binary": {"seconds": 63.0}},
     }
-    run = Run.create(folder, facts, {"name": "quick", "about": odd, "tasks": {}})
+    run = Run.create(folder, RunFacts.model_validate(facts), {"name": "quick", "about": odd, "tasks": {}})
     cases.write(run.cases_file)
     of = table.set_index("case_id")["split"]
     run.write_split(dict.fromkeys(tasks, of))
@@ -143,7 +145,7 @@ def write_task(run: Run, cases: Cases, name: str, comparable: bool) -> None:
     history |= {"val_loss": 1.1 / epochs, "val_accuracy": 1 - 0.5 / epochs, "learning_rate": 1e-3 / epochs}
     write_table(folder.history_file, pd.DataFrame(history))
     card = ModelCard(
-        format=1,
+        format=FORMAT,
         task=name,
         classes=list(one.classes),
         architecture=Architecture(name="vgg", options={"width": 8}),
@@ -157,7 +159,7 @@ def write_task(run: Run, cases: Cases, name: str, comparable: bool) -> None:
         data=TrainingData(source="folder", digest=cases.digest),
         intended_use="Research only.",
     )
-    write_json(folder.card_file, card.model_dump(mode="json", by_alias=True))
+    card.save(folder.card_file)
 
 
 def predictions(cases: Cases, name: str) -> pd.DataFrame:
@@ -294,19 +296,19 @@ def test_the_sections_stand_in_order_and_only_those_that_exist(page: str) -> Non
 def test_the_figures_are_those_of_metrics_json(run: Run, page: str, name: str) -> None:
     text = Reader(page).text
     metrics = run.task(name).metrics()
-    assert {"train", "val"} <= set(metrics)
-    for block in metrics.values():
+    assert {"train", "val"} <= set(metrics.splits)
+    for block in metrics.splits.values():
         for key in ("accuracy", "balanced_accuracy"):
-            entry = block[key]
-            assert f"{100 * entry['value']:.1f} %" in text
-            assert f"{100 * entry['low']:.1f} to {100 * entry['high']:.1f} %" in text
+            entry = getattr(block, key)
+            assert f"{100 * entry.value:.1f} %" in text
+            assert f"{100 * entry.low:.1f} to {100 * entry.high:.1f} %" in text
         for key in ("auroc", "average_precision", "mcc", "log_loss"):
-            assert f"{block[key]['value']:.3f}" in text
-        assert f"{block['accuracy']['k']}/{block['accuracy']['n']}" in text
+            assert f"{getattr(block, key).value:.3f}" in text
+        assert block.accuracy.counts in text
 
 
 def test_the_confusion_matrix_is_that_of_metrics_json(run: Run, page: str) -> None:
-    wanted = run.task("multiclass").metrics()["val"]["confusion"]
+    wanted = run.task("multiclass").metrics()["val"].confusion
     section = page[page.index('<section id="multiclass">') :]
     matrix = section[section.index('class="confusion"') : section.index("</table>")]
     assert [int(cell) for cell in re.findall(r"<b>([\d,]+)</b>", matrix)] == [
@@ -345,10 +347,10 @@ def test_test_figures_come_first_where_there_are_any(tmp_path: Path) -> None:
     run = made_run(tmp_path / "tested", parts=("train", "val", "test"), tasks=("multiclass",))
     text = Reader(build_report(run).read_text(encoding="utf-8")).text
     metrics = run.task("multiclass").metrics()
-    ours, val = (metrics[part]["accuracy"] for part in ("test", "val"))
+    ours, val = (metrics[part].accuracy for part in ("test", "val"))
     assert "The test images took no part in any choice" in text and "slightly optimistic" not in text
-    assert f"Accuracy {100 * ours['value']:.1f} % ({ours['k']}/{ours['n']}" in text
-    assert text.index(f"({ours['k']}/{ours['n']}") < text.index(f"({val['k']}/{val['n']})")
+    assert ours.value is not None and f"Accuracy {100 * ours.value:.1f} % ({ours.counts}" in text
+    assert text.index(f"({ours.counts}") < text.index(f"({val.counts})")
     assert "83.5 % (521/624)" in text and "its text says 83.28 %" in text
     assert (
         "of another set, so a difference may come from the images" in text
@@ -357,7 +359,7 @@ def test_test_figures_come_first_where_there_are_any(tmp_path: Path) -> None:
 
 def test_synthetic_images_are_not_compared_with_real_ones(tmp_path: Path) -> None:
     run = made_run(tmp_path / "phantom", tasks=("multiclass",), comparable=False)
-    run.add_facts(data={**run.facts()["data"], "source": "phantom"})
+    run.add_facts(data={**run.facts().data.set_fields(), "source": "phantom"})
     text = Reader(build_report(run).read_text(encoding="utf-8")).text
     assert "figures say nothing about people" in text
     assert "they are not comparable" in text and "521/624" not in text
@@ -427,7 +429,7 @@ def test_a_run_of_which_nothing_is_trained_still_has_a_report(tmp_path: Path) ->
 def test_figures_of_other_weights_are_refused(tmp_path: Path) -> None:
     run = made_run(tmp_path / "mixed", tasks=("binary",))
     card = run.task("binary").card()
-    write_json(run.task("binary").card_file, {**card, "weights_digest": "other"})
+    card.model_copy(update={"weights_digest": "other"}).save(run.task("binary").card_file)
     with pytest.raises(RunError, match=r"metrics\.json was made with other weights .* hilum evaluate"):
         build_report(run)
 
@@ -519,7 +521,7 @@ def test_classes_have_fixed_colours_and_different_markers() -> None:
     ],
 )
 def test_the_command_that_adds_a_task(tmp_path: Path, argv: list[str], wanted: str) -> None:
-    run = Run.create(tmp_path / "r", {"argv": argv, "data": {"given": "images"}}, {})
+    run = Run.create(tmp_path / "r", RunFacts(argv=argv, data=DataFacts(given="images")), {})
     assert commands.train_task(run, "binary") == wanted.format(run=run.path.as_posix())
 
 

@@ -134,17 +134,17 @@ def test_triptychs_show_the_errors_on_one_scale(run: Run) -> None:
     labels = scores.set_index("case_id")["label"]
     shown = triptychs(examples, "patch_gaussian", labels, scores)
     assert shown is not None
-    assert [group["title"] for group in shown["groups"]] == [
+    assert [group.title for group in shown.groups] == [
         "Healthy images with the highest anomaly scores",
         "Abnormal images with the lowest anomaly scores",
     ]
     held_out = scores[scores["role"] == "measure"]
     healthy = held_out[held_out["label"] == "normal"].sort_values("patch_gaussian")
     abnormal = held_out[held_out["label"] != "normal"].sort_values("patch_gaussian")
-    assert shown["groups"][0]["images"][0]["case"] == healthy["case_id"].iloc[-1]
-    assert shown["groups"][1]["images"][0]["case"] == abnormal["case_id"].iloc[0]
+    assert shown.groups[0].images[0].case == healthy["case_id"].iloc[-1]
+    assert shown.groups[1].images[0].case == abnormal["case_id"].iloc[0]
     scale = scale_of(examples["patch_gaussian/map"])
-    assert (shown["low"], shown["high"]) == (f"{scale.low:.3g}", f"{scale.high:.3g}")
+    assert (shown.low, shown.high) == (f"{scale.low:.3g}", f"{scale.high:.3g}")
 
 
 def picture(source: str) -> np.ndarray:

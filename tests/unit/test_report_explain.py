@@ -97,7 +97,7 @@ def planted(small_run: Run, folder: Path, change: Callable[[Explanations], None]
     shutil.rmtree(folder / TASK / "attributions")
     run = Run(folder)
     task = run.task(TASK)
-    digest = task.card()["weights_digest"]
+    digest = task.card().weights_digest
     images = chosen(run)
     figures = Explanations(
         schema_version=Explanations.SCHEMA,
@@ -256,7 +256,7 @@ def test_one_scale_per_method_is_printed(known: TaskExplanations, page: str) -> 
 
 def test_a_small_loss_never_gets_the_full_colour(small_run: Run, tmp_path: Path) -> None:
     run = planted(small_run, tmp_path / "run")
-    folder, digest = run.task(TASK).attributions, run.task(TASK).card()["weights_digest"]
+    folder, digest = run.task(TASK).attributions, run.task(TASK).card().weights_digest
     paths = list(folder.map_file("occlusion_probability", "x").parent.glob("*.npz"))
     assert len(paths) == 3
     for path in paths:

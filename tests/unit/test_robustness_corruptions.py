@@ -23,6 +23,7 @@ from hilum.robustness.config import HeldOutConfig, RobustnessConfig
 from hilum.robustness.corruptions import measure_corruptions
 from hilum.robustness.held_out import confidence_error, held_out
 from hilum.run import Run
+from tests.unit.cards import threshold
 
 ONE = RobustnessConfig(corruptions=("left_gone",), severities=(1, 5), images=None, replicates=50)
 
@@ -87,8 +88,7 @@ def test_a_network_that_reads_the_left_half_only(run: Run, monkeypatch: pytest.M
     folder = run.task("binary")
     monkeypatch.setattr(under_test.ImageCache, "of", lambda used, pixels: Cache(used))
     monkeypatch.setattr(type(folder), "load_model", lambda self: model)
-    card = {**folder.card(), "threshold": {"value": 0.5}}
-    write_json(folder.card_file, card)
+    folder.card().model_copy(update={"threshold": threshold(0.5)}).save(folder.card_file)
     both = RobustnessConfig(
         corruptions=("left_gone", "right_gone"), severities=(3, 5), images=None, replicates=50
     )
@@ -187,7 +187,7 @@ def test_other_weights_and_other_versions_are_refused(run: Run) -> None:
     write_json(folder.robustness_file, {**values, "schema_version": 99})
     with pytest.raises(RunError, match=r"schema version 99.*hilum robustness"):
         folder.robustness()
-    assert measure(run, ONE).weights_digest == folder.card()["weights_digest"]
+    assert measure(run, ONE).weights_digest == folder.card().weights_digest
 
 
 def test_the_command_prints_and_the_report_draws(run: Run, hilum) -> None:

@@ -39,33 +39,33 @@ def test_groups_are_those_counted_by_hand() -> None:
     table, facts, images = drawn()
     found = subgroups(table, facts, images, ["normal", "pneumonia"], replicates=0)
     assert set(found) == {"exposure", "label", "images"}  # all images have the same size
-    dark = found["exposure"]["groups"][0]
+    dark = found["exposure"].groups[0]
     inside = (facts["mean"] == 90).to_numpy()
-    assert (dark["name"], dark["about"]) == ("dark", "up to 90 grey levels")
-    assert dark["accuracy"]["k"] == int((table["predicted"] == table["target"])[inside].sum())
-    assert dark["accuracy"]["n"] == dark["n_cases"] == N // 3
-    assert [one["name"] for one in found["label"]["groups"]] == ["normal", "bacteria", "virus"]
-    assert found["label"]["groups"][1]["auroc"]["value"] is None  # one class alone
-    assert [one["n_patients"] for one in found["images"]["groups"]] == [40, 40, 40]
+    assert (dark.name, dark.about) == ("dark", "up to 90 grey levels")
+    assert dark.accuracy.k == int((table["predicted"] == table["target"])[inside].sum())
+    assert dark.accuracy.n == dark.n_cases == N // 3
+    assert [one.name for one in found["label"].groups] == ["normal", "bacteria", "virus"]
+    assert found["label"].groups[1].auroc.value is None  # one class alone
+    assert [one.n_patients for one in found["images"].groups] == [40, 40, 40]
     for kind in found.values():
-        assert sum(one["n_cases"] for one in kind["groups"]) == N
+        assert sum(one.n_cases for one in kind.groups) == N
 
 
 def test_a_planted_gap_is_found_and_named() -> None:
     _, facts, images = drawn()
     table, _, _ = drawn((facts["mean"] == 110).to_numpy())
-    gap = subgroups(table, facts, images, ["normal", "pneumonia"], replicates=500)["exposure"]["gap"]
+    gap = subgroups(table, facts, images, ["normal", "pneumonia"], replicates=500)["exposure"].gap
     right = (table["predicted"] == table["target"]).groupby(facts["mean"]).mean()
-    assert gap["worst"] == "bright"
-    assert gap["value"] == pytest.approx(right.max() - right[110])
-    assert 0.1 < gap["low"] < gap["value"] < gap["high"]
+    assert gap.worst == "bright"
+    assert gap.value == pytest.approx(right.max() - right[110])
+    assert gap.low is not None and gap.high is not None and 0.1 < gap.low < gap.value < gap.high
 
 
 def test_groups_that_do_not_differ_show_no_gap() -> None:
     table, facts, images = drawn()
     table["predicted"] = table["target"]
-    gap = subgroups(table, facts, images, ["normal", "pneumonia"], replicates=100)["exposure"]["gap"]
-    assert gap["value"] == 0.0
+    gap = subgroups(table, facts, images, ["normal", "pneumonia"], replicates=100)["exposure"].gap
+    assert gap.value == 0.0
 
 
 def test_small_groups_and_unknown_facts_are_left_out() -> None:

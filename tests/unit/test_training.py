@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from hilum.artifacts.card import BestMetric, ModelFacts
 from hilum.data.augment import Augment
 from hilum.data.cache import ImageCache
 from hilum.data.images import Pixels
@@ -65,7 +66,7 @@ def recipe(**training: Any) -> TaskRecipe:
 
 
 def fit(
-    folder: Path, config: TaskRecipe, stop_in_epoch: int = 0, card: dict[str, Any] | None = None
+    folder: Path, config: TaskRecipe, stop_in_epoch: int = 0, card: ModelFacts | None = None
 ) -> ChestModel:
     train, val = image_sets()
     calls = 0
@@ -77,7 +78,7 @@ def fit(
             raise KeyboardInterrupt
         return {"accuracy": float((probabilities.argmax(1) == val.targets[positions]).mean())}
 
-    return fit_task(TaskFolder(folder), config, TASK, train, val, score, card or {})
+    return fit_task(TaskFolder(folder), config, TASK, train, val, score, card or ModelFacts())
 
 
 INTERRUPTED = {
@@ -125,13 +126,14 @@ def test_plateau_really_lowers_the_rate(tmp_path: Path) -> None:
 
 
 def test_model_is_the_best_epoch_and_learns(tmp_path: Path) -> None:
-    model = fit(tmp_path, recipe(epochs=8), card={"recipe": "drawn"})
+    model = fit(tmp_path, recipe(epochs=8), card=ModelFacts(recipe="drawn"))
     history = pd.read_csv(tmp_path / "history.csv")
     card = TaskFolder(tmp_path).card()
-    best = card["training"]["best_epoch"]
+    assert card.training is not None
+    best = card.training.best_epoch
     assert history["val_accuracy"].idxmax() + 1 == best
-    assert card["training"]["best_metric"] == {"name": "val_accuracy", "value": history["val_accuracy"].max()}
-    assert card["recipe"] == "drawn"
+    assert card.training.best_metric == BestMetric(name="val_accuracy", value=history["val_accuracy"].max())
+    assert card.recipe == "drawn"
     _, val = image_sets()
     with torch.no_grad():
         x = torch.from_numpy(val.pixels.normalize(val.cache.images[val.rows]))[:, None]

@@ -31,6 +31,7 @@ from hilum.explain.faithfulness.phantoms import (
 )
 from hilum.explain.network.layers import last_layer
 from hilum.models import ChestModel, build
+from tests.unit.cards import card, threshold
 
 
 def benchmark() -> ModuleType:
@@ -254,7 +255,7 @@ class TestTables:
     def test_the_threshold_of_the_card(self) -> None:
         model, x = Eye("honest"), torch.zeros(1, 1, 16, 20)
         assert predicted_abnormal(model, x).tolist() == [True]  # probability 0.73
-        model.card = {"threshold": {"value": 0.8}}
+        model.card = card(model.classes, threshold=threshold(0.8))
         assert predicted_abnormal(model, x).tolist() == [False]
 
 

@@ -1,7 +1,7 @@
 """The images of the anomaly stage, the same for every detector: cases, roles, pixels."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
@@ -63,7 +63,7 @@ class Inputs:
     def digest(self) -> str:
         """Names images, roles, pixels and what every detector is to score."""
         columns = self.table[["case_id", "patient", "label", "role"]]
-        settings = json.dumps([self.pixels.to_json(), self.ood_images, self.own_ranking, self.seed])
+        settings = json.dumps([asdict(self.pixels), self.ood_images, self.own_ranking, self.seed])
         return digest(self.cases.digest, settings, *columns.to_csv(index=False).splitlines())
 
 

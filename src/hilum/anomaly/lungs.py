@@ -26,7 +26,8 @@ class Lungs:
     @cached_property
     def pixels(self) -> tuple[np.ndarray, np.ndarray]:
         """Rows and columns of the lung pixels."""
-        return self.mask.nonzero()
+        rows, cols = self.mask.nonzero()
+        return rows, cols
 
     @cached_property
     def halves(self) -> tuple["Lungs", "Lungs"]:

@@ -228,7 +228,7 @@ def _white_lung(lung: Lungs, chance: Generator) -> Layer:
     return np.clip(_some_lungs(lung, chance, both=0.2).inside * uneven * chance.uniform(0.5, 1.0), 0, 1)
 
 
-_KINDS: tuple[Callable[[np.ndarray, Generator], Layer], ...] = (
+_KINDS: tuple[Callable[[Lungs, Generator], Layer], ...] = (
     _consolidation,
     _patches,
     _haze,

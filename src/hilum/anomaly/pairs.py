@@ -39,7 +39,7 @@ def pairs_of(inputs: Inputs) -> dict[str, Pairs | str]:
 def shortcuts_of(cases: Cases, rows: pd.DataFrame) -> Shortcuts:
     """What the audit's numbers reach on some images. `rows`: case_id, label, patient."""
     facts = facts_table(cases).set_index("case_id").loc[rows["case_id"]]
-    return Shortcuts.model_validate(shortcut_figures(facts, rows["label"], rows["patient"]))
+    return shortcut_figures(facts, rows["label"], rows["patient"])
 
 
 def matching_of(inputs: Inputs, part: str, pairs: Pairs | str) -> Matching:

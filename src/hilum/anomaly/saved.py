@@ -9,7 +9,8 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from hilum.anomaly.detector import Detector, build
-from hilum.artifacts.anomaly import Component, DetectorCard
+from hilum.artifacts.anomaly import DetectorCard
+from hilum.artifacts.card import Architecture
 from hilum.data.images import Pixels
 from hilum.errors import HilumError, ModelError
 from hilum.files import digest, replacing
@@ -17,8 +18,8 @@ from hilum.files import digest, replacing
 WEIGHTS, CARD = "detector.safetensors", "detector.json"
 
 
-def save_detector(detector: Detector, folder: Path, **facts: Any) -> None:
-    """Writes detector.safetensors and, last, detector.json with the digest of the first.
+def save_detector(detector: Detector, folder: Path, **facts: Any) -> DetectorCard:
+    """Writes detector.safetensors and, last, detector.json with the digest of the first; gives that card back.
 
     `facts`: further fields of the card, see `DetectorCard`. ModelError if the detector has not been fitted.
 
@@ -35,13 +36,15 @@ def save_detector(detector: Detector, folder: Path, **facts: Any) -> None:
     with replacing(folder / WEIGHTS) as temporary:
         temporary.write_bytes(data)
     known = {
-        "detector": Component(name=detector.name, options=detector.options),
-        "pixels": detector.pixels.to_json(),
+        "detector": Architecture(name=detector.name, options=detector.options),
+        "pixels": detector.pixels.to_contract(),
         "pretrained": detector.pretrained,
         "description": detector.description,
         "weights_digest": digest(data),
     }
-    DetectorCard.model_validate({**facts, **known}).save(folder / CARD)
+    card = DetectorCard.model_validate({**facts, **known})
+    card.save(folder / CARD)
+    return card
 
 
 def load_detector(folder: str | Path) -> Detector:
@@ -71,7 +74,7 @@ def load_detector(folder: str | Path) -> Detector:
             f"{folder / WEIGHTS} is not the file that {CARD} was written for",
             "fit the detector again or restore both files together",
         )
-    detector = build(card.detector.name, Pixels.from_json(card.pixels.model_dump()), card.detector.options)
+    detector = build(card.detector.name, Pixels.of(card.pixels), card.detector.options)
     try:
         tensors = load_tensors(data)
         _take_shapes(detector, tensors)

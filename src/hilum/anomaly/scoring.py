@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,7 @@ def _fitted_from(row: str, inputs: Inputs, options: dict[str, Any]) -> str:
         __version__,
         detector_of(row),
         json.dumps(options, sort_keys=True),
-        json.dumps(inputs.pixels.to_json()),
+        json.dumps(asdict(inputs.pixels)),
         str(inputs.seed),
         *contents,
     )
@@ -126,7 +127,7 @@ def _all_scores(detector: Detector, inputs: Inputs, row: str) -> tuple[np.ndarra
     if not known:
         return score, None
     truth = lesions(inputs.cases, known, inputs.pixels)
-    return score, Localization.model_validate(localization_figures(maps, truth))
+    return score, localization_figures(maps, truth)
 
 
 def _ood_scores(detector: Detector, inputs: Inputs, row: str) -> dict[str, np.ndarray]:

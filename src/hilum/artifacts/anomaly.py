@@ -1,10 +1,11 @@
 """What the anomaly stage writes: anomaly/figures.json, and detector.json beside each fitted detector."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from hilum.artifacts.base import Artifact, Figure, Part
+from hilum.artifacts.card import Architecture, Attribution, PixelContract
 
 # -- one detector on one set of images -----------------------------------------------------------------------
 
@@ -130,6 +131,10 @@ class DetectorFigures(Part):
     localization: Localization | None = None
     seconds: Seconds | None = None
 
+    def on(self, part: str) -> Measured | None:
+        """The figures on one set of images; None where it does not hold both kinds."""
+        return self.parts.get(part)
+
 
 # -- the images ----------------------------------------------------------------------------------------------
 
@@ -210,41 +215,12 @@ class AnomalyFigures(Artifact):
     shortcuts: dict[str, Shortcuts]
     matching: dict[str, Matching]
 
+    def role(self, name: str) -> dict[str, Counts]:
+        """The images of one role by label; empty where it has none."""
+        return self.roles.get(name, {})
+
 
 # -- a detector on disk --------------------------------------------------------------------------------------
-
-
-class Component(Part):
-    """A component and the options of its build()."""
-
-    name: str
-    options: dict[str, Any] = Field(default_factory=dict)
-
-
-class PixelContract(Part):
-    """How images are prepared; see hilum.data.images.Pixels."""
-
-    size: tuple[int, int]
-    fit: Literal["squeeze", "pad", "lungs"]
-    standardize: Literal["dataset", "image"]
-    mean: float
-    sd: float
-    channels: int = 1
-    value_range: tuple[float, float] = (0.0, 1.0)
-    clahe: float = 0.0
-    trim: bool = True
-
-
-class Attribution(Part):
-    """Where the images come from."""
-
-    title: str
-    authors: str | None = None
-    year: int | None = None
-    published: str | None = None
-    paper: str | None = None
-    licence: str | None = None
-    changes: str | None = None
 
 
 class FittedOn(Counts):
@@ -283,7 +259,7 @@ class DetectorCard(Artifact):
 
     STAGE: ClassVar[str] = "anomaly"
 
-    detector: Component
+    detector: Architecture
     pixels: PixelContract
     pretrained: bool
     description: str

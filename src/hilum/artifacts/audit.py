@@ -194,6 +194,11 @@ class Audit(Artifact):
     not_computed: list[str]
     findings: list[str]
 
+    @property
+    def patients_across_declared(self) -> PatientsAcross | None:
+        """Patients in more than one of the parts that the source declares."""
+        return self.patients_across_splits.get("declared")
+
     def shortcuts_of(self, task: str) -> list[Shortcut]:
         """The shortcuts of one task, best first.
 

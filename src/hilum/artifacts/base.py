@@ -17,6 +17,16 @@ class Part(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    def set_fields(self) -> dict[str, Any]:
+        """The fields that were set, by name.
+
+        >>> Figure(value=0.5, n=4).set_fields()
+        {'value': 0.5, 'n': 4}
+        """
+        return {
+            name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set
+        }
+
 
 class Figure(Part):
     """A number with its 95 % interval over patients, and with its counts where it is a share.

@@ -7,12 +7,18 @@ point, the calibration and the prediction sets. The packaged models have more: h
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, Field, ValidationError
 
+from hilum.artifacts.audit import JointShortcut
 from hilum.artifacts.base import Figure, Part
+from hilum.artifacts.metrics import SplitMetrics
 from hilum.artifacts.reliability import PredictiveValues
+from hilum.artifacts.run import SplitFacts
 from hilum.errors import HilumError, ModelError
-from hilum.files import read_json
+from hilum.files import read_json, write_json
+
+FORMAT = 2
+"""Raised when the meaning of a key changes; a card of another format is refused."""
 
 
 class PixelContract(Part):
@@ -31,7 +37,7 @@ class PixelContract(Part):
 
 
 class Architecture(Part):
-    """A file of hilum/models, or a dotted module, with the arguments of its build()."""
+    """A file of hilum/models or hilum/anomaly/detectors, or a dotted module, with the arguments of its build()."""
 
     name: str
     options: dict[str, Any] = Field(default_factory=dict)
@@ -58,27 +64,26 @@ class TrainingFacts(Part):
     teachers: list[str] = Field(default_factory=list)
 
 
+class Attribution(Part):
+    """Where the images come from."""
+
+    title: str
+    authors: str | None = None
+    year: int | None = None
+    published: str | None = None
+    paper: str | None = None
+    licence: str | None = None
+    changes: str | None = None
+
+
 class TrainingData(Part):
-    """The data of the training; `patients`: by split; `attribution`: title, authors, licence."""
+    """The data of the training; `patients`: by split."""
 
     source: str
     digest: str = ""
     notes: list[str] = Field(default_factory=list)
     patients: dict[str, int] = Field(default_factory=dict)
-    attribution: dict[str, Any] | None = None
-
-
-class SplitFacts(Part):
-    """How the cases were divided; see `hilum.data.split.Split`."""
-
-    scheme: str
-    seed: int
-    leaky: bool
-    shared_patients: int
-    shared_images: int
-    note: str
-    fold: int | None = None
-    folds: int | None = None
+    attribution: Attribution | None = None
 
 
 class OperatingPoint(Part):
@@ -88,9 +93,7 @@ class OperatingPoint(Part):
     new healthy images of the same origin; `replaces`: the threshold before, which other figures of the card belong to.
     """
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
-
-    positive: str = Field(alias="class")
+    positive: str = Field(validation_alias=AliasChoices("class", "positive"), serialization_alias="class")
     value: float
     chosen_on: str
     rule: str
@@ -129,14 +132,18 @@ class Adaptation(Part):
     dropped: list[str]
 
 
-class Calibration(Part):
-    """Temperature scaling, or vector scaling (`scale` and `shift` per class); expected calibration error before
-    and after, on the images of `judged_on`."""
+class ScalingFacts(Part):
+    """What was fitted on validation images: one temperature, or a scale and a shift per class."""
 
-    method: str
+    method: Literal["temperature", "vector"]
     temperature: float | None = None
     scale: list[float] | None = None
     shift: list[float] | None = None
+
+
+class Calibration(ScalingFacts):
+    """The scaling in use; expected calibration error before and after, on the images of `judged_on`."""
+
     fitted_on: str
     n: int
     weights_digest: str
@@ -164,18 +171,80 @@ class PredictionSets(Part):
     mean_size: Figure
 
 
-class ModelCard(Part):
-    """The whole card. `threshold`: None for more than two classes, unless `hilum recalibrate` chose one for abnormal;
-    `pretrained`: the weights that training started from; everything after `adaptation` is in packaged cards alone."""
+class OverlapFacts(Part):
+    """Intersection over union with the true lungs: mean, and the value that nine in ten images exceed."""
 
-    format: int
-    task: str = ""
-    classes: list[str]
-    pixels: PixelContract
-    architecture: Architecture
-    parameters: int | None = None
+    images: str
+    mean: float
+    lowest_tenth: float
+
+
+class LungCard(Part):
+    """card.json of the network that finds the lungs; `iou`: on phantom images of other patients."""
+
+    about: str
+    command: str
+    trained_on: str
     weights_digest: str
-    pretrained: str | None = None
+    parameters: int
+    iou: OverlapFacts
+
+
+# -- what packing adds -----------------------------------------------------------------------------------------
+
+
+class MadeWith(Part):
+    """The version and the commit of hilum, and the libraries, that trained a packaged model."""
+
+    hilum: str | None
+    commit: str | None
+    versions: dict[str, str] | None
+    finished: str | None
+
+
+class PackedFigures(SplitMetrics):
+    """The block of metrics.json of the held-out split."""
+
+    split: str
+
+
+class TwoSteps(Part):
+    """The probability of any abnormal class from which an image is abnormal, and the accuracy of deciding that
+    first and then the most probable abnormal class."""
+
+    threshold: float
+    rule: str
+    chosen_on: str
+    split: str
+    accuracy: Figure
+
+
+class Rounding(Part):
+    """Held-out images that get the same class, and the correct one, from rounded weights."""
+
+    images: int
+    same_prediction: int
+    correct: int
+    correct_in_float32: int
+    largest_difference_of_a_logit: float
+
+
+class Distillation(Part):
+    """Held-out images that teachers and student classify correctly; `teachers`: digests of their weights."""
+
+    teachers: list[str]
+    images: int
+    correct_by_teachers_together: int
+    correct_by_each_teacher: list[int]
+    correct: int
+
+
+class ModelFacts(Part):
+    """What is known of a model beyond its network. `threshold`: None for more than two classes, unless
+    `hilum recalibrate` chose one for abnormal; everything after `adaptation` is in packaged cards alone;
+    `shortcuts`: what numbers of file and image alone reach."""
+
+    task: str = ""
     recipe: str = ""
     training: TrainingFacts | None = None
     data: TrainingData | None = None
@@ -188,27 +257,58 @@ class ModelCard(Part):
     adaptation: Adaptation | None = None
     recipe_in_full: dict[str, Any] | None = None
     command: str | None = None
-    made_with: dict[str, Any] | None = None
-    figures: dict[str, Any] | None = None
-    shortcuts: dict[str, Any] | str | None = None
-    two_steps: dict[str, Any] | None = None
-    half_precision: dict[str, Any] | None = None
-    int8_weights: dict[str, Any] | None = None
-    distillation: dict[str, Any] | None = None
+    made_with: MadeWith | None = None
+    figures: PackedFigures | None = None
+    shortcuts: JointShortcut | None = None
+    two_steps: TwoSteps | None = None
+    half_precision: Rounding | None = None
+    int8_weights: Rounding | None = None
+    distillation: Distillation | None = None
     known_failures: list[str] | None = None
+
+
+class ModelCard(ModelFacts):
+    """The whole card. `pretrained`: the weights that training started from."""
+
+    format: int
+    classes: list[str]
+    pixels: PixelContract
+    architecture: Architecture
+    parameters: int | None = None
+    weights_digest: str
+    pretrained: str | None = None
+
+    @property
+    def threshold_value(self) -> float | None:
+        """Where abnormal begins in two classes, a probability; None for more classes."""
+        return self.threshold.value if self.threshold else None
+
+    def save(self, path: Path) -> None:
+        """Writes model.json, all or nothing; what was not set is left out."""
+        values = self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        first = {name: values[name] for name in ModelCard.__annotations__ if name in values}
+        write_json(path, {**first, **values})
 
     @classmethod
     def load(cls, path: Path) -> "ModelCard":
-        """Reads model.json. ModelError when it is missing or damaged.
+        """Reads model.json. ModelError when it is missing, damaged or of another format.
 
         >>> from importlib.resources import files
         >>> ModelCard.load(files("hilum") / "weights" / "binary" / "model.json").classes
         ['normal', 'pneumonia']
         """
         try:
-            return cls.model_validate(read_json(path))
+            values = read_json(path)
         except HilumError as error:
             raise ModelError(error.what, "restore the file or train the model again") from None
+        form = values.get("format") if isinstance(values, dict) else None
+        if form != FORMAT:
+            raise ModelError(
+                f"{path} has format {form!r}, this hilum reads {FORMAT}",
+                "train the model again or install the hilum version that wrote it",
+            )
+        try:
+            return cls.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))

@@ -5,6 +5,16 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from hilum.artifacts.base import Artifact, Figure, Part
+from hilum.artifacts.card import BestMetric
+from hilum.artifacts.metrics import Shift
+
+
+class MadeFrom(Part):
+    """made_from.json: a digest of all cases, and the grid as it was given."""
+
+    data_digest: str
+    grid: dict[str, Any]
+
 
 # -- one training --------------------------------------------------------------------------------------------
 
@@ -21,13 +31,6 @@ class Scores(Part):
     log_loss: float | None
 
 
-class Monitored(Part):
-    """The validation figure that chose the epoch."""
-
-    name: str
-    value: float
-
-
 class TrainingResult(Artifact):
     """figures.json of a training; written last. `digest` names recipe, data and split; `held` and `test`: of
     the held-out fold, and of the declared test images where there are any."""
@@ -40,7 +43,7 @@ class TrainingResult(Artifact):
     seconds: float
     epochs: int
     best_epoch: int
-    val: Monitored
+    val: BestMetric
     device: str
     held: Scores
     test: Scores | None = None
@@ -97,42 +100,6 @@ class Pooled(Part):
     auroc: Figure
 
 
-class Group(Part):
-    """Held-out images of one `kind` (see hilum.evaluation.shift). `auroc`: of normal against the others."""
-
-    kind: str
-    name: str
-    accuracy: Figure
-    auroc: Figure | None
-    healthy: int
-    abnormal: int
-    patients: int
-
-
-class WorstGroup(Figure):
-    """The lowest accuracy of all groups."""
-
-    kind: str
-    name: str
-
-
-class Acquisition(Part):
-    """Figures on images that the acquisition can't tell apart, and by acquisition group."""
-
-    groups: list[Group]
-    worst_group: WorstGroup | None
-    note: str
-
-    @property
-    def matched(self) -> Group | None:
-        """The shortcut-matched pairs, where there are any.
-
-        >>> Acquisition(groups=[], worst_group=None, note="no pairs").matched is None
-        True
-        """
-        return next((group for group in self.groups if group.kind == "matched"), None)
-
-
 class CellResult(Part):
     """What the finished trainings of a cell gave. `spread` and `test`: over the trainings, held-out and declared
     test images; `pooled` and `acquisition`: where all trainings are finished; `paired`: the cell minus
@@ -145,7 +112,7 @@ class CellResult(Part):
     spread: dict[str, Spread]
     test: dict[str, Spread] | None = None
     pooled: Pooled | None = None
-    acquisition: Acquisition | None = None
+    acquisition: Shift | None = None
     paired: PairedDifference | None = None
 
 

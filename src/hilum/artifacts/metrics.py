@@ -165,9 +165,20 @@ class SplitMetrics(Artifact):
 
 @dataclass(frozen=True)
 class Metrics:
-    """metrics.json: a block per split that has cases."""
+    """metrics.json: a block per split that has cases; `metrics["test"]` is the block of a split."""
 
     splits: Mapping[str, SplitMetrics]
+
+    def __getitem__(self, split: str) -> SplitMetrics:
+        """The block of one split. RunError where there is none."""
+        if split not in self.splits:
+            raise RunError(
+                f"there are no figures of split {split!r}", f"the splits are {', '.join(self.splits)}"
+            )
+        return self.splits[split]
+
+    def __contains__(self, split: object) -> bool:
+        return split in self.splits
 
     @property
     def reported(self) -> str:

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from hilum.artifacts.base import Artifact, Figure, Part
+from hilum.artifacts.card import ScalingFacts
 from hilum.artifacts.curves import Bin
 
 SetKind = Literal["marginal", "class_conditional"]
@@ -39,21 +40,12 @@ class CalibrationFigures(Part):
     brier: BrierParts
 
 
-class FittedScaling(Part):
-    """What was fitted on validation images: one temperature, or a scale and a shift per class."""
-
-    method: Literal["temperature", "vector"]
-    temperature: float | None = None
-    scale: list[float] | None = None
-    shift: list[float] | None = None
-
-
 class Calibration(Part):
     """`used`: the scaling that travels with the model; `fitted`: all scalings; `methods`: the figures without
     ("none") and with each scaling; `diagrams`: by class and by method, "none" and the one in use."""
 
     used: str
-    fitted: dict[str, FittedScaling]
+    fitted: dict[str, ScalingFacts]
     methods: dict[str, CalibrationFigures]
     diagrams: dict[str, dict[str, list[Bin]]]
 

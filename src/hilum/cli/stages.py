@@ -229,7 +229,7 @@ def _plain_command(stage: Stage) -> Callable[..., None]:
         opened = run_stage(run, stage.name, task, change, force)
         for label, record in opened.stage_records().items():
             if label.split()[0] == stage.name:
-                print(f"{label}: {record['status']}")
+                print(f"{label}: {record.status}")
 
     def for_tasks(run: RunPath, task: Tasks = None, change: Change = None, force: Force = False) -> None:
         work(run, task, change, force)

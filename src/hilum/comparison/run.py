@@ -14,6 +14,7 @@ from hilum.artifacts.comparison import (
     ComparedData,
     Comparison,
     Folds,
+    MadeFrom,
     PairedDifference,
     TrainingResult,
 )
@@ -149,15 +150,15 @@ def _split(grid: Grid, cases: Cases, fold: int) -> Split:
 def _check_data(bench: Bench) -> None:
     """RunError when the folder was made from other data, or holds something else."""
     folder, digest = bench.folder, bench.cases.digest
-    known = folder.facts()
+    known = folder.made_from()
     if known is None and folder.path.is_dir() and any(folder.path.iterdir()):
         raise RunError(f"{folder.path} already holds files", "choose another --out")
-    if known is not None and known["data_digest"] != digest:
+    if known is not None and known.data_digest != digest:
         raise RunError(
-            f"{folder.path} was made from other data (digest {known['data_digest'][:8]}, now {digest[:8]})",
+            f"{folder.path} was made from other data (digest {known.data_digest[:8]}, now {digest[:8]})",
             "choose another --out",
         )
-    folder.write_facts({"data_digest": digest, "grid": bench.plan.grid.model_dump(mode="json")})
+    folder.write_made_from(MadeFrom(data_digest=digest, grid=bench.plan.grid.model_dump(mode="json")))
 
 
 def _train_all(bench: Bench, only: Sequence[str]) -> dict[str, str]:

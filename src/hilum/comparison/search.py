@@ -14,7 +14,7 @@ from importlib import import_module
 from statistics import fmean
 from typing import Any
 
-from hilum.artifacts.comparison import Monitored
+from hilum.artifacts.card import BestMetric
 from hilum.comparison import train
 from hilum.comparison.grid import Cell, Plan, Range
 from hilum.errors import RecipeError, RunError
@@ -68,10 +68,10 @@ def search(plan: Plan, trials: int, judge: Judge) -> list[Cell]:
     return cells
 
 
-def validation_figure(figures: Sequence[Monitored]) -> float:
+def validation_figure(figures: Sequence[BestMetric]) -> float:
     """Mean over trainings of the figure by which the epoch was chosen, turned so that higher is better.
 
-    >>> validation_figure([Monitored(name="val_loss", value=value) for value in (0.5, 0.3)])
+    >>> validation_figure([BestMetric(name="val_loss", value=value) for value in (0.5, 0.3)])
     -0.4
     """
     mean = fmean(figure.value for figure in figures)

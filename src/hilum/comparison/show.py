@@ -1,7 +1,8 @@
 """A comparison and the leakage as plain text for the terminal."""
 
-from hilum.artifacts.comparison import Acquisition, CellResult, CellRow, Comparison
+from hilum.artifacts.comparison import CellResult, CellRow, Comparison
 from hilum.artifacts.leakage import Leakage
+from hilum.artifacts.metrics import Shift
 from hilum.evaluation.show import columns
 from hilum.evaluation.text import figure_text
 
@@ -67,7 +68,7 @@ def _row(cell: CellRow, result: CellResult) -> tuple[str, ...]:
     )
 
 
-def _groups(acquisition: Acquisition | None) -> tuple[str, str]:
+def _groups(acquisition: Shift | None) -> tuple[str, str]:
     """Accuracy on shortcut-matched pairs and in the worst group."""
     matched = acquisition.matched if acquisition else None
     worst = acquisition.worst_group if acquisition else None

@@ -15,7 +15,6 @@ import pandas as pd
 
 from hilum.artifacts.base import Figure
 from hilum.artifacts.comparison import (
-    Acquisition,
     CellResult,
     DeLong,
     McNemar,
@@ -23,6 +22,7 @@ from hilum.artifacts.comparison import (
     Pooled,
     Spread,
 )
+from hilum.artifacts.metrics import Shift
 from hilum.comparison.folds import HELD
 from hilum.data.tasks import Task
 from hilum.evaluation import paired
@@ -109,12 +109,11 @@ def pooled_figures(table: pd.DataFrame, classes: Sequence[str], replicates: int)
 
 def acquisition_figures(
     table: pd.DataFrame, classes: Sequence[str], facts: pd.DataFrame, replicates: int
-) -> Acquisition:
-    """hilum.evaluation.shift of the pooled predictions: accuracy and AUROC (0 to 1) of shortcut-matched pairs,
-    of the worst group, and of the others. `facts`: the facts table of all cases."""
+) -> Shift:
+    """hilum.evaluation.shift of the pooled predictions: shortcut-matched pairs, worst group, and the others."""
     probabilities = table[[f"prob_{name}" for name in classes]].to_numpy()
     predictions = table.assign(split=HELD, predicted=predicted_classes(probabilities, classes))
-    return Acquisition.model_validate(shift_figures(predictions, HELD, facts, replicates))
+    return Shift.model_validate(shift_figures(predictions, HELD, facts, replicates))
 
 
 def at_half(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hilum.artifacts.comparison import Monitored, Scores, TrainingResult
+from hilum.artifacts.comparison import Scores, TrainingResult
 from hilum.comparison.folds import HELD
 from hilum.comparison.grid import Cell
 from hilum.data.cache import ImageCache
@@ -200,18 +200,20 @@ def _threshold(probabilities: np.ndarray, rows: pd.DataFrame, training: Training
 
 def _result(training: Training, folder: TaskFolder, table: pd.DataFrame) -> TrainingResult:
     card = folder.card()
-    facts = card["training"]
+    facts = card.training
+    assert facts is not None and facts.seconds is not None  # fit_task writes them
+    assert card.parameters is not None and facts.best_metric is not None
     held = _scores(table[table["split"] == HELD], training.task)
     if held is None:
         raise RunError(f"{training.name}: no image is held out", "choose other folds")
     return TrainingResult(
         digest=training.digest,
-        parameters=card["parameters"],
-        seconds=facts["seconds"],
-        epochs=facts["epochs"],
-        best_epoch=facts["best_epoch"],
-        val=Monitored(**facts["best_metric"]),
-        device=facts["device"],
+        parameters=card.parameters,
+        seconds=facts.seconds,
+        epochs=facts.epochs,
+        best_epoch=facts.best_epoch,
+        val=facts.best_metric,
+        device=facts.device,
         held=held,
         test=_scores(table[table["split"] == "test"], training.task),
     )

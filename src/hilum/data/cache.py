@@ -122,7 +122,7 @@ def _key(cases: Cases, pixels: Pixels) -> str:
     rows, cols = pixels.size
     levelled = [f"clahe {pixels.clahe:g}"] if pixels.clahe else []
     levelled += [] if pixels.trim else ["with the frame"]
-    levelled += [f"lungs by {card()['weights_digest']}"] if pixels.fit == "lungs" else []
+    levelled += [f"lungs by {card().weights_digest}"] if pixels.fit == "lungs" else []
     return digest("images", str(VERSION), str(rows), str(cols), pixels.fit, *levelled, *cases.table["digest"])
 
 

@@ -1,11 +1,12 @@
 """Pixels: from a file to the tensor that a model sees, and the contract that names every step."""
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from hilum.artifacts.card import PixelContract
 from hilum.data.pixel_options import Fit, Standardize
 from hilum.data.place import Place, place_of, resampled
 from hilum.errors import DataError
@@ -89,27 +90,18 @@ class Pixels:
 
         return torch.from_numpy(self.normalize(self.prepare(np.asarray(image))))[None]
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for model.json.
-
-        >>> facts = Pixels(size=(64, 80), mean=0.48).to_json()
-        >>> facts["size"], facts["fit"], facts["mean"]
-        ((64, 80), 'squeeze', 0.48)
-        """
-        return asdict(self)
+    def to_contract(self) -> PixelContract:
+        """What a model's card keeps of it."""
+        return PixelContract(**asdict(self))
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Pixels":
-        """The inverse of `to_json`; DataError when a key is missing or unknown.
+    def of(cls, contract: PixelContract) -> "Pixels":
+        """The inverse of `to_contract`.
 
-        >>> Pixels.from_json(Pixels(size=(64, 64)).to_json()) == Pixels(size=(64, 64))
+        >>> Pixels.of(Pixels(size=(64, 64)).to_contract()) == Pixels(size=(64, 64))
         True
         """
-        try:
-            pairs = {key: tuple(values[key]) for key in ("size", "value_range") if key in values}
-            return cls(**{**values, **pairs})
-        except TypeError as error:
-            raise DataError(f"the pixel contract can't be read ({error})", "write the model again") from None
+        return cls(**contract.model_dump())
 
 
 TILES = (8, 8)

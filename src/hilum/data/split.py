@@ -8,10 +8,11 @@ depends neither on the order of the rows nor on the version of a random number g
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import pandas as pd
 
+from hilum.artifacts.run import SplitFacts
 from hilum.data.acquisition import clusters
 from hilum.data.cases import HEALTHY, SPLITS, Cases
 from hilum.data.facts import facts_table
@@ -58,13 +59,14 @@ class Split:
     fold: int | None = None
     folds: int | None = None
 
-    def facts(self) -> dict[str, Any]:
-        """Everything but the cases, as plain values for run.json.
+    def facts(self) -> SplitFacts:
+        """Everything but the cases, for run.json and the model's card."""
+        return SplitFacts(**{name: value for name, value in vars(self).items() if name != "of"})
 
-        >>> Split(pd.Series({"a": "train", "b": "val"}), "patient", 0, False, 0, 0, "By patient.").facts()["note"]
-        'By patient.'
-        """
-        return {name: value for name, value in vars(self).items() if name != "of"}
+    @classmethod
+    def known(cls, of: pd.Series, facts: SplitFacts) -> "Split":
+        """The inverse of `facts`."""
+        return cls(of, **facts.model_dump())
 
 
 def split_cases(

@@ -67,16 +67,18 @@ def random_network(model: ChestModel, images: np.ndarray, rows: np.ndarray, laye
     >>> from hilum.data.images import Pixels
     >>> small = {"blocks": [[4]], "dense": [6]}
     >>> model = build("vgg", ["normal", "virus"], Pixels(size=(64, 64)), small)
-    >>> model.card = {"architecture": {"name": "vgg", "options": small}}
+    >>> from hilum.artifacts.card import Architecture, ModelCard
+    >>> model.card = ModelCard.model_construct(architecture=Architecture(name="vgg", options=small))
     >>> random_network(model, np.zeros((2, 64, 64), np.uint8), np.array([0, 1]), "embedding").shape
     (2, 6)
     """
     import torch
 
-    architecture = model.card["architecture"]
+    assert model.card is not None  # the stage has loaded it
+    architecture = model.card.architecture
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        fresh = build(architecture["name"], model.classes, model.pixels, architecture.get("options"))
+        fresh = build(architecture.name, model.classes, model.pixels, architecture.options)
     return vectors_of(fresh, images, [layer], rows, "random network")[1][layer]
 
 

@@ -144,16 +144,12 @@ def _figures_of(block: Any) -> SplitFigures:
     return SplitFigures(
         images=block["n_cases"],
         patients=block["n_patients"],
-        accuracy=_figure(block["accuracy"]),
-        balanced_accuracy=_figure(block["balanced_accuracy"]),
-        auroc=_figure(block["auroc"]),
+        accuracy=Figure(**block["accuracy"]),
+        balanced_accuracy=Figure(**block["balanced_accuracy"]),
+        auroc=Figure(**block["auroc"]),
         confusion=block["confusion"],
         replicates=block["replicates"],
     )
-
-
-def _figure(entry: Any) -> Figure:
-    return Figure(**{"reason" if name == "why" else name: value for name, value in entry.items()})
 
 
 def published(classes: Sequence[str], source: str) -> list[PublishedFigures]:
@@ -174,7 +170,7 @@ def published(classes: Sequence[str], source: str) -> list[PublishedFigures]:
         PublishedFigures(
             row=row,
             title=title,
-            accuracy=_figure(seed_report.block_of(matrix)["accuracy"]),
+            accuracy=Figure(**seed_report.block_of(matrix)["accuracy"]),
             confusion=[list(counts) for counts in matrix],
         )
         for row, (title, matrix) in matrices.items()

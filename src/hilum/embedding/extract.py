@@ -69,7 +69,7 @@ def extract(
         {name: stored(values[name], precision, name) for name in layers},
         logits.astype(np.float32),
         tuple(model.classes),
-        str(model.card.get("weights_digest", "")),
+        model.weights_digest,
         cases_digest(used, split),
     )
 

@@ -46,7 +46,7 @@ def neighbors_of_file(run: Run, path: Path, task: str | None = None, k: int = 7)
     """
     folder = run.task(_task(run, task))
     space = EmbeddingFigures.load(folder.embeddings.figures_file).space
-    vectors = Vectors.read(folder.embeddings.vectors_file, folder.card()["weights_digest"])
+    vectors = Vectors.read(folder.embeddings.vectors_file, folder.card().weights_digest)
     image = _read(path)
     model = folder.load_model()
     logits, layers = vectors_of(model, model.pixels.prepare(image)[None], [space.layer])

@@ -11,11 +11,10 @@ Three figures, each with what chance would give:
   tolerance around the lesion is given here.
 """
 
-from typing import Any
-
 import cv2
 import numpy as np
 
+from hilum.artifacts.anomaly import Localization, Pointing
 from hilum.evaluation.detection import share_entry
 from hilum.evaluation.metrics import auroc
 
@@ -23,30 +22,30 @@ MOST_FALSE = 0.3
 """The false-positive rate at which the area of AUPRO ends."""
 
 
-def localization_figures(maps: np.ndarray, lesions: np.ndarray) -> dict[str, Any]:
-    """pixel_auroc, aupro, pointing (with k/n and "chance"), n_images, n_abnormal, n_regions.
+def localization_figures(maps: np.ndarray, lesions: np.ndarray) -> Localization:
+    """How well maps point at lesions that are known to the pixel.
 
     `maps`: float "images rows cols", higher is more anomalous; `lesions`: bool of the same shape, empty for normal
     images. A figure that can't be measured is None.
 
     >>> lesions = np.zeros((1, 4, 4), bool); lesions[0, 1, 1] = True
     >>> figures = localization_figures(lesions.astype(float), lesions)
-    >>> figures["pixel_auroc"], figures["aupro"], figures["pointing"]["k"], figures["pointing"]["n"]
-    (1.0, 1.0, 1, 1)
+    >>> figures.pixel_auroc, figures.aupro, figures.pointing.counts
+    (1.0, 1.0, '1/1')
     """
     abnormal = lesions.any(axis=(1, 2))
     area = float(auroc(maps.ravel(), lesions.ravel())) if lesions.any() and not lesions.all() else None
     regions = _region_weights(lesions)[1]
     hits = [pointed(map_, truth) for map_, truth in zip(maps[abnormal], lesions[abnormal], strict=True)]
     chance = float(lesions[abnormal].mean()) if abnormal.any() else None
-    return {
-        "pixel_auroc": area,
-        "aupro": aupro(maps, lesions),
-        "pointing": {**share_entry(hits), "chance": chance},
-        "n_images": len(maps),
-        "n_abnormal": int(abnormal.sum()),
-        "n_regions": regions,
-    }
+    return Localization(
+        pixel_auroc=area,
+        aupro=aupro(maps, lesions),
+        pointing=Pointing.model_validate({**share_entry(hits), "chance": chance}),
+        n_images=len(maps),
+        n_abnormal=int(abnormal.sum()),
+        n_regions=regions,
+    )
 
 
 def pointed(map_: np.ndarray, lesion: np.ndarray) -> bool:

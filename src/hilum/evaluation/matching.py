@@ -14,15 +14,19 @@ propensity balances the numbers on average and not each of them exactly.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
+from hilum.artifacts import anomaly
+from hilum.artifacts.anomaly import Shortcuts
 from hilum.artifacts.audit import JointShortcut, Shortcut
 from hilum.data.cases import HEALTHY
 from hilum.data.shortcuts import joint, joint_chances, questions, single
 from hilum.evaluation.metrics import auroc
+
+P = TypeVar("P", anomaly.Shortcut, anomaly.JointShortcut)
 
 CALIPER_SD, CALIPER_MOST = 0.2, 0.1
 """In standard deviations of the logit of the propensity, and in units of it; the smaller one counts."""
@@ -103,26 +107,22 @@ def pair(values: np.ndarray, abnormal: np.ndarray, caliper: float) -> Pairs:
     )
 
 
-def shortcut_figures(facts: pd.DataFrame, labels: pd.Series, patients: pd.Series) -> dict[str, Any]:
-    """What the shortcuts reach on these images: {"single": [...] best first, "joint": {...} | sentence}. Empty
-    when the images are not of both kinds."""
+def shortcut_figures(facts: pd.DataFrame, labels: pd.Series, patients: pd.Series) -> Shortcuts:
+    """What the shortcuts reach on these images, best first. Empty when the images are not of both kinds."""
     labels, patients = labels.reset_index(drop=True), patients.reset_index(drop=True)
     question = next((item for item in questions(labels)[0] if item.task == "binary"), None)
     if question is None:
-        return {}
+        return Shortcuts()
     facts = facts.reset_index(drop=True)
     together = joint(question, facts, patients)
-    return {
-        "single": [_flat(shortcut) for shortcut in single(question, facts, patients)],
-        "joint": together if isinstance(together, str) else _flat(together),
-    }
+    return Shortcuts(
+        single=[_flat(anomaly.Shortcut, shortcut) for shortcut in single(question, facts, patients)],
+        joint=together if isinstance(together, str) else _flat(anomaly.JointShortcut, together),
+    )
 
 
-def _flat(shortcut: Shortcut | JointShortcut) -> dict[str, Any]:
+def _flat(made: type[P], shortcut: Shortcut | JointShortcut) -> P:
+    """The same shortcut with the ends of its interval beside its AUROC."""
     auroc = shortcut.auroc
-    return {
-        **shortcut.model_dump(exclude={"auroc"}),
-        "auroc": auroc.value,
-        "low": auroc.low,
-        "high": auroc.high,
-    }
+    ends = {"auroc": auroc.value, "low": auroc.low, "high": auroc.high}
+    return made.model_validate({**shortcut.model_dump(exclude={"auroc"}), **ends})

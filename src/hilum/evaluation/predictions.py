@@ -1,11 +1,11 @@
 """From logits to predictions.csv and the figures of each split."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from hilum.artifacts.card import OperatingPoint
 from hilum.artifacts.metrics import HELD_OUT, Metrics, SplitMetrics
 from hilum.data.cases import SPLITS, Cases
 from hilum.data.tasks import Task
@@ -33,7 +33,7 @@ def predictions_table(
     return table
 
 
-def threshold_entry(table: pd.DataFrame, task: Task, rule: str) -> dict[str, Any] | None:
+def threshold_entry(table: pd.DataFrame, task: Task, rule: str) -> OperatingPoint | None:
     """The card's threshold of a binary task, chosen on val and on val only; 0.5 without a val split. None for
     more classes."""
     if len(task.classes) != 2:
@@ -41,9 +41,9 @@ def threshold_entry(table: pd.DataFrame, task: Task, rule: str) -> dict[str, Any
     abnormal = task.classes[1]
     val = table[table["split"] == "val"]
     if val.empty:
-        return {"class": abnormal, "value": 0.5, "chosen_on": "nothing", "rule": "half"}
+        return OperatingPoint(positive=abnormal, value=0.5, chosen_on="nothing", rule="half")
     value = choose_threshold(val[f"prob_{abnormal}"].to_numpy(), (val["target"] == abnormal).to_numpy(), rule)
-    return {"class": abnormal, "value": float(value), "chosen_on": "val", "rule": rule}
+    return OperatingPoint(positive=abnormal, value=float(value), chosen_on="val", rule=rule)
 
 
 def metrics_of(

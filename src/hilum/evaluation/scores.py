@@ -1,7 +1,6 @@
 """The few figures that training, comparisons and robustness need of `evaluate`."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
 
@@ -27,7 +26,7 @@ def key_figures(
     ('3/4', 0.75)
     """
     block = evaluate(predictions, classes, threshold, replicates=replicates, seed=seed)
-    return {name: _figure(block[name]) for name in names}
+    return {name: Figure(**block[name]) for name in names}
 
 
 def validation_figures(predictions: pd.DataFrame, classes: Sequence[str]) -> dict[str, float]:
@@ -44,7 +43,3 @@ def validation_figures(predictions: pd.DataFrame, classes: Sequence[str]) -> dic
         for name, entry in block.items()
         if isinstance(entry, dict) and isinstance(entry.get("value"), float | int) and "class" not in entry
     }
-
-
-def _figure(entry: dict[str, Any]) -> Figure:
-    return Figure(**{"reason" if name == "why" else name: value for name, value in entry.items()})

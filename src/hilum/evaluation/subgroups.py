@@ -16,11 +16,11 @@ medical imaging. ACM CHIL (2020).
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from hilum.artifacts.metrics import Gap, Subgroup, Subgroups
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.intervals import LEVEL, bootstrap_weights, percentile_interval
 
@@ -38,14 +38,13 @@ def subgroups(
     threshold: float | None = None,
     replicates: int = 2000,
     seed: int = 0,
-) -> dict[str, Any]:
-    """Figures by subgroup of one split, ready for JSON.
+) -> dict[str, Subgroups]:
+    """Figures by subgroup of one split, by kind.
 
     `predictions`: as `evaluate` takes them, with the columns label and predicted. `facts`: case_id, width,
     height (pixels) and mean (grey levels). `images_of_patient`: how many images each patient has.
 
-    {kind: {"groups": [{name, about, n_cases, n_patients, accuracy, auroc}], "gap": {value, low, high, best,
-    worst}}}; a kind with fewer than two groups is left out.
+    A kind with fewer than two groups is left out.
     """
     table = predictions.merge(facts[["case_id", "width", "height", "mean"]], on="case_id", how="left")
     correct = (table["predicted"] == table["target"]).to_numpy()
@@ -55,15 +54,15 @@ def subgroups(
         "label": [(str(name), "", (table["label"] == name).to_numpy()) for name in _labels(table, classes)],
         "images": _images(table["patient"].map(dict(images_of_patient))),
     }
-    figures: dict[str, Any] = {}
+    figures: dict[str, Subgroups] = {}
     for kind in KINDS:
         groups = [group for group in members[kind] if table["patient"][group[2]].nunique() >= FEWEST]
         if len(groups) < 2:
             continue
-        figures[kind] = {
-            "groups": [_group(table, group, classes, threshold, replicates, seed) for group in groups],
-            "gap": _gap(correct, table["patient"].to_numpy(), groups, replicates, seed),
-        }
+        figures[kind] = Subgroups(
+            groups=[_group(table, group, classes, threshold, replicates, seed) for group in groups],
+            gap=_gap(correct, table["patient"].to_numpy(), groups, replicates, seed),
+        )
     return figures
 
 
@@ -103,15 +102,12 @@ def _group(
     threshold: float | None,
     replicates: int,
     seed: int,
-) -> dict[str, Any]:
+) -> Subgroup:
     name, about, inside = group
     rows = table[inside]
     block = evaluate(rows, classes, threshold, replicates=replicates, seed=seed)
-    return {
-        "name": name,
-        "about": about,
-        **{key: block[key] for key in ("n_cases", "n_patients", "accuracy", "auroc")},
-    }
+    known = {key: block[key] for key in ("n_cases", "n_patients", "accuracy", "auroc")}
+    return Subgroup.model_validate({"name": name, "about": about, **known})
 
 
 def _gap(
@@ -120,15 +116,11 @@ def _gap(
     groups: Sequence[tuple[str, str, np.ndarray]],
     replicates: int,
     seed: int,
-) -> dict[str, Any]:
+) -> Gap:
     """Accuracy of the best group minus that of the worst; the two stay the same in every replicate."""
     shares = [float(correct[inside].mean()) for _, _, inside in groups]
     best, worst = int(np.argmax(shares)), int(np.argmin(shares))
-    gap: dict[str, Any] = {
-        "value": shares[best] - shares[worst],
-        "best": groups[best][0],
-        "worst": groups[worst][0],
-    }
+    gap = Gap(value=shares[best] - shares[worst], best=groups[best][0], worst=groups[worst][0])
     if replicates and best != worst:
         drawn = np.concatenate(
             [
@@ -139,7 +131,7 @@ def _gap(
         pairs = len(groups) * (len(groups) - 1) / 2
         low, high = percentile_interval(drawn, 1 - (1 - LEVEL) / pairs)
         if np.isfinite(low):
-            gap |= {"low": low, "high": high}
+            return gap.model_copy(update={"low": low, "high": high})
     return gap
 
 

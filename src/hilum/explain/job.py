@@ -43,7 +43,7 @@ class Job:
     @property
     def weights_digest(self) -> str:
         """Of the model's weights."""
-        return str(self.model.card["weights_digest"])
+        return self.model.weights_digest
 
     @cached_property
     def table(self) -> pd.DataFrame:

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from hilum.artifacts.card import LungCard, OverlapFacts
 from hilum.data.sources.phantom import LABELS, PhantomSettings, draw
 from hilum.files import digest, replacing, write_json
 from hilum.lungs.field import SIDE, field_of, standardised
@@ -169,21 +170,19 @@ def main() -> None:
         temporary.write_bytes(data)
     images, truth = phantom_set(options.seed, HELD, IMAGES)
     values = overlaps(np.stack([field_of(net, image) for image in images]), truth)
-    write_json(
-        options.out / "card.json",
-        {
-            "about": "lung field of a frontal chest image, 64 x 64",
-            "command": f"python -m hilum.explain.lung_training OUT --seed {options.seed} --steps {options.steps}",
-            "trained_on": f"{IMAGES} phantom images (hilum.data.sources.phantom), none of a person",
-            "weights_digest": digest(data),
-            "parameters": sum(weight.numel() for weight in net.parameters()),
-            "iou": {
-                "images": f"{HELD} phantom images of other patients",
-                "mean": round(float(values.mean()), 4),
-                "lowest_tenth": round(float(np.quantile(values, 0.1)), 4),
-            },
-        },
+    card = LungCard(
+        about="lung field of a frontal chest image, 64 x 64",
+        command=f"python -m hilum.explain.lung_training OUT --seed {options.seed} --steps {options.steps}",
+        trained_on=f"{IMAGES} phantom images (hilum.data.sources.phantom), none of a person",
+        weights_digest=digest(data),
+        parameters=sum(weight.numel() for weight in net.parameters()),
+        iou=OverlapFacts(
+            images=f"{HELD} phantom images of other patients",
+            mean=round(float(values.mean()), 4),
+            lowest_tenth=round(float(np.quantile(values, 0.1)), 4),
+        ),
     )
+    write_json(options.out / "card.json", card.model_dump(mode="json"))
     print(json.dumps({"seconds": round(time.perf_counter() - start), "iou": float(values.mean())}))
 
 

@@ -155,5 +155,5 @@ def _facts(model: ChestModel, image: PreparedImage, method: str) -> dict[str, An
         "method": method,
         "target_class": image.target_class,
         "probability": image.probability,
-        "weights_digest": str(model.card.get("weights_digest", "")),
+        "weights_digest": model.weights_digest,
     }

@@ -89,7 +89,7 @@ def explain_image(
         name: options_of(name, given, model.pixels.size, occlusion, layer) for name, given in methods.items()
     }
     folder = AttributionFolder(out)
-    digest = str(model.card["weights_digest"])
+    digest = model.weights_digest
     parts = FinishedParts(folder.parts_file, digest, force)
     maps = {}
     for name in methods:

@@ -11,11 +11,12 @@ References
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from hilum.artifacts.card import ScalingFacts
 from hilum.errors import DataError, ModelError
 
 
@@ -57,32 +58,27 @@ class Scaling:
             raise ValueError("vector scaling has no single temperature")
         return 1 / self.scale[0]
 
-    def to_json(self) -> dict[str, Any]:
-        """What a model's card keeps of it: {"method", "temperature" or "scale" and "shift"}.
-
-        >>> temperature_scaling(2.0, classes=3).to_json()
-        {'method': 'temperature', 'temperature': 2.0}
-        """
+    def facts(self) -> ScalingFacts:
+        """What a model's card keeps of it: the temperature, or scale and shift."""
         if self.method == "vector":
-            return {"method": self.method, "scale": list(self.scale), "shift": list(self.shift)}
-        return {"method": self.method, "temperature": self.temperature}
+            return ScalingFacts(method="vector", scale=list(self.scale), shift=list(self.shift))
+        return ScalingFacts(method="temperature", temperature=self.temperature)
 
     @classmethod
-    def from_json(cls, entry: dict[str, Any], classes: int) -> "Scaling":
-        """The inverse of `to_json`. ModelError when the entry is damaged.
+    def of(cls, facts: ScalingFacts, classes: int) -> "Scaling":
+        """The inverse of `facts`. ModelError when they are damaged.
 
-        >>> Scaling.from_json({"method": "temperature", "temperature": 2.0}, 3).scale
+        >>> Scaling.of(ScalingFacts(method="temperature", temperature=2.0), 3).scale
         (0.5, 0.5, 0.5)
         """
-        try:
-            if entry["method"] == "temperature":
-                return temperature_scaling(float(entry["temperature"]), classes)
-            scale, shift = tuple(map(float, entry["scale"])), tuple(map(float, entry["shift"]))
-            if entry["method"] == "vector" and len(scale) == len(shift) == classes:
-                return cls("vector", scale, shift)
-        except (KeyError, TypeError, ValueError, DataError):
-            pass
-        raise ModelError(f"the card's calibration {entry} can't be used", "run: hilum evaluate RUN")
+        if facts.method == "temperature" and facts.temperature is not None and 0 < facts.temperature < np.inf:
+            return temperature_scaling(facts.temperature, classes)
+        scale, shift = tuple(facts.scale or ()), tuple(facts.shift or ())
+        if facts.method == "vector" and len(scale) == len(shift) == classes:
+            return cls("vector", scale, shift)
+        raise ModelError(
+            f"the card's calibration by {facts.method} scaling can't be used", "run: hilum evaluate RUN"
+        )
 
 
 def temperature_scaling(temperature: float, classes: int) -> Scaling:

@@ -41,16 +41,12 @@ class Classifier:
     @classmethod
     def of(cls, model: ChestModel, device: str = "auto") -> "Classifier":
         """A trained model, moved to the device (`choose_device`). ModelError for a damaged card, or a CUDA device
-        that is not there.
-
-        >>> from hilum.models import build
-        >>> Classifier.of(build("vgg", ("normal", "pneumonia"), Pixels(size=(32, 32))), "cpu").rules.classes
-        ('normal', 'pneumonia')
-        """
-        architecture = model.card.get("architecture", {}).get("name", type(model).__name__)
-        name = f"{model.card['task']}/{architecture}" if "task" in model.card else architecture
-        rules = Rules.of(model.card, model.classes)
-        return cls(TorchRuntime(model, device).place(), rules, name, model.card.get("weights_digest"))
+        that is not there."""
+        card = model.card
+        architecture = card.architecture.name if card else type(model).__name__
+        name = f"{card.task}/{architecture}" if card and card.task else architecture
+        rules = Rules.of(card, model.classes)
+        return cls(TorchRuntime(model, device).place(), rules, name, card.weights_digest if card else None)
 
     def decide(self, images: Sequence[Prepared]) -> Decisions:
         """Decisions for images that could be read. ModelError when the network's output is no number.

@@ -8,11 +8,11 @@ entries gives plain probabilities and no set.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from hilum.artifacts.card import Calibration, ModelCard, PredictionSets
 from hilum.data.cases import HEALTHY
 from hilum.errors import DataError, ModelError
 from hilum.inference.calibrate import Scaling, abstains, prediction_sets, softmax
@@ -120,22 +120,29 @@ class Rules:
     coverage: float | None = None
 
     @classmethod
-    def of(cls, card: Mapping[str, Any], classes: Sequence[str]) -> "Rules":
-        """The rules in a model's card. ModelError for entries that are damaged or were made for other weights.
+    def of(cls, card: ModelCard | None, classes: Sequence[str]) -> "Rules":
+        """The rules in a model's card; those of a model without one. ModelError for entries that are damaged or
+        were made for other weights.
 
-        >>> Rules.of({"threshold": {"value": 0.3}}, ["normal", "pneumonia"]).threshold
-        0.3
+        >>> from importlib.resources import files
+        >>> card = ModelCard.load(files("hilum") / "weights" / "binary" / "model.json")
+        >>> round(Rules.of(card, card.classes).threshold, 3)
+        0.598
         """
-        threshold = (card.get("threshold") or {}).get("value")
+        if card is None:
+            return cls(tuple(classes))
+        threshold = card.threshold_value
         if threshold is None and len(classes) > 2 and classes[0] == HEALTHY:
-            threshold = (card.get("two_steps") or {}).get("threshold")
-        calibration, conformal = _entry(card, "calibration"), _entry(card, "conformal")
+            threshold = card.two_steps.threshold if card.two_steps else None
+        calibration, conformal = card.calibration, card.conformal
+        for name, entry in (("calibration", calibration), ("conformal", conformal)):
+            _check_weights(card, name, entry)
         return cls(
             tuple(classes),
             threshold,
-            Scaling.from_json(calibration, len(classes)) if calibration else None,
-            conformal["quantiles"] if conformal else None,
-            round(1 - conformal["alpha"], 6) if conformal else None,
+            Scaling.of(calibration, len(classes)) if calibration else None,
+            conformal.quantiles if conformal else None,
+            round(1 - conformal.alpha, 6) if conformal else None,
         )
 
     def decide(self, logits: np.ndarray) -> Decisions:
@@ -201,8 +208,6 @@ class Rules:
         return 1 - softmax(self.scaling(moved))[:, healthy]
 
 
-def _entry(card: Mapping[str, Any], key: str) -> dict[str, Any] | None:
-    entry = card.get(key)
-    if entry and entry.get("weights_digest") != card.get("weights_digest"):
-        raise ModelError(f"the card's {key} was made for other weights", "run: hilum evaluate RUN")
-    return entry or None
+def _check_weights(card: ModelCard, name: str, entry: Calibration | PredictionSets | None) -> None:
+    if entry and entry.weights_digest != card.weights_digest:
+        raise ModelError(f"the card's {name} was made for other weights", "run: hilum evaluate RUN")

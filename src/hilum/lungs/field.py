@@ -139,7 +139,7 @@ def trained() -> LungNet:
     (torch.Size([1, 1, 64, 64]), False)
     """
     data = (FOLDER / "weights.safetensors").read_bytes()
-    if digest(data) != card()["weights_digest"]:
+    if digest(data) != card().weights_digest:
         raise ModelError("the weights of the lung field are not those of its card", "install hilum again")
     net = LungNet()
     net.load_state_dict({name: tensor.float() for name, tensor in load_tensors(data).items()}, strict=False)

@@ -17,12 +17,12 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
+from hilum.artifacts.card import FORMAT, Architecture, ModelCard, ModelFacts
 from hilum.builders import find_build
 from hilum.data.images import Pixels
-from hilum.errors import HilumError, ModelError
-from hilum.files import digest, read_json, replacing, write_json
+from hilum.errors import ModelError
+from hilum.files import digest, replacing
 
-FORMAT = 2
 GOLDEN_TOLERANCE = 1e-3
 """Largest logit difference that still counts as the same model; float32 rounding makes about 1e-5."""
 
@@ -33,8 +33,8 @@ class ChestModel(nn.Module):
         x "batch 1 rows cols" -features-> "batch dim rows cols" -pool-> "batch dim" -neck-> "batch embedding"
           -head-> logits "batch classes"
 
-    `classes` are the names of the logits in order and `pixels` is the contract of the input. A model
-    returns logits, never probabilities; `softmax(logits)` are the class probabilities.
+    `classes` are the names of the logits in order and `pixels` is the contract of the input; `card`: of a model
+    that was loaded. A model returns logits, never probabilities; `softmax(logits)` are the class probabilities.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class ChestModel(nn.Module):
         self.pool = pool
         self.neck = neck
         self.head = head
-        self.card: dict[str, Any] = {}
+        self.card: ModelCard | None = None
         self.pretrained: str | None = None  # which weights training started from, if any; goes into the card
 
     def embed(self, x: Float[Tensor, "batch channels rows cols"]) -> Float[Tensor, "batch embedding"]:
@@ -73,6 +73,11 @@ class ChestModel(nn.Module):
         torch.Size([3, 2])
         """
         return self.head(self.embed(x))
+
+    @property
+    def weights_digest(self) -> str:
+        """Names the weights of a loaded model; empty for one that was never saved."""
+        return self.card.weights_digest if self.card else ""
 
 
 class AveragePool(nn.Module):
@@ -155,14 +160,16 @@ def parameters(model: nn.Module) -> int:
 # -- a model on disk -----------------------------------------------------------------------------------------
 
 
-def save_model(model: ChestModel, folder: Path, card: dict[str, Any]) -> None:
-    """Writes weights.safetensors, golden.npz and, last, model.json with the digest of the weights.
+def save_model(
+    model: ChestModel, folder: Path, architecture: Architecture, facts: ModelFacts | None = None
+) -> None:
+    """Writes weights.safetensors, golden.npz and, last, model.json: the facts and the digest of the weights.
 
     >>> from tempfile import TemporaryDirectory
     >>> model = build("vgg", ["normal", "pneumonia"], Pixels(size=(64, 64)), {"blocks": [[4]], "dense": [4]})
-    >>> card = {"architecture": {"name": "vgg", "options": {"blocks": [[4]], "dense": [4]}}}
+    >>> architecture = Architecture(name="vgg", options={"blocks": [[4]], "dense": [4]})
     >>> with TemporaryDirectory() as folder:
-    ...     save_model(model, Path(folder), card)
+    ...     save_model(model, Path(folder), architecture)
     ...     loaded, difference = load_model(folder), check_golden(Path(folder))
     >>> loaded.classes, difference < GOLDEN_TOLERANCE
     (('normal', 'pneumonia'), True)
@@ -176,18 +183,18 @@ def save_model(model: ChestModel, folder: Path, card: dict[str, Any]) -> None:
     logits = logits_of(model, images)
     with replacing(folder / "golden.npz") as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, images=images, logits=logits)
-    write_json(
-        folder / "model.json",
-        {
-            "format": FORMAT,
-            "classes": list(model.classes),
-            "pixels": model.pixels.to_json(),
-            "parameters": parameters(model),
-            "weights_digest": digest(data),
-            **({"pretrained": model.pretrained} if model.pretrained else {}),
-            **card,
-        },
+    known = facts.set_fields() if facts else {}
+    card = ModelCard(
+        format=FORMAT,
+        classes=list(model.classes),
+        pixels=model.pixels.to_contract(),
+        architecture=architecture,
+        parameters=parameters(model),
+        weights_digest=digest(data),
+        **({"pretrained": model.pretrained} if model.pretrained else {}),
+        **{name: value for name, value in known.items() if name in ModelFacts.model_fields},
     )
+    card.save(folder / "model.json")
 
 
 def load_model(source: str | Path) -> ChestModel:
@@ -202,25 +209,24 @@ def load_model(source: str | Path) -> ChestModel:
     hilum.errors.ModelError: runs/none holds no model (no model.json); name a run's task, e.g. runs/NAME/binary
     """
     folder = model_folder(Path(source))
-    card = _read_card(folder)
+    card = ModelCard.load(folder / "model.json")
     try:
         data = (folder / "weights.safetensors").read_bytes()
     except FileNotFoundError:
         raise ModelError(f"{folder} has no weights.safetensors", "train the model again") from None
-    if digest(data) != card["weights_digest"]:
+    if digest(data) != card.weights_digest:
         raise ModelError(
             f"{folder / 'weights.safetensors'} is not the file that model.json was written for",
             "train the model again or restore both files together",
         )
-    architecture = card["architecture"]
-    pixels = Pixels.from_json(card["pixels"])
-    model = build(architecture["name"], card["classes"], pixels, architecture.get("options"))
+    architecture, pixels = card.architecture, Pixels.of(card.pixels)
+    model = build(architecture.name, card.classes, pixels, architecture.options)
     try:
         model.load_state_dict(load_tensors(data))
     except Exception as error:  # safetensors and torch raise many kinds for a damaged or foreign file
         reason = str(error).splitlines()[0]
         raise ModelError(
-            f"{folder} does not hold a {architecture['name']} ({reason})", "train it again"
+            f"{folder} does not hold a {architecture.name} ({reason})", "train it again"
         ) from None
     model.card = card
     return model.eval().requires_grad_(False)
@@ -243,22 +249,6 @@ def model_folder(path: Path) -> Path:
         tasks = ", ".join(folder.parent.name for folder in holding)
         raise ModelError(f"{path} holds several models ({tasks})", f"choose a task, e.g. {holding[0].parent}")
     return holding[0]
-
-
-def _read_card(folder: Path) -> dict[str, Any]:
-    try:
-        card = read_json(folder / "model.json")
-    except HilumError as error:
-        raise ModelError(error.what, "restore the file or train the model again") from None
-    if card.get("format") != FORMAT:
-        raise ModelError(
-            f"{folder / 'model.json'} has format {card.get('format')!r}, this hilum reads {FORMAT}",
-            "train the model again or install the hilum version that wrote it",
-        )
-    missing = [key for key in ("architecture", "classes", "pixels", "weights_digest") if key not in card]
-    if missing:
-        raise ModelError(f"{folder / 'model.json'} lacks {missing[0]!r}", "train the model again")
-    return card
 
 
 def golden_images(pixels: Pixels) -> np.ndarray:

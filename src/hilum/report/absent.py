@@ -10,9 +10,10 @@ def absent(run: Run, stage: str, anchor: str, title: str) -> Section:
     """A section that says why there are no results of `stage` (it was skipped, it failed, or it has not run)
     and how to make them.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     run = Run.create(place, {}, {"tasks": {}})
+    ...     run = Run.create(place, RunFacts(), {"tasks": {}})
     ...     run.record_stage("embed binary", {"status": "skipped", "reason": "9 images are too few"})
     ...     absent(run, "embed", "embedding", "Embedding space").values["sentence"]
     '9 images are too few.'

@@ -13,7 +13,6 @@ from hilum.report.comparison import section as comparison
 from hilum.report.data import section as data
 from hilum.report.embedding import section as embedding
 from hilum.report.explanations import section as explanations
-from hilum.report.facts import RunFacts
 from hilum.report.leakage import section as leakage
 from hilum.report.overview import section as overview
 from hilum.report.performance.section import make_binary, make_multiclass
@@ -50,12 +49,13 @@ def build_report(run: Run) -> Path:
     Reads the run folder, and the radiographs where they still lie; needs neither GPU nor torch. The same
     run gives the same bytes: times and dates come from run.json.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> import pandas as pd
     >>> from hilum.data.cases import Cases
     >>> image = {"case_id": "a", "path": "a.png", "label": "normal", "patient": "p", "split": "", "digest": "0"}
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     run = Run.create(place, {"name": "mine"}, {"tasks": {}})
+    ...     run = Run.create(place, RunFacts(name="mine"), {"tasks": {}})
     ...     Cases.checked(pd.DataFrame([image]), "table", Path()).write(run.cases_file)
     ...     "<title>mine: hilum report</title>" in build_report(run).read_text()
     True
@@ -63,7 +63,7 @@ def build_report(run: Run) -> Path:
     makers = (*SECTIONS, *plugin_sections(), reproducibility.make)
     sections = [section for make in makers if (section := make(run)) is not None]
     sections.append(checklists.make(sections))
-    write_text(run.report_file, print_page(f"{RunFacts.of(run).name}: hilum report", sections))
+    write_text(run.report_file, print_page(f"{run.name}: hilum report", sections))
     return run.report_file
 
 

@@ -8,9 +8,10 @@ from hilum.run import Run
 def place(run: Run) -> str:
     """The run folder as the user named it with --out, else the path it was opened by.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     place(Run.create(folder, {"argv": ["hilum", "study", "phantom", "--out", "runs/mine"]}, {}))
+    ...     place(Run.create(folder, RunFacts(argv=["hilum", "study", "phantom", "--out", "runs/mine"]), {}))
     'runs/mine'
     """
     return _option(_argv(run), "--out") or run.path.as_posix()
@@ -19,9 +20,10 @@ def place(run: Run) -> str:
 def whole(run: Run) -> str:
     """The command that made the run, word for word; empty when run.json does not record it.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     whole(Run.create(folder, {"argv": ["hilum", "study", "my images", "--out", "runs/mine"]}, {}))
+    ...     whole(Run.create(folder, RunFacts(argv=["hilum", "study", "my images", "--out", "runs/mine"]), {}))
     "hilum study 'my images' --out runs/mine"
     """
     return shlex.join(_argv(run))
@@ -30,9 +32,10 @@ def whole(run: Run) -> str:
 def train_task(run: Run, task: str) -> str:
     """The command that adds `task` to this run: what made the run, for this task, with --resume.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     run = Run.create(folder, {"argv": ["hilum", "study", "phantom", "--out", "runs/mine"]}, {})
+    ...     run = Run.create(folder, RunFacts(argv=["hilum", "study", "phantom", "--out", "runs/mine"]), {})
     ...     train_task(run, "binary")
     'hilum study phantom --out runs/mine --task binary --resume'
     """
@@ -46,9 +49,10 @@ def train_task(run: Run, task: str) -> str:
 def evaluate(run: Run) -> str:
     """Predictions and figures again, with the weights of the run.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     evaluate(Run.create(folder, {"argv": ["hilum", "study", "phantom", "--out", "runs/mine"]}, {}))
+    ...     evaluate(Run.create(folder, RunFacts(argv=["hilum", "study", "phantom", "--out", "runs/mine"]), {}))
     'hilum evaluate runs/mine'
     """
     return shlex.join(["hilum", "evaluate", place(run)])
@@ -57,9 +61,10 @@ def evaluate(run: Run) -> str:
 def stage(run: Run, name: str) -> str:
     """One stage and what it needs, with the settings of the run.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     stage(Run.create(folder, {"argv": ["hilum", "study", "phantom", "--out", "runs/mine"]}, {}), "embed")
+    ...     stage(Run.create(folder, RunFacts(argv=["hilum", "study", "phantom", "--out", "runs/mine"]), {}), "embed")
     'hilum embed runs/mine'
     """
     return shlex.join(["hilum", name, place(run)])
@@ -68,9 +73,10 @@ def stage(run: Run, name: str) -> str:
 def report(run: Run) -> str:
     """The report again.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     report(Run.create(folder, {"argv": ["hilum", "study", "phantom", "--out", "runs/mine"]}, {}))
+    ...     report(Run.create(folder, RunFacts(argv=["hilum", "study", "phantom", "--out", "runs/mine"]), {}))
     'hilum report runs/mine'
     """
     return shlex.join(["hilum", "report", place(run)])
@@ -79,9 +85,10 @@ def report(run: Run) -> str:
 def anomaly(run: Run) -> str:
     """Detectors fitted on healthy images, with the choices at hand.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     anomaly(Run.create(folder, {"argv": ["hilum", "study", "phantom", "--out", "runs/mine"]}, {}))
+    ...     anomaly(Run.create(folder, RunFacts(argv=["hilum", "study", "phantom", "--out", "runs/mine"]), {}))
     'hilum anomaly runs/mine'
     """
     return shlex.join(["hilum", "anomaly", place(run)])
@@ -90,9 +97,10 @@ def anomaly(run: Run) -> str:
 def explain(run: Run) -> str:
     """Maps, filters and what they are worth again, with the weights at hand.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     explain(Run.create(folder, {"argv": ["hilum", "study", "phantom", "--out", "runs/mine"]}, {}))
+    ...     explain(Run.create(folder, RunFacts(argv=["hilum", "study", "phantom", "--out", "runs/mine"]), {}))
     'hilum explain runs/mine'
     """
     return shlex.join(["hilum", "explain", place(run)])
@@ -101,9 +109,10 @@ def explain(run: Run) -> str:
 def audit(run: Run) -> str:
     """The audit alone, in the terminal.
 
+    >>> from hilum.artifacts.run import DataFacts, RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     audit(Run.create(folder, {"data": {"given": "path/to/chest_xray"}}, {}))
+    ...     audit(Run.create(folder, RunFacts(data=DataFacts(given="path/to/chest_xray")), {}))
     'hilum data audit path/to/chest_xray'
     """
     return shlex.join(["hilum", "data", "audit", _data(run)])
@@ -111,13 +120,12 @@ def audit(run: Run) -> str:
 
 def _argv(run: Run) -> list[str]:
     """The words of the command line; empty when the run was made from Python or by something else."""
-    words = [str(word) for word in run.facts().get("argv") or []]
+    words = run.facts().argv
     return words if words[:2] in (["hilum", "study"], ["hilum", "train"]) else []
 
 
 def _data(run: Run) -> str:
-    data = run.facts().get("data", {})
-    return str(data.get("given") or data.get("root") or "DATA")
+    return run.facts().data.place or "DATA"
 
 
 def _option(words: list[str], name: str) -> str | None:

@@ -84,9 +84,9 @@ def _rows(task: Results) -> list[Row]:
 
 
 def _ours(task: Results, split: str, key: str, class_name: str) -> Cell:
-    block = task.metrics.get(split)
-    if block is None:
+    if split not in task.metrics:
         return EMPTY
+    block = task.metrics[split]
     return cell(key, block.of_class(class_name, key) if class_name else getattr(block, key))
 
 
@@ -99,9 +99,9 @@ def _sentence(task: Results) -> str:
         else "The seed report has no figure for its binary network. Its three-class network, with both abnormal"
         f" classes taken as one, has an accuracy of {accuracy} on the official test images."
     )
-    ours = task.metrics.get("test")
-    if ours is None:
+    if "test" not in task.metrics:
         return f"{given} This run has no test images, and a validation figure is not comparable with a test figure."
+    ours = task.metrics["test"]
     if ours.n_cases != task.baseline.n_test:
         images = plural(ours.n_cases, "test image")
         return f"{given} This run was measured on {images} of another set, so a difference may come from the images."

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import pandas as pd
 
+from hilum.artifacts.card import ModelCard
 from hilum.artifacts.curves import Curves
 from hilum.artifacts.metrics import Metrics, SplitMetrics
 from hilum.artifacts.published import Baseline
+from hilum.artifacts.run import SplitFacts
 from hilum.folders import TaskFolder
 from hilum.report.stated import stated, value_text
 from hilum.report.wording import plural, split_name
@@ -21,33 +22,28 @@ class Results:
     where there is one, else val. `folder`: where curves and published baseline are."""
 
     task: str
-    card: dict[str, Any]
-    metrics: dict[str, SplitMetrics]
+    card: ModelCard
+    metrics: Metrics
     predictions: pd.DataFrame
     history: pd.DataFrame
-    division: dict[str, Any]
+    division: SplitFacts | None
     split: str
     folder: TaskFolder
 
     @cached_property
     def curves(self) -> Curves:
-        """curves.json: what is drawn of the held-out split. RunError where it was made with other weights."""
-        return Curves.load(self.folder.curves_file, self.card["weights_digest"])
+        """What is drawn of the held-out split."""
+        return Curves.load(self.folder.curves_file, self.card.weights_digest)
 
     @cached_property
     def baseline(self) -> Baseline:
-        """published.json, the published baseline. RunError where it was made with other weights."""
-        return Baseline.load(self.folder.baseline_file, self.card["weights_digest"])
+        """The published baseline."""
+        return Baseline.load(self.folder.baseline_file, self.card.weights_digest)
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The model's classes, in its order.
-
-        >>> task = Results("binary", {"classes": ["normal", "pneumonia"]}, {}, *[None] * 5)
-        >>> task.classes
-        ('normal', 'pneumonia')
-        """
-        return tuple(self.card["classes"])
+        """The model's classes, in its order."""
+        return tuple(self.card.classes)
 
     @property
     def block(self) -> SplitMetrics:
@@ -115,24 +111,14 @@ class Results:
 
     @property
     def threshold(self) -> float | None:
-        """The operating point of a binary model, a probability of the abnormal class.
-
-        >>> card = {"threshold": {"class": "pneumonia", "value": 0.3}}
-        >>> Results("binary", card, {}, *[pd.DataFrame()] * 2, {}, "test", TaskFolder("binary")).threshold
-        0.3
-        """
-        return (self.card.get("threshold") or {}).get("value")
+        """The operating point of a binary model, a probability of the abnormal class."""
+        return self.card.threshold_value
 
     @property
     def chosen_on_val(self) -> list[str]:
-        """What the validation images decided.
-
-        >>> card = {"threshold": {"chosen_on": "val", "rule": "youden"}}
-        >>> Results("binary", card, {}, *[pd.DataFrame()] * 2, {}, "test", TaskFolder("binary")).chosen_on_val
-        ['the epoch that was kept', 'the threshold']
-        """
-        threshold = self.card.get("threshold") or {}
-        decided = threshold.get("chosen_on") == "val" and threshold.get("rule") != "half"
+        """What the validation images decided."""
+        threshold = self.card.threshold
+        decided = threshold and threshold.chosen_on == "val" and threshold.rule != "half"
         return ["the epoch that was kept", *(["the threshold"] if decided else [])]
 
 
@@ -141,23 +127,23 @@ def results(run: Run, task: str) -> Results | None:
 
     RunError when the figures were made with other weights than those that lie beside them.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     results(Run.create(place, {}, {"tasks": {}}), "binary") is None
+    ...     results(Run.create(place, RunFacts(), {"tasks": {}}), "binary") is None
     True
     """
     folder = run.task(task)
     if not (folder.card_file.exists() and folder.metrics_file.exists() and folder.predictions_file.exists()):
         return None
-    card = folder.card()
-    metrics = Metrics.load(folder.metrics_file, card["weights_digest"])
+    metrics = folder.metrics()
     return Results(
         task,
-        card,
-        dict(metrics.splits),
+        folder.card(),
+        metrics,
         folder.predictions(),
         folder.history(),
-        run.facts().get("split", {}).get(task, {}),
+        run.facts().split.get(task),
         metrics.reported,
         folder,
     )
@@ -173,7 +159,8 @@ def headline(task: Results) -> str:
     >>> block = SplitMetrics.model_construct(n_cases=10, n_patients=10, accuracy=Figure(value=0.9, k=9, n=10),
     ...     sensitivity=Figure(value=0.8, k=4, n=5), specificity=Figure(value=1.0, k=5, n=5))
     >>> rows = pd.DataFrame({"case_id": ["a"], "patient": ["a"], "split": ["test"]})
-    >>> card = {"classes": ["normal", "pneumonia"]}
+    >>> from hilum.artifacts.card import ModelCard
+    >>> card = ModelCard.model_construct(classes=["normal", "pneumonia"])
     >>> task = Results("binary", card, {"test": block}, rows, rows, {}, "test", TaskFolder("binary"))
     >>> print(headline(task).replace("\\xa0", " "))
     Accuracy 90.0 % (9/10) on 10 test images. Sensitivity 80.0 % (4/5), specificity 100.0 % (5/5).

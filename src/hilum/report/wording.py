@@ -6,6 +6,8 @@ from datetime import datetime
 from math import floor, isfinite, log10
 from typing import Literal
 
+from hilum.artifacts.run import Machine
+
 SPACE = "\u00a0"
 """Between a number and its unit, so that a line never breaks there."""
 
@@ -245,3 +247,13 @@ def split_name(split: str) -> str:
     ('validation', 'second reading')
     """
     return SPLIT_NAMES.get(split, split)
+
+
+def machine_text(machine: Machine) -> str:
+    """GPU if there was one, CPU, cores, system.
+
+    >>> machine_text(Machine(cpu="A processor", cores=2, system="Linux x86_64")).replace("\\xa0", " ")
+    'A processor, 2 cores, Linux x86_64'
+    """
+    cores = plural(machine.cores, "core") if machine.cores else None
+    return ", ".join(part for part in (machine.gpu, machine.cpu, cores, machine.system) if part)

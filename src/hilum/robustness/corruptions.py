@@ -47,9 +47,9 @@ def measure_corruptions(
     names = check_corruptions(config.corruptions)
     card = folder.card()
     table, part = held_out(cases, split, task, config)
-    threshold = (card["threshold"] or {}).get("value")
+    threshold = card.threshold_value
     made_from = digest(
-        card["weights_digest"],
+        card.weights_digest,
         str(threshold),
         cases.digest,
         *table["case_id"],
@@ -68,7 +68,7 @@ def measure_corruptions(
         patients=int(table["patient"].nunique()),
         replicates=config.replicates,
         made_from=made_from,
-        weights_digest=card["weights_digest"],
+        weights_digest=card.weights_digest,
         of_images=int((split == part).sum()),
         classes=list(task.classes),
         seed=config.seed,

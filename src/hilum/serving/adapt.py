@@ -24,10 +24,11 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from hilum.artifacts.card import Adaptation, Calibration, EstimatedPrior, ModelCard, ModelFacts
 from hilum.errors import DataError, ModelError
-from hilum.files import read_json, write_json
 from hilum.folders import TaskFolder
 from hilum.inference.calibrate import Scaling, softmax, temperature_scaling
+from hilum.inference.rules import Rules
 from hilum.models import ChestModel, SingleLogit, load_model, logits_of, model_folder, save_model
 from hilum.progress import advancing
 from hilum.serving.own_images import new_folder, own_images
@@ -38,12 +39,8 @@ BATCH = 64
 NORMALISATION = (nn.BatchNorm1d, nn.BatchNorm2d)
 """The layers whose statistics are measured anew."""
 
-DROPPED = (
-    *("conformal", "predictive_values", "figures", "half_precision", "int8_weights", "distillation"),
-    *("format", "classes", "pixels", "parameters", "weights_digest"),
-)
-"""Keys of the card that the new one does not take over: figures that were measured with other weights, and what
-`save_model` writes itself."""
+DROPPED = (*("conformal", "predictive_values", "figures", "half_precision", "int8_weights", "distillation"),)
+"""Figures in the card that were measured with other weights: the new one does not take them over."""
 
 ITERATIONS, CLOSE = 10_000, 1e-10
 """EM ends when no share changes by more than CLOSE, or after so many rounds."""
@@ -66,33 +63,35 @@ def adapt(
         raise DataError(f"{source_images} images of training are fewer than none", "write 0 or more")
     where = model_folder(source)
     out = new_folder(out, where, "adapted")
-    model = load_model(where)
-    card = dict(model.card)
+    model, card = load_model(where), ModelCard.load(where / "model.json")
     before = calibrated_shares(where, card) if prior else None
     images = own_images(folder, model.pixels)
-    adaptation: dict[str, Any] = {
-        "adapted_to": folder.resolve().name,
-        "images": len(images),
-        "layers": adapt_statistics(model, images, source_images),
-        "source_images": source_images,
-        "weights_digest_before": card["weights_digest"],
-        "dropped": [name for name in DROPPED[:6] if card.get(name)],
-    }
-    if before is not None:
-        adaptation["prior"] = adapt_prior(model, images, before)
-    kept = {name: value for name, value in card.items() if name not in DROPPED}
-    save_model(model, out, {**kept, "adaptation": adaptation})
-    _keep_calibration(out, card.get("calibration"))
+    layers = adapt_statistics(model, images, source_images)
+    adaptation = Adaptation(
+        adapted_to=folder.resolve().name,
+        images=len(images),
+        layers=layers,
+        source_images=source_images,
+        weights_digest_before=card.weights_digest,
+        dropped=[name for name in DROPPED if getattr(card, name)],
+        **({"prior": adapt_prior(model, images, before)} if before else {}),
+    )
+    known = {name: value for name, value in card.set_fields().items() if name in ModelFacts.model_fields}
+    kept = {name: value for name, value in known.items() if name not in DROPPED}
+    model.pretrained = card.pretrained
+    save_model(model, out, card.architecture, ModelFacts(**{**kept, "adaptation": adaptation}))
+    _keep_calibration(out, card.calibration)
     return out
 
 
-def _keep_calibration(out: Path, calibration: dict[str, Any] | None) -> None:
+def _keep_calibration(out: Path, calibration: Calibration | None) -> None:
     """The scaling stays in use for the new weights, and the card says that its figures are older."""
     if calibration:
-        card = read_json(out / "model.json")
-        judged_on = f"{calibration['judged_on']}; before adaptation"
-        entry = {**calibration, "weights_digest": card["weights_digest"], "judged_on": judged_on}
-        write_json(out / "model.json", {**card, "calibration": entry})
+        card = ModelCard.load(out / "model.json")
+        judged_on = f"{calibration.judged_on}; before adaptation"
+        new = {"weights_digest": card.weights_digest, "judged_on": judged_on}
+        entry = calibration.model_copy(update=new)
+        card.model_copy(update={"calibration": entry}).save(out / "model.json")
 
 
 # -- batch normalisation -------------------------------------------------------------------------------------
@@ -185,7 +184,7 @@ def _tensor(model: ChestModel, images: np.ndarray) -> Tensor:
 # -- class prior ---------------------------------------------------------------------------------------------
 
 
-def adapt_prior(model: ChestModel, images: np.ndarray, before: dict[str, float]) -> dict[str, Any]:
+def adapt_prior(model: ChestModel, images: np.ndarray, before: dict[str, float]) -> EstimatedPrior:
     """Moves the head's bias to the shares of the classes that EM estimates on `images`; gives the card's entry.
 
     `before`: class -> its share where the probabilities were calibrated. No class is taken to be rarer than one image
@@ -198,7 +197,7 @@ def adapt_prior(model: ChestModel, images: np.ndarray, before: dict[str, float])
     estimated /= estimated.sum()
     ratio = np.log(estimated / shares)
     _shift_head(model, (ratio - ratio[0]) / np.array(scaling.scale))
-    return {"before": before, "estimated": dict(zip(model.classes, estimated.tolist(), strict=True))}
+    return EstimatedPrior(before=before, estimated=dict(zip(model.classes, estimated.tolist(), strict=True)))
 
 
 def estimated_prior(probabilities: ArrayLike, before: ArrayLike) -> np.ndarray:
@@ -222,17 +221,16 @@ def estimated_prior(probabilities: ArrayLike, before: ArrayLike) -> np.ndarray:
     return shares
 
 
-def calibrated_shares(folder: Path, card: dict[str, Any]) -> dict[str, float]:
+def calibrated_shares(folder: Path, card: ModelCard) -> dict[str, float]:
     """class -> its share of the validation images, on which calibration was fitted: from the run's predictions.csv
     or a packaged card's confusion matrix. DataError where neither is there, or a class is absent."""
-    classes, task = card["classes"], TaskFolder(folder.parent)
-    figures = card.get("figures") or {}
+    classes, task, figures = card.classes, TaskFolder(folder.parent), card.figures
     if folder.name == "model" and task.predictions_file.exists():
         rows = task.predictions()
         targets = rows.loc[rows["split"] == "val", "target"]
         counts = [int((targets == name).sum()) for name in classes]
     else:
-        counts = [sum(row) for row in figures["confusion"]] if figures.get("split") == "val" else []
+        counts = [sum(row) for row in figures.confusion] if figures and figures.split == "val" else []
     if not counts or min(counts) == 0:
         raise DataError(
             f"the shares of the classes among the validation images of {folder} are not known",
@@ -242,21 +240,18 @@ def calibrated_shares(folder: Path, card: dict[str, Any]) -> dict[str, float]:
 
 
 def _scaling(model: ChestModel) -> Scaling:
-    entry = model.card.get("calibration")
-    return (
-        Scaling.from_json(entry, len(model.classes))
-        if entry
-        else temperature_scaling(1.0, len(model.classes))
-    )
+    """The card's scaling, or none."""
+    rules = Rules.of(model.card, model.classes)
+    return rules.scaling or temperature_scaling(1.0, len(model.classes))
 
 
 @torch.no_grad()
 def _shift_head(model: ChestModel, shift: np.ndarray) -> None:
     """Adds to the logits, by way of the bias; `shift` is 0 for the first class."""
     if isinstance(model.head, SingleLogit):
-        model.head.linear.bias += float(shift[1])
+        model.head.linear.bias.add_(float(shift[1]))
     elif isinstance(model.head, nn.Linear) and model.head.bias is not None:
-        model.head.bias += torch.from_numpy(shift).to(model.head.bias)
+        model.head.bias.add_(torch.from_numpy(shift).to(model.head.bias))
     else:
         raise ModelError(
             f"the head {type(model.head).__name__} has no bias that could hold the shares of the classes",

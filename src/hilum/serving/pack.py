@@ -20,12 +20,26 @@ from torch import Tensor
 
 from hilum.anomaly.leaderboard import ENSEMBLE
 from hilum.anomaly.saved import load_detector, save_detector
+from hilum.artifacts.anomaly import DetectorCard, FittedOn, Flagged, PackagedFigures, PackagedThreshold
+from hilum.artifacts.audit import JointShortcut
+from hilum.artifacts.base import Figure
+from hilum.artifacts.card import (
+    Attribution,
+    Distillation,
+    MadeWith,
+    ModelCard,
+    PackedFigures,
+    Rounding,
+    TrainingData,
+    TwoSteps,
+)
+from hilum.artifacts.metrics import HELD_OUT
 from hilum.data.cache import ImageCache
 from hilum.data.cases import HEALTHY
 from hilum.errors import DataError, RunError
 from hilum.evaluation.decision import choose_threshold
 from hilum.evaluation.intervals import bootstrap_weights, percentile_interval
-from hilum.files import digest, read_json, replacing, write_arrays, write_json
+from hilum.files import digest, replacing, write_arrays
 from hilum.folders import TaskFolder
 from hilum.inference.calibrate import softmax
 from hilum.inference.forward import logits_of
@@ -35,15 +49,15 @@ from hilum.run import Run
 from hilum.serving.predictor import WEIGHTS
 from hilum.training.distill import abnormal_together
 
-KERMANY = {
-    "title": "Labeled Optical Coherence Tomography (OCT) and Chest X-Ray Images for Classification",
-    "authors": "Daniel Kermany, Kang Zhang, Michael Goldbaum",
-    "year": 2018,
-    "published": "Mendeley Data, doi 10.17632/rscbjbr9sj.2",
-    "paper": "Kermany et al., Cell 172, 1122-1131 (2018)",
-    "licence": "CC BY 4.0",
-    "changes": "images reduced in size; only weights and figures are passed on, no image",
-}
+KERMANY = Attribution(
+    title="Labeled Optical Coherence Tomography (OCT) and Chest X-Ray Images for Classification",
+    authors="Daniel Kermany, Kang Zhang, Michael Goldbaum",
+    year=2018,
+    published="Mendeley Data, doi 10.17632/rscbjbr9sj.2",
+    paper="Kermany et al., Cell 172, 1122-1131 (2018)",
+    licence="CC BY 4.0",
+    changes="images reduced in size; only weights and figures are passed on, no image",
+)
 """The attribution that the licence of the public set asks for."""
 
 LIMITS = [
@@ -70,7 +84,7 @@ KNOWN_RATE = 0.03
 """The share of ordinary held-out images that the packed detector may flag as out of distribution."""
 
 
-def pack_task(run: Run, task: str, out: Path) -> dict[str, Any]:
+def pack_task(run: Run, task: str, out: Path) -> ModelCard:
     """Writes the model of one task into `out`, in float16 with its full card; gives the card back.
 
     The figures in the card are those of the held-out split in metrics.json. `half_precision` and `int8_weights`
@@ -78,63 +92,59 @@ def pack_task(run: Run, task: str, out: Path) -> dict[str, Any]:
     were any. RunError when the task has not been evaluated with the weights at hand; ModelError for a teacher that
     is gone.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     pack_task(Run.create(place, {}, {"tasks": {}}), "binary", Path("out"))
+    ...     pack_task(Run.create(place, RunFacts(), {"tasks": {}}), "binary", Path("out"))
     Traceback (most recent call last):
     hilum.errors.RunError: ... has no trained task 'binary'; name another run or --task
     """
     if task not in run.tasks:
         raise RunError(f"{run.path} has no trained task {task!r}", "name another run or --task")
     folder = run.task(task)
-    card = folder.card()
+    card, facts = folder.card(), run.facts()
     split, figures = _held_out_figures(folder)
     model = folder.load_model()
     half = rounded(model, lambda tensor: tensor.half().float())
     images = _Images.of(run, task, split, model)
     recipe = run.recipe()["tasks"][task]
-    full = {
-        **{name: value for name, value in card.items() if name not in ("format", "weights_digest")},
-        "data": {**card.get("data", {}), "attribution": _attribution(run)},
-        "recipe_in_full": _without_places(recipe, card),
-        "command": f"hilum train DATA --preset {run.facts()['preset']} --task {task}, with recipe_in_full",
-        "made_with": {name: run.facts().get(name) for name in ("hilum", "commit", "versions", "finished")},
-        "figures": {"split": split, **figures},
-        "shortcuts": _shortcuts(run, task),
-        "two_steps": _two_steps(run, task, split) if len(model.classes) > 2 else None,
-        "half_precision": images.compared(images.logits(half, "float16")),
-        "int8_weights": images.compared(images.logits(rounded(model, to_int8), "int8")),
-        "distillation": _distilled(recipe, images),
-        "known_failures": LIMITS,
-    }
-    save_model(half, out, full)
-    _store_half(out)
-    return read_json(out / "model.json")
+    known = card.model_copy(
+        update={
+            "data": _with_attribution(card.data, run),
+            "recipe_in_full": _without_places(recipe, card),
+            "command": f"hilum train DATA --preset {facts.preset} --task {task}, with recipe_in_full",
+            "made_with": MadeWith(
+                hilum=facts.hilum, commit=facts.commit, versions=facts.versions, finished=facts.finished
+            ),
+            "figures": PackedFigures(split=split, **figures),
+            "shortcuts": _shortcuts(run, task),
+            "two_steps": _two_steps(run, task, split) if len(model.classes) > 2 else None,
+            "half_precision": images.compared(images.logits(half, "float16")),
+            "int8_weights": images.compared(images.logits(rounded(model, to_int8), "int8")),
+            "distillation": _distilled(recipe, images),
+            "known_failures": LIMITS,
+        }
+    )
+    half.pretrained = card.pretrained
+    save_model(half, out, card.architecture, known)
+    return _store_half(out)
 
 
 def _held_out_figures(folder: TaskFolder) -> tuple[str, dict[str, Any]]:
-    """test or else val, and its block of metrics.json. RunError where there is neither, or of other weights."""
-    metrics = read_json(folder.metrics_file)
-    split = next((name for name in ("test", "val") if name in metrics), None)
+    """test or else val, and what its block of metrics.json holds. RunError where there is neither, or of other
+    weights."""
+    metrics = folder.metrics()
+    split = next((name for name in HELD_OUT if name in metrics), None)
     if split is None:
         raise RunError(f"{folder.metrics_file} has figures of neither val nor test", "hilum evaluate RUN")
-    if metrics[split].get("weights_digest") != folder.card()["weights_digest"]:
-        raise RunError(
-            f"{folder.metrics_file} was made with other weights than {folder.model_folder} holds",
-            f"run: hilum evaluate {folder.path.parent}",
-        )
-    return split, metrics[split]
+    return split, metrics[split].set_fields()
 
 
 def rounded(model: ChestModel, round_: Callable[[Tensor], Tensor]) -> ChestModel:
-    """A copy whose weights went through a smaller format and back; it computes in float32.
-
-    >>> halved = rounded(load_model(WEIGHTS / "binary"), lambda tensor: tensor.half().float())
-    >>> all((weights == weights.half()).all().item() for weights in halved.parameters())
-    True
-    """
-    architecture = model.card["architecture"]
-    copy = build(architecture["name"], model.classes, model.pixels, architecture.get("options"))
+    """A copy whose weights went through a smaller format and back; it computes in float32."""
+    assert model.card is not None  # it was loaded
+    architecture = model.card.architecture
+    copy = build(architecture.name, model.classes, model.pixels, architecture.options)
     copy.load_state_dict(
         {
             name: round_(tensor) if tensor.is_floating_point() else tensor
@@ -158,7 +168,7 @@ def to_int8(tensor: Tensor) -> Tensor:
     return (tensor / step).round() * step
 
 
-def _store_half(folder: Path) -> None:
+def _store_half(folder: Path) -> ModelCard:
     """weights.safetensors in half the bytes, and its new digest in model.json."""
     path = folder / "weights.safetensors"
     tensors = load_tensors(path.read_bytes())
@@ -167,21 +177,29 @@ def _store_half(folder: Path) -> None:
     )
     with replacing(path) as temporary:
         temporary.write_bytes(data)
-    card = {**read_json(folder / "model.json"), "weights_digest": digest(data)}
-    for name in ("calibration", "conformal"):  # measured before rounding; half_precision says what that costs
-        if isinstance(card.get(name), dict) and "weights_digest" in card[name]:
-            card[name] = {**card[name], "weights_digest": digest(data)}
-    write_json(folder / "model.json", card)
+    card, mark = ModelCard.load(folder / "model.json"), {"weights_digest": digest(data)}
+    # Calibration and quantiles were measured before rounding; half_precision says what that costs.
+    fitted = {"calibration": card.calibration, "conformal": card.conformal}
+    moved = {name: entry.model_copy(update=mark) for name, entry in fitted.items() if entry}
+    card = card.model_copy(update={**mark, **moved})
+    card.save(folder / "model.json")
+    return card
 
 
-def _attribution(run: Run) -> dict[str, Any]:
-    source = run.facts().get("data", {}).get("source")
-    return KERMANY if source in ("kaggle", "medmnist") else {"title": f"data of the kind {source!r}"}
+def _attribution(run: Run) -> Attribution:
+    source = run.facts().data.source
+    return KERMANY if source in ("kaggle", "medmnist") else Attribution(title=f"data of the kind {source!r}")
 
 
-def _shortcuts(run: Run, task: str) -> dict[str, Any] | str | None:
+def _with_attribution(data: TrainingData | None, run: Run) -> TrainingData:
+    known = data or TrainingData(source=run.facts().data.source)
+    return known.model_copy(update={"attribution": _attribution(run)})
+
+
+def _shortcuts(run: Run, task: str) -> JointShortcut | None:
     """How well simple numbers of file and image alone predict the label: a figure to read the others by."""
-    return (run.audit() or {}).get("joint", {}).get(task)
+    audit = run.audit()
+    return audit.joint.get(task) if audit else None
 
 
 @dataclass(frozen=True)
@@ -206,24 +224,24 @@ class _Images:
         places = self.cache.rows(self.rows["case_id"].tolist())
         return logits_of(model, self.cache.images, places, f"{self.task}: {words}")
 
-    def compared(self, logits: np.ndarray) -> dict[str, Any]:
+    def compared(self, logits: np.ndarray) -> Rounding:
         """How many images get the same class, and how many the correct one, before and after."""
-        threshold = (self.model.card.get("threshold") or {}).get("value")
+        threshold = self.model.card.threshold_value if self.model.card else None
         predicted = predicted_classes(softmax(logits), self.model.classes, threshold)
         before = self.rows[[f"logit_{name}" for name in self.model.classes]].to_numpy(float)
-        return {
-            "images": len(self.rows),
-            "same_prediction": int((predicted == self.rows["predicted"]).sum()),
-            "correct": int((predicted == self.rows["target"]).sum()),
-            "correct_in_float32": int((self.rows["predicted"] == self.rows["target"]).sum()),
-            "largest_difference_of_a_logit": float(np.abs(logits - before).max()),
-        }
+        return Rounding(
+            images=len(self.rows),
+            same_prediction=int((predicted == self.rows["predicted"]).sum()),
+            correct=int((predicted == self.rows["target"]).sum()),
+            correct_in_float32=int((self.rows["predicted"] == self.rows["target"]).sum()),
+            largest_difference_of_a_logit=float(np.abs(logits - before).max()),
+        )
 
 
-def _two_steps(run: Run, task: str, split: str) -> dict[str, Any] | None:
+def _two_steps(run: Run, task: str, split: str) -> TwoSteps | None:
     """A threshold between healthy and any abnormal class, chosen on val by Youden's rule, and the accuracy of
     deciding that first and then the most probable abnormal class. None where val does not hold both sides."""
-    table, classes = run.task(task).predictions(), run.task(task).card()["classes"]
+    table, classes = run.task(task).predictions(), run.task(task).card().classes
     columns = [f"prob_{name}" for name in classes]
     val = table[table["split"] == "val"]
     abnormal = (val["target"] != classes[0]).to_numpy()
@@ -237,12 +255,12 @@ def _two_steps(run: Run, task: str, split: str) -> dict[str, Any] | None:
         for weights in bootstrap_weights(rows["patient"], REPLICATES, seed=0)
     ]
     low, high = percentile_interval(np.concatenate(replicates))
-    counts = {"k": int(correct.sum()), "n": len(rows)}
-    accuracy = {"value": float(correct.mean()), "low": low, "high": high, **counts}
-    return {"threshold": value, "rule": "youden", "chosen_on": "val", "split": split, "accuracy": accuracy}
+    k, n = int(correct.sum()), len(rows)
+    accuracy = Figure(value=float(correct.mean()), low=low, high=high, k=k, n=n)
+    return TwoSteps(threshold=value, rule="youden", chosen_on="val", split=split, accuracy=accuracy)
 
 
-def _distilled(recipe: dict[str, Any], images: _Images) -> dict[str, Any] | None:
+def _distilled(recipe: dict[str, Any], images: _Images) -> Distillation | None:
     """Predictions of the mean of the teachers' logits on the same images, by the student's threshold."""
     config = recipe["training"].get("distill")
     if not config:
@@ -255,25 +273,25 @@ def _distilled(recipe: dict[str, Any], images: _Images) -> dict[str, Any] | None
             for logits in each
         ]
     together = images.compared(np.mean(each, axis=0))
-    return {
-        "teachers": [teacher.card["weights_digest"] for teacher in teachers],
-        "images": together["images"],
-        "correct_by_teachers_together": together["correct"],
-        "correct_by_each_teacher": [images.compared(logits)["correct"] for logits in each],
-        "correct": together["correct_in_float32"],
-    }
+    return Distillation(
+        teachers=[teacher.weights_digest for teacher in teachers],
+        images=together.images,
+        correct_by_teachers_together=together.correct,
+        correct_by_each_teacher=[images.compared(logits).correct for logits in each],
+        correct=together.correct_in_float32,
+    )
 
 
-def _without_places(recipe: dict[str, Any], card: dict[str, Any]) -> dict[str, Any]:
+def _without_places(recipe: dict[str, Any], card: ModelCard) -> dict[str, Any]:
     """Teachers by the digest of their weights, not by the folder they came from."""
     config = recipe["training"].get("distill")
-    if not config:
+    if not config or card.training is None:
         return recipe
-    named = {**config, "teachers": card["training"]["teachers"]}
+    named = {**config, "teachers": card.training.teachers}
     return {**recipe, "training": {**recipe["training"], "distill": named}}
 
 
-def pack_detector(run: Run, row: str, out: Path) -> dict[str, Any]:
+def pack_detector(run: Run, row: str, out: Path) -> DetectorCard:
     """Writes one detector of the leaderboard into `out`, with the sorted scores of all held-out images.
 
     On the leaderboard a detector tells healthy lungs from others, and pneumonia should be flagged. The packed
@@ -293,38 +311,38 @@ def pack_detector(run: Run, row: str, out: Path) -> dict[str, Any]:
         raise DataError(f"{len(known)} held-out images are too few for a rate of {KNOWN_RATE}", "use more")
     limit = float(known[int(np.ceil((len(known) + 1) * (1 - KNOWN_RATE))) - 1])
     card = folder.card()
-    save_detector(
+    packed = save_detector(
         detector,
         out,
         fit_seconds=card.fit_seconds,
         seed=card.seed,
         images=card.images,
         patients=card.patients,
-        data={"attribution": _attribution(run), "patients": card.patients, "images": card.images},
+        data=FittedOn(attribution=_attribution(run), patients=card.patients or 0, images=card.images or 0),
         recipe_in_full=run.recipe()["anomaly"],
         command=f"hilum anomaly RUN --detector {row}, with recipe_in_full",
-        threshold={"value": limit, "rate": KNOWN_RATE, "images": len(known)},
-        figures={
-            "flagged_ood_images": _flagged_ood(folder.result_file, limit),
-            "flagged_held_out_images": {
-                label: _flagged(some[row].to_numpy(), limit) for label, some in held_out.groupby("label")
+        threshold=PackagedThreshold(value=limit, rate=KNOWN_RATE, images=len(known)),
+        figures=PackagedFigures(
+            flagged_ood_images=_flagged_ood(folder.result_file, limit),
+            flagged_held_out_images={
+                str(label): _flagged(some[row].to_numpy(), limit) for label, some in held_out.groupby("label")
             },
-            "healthy_vs_abnormal": figures.detectors[row].parts["measure"],
-        },
+            healthy_vs_abnormal=figures.detectors[row].parts["measure"],
+        ),
         known_failures=DETECTOR_LIMITS,
         intended_use=LIMITS[-1],
     )
     images = golden_images(detector.pixels)
     golden = detector.score(torch.from_numpy(detector.pixels.normalize(images))[:, None]).score.numpy()
     write_arrays(out / "golden.npz", {"images": images, "scores": golden, "known": known.astype(np.float32)})
-    return read_json(out / "detector.json")
+    return packed
 
 
-def _flagged(scores: np.ndarray, limit: float) -> dict[str, int]:
-    return {"k": int((scores > limit).sum()), "n": len(scores)}
+def _flagged(scores: np.ndarray, limit: float) -> Flagged:
+    return Flagged(k=int((scores > limit).sum()), n=len(scores))
 
 
-def _flagged_ood(result_file: Path, limit: float) -> dict[str, dict[str, int]]:
+def _flagged_ood(result_file: Path, limit: float) -> dict[str, Flagged]:
     """How many OOD images of each kind are flagged; the anomaly stage keeps their scores beside the detector."""
     with np.load(result_file, allow_pickle=False) as result:
         kinds = [name for name in result.files if name.startswith("ood/")]

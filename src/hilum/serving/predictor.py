@@ -108,7 +108,7 @@ def together(
             scores = detector.score(torch.from_numpy(batch)[:, None].to(device)).score
         return p_values(scores.double().cpu().numpy(), held_out)
 
-    marks = [str(part.card.get("weights_digest")) for part in (binary, multiclass)]
+    marks = [part.weights_digest for part in (binary, multiclass)]
     marks.append(str(detector.card.weights_digest if detector.card else None))
     return Predictor(
         Classifier.of(multiclass, device),

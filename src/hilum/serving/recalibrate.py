@@ -15,24 +15,23 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from shutil import copytree, ignore_patterns
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
 from hilum.artifacts.base import Figure
-from hilum.artifacts.card import AtPrevalence
+from hilum.artifacts.card import AtPrevalence, ModelCard, OperatingPoint
 from hilum.artifacts.reliability import PredictiveValues
 from hilum.data.cases import HEALTHY
 from hilum.errors import DataError, ModelError
 from hilum.evaluation.config import ReliabilityConfig
 from hilum.evaluation.intervals import LEVEL, bootstrap, with_interval
 from hilum.evaluation.operating import predictive_values
-from hilum.files import write_json
 from hilum.folders import TaskFolder
 from hilum.inference.calibrate import softmax
 from hilum.inference.forward import logits_of
+from hilum.inference.rules import Rules
 from hilum.models import load_model, model_folder
 from hilum.serving.own_images import new_folder, own_images
 
@@ -71,19 +70,18 @@ def recalibrate(source: Path, healthy: Path, specificity: float = 0.95, out: Pat
     """
     folder = model_folder(source)
     out = new_folder(out, folder, "recalibrated")
-    model = load_model(folder)
+    model, card = load_model(folder), ModelCard.load(folder / "model.json")
     if model.classes[0] != HEALTHY:
         raise ModelError(f"{folder} has no class {HEALTHY!r}", "recalibrate a model that tells normal images")
     fewest_images(specificity)
     probability = abnormal_probability(softmax(logits_of(model, own_images(healthy, model.pixels))))
     chosen = healthy_threshold(probability, specificity)
-    card = {
-        **model.card,
-        "threshold": _entry(chosen, model.card, healthy),
-        "predictive_values": _predictive_values(folder, chosen),
-    }
+    values = _predictive_values(folder, chosen)
+    new = {"threshold": _entry(chosen, card, healthy), "predictive_values": values}
+    if values is None and card.predictive_values is None:
+        del new["predictive_values"]
     copytree(folder, out, ignore=ignore_patterns("model.json"), dirs_exist_ok=True)
-    write_json(out / "model.json", card)
+    card.model_copy(update=new).save(out / "model.json")
     return out
 
 
@@ -150,25 +148,25 @@ def expected_specificity(rank: int, n: int) -> Figure:
     return Figure(value=rank / (n + 1), low=float(low), high=float(high))
 
 
-def _entry(chosen: HealthyThreshold, card: dict[str, Any], healthy: Path) -> dict[str, Any]:
+def _entry(chosen: HealthyThreshold, card: ModelCard, healthy: Path) -> OperatingPoint:
     """The card's new threshold."""
-    classes = card["classes"]
-    before = card.get("threshold") or {"value": (card.get("two_steps") or {}).get("threshold")}
-    return {
-        "class": classes[1] if len(classes) == 2 else "abnormal",
-        "value": chosen.value,
-        "chosen_on": healthy.resolve().name,
-        "rule": RULE,
-        "n": chosen.n,
-        "expected_specificity": chosen.specificity.model_dump(exclude_none=True),
-        "replaces": before["value"],
-    }
+    before = card.threshold or card.two_steps
+    two = len(card.classes) == 2
+    return OperatingPoint(
+        positive=card.classes[1] if two else "abnormal",
+        value=chosen.value,
+        chosen_on=healthy.resolve().name,
+        rule=RULE,
+        n=chosen.n,
+        expected_specificity=chosen.specificity,
+        **({"replaces": Rules.of(card, card.classes).threshold} if before else {}),
+    )
 
 
 # -- predictive values ---------------------------------------------------------------------------------------
 
 
-def _predictive_values(folder: Path, chosen: HealthyThreshold) -> dict[str, Any] | None:
+def _predictive_values(folder: Path, chosen: HealthyThreshold) -> AtPrevalence | None:
     """From the sensitivity that the new threshold has on held-out images of the run; None outside a run."""
     task = TaskFolder(folder.parent)
     if folder.name != "model" or not task.predictions_file.exists():
@@ -178,8 +176,7 @@ def _predictive_values(folder: Path, chosen: HealthyThreshold) -> dict[str, Any]
     rows = table[(table["split"] == split) & (table["target"] != HEALTHY)]
     if rows.empty:
         return None
-    entry = predictive_values_of(rows, chosen, f"sensitivity: {split}; specificity: {RULE}")
-    return entry.model_dump(mode="json", exclude_none=True)
+    return predictive_values_of(rows, chosen, f"sensitivity: {split}; specificity: {RULE}")
 
 
 def predictive_values_of(rows: pd.DataFrame, chosen: HealthyThreshold, measured_on: str) -> AtPrevalence:

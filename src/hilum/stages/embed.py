@@ -179,7 +179,7 @@ def _vectors(context: Context, config: EmbeddingConfig, model: "ChestModel") -> 
     file, layers = context.folder.embeddings.vectors_file, layers_for(config.layer)
     if not context.force:
         try:
-            vectors = Vectors.read(file, model.card["weights_digest"])
+            vectors = Vectors.read(file, model.weights_digest)
             same_images = vectors.cases_digest == cases_digest(
                 used_cases(context.cases, context.split), context.split
             )
@@ -374,8 +374,6 @@ def _audited_pairs(context: Context) -> set[frozenset[str]]:
     audit = context.run.audit()
     if audit is None:
         return set()
-    exact = [
-        pair for group in audit["exact_duplicates"]["groups"] for pair in combinations(group["case_ids"], 2)
-    ]
-    near = [pair["case_ids"] for pair in audit["near_duplicates"]["pairs"]]
+    exact = [pair for group in audit.exact_duplicates.groups for pair in combinations(group.case_ids, 2)]
+    near = [pair.case_ids for pair in audit.near_duplicates.pairs]
     return {frozenset(pair) for pair in [*exact, *near]}

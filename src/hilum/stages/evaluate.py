@@ -27,7 +27,7 @@ def run(context: Context, config: Config) -> None:
     from hilum.evaluation.evaluate import predicted_classes
     from hilum.evaluation.predictions import metrics_of, predictions_table, threshold_entry
     from hilum.evaluation.seed_report import baseline
-    from hilum.files import write_json, write_table
+    from hilum.files import write_table
     from hilum.inference.forward import softmax
     from hilum.progress import advancing
 
@@ -35,19 +35,19 @@ def run(context: Context, config: Config) -> None:
     used, logits = _logits(context)
     table = predictions_table(logits, used, context.split, task, None)
     threshold = threshold_entry(table, task, recipe.tasks[task.name].threshold)
-    value = threshold["value"] if threshold else None
+    value = threshold.value if threshold else None
     table["predicted"] = predicted_classes(softmax(logits), task.classes, value)
-    card = {**folder.card(), "threshold": threshold}
+    card = folder.card().model_copy(update={"threshold": threshold})
     write_table(folder.predictions_file, table)
     with advancing(f"{folder.name}: measuring acquisition shortcuts") as advance:
         facts = facts_table(context.cases, advance)
     images = {str(name): int(n) for name, n in context.cases.table["patient"].value_counts().items()}
-    digest = card["weights_digest"]
+    digest = card.weights_digest
     metrics = metrics_of(
         table, task.classes, value, digest, recipe.replicates, facts=facts, images_of_patient=images
     )
     rows = table[table["split"] == metrics.reported]
-    write_json(folder.card_file, card)
+    card.save(folder.card_file)
     curves_of(rows, task.classes, metrics.reported, digest).save(folder.curves_file)
     baseline(task.name, context.cases.source != "phantom", digest).save(folder.baseline_file)
     metrics.save(folder.metrics_file)

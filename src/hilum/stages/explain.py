@@ -140,7 +140,7 @@ def _job(context: Context, config: ExplainConfig) -> Job:
     check(config, [model])
     layer = chosen_layer(model, config.layer)
     folder = context.folder.attributions
-    base = [STAGE.version, model.card["weights_digest"], context.cases.digest]
+    base = [STAGE.version, model.weights_digest, context.cases.digest]
     return Job(
         model.cuda() if torch.cuda.is_available() else model,
         context.this_task,

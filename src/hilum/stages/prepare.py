@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hilum.config import Config as Base
 from hilum.errors import DataError
@@ -28,7 +28,7 @@ def run(context: Context, config: Config) -> None:
     }
     cases.write(context.run.cases_file)
     context.run.write_split({name: split.of for name, split in splits.items()})
-    known = context.run.facts().get("split", {})
+    known = context.run.facts().split
     context.run.add_facts(split={**known, **{name: split.facts() for name, split in splits.items()}})
     _audit(context.run, cases, splits)
 
@@ -95,7 +95,7 @@ def split_of(cases: Cases, recipe: TaskRecipe) -> Split:
     )
 
 
-def _audit(run: Run, cases: Cases, splits: dict[str, Any]) -> None:
+def _audit(run: Run, cases: Cases, splits: dict[str, Split]) -> None:
     from hilum.data.audit import audit
     from hilum.progress import advancing, say
 

@@ -26,21 +26,18 @@ def run(context: Context, config: ReliabilityConfig) -> None:
     """
     from hilum.artifacts.reliability import Reliability
     from hilum.evaluation.reliability.calibration import calibration
-    from hilum.evaluation.reliability.card import card_entries
+    from hilum.evaluation.reliability.card import with_reliability
     from hilum.evaluation.reliability.conformal import conformal
     from hilum.evaluation.reliability.design import Design
     from hilum.evaluation.reliability.operating import net_benefits, operating_points
     from hilum.evaluation.reliability.selective import selective
-    from hilum.files import write_json
 
     folder = context.folder
     card = folder.card()
-    design = Design.of(
-        folder.predictions(), tuple(card["classes"]), config, context.recipe.replicates or FEWEST
-    )
+    design = Design.of(folder.predictions(), tuple(card.classes), config, context.recipe.replicates or FEWEST)
     reliability = Reliability(
-        weights_digest=card["weights_digest"],
-        classes=card["classes"],
+        weights_digest=card.weights_digest,
+        classes=card.classes,
         judged_on=design.judged_on,
         cross_fitted=design.cross_fitted,
         folds=config.folds,
@@ -50,13 +47,13 @@ def run(context: Context, config: ReliabilityConfig) -> None:
         replicates=design.replicates,
         prevalences=list(config.prevalences),
         calibration=calibration(design),
-        operating=operating_points(design, (card.get("threshold") or {}).get("rule")),
+        operating=operating_points(design, card.threshold.rule if card.threshold else None),
         decision_curve=net_benefits(design),
         conformal=conformal(design),
         selective=selective(design, _scores(context, design)),
     )
     reliability.save(folder.reliability_file)
-    write_json(folder.card_file, {**card, **card_entries(reliability)})
+    with_reliability(card, reliability).save(folder.card_file)
 
 
 def _scores(context: Context, design: "Design") -> "Scores":

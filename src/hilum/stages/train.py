@@ -21,7 +21,7 @@ def run(context: Context, config: Config) -> None:
         shutil.rmtree(context.folder.model_folder, ignore_errors=True)
         shutil.rmtree(context.folder.checkpoints, ignore_errors=True)
     recipe = context.recipe.tasks[context.this_task.name]
-    split = Split(context.split, **context.run.facts()["split"][context.this_task.name])
+    split = Split.known(context.split, context.run.facts().split[context.this_task.name])
     name = context.recipe.name
     train_task(context.folder, context.cases, split, context.this_task, recipe, name, validation_figures)
 

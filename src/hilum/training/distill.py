@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from hilum.artifacts.card import ModelFacts
 from hilum.data.cases import HEALTHY
 from hilum.data.images import Pixels
 from hilum.errors import RecipeError
@@ -24,7 +25,7 @@ from hilum.models import ChestModel, load_model
 
 
 def load_teachers(
-    places: Sequence[str], classes: Sequence[str], pixels: Pixels, card: dict[str, Any]
+    places: Sequence[str], classes: Sequence[str], pixels: Pixels, facts: ModelFacts
 ) -> list[ChestModel]:
     """The teachers, frozen and in eval mode, in the order of `places` (folders that `load_model` reads). `card`: what
     the student's model.json will say of its data and split. RecipeError for a teacher with other classes or another
@@ -43,16 +44,22 @@ def load_teachers(
                 f"teacher {place} has the pixel contract {_contract(teacher.pixels)}, the student {_contract(pixels)}",
                 "use the same pixels in both recipes",
             )
-        for what in ("data", "split"):
-            theirs, ours = teacher.card.get(what) or {}, card.get(what) or {}
-            keys = ("digest",) if what == "data" else ("scheme", "seed", "fold", "folds")
-            if any(theirs.get(key) != ours.get(key) for key in keys):
+        for theirs, ours, what in zip(_seen(teacher.card), _seen(facts), ("data", "split"), strict=True):
+            if theirs != ours:
                 raise RecipeError(
                     f"teacher {place} was trained on another {what}, so it may know the validation images",
                     "train it on the same images and split",
                 )
         teachers.append(teacher)
     return teachers
+
+
+def _seen(facts: ModelFacts | None) -> tuple[str | None, tuple[Any, ...] | None]:
+    """What names the images of a training, and how they were split."""
+    if facts is None:
+        return None, None
+    data, split = facts.data, facts.split
+    return data and data.digest, split and (split.scheme, split.seed, split.fold, split.folds)
 
 
 def _finer(theirs: Sequence[str], ours: Sequence[str]) -> bool:

@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
 from safetensors.torch import load_file
 
+from hilum.artifacts.card import Architecture, BestMetric, ModelFacts, TrainingFacts
 from hilum.data.tasks import Task
 from hilum.errors import RecipeError, RunError, TrainingError
 from hilum.folders import TaskFolder
@@ -66,12 +67,12 @@ def fit_task(
     train: ImageSet,
     val: ImageSet,
     score: Scorer,
-    card: dict[str, Any],
+    known: ModelFacts,
     resume: bool = True,
 ) -> ChestModel:
     """Trains, keeps the weights of the best epoch, and writes folder/model and folder/history.csv.
 
-    `score` gives the validation figures (see module.Scorer); `card` holds the entries of model.json that
+    `score` gives the validation figures (see module.Scorer); `known` holds the entries of model.json that
     only the caller knows. With `resume`, continues after the last finished epoch of an interrupted training
     and ends with the numbers of an uninterrupted one.
     """
@@ -87,17 +88,17 @@ def fit_task(
     )
     val_loader = loader(val, 2 * config.batch_size, config.seed)
     places = config.distill.teachers if config.distill else ()
-    teachers = load_teachers(places, task.classes, train.pixels, card)
+    teachers = load_teachers(places, task.classes, train.pixels, known)
     module = _module(recipe, task, train, score, teachers, len(train_loader))
     keeper = Keeper(folder, config.monitor, task.name, config.epochs, len(train_loader), config.batch_size)
     _train(module, keeper, train_loader, val_loader, hardware, folder, config.ema, config.epochs, resume)
     model = module.model
     model.load_state_dict(load_file(folder.checkpoints / "best.safetensors"))
     model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    facts = _facts(recipe, keeper, hardware, train, teachers)
-    architecture = {"name": recipe.model.name, "options": recipe.model.options}
-    about = {"task": task.name, "architecture": architecture, "training": facts, **card}
-    save_model(model, folder.model_folder, about)
+    training = _facts(recipe, keeper, hardware, train, teachers)
+    facts = known.model_copy(update={"task": task.name, "training": training})
+    architecture = Architecture(name=recipe.model.name, options=recipe.model.options)
+    save_model(model, folder.model_folder, architecture, facts)
     return model
 
 
@@ -126,21 +127,21 @@ def _facts(
     hardware: Hardware,
     train: ImageSet,
     teachers: Sequence[ChestModel],
-) -> dict[str, Any]:
+) -> TrainingFacts:
     """The entry "training" of the card."""
     config = recipe.training
-    facts = {
-        "seed": config.seed,
-        "epochs": config.epochs,
-        "best_epoch": keeper.best_epoch,
-        "best_metric": {"name": config.monitor, "value": keeper.best_value},
-        "seconds": round(sum(row["seconds"] for row in keeper.rows), 1),
-        "device": hardware.device,
-        "precision": hardware.precision,
-        "images": len(train.case_ids),
-    }
-    digests = [teacher.card["weights_digest"] for teacher in teachers]
-    return {**facts, "teachers": digests} if digests else facts
+    digests = [teacher.weights_digest for teacher in teachers]
+    return TrainingFacts(
+        seed=config.seed,
+        epochs=config.epochs,
+        best_epoch=keeper.best_epoch,
+        best_metric=BestMetric(name=config.monitor, value=keeper.best_value),
+        seconds=round(sum(row["seconds"] for row in keeper.rows), 1),
+        device=hardware.device,
+        precision=hardware.precision,
+        images=len(train.case_ids),
+        **({"teachers": digests} if digests else {}),
+    )
 
 
 def _train(

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from hilum.artifacts.card import ModelFacts, TrainingData
 from hilum.data.acquisition import clusters
 from hilum.data.cache import ImageCache
 from hilum.data.cases import Cases
@@ -55,20 +56,15 @@ def train_task(
     if recipe.training.balance == "shortcuts" or recipe.training.group_dro:
         kept = used.where(used.table["case_id"].isin(rows["train"]["case_id"]))
         sets["train"] = replace(sets["train"], acquisition=clusters(facts_table(kept)))
-    card = {
-        "recipe": name,
-        "data": {
-            "source": cases.source,
-            "digest": cases.digest,
-            "notes": list(cases.notes),
-            "patients": {part: int(table["patient"].nunique()) for part, table in rows.items()},
-        },
-        "split": split.facts(),
-        "intended_use": INTENDED_USE,
-        "threshold": None,
-    }
+    data = TrainingData(
+        source=cases.source,
+        digest=cases.digest,
+        notes=list(cases.notes),
+        patients={part: int(table["patient"].nunique()) for part, table in rows.items()},
+    )
+    facts = ModelFacts(recipe=name, data=data, split=split.facts(), intended_use=INTENDED_USE, threshold=None)
     scorer = _scorer(rows["val"].reset_index(drop=True), task, score)
-    fit_task(folder, recipe, task, sets["train"], sets["val"], scorer, card)
+    fit_task(folder, recipe, task, sets["train"], sets["val"], scorer, facts)
 
 
 def _image_sets(

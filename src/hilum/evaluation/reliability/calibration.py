@@ -3,7 +3,7 @@
 import numpy as np
 
 from hilum.artifacts.curves import Bin
-from hilum.artifacts.reliability import Calibration, FittedScaling
+from hilum.artifacts.reliability import Calibration
 from hilum.evaluation.calibration import calibration_figures
 from hilum.evaluation.curves import calibration_bins, diagram_bins
 from hilum.evaluation.reliability.design import SCALINGS, Design
@@ -18,7 +18,7 @@ def calibration(design: Design) -> Calibration:
     used = design.method_name
     return Calibration(
         used=used,
-        fitted={name: FittedScaling(**scaling.to_json()) for name, scaling in whole.items()},
+        fitted={name: scaling.facts() for name, scaling in whole.items()},
         methods={
             name: calibration_figures(values, judged.target, judged.patients, design.replicates, seed)
             for name, values in logits.items()

@@ -48,9 +48,7 @@ def lung_shares(
         )
         for name, values in shares.items()
     ]
-    return Lungs(
-        images=len(images), area=float(np.mean(areas)), overlap=float(card()["iou"]["mean"]), rows=rows
-    )
+    return Lungs(images=len(images), area=float(np.mean(areas)), overlap=card().iou.mean, rows=rows)
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -102,16 +102,9 @@ def phantom_lesions(
 @torch.no_grad()
 def predicted_abnormal(model: ChestModel, x: Tensor) -> np.ndarray:
     """Whether a binary model classifies each image as abnormal at the threshold of its card (else 0.5),
-    bool "images".
-
-    >>> from hilum import models
-    >>> from hilum.data.images import Pixels
-    >>> model = models.build("vgg", ["normal", "pneumonia"], Pixels(size=(64, 64))).eval()
-    >>> model.card = {"threshold": {"value": 0.0}}
-    >>> predicted_abnormal(model, torch.zeros(2, 1, 64, 64)).tolist()
-    [True, True]
-    """
-    threshold = (model.card.get("threshold") or {}).get("value", 0.5)
+    bool "images"."""
+    own = model.card.threshold_value if model.card else None
+    threshold = 0.5 if own is None else own
     healthy = model.classes.index(HEALTHY)
     shares = torch.cat([model(part).softmax(1)[:, healthy] for part in x.split(32)])
     return (1 - shares).cpu().numpy() >= threshold

@@ -19,9 +19,10 @@ PARTS = {"test": "test images", "measure": "held-out validation images"}
 def figures_of(run: Run) -> AnomalyFigures:
     """anomaly/figures.json of the run. RunError when it is missing, or a detector was fitted again since.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     figures_of(Run.create(place, {}, {"tasks": {}}))
+    ...     figures_of(Run.create(place, RunFacts(), {"tasks": {}}))
     Traceback (most recent call last):
     hilum.errors.RunError: ...figures.json is missing; the stage that writes it has not run
     """
@@ -51,16 +52,17 @@ def quoted_part(figures: AnomalyFigures) -> str:
 def summary(run: Run) -> str:
     """The result in one or two sentences, for the summary; empty where there is no leaderboard.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     summary(Run.create(place, {}, {"tasks": {}}))
+    ...     summary(Run.create(place, RunFacts(), {"tasks": {}}))
     ''
     """
     if not run.anomaly.figures_file.exists():
         return ""
     figures = figures_of(run)
     part = quoted_part(figures)
-    measured = figures.detectors[figures.best].parts.get(part)
+    measured = figures.detectors[figures.best].on(part)
     return "" if measured is None else f"{TITLE}: {ranking(figures.best, part, measured)}"
 
 
@@ -87,9 +89,10 @@ def anomaly_scores(run: Run) -> pd.Series | None:
 
     Ranks among healthy images, because a few extreme raw scores would take most of a colour scale.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     anomaly_scores(Run.create(place, {}, {"tasks": {}})) is None
+    ...     anomaly_scores(Run.create(place, RunFacts(), {"tasks": {}})) is None
     True
     """
     if not run.anomaly.figures_file.exists():

@@ -6,7 +6,6 @@ are of other images and can't be compared with these.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from hilum.report.wording import number, percent
 
@@ -40,21 +39,35 @@ PUBLISHED = (
 """Lowest AUROC first."""
 
 
-def published() -> dict[str, Any]:
-    """The table, highest AUROC first.
+@dataclass(frozen=True)
+class PublishedRow:
+    """One method as text."""
 
-    >>> [row["name"] for row in published()["rows"]][:3]
-    ['PPAD', 'SimSID', 'SQUID']
-    """
-    return {
-        "images": TEST_IMAGES,
-        "rows": [
-            {
-                "name": row.name,
-                "auroc": ("about " if row.about else "") + number(row.auroc, 2 if row.about else 3),
-                "accuracy": percent(row.accuracy),
-                "remark": row.remark,
-            }
+    name: str
+    auroc: str
+    accuracy: str
+    remark: str
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """`images`: what all were measured on."""
+
+    images: str
+    rows: list[PublishedRow]
+
+
+def published() -> PublishedTable:
+    """The table, highest AUROC first."""
+    return PublishedTable(
+        TEST_IMAGES,
+        [
+            PublishedRow(
+                name=row.name,
+                auroc=("about " if row.about else "") + number(row.auroc, 2 if row.about else 3),
+                accuracy=percent(row.accuracy),
+                remark=row.remark,
+            )
             for row in reversed(PUBLISHED)
         ],
-    }
+    )

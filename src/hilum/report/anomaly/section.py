@@ -1,9 +1,11 @@
 """Anomaly detection: the leaderboard of detectors fitted on healthy images, beside shortcuts and the literature."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
 from hilum.artifacts.anomaly import AnomalyFigures
 from hilum.data.cases import HEALTHY
@@ -22,7 +24,7 @@ from hilum.report.anomaly.figures import (
 from hilum.report.anomaly.maps import compared, triptychs
 from hilum.report.anomaly.plots import colour_bar, score_panels
 from hilum.report.anomaly.published import published
-from hilum.report.pictures import picture_of
+from hilum.report.pictures import Image, picture_of
 from hilum.report.section import Section
 from hilum.report.stated import stated
 from hilum.report.wording import count, listing, number, percent, plural, sentence
@@ -32,13 +34,42 @@ SUSPECTS = 8
 """Pictures of training images."""
 
 
+@dataclass(frozen=True)
+class Histogram:
+    """Scores by label."""
+
+    drawings: list[Markup]
+    caption: str
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """One training image with its score and its p-value."""
+
+    picture: Image
+    case: str
+    score: str
+    p: str
+
+
+@dataclass(frozen=True)
+class TrainingRanking:
+    """The training images with the highest scores by the detector `name`, each scored by one of `folds` copies."""
+
+    name: str
+    folds: int
+    flagged: str
+    images: list[Suspect]
+
+
 def make(run: Run) -> Section | None:
     """The leaderboard, or why there is none; None where nothing is trained.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> from hilum.files import write_json
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     run = Run.create(place, {}, {"tasks": {}})
+    ...     run = Run.create(place, RunFacts(), {"tasks": {}})
     ...     write_json(run.task("binary").card_file, {})
     ...     make(run).values["sentence"]
     'This stage has not run yet.'
@@ -80,7 +111,7 @@ def _best_member(figures: AnomalyFigures) -> str:
     """The best single detector, for the pictures: an ensemble has no map."""
 
     def worth(row: str) -> float:
-        measured = figures.detectors[row].parts.get("measure")
+        measured = figures.detectors[row].on("measure")
         if measured is None:
             return 0.0
         return (measured.matched or measured.auroc).value or 0.0
@@ -102,9 +133,9 @@ def lead(figures: AnomalyFigures) -> str:
     Patch memory was fitted on 20 healthy images. There are no images of both kinds to measure it on.
     """
     part = quoted_part(figures)
-    measured = figures.detectors[figures.best].parts.get(part)
+    measured = figures.detectors[figures.best].on(part)
     if measured is None:
-        fit = sum(known.images for known in figures.roles.get("fit", {}).values())
+        fit = sum(known.images for known in figures.role("fit").values())
         name = sentence(row_name(figures.best)).removesuffix(".")
         fitted = f"{name} was fitted on {plural(fit, 'healthy image')}."
         return f"{fitted} There are no images of both kinds to measure it on."
@@ -127,7 +158,7 @@ def how(figures: AnomalyFigures) -> list[str]:
     """
 
     def images(role: str, healthy: bool) -> str:
-        known = figures.roles.get(role, {})
+        known = figures.role(role)
         return count(sum(known[label].images for label in known if (label == HEALTHY) == healthy))
 
     test = ""
@@ -184,17 +215,8 @@ def warnings(figures: AnomalyFigures) -> list[str]:
 # -- pictures ------------------------------------------------------------------------------------------------
 
 
-def histogram(figures: AnomalyFigures, scores: pd.DataFrame) -> dict[str, Any] | None:
-    """The best detector's scores by label, on the images to quote first; None without images.
-
-    >>> from hilum.artifacts.anomaly import DetectorFigures, Threshold
-    >>> line = Threshold(value=0.5, false_alarm_rate=0.05, n=20)
-    >>> figures = AnomalyFigures.model_construct(best="vae", labels=["normal", "virus"], false_alarm_rate=0.05,
-    ...     detectors={"vae": DetectorFigures.model_construct(parts={"test": None}, threshold=line)})
-    >>> scores = pd.DataFrame({"role": "test", "label": ["normal", "virus"], "vae": [0.2, 0.9]})
-    >>> print(histogram(figures, scores)["caption"].partition(".")[0])
-    Vae, 2 test images
-    """
+def histogram(figures: AnomalyFigures, scores: pd.DataFrame) -> Histogram | None:
+    """The best detector's scores by label, on the images to quote first; None without images."""
     part, best = quoted_part(figures), figures.best
     rows = scores[scores["role"] == part]
     labels = [label for label in figures.labels if (rows["label"] == label).any()]
@@ -203,41 +225,31 @@ def histogram(figures: AnomalyFigures, scores: pd.DataFrame) -> dict[str, Any] |
     values = {label: rows.loc[rows["label"] == label, best].to_numpy(np.float64) for label in labels}
     line = figures.detectors[best].threshold
     rate = percent(figures.false_alarm_rate, 0)
-    return {
-        "drawings": [score_panels(values, labels, line.value, "anomaly-scores")],
-        "caption": f"{sentence(row_name(best)).removesuffix('.')}, {len(rows)} {PARTS[part]}. Dashed: the"
+    return Histogram(
+        drawings=[score_panels(values, labels, line.value, "anomaly-scores")],
+        caption=f"{sentence(row_name(best)).removesuffix('.')}, {len(rows)} {PARTS[part]}. Dashed: the"
         f" threshold for a false-alarm rate of {rate}, from {plural(line.n, 'other healthy image')}. Scores above the"
         " 99.5th percentile are in the last bar.",
-    }
+    )
 
 
-def training_images(figures: AnomalyFigures, shown: str, paths: pd.Series) -> dict[str, Any] | None:
-    """The training images with the highest cross-fitted scores; None without that ranking.
-
-    >>> from hilum.artifacts.anomaly import DetectorFigures, SuspectImage, TrainingImages
-    >>> from hilum.artifacts.base import Figure
-    >>> ranked = TrainingImages(images=[SuspectImage(case_id="a", deviations=4.2, p_value=0.01)],
-    ...     flagged=Figure(value=0.05, k=1, n=20))
-    >>> figures = AnomalyFigures.model_construct(best="vae", own_ranking=5,
-    ...     detectors={"vae": DetectorFigures.model_construct(training_images=ranked)})
-    >>> training_images(figures, "vae", pd.Series({"a": "a.png"}))["images"][0]["score"]
-    '4.2 deviations from the median'
-    """
+def training_images(figures: AnomalyFigures, shown: str, paths: pd.Series) -> TrainingRanking | None:
+    """The training images with the highest cross-fitted scores; None without that ranking."""
     row = next((row for row in (figures.best, shown) if figures.detectors[row].training_images), None)
     ranked = figures.detectors[row].training_images if row is not None else None
     if row is None or ranked is None:
         return None
-    return {
-        "name": row_name(row),
-        "folds": figures.own_ranking,
-        "flagged": stated(ranked.flagged),
-        "images": [
-            {
-                "picture": picture_of(paths.get(image.case_id, ""), 240),
-                "case": image.case_id,
-                "score": f"{number(image.deviations, 1)} deviations from the median",
-                "p": number(image.p_value),
-            }
+    return TrainingRanking(
+        name=row_name(row),
+        folds=figures.own_ranking,
+        flagged=stated(ranked.flagged),
+        images=[
+            Suspect(
+                picture=picture_of(paths.get(image.case_id, ""), 240),
+                case=image.case_id,
+                score=f"{number(image.deviations, 1)} deviations from the median",
+                p=number(image.p_value),
+            )
             for image in ranked.images[:SUSPECTS]
         ],
-    }
+    )

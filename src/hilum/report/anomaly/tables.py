@@ -1,6 +1,6 @@
 """Tables of the anomaly section: leaderboard with shortcuts, OOD images, localization, matching."""
 
-from typing import Any
+from dataclasses import dataclass
 
 from hilum.artifacts.anomaly import (
     AnomalyFigures,
@@ -20,7 +20,111 @@ from hilum.report.anomaly.figures import (
 from hilum.report.stated import interval_text, stated
 from hilum.report.wording import NOTHING, count, duration, listing, number, percent, plural
 
-Cell = dict[str, str]
+
+@dataclass(frozen=True)
+class Cell:
+    """A figure with its counts and its interval, as text."""
+
+    value: str
+    counts: str = ""
+    interval: str = ""
+
+
+@dataclass(frozen=True)
+class DetectorRow:
+    """One row of the leaderboard; `causes`, `sensitivities`: by abnormal label; `strong`: the best row."""
+
+    name: str
+    strong: bool
+    remark: str
+    auroc: Cell
+    matched: Cell
+    causes: list[Cell]
+    sensitivities: list[Cell]
+    average_precision: Cell
+    false_alarms: Cell
+    sensitivity: Cell
+    best_f1: str
+    best_accuracy: str
+
+
+@dataclass(frozen=True)
+class ShortcutRow:
+    """What shortcuts reach on all images (`value`) and among the pairs (`matched`)."""
+
+    name: str
+    value: str
+    interval: str
+    matched: str
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """Detectors and shortcuts on one set of images."""
+
+    title: str
+    images: str
+    causes: list[str]
+    pairs: int
+    rate: str
+    rows: list[DetectorRow]
+    shortcuts: list[ShortcutRow]
+    replicates: str
+
+
+@dataclass(frozen=True)
+class Shaded:
+    """A share with its counts; `shade`: 0 to 0.75."""
+
+    share: str
+    counts: str
+    shade: float
+
+
+@dataclass(frozen=True)
+class OodRow:
+    """One kind of OOD image, a cell per detector."""
+
+    title: str
+    cells: list[Shaded]
+
+
+@dataclass(frozen=True)
+class OodTable:
+    """`names`: of the detectors; `n`: images of each kind."""
+
+    names: list[str]
+    n: str
+    rows: list[OodRow]
+
+
+@dataclass(frozen=True)
+class LocalizationTable:
+    """`chance`: how often a random pixel lies in a lesion."""
+
+    images: str
+    chance: str
+    rows: list[list[str]]
+
+
+@dataclass(frozen=True)
+class MatchingView:
+    """How the images of one part were paired."""
+
+    title: str
+    sentences: list[str]
+    rows: list[list[str]]
+
+
+@dataclass(frozen=True)
+class DetectorView:
+    """What a detector is."""
+
+    name: str
+    description: str
+    options: str
+    parameters: str
+    seconds: str
 
 
 def is_measured(figures: AnomalyFigures, part: str) -> bool:
@@ -37,44 +141,32 @@ def is_measured(figures: AnomalyFigures, part: str) -> bool:
 # -- the leaderboard -----------------------------------------------------------------------------------------
 
 
-def leaderboard(figures: AnomalyFigures, part: str) -> dict[str, Any]:
-    """A row per detector on one part, the best matched AUROC first; then the shortcuts.
-
-    >>> from hilum.artifacts.anomaly import BestF1, Matching, Oracle
-    >>> half = Figure(value=0.5)
-    >>> measured = Measured(auroc=Figure(value=0.9), average_precision=half, false_alarms=half, sensitivity=half,
-    ...     causes={}, oracle=Oracle(best_f1=BestF1(value=0.8, precision=1, recall=0.7), best_accuracy=half),
-    ...     n_healthy=10, n_abnormal=20, n_patients=30)
-    >>> figures = AnomalyFigures.model_construct(best="vae", false_alarm_rate=0.05, replicates=50,
-    ...     detectors={"vae": DetectorFigures.model_construct(parts={"test": measured})},
-    ...     matching={"test": Matching(pairs=0)}, shortcuts={"test": Shortcuts()})
-    >>> [(row["name"], row["auroc"]["value"]) for row in leaderboard(figures, "test")["rows"]]
-    [('vae', '0.900')]
-    """
+def leaderboard(figures: AnomalyFigures, part: str) -> Leaderboard:
+    """A row per detector on one part, the best matched AUROC first; then the shortcuts."""
     rows = {
         row: detector.parts[part] for row, detector in figures.detectors.items() if part in detector.parts
     }
     order = sorted(rows, key=lambda row: -_matched_value(rows[row]))
     first = rows[order[0]]
     matching = figures.matching[part]
-    return {
-        "title": PARTS[part],
-        "images": f"{count(first.n_healthy)} healthy and {count(first.n_abnormal)} abnormal images of"
+    return Leaderboard(
+        title=PARTS[part],
+        images=f"{count(first.n_healthy)} healthy and {count(first.n_abnormal)} abnormal images of"
         f" {plural(first.n_patients, 'patient')}",
-        "causes": list(first.causes),
-        "pairs": matching.pairs,
-        "rate": percent(figures.false_alarm_rate, 0),
-        "rows": [_line(figures, row, rows[row]) for row in order],
-        "shortcuts": _shortcut_lines(figures.shortcuts[part], matching.residual),
-        "replicates": count(figures.replicates),
-    }
+        causes=list(first.causes),
+        pairs=matching.pairs,
+        rate=percent(figures.false_alarm_rate, 0),
+        rows=[_line(figures, row, rows[row]) for row in order],
+        shortcuts=_shortcut_lines(figures.shortcuts[part], matching.residual),
+        replicates=count(figures.replicates),
+    )
 
 
 def _matched_value(measured: Measured) -> float:
     return (measured.matched.value if measured.matched else None) or 0.0
 
 
-def _line(figures: AnomalyFigures, row: str, measured: Measured) -> dict[str, Any]:
+def _line(figures: AnomalyFigures, row: str, measured: Measured) -> DetectorRow:
     detector = figures.detectors[row]
     remarks = []
     if row == ENSEMBLE:
@@ -84,33 +176,33 @@ def _line(figures: AnomalyFigures, row: str, measured: Measured) -> dict[str, An
     if row == figures.best:
         remarks.append("best matched AUROC on validation images")
     causes = measured.causes.values()
-    return {
-        "name": row_name(row),
-        "strong": row == figures.best,
-        "remark": "; ".join(remarks),
-        "auroc": _area_cell(measured.auroc),
-        "matched": _area_cell(measured.matched),
-        "causes": [_area_cell(cause.auroc) for cause in causes],
-        "sensitivities": [_share_cell(cause.sensitivity) for cause in causes],
-        "average_precision": _area_cell(measured.average_precision),
-        "false_alarms": _share_cell(measured.false_alarms),
-        "sensitivity": _share_cell(measured.sensitivity),
-        "best_f1": number(measured.oracle.best_f1.value),
-        "best_accuracy": stated(measured.oracle.best_accuracy),
-    }
+    return DetectorRow(
+        name=row_name(row),
+        strong=row == figures.best,
+        remark="; ".join(remarks),
+        auroc=_area_cell(measured.auroc),
+        matched=_area_cell(measured.matched),
+        causes=[_area_cell(cause.auroc) for cause in causes],
+        sensitivities=[_share_cell(cause.sensitivity) for cause in causes],
+        average_precision=_area_cell(measured.average_precision),
+        false_alarms=_share_cell(measured.false_alarms),
+        sensitivity=_share_cell(measured.sensitivity),
+        best_f1=number(measured.oracle.best_f1.value),
+        best_accuracy=stated(measured.oracle.best_accuracy),
+    )
 
 
 def _area_cell(figure: Figure | None) -> Cell:
     if figure is None:
-        return {"value": NOTHING, "counts": "", "interval": ""}
-    return {"value": number(figure.value), "counts": figure.counts, "interval": interval_text(figure, "")}
+        return Cell(NOTHING)
+    return Cell(number(figure.value), figure.counts, interval_text(figure, ""))
 
 
 def _share_cell(figure: Figure) -> Cell:
-    return {"value": percent(figure.value), "counts": figure.counts, "interval": interval_text(figure)}
+    return Cell(percent(figure.value), figure.counts, interval_text(figure))
 
 
-def _shortcut_lines(shortcuts: Shortcuts, residual: Shortcuts) -> list[Cell]:
+def _shortcut_lines(shortcuts: Shortcuts, residual: Shortcuts) -> list[ShortcutRow]:
     """The best single number and all together: on all images, and among the pairs."""
     if not shortcuts.single:
         return []
@@ -121,9 +213,9 @@ def _shortcut_lines(shortcuts: Shortcuts, residual: Shortcuts) -> list[Cell]:
     return lines
 
 
-def _shortcut_line(name: str, shortcut: Shortcut | JointShortcut, matched: str) -> Cell:
+def _shortcut_line(name: str, shortcut: Shortcut | JointShortcut, matched: str) -> ShortcutRow:
     interval = "" if shortcut.low is None else f"{number(shortcut.low)} to {number(shortcut.high)}"
-    return {"name": name, "value": number(shortcut.auroc), "interval": interval, "matched": matched}
+    return ShortcutRow(name, number(shortcut.auroc), interval, matched)
 
 
 def _joint(shortcuts: Shortcuts) -> str:
@@ -133,88 +225,62 @@ def _joint(shortcuts: Shortcuts) -> str:
 # -- further tables ------------------------------------------------------------------------------------------
 
 
-def ood(figures: AnomalyFigures) -> dict[str, Any] | None:
-    """Share of OOD images that each detector flags; None without OOD images.
-
-    >>> from hilum.artifacts.anomaly import OodShare
-    >>> noise = OodShare(kind="noise", title="noise", value=0.75, k=3, n=4)
-    >>> figures = AnomalyFigures.model_construct(detectors={"vae": DetectorFigures.model_construct(ood=[noise])})
-    >>> ood(figures)["rows"][0]["title"], ood(figures)["rows"][0]["cells"][0]["counts"]
-    ('Noise', '3/4')
-    """
+def ood(figures: AnomalyFigures) -> OodTable | None:
+    """Share of OOD images that each detector flags; None without OOD images."""
     rows = {row: detector.ood for row, detector in figures.detectors.items() if detector.ood}
     if not rows:
         return None
     first = next(iter(rows.values()))
-    return {
-        "names": [row_name(row) for row in rows],
-        "n": count(first[0].n),
-        "rows": [
-            {
-                "title": kind.title[0].upper() + kind.title[1:],
-                "cells": [_shaded(shares[place]) for shares in rows.values()],
-            }
+    return OodTable(
+        names=[row_name(row) for row in rows],
+        n=count(first[0].n),
+        rows=[
+            OodRow(
+                kind.title[0].upper() + kind.title[1:],
+                [_shaded(shares[place]) for shares in rows.values()],
+            )
             for place, kind in enumerate(first)
         ],
-    }
+    )
 
 
-def _shaded(figure: Figure) -> dict[str, Any]:
-    return {
-        "share": percent(figure.value, 0),
-        "counts": figure.counts,
-        "shade": round(0.75 * (figure.value or 0.0), 3),
-    }
+def _shaded(figure: Figure) -> Shaded:
+    return Shaded(percent(figure.value, 0), figure.counts, round(0.75 * (figure.value or 0.0), 3))
 
 
-def localization(figures: AnomalyFigures) -> dict[str, Any] | None:
-    """How well the maps point at lesions that are known to the pixel; None where none are.
-
-    >>> from hilum.artifacts.anomaly import Localization, Pointing
-    >>> lesions = Localization(pixel_auroc=0.9, aupro=0.6, pointing=Pointing(value=0.5, k=1, n=2, chance=0.1),
-    ...     n_images=3, n_abnormal=2, n_regions=2)
-    >>> figures = AnomalyFigures.model_construct(
-    ...     detectors={"vae": DetectorFigures.model_construct(localization=lesions)})
-    >>> localization(figures)["rows"][0][:3]
-    ['vae', '0.900', '0.600']
-    """
+def localization(figures: AnomalyFigures) -> LocalizationTable | None:
+    """How well the maps point at lesions that are known to the pixel; None where none are."""
     rows = {row: lesions for row, detector in figures.detectors.items() if (lesions := detector.localization)}
     if not rows:
         return None
     first = next(iter(rows.values()))
-    return {
-        "images": f"{count(first.n_images)} held-out phantom images, {count(first.n_abnormal)} of them with"
+    return LocalizationTable(
+        images=f"{count(first.n_images)} held-out phantom images, {count(first.n_abnormal)} of them with"
         f" {count(first.n_regions)} lesions",
-        "chance": percent(first.pointing.chance, 0),
-        "rows": [
+        chance=percent(first.pointing.chance, 0),
+        rows=[
             [row_name(row), number(lesions.pixel_auroc), number(lesions.aupro), stated(lesions.pointing)]
             for row, lesions in rows.items()
         ],
-    }
+    )
 
 
-def matching(figures: AnomalyFigures, part: str) -> dict[str, Any]:
-    """What the pairs were matched on and what is left of each shortcut among them.
-
-    >>> from hilum.artifacts.anomaly import Matching
-    >>> figures = AnomalyFigures.model_construct(matching={"test": Matching(pairs=0, reason="too few images")})
-    >>> matching(figures, "test")["sentences"]
-    ['There are no pairs: too few images.']
-    """
+def matching(figures: AnomalyFigures, part: str) -> MatchingView:
+    """What the pairs were matched on and what is left of each shortcut among them."""
     matched = figures.matching[part]
     if not matched.pairs:
-        return {"title": PARTS[part], "sentences": [f"There are no pairs: {matched.reason}."], "rows": []}
+        return MatchingView(PARTS[part], [f"There are no pairs: {matched.reason}."], [])
     features = listing([NAMES[name][0] for name in matched.features])
-    return {
-        "title": PARTS[part],
-        "sentences": [
+    return MatchingView(
+        title=PARTS[part],
+        sentences=[
             f"{plural(matched.pairs, 'pair')} out of {plural(matched.n_healthy, 'healthy image')}.",
             f"The propensity was fitted on {features}.",
             f"Within a pair, the logits of the propensity differ by {number(matched.distance, 3)} on average and by"
             f" {number(matched.caliper, 2)} at most.",
         ],
-        "rows": _residual_rows(figures.shortcuts[part], matched.residual, number(matched.propensity_auroc)),
-    }
+        rows=_residual_rows(figures.shortcuts[part], matched.residual, number(matched.propensity_auroc)),
+    )
 
 
 def _residual_rows(shortcuts: Shortcuts, residual: Shortcuts, propensity: str) -> list[list[str]]:
@@ -229,19 +295,13 @@ def _residual_rows(shortcuts: Shortcuts, residual: Shortcuts, propensity: str) -
     return [*rows, ["the propensity", NOTHING, propensity]]
 
 
-def detector(row: str, figures: DetectorFigures) -> dict[str, str]:
-    """What a detector is: how it scores, its options, its size, the time it took.
-
-    >>> figures = DetectorFigures.model_construct(
-    ...     description="Distance to the nearest patch.", options={"channels": 16}, parameters=None, seconds=None)
-    >>> detector("patch_memory", figures)["options"]
-    'channels: 16'
-    """
+def detector(row: str, figures: DetectorFigures) -> DetectorView:
+    """What a detector is: how it scores, its options, its size, the time it took."""
     took = figures.seconds
-    return {
-        "name": row_name(row),
-        "description": figures.description,
-        "options": ", ".join(f"{key}: {value}" for key, value in figures.options.items()),
-        "parameters": NOTHING if figures.parameters is None else count(figures.parameters),
-        "seconds": "" if took is None else f"fit {duration(took.fit)}, scores {duration(took.score)}",
-    }
+    return DetectorView(
+        name=row_name(row),
+        description=figures.description,
+        options=", ".join(f"{key}: {value}" for key, value in figures.options.items()),
+        parameters=NOTHING if figures.parameters is None else count(figures.parameters),
+        seconds="" if took is None else f"fit {duration(took.fit)}, scores {duration(took.score)}",
+    )

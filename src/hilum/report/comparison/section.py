@@ -3,15 +3,14 @@
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
 
 from hilum.artifacts.base import Figure
 from hilum.artifacts.comparison import (
-    Acquisition,
     CellResult,
     CellRow,
     Comparison,
@@ -19,6 +18,7 @@ from hilum.artifacts.comparison import (
     Pooled,
     Spread,
 )
+from hilum.artifacts.metrics import Shift
 from hilum.files import write_text
 from hilum.folders import ComparisonFolder
 from hilum.report.build_page import print_page
@@ -45,12 +45,53 @@ ALPHA = 0.05
 """A corrected p-value below this is a difference."""
 
 
+@dataclass(frozen=True)
+class Mean:
+    """A mean over trainings and its spread."""
+
+    value: str
+    spread: str = ""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Differences from the reference, each with its test."""
+
+    accuracy: str
+    mcnemar: str
+    auroc: str
+    delong: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One recipe as text. `error`: why there is nothing more; `paired`: None for the reference and before all
+    trainings are finished."""
+
+    name: str
+    error: str = ""
+    note: str = ""
+    accuracy: Mean = Mean(NOTHING)
+    accuracy_pooled: str = ""
+    auroc: Mean = Mean(NOTHING)
+    auroc_pooled: str = ""
+    brier: Mean = Mean(NOTHING)
+    test: Mean = Mean(NOTHING)
+    groups: list[str] = field(default_factory=list)
+    parameters: str = ""
+    seconds: str = ""
+    epochs: str = ""
+    reference: bool = False
+    paired: Gap | None = None
+
+
 def make(run: Run) -> Section | None:
     """The comparison that was made into this run; None where there is none, for it is no part of a study.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     make(Run.create(place, {}, {"tasks": {}})) is None
+    ...     make(Run.create(place, RunFacts(), {"tasks": {}})) is None
     True
     """
     if not run.comparison.figures_file.exists():
@@ -132,28 +173,27 @@ def _accuracy(cell: CellRow) -> float:
     return -1.0 if value is None else value
 
 
-def _row(cell: CellRow, comparison: Comparison) -> dict[str, Any]:
+def _row(cell: CellRow, comparison: Comparison) -> Row:
     """The cells of one row of the table, as text."""
     result = cell.result
     if result is None:
-        return {"name": cell.name, "error": cell.error or "not trained yet"}
-    return {
-        "name": cell.name,
-        "error": "",
-        "note": _note(cell, result),
-        "accuracy": _mean_sd(result.spread["accuracy"], "%"),
-        "accuracy_pooled": _pooled(result.pooled, "accuracy", "%"),
-        "auroc": _mean_sd(result.spread["auroc"], ""),
-        "auroc_pooled": _pooled(result.pooled, "auroc", ""),
-        "brier": _mean_sd(result.spread["brier"], ""),
-        "test": _mean_sd(result.test["accuracy"], "%") if result.test else {"value": NOTHING, "spread": ""},
-        "groups": _groups(result.acquisition),
-        "parameters": count(result.parameters),
-        "seconds": duration(result.seconds),
-        "epochs": plural(round(result.epochs), "epoch"),
-        "reference": cell.name == comparison.against,
-        "paired": _paired(result.paired) if result.paired else None,
-    }
+        return Row(cell.name, cell.error or "not trained yet")
+    return Row(
+        name=cell.name,
+        note=_note(cell, result),
+        accuracy=_mean_sd(result.spread["accuracy"], "%"),
+        accuracy_pooled=_pooled(result.pooled, "accuracy", "%"),
+        auroc=_mean_sd(result.spread["auroc"], ""),
+        auroc_pooled=_pooled(result.pooled, "auroc", ""),
+        brier=_mean_sd(result.spread["brier"], ""),
+        test=_mean_sd(result.test["accuracy"], "%") if result.test else Mean(NOTHING),
+        groups=_groups(result.acquisition),
+        parameters=count(result.parameters),
+        seconds=duration(result.seconds),
+        epochs=plural(round(result.epochs), "epoch"),
+        reference=cell.name == comparison.against,
+        paired=_paired(result.paired) if result.paired else None,
+    )
 
 
 def _note(cell: CellRow, result: CellResult) -> str:
@@ -161,20 +201,20 @@ def _note(cell: CellRow, result: CellResult) -> str:
     return cell.error or (f"{left} of {cell.expected} trainings are not done" if left else "")
 
 
-def _mean_sd(spread: Spread, unit: Unit) -> dict[str, str]:
+def _mean_sd(spread: Spread, unit: Unit) -> Mean:
     """Mean and spread as text."""
     mean = percent(spread.mean) if unit == "%" else number(spread.mean)
     if spread.sd is None:
-        return {"value": mean, "spread": "one training"}
+        return Mean(mean, "one training")
     sd = f"sd {100 * spread.sd:.1f} points" if unit == "%" else f"sd {number(spread.sd)}"
-    return {"value": mean, "spread": sd}
+    return Mean(mean, sd)
 
 
 def _pooled(pooled: Pooled | None, name: str, unit: Unit) -> str:
     return stated(getattr(pooled, name), unit) if pooled else ""
 
 
-def _groups(acquisition: Acquisition | None) -> list[str]:
+def _groups(acquisition: Shift | None) -> list[str]:
     """Accuracy on shortcut-matched pairs and in the worst group."""
     if acquisition is None:
         return []
@@ -186,16 +226,15 @@ def _groups(acquisition: Acquisition | None) -> list[str]:
     return lines
 
 
-def _paired(paired: PairedDifference) -> dict[str, str]:
+def _paired(paired: PairedDifference) -> Gap:
     """Differences from the reference with interval and corrected p."""
     mcnemar = paired.mcnemar
-    return {
-        "accuracy": points_text(paired.accuracy),
-        "mcnemar": f"McNemar {_p(mcnemar.p_holm)}"
-        f" ({mcnemar.only_first} against {mcnemar.only_second} images)",
-        "auroc": _gap(paired.auroc),
-        "delong": f"DeLong {_p(paired.delong.p_holm)}",
-    }
+    return Gap(
+        accuracy=points_text(paired.accuracy),
+        mcnemar=f"McNemar {_p(mcnemar.p_holm)} ({mcnemar.only_first} against {mcnemar.only_second} images)",
+        auroc=_gap(paired.auroc),
+        delong=f"DeLong {_p(paired.delong.p_holm)}",
+    )
 
 
 def _gap(figure: Figure) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from hilum.artifacts.audit import Across, Audit, Quantiles
-from hilum.artifacts.card import ModelCard, PixelContract
+from hilum.artifacts.card import PixelContract
 from hilum.report.data.plots import shortcut_bars
 from hilum.report.titles import title_of
 from hilum.report.wording import LEVEL, count, listing, number, plural, sentence, split_name
@@ -68,7 +68,7 @@ def _measures(run: Run) -> list[str]:
     """What the pixel contract leaves visible of the shortcuts; models with the same contract share one line."""
     models: dict[str, list[str]] = {}
     for name in run.tasks:
-        words = _visible(ModelCard.load(run.task(name).card_file).pixels)
+        words = _visible(run.task(name).card().pixels)
         models.setdefault(words, []).append(f"“{title_of(name)}”")
     return [f"Input of the model for {listing(names)}: {words}." for words, names in models.items()]
 

@@ -4,12 +4,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from hilum.artifacts.audit import Audit
+from hilum.artifacts.run import RunFacts, SplitFacts
 from hilum.data.cases import SPLITS
 from hilum.files import digest
 from hilum.report import commands
 from hilum.report.data.findings import AuditView, view_of
-from hilum.report.facts import RunFacts, SplitFacts
 from hilum.report.figures import look
 from hilum.report.pictures import Picture, picture_of
 from hilum.report.section import Section
@@ -55,18 +54,19 @@ class SheetRow:
 def make(run: Run) -> Section:
     """Counts, contact sheet, audit.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> from pathlib import Path
     >>> from hilum.data.cases import Cases
     >>> image = {"case_id": "a", "path": "a.png", "label": "normal", "patient": "p", "split": "", "digest": "0"}
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     run = Run.create(place, {}, {"tasks": {}})
+    ...     run = Run.create(place, RunFacts(), {"tasks": {}})
     ...     Cases.checked(pd.DataFrame([image]), "table", Path()).write(run.cases_file)
     ...     print(make(run).values["lead"].replace("\\xa0", " "))
     1 image: 1 normal.
     """
     cases = run.cases()
-    facts = RunFacts.of(run)
+    facts = run.facts()
     return Section(
         "data",
         "Data and audit",
@@ -91,9 +91,8 @@ def _lead(table: pd.DataFrame, labels: tuple[str, ...]) -> str:
 
 def _audit(run: Run, facts: RunFacts) -> AuditView | None:
     """The audit; None where none was made."""
-    if not run.audit_file.exists():
-        return None
-    return view_of(Audit.load(run.audit_file), run, facts.skipped_files)
+    audit = run.audit()
+    return view_of(audit, run, facts.skipped_files) if audit else None
 
 
 def _divisions(run: Run, table: pd.DataFrame, labels: tuple[str, ...], facts: RunFacts) -> list[Division]:

@@ -1,7 +1,7 @@
 """Votes of neighbours next to the network's head: the first sentence, the table, the confusion matrices."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from hilum.artifacts.base import Figure
 from hilum.artifacts.embedding import EmbeddingFigures, SplitFigures
@@ -16,6 +16,77 @@ TRANSFORMS = {
     "lda": "projected by LDA so that the classes lie apart",
 }
 WEIGHTS = {"uniform": "each neighbour has one vote", "distance": "nearer neighbours count more"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A figure with its counts and its interval, as text."""
+
+    value: str
+    counts: str
+    interval: str
+
+
+@dataclass(frozen=True)
+class ClassifierRow:
+    """One classifier; `accuracy`: by held-out split."""
+
+    title: str
+    note: str
+    strong: bool
+    accuracy: list[Cell]
+    balanced_accuracy: Cell
+    auroc: Cell
+    published: str
+
+
+@dataclass(frozen=True)
+class SplitColumn:
+    """A held-out split and how many images it has."""
+
+    name: str
+    images: str
+
+
+@dataclass(frozen=True)
+class ClassifierTable:
+    """All classifiers of a task; `first`: the split of the further figures."""
+
+    title: str
+    splits: list[SplitColumn]
+    first: str
+    rows: list[ClassifierRow]
+    has_published: bool
+    validation_chose: bool
+    replicates: str
+
+
+@dataclass(frozen=True)
+class Count:
+    """One cell of a confusion matrix; `shade`: its share of the row."""
+
+    count: str
+    share: str
+    shade: float
+    correct: bool
+
+
+@dataclass(frozen=True)
+class ConfusionRow:
+    """The images of one label."""
+
+    label: str
+    cells: list[Count]
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """The matrix of one classifier."""
+
+    title: str
+    classes: Sequence[str]
+    rows: list[ConfusionRow]
+    correct: str
 
 
 def lead(embedding: TaskEmbedding) -> str:
@@ -99,46 +170,36 @@ def title_of(figures: EmbeddingFigures) -> str:
     return listing(figures.classes, "or")
 
 
-def table(embedding: TaskEmbedding) -> dict[str, Any]:
-    """A row per classifier: accuracy on each held-out split, two further figures on the first.
-
-    >>> from hilum.artifacts.embedding import Classifier
-    >>> measured = SplitFigures.model_construct(replicates=50, accuracy=Figure(value=0.9, k=9, n=10),
-    ...     balanced_accuracy=Figure(value=0.9), auroc=Figure(value=0.95))
-    >>> knn = Classifier(name="knn", title="kNN", note="", splits={"test": measured})
-    >>> figures = EmbeddingFigures.model_construct(
-    ...     classes=["normal", "virus"], images={"test": 10}, classifiers=[knn], published=[])
-    >>> table(TaskEmbedding(figures, *[None] * 4))["rows"][0]["accuracy"][0]["counts"]
-    '9/10'
-    """
+def table(embedding: TaskEmbedding) -> ClassifierTable:
+    """A row per classifier: accuracy on each held-out split, two further figures on the first."""
     figures, first = embedding.figures, embedding.split
     published = {
         row.row: f"{percent(row.accuracy.value, 2)} ({row.accuracy.counts})" for row in figures.published
     }
     rows = [
-        {
-            "title": _capital(row.title),
-            "note": row.note,
-            "strong": row.name in ("knn", "head"),
-            "accuracy": [_percent_cell(row.splits[split].accuracy) for split in figures.held_out],
-            "balanced_accuracy": _percent_cell(row.splits[first].balanced_accuracy),
-            "auroc": _number_cell(row.splits[first].auroc),
-            "published": published.get(row.name, NOTHING),
-        }
+        ClassifierRow(
+            title=_capital(row.title),
+            note=row.note,
+            strong=row.name in ("knn", "head"),
+            accuracy=[_percent_cell(row.splits[split].accuracy) for split in figures.held_out],
+            balanced_accuracy=_percent_cell(row.splits[first].balanced_accuracy),
+            auroc=_number_cell(row.splits[first].auroc),
+            published=published.get(row.name, NOTHING),
+        )
         for row in figures.classifiers
     ]
-    return {
-        "title": title_of(figures),
-        "splits": [
-            {"name": split_name(split), "images": plural(figures.images[split], "image")}
+    return ClassifierTable(
+        title=title_of(figures),
+        splits=[
+            SplitColumn(split_name(split), plural(figures.images[split], "image"))
             for split in figures.held_out
         ],
-        "first": split_name(first),
-        "rows": rows,
-        "has_published": bool(published),
-        "validation_chose": "val" in figures.held_out,
-        "replicates": count(figures.classifiers[0].splits[first].replicates),
-    }
+        first=split_name(first),
+        rows=rows,
+        has_published=bool(published),
+        validation_chose="val" in figures.held_out,
+        replicates=count(figures.classifiers[0].splits[first].replicates),
+    )
 
 
 def _capital(words: str) -> str:
@@ -150,46 +211,33 @@ def _capital(words: str) -> str:
     return words if words[1:2].isupper() else words[:1].upper() + words[1:]
 
 
-def _percent_cell(figure: Figure) -> dict[str, str]:
-    return {"value": percent(figure.value), "counts": figure.counts, "interval": interval_text(figure)}
+def _percent_cell(figure: Figure) -> Cell:
+    return Cell(percent(figure.value), figure.counts, interval_text(figure))
 
 
-def _number_cell(figure: Figure) -> dict[str, str]:
-    return {"value": number(figure.value), "counts": "", "interval": interval_text(figure, "")}
+def _number_cell(figure: Figure) -> Cell:
+    return Cell(number(figure.value), "", interval_text(figure, ""))
 
 
-def confusions(embedding: TaskEmbedding) -> list[dict[str, Any]]:
-    """The confusion matrix of every classifier on the first held-out split, and the published ones.
-
-    >>> from hilum.artifacts.embedding import Classifier
-    >>> measured = SplitFigures.model_construct(confusion=[[4, 1], [0, 5]])
-    >>> figures = EmbeddingFigures.model_construct(classes=["normal", "virus"], images={"test": 10}, published=[],
-    ...     classifiers=[Classifier(name="knn", title="kNN", note="", splits={"test": measured})])
-    >>> [(each["title"], each["correct"]) for each in confusions(TaskEmbedding(figures, *[None] * 4))]
-    [('kNN', '9/10')]
-    """
+def confusions(embedding: TaskEmbedding) -> list[Confusion]:
+    """The confusion matrix of every classifier on the first held-out split, and the published ones."""
     figures, split = embedding.figures, embedding.split
     matrices = [(_capital(row.title), row.splits[split].confusion) for row in figures.classifiers]
     matrices += [(f"Seed report: {row.title}", row.confusion) for row in figures.published]
     return [_confusion(title, figures.classes, matrix) for title, matrix in matrices]
 
 
-def _confusion(title: str, classes: Sequence[str], matrix: Sequence[Sequence[int]]) -> dict[str, Any]:
+def _confusion(title: str, classes: Sequence[str], matrix: Sequence[Sequence[int]]) -> Confusion:
     rows = []
     for label, counts in zip(classes, matrix, strict=True):
         shares = [n / max(sum(counts), 1) for n in counts]
         cells = [
-            {
-                "count": count(n),
-                "share": percent(part, 0),
-                "shade": round(part, 3),
-                "correct": label == predicted,
-            }
+            Count(count(n), percent(part, 0), round(part, 3), label == predicted)
             for n, part, predicted in zip(counts, shares, classes, strict=True)
         ]
-        rows.append({"label": label, "cells": cells})
+        rows.append(ConfusionRow(label, cells))
     correct = sum(matrix[place][place] for place in range(len(classes)))
-    return {"title": title, "classes": classes, "rows": rows, "correct": f"{correct}/{sum(map(sum, matrix))}"}
+    return Confusion(title, classes, rows, f"{correct}/{sum(map(sum, matrix))}")
 
 
 def space_words(embedding: TaskEmbedding) -> str:

@@ -1,5 +1,6 @@
 """Single images: examples with their neighbours, label suspects, pairs that look like one image twice."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -8,17 +9,105 @@ from hilum.artifacts.embedding import DuplicateCounts
 from hilum.report.embedding.explorer import confidence
 from hilum.report.embedding.task import TaskEmbedding
 from hilum.report.figures import look
-from hilum.report.pictures import picture_of
+from hilum.report.pictures import Image, picture_of
 from hilum.report.wording import count, listing, number, percent, plural, split_name
 
 SUSPECTS, PAIRS = 12, 4
 """Pictures of label suspects, and of pairs that look like one image twice."""
 
 
+@dataclass(frozen=True)
+class Neighbour:
+    """A training image near another one; `colour`: of its label."""
+
+    picture: Image
+    case: str
+    label: str
+    colour: str
+    distance: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """One held-out image with its prediction and its neighbours."""
+
+    picture: Image
+    case: str
+    label: str
+    colour: str
+    predicted: str
+    correct: bool
+    confidence: str
+    votes: str
+    near: list[Neighbour]
+
+
+@dataclass(frozen=True)
+class RetrievalRow:
+    """The queries of one split."""
+
+    name: str
+    cells: list[str]
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """Precision at each of `ks`, and what follows it."""
+
+    ks: list[int]
+    rows: list[RetrievalRow]
+
+
+@dataclass(frozen=True)
+class SuspectLabel:
+    """A training image whose label may be wrong, and why."""
+
+    picture: Image
+    case: str
+    label: str
+    suggested: str
+    reasons: list[str]
+
+
+@dataclass(frozen=True)
+class SuspectLabels:
+    """The most suspicious labels; `more`: how many are not shown."""
+
+    images: list[SuspectLabel]
+    total: str
+    counts: str
+    more: int
+
+
+@dataclass(frozen=True)
+class Side:
+    """One image of a pair."""
+
+    picture: Image
+    case: str
+
+
+@dataclass(frozen=True)
+class PairView:
+    """Two images that are nearly one to the model."""
+
+    images: list[Side]
+    facts: str
+
+
+@dataclass(frozen=True)
+class PairTable:
+    """Pairs that the audit of pixels missed."""
+
+    pairs: list[PairView]
+    sentence: str
+    threshold: str
+
+
 # -- examples ------------------------------------------------------------------------------------------------
 
 
-def examples(embedding: TaskEmbedding, paths: pd.Series) -> list[dict[str, Any]]:
+def examples(embedding: TaskEmbedding, paths: pd.Series) -> list[Example]:
     """For each class, of the first held-out split, the most confident correct and the most confident wrong
     prediction, each with its neighbours. `paths`: case_id -> file.
 
@@ -29,7 +118,7 @@ def examples(embedding: TaskEmbedding, paths: pd.Series) -> list[dict[str, Any]]
     ...     "predicted": "virus", "prob_virus": 0.9})
     >>> near = pd.DataFrame({"case_id": ["a"], "rank": 1, "neighbor": "b", "distance": 0.5, "same_class": 1})
     >>> paths = pd.Series({"a": "a.png", "b": "b.png"})
-    >>> [example["votes"] for example in examples(TaskEmbedding(figures, images, near, near, near), paths)]
+    >>> [example.votes for example in examples(TaskEmbedding(figures, images, near, near, near), paths)]
     ['1 of 1 neighbours are virus']
     """
     images = embedding.images
@@ -59,59 +148,56 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _example(
     embedding: TaskEmbedding, row: dict[str, Any], near: pd.DataFrame, labels: pd.Series, paths: pd.Series
-) -> dict[str, Any]:
+) -> Example:
     same = int(near["same_class"].sum())
-    return {
-        **_picture(embedding, row["case_id"], row["label"], paths),
-        "predicted": row["predicted"],
-        "correct": row["target"] == row["predicted"],
-        "confidence": percent(row["confidence"], 0),
-        "votes": f"{same} of {len(near)} neighbours are {row['target']}",
-        "near": [
-            {
-                **_picture(embedding, each["neighbor"], labels[each["neighbor"]], paths),
-                "distance": distance(each["distance"]),
-            }
+    return Example(
+        picture=picture_of(paths[row["case_id"]], longest=160),
+        case=row["case_id"],
+        label=row["label"],
+        colour=_colour(embedding, row["label"]),
+        predicted=row["predicted"],
+        correct=row["target"] == row["predicted"],
+        confidence=percent(row["confidence"], 0),
+        votes=f"{same} of {len(near)} neighbours are {row['target']}",
+        near=[
+            Neighbour(
+                picture=picture_of(paths[each["neighbor"]], longest=160),
+                case=each["neighbor"],
+                label=labels[each["neighbor"]],
+                colour=_colour(embedding, labels[each["neighbor"]]),
+                distance=distance(each["distance"]),
+            )
             for each in _records(near)
         ],
-    }
+    )
 
 
-def _picture(embedding: TaskEmbedding, case: str, label: str, paths: pd.Series) -> dict[str, Any]:
-    """A small picture with its id, label and the label's colour."""
-    colour = look(label, [*embedding.figures.classes, label]).colour
-    return {"picture": picture_of(paths[case], longest=160), "case": case, "label": label, "colour": colour}
+def _colour(embedding: TaskEmbedding, label: str) -> str:
+    return look(label, [*embedding.figures.classes, label]).colour
 
 
 # -- tables --------------------------------------------------------------------------------------------------
 
 
-def retrieval(embedding: TaskEmbedding) -> dict[str, Any] | None:
-    """How many of the images that come back have the query's label; None where that was left out.
-
-    >>> from hilum.artifacts.embedding import EmbeddingFigures, Retrieval
-    >>> test = Retrieval(precision_at_k={5: 0.8}, mean_average_precision=0.7, chance=0.5, queries=10)
-    >>> figures = EmbeddingFigures.model_construct(retrieval={"test": test})
-    >>> retrieval(TaskEmbedding(figures, *[None] * 4))["rows"][0]["cells"][1:]
-    ['0.700', '0.500', '10']
-    """
+def retrieval(embedding: TaskEmbedding) -> Retrieval | None:
+    """How many of the images that come back have the query's label; None where that was left out."""
     by_split = embedding.figures.retrieval
     if not by_split:
         return None
     ks = sorted({k for row in by_split.values() for k in row.precision_at_k})
     rows = [
-        {
-            "name": split_name(split),
-            "cells": [
+        RetrievalRow(
+            split_name(split),
+            [
                 *(percent(row.precision_at_k.get(k)) for k in ks),
                 number(row.mean_average_precision),
                 number(row.chance),
                 count(row.queries),
             ],
-        }
+        )
         for split, row in by_split.items()
     ]
-    return {"ks": ks, "rows": rows}
+    return Retrieval(ks, rows)
 
 
 def density(embedding: TaskEmbedding) -> list[list[str]]:
@@ -132,40 +218,30 @@ def density(embedding: TaskEmbedding) -> list[list[str]]:
 # -- images to review ----------------------------------------------------------------------------------------
 
 
-def suspects(embedding: TaskEmbedding, paths: pd.Series) -> dict[str, Any] | None:
-    """Training images whose label may be wrong, most suspicious first, each with its reasons.
-
-    >>> from hilum.artifacts.embedding import EmbeddingFigures, SuspectCounts
-    >>> counts = SuspectCounts(total=1, confident_learning=1, knn=0, both=0, training_images=90)
-    >>> table = pd.DataFrame([{"case_id": "a", "target": "virus", "suggested": "normal", "self_confidence": 0.1,
-    ...     "neighbor_share": 0.4, "confident_learning": 1, "knn_disagrees": 0}])
-    >>> figures = EmbeddingFigures.model_construct(suspects=counts)
-    >>> review = suspects(TaskEmbedding(figures, table, table, table, table), pd.Series({"a": "a.png"}))
-    >>> print(review["images"][0]["reasons"][0].replace("\\xa0", " "))
-    a model fitted without this patient gives virus a probability of 10 %
-    """
+def suspects(embedding: TaskEmbedding, paths: pd.Series) -> SuspectLabels | None:
+    """Training images whose label may be wrong, most suspicious first, each with its reasons."""
     counts = embedding.figures.suspects
     if counts is None:
         return None
     images = [
-        {
-            "picture": picture_of(paths[row["case_id"]]),
-            "case": row["case_id"],
-            "label": row["target"],
-            "suggested": row["suggested"],
-            "reasons": _reasons(row),
-        }
+        SuspectLabel(
+            picture=picture_of(paths[row["case_id"]]),
+            case=row["case_id"],
+            label=row["target"],
+            suggested=row["suggested"],
+            reasons=_reasons(row),
+        )
         for row in _records(embedding.suspects.head(SUSPECTS))
     ]
-    return {
-        "images": images,
-        "total": f"{count(counts.total)} of {plural(counts.training_images, 'training image')}",
-        "counts": (
+    return SuspectLabels(
+        images=images,
+        total=f"{count(counts.total)} of {plural(counts.training_images, 'training image')}",
+        counts=(
             f"{count(counts.confident_learning)} by confident learning, {count(counts.knn)} by their neighbours,"
             f" {count(counts.both)} by both"
         ),
-        "more": max(0, len(embedding.suspects) - SUSPECTS),
-    }
+        more=max(0, len(embedding.suspects) - SUSPECTS),
+    )
 
 
 def _reasons(row: dict[str, Any]) -> list[str]:
@@ -179,34 +255,21 @@ def _reasons(row: dict[str, Any]) -> list[str]:
     return reasons
 
 
-def duplicates(embedding: TaskEmbedding, paths: pd.Series) -> dict[str, Any] | None:
-    """Pairs that are nearly one image to the model and that the audit of pixels missed.
-
-    >>> from hilum.artifacts.embedding import EmbeddingFigures
-    >>> counts = DuplicateCounts(pairs=50, confirmed=1, new=1, threshold=0.9)
-    >>> table = pd.DataFrame([{"case_a": "a", "case_b": "b", "in_audit": 0, "confirmed": 1, "distance": 0.1,
-    ...     "same_patient": 0, "same_class": 1, "splits": "train+test"}])
-    >>> figures = EmbeddingFigures.model_construct(duplicates=counts)
-    >>> shown = duplicates(TaskEmbedding(figures, *[table] * 4), pd.Series({"a": "a.png", "b": "b.png"}))
-    >>> print(shown["pairs"][0]["facts"])
-    distance 0.100; two patients; one label; test and training
-    """
+def duplicates(embedding: TaskEmbedding, paths: pd.Series) -> PairTable | None:
+    """Pairs that are nearly one image to the model and that the audit of pixels missed."""
     counts = embedding.figures.duplicates
     if counts is None:
         return None
     table = embedding.duplicates
     new = table[(table["in_audit"] == 0) & (table["confirmed"] == 1)].head(PAIRS)
     pairs = [
-        {
-            "images": [
-                {"picture": picture_of(paths[row[side]], 200), "case": row[side]}
-                for side in ("case_a", "case_b")
-            ],
-            "facts": _pair_facts(row),
-        }
+        PairView(
+            [Side(picture_of(paths[row[side]], 200), row[side]) for side in ("case_a", "case_b")],
+            _pair_facts(row),
+        )
         for row in _records(new)
     ]
-    return {"pairs": pairs, "sentence": duplicates_sentence(counts), "threshold": number(counts.threshold, 1)}
+    return PairTable(pairs, duplicates_sentence(counts), number(counts.threshold, 1))
 
 
 def duplicates_sentence(counts: DuplicateCounts) -> str:

@@ -1,10 +1,27 @@
 """The maps: how faithful they are, and which could not be made."""
 
-from typing import Any
+from dataclasses import dataclass
 
 from hilum.artifacts.embedding import Projection
 from hilum.report.embedding.task import TaskEmbedding
 from hilum.report.wording import count, number, percent, sentence, split_name
+
+
+@dataclass(frozen=True)
+class MapRow:
+    """One map and how faithful it is."""
+
+    title: str
+    note: str
+    cells: list[str]
+
+
+@dataclass(frozen=True)
+class FaithfulnessTable:
+    """`splits`: those that votes on the map were measured on."""
+
+    splits: list[str]
+    rows: list[MapRow]
 
 
 def map_names(embedding: TaskEmbedding) -> list[str]:
@@ -47,22 +64,14 @@ def faithfulness_sentences(embedding: TaskEmbedding) -> str:
     return " ".join(sentences)
 
 
-def faithfulness_table(embedding: TaskEmbedding) -> dict[str, Any]:
-    """The figures of every map.
-
-    >>> from hilum.artifacts.embedding import EmbeddingFigures
-    >>> shown = Projection(title="t-SNE", settings={"perplexity": 30}, trustworthiness=0.95, knn_map={"test": 0.8},
-    ...     knn_space={"test": 0.9}, stability=None, images=90, seconds=1.0, note="fitted on train")
-    >>> figures = EmbeddingFigures.model_construct(images={"test": 10}, projections={"tsne": shown})
-    >>> faithfulness_table(TaskEmbedding(figures, *[None] * 4))["rows"][0]["note"]
-    'perplexity 30; fitted on train'
-    """
+def faithfulness_table(embedding: TaskEmbedding) -> FaithfulnessTable:
+    """The figures of every map."""
     figures = embedding.figures
     rows = [
-        {
-            "title": row.title,
-            "note": _note(row),
-            "cells": [
+        MapRow(
+            title=row.title,
+            note=_note(row),
+            cells=[
                 number(row.trustworthiness),
                 *(
                     f"{percent(row.knn_map[split])} / {percent(row.knn_space[split])}"
@@ -71,10 +80,10 @@ def faithfulness_table(embedding: TaskEmbedding) -> dict[str, Any]:
                 percent(row.stability, 0),
                 count(row.images),
             ],
-        }
+        )
         for row in figures.projections.values()
     ]
-    return {"splits": [split_name(split) for split in figures.held_out], "rows": rows}
+    return FaithfulnessTable([split_name(split) for split in figures.held_out], rows)
 
 
 def _note(projection: Projection) -> str:

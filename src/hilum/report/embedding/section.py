@@ -24,10 +24,11 @@ def make(run: Run) -> Section | None:
     """The section of the task with the most classes that has embeddings, with the tables of the others; why
     there is none where none has; None where nothing is trained.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> from hilum.files import write_json
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     run = Run.create(place, {}, {"tasks": {}})
+    ...     run = Run.create(place, RunFacts(), {"tasks": {}})
     ...     write_json(run.task("binary").card_file, {})
     ...     make(run).values["sentence"]
     'This stage has not run yet.'

@@ -49,16 +49,17 @@ def task_embedding(run: Run, task: str) -> TaskEmbedding | None:
 
     RunError when the vectors were made with other weights than the model has, or an image has no prediction.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     task_embedding(Run.create(place, {}, {"tasks": {}}), "binary") is None
+    ...     task_embedding(Run.create(place, RunFacts(), {"tasks": {}}), "binary") is None
     True
     """
     folder = run.task(task)
     files = folder.embeddings
     if not (files.figures_file.exists() and folder.predictions_file.exists()):
         return None
-    figures = EmbeddingFigures.load(files.figures_file, folder.card()["weights_digest"])
+    figures = EmbeddingFigures.load(files.figures_file, folder.card().weights_digest)
     if not figures.held_out:
         return None
     return TaskEmbedding(

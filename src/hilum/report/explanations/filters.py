@@ -1,9 +1,10 @@
 """Single filters: the images that activate them most, and inputs synthesised to activate them."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
+from markupsafe import Markup
 
 from hilum.artifacts.explanations import Maximal
 from hilum.report.explanations.plots import ascent_curves
@@ -22,6 +23,78 @@ SHOWN = 7
 DEAD_NAMED = 12
 
 
+@dataclass(frozen=True)
+class Activation:
+    """One image with the receptive field of a filter's strongest unit; `padded`: it also sees padding."""
+
+    picture: Image
+    case: str
+    label: str
+    letter: str
+    colour: str
+    padded: bool
+    activation: str
+
+
+@dataclass(frozen=True)
+class FilterImages:
+    """The images that activate one filter most; `counts`: by letter of the label."""
+
+    filter: int
+    cells: list[Activation]
+    counts: str
+
+
+@dataclass(frozen=True)
+class MaximalView:
+    """Strongest activations of single filters, with the words around them."""
+
+    rows: list[FilterImages]
+    layer: str
+    of: str
+    images: str
+    maps: str
+    box: str
+    letters: str
+    padded: str
+    dead: str
+
+
+@dataclass(frozen=True)
+class Ascent:
+    """An input synthesised in one way, plain or clean; `rise`: of the activation."""
+
+    way: str
+    picture: Image
+    rise: str
+
+
+@dataclass(frozen=True)
+class FilterInputs:
+    """Synthesised inputs of one filter."""
+
+    filter: int
+    pictures: list[Ascent]
+
+
+@dataclass(frozen=True)
+class SynthesisView:
+    """Synthesised inputs; `open`: shown at once, `folded`: the others; `clean`: whether the careful ascent ran."""
+
+    open: list[FilterInputs]
+    folded: list[FilterInputs]
+    start: Image
+    start_case: str
+    layer: str
+    filters: str
+    of: str
+    steps: str
+    lr: str
+    clean_steps: str
+    clean: bool
+    curves: list[Markup]
+
+
 def letter(label: str) -> str:
     """The class as the seed report marks it on an image.
 
@@ -31,42 +104,34 @@ def letter(label: str) -> str:
     return label[:1].upper()
 
 
-def maximal(task: TaskExplanations) -> dict[str, Any] | None:
+def maximal(task: TaskExplanations) -> MaximalView | None:
     """The grid of filters and images with the receptive field of the strongest unit; None where not made."""
     facts, arrays = task.figures.maximal, task.arrays(task.folder.maximal_file)
     if facts is None or arrays is None:
         return None
-    rows = [
-        {
-            "filter": int(which),
-            "cells": [
-                _strongest(task, arrays, row, place)
-                for place in range(arrays["case_id"].shape[1])
-                if arrays["case_id"][row, place]
-            ],
-        }
-        for row, which in enumerate(arrays["filters"])
-    ]
-    for row in rows:
-        letters = [cell["letter"] for cell in row["cells"]]
-        row["counts"] = ", ".join(f"{letters.count(mark)} {mark}" for mark in sorted(set(letters)))
     labels = sorted(set(task.labels.values()), key=lambda name: (name != "normal", name))
-    return {
-        "rows": rows,
-        "layer": facts.layer,
-        "of": count(facts.of),
-        "images": _scanned(facts.images, len(task.labels)),
-        "maps": "{} × {}".format(*facts.maps),
-        "box": _box_words(task, arrays),
-        "letters": listing([f"{letter(label)} {label}" for label in labels]),
-        "padded": _padded(facts),
-        "dead": dead_words(facts.dead, facts.of),
-    }
+    return MaximalView(
+        rows=[_filter_images(task, arrays, row) for row in range(len(arrays["filters"]))],
+        layer=facts.layer,
+        of=count(facts.of),
+        images=_scanned(facts.images, len(task.labels)),
+        maps="{} × {}".format(*facts.maps),
+        box=_box_words(task, arrays),
+        letters=listing([f"{letter(label)} {label}" for label in labels]),
+        padded=_padded(facts),
+        dead=dead_words(facts.dead, facts.of),
+    )
 
 
-def _strongest(
-    task: TaskExplanations, arrays: Mapping[str, np.ndarray], row: int, place: int
-) -> dict[str, Any]:
+def _filter_images(task: TaskExplanations, arrays: Mapping[str, np.ndarray], row: int) -> FilterImages:
+    cases = arrays["case_id"][row]
+    cells = [_strongest(task, arrays, row, place) for place in range(len(cases)) if cases[place]]
+    letters = [cell.letter for cell in cells]
+    counts = ", ".join(f"{letters.count(mark)} {mark}" for mark in sorted(set(letters)))
+    return FilterImages(int(arrays["filters"][row]), cells, counts)
+
+
+def _strongest(task: TaskExplanations, arrays: Mapping[str, np.ndarray], row: int, place: int) -> Activation:
     """One image with its box; the frame has gaps where the unit also sees padding."""
     case = str(arrays["case_id"][row, place])
     grey = task.grey(case, THUMB)
@@ -74,15 +139,15 @@ def _strongest(
     padded = bool(arrays["sees_padding"][row, place])
     box = box_on_image((top, left, bottom, right), task.pixels.size, task.place(case), grey.shape)
     label = task.labels.get(case, "")
-    return {
-        "picture": Image(case, colour_uri(framed(grey, box, dotted=padded), 75), *grey.shape),
-        "case": case,
-        "label": label,
-        "letter": letter(label),
-        "colour": look(label, [*task.figures.classes, label]).colour,
-        "padded": padded,
-        "activation": number(float(arrays["activation"][row, place]), 2),
-    }
+    return Activation(
+        picture=Image(case, colour_uri(framed(grey, box, dotted=padded), 75), *grey.shape),
+        case=case,
+        label=label,
+        letter=letter(label),
+        colour=look(label, [*task.figures.classes, label]).colour,
+        padded=padded,
+        activation=number(float(arrays["activation"][row, place]), 2),
+    )
 
 
 def _scanned(images: int, known: int) -> str:
@@ -131,46 +196,44 @@ def dead_words(dead: list[int], of: int) -> str:
 # -- synthesised inputs --------------------------------------------------------------------------------------
 
 
-def synthesised(task: TaskExplanations) -> dict[str, Any] | None:
+def synthesised(task: TaskExplanations) -> SynthesisView | None:
     """Inputs that drive a filter, by the plain ascent and by the careful one, with their activation curves."""
     facts, arrays = task.figures.synthesis, task.arrays(task.folder.synthesis_file)
     if facts is None or arrays is None:
         return None
     ways = [way for way in ("plain", "clean") if way in arrays]
     cells = [
-        {
-            "filter": int(which),
-            "pictures": [
-                {
-                    "way": way,
-                    "picture": _grey_picture(arrays[way][place], f"filter {which}"),
-                    "rise": f"{digits(float(arrays[f'{way}_activation'][place, 0]))} to"
-                    f" {digits(float(arrays[f'{way}_activation'][place, -1]))}",
-                }
-                for way in ways
-            ],
-        }
+        FilterInputs(int(which), [_ascent(arrays, way, place) for way in ways])
         for place, which in enumerate(arrays["filters"])
     ]
     name = f"ascent-{task.figures.task}"
     titles = {"plain": "Plain ascent", "clean": "Careful ascent"}
-    return {
-        "open": cells[:SHOWN],
-        "folded": cells[SHOWN:],
-        "start": task.plain(facts.start, SYNTHETIC),
-        "start_case": facts.start,
-        "layer": facts.layer,
-        "filters": plural(len(facts.filters), "filter"),
-        "of": count(facts.of),
-        "steps": count(facts.steps),
-        "lr": count(facts.lr) if facts.lr >= 1 else str(facts.lr),
-        "clean_steps": count(facts.clean_steps),
-        "clean": "clean" in ways,
-        "curves": [
+    return SynthesisView(
+        open=cells[:SHOWN],
+        folded=cells[SHOWN:],
+        start=task.plain(facts.start, SYNTHETIC),
+        start_case=facts.start,
+        layer=facts.layer,
+        filters=plural(len(facts.filters), "filter"),
+        of=count(facts.of),
+        steps=count(facts.steps),
+        lr=count(facts.lr) if facts.lr >= 1 else str(facts.lr),
+        clean_steps=count(facts.clean_steps),
+        clean="clean" in ways,
+        curves=[
             ascent_curves(arrays[f"{way}_activation"], arrays["filters"], titles[way], f"{name}-{way}")
             for way in ways
         ],
-    }
+    )
+
+
+def _ascent(arrays: Mapping[str, np.ndarray], way: str, place: int) -> Ascent:
+    rise = arrays[f"{way}_activation"][place]
+    return Ascent(
+        way=way,
+        picture=_grey_picture(arrays[way][place], f"filter {arrays['filters'][place]}"),
+        rise=f"{digits(float(rise[0]))} to {digits(float(rise[-1]))}",
+    )
 
 
 def _grey_picture(values: np.ndarray, name: str) -> Image:

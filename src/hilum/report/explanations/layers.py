@@ -1,7 +1,9 @@
 """What layers and filters are worth: ablation, linear probes, concepts."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+
+from markupsafe import Markup
 
 from hilum.artifacts.explanations import Ablation, Concepts, ConceptScore, Probes
 from hilum.report.explanations.plots import probe_curve
@@ -11,41 +13,77 @@ FILTERS = 10
 """Rows of the table of filters."""
 
 
-def ablation(known: Ablation | None, classes: Sequence[str]) -> dict[str, Any] | None:
-    """The filters without which the loss rises most.
+@dataclass(frozen=True)
+class FilterRow:
+    """What setting one filter to its mean costs; `cells`: by class."""
 
-    >>> from hilum.artifacts.explanations import FilterCost, LayerCost
-    >>> dearest = FilterCost(filter=3, loss=0.5, classes={"normal": -0.1, "virus": -0.4})
-    >>> known = Ablation(layer="features.3", images=10, of=16, loss=0.2, helpful=9, rows=[dearest],
-    ...     whole=LayerCost(loss=2.0, classes={}))
-    >>> ablation(known, ["normal", "virus"])["lead"].partition(",")[0]
-    'Filter 3 matters most: without it the loss changes by +0.5 nats per image'
-    """
+    filter: str
+    loss: str
+    cells: list[str]
+
+
+@dataclass(frozen=True)
+class AblationTable:
+    """The filters without which the loss rises most."""
+
+    classes: Sequence[str]
+    layer: str
+    rows: list[FilterRow]
+    images: str
+    of: str
+    lead: str
+
+
+@dataclass(frozen=True)
+class ProbeView:
+    """Linear probes by layer."""
+
+    drawing: Markup
+    lead: str
+    note: str
+
+
+@dataclass(frozen=True)
+class ConceptRow:
+    """One concept; `cells`: by class."""
+
+    title: str
+    accuracy: str
+    cells: list[str]
+
+
+@dataclass(frozen=True)
+class ConceptTable:
+    """How often moving towards a concept raises a class."""
+
+    classes: Sequence[str]
+    rows: list[ConceptRow]
+    note: str
+
+
+def ablation(known: Ablation | None, classes: Sequence[str]) -> AblationTable | None:
+    """The filters without which the loss rises most."""
     if known is None or not known.rows:
         return None
     rows = known.rows[:FILTERS]
     first = rows[0]
     hit = min(classes, key=lambda name: first.classes.get(name) or 0.0)
-    return {
-        "classes": classes,
-        "layer": known.layer,
-        "rows": [
-            {
-                "filter": str(row.filter),
-                "loss": signed(row.loss),
-                "cells": [signed(row.classes.get(name)) for name in classes],
-            }
+    return AblationTable(
+        classes=classes,
+        layer=known.layer,
+        rows=[
+            FilterRow(str(row.filter), signed(row.loss), [signed(row.classes.get(name)) for name in classes])
             for row in rows
         ],
-        "images": plural(known.images, "image"),
-        "of": count(known.of),
-        "lead": (
+        images=plural(known.images, "image"),
+        of=count(known.of),
+        lead=(
             f"Filter {first.filter} matters most: without it the loss changes by {signed(first.loss)} nats per"
             f" image, and the probability of the true class falls most for images labelled {hit}. Without the"
             f" whole layer the loss changes by {signed(known.whole.loss)}. The costs of single filters do not"
             " add up to that, because filters replace each other."
         ),
-    }
+    )
 
 
 def signed(value: float | None) -> str:
@@ -59,65 +97,49 @@ def signed(value: float | None) -> str:
     return f"+{digits(value)}" if value > 0 else digits(value)
 
 
-def probes(known: Probes | None, task: str) -> dict[str, Any] | None:
-    """How well a linear classifier on each layer tells the classes apart.
-
-    >>> from hilum.artifacts.base import Figure
-    >>> from hilum.artifacts.explanations import ProbeRow
-    >>> row = ProbeRow(layer="features.3", width=16, accuracy=Figure(value=0.8, k=8, n=10))
-    >>> shown = probes(Probes(rows=[row], head=0.9, fitted=90, measured=10), "binary")
-    >>> print(shown["lead"].partition(";")[0].replace(SPACE, " "))
-    A linear probe on layer “features.3” classifies 80.0 % of the images correctly (8/10)
-    """
+def probes(known: Probes | None, task: str) -> ProbeView | None:
+    """How well a linear classifier on each layer tells the classes apart."""
     if known is None or not known.rows:
         return None
     first, best = known.rows[0], max(known.rows, key=lambda row: row.accuracy.value or 0.0)
-    return {
-        "drawing": probe_curve(known.rows, known.head, f"probes-{task}"),
-        "lead": (
+    return ProbeView(
+        drawing=probe_curve(known.rows, known.head, f"probes-{task}"),
+        lead=(
             f"A linear probe on layer “{best.layer}” classifies {percent(best.accuracy.value)} of the images"
             f" correctly ({best.accuracy.counts}); on the first layer it is {percent(first.accuracy.value)}"
             f" ({first.accuracy.counts})."
         ),
-        "note": (
+        note=(
             f"Fitted on {plural(known.fitted, 'training image')}, measured on"
             f" {plural(known.measured, 'held-out image')} of other patients; lines are {LEVEL} intervals"
             " over patients. A good probe shows that the class can be read from a layer, not that the network"
             " reads it there."
         ),
-    }
+    )
 
 
-def concepts(known: Concepts | None, classes: Sequence[str]) -> dict[str, Any] | None:
-    """How often moving towards a concept raises a class.
-
-    >>> from hilum.artifacts.explanations import ConceptRow
-    >>> score = ConceptScore(value=1.0, p=0.001, matters=True)
-    >>> row = ConceptRow(title="round opacity", accuracy=0.9, chance=0.5, images=(20, 20), classes={"virus": score})
-    >>> shown = concepts(Concepts(layer="features.3", images=40, rows=[row]), ["virus"])
-    >>> [cell.replace(SPACE, " ") for cell in shown["rows"][0]["cells"]]
-    ['100 % *']
-    """
+def concepts(known: Concepts | None, classes: Sequence[str]) -> ConceptTable | None:
+    """How often moving towards a concept raises a class."""
     if known is None:
         return None
-    return {
-        "classes": classes,
-        "rows": [
-            {
-                "title": row.title,
-                "accuracy": percent(row.accuracy, 0),
-                "cells": [concept(row.classes.get(name)) for name in classes],
-            }
+    return ConceptTable(
+        classes=classes,
+        rows=[
+            ConceptRow(
+                row.title,
+                percent(row.accuracy, 0),
+                [concept(row.classes.get(name)) for name in classes],
+            )
             for row in known.rows
         ],
-        "note": (
+        note=(
             f"Layer “{known.layer}”, {plural(known.images, 'phantom image')}. Told apart: balanced accuracy"
             f" of a linear classifier on held-out patients; 50{SPACE}% is guessing. Raises a class: share of"
             " its images whose evidence rises when the layer’s maps move towards the concept; a star where"
             " this differs from directions of shuffled labels (rank-sum test, Bonferroni) and the concept can"
             " be told apart. A concept includes whatever goes along with it in these images."
         ),
-    }
+    )
 
 
 def concept(score: ConceptScore | None) -> str:

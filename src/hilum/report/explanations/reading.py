@@ -40,14 +40,8 @@ class TaskExplanations:
 
     @cached_property
     def pixels(self) -> Pixels:
-        """The model's pixel contract.
-
-        >>> from types import SimpleNamespace
-        >>> card = {"pixels": {"size": [40, 20], "mean": 0.5, "sd": 0.2}}
-        >>> TaskExplanations(SimpleNamespace(card=card), None, None, pd.Series()).pixels.size
-        (40, 20)
-        """
-        return Pixels.from_json(self.results.card["pixels"])
+        """The model's pixel contract."""
+        return Pixels.of(self.results.card.pixels)
 
     def arrays(self, path: Path) -> dict[str, np.ndarray] | None:
         """The arrays of a file, or None where it was not made or is gone. RunError when they were made with
@@ -108,14 +102,7 @@ class TaskExplanations:
         return max([*tops, LEAST_SCALE.get(method, 0.0)])
 
     def grey(self, case_id: str, longest: int = LONGEST) -> np.ndarray:
-        """The image, shrunk or enlarged to `longest`; an even grey where the file can't be read any more.
-
-        >>> from types import SimpleNamespace
-        >>> card = {"pixels": {"size": [40, 20], "mean": 0.5, "sd": 0.2}}
-        >>> task = TaskExplanations(SimpleNamespace(card=card), None, None, pd.Series({"a": "gone.png"}))
-        >>> task.grey("a", longest=100).shape
-        (100, 50)
-        """
+        """The image, shrunk or enlarged to `longest`; an even grey where the file can't be read any more."""
         try:
             return heat.small(read_grey(Path(str(self.paths.get(case_id, case_id)))), longest)
         except (DataError, OSError):
@@ -151,15 +138,7 @@ class TaskExplanations:
         return Image(case_id, heat.colour_uri(drawing), *grey.shape)
 
     def plain(self, case_id: str, longest: int = LONGEST) -> Image:
-        """The image alone.
-
-        >>> from types import SimpleNamespace
-        >>> card = {"pixels": {"size": [40, 20], "mean": 0.5, "sd": 0.2}}
-        >>> task = TaskExplanations(SimpleNamespace(card=card), None, None, pd.Series({"a": "gone.png"}))
-        >>> picture = task.plain("a", longest=100)
-        >>> picture.rows, picture.columns
-        (100, 50)
-        """
+        """The image alone."""
         grey = self.grey(case_id, longest)
         return Image(case_id, data_uri(grey), *grey.shape)
 
@@ -180,9 +159,10 @@ def read_explanations(run: Run, task: str) -> TaskExplanations | None:
     """None when the task is not evaluated or not explained. RunError when the explanations were made with
     other weights than the model has.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     read_explanations(Run.create(place, {}, {"tasks": {}}), "binary") is None
+    ...     read_explanations(Run.create(place, RunFacts(), {"tasks": {}}), "binary") is None
     True
     """
     folder = run.task(task).attributions
@@ -191,7 +171,7 @@ def read_explanations(run: Run, task: str) -> TaskExplanations | None:
     evaluated = results(run, task)
     if evaluated is None:
         return None
-    figures = Explanations.load(folder.figures_file, evaluated.card["weights_digest"])
+    figures = Explanations.load(folder.figures_file, evaluated.card.weights_digest)
     paths = run.cases().table.set_index("case_id")["path"]
     return TaskExplanations(evaluated, figures, folder, paths)
 

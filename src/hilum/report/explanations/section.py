@@ -1,6 +1,6 @@
 """The section: maps of one image per label and what they rest on, the richest task first."""
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -8,6 +8,9 @@ from hilum.artifacts.explanations import ExplainedImage, Failure
 from hilum.report import commands
 from hilum.report.absent import absent
 from hilum.report.explanations import faithfulness, filters, layers
+from hilum.report.explanations.faithfulness import AgreementTable, LungTable, MethodTable, TruthTable
+from hilum.report.explanations.filters import MaximalView, SynthesisView
+from hilum.report.explanations.layers import AblationTable, ConceptTable, ProbeView
 from hilum.report.explanations.reading import (
     PROBABILITY,
     TaskExplanations,
@@ -15,8 +18,8 @@ from hilum.report.explanations.reading import (
     raw_map,
     read_explanations,
 )
-from hilum.report.figures import look
 from hilum.report.heat import bar_colours
+from hilum.report.pictures import Image
 from hilum.report.section import Section
 from hilum.report.titles import TITLES
 from hilum.report.wording import count, digits, listing, plural, probability, sentence, split_name
@@ -58,13 +61,118 @@ QUESTIONS = {
 FILLS = {"zero": "black", "mean": "even grey", "blur": "blurred", "noise": "noisy"}
 
 
+@dataclass(frozen=True)
+class Column:
+    """One method: `scale`, what full colour stands for, `full` as text, in `unit`."""
+
+    name: str
+    title: str
+    source: str
+    signed: bool
+    question: str
+    scale: float
+    full: str
+    unit: str
+
+
+@dataclass(frozen=True)
+class MapCell:
+    """One map on its image, its range and its faithfulness."""
+
+    picture: Image
+    title: str
+    range: str
+    note: str
+    faithfulness: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image with a map per column; None where there is no map."""
+
+    case: str
+    label: str
+    target_class: str
+    image: Image
+    probability: str
+    cells: list[MapCell | None]
+
+
+@dataclass(frozen=True)
+class SmallRow:
+    """One image with the maps of all methods."""
+
+    case: str
+    label: str
+    target_class: str
+    cells: list[Image | None]
+
+
+@dataclass(frozen=True)
+class EveryMethod:
+    """All methods on the same images."""
+
+    columns: list[Column]
+    rows: list[SmallRow]
+
+
+@dataclass(frozen=True)
+class RawPicture:
+    """The probability at every position of the mask as a picture, beside the image."""
+
+    source: str
+    image: Image
+    case: str
+    label: str
+    target_class: str
+    range: str
+    without: str
+
+
+@dataclass(frozen=True)
+class RawMaps:
+    """Occlusion position by position; `mask`, `stride`: pixels."""
+
+    pictures: list[RawPicture]
+    mask: int
+    stride: int
+    fill: str
+    positions: str
+    classes: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """Everything about one task; None where something was not made."""
+
+    task: str
+    question: str
+    split: str
+    columns: list[Column]
+    rows: list[Row]
+    every: EveryMethod | None
+    raw: RawMaps | None
+    faithfulness: MethodTable | None
+    agreement: AgreementTable | None
+    truth: TruthTable | None
+    lungs: LungTable | None
+    ablation: AblationTable | None
+    probes: ProbeView | None
+    concepts: ConceptTable | None
+    maximal: MaximalView | None
+    synthesised: SynthesisView | None
+    failures: list[str]
+    pixels: str
+
+
 def make(run: Run) -> Section | None:
     """The richest task first, the others folded; None where nothing is trained.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> from hilum.files import write_json
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     run = Run.create(place, {}, {"tasks": {}})
+    ...     run = Run.create(place, RunFacts(), {"tasks": {}})
     ...     write_json(run.task("binary").card_file, {})
     ...     make(run).values["sentence"]
     'This stage has not run yet.'
@@ -115,29 +223,29 @@ def lead(task: TaskExplanations) -> str:
     )
 
 
-def _block(task: TaskExplanations) -> dict[str, Any]:
+def _block(task: TaskExplanations) -> Block:
     """Everything about one task."""
     columns, figures = _columns(task), task.figures
-    return {
-        "task": figures.task,
-        "question": TITLES[figures.task],
-        "split": split_name(figures.examples[0].split) if figures.examples else "",
-        "columns": columns,
-        "rows": [_row(task, row, columns) for row in figures.examples],
-        "every": _every(task, columns),
-        "raw": _raw(task),
-        "faithfulness": faithfulness.table(figures.faithfulness),
-        "agreement": faithfulness.agreement(figures.faithfulness),
-        "truth": faithfulness.truth(figures.truth),
-        "lungs": faithfulness.lungs(figures.lungs),
-        "ablation": layers.ablation(figures.ablation, figures.classes),
-        "probes": layers.probes(figures.probes, figures.task),
-        "concepts": layers.concepts(figures.concepts, figures.classes),
-        "maximal": filters.maximal(task),
-        "synthesised": filters.synthesised(task),
-        "failures": [_failure(failure) for failure in figures.failures],
-        "pixels": "{} × {}".format(*task.pixels.size),
-    }
+    return Block(
+        task=figures.task,
+        question=TITLES[figures.task],
+        split=split_name(figures.examples[0].split) if figures.examples else "",
+        columns=columns,
+        rows=[_row(task, row, columns) for row in figures.examples],
+        every=_every(task, columns),
+        raw=_raw(task),
+        faithfulness=faithfulness.table(figures.faithfulness),
+        agreement=faithfulness.agreement(figures.faithfulness),
+        truth=faithfulness.truth(figures.truth),
+        lungs=faithfulness.lungs(figures.lungs),
+        ablation=layers.ablation(figures.ablation, figures.classes),
+        probes=layers.probes(figures.probes, figures.task),
+        concepts=layers.concepts(figures.concepts, figures.classes),
+        maximal=filters.maximal(task),
+        synthesised=filters.synthesised(task),
+        failures=[_failure(failure) for failure in figures.failures],
+        pixels="{} × {}".format(*task.pixels.size),
+    )
 
 
 def _failure(failure: Failure) -> str:
@@ -148,25 +256,25 @@ def _failure(failure: Failure) -> str:
 # -- the rows of pictures ------------------------------------------------------------------------------------
 
 
-def _columns(task: TaskExplanations) -> list[dict[str, Any]]:
+def _columns(task: TaskExplanations) -> list[Column]:
     """The first method of each kind, with what full colour stands for."""
     made = task.figures.maps
     names = [next((name for name in kind if name in made), None) for kind in KINDS]
     return [_column(task, name) for name in names if name is not None]
 
 
-def _column(task: TaskExplanations, name: str) -> dict[str, Any]:
+def _column(task: TaskExplanations, name: str) -> Column:
     maps, scale = task.figures.maps[name], task.scale(name)
-    return {
-        "name": name,
-        "title": maps.title,
-        "source": maps.source,
-        "signed": maps.signed,
-        "question": QUESTIONS.get(name, ""),
-        "scale": scale,
-        "full": digits(scale),
-        "unit": UNITS.get(name, "evidence"),
-    }
+    return Column(
+        name=name,
+        title=maps.title,
+        source=maps.source,
+        signed=maps.signed,
+        question=QUESTIONS.get(name, ""),
+        scale=scale,
+        full=digits(scale),
+        unit=UNITS.get(name, "evidence"),
+    )
 
 
 def on_scale(value: float, scale: float) -> str:
@@ -181,33 +289,32 @@ def on_scale(value: float, scale: float) -> str:
     return f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", "−")
 
 
-def _row(task: TaskExplanations, row: ExplainedImage, columns: list[dict[str, Any]]) -> dict[str, Any]:
+def _row(task: TaskExplanations, row: ExplainedImage, columns: list[Column]) -> Row:
     name = row.target_class
-    return {
-        "case": row.case_id,
-        "label": row.label,
-        "target_class": name,
-        "colour": look(row.label, [*task.figures.classes, row.label]).colour,
-        "image": task.plain(row.case_id),
-        "probability": f"P({name}) = {probability(row.probabilities[name])}",
-        "cells": [_cell(task, row, column) for column in columns],
-    }
+    return Row(
+        case=row.case_id,
+        label=row.label,
+        target_class=name,
+        image=task.plain(row.case_id),
+        probability=f"P({name}) = {probability(row.probabilities[name])}",
+        cells=[_cell(task, row, column) for column in columns],
+    )
 
 
-def _cell(task: TaskExplanations, row: ExplainedImage, column: dict[str, Any]) -> dict[str, Any] | None:
+def _cell(task: TaskExplanations, row: ExplainedImage, column: Column) -> MapCell | None:
     """One map on its image, its range and its faithfulness."""
-    picture = task.picture(row.case_id, column["name"], column["scale"])
-    values = task.evidence(column["name"], row.case_id)
+    picture = task.picture(row.case_id, column.name, column.scale)
+    values = task.evidence(column.name, row.case_id)
     if picture is None or values is None:
         return None
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    return {
-        "picture": picture,
-        "title": column["title"],
-        "range": f"{on_scale(low, column['scale'])} to {on_scale(high, column['scale'])}",
-        "note": _occlusion_note(task, row) if column["name"] == "occlusion" else "",
-        "faithfulness": faithfulness.line(task.figures.faithfulness, column["name"], row.case_id),
-    }
+    return MapCell(
+        picture=picture,
+        title=column.title,
+        range=f"{on_scale(low, column.scale)} to {on_scale(high, column.scale)}",
+        note=_occlusion_note(task, row) if column.name == "occlusion" else "",
+        faithfulness=faithfulness.line(task.figures.faithfulness, column.name, row.case_id),
+    )
 
 
 def _occlusion_note(task: TaskExplanations, row: ExplainedImage) -> str:
@@ -221,7 +328,7 @@ def _occlusion_note(task: TaskExplanations, row: ExplainedImage) -> str:
     return f"Covering the marked square changes {change}."
 
 
-def _every(task: TaskExplanations, shown: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _every(task: TaskExplanations, shown: list[Column]) -> EveryMethod | None:
     """All methods on the same images, small."""
     made = task.figures.maps
     if len(made) <= len(shown):
@@ -229,48 +336,44 @@ def _every(task: TaskExplanations, shown: list[dict[str, Any]]) -> dict[str, Any
     columns = [_column(task, name) for name in made]
     rows = []
     for row in task.figures.examples:
-        cells = [
-            task.picture(row.case_id, column["name"], column["scale"], longest=150) for column in columns
-        ]
-        rows.append(
-            {"case": row.case_id, "label": row.label, "target_class": row.target_class, "cells": cells}
-        )
-    return {"columns": columns, "rows": rows}
+        cells = [task.picture(row.case_id, column.name, column.scale, longest=150) for column in columns]
+        rows.append(SmallRow(row.case_id, row.label, row.target_class, cells))
+    return EveryMethod(columns, rows)
 
 
 # -- occlusion as in the seed report -------------------------------------------------------------------------
 
 
-def _raw(task: TaskExplanations) -> dict[str, Any] | None:
+def _raw(task: TaskExplanations) -> RawMaps | None:
     """The probability of the class at every position of the mask, as a picture by itself."""
-    pictures: list[dict[str, Any]] = []
+    pictures: list[RawPicture] = []
     known = task.figures.occlusion
     for row in task.figures.examples:
         values, facts = task.map_of(PROBABILITY, row.case_id), known.get(row.case_id)
         if values is None or facts is None:
             continue
         pictures.append(
-            {
-                "source": raw_map(values),
-                "image": task.plain(row.case_id, 200),
-                "case": row.case_id,
-                "label": row.label,
-                "target_class": facts.target_class,
-                "range": f"{probability(facts.lowest)} to {probability(facts.highest)}",
-                "without": probability(facts.probability),
-            }
+            RawPicture(
+                source=raw_map(values),
+                image=task.plain(row.case_id, 200),
+                case=row.case_id,
+                label=row.label,
+                target_class=facts.target_class,
+                range=f"{probability(facts.lowest)} to {probability(facts.highest)}",
+                without=probability(facts.probability),
+            )
         )
     if not pictures:
         return None
     facts = next(iter(known.values()))
     rows, cols = facts.positions
-    return {
-        "pictures": pictures,
-        "mask": facts.mask,
-        "stride": facts.stride,
-        "fill": FILLS[facts.fill],
-        "positions": f"{rows} × {cols} = {count(rows * cols)}",
-        "classes": listing(
-            [f"P({name})" for name in dict.fromkeys(picture["target_class"] for picture in pictures)]
+    return RawMaps(
+        pictures=pictures,
+        mask=facts.mask,
+        stride=facts.stride,
+        fill=FILLS[facts.fill],
+        positions=f"{rows} × {cols} = {count(rows * cols)}",
+        classes=listing(
+            [f"P({name})" for name in dict.fromkeys(picture.target_class for picture in pictures)]
         ),
-    }
+    )

@@ -21,16 +21,17 @@ ANCHOR, TITLE = "leakage", "Leakage"
 def make(run: Run) -> Section | None:
     """The leakage of this run; the reason and the command where there is none.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     run = Run.create(place, {}, {"tasks": {}})
+    ...     run = Run.create(place, RunFacts(), {"tasks": {}})
     ...     run.record_stage("leakage", {"status": "skipped", "reason": "no patient has two images"})
     ...     make(run).values["sentence"]
     'No patient has two images.'
     """
     if not run.leakage.figures_file.exists():
         return absent(run, "leakage", ANCHOR, TITLE)
-    audit = Audit.load(run.audit_file) if run.audit_file.exists() else None
+    audit = run.audit()
     return leakage_section(run.leakage.figures(), audit, commands.stage(run, "leakage"))
 
 
@@ -157,7 +158,7 @@ def _audit(audit: Audit, task: str) -> list[tuple[str, str]]:
             f"{plural(near.n_pairs, 'pair')}, {count(near.n_across_splits)} across the declared parts",
         ),
     ]
-    declared = audit.patients_across_splits.get("declared")
+    declared = audit.patients_across_declared
     if declared:
         rows.append(("Patients in more than one declared part", count(declared.n_patients)))
     joint = audit.joint.get(task)

@@ -1,8 +1,8 @@
 """Overview: what this is, when and where it was made, and what it must not be used for."""
 
-from hilum.report.facts import DataFacts, RunFacts
+from hilum.artifacts.run import DataFacts, RunFacts
 from hilum.report.section import Section
-from hilum.report.wording import duration, moment, plural, seconds_between
+from hilum.report.wording import duration, machine_text, moment, plural, seconds_between
 from hilum.run import Run
 
 _CHILDREN = (
@@ -19,22 +19,15 @@ UNKNOWN_PEOPLE = "The data does not record whom the images show; the figures hol
 
 
 def make(run: Run) -> Section:
-    """Name, data, date, commit, machine, time taken, purpose.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as place:
-    ...     make(Run.create(place, {"name": "mine", "data": {"source": "phantom"}}, {})).values["purpose"]
-    'Research use only; not a medical device. The images are synthetic and show no patients; the figures say
-    nothing about people.'
-    """
-    facts = RunFacts.of(run)
+    """Name, data, date, commit, machine, time taken, purpose."""
+    facts = run.facts()
     people = PEOPLE.get(facts.data.source, UNKNOWN_PEOPLE)
     return Section(
         "overview",
         "Overview",
         "overview/template.html",
         {
-            "name": facts.name,
+            "name": run.name,
             "purpose": f"Research use only; not a medical device. {people}",
             "finished": facts.finished is not None,
             "not_done": _not_done(facts),
@@ -50,7 +43,7 @@ def _rows(facts: RunFacts) -> list[tuple[str, str]]:
         ("Recipe", facts.preset),
         ("Started", moment(facts.started) if facts.started else ""),
         ("Time taken", _time(facts)),
-        ("Machine", str(facts.machine)),
+        ("Machine", machine_text(facts.machine)),
         ("Software", _software(facts)),
     ]
     return [(name, value) for name, value in rows if value]

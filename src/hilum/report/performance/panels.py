@@ -22,17 +22,8 @@ class PanelRow:
 
 
 def training_panels(task: Results) -> PanelRow:
-    """Loss, accuracy and learning rate over epochs.
-
-    >>> from types import SimpleNamespace
-    >>> import pandas as pd
-    >>> history = pd.DataFrame({"epoch": [1, 2], "train_loss": [0.7, 0.5], "val_loss": [0.8, 0.6]})
-    >>> images = pd.DataFrame({"split": ["train", "train", "val"]})
-    >>> task = SimpleNamespace(task="binary", card={}, history=history, predictions=images)
-    >>> training_panels(task).caption.partition(".")[0]
-    '2 epochs; 2 training images and 1 validation images'
-    """
-    best = task.card.get("training", {}).get("best_epoch") or None
+    """Loss, accuracy and learning rate over epochs."""
+    best = task.card.training.best_epoch if task.card.training else None
     drawings = [
         plots.training_curve(task.history, key, best, f"{task.task}-{key}")
         for key in ("loss", "accuracy")

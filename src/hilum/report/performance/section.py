@@ -22,13 +22,14 @@ from hilum.run import Run
 def make_binary(run: Run) -> Section | None:
     """Normal against everything else.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> from pathlib import Path
     >>> import pandas as pd
     >>> from hilum.data.cases import Cases
     >>> image = {"case_id": "a", "path": "a.png", "label": "normal", "patient": "p", "split": "", "digest": "0"}
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     run = Run.create(place, {}, {"tasks": {}})
+    ...     run = Run.create(place, RunFacts(), {"tasks": {}})
     ...     Cases.checked(pd.DataFrame([image]), "table", Path()).write(run.cases_file)
     ...     make_binary(run) is None
     True
@@ -44,6 +45,7 @@ def make_multiclass(run: Run) -> Section | None:
 def task_section(run: Run, name: str) -> Section | None:
     """The section of one task; how to make it where the data allow it; None where they do not.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> from pathlib import Path
     >>> import pandas as pd
@@ -51,7 +53,7 @@ def task_section(run: Run, name: str) -> Section | None:
     >>> rows = [{"case_id": label, "path": "a.png", "label": label, "patient": label, "split": "", "digest": label}
     ...     for label in ("normal", "virus")]
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     run = Run.create(place, {"argv": ["hilum", "study", "phantom", "--out", "mine"]}, {"tasks": {}})
+    ...     run = Run.create(place, RunFacts(argv=["hilum", "study", "phantom", "--out", "mine"]), {"tasks": {}})
     ...     Cases.checked(pd.DataFrame(rows), "table", Path()).write(run.cases_file)
     ...     task_section(run, "binary").values["command"]
     'hilum study phantom --out mine --task binary --resume'
@@ -104,8 +106,8 @@ def _warnings(task: Results) -> list[str]:
             f"These are validation figures: the same images chose {listing(task.chosen_on_val)}, so they are"
             " slightly optimistic. Test images take part in no choice; a figure on them is the one to quote."
         )
-    if task.division.get("leaky"):
-        shared = task.division.get("shared_patients")
+    if task.division and task.division.leaky:
+        shared = task.division.shared_patients
         what = (
             f"{plural(shared, 'patient')} {'has' if shared == 1 else 'have'} images in training and held-out splits"
             if shared

@@ -1,8 +1,14 @@
 """Tables of a task: confusion matrix, model card, all figures, figures by class."""
 
 from dataclasses import dataclass
-from typing import Any
 
+from hilum.artifacts.card import (
+    Architecture,
+    OperatingPoint,
+    PixelContract,
+    TrainingData,
+    TrainingFacts,
+)
 from hilum.artifacts.metrics import FIGURES
 from hilum.report.cells import Cell, cell
 from hilum.report.results import Results
@@ -37,14 +43,7 @@ class Table:
 
 
 def confusion(task: Results) -> Matrix:
-    """Counts and row shares; the shade of a cell is its row share.
-
-    >>> from types import SimpleNamespace
-    >>> block = SimpleNamespace(confusion=[[9, 1], [2, 8]])
-    >>> matrix = confusion(SimpleNamespace(classes=("normal", "virus"), block=block, card={}))
-    >>> [[cell.count for cell in cells] for _, _, cells in matrix.rows], matrix.rule
-    ([['9', '1'], ['2', '8']], 'An image is classified as the most probable class.')
-    """
+    """Counts and row shares; the shade of a cell is its row share."""
     rows = []
     for label, counts in zip(task.classes, task.block.confusion, strict=True):
         total = sum(counts)
@@ -63,21 +62,20 @@ def confusion(task: Results) -> Matrix:
 
 def _rule(task: Results) -> str:
     """How a probability becomes a prediction."""
-    threshold = task.card.get("threshold")
-    if threshold:
-        return (
-            f"An image is classified as {threshold['class']} when its probability of {threshold['class']} is at"
-            f" least {number(threshold['value'])} ({_where_chosen(threshold)})."
-        )
-    return "An image is classified as the most probable class."
+    threshold = task.card.threshold
+    if threshold is None:
+        return "An image is classified as the most probable class."
+    return (
+        f"An image is classified as {threshold.positive} when its probability of {threshold.positive} is at"
+        f" least {number(threshold.value)} ({_where_chosen(threshold)})."
+    )
 
 
-def _where_chosen(threshold: dict[str, Any]) -> str:
-    rules = {"youden": "highest sensitivity + specificity", "half": "one half, without a choice"}
-    rule = rules.get(threshold.get("rule", ""), threshold.get("rule", ""))
-    if threshold.get("rule") == "half":
-        return f"rule: {rule}"
-    return f"rule: {rule}, chosen on {split_name(threshold.get('chosen_on', ''))} images"
+def _where_chosen(threshold: OperatingPoint) -> str:
+    if threshold.rule == "half":
+        return "rule: one half, without a choice"
+    rule = "highest sensitivity + specificity" if threshold.rule == "youden" else threshold.rule
+    return f"rule: {rule}, chosen on {split_name(threshold.chosen_on)} images"
 
 
 def all_figures(task: Results) -> Table:
@@ -142,81 +140,75 @@ def per_class(task: Results) -> Table | None:
 
 
 def card(task: Results) -> list[tuple[str, str]]:
-    """The model card as rows of a table; what it does not hold is left out.
-
-    >>> from types import SimpleNamespace
-    >>> card(SimpleNamespace(card={"parameters": 1234, "training": {"seed": 0, "epochs": 3, "best_epoch": 2}}))
-    [('Parameters', '1,234'), ('Seed', '0'), ('Epochs', '3, kept the weights after epoch 2')]
-    """
-    card, training = task.card, task.card.get("training", {})
-    threshold = card.get("threshold")
+    """The model card as rows of a table; what it does not hold is left out."""
+    card, threshold = task.card, task.card.threshold
     rows = [
-        ("Network", _network(card.get("architecture", {}))),
-        ("Parameters", count(card.get("parameters"))),
-        ("Pixels", _pixels(card.get("pixels") or {})),
-        ("Recipe", card.get("recipe") if isinstance(card.get("recipe"), str) else ""),
-        ("Trained on", _trained_on(card, training)),
-        ("Seed", str(training.get("seed", ""))),
-        ("Epochs", _epochs(training)),
-        ("Time", duration(training["seconds"]) if training.get("seconds") is not None else ""),
-        (
-            "Device, precision",
-            ", ".join(str(training[key]) for key in ("device", "precision") if training.get(key)),
-        ),
+        ("Network", _network(card.architecture)),
+        ("Parameters", count(card.parameters)),
+        ("Pixels", _pixels(card.pixels)),
+        ("Recipe", card.recipe),
+        *(_training(card.training, card.data) if card.training else []),
         (
             "Threshold",
-            f"{threshold['class']} ≥ {number(threshold['value'])}; {_where_chosen(threshold)}"
+            f"{threshold.positive} ≥ {number(threshold.value)}; {_where_chosen(threshold)}"
             if threshold
             else "",
         ),
-        ("Weights", card.get("weights_digest", "")),
-        ("Intended use", card.get("intended_use", "")),
+        ("Weights", card.weights_digest),
+        ("Intended use", card.intended_use),
     ]
     return [(name, value) for name, value in rows if value]
 
 
-def _network(architecture: dict[str, Any]) -> str:
-    options = ", ".join(f"{name} = {value}" for name, value in (architecture.get("options") or {}).items())
-    return " with ".join(words for words in (architecture.get("name", ""), options) if words)
+def _training(training: TrainingFacts, data: TrainingData | None) -> list[tuple[str, str]]:
+    return [
+        ("Trained on", _trained_on(training, data)),
+        ("Seed", str(training.seed)),
+        ("Epochs", _epochs(training)),
+        ("Time", duration(training.seconds) if training.seconds is not None else ""),
+        ("Device, precision", ", ".join(word for word in (training.device, training.precision) if word)),
+    ]
 
 
-def _epochs(training: dict[str, Any]) -> str:
-    kept = f", kept the weights after epoch {training['best_epoch']}" if training.get("best_epoch") else ""
-    best = training.get("best_metric") or {}
-    if best.get("value") is not None:
-        kept += f" (best {best['name']}: {number(best['value'])})"
-    return f"{training.get('epochs', '')}{kept}"
+def _network(architecture: Architecture) -> str:
+    options = ", ".join(f"{name} = {value}" for name, value in architecture.options.items())
+    return " with ".join(words for words in (architecture.name, options) if words)
 
 
-def _pixels(pixels: dict[str, Any]) -> str:
+def _epochs(training: TrainingFacts) -> str:
+    kept = f", kept the weights after epoch {training.best_epoch}" if training.best_epoch else ""
+    best = training.best_metric
+    if best:
+        kept += f" (best {best.name}: {number(best.value)})"
+    return f"{training.epochs}{kept}"
+
+
+def _pixels(pixels: PixelContract) -> str:
     """The pixel contract in words."""
-    if not pixels:
-        return ""
-    rows, columns = pixels["size"]
+    rows, columns = pixels.size
     fit = {
         "squeeze": "resized to this size whatever the image's aspect ratio",
         "pad": "resized in its own aspect ratio, its reflection beside it",
         "lungs": "the part around the lungs, resized to this size",
-    }.get(pixels.get("fit", ""), pixels.get("fit", ""))
-    clip = pixels.get("clahe")
-    levelled = f"; contrast equalised by tile (CLAHE, clip limit {clip:g})" if clip else ""
-    frame = "; an even frame around the image is cut off first" if pixels.get("trim", True) else ""
+    }[pixels.fit]
+    levelled = f"; contrast equalised by tile (CLAHE, clip limit {pixels.clahe:g})" if pixels.clahe else ""
+    frame = "; an even frame around the image is cut off first" if pixels.trim else ""
     return f"{rows} × {columns} (rows × columns), {fit}{levelled}{frame}; {_scale(pixels)}"
 
 
-def _scale(pixels: dict[str, Any]) -> str:
-    if pixels.get("standardize") == "image":
+def _scale(pixels: PixelContract) -> str:
+    if pixels.standardize == "image":
         return "each image centred and scaled by its own mean and standard deviation"
     return (
-        f"centred by {number(pixels.get('mean'))} and scaled by {number(pixels.get('sd'))}, mean and standard"
+        f"centred by {number(pixels.mean)} and scaled by {number(pixels.sd)}, mean and standard"
         " deviation of the training images (grey from 0 to 1)"
     )
 
 
-def _trained_on(card: dict[str, Any], training: dict[str, Any]) -> str:
-    images = training.get("images")
+def _trained_on(training: TrainingFacts, data: TrainingData | None) -> str:
+    images = training.images
     if images is None:
         return ""
-    patients = training.get("patients") or (card.get("data", {}).get("patients") or {}).get("train")
+    patients = data.patients["train"] if data and "train" in data.patients else None
     of_patients = f" of {count(patients)} patients" if patients and patients != images else ""
     return f"{count(images)} images{of_patients}"

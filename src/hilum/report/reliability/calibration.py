@@ -1,6 +1,7 @@
 """Calibration before and after scaling: sentence, diagrams, table."""
 
-from hilum.artifacts.reliability import FittedScaling, Reliability
+from hilum.artifacts.card import ScalingFacts
+from hilum.artifacts.reliability import Reliability
 from hilum.report.cells import Cell, number_cell
 from hilum.report.figures import look
 from hilum.report.reliability import plots
@@ -49,7 +50,7 @@ def _sentence(figures: Reliability) -> str:
     )
 
 
-def _fitted(scaling: FittedScaling) -> str:
+def _fitted(scaling: ScalingFacts) -> str:
     if scaling.temperature is not None:
         return f"temperature {number(scaling.temperature, 2)}"
     return "a scale and a shift per class"

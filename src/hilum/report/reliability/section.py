@@ -16,18 +16,17 @@ TITLE = "Reliability"
 def make(run: Run) -> Section | None:
     """None before anything was trained; how to make it where the stage has left nothing.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     make(Run.create(place, {}, {"tasks": {}})) is None
+    ...     make(Run.create(place, RunFacts(), {"tasks": {}})) is None
     True
     """
     tasks = [task for name in TITLES if (task := results(run, name)) is not None]
     if not tasks:
         return None
     parts = [
-        _part(task, Reliability.load(file, task.card["weights_digest"]))
-        for task in tasks
-        if (file := run.task(task.task).reliability_file).exists()
+        _part(task, task.folder.reliability()) for task in tasks if task.folder.reliability_file.exists()
     ]
     if not parts:
         return absent(run, stage="reliability", anchor="reliability", title=TITLE)

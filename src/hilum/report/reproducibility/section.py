@@ -1,23 +1,18 @@
 """Reproducibility: the command, the recipe, seeds, digests, versions and model cards."""
 
 from hilum.artifacts.card import ModelCard
+from hilum.artifacts.run import RunFacts, SplitFacts
 from hilum.report import commands
-from hilum.report.facts import RunFacts, SplitFacts
 from hilum.report.section import Section
 from hilum.report.titles import title_of
+from hilum.report.wording import machine_text
 from hilum.run import Run
 
 
 def make(run: Run) -> Section:
-    """All that an engineer needs to do it again, and a reviewer to check it.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as place:
-    ...     make(Run.create(place, {"argv": ["hilum", "study", "phantom"]}, {})).values["command"]
-    'hilum study phantom'
-    """
-    facts = RunFacts.of(run)
-    cards = {name: ModelCard.load(run.task(name).card_file) for name in run.tasks}
+    """All that an engineer needs to do it again, and a reviewer to check it."""
+    facts = run.facts()
+    cards = {name: run.task(name).card() for name in run.tasks}
     return Section(
         "reproducibility",
         "Reproducibility",
@@ -48,7 +43,7 @@ def _rows(facts: RunFacts, cards: dict[str, ModelCard]) -> list[tuple[str, str]]
         ("Versions", ", ".join(f"{name} {version}" for name, version in facts.versions.items())),
         ("Python", facts.python),
         ("Commit of hilum", facts.commit),
-        ("Machine", str(facts.machine)),
+        ("Machine", machine_text(facts.machine)),
     ]
     return [(name, value) for name, value in rows if value]
 

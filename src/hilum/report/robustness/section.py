@@ -2,7 +2,8 @@
 each, and what the further measurements have left."""
 
 from dataclasses import dataclass
-from typing import Any
+
+from markupsafe import Markup
 
 from hilum.artifacts.base import Figure
 from hilum.artifacts.robustness import Point, Robustness
@@ -15,7 +16,14 @@ from hilum.report import commands
 from hilum.report.absent import absent
 from hilum.report.pictures import Image, data_uri
 from hilum.report.robustness.plots import ACCURACY, ERROR, Curve, panel
-from hilum.report.robustness.trained import label_values, training_values, unseen_values
+from hilum.report.robustness.trained import (
+    LabelView,
+    TrainingView,
+    UnseenView,
+    label_values,
+    training_values,
+    unseen_values,
+)
 from hilum.report.section import Section
 from hilum.report.stated import interval_text, stated, value_text
 from hilum.report.titles import title_of
@@ -28,9 +36,10 @@ ANCHOR, TITLE = "robustness", "Robustness and missing data"
 def make(run: Run) -> Section | None:
     """The section; the reason and the command where the stage has left nothing.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     make(Run.create(place, {}, {"tasks": {}})).values["sentence"]
+    ...     make(Run.create(place, RunFacts(), {"tasks": {}})).values["sentence"]
     'This stage has not run yet.'
     """
     folders = [run.task(name) for name in run.tasks if run.task(name).robustness_file.exists()]
@@ -53,7 +62,7 @@ def make(run: Run) -> Section | None:
     )
 
 
-def _further(run: Run) -> dict[str, dict[str, Any] | None]:
+def _further(run: Run) -> dict[str, LabelView | UnseenView | TrainingView | None]:
     """The measurements that were asked for, of the task with the most classes; None for the others."""
     last = run.task(run.tasks[-1])
     labels = last.label_efficiency() if last.label_efficiency_file.exists() else None
@@ -134,31 +143,56 @@ def _size(robustness: Robustness) -> str:
 # -- figures and tables ------------------------------------------------------------------------------------
 
 
-def _task(folder: TaskFolder, robustness: Robustness) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Row:
+    """One point as text; `source`: where its severity comes from."""
+
+    name: str
+    source: str
+    accuracy: str
+    counts: str
+    accuracy_interval: str
+    auroc: str
+    auroc_interval: str
+    error: str
+    error_interval: str
+
+
+@dataclass(frozen=True)
+class TaskView:
+    """One task: a drawing and a sentence per corruption, and the table."""
+
+    title: str
+    panels: list[tuple[Markup, str]]
+    caption: str
+    rows: list[Row]
+
+
+def _task(folder: TaskFolder, robustness: Robustness) -> TaskView:
     predictions = folder.predictions()
     targets = predictions.loc[predictions["split"] == robustness.split, "target"]
     majority = float(targets.value_counts(normalize=True).max())
     names = [name for name in CORRUPTIONS if robustness.corruptions.get(name)]
-    return {
-        "title": title_of(folder.name),
-        "panels": [
+    return TaskView(
+        title=title_of(folder.name),
+        panels=[
             (_panel(folder.name, robustness, name, majority), _sentence(robustness, name)) for name in names
         ],
-        "caption": (
+        caption=(
             f"{_size(robustness)}, of {robustness.of_images} that are held out. Blue with circles: accuracy, at the"
             " threshold chosen on clean images. Orange, dashed, with squares: calibration error of the most"
             f" probable class (10 bins of equal mass). Bands: 95 % intervals, {robustness.replicates} bootstrap"
             " samples over patients. A change is a fall or a rise where the interval of the paired difference"
             " leaves out 0. Dotted: share of the most frequent class."
         ),
-        "rows": [
+        rows=[
             _row("clean", "", robustness.clean),
             *(row for name in names for row in _rows(robustness, name)),
         ],
-    }
+    )
 
 
-def _panel(task: str, robustness: Robustness, name: str, majority: float) -> Any:
+def _panel(task: str, robustness: Robustness, name: str, majority: float) -> Markup:
     severities = sorted(robustness.corruptions[name])
     points: list[Point] = [robustness.clean, *(robustness.corruptions[name][each] for each in severities)]
     curves = [
@@ -168,7 +202,7 @@ def _panel(task: str, robustness: Robustness, name: str, majority: float) -> Any
     return panel(curves, [0, *severities], CORRUPTIONS[name].title, majority, f"{task}-robustness-{name}")
 
 
-def _rows(robustness: Robustness, name: str) -> list[dict[str, str]]:
+def _rows(robustness: Robustness, name: str) -> list[Row]:
     corruption = CORRUPTIONS[name]
     return [
         _row(f"{severity}: {corruption.strength(severity)}", corruption.source, point)
@@ -176,18 +210,18 @@ def _rows(robustness: Robustness, name: str) -> list[dict[str, str]]:
     ]
 
 
-def _row(name: str, source: str, point: Point) -> dict[str, str]:
-    return {
-        "name": name,
-        "source": source,
-        "accuracy": value_text(point.accuracy),
-        "counts": point.accuracy.counts,
-        "accuracy_interval": interval_text(point.accuracy),
-        "auroc": value_text(point.auroc, ""),
-        "auroc_interval": interval_text(point.auroc, ""),
-        "error": value_text(point.ece),
-        "error_interval": interval_text(point.ece),
-    }
+def _row(name: str, source: str, point: Point) -> Row:
+    return Row(
+        name=name,
+        source=source,
+        accuracy=value_text(point.accuracy),
+        counts=point.accuracy.counts,
+        accuracy_interval=interval_text(point.accuracy),
+        auroc=value_text(point.auroc, ""),
+        auroc_interval=interval_text(point.auroc, ""),
+        error=value_text(point.ece),
+        error_interval=interval_text(point.ece),
+    )
 
 
 def _images(run: Run, folder: TaskFolder, robustness: Robustness) -> list[tuple[Image, str]]:
@@ -196,7 +230,7 @@ def _images(run: Run, folder: TaskFolder, robustness: Robustness) -> list[tuple[
     case = str(predictions.loc[predictions["split"] == robustness.split, "case_id"].iloc[0])
     path = run.cases().table.set_index("case_id")["path"][case]
     try:
-        image = Pixels.from_json(folder.card()["pixels"]).prepare(read_grey(path))
+        image = Pixels.of(folder.card().pixels).prepare(read_grey(path))
     except (DataError, OSError):
         return []
     shown = [(image, "clean")]

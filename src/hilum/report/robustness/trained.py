@@ -1,7 +1,7 @@
 """Label efficiency, corruption training and unseen class: the values that the template prints."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
@@ -28,6 +28,72 @@ from hilum.report.stated import interval_text, points_text, stated, value_text
 from hilum.report.wording import count, listing, percent, plural, split_name
 
 
+@dataclass(frozen=True)
+class LabelCell:
+    """An accuracy with its interval, and the range over the draws."""
+
+    value: str
+    interval: str
+    seeds: str
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """One number of labelled patients, a cell per way to use them."""
+
+    share: str
+    patients: str
+    images: str
+    cells: list[LabelCell]
+
+
+@dataclass(frozen=True)
+class LabelView:
+    """Label efficiency."""
+
+    drawing: Markup
+    lead: str
+    caption: str
+    ways: list[str]
+    rows: list[LabelRow]
+
+
+@dataclass(frozen=True)
+class TrainingRow:
+    """One severity: without and with corrupted images in training."""
+
+    name: str
+    clean: str
+    clean_interval: str
+    clean_error: str
+    corrupted: str
+    corrupted_interval: str
+    corrupted_error: str
+    gain: str
+
+
+@dataclass(frozen=True)
+class TrainingView:
+    """Training on corrupted images: a drawing and a sentence per corruption, and the table."""
+
+    lead: str
+    panels: list[tuple[Markup, str]]
+    caption: str
+    rows: list[TrainingRow]
+
+
+@dataclass(frozen=True)
+class UnseenView:
+    """A class that the network was never trained on. `rows`: class, share, counts, interval."""
+
+    drawing: Markup
+    unseen: str
+    lead: str
+    anomaly: str
+    caption: str
+    rows: list[tuple[str, str, str, str]]
+
+
 def _sample(result: HeldOut) -> str:
     """On what a figure was measured."""
     images = plural(result.images, f"{split_name(result.split)} image")
@@ -37,30 +103,22 @@ def _sample(result: HeldOut) -> str:
 # -- label efficiency --------------------------------------------------------------------------------------
 
 
-def label_values(result: LabelEfficiency) -> dict[str, Any]:
-    """The drawing, its sentences and its table.
-
-    >>> from hilum.artifacts.base import Figure
-    >>> point = CurvePoint(fraction=0.1, patients=9, images=10, accuracy=Figure(value=0.8), seeds=[0.8], auroc=0.9)
-    >>> result = LabelEfficiency.model_construct(split="test", images=20, patients=20, replicates=50, n_seeds=1,
-    ...     size=(32, 32), majority=0.6, curve=dict.fromkeys(WAYS, [point]))
-    >>> print(label_values(result)["lead"].partition(". ")[0].replace("\\xa0", " "))
-    Labels of 9 patients (10 %): accuracy 80.0 %
-    """
+def label_values(result: LabelEfficiency) -> LabelView:
+    """The drawing, its sentences and its table."""
     lead = _label_lead(result)
     rows = zip(*(result.curve[way] for way in WAYS), strict=True)
-    return {
-        "drawing": learning_curve(result, lead),
-        "lead": lead,
-        "caption": (
+    return LabelView(
+        drawing=learning_curve(result, lead),
+        lead=lead,
+        caption=(
             f"{_sample(result)}. Mean over {plural(result.n_seeds, 'draw')} of the labelled patients, with 95 %"
             f" intervals from {result.replicates} bootstrap samples over the held-out patients. A small network"
             f" at {result.size[0]} px, the same number of steps for every point. Dotted: share of the most"
             " frequent class."
         ),
-        "ways": [title for title, _ in WAYS.values()],
-        "rows": [_label_row(points) for points in rows],
-    }
+        ways=[title for title, _ in WAYS.values()],
+        rows=[_label_row(points) for points in rows],
+    )
 
 
 def _label_lead(result: LabelEfficiency) -> str:
@@ -76,58 +134,46 @@ def _label_lead(result: LabelEfficiency) -> str:
     )
 
 
-def _label_row(points: Sequence[CurvePoint]) -> dict[str, Any]:
-    return {
-        "share": percent(points[0].fraction, 0),
-        "patients": count(points[0].patients),
-        "images": count(points[0].images),
-        "cells": [
-            {
-                "value": value_text(point.accuracy),
-                "interval": interval_text(point.accuracy),
-                "seeds": f"{percent(min(point.seeds))} to {percent(max(point.seeds))}",
-            }
+def _label_row(points: Sequence[CurvePoint]) -> LabelRow:
+    return LabelRow(
+        share=percent(points[0].fraction, 0),
+        patients=count(points[0].patients),
+        images=count(points[0].images),
+        cells=[
+            LabelCell(
+                value=value_text(point.accuracy),
+                interval=interval_text(point.accuracy),
+                seeds=f"{percent(min(point.seeds))} to {percent(max(point.seeds))}",
+            )
             for point in points
         ],
-    }
+    )
 
 
 # -- corruption training -----------------------------------------------------------------------------------
 
 
-def training_values(result: CorruptionTraining) -> dict[str, Any]:
-    """A panel with its sentence per corruption, the lead and the table.
-
-    >>> from hilum.artifacts.base import Figure
-    >>> from hilum.artifacts.robustness import TrainedPoint
-    >>> trained = TrainedPoint(accuracy=Figure(value=0.8), seeds=[0.8], ece=0.05)
-    >>> point = PairedPoint(clean=trained, corrupted=trained, gain=Figure(value=0.0, low=-0.1, high=0.1))
-    >>> result = CorruptionTraining.model_construct(split="test", images=20, patients=20, replicates=50,
-    ...     size=(32, 32), share=0.5, n_seeds=1, steps=100, majority=0.5, clean=point,
-    ...     corruptions={next(iter(CORRUPTIONS)): {5: point}})
-    >>> print(training_values(result)["lead"].partition(".")[0].replace("\\xa0", " "))
-    At the highest severity, training on corrupted images raises the accuracy for 0 of 1 corruption
-    (interval above 0)
-    """
-    return {
-        "lead": _training_lead(result),
-        "panels": [
+def training_values(result: CorruptionTraining) -> TrainingView:
+    """A panel with its sentence per corruption, the lead and the table."""
+    return TrainingView(
+        lead=_training_lead(result),
+        panels=[
             (_training_panel(result, name), _training_sentence(result, name)) for name in result.corruptions
         ],
-        "caption": (
+        caption=(
             f"{_sample(result)}. Blue with circles: a small network at {result.size[0]} px trained on clean images."
             f" Green, dashed, with triangles: the same with {percent(result.share, 0)} of its training images"
             f" corrupted, in any of these ways. Mean over {plural(result.n_seeds, 'training')} of"
             f" {count(result.steps)} steps. Bands: 95 % intervals from {result.replicates} bootstrap samples over"
             " patients. Dotted: share of the most frequent class."
         ),
-        "rows": [_training_row("clean", result.clean)]
+        rows=[_training_row("clean", result.clean)]
         + [
             _training_row(f"{severity}: {CORRUPTIONS[name].strength(severity)}", point)
             for name, points in result.corruptions.items()
             for severity, point in sorted(points.items())
         ],
-    }
+    )
 
 
 def _training_panel(result: CorruptionTraining, name: str) -> Markup:
@@ -164,47 +210,38 @@ def _training_sentence(result: CorruptionTraining, name: str) -> str:
     )
 
 
-def _training_row(name: str, point: PairedPoint) -> dict[str, str]:
-    return {
-        "name": name,
-        "clean": value_text(point.clean.accuracy),
-        "clean_interval": interval_text(point.clean.accuracy),
-        "clean_error": percent(point.clean.ece),
-        "corrupted": value_text(point.corrupted.accuracy),
-        "corrupted_interval": interval_text(point.corrupted.accuracy),
-        "corrupted_error": percent(point.corrupted.ece),
-        "gain": points_text(point.gain),
-    }
+def _training_row(name: str, point: PairedPoint) -> TrainingRow:
+    return TrainingRow(
+        name=name,
+        clean=value_text(point.clean.accuracy),
+        clean_interval=interval_text(point.clean.accuracy),
+        clean_error=percent(point.clean.ece),
+        corrupted=value_text(point.corrupted.accuracy),
+        corrupted_interval=interval_text(point.corrupted.accuracy),
+        corrupted_error=percent(point.corrupted.ece),
+        gain=points_text(point.gain),
+    )
 
 
 # -- unseen class ------------------------------------------------------------------------------------------
 
 
-def unseen_values(result: UnseenClass) -> dict[str, Any]:
-    """The drawing, its sentences and its rows.
-
-    >>> from hilum.artifacts.base import Figure
-    >>> result = UnseenClass.model_construct(split="test", images=3, patients=3, replicates=50, train_images=90,
-    ...     classes=["normal", "bacteria"], unseen="virus", predicted={"bacteria": Figure(value=1.0, k=1, n=1)},
-    ...     confidence={"normal": [0.9], "bacteria": [0.8], "virus": [0.6]}, auroc_by_confidence=Figure(value=0.9))
-    >>> print(unseen_values(result)["lead"].replace("\\xa0", " "))
-    A network that was never trained on virus classifies 100.0 % (1/1) of the virus images as bacteria. Low
-    confidence separates virus from the known classes with AUROC 0.900; 0.5 is guessing.
-    """
-    return {
-        "drawing": confidence_histogram(result),
-        "unseen": result.unseen,
-        "lead": _unseen_lead(result),
-        "anomaly": _anomaly(result.anomaly, result.unseen) if result.anomaly else "",
-        "caption": (
+def unseen_values(result: UnseenClass) -> UnseenView:
+    """The drawing, its sentences and its rows."""
+    return UnseenView(
+        drawing=confidence_histogram(result),
+        unseen=result.unseen,
+        lead=_unseen_lead(result),
+        anomaly=_anomaly(result.anomaly, result.unseen) if result.anomaly else "",
+        caption=(
             f"{_sample(result)}. A small network trained on {count(result.train_images)} images of"
             f" {listing(result.classes)}. Intervals: 95 %, {result.replicates} bootstrap samples over patients."
         ),
-        "rows": [
+        rows=[
             (name, value_text(share), share.counts, interval_text(share))
             for name, share in result.predicted.items()
         ],
-    }
+    )
 
 
 def _unseen_lead(result: UnseenClass) -> str:

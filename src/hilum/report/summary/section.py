@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from hilum.artifacts.audit import Audit
 from hilum.artifacts.base import Figure
 from hilum.report.anomaly.figures import summary as anomaly_sentence
 from hilum.report.published import published
@@ -31,9 +30,10 @@ class Row:
 def make(run: Run) -> Section | None:
     """Sentences and table; None before anything was trained.
 
+    >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     make(Run.create(place, {}, {"tasks": {}})) is None
+    ...     make(Run.create(place, RunFacts(), {"tasks": {}})) is None
     True
     """
     trained = [result for task in TITLES if (result := results(run, task)) is not None]
@@ -79,7 +79,7 @@ def _sentences(run: Run, trained: list[Results]) -> list[str]:
 def _independence(trained: list[Results]) -> str:
     """Whether the figures come from images that took no part in any choice, and of other patients."""
     on_val = [result for result in trained if result.split == "val"]
-    leaky = [f"“{TITLES[result.task]}”" for result in trained if result.division.get("leaky")]
+    leaky = [f"“{TITLES[result.task]}”" for result in trained if result.division and result.division.leaky]
     if on_val:
         chosen = listing(list(dict.fromkeys(part for result in on_val for part in result.chosen_on_val)))
         words = (
@@ -98,12 +98,12 @@ def _independence(trained: list[Results]) -> str:
 
 def _shortcuts(run: Run) -> list[str]:
     """What all shortcuts together reach."""
-    if not run.audit_file.exists():
+    audit = run.audit()
+    if audit is None:
         return []
-    joint = Audit.load(run.audit_file).joint
     parts = [
         f"{together.positive} from {together.negative} with AUROC {_area(together.auroc)}"
-        for task, together in joint.items()
+        for task, together in audit.joint.items()
         if task in run.tasks
     ]
     if not parts:
