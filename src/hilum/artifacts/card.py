@@ -12,7 +12,6 @@ from pydantic import AliasChoices, Field, ValidationError
 from hilum.artifacts.audit import JointShortcut
 from hilum.artifacts.base import Figure, Part
 from hilum.artifacts.metrics import SplitMetrics
-from hilum.artifacts.reliability import PredictiveValues
 from hilum.artifacts.run import SplitFacts
 from hilum.errors import HilumError, ModelError
 from hilum.files import read_json, write_json
@@ -100,6 +99,14 @@ class OperatingPoint(Part):
     n: int | None = None
     expected_specificity: Figure | None = None
     replaces: float | None = None
+
+
+class PredictiveValues(Part):
+    """Predictive values where `prevalence` of the people are abnormal."""
+
+    prevalence: float
+    ppv: Figure
+    npv: Figure
 
 
 class AtPrevalence(Part):

@@ -21,8 +21,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from hilum.artifacts.base import Figure
-from hilum.artifacts.card import AtPrevalence, ModelCard, OperatingPoint
-from hilum.artifacts.reliability import PredictiveValues
+from hilum.artifacts.card import AtPrevalence, ModelCard, OperatingPoint, PredictiveValues
 from hilum.data.cases import HEALTHY
 from hilum.errors import DataError, ModelError
 from hilum.evaluation.config import ReliabilityConfig

@@ -1,8 +1,15 @@
 """What travels with the weights: the entries `calibration`, `conformal` and `predictive_values` of a model's card."""
 
 from hilum.artifacts.base import Figure
-from hilum.artifacts.card import AtPrevalence, Calibration, ModelCard, PredictionSets, SetFigure
-from hilum.artifacts.reliability import PredictiveValues, Reliability
+from hilum.artifacts.card import (
+    AtPrevalence,
+    Calibration,
+    ModelCard,
+    PredictionSets,
+    PredictiveValues,
+    SetFigure,
+)
+from hilum.artifacts.reliability import Reliability
 
 
 def with_reliability(card: ModelCard, reliability: Reliability) -> ModelCard:

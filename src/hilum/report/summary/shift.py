@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from hilum.artifacts.audit import Audit
 from hilum.artifacts.base import Figure
-from hilum.artifacts.metrics import Metrics, SplitMetrics
+from hilum.artifacts.metrics import SplitMetrics
 from hilum.report.results import Results
 from hilum.report.stated import Unit, value_text
 from hilum.report.titles import TITLES
@@ -96,6 +96,7 @@ def differences(task: Results) -> list[Difference]:
     and test do not overlap; the largest change of a class comes alone, after the first two.
 
     >>> high, low = Figure(value=0.9, low=0.85, high=0.95), Figure(value=0.5, low=0.4, high=0.6)
+    >>> from hilum.artifacts.metrics import Metrics
     >>> val, test = (SplitMetrics.model_construct(classes=["normal", "pneumonia"], accuracy=high, auroc=high,
     ...     sensitivity=high, specificity=figure) for figure in (high, low))
     >>> task = Results("binary", None, Metrics({"val": val, "test": test}), *[None] * 5)
