@@ -24,6 +24,7 @@ from hilum.artifacts.card import (
     TrainingData,
     TrainingFacts,
 )
+from hilum.artifacts.metrics import Metrics
 from hilum.artifacts.run import DataFacts, RunFacts
 from hilum.data.audit import audit
 from hilum.data.cases import Cases

@@ -63,9 +63,7 @@ class Difference:
 def shift_sentences(run: Run, trained: list[Results]) -> list[str]:
     """One for each task whose validation and test differ by more than their intervals.
 
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as place:
-    ...     shift_sentences(Run.create(place, {}, {"tasks": {}}), [])
+    >>> shift_sentences(Run.__new__(Run), [])
     []
     """
     return [words for task in trained if (words := _words(run, task))]
