@@ -40,6 +40,8 @@ SEE_ALSO = {
     "robustness": ("robustness.md",),
     "leakage": ("compare.md",),
     "predict": ("predict.md", "models.md"),
+    "recalibrate": ("adapt.md",),
+    "adapt": ("adapt.md",),
     "compare": ("compare.md",),
 }
 """Command -> the pages that say more."""

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from hilum.artifacts.anomaly import OodShare
 from hilum.artifacts.base import Artifact, Figure, Part
-from hilum.artifacts.card import ScalingFacts
+from hilum.artifacts.card import PredictiveValues, ScalingFacts
 from hilum.artifacts.curves import Bin
 
 SetKind = Literal["marginal", "class_conditional"]
@@ -73,14 +73,6 @@ class Calibration(Part):
 
 
 # -- decisions -----------------------------------------------------------------------------------------------
-
-
-class PredictiveValues(Part):
-    """Predictive values where `prevalence` of the people are abnormal."""
-
-    prevalence: float
-    ppv: Figure
-    npv: Figure
 
 
 class Decisions(Part):
