@@ -133,8 +133,8 @@ def calibration_bins(
     gaps = binned_gaps(np.clip(values, 0, 1), abnormal, member, patients, REPLICATES, 0)
     widths = _simultaneous(gaps, member, patients, 1 - (1 - BY_CHANCE) / families) / member.sum(0)
     return [
-        one.model_copy(update={"by_chance": (one.probability - width, one.probability + width)})
-        for one, width in zip(made, widths.tolist(), strict=True)
+        curve.model_copy(update={"by_chance": (curve.probability - width, curve.probability + width)})
+        for curve, width in zip(made, widths.tolist(), strict=True)
     ]
 
 

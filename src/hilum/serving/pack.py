@@ -28,6 +28,7 @@ from hilum.artifacts.card import (
     Distillation,
     MadeWith,
     ModelCard,
+    PackedCounterfactual,
     PackedFigures,
     PackedGuard,
     Rounding,
@@ -121,6 +122,7 @@ def pack_task(run: Run, task: str, out: Path) -> ModelCard:
             "two_steps": _two_steps(run, task, split) if len(model.classes) > 2 else None,
             "half_precision": images.compared(images.logits(half, "float16")),
             "int8_weights": images.compared(images.logits(rounded(model, to_int8), "int8")),
+            "counterfactual": _swapped(folder),
             "guard": _guard_entry(folder, guard, images, half),
             "distillation": _distilled(recipe, images),
             "known_failures": LIMITS,
@@ -132,6 +134,23 @@ def pack_task(run: Run, task: str, out: Path) -> ModelCard:
     if guard is not None:
         guard.save(out / FILE, packed.weights_digest)
     return packed
+
+
+def _swapped(folder: TaskFolder) -> PackedCounterfactual | None:
+    """Figures in the look of the other label's devices; None where the stage has not run."""
+    if not folder.counterfactual_file.exists():
+        return None
+    figures = folder.counterfactual()
+    return PackedCounterfactual(
+        images=figures.images,
+        patients=figures.patients,
+        split=figures.split,
+        fixed=figures.fixed,
+        auroc=figures.plain.auroc,
+        auroc_swapped=figures.all_parts.auroc,
+        specificity=figures.plain.specificity_at_fixed,
+        specificity_swapped=figures.all_parts.specificity_at_fixed,
+    )
 
 
 def _halved_guard(folder: TaskFolder, val: "_Images", half: ChestModel) -> EmbeddingGuard | None:
