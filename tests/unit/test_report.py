@@ -39,6 +39,7 @@ from hilum.report import commands, figures, wording
 from hilum.report.build import build_report
 from hilum.report.performance import plots
 from hilum.report.pictures import picture_of
+from hilum.report.summary import section as summary
 from hilum.run import Run
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -530,10 +531,10 @@ def test_the_command_that_adds_a_task(tmp_path: Path, argv: list[str], wanted: s
 
 
 def first_words(run: Run) -> str:
-    """The first sentence of the section Summary, as a reader sees it."""
-    page = build_report(run).read_text(encoding="utf-8")
-    section = page[page.index('<section id="summary">') :]
-    return Reader(section[section.index("<li>") + 4 : section.index("</li>")]).text
+    """The first entry of the section Summary, as a reader sees it."""
+    section = summary.make(run)
+    assert section is not None
+    return section.values["sentences"][0].replace(wording.SPACE, " ")  # noqa: PD011 (no table)
 
 
 @pytest.fixture(scope="module")
