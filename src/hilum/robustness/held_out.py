@@ -164,6 +164,5 @@ def point_figures(
         lambda weights: confidence_error(probabilities, target, weights),
         table,
         config,
-        unbiased=False,
     )
     return Point(accuracy=figures["accuracy"], auroc=figures["auroc"], ece=error)
