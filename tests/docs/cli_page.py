@@ -36,9 +36,12 @@ SEE_ALSO = {
     "neighbors": ("embeddings.md",),
     "anomaly": ("anomaly.md",),
     "explain": ("explain.md", "faithfulness.md"),
+    "counterfactual": ("shift.md",),
     "robustness": ("robustness.md",),
     "leakage": ("compare.md",),
     "predict": ("predict.md", "models.md"),
+    "recalibrate": ("adapt.md",),
+    "adapt": ("adapt.md",),
     "compare": ("compare.md",),
 }
 """Command -> the pages that say more."""

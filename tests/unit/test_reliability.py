@@ -22,7 +22,7 @@ from hilum.stages.contract import Context
 from hilum.stages.reliability import run as reliability_stage
 from tests.unit.cards import card, threshold
 
-CONFIG = ReliabilityConfig(mc_passes=0, views=False, divisions=20)
+CONFIG = ReliabilityConfig(mc_passes=0, views=False, ood_rate=None, divisions=20)
 NO_CASES: Cases = None  # type: ignore[assignment]  # no image is predicted again
 TWO, THREE = ("normal", "pneumonia"), ("normal", "bacteria", "virus")
 

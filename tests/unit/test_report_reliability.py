@@ -20,7 +20,7 @@ from hilum.stages.reliability import run as reliability_stage
 
 from .test_report import Reader, made_run
 
-CONFIG = ReliabilityConfig(mc_passes=0, views=False, divisions=5, folds=3, alpha=0.25)
+CONFIG = ReliabilityConfig(mc_passes=0, views=False, ood_rate=None, divisions=5, folds=3, alpha=0.25)
 
 
 @pytest.fixture(scope="module")

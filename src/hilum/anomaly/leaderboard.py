@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hilum.anomaly.conformal import p_values, threshold
+from hilum.anomaly.conformal import threshold
 from hilum.anomaly.detector import Detector
 from hilum.anomaly.ensemble import mean_rank
 from hilum.anomaly.ood_images import KINDS, UNALTERED, UNALTERED_TITLE
@@ -25,6 +25,7 @@ from hilum.data.cases import HEALTHY
 from hilum.evaluation.detection import detection_figures, ranking_entry
 from hilum.evaluation.matching import Pairs
 from hilum.evaluation.shares import share_figure
+from hilum.inference.p_values import p_values
 from hilum.models import parameters
 
 PARTS = ("measure", "test")

@@ -86,12 +86,57 @@ class TrainingData(Part):
 
 
 class OperatingPoint(Part):
-    """The probability of the class `positive` ("class" in the file) from which it is predicted."""
+    """The probability of the class `positive` ("class" in the file) from which it is predicted.
+
+    Of `hilum recalibrate` alone: the rule is "healthy images"; `n`: how many there were; `expected_specificity`: on
+    new healthy images of the same origin; `replaces`: the threshold before, which other figures of the card belong to.
+    """
 
     positive: str = Field(validation_alias=AliasChoices("class", "positive"), serialization_alias="class")
     value: float
     chosen_on: str
     rule: str
+    n: int | None = None
+    expected_specificity: Figure | None = None
+    replaces: float | None = None
+
+
+class PredictiveValues(Part):
+    """Predictive values where `prevalence` of the people are abnormal."""
+
+    prevalence: float
+    ppv: Figure
+    npv: Figure
+
+
+class AtPrevalence(Part):
+    """Predictive values at the threshold of the card, by prevalence, and the two figures that they follow from."""
+
+    sensitivity: Figure
+    specificity: Figure
+    measured_on: str
+    values: list[PredictiveValues]
+
+
+class EstimatedPrior(Part):
+    """Shares of the classes: of the images that the probabilities were calibrated on, and as estimated for the new
+    ones (Saerens, Latinne & Decaestecker 2002)."""
+
+    before: dict[str, float]
+    estimated: dict[str, float]
+
+
+class Adaptation(Part):
+    """What `hilum adapt` changed without labels. `layers`: normalisation layers with new statistics, in which
+    training counts as `source_images` images (Schneider et al. 2020)."""
+
+    adapted_to: str
+    images: int
+    layers: int
+    source_images: int
+    weights_digest_before: str
+    prior: EstimatedPrior | None = None
+    dropped: list[str]
 
 
 class ScalingFacts(Part):
@@ -191,6 +236,18 @@ class Rounding(Part):
     largest_difference_of_a_logit: float
 
 
+class PackedGuard(Part):
+    """What rounding does to the guard: held-out images that it flags before and after, and how far a p-value moves.
+    `validation_images`: among which p-values are taken."""
+
+    rate: float
+    validation_images: int
+    images: int
+    flagged: int
+    flagged_in_float32: int
+    largest_difference_of_a_p_value: float
+
+
 class Distillation(Part):
     """Held-out images that teachers and student classify correctly; `teachers`: digests of their weights."""
 
@@ -202,8 +259,9 @@ class Distillation(Part):
 
 
 class ModelFacts(Part):
-    """What is known of a model beyond its network. `threshold`: None for more than two classes; everything after
-    `conformal` is in packaged cards alone; `shortcuts`: what numbers of file and image alone reach."""
+    """What is known of a model beyond its network. `threshold`: None for more than two classes, unless
+    `hilum recalibrate` chose one for abnormal; everything after `adaptation` is in packaged cards alone;
+    `shortcuts`: what numbers of file and image alone reach."""
 
     task: str = ""
     recipe: str = ""
@@ -214,6 +272,8 @@ class ModelFacts(Part):
     threshold: OperatingPoint | None = None
     calibration: Calibration | None = None
     conformal: PredictionSets | None = None
+    predictive_values: AtPrevalence | None = None
+    adaptation: Adaptation | None = None
     recipe_in_full: dict[str, Any] | None = None
     command: str | None = None
     made_with: MadeWith | None = None
@@ -222,6 +282,7 @@ class ModelFacts(Part):
     two_steps: TwoSteps | None = None
     half_precision: Rounding | None = None
     int8_weights: Rounding | None = None
+    guard: PackedGuard | None = None
     distillation: Distillation | None = None
     known_failures: list[str] | None = None
 

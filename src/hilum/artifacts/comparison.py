@@ -33,7 +33,8 @@ class Scores(Part):
 
 class TrainingResult(Artifact):
     """figures.json of a training; written last. `digest` names recipe, data and split; `held` and `test`: of
-    the held-out fold, and of the declared test images where there are any."""
+    the held-out fold, and of the declared test images where there are any; `counterfactual_auroc`: on held-out
+    images in the look of the other label's devices, where the grid wants it."""
 
     STAGE: ClassVar[str] = "compare"
     REMEDY: ClassVar[str] = "delete it and give the same hilum compare command again"
@@ -47,6 +48,7 @@ class TrainingResult(Artifact):
     device: str
     held: Scores
     test: Scores | None = None
+    counterfactual_auroc: float | None = None
 
 
 # -- paired tests --------------------------------------------------------------------------------------------
@@ -102,7 +104,8 @@ class Pooled(Part):
 
 class CellResult(Part):
     """What the finished trainings of a cell gave. `spread` and `test`: over the trainings, held-out and declared
-    test images; `pooled` and `acquisition`: where all trainings are finished; `paired`: the cell minus
+    test images; `counterfactual`: AUROC over the trainings, see TrainingResult; `pooled` and `acquisition`:
+    where all trainings are finished; `paired`: the cell minus
     `Comparison.against`."""
 
     trainings: int
@@ -111,6 +114,7 @@ class CellResult(Part):
     seconds: float
     spread: dict[str, Spread]
     test: dict[str, Spread] | None = None
+    counterfactual: Spread | None = None
     pooled: Pooled | None = None
     acquisition: Shift | None = None
     paired: PairedDifference | None = None

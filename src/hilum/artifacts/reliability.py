@@ -1,11 +1,12 @@
-"""reliability.json of a task: calibration, operating points, conformal sets, selective prediction."""
+"""reliability.json of a task: calibration, operating points, conformal sets, selective prediction, the guard."""
 
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from hilum.artifacts.anomaly import OodShare
 from hilum.artifacts.base import Artifact, Figure, Part
-from hilum.artifacts.card import ScalingFacts
+from hilum.artifacts.card import PredictiveValues, ScalingFacts
 from hilum.artifacts.curves import Bin
 
 SetKind = Literal["marginal", "class_conditional"]
@@ -72,14 +73,6 @@ class Calibration(Part):
 
 
 # -- decisions -----------------------------------------------------------------------------------------------
-
-
-class PredictiveValues(Part):
-    """Predictive values where `prevalence` of the people are abnormal."""
-
-    prevalence: float
-    ppv: Figure
-    npv: Figure
 
 
 class Decisions(Part):
@@ -247,9 +240,27 @@ class SelectiveFigures(Part):
     p_holm: float | None = None
 
 
+# -- out-of-distribution images ------------------------------------------------------------------------------
+
+
+class Ood(Part):
+    """The guard on the embedding, guard.npz beside the weights. `rate`: the share of images like the held-out ones
+    that is flagged; `n`: the validation images among which an image is ranked; `reason`: why there is no guard, None
+    where there is one; `test`: the share of test images that is flagged, None without a test split; `altered`: the
+    share of altered images, by kind, made from images of `altered_from`."""
+
+    rate: float
+    n: int
+    reason: str | None = None
+    test: Figure | None = None
+    altered_from: Literal["val", "test"]
+    altered: list[OodShare]
+
+
 class Reliability(Artifact):
     """`judged_on`: the split behind the figures; `cross_fitted`: whether validation patients were divided into
-    `folds` parts because there is no test split; `n_fitted`: validation images."""
+    `folds` parts because there is no test split; `n_fitted`: validation images; `ood`: None where the settings leave
+    the guard out."""
 
     SCHEMA: ClassVar[int] = 2
     STAGE: ClassVar[str] = "reliability"
@@ -269,3 +280,4 @@ class Reliability(Artifact):
     decision_curve: DecisionCurve | None
     conformal: Conformal
     selective: dict[str, SelectiveFigures] = Field(min_length=1)
+    ood: Ood | None = None

@@ -55,7 +55,7 @@ def measure_leakage(
     >>> from hilum.recipe import load_recipe
     >>> cases = Cases.checked(
     ...     pd.DataFrame({"case_id": ["a", "b"], "path": "x.png", "label": ["normal", "virus"],
-    ...                   "patient": ["p", "q"], "split": "", "digest": "0"}), "table", ".")
+    ...                   "patient": ["p", "q"], "split": "", "digest": "0"}), "table", Path("."))
     >>> recipe = load_recipe("quick").tasks["binary"]
     >>> measure_leakage(LeakageFolder(Path("new")), cases, task("binary", cases.labels), recipe)
     Traceback (most recent call last):

@@ -14,6 +14,7 @@ HEAD = (
     "sd",
     "difference",
     "p (Holm)",
+    "swapped look",
     "matched",
     "worst group",
     "parameters",
@@ -38,6 +39,8 @@ def comparison_text(comparison: Comparison) -> str:
         lines.append(
             "matched: accuracy on shortcut-matched pairs; worst group: the lowest accuracy of a group"
         )
+    if any(cell.result and cell.result.counterfactual for cell in comparison.cells):
+        lines.append("swapped look: AUROC on held-out images in the look of the other label's devices")
     waiting = [cell.name for cell in comparison.cells if not cell.result and not cell.error]
     if waiting:
         lines.append(f"not trained yet: {', '.join(waiting)}")
@@ -62,6 +65,7 @@ def _row(cell: CellRow, result: CellResult) -> tuple[str, ...]:
         _number(auroc.sd),
         gap,
         p,
+        _number(result.counterfactual.mean if result.counterfactual else None),
         *_groups(result.acquisition),
         f"{result.parameters:,}",
         f"{result.seconds:.1f}",

@@ -87,6 +87,7 @@ def cell_result(
         test={name: _spread(rows.loc[tested, f"test_{name}"]) for name in ("accuracy", "auroc")}
         if tested.any()
         else None,
+        counterfactual=_spread(rows["counterfactual_auroc"]) if "counterfactual_auroc" in rows else None,
     )
     if table is not None:
         moved = at_half(table, task.classes)

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hilum.artifacts.base import Figure
-from hilum.artifacts.reliability import DecisionCurve, Decisions, PredictiveValues
+from hilum.artifacts.card import PredictiveValues
+from hilum.artifacts.reliability import DecisionCurve, Decisions
 from hilum.errors import DataError
 from hilum.evaluation.decision import checked_probabilities
 from hilum.evaluation.intervals import bootstrap, percentile_band

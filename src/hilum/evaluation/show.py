@@ -5,7 +5,7 @@ from typing import Any
 
 from hilum.artifacts.base import Figure
 from hilum.artifacts.metrics import Metrics, Shift
-from hilum.artifacts.reliability import Reliability
+from hilum.artifacts.reliability import Ood, Reliability
 from hilum.run import Run
 
 SHOWN = (
@@ -90,9 +90,24 @@ def reliability_table(run: Run) -> str:
             ("  classes per set", figure(sets.mean_size)),
             ("  abstained", figure(sets.abstained)),
             ("risk-coverage area", figure(reliability.selective["probability"].aurc)),
+            *_ood(reliability.ood),
         ]
         lines += [*columns(rows), ""]
     return "\n".join(lines).rstrip()
+
+
+def _ood(ood: Ood | None) -> list[tuple[str, str]]:
+    """What the guard on the embedding flags, or why there is none."""
+    if ood is None:
+        return []
+    if ood.reason:
+        return [("no guard", ood.reason)]
+    test = [("  test images", figure(ood.test))] if ood.test else []
+    return [
+        (f"flagged as OOD, rate {ood.rate:g}", f"ranked among {ood.n} validation images"),
+        *test,
+        *((f"  {share.title}", figure(share)) for share in ood.altered),
+    ]
 
 
 def columns(rows: list[tuple[str, ...]]) -> list[str]:

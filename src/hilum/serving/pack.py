@@ -1,7 +1,8 @@
 """Puts trained models into the package: python -m hilum.serving.pack RUN --task multiclass [--out FOLDER]
 
 A classifier is stored in float16 and measured again as it is stored, beside the network that was trained. Its
-model.json becomes the full card: data with attribution, recipe, figures, limits. A detector
+model.json becomes the full card: data with attribution, recipe, figures, limits. A guard on its embedding goes along
+in float16. A detector
 (--task anomaly --detector ROW) keeps float32: its scores are compared with those of held-out images.
 """
 
@@ -28,6 +29,7 @@ from hilum.artifacts.card import (
     MadeWith,
     ModelCard,
     PackedFigures,
+    PackedGuard,
     Rounding,
     TrainingData,
     TwoSteps,
@@ -41,7 +43,8 @@ from hilum.evaluation.shares import share_figure
 from hilum.files import digest, replacing, write_arrays
 from hilum.folders import TaskFolder
 from hilum.inference.calibrate import softmax
-from hilum.inference.forward import logits_of
+from hilum.inference.forward import logits_of, vectors_of
+from hilum.inference.guard import FILE, LAYER, EmbeddingGuard
 from hilum.inference.rules import classes_in_two_steps, predicted_classes
 from hilum.models import ChestModel, build, golden_images, load_model, save_model
 from hilum.run import Run
@@ -81,12 +84,12 @@ KNOWN_RATE = 0.03
 
 
 def pack_task(run: Run, task: str, out: Path) -> ModelCard:
-    """Writes the model of one task into `out`, in float16 with its full card; gives the card back.
+    """Writes the model of one task into `out`, in float16 with its full card and its guard; gives the card back.
 
     The figures in the card are those of the held-out split in metrics.json. `half_precision` and `int8_weights`
     compare them with the predictions of rounded weights, `distillation` with those of the teachers' mean, if there
-    were any. RunError when the task has not been evaluated with the weights at hand; ModelError for a teacher that
-    is gone.
+    were any; `guard` compares what the guard flags before and after rounding. RunError when the task has not been
+    evaluated with the weights at hand; ModelError for a teacher that is gone.
 
     >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
@@ -103,6 +106,7 @@ def pack_task(run: Run, task: str, out: Path) -> ModelCard:
     model = folder.load_model()
     half = rounded(model, lambda tensor: tensor.half().float())
     images = _Images.of(run, task, split, model)
+    guard = _halved_guard(folder, _Images.of(run, task, "val", model), half)
     recipe = run.recipe()["tasks"][task]
     known = card.model_copy(
         update={
@@ -117,13 +121,45 @@ def pack_task(run: Run, task: str, out: Path) -> ModelCard:
             "two_steps": _two_steps(run, task, split) if len(model.classes) > 2 else None,
             "half_precision": images.compared(images.logits(half, "float16")),
             "int8_weights": images.compared(images.logits(rounded(model, to_int8), "int8")),
+            "guard": _guard_entry(folder, guard, images, half),
             "distillation": _distilled(recipe, images),
             "known_failures": LIMITS,
         }
     )
     half.pretrained = card.pretrained
     save_model(half, out, card.architecture, known)
-    return _store_half(out)
+    packed = _store_half(out)
+    if guard is not None:
+        guard.save(out / FILE, packed.weights_digest)
+    return packed
+
+
+def _halved_guard(folder: TaskFolder, val: "_Images", half: ChestModel) -> EmbeddingGuard | None:
+    """The task's guard in float16, with the distances of validation images in the embedding of the rounded network;
+    None where the task has none. ModelError for one of other weights."""
+    if not folder.guard_file.exists():
+        return None
+    guard = EmbeddingGuard.load(folder.guard_file, folder.card().weights_digest)
+    return guard.halved(val.vectors(half, "guard"))
+
+
+def _guard_entry(
+    folder: TaskFolder, guard: EmbeddingGuard | None, images: "_Images", half: ChestModel
+) -> PackedGuard | None:
+    """How many held-out images are flagged before and after rounding, and how far a p-value moves."""
+    if guard is None:
+        return None
+    trained = EmbeddingGuard.load(folder.guard_file, folder.card().weights_digest)
+    before = trained.p_values(images.vectors(images.model, "guard, as trained"))
+    after = guard.p_values(images.vectors(half, "guard, rounded"))
+    return PackedGuard(
+        rate=guard.rate,
+        validation_images=len(guard.known),
+        images=len(images.rows),
+        flagged=int((after <= guard.rate).sum()),
+        flagged_in_float32=int((before <= guard.rate).sum()),
+        largest_difference_of_a_p_value=float(np.abs(after - before).max()),
+    )
 
 
 def _held_out_figures(folder: TaskFolder) -> tuple[str, dict[str, Any]]:
@@ -219,6 +255,11 @@ class _Images:
         """ "images classes" of another network."""
         places = self.cache.rows(self.rows["case_id"].tolist())
         return logits_of(model, self.cache.images, places, f"{self.task}: {words}")
+
+    def vectors(self, model: ChestModel, words: str) -> np.ndarray:
+        """The embedding of another network, "images dim"."""
+        places = self.cache.rows(self.rows["case_id"].tolist())
+        return vectors_of(model, self.cache.images, [LAYER], places, f"{self.task}: {words}")[1][LAYER]
 
     def compared(self, logits: np.ndarray) -> Rounding:
         """How many images get the same class, and how many the correct one, before and after."""

@@ -1,24 +1,38 @@
-"""What travels with the weights: the entries `calibration` and `conformal` of a model's card."""
+"""What travels with the weights: the entries `calibration`, `conformal` and `predictive_values` of a model's card."""
 
 from hilum.artifacts.base import Figure
-from hilum.artifacts.card import Calibration, ModelCard, PredictionSets, SetFigure
+from hilum.artifacts.card import (
+    AtPrevalence,
+    Calibration,
+    ModelCard,
+    PredictionSets,
+    PredictiveValues,
+    SetFigure,
+)
 from hilum.artifacts.reliability import Reliability
 
 
 def with_reliability(card: ModelCard, reliability: Reliability) -> ModelCard:
-    """The card with the scaling and the quantiles in use, and the digest of the weights they were made for."""
-    return card.model_copy(update={"calibration": _calibration(reliability), "conformal": _sets(reliability)})
+    """The card with the scaling and the quantiles in use, the digest of the weights they were made for, and, where a
+    threshold is in use, predictive values."""
+    values = _predictive_values(reliability)
+    return card.model_copy(
+        update={
+            "calibration": _calibration(reliability),
+            "conformal": _sets(reliability),
+            **({"predictive_values": values} if values else {}),
+        }
+    )
 
 
 def _calibration(reliability: Reliability) -> Calibration:
     calibration = reliability.calibration
-    cross_fitted = ", cross-fitted by patient" if reliability.cross_fitted else ""
     return Calibration(
         **calibration.fitted[calibration.used].model_dump(exclude_none=True),
         fitted_on="val",
         n=reliability.n_fitted,
         weights_digest=reliability.weights_digest,
-        judged_on=f"{reliability.judged_on}{cross_fitted}",
+        judged_on=_judged_on(reliability),
         ece_before=_bare(calibration.before.ece),
         ece_after=_bare(calibration.after.ece),
     )
@@ -37,6 +51,26 @@ def _sets(reliability: Reliability) -> PredictionSets:
         coverage=SetFigure(**figures.coverage.model_dump(exclude_none=True)),
         mean_size=_bare(figures.mean_size),
     )
+
+
+def _predictive_values(reliability: Reliability) -> AtPrevalence | None:
+    """At the threshold in use, at the prevalences of the recipe."""
+    decisions = next((point.decisions for point in reliability.operating if point.in_use), None)
+    if decisions is None:
+        return None
+    return AtPrevalence(
+        sensitivity=_bare(decisions.sensitivity),
+        specificity=_bare(decisions.specificity),
+        measured_on=_judged_on(reliability),
+        values=[
+            PredictiveValues(prevalence=at.prevalence, ppv=_bare(at.ppv), npv=_bare(at.npv))
+            for at in decisions.at_prevalence
+        ],
+    )
+
+
+def _judged_on(reliability: Reliability) -> str:
+    return f"{reliability.judged_on}{', cross-fitted by patient' if reliability.cross_fitted else ''}"
 
 
 def _bare(figure: Figure) -> Figure:

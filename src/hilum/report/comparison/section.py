@@ -78,6 +78,7 @@ class Row:
     brier: Mean = Mean(NOTHING)
     test: Mean = Mean(NOTHING)
     groups: list[str] = field(default_factory=list)
+    counterfactual: Mean = Mean(NOTHING)
     parameters: str = ""
     seconds: str = ""
     epochs: str = ""
@@ -123,6 +124,7 @@ def comparison_section(folder: ComparisonFolder) -> Section:
             "measured": _measured(comparison),
             "against": comparison.against,
             "has_groups": any(result.acquisition for result in results),
+            "has_counterfactual": any(result.counterfactual for result in results),
             "has_test": any(result.test for result in results),
             "level": LEVEL,
             "command": _command(comparison, folder),
@@ -188,6 +190,7 @@ def _row(cell: CellRow, comparison: Comparison) -> Row:
         brier=_mean_sd(result.spread["brier"], ""),
         test=_mean_sd(result.test["accuracy"], "%") if result.test else Mean(NOTHING),
         groups=_groups(result.acquisition),
+        counterfactual=_mean_sd(result.counterfactual, "") if result.counterfactual else Mean(NOTHING),
         parameters=count(result.parameters),
         seconds=duration(result.seconds),
         epochs=plural(round(result.epochs), "epoch"),

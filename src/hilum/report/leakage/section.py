@@ -24,11 +24,11 @@ ALPHA = 0.05
 def make(run: Run) -> Section | None:
     """The leakage of this run; the reason and the command where there is none.
 
-    >>> from hilum.artifacts.run import RunFacts
+    >>> from hilum.artifacts.run import RunFacts, StageRecord
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
     ...     run = Run.create(place, RunFacts(), {"tasks": {}})
-    ...     run.record_stage("leakage", {"status": "skipped", "reason": "no patient has two images"})
+    ...     run.record_stage("leakage", StageRecord(status="skipped", reason="no patient has two images"))
     ...     make(run).values["sentence"]
     'No patient has two images.'
     """

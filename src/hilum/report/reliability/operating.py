@@ -90,13 +90,19 @@ def _sentence(points: list[OperatingPoint]) -> str:
 def decision_panel(task: Results, figures: Reliability) -> Panel | None:
     """Net benefit over thresholds; None where no class is normal.
 
+    >>> import pandas as pd
+    >>> from pathlib import Path
     >>> from hilum.artifacts.reliability import DecisionCurve
+    >>> from hilum.folders import TaskFolder
+    >>> from hilum.artifacts.card import ModelCard
+    >>> from hilum.artifacts.metrics import Metrics
     >>> curve = DecisionCurve(at=[0.2, 0.5, 0.8], model=[0.4, 0.3, 0.1], low=[0.3, 0.2, 0], high=[0.5, 0.4, 0.2],
     ...     treat_all=[0.4, 0, -1.5], gain=[0, 0.3, 0.1], gain_low=[-0.1, 0.2, 0.05], gain_high=[0.1, 0.4, 0.2],
     ...     share_abnormal=0.5)
-    >>> from types import SimpleNamespace
     >>> figures = Reliability.model_construct(decision_curve=curve)
-    >>> decision_panel(SimpleNamespace(task="binary"), figures).sentence.partition(" the ")[0]
+    >>> task = Results("binary", ModelCard.model_construct(), Metrics({}), *[pd.DataFrame()] * 2, None, "test",
+    ...     TaskFolder(Path("binary")))
+    >>> decision_panel(task, figures).sentence.partition(" the ")[0]
     'For thresholds between 0.50 and 0.80'
     """
     curve = figures.decision_curve

@@ -1,4 +1,4 @@
-"""Summary: five sentences and one table for a reader who has five minutes."""
+"""Summary: a few sentences and one table for a reader who has five minutes."""
 
 from dataclasses import dataclass
 
@@ -8,6 +8,7 @@ from hilum.report.published import published
 from hilum.report.results import Results, headline, results
 from hilum.report.section import Section
 from hilum.report.stated import interval_text, value_text
+from hilum.report.summary.shift import shift_sentences
 from hilum.report.titles import TITLES
 from hilum.report.wording import LEVEL, NOTHING, listing, number, plural, split_name
 from hilum.run import Run
@@ -64,8 +65,10 @@ def _row(result: Results, split: str) -> Row:
 
 
 def _sentences(run: Run, trained: list[Results]) -> list[str]:
-    """What was found per task, how independent it is, what shortcuts alone reach, and anomaly detection."""
+    """Where validation and test differ; then what was found per task, how independent it is, what shortcuts alone
+    reach, and anomaly detection."""
     return [
+        *shift_sentences(run, trained),
         *(f"{TITLES[result.task]}: {headline(result)}" for result in trained),
         _independence(trained),
         *_shortcuts(run),

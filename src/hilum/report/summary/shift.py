@@ -1,0 +1,134 @@
+"""The first words of the summary: where validation and test differ by more than their intervals."""
+
+from dataclasses import dataclass
+
+from hilum.artifacts.audit import Audit
+from hilum.artifacts.base import Figure
+from hilum.artifacts.metrics import SplitMetrics
+from hilum.report.results import Results
+from hilum.report.stated import Unit, value_text
+from hilum.report.titles import TITLES
+from hilum.report.wording import LEVEL, listing, metric, number, sentence
+from hilum.run import Run
+
+NAMED = 3
+"""Shortcuts that the sentence names."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The same figure on both held-out splits. `name`: as a sentence holds it."""
+
+    name: str
+    unit: Unit
+    val: Figure
+    test: Figure
+
+    @property
+    def value(self) -> float:
+        """Test less validation.
+
+        >>> Difference("accuracy", "%", Figure(value=0.75), Figure(value=0.5)).value
+        -0.25
+        """
+        return (self.test.value or 0.0) - (self.val.value or 0.0)
+
+    @property
+    def beyond_intervals(self) -> bool:
+        """Whether both figures have an interval and the two do not overlap.
+
+        >>> val, test = Figure(value=0.9, low=0.85, high=0.95), Figure(value=0.8, low=0.7, high=0.84)
+        >>> Difference("accuracy", "%", val, test).beyond_intervals
+        True
+        """
+        val, test = self.val, self.test
+        if val.low is None or val.high is None or test.low is None or test.high is None:
+            return False
+        return test.high < val.low or val.high < test.low
+
+    @property
+    def text(self) -> str:
+        """By how much, and both figures.
+
+        >>> text = Difference("accuracy", "%", Figure(value=0.9), Figure(value=0.8)).text
+        >>> print(text.replace("\\xa0", " "))
+        accuracy is 10.0 points lower on test than on validation (80.0 % and 90.0 %)
+        """
+        size = f"{100 * abs(self.value):.1f} points" if self.unit == "%" else number(abs(self.value))
+        side = "lower" if self.value < 0 else "higher"
+        both = f"{value_text(self.test, self.unit)} and {value_text(self.val, self.unit)}"
+        return f"{self.name} is {size} {side} on test than on validation ({both})"
+
+
+def shift_sentences(run: Run, trained: list[Results]) -> list[str]:
+    """One for each task whose validation and test differ by more than their intervals.
+
+    >>> shift_sentences(Run.__new__(Run), [])
+    []
+    """
+    return [words for task in trained if (words := _words(run, task))]
+
+
+def _words(run: Run, task: Results) -> str:
+    """By how much, in which class, and the likeliest shortcuts; "" where there is nothing to say."""
+    if "val" not in task.metrics or "test" not in task.metrics:
+        return ""
+    found = differences(task)
+    if not found:
+        return ""
+    words = [
+        f"{TITLES[task.task]}: validation and test differ by more than their {LEVEL} intervals.",
+        *(sentence(difference.text) for difference in found),
+    ]
+    fallen = any(difference.value < 0 for difference in found)
+    shortcuts = _shortcuts(run, task.task) if fallen else []
+    if shortcuts:
+        words.append(
+            f"Likeliest shortcuts, which separate the labels without the lungs: {listing(shortcuts)}."
+        )
+    return " ".join(words)
+
+
+def differences(task: Results) -> list[Difference]:
+    """Accuracy, AUROC, and the share of each class that is classified correctly, where the intervals of validation
+    and test do not overlap; the largest change of a class comes alone, after the first two.
+
+    >>> high, low = Figure(value=0.9, low=0.85, high=0.95), Figure(value=0.5, low=0.4, high=0.6)
+    >>> from hilum.artifacts.metrics import Metrics
+    >>> val, test = (SplitMetrics.model_construct(classes=["normal", "pneumonia"], accuracy=high, auroc=high,
+    ...     sensitivity=high, specificity=figure) for figure in (high, low))
+    >>> task = Results("binary", None, Metrics({"val": val, "test": test}), *[None] * 5)
+    >>> [difference.name for difference in differences(task)]
+    ['specificity']
+    """
+    val, test = task.metrics["val"], task.metrics["test"]
+    whole = [
+        Difference("accuracy", "%", val.accuracy, test.accuracy),
+        Difference(metric("auroc").name, "", val.auroc, test.auroc),
+    ]
+    ours, theirs = _recalls(test), _recalls(val)
+    classes = [Difference(name, "%", theirs[name], ours[name]) for name in ours if name in theirs]
+    beyond = [difference for difference in classes if difference.beyond_intervals]
+    largest = sorted(beyond, key=lambda difference: abs(difference.value))[-1:]
+    return [*(difference for difference in whole if difference.beyond_intervals), *largest]
+
+
+def _recalls(block: SplitMetrics) -> dict[str, Figure]:
+    """Of each class, the share that is classified correctly."""
+    if len(block.classes) == 2:
+        return {"sensitivity": block.sensitivity, "specificity": block.specificity}
+    return {
+        f"sensitivity for {name}": figure
+        for name in block.classes
+        if (figure := block.of_class(name, "sensitivity")) is not None
+    }
+
+
+def _shortcuts(run: Run, task: str) -> list[str]:
+    """The best single predictors of the audit."""
+    if not run.audit_file.exists():
+        return []
+    return [
+        f"{shortcut.short_label} (AUROC {number(shortcut.auroc.value, 2)})"
+        for shortcut in Audit.load(run.audit_file).shortcuts_of(task)[:NAMED]
+    ]
