@@ -69,9 +69,8 @@ def two_models(chance: Chance, at: Setting) -> Paired:
     """Both models see the same anatomy and err independently."""
     one = images(chance, at)
     signal = at.apart * (one.abnormal - 0.5)
-    return Paired(
-        *(signal + _noise(chance, one.patient, at.alike) for _ in range(2)), one.abnormal, one.patient
-    )
+    first, second = (signal + _noise(chance, one.patient, at.alike) for _ in range(2))
+    return Paired(first, second, one.abnormal, one.patient)
 
 
 def _noise(chance: Chance, patient: np.ndarray, alike: float) -> np.ndarray:
@@ -158,7 +157,8 @@ def auroc_test_by_image(chance: Chance, at: Setting) -> bool:
 def accuracy_test(chance: Chance, at: Setting) -> bool:
     """Comparison, leakage, corruptions: p of the accuracy."""
     one = two_models(chance, at)
-    return permutation(*((score > 0) == one.abnormal for score in one[:2]), one.patient).p < 0.05
+    first, second = ((score > 0) == one.abnormal for score in one[:2])
+    return permutation(first, second, one.patient).p < 0.05
 
 
 def accuracy_test_by_image(chance: Chance, at: Setting) -> bool:

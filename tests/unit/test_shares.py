@@ -3,7 +3,7 @@ simulation, seeded; docs/intervals.md has more of it."""
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -32,6 +32,7 @@ def test_wilson_of_nothing_knows_nothing() -> None:
     assert share_figure([], []).reason == "there is no such image"
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # tests do not time
 @given(st.lists(st.tuples(st.integers(0, 9), st.booleans(), st.floats(0, 1)), min_size=2, max_size=40))
 def test_one_hit_more_never_lowers_an_end(rows: list[tuple[int, bool, float]]) -> None:
     patients, hits, scores = (np.array(column) for column in zip(*rows, strict=True))
