@@ -12,7 +12,7 @@ from hilum.data.counterfactual.geometry import (
     content_box,
     placement,
     stretch_between,
-    zoom_between,
+    magnification_between,
 )
 from hilum.data.counterfactual.markers import marker_mask, with_markers, without_markers
 from hilum.data.counterfactual.texture import specified_texture
@@ -145,8 +145,8 @@ def _placed(
     wider = 1.0
     if "aspect" in parts:
         wider = stretch_between(own.clean, other.clean) if squeezed else _aspect(shape) / _aspect(grey.shape)
-    zoom = zoom_between(own.fill, other.fill) if "crop" in parts else 1.0
-    place = placement(content, own.body, shape, inside, wider, zoom)
+    magnification = magnification_between(own.fill, other.fill) if "crop" in parts else 1.0
+    place = placement(content, own.body, shape, inside, wider, magnification)
     return place.draw(grey, clean, content, own.body), inside
 
 
