@@ -29,7 +29,7 @@ def were_squeezed(cases: Cases) -> bool:
 def paths_of(cases: Cases, donor_of: pd.Series) -> list[tuple[str, str]]:
     """The files of each image and its donor. `donor_of`: case_id -> case_id, see `donors`."""
     path_of = cases.table.set_index("case_id")["path"]
-    return [(str(path_of[case]), str(path_of[donor])) for case, donor in donor_of.items()]
+    return [(str(path_of[str(case)]), str(path_of[donor])) for case, donor in donor_of.items()]
 
 
 def counterfactual_images(

@@ -158,9 +158,9 @@ def _rows(figures: Counterfactual) -> list[tuple[str, tuple[str, str], tuple[str
         "accuracy": "Accuracy of the classes",
         "flipped": "Changed predictions",
     }
-    points = (figures.plain, figures.all_parts)
+    plain, swapped = figures.plain, figures.all_parts
     return [
-        (title, *(_cell(getattr(point, name), name != "auroc") for point in points))
+        (title, _cell(getattr(plain, name), name != "auroc"), _cell(getattr(swapped, name), name != "auroc"))
         for name, title in names.items()
     ]
 
