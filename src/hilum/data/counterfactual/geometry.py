@@ -204,10 +204,10 @@ def placement(
     return Placement(shape, inside, matrix)
 
 
-def zoom_between(image_share: float, donor_share: float) -> float:
+def magnification_between(image_share: float, donor_share: float) -> float:
     """By how much the image is magnified so that its trunk fills as much of the width as the donor's.
 
-    >>> zoom_between(0.8, 0.88), zoom_between(0.5, 1.0)
+    >>> magnification_between(0.8, 0.88), magnification_between(0.5, 1.0)
     (1.1, 1.15)
     """
     return float(np.clip(round(donor_share / image_share, 6), *ENLARGEMENT))

@@ -10,9 +10,9 @@ from hilum.data.counterfactual.geometry import (
     Box,
     body_columns,
     content_box,
+    magnification_between,
     placement,
     stretch_between,
-    zoom_between,
 )
 from hilum.data.counterfactual.markers import marker_mask, with_markers, without_markers
 from hilum.data.counterfactual.texture import specified_texture
