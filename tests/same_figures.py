@@ -3,8 +3,10 @@
     python tests/same_figures.py RUN                 # prints them as JSON
     python tests/same_figures.py RUN GOLDEN.json     # says where they differ by more than 0.001
 
-The golden figures in tests/golden were made from the program as it stood before its stages became components
-(commit fcf8844), from the same images with the same seed: a change of shape must not move a figure.
+The golden figures in tests/golden are those of the program as it stands: a change of shape must not move them. Before
+and after its stages became components (commits fcf8844 and 33a5f50) they were the same. They were made anew, from the
+same images with the same seed, when frames were cut off and borders reflected, and intervals came from other methods
+(docs/log.md, 27 November 2026).
 """
 
 import json
