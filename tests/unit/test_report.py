@@ -560,7 +560,9 @@ def with_figures(run: Run, task: str, figures: dict[str, dict[str, tuple[float, 
 
 
 WIDE = (0.9, 0.3, 1.0)
-SAME = dict.fromkeys(("accuracy", "auroc", "sensitivity", "specificity", "normal", "bacteria", "virus"), WIDE)
+SAME: dict[str, tuple[float, float, float]] = dict.fromkeys(
+    ("accuracy", "auroc", "sensitivity", "specificity", "normal", "bacteria", "virus"), WIDE
+)
 
 
 def of_two_classes(figures: dict[str, tuple[float, float, float]]) -> dict[str, tuple[float, float, float]]:
