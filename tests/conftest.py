@@ -28,6 +28,7 @@ SMALL = [
     "--set=multiclass.model={name: resnet, options: {width: 8, stages: [1, 1], embedding: 16}}",
     "--set=binary.model={name: vgg, options: {blocks: [[8], [16]], dense: [8]}}",
     "--set=leakage=null",
+    "--set=counterfactual={images: 20, shown: 1, replicates: 50}",
     "--set=replicates=50",
     "--set=anomaly={detectors: {patch_gaussian: {features: pixels, channels: 16}}, pixels: {size: [32, 40]},"
     " split: {val_fraction: 0.5}, false_alarm_rate: 0.3, ood_images: 4}",

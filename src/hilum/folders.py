@@ -14,6 +14,7 @@ import pandas as pd
 from hilum.artifacts.anomaly import AnomalyFigures, DetectorCard
 from hilum.artifacts.card import ModelCard
 from hilum.artifacts.comparison import Comparison, MadeFrom
+from hilum.artifacts.counterfactual import Counterfactual
 from hilum.artifacts.explanations import Explanations
 from hilum.artifacts.leakage import Leakage
 from hilum.artifacts.metrics import Metrics
@@ -247,11 +248,14 @@ class TaskFolder:
         self.checkpoints = self.path / "checkpoints"
         self.last_checkpoint = self.checkpoints / "last.ckpt"
         self.card_file = self.model_folder / "model.json"
+        self.guard_file = self.model_folder / "guard.npz"
         self.history_file = self.path / "history.csv"
         self.metrics_file = self.path / "metrics.json"
         self.predictions_file = self.path / "predictions.csv"
         self.curves_file = self.path / "curves.json"
         self.baseline_file = self.path / "published.json"
+        self.counterfactual_file = self.path / "counterfactual.json"
+        self.counterfactual_predictions_file = self.path / "counterfactual.csv"
         self.robustness_file = self.path / "robustness.json"
         self.label_efficiency_file = self.path / "label_efficiency.json"
         self.unseen_class_file = self.path / "unseen_class.json"
@@ -292,6 +296,10 @@ class TaskFolder:
         [['007', 'test', 0.9]]
         """
         return read_table(self.predictions_file, case_id=str, patient=str, split=str, label=str)
+
+    def counterfactual(self) -> Counterfactual:
+        """counterfactual.json. RunError when it was made with other weights than those that lie beside it now."""
+        return Counterfactual.load(self.counterfactual_file, self.card().weights_digest)
 
     def robustness(self) -> Robustness:
         """robustness.json. RunError when it was made with other weights than those that lie beside it now."""

@@ -126,11 +126,11 @@ class Run:
     def skip_reasons(self, stage: str) -> list[str]:
         """Why a stage left nothing, per task where it runs per task. Empty when it finished or has not run.
 
-        >>> from hilum.artifacts.run import RunFacts
+        >>> from hilum.artifacts.run import RunFacts, StageRecord
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
         ...     run = Run.create(place, RunFacts(), {"tasks": {}})
-        ...     run.record_stage("embed binary", {"status": "skipped", "reason": "9 images are too few"})
+        ...     run.record_stage("embed binary", StageRecord(status="skipped", reason="9 images are too few"))
         ...     run.skip_reasons("embed"), run.skip_reasons("anomaly")
         (['9 images are too few'], [])
         """

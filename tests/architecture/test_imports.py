@@ -14,6 +14,7 @@ LAYERS = (
     ("errors",),
     ("files", "progress", "builders", "config", "threads", "ahead"),
     ("artifacts",),
+    ("lungs",),
     ("data",),
     ("models",),
     ("folders",),

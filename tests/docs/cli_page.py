@@ -36,6 +36,7 @@ SEE_ALSO = {
     "neighbors": ("embeddings.md",),
     "anomaly": ("anomaly.md",),
     "explain": ("explain.md", "faithfulness.md"),
+    "counterfactual": ("shift.md",),
     "robustness": ("robustness.md",),
     "leakage": ("compare.md",),
     "predict": ("predict.md", "models.md"),

@@ -14,7 +14,7 @@ FAST = [
     "--set=binary.model={name: vgg, options: {blocks: [[8], [16]], dense: [8]}}",
     *(
         f"--set={stage}=null"
-        for stage in ("robustness", "embed", "explain", "anomaly", "leakage", "reliability")
+        for stage in ("counterfactual", "robustness", "embed", "explain", "anomaly", "leakage", "reliability")
     ),
     "--set=replicates=0",
 ]

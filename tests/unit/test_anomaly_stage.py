@@ -339,7 +339,7 @@ def a_leaderboard(seed: int = 0) -> tuple[Leaderboard, np.ndarray]:
             "role": role,
         }
     )
-    return Leaderboard(table, {}, 0.1, 0, 0), rng.standard_normal(120)
+    return Leaderboard(table, {}, 0.1, 0), rng.standard_normal(120)
 
 
 @pytest.mark.parametrize("shift", [-50.0, 50.0])
@@ -412,12 +412,13 @@ def test_training_images_are_compared_on_the_scale_of_their_copies() -> None:
     fixed = 10 + 2 * rng.standard_normal(400)
     own = np.concatenate([robust(rng.standard_normal(200), np.array([-0.6745, 0.0, 0.6745])), [9.0]])
     ranked = replace(result(fixed), own=own, own_id=np.array([f"f{n}" for n in range(201)]))
-    found = training_images(ranked, fixed, threshold(fixed, 0.05))
+    patients = pd.Series({f"f{n}": f"p{n // 3}" for n in range(201)})
+    found = training_images(ranked, fixed, threshold(fixed, 0.05), patients)
     assert found is not None and found.flagged.value is not None
     assert found.images[0].case_id == "f200"
     assert found.images[0].p_value == pytest.approx(1 / 401)
     assert 0.01 < found.flagged.value < 0.12
-    assert training_images(result(fixed), fixed, 0.0) is None
+    assert training_images(result(fixed), fixed, 0.0, patients) is None
 
 
 # -- OOD images and pictures ----------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from hilum.data.augment import Augment
 from hilum.data.augmented import augmented
 
 IMAGE = (np.random.default_rng(0).random((48, 64)) * 100 + 50).astype(np.uint8)
-STRENGTH = {"rotate": 20, "blur": 2, "sharpen": 2, "gamma": 0.5, "flip": 1.0}
+DONOR = (IMAGE // 2).T.copy()
+STRENGTH = {"rotate": 20, "blur": 2, "sharpen": 2, "gamma": 0.5, "flip": 1.0, "cutout": 0.8, "tone": 1.0}
 
 
 @pytest.mark.parametrize("field", list(Augment.model_fields))
@@ -15,7 +16,7 @@ def test_each_field_changes_the_image(field: str) -> None:
     augment = Augment(**{field: STRENGTH.get(field, 0.3)})
     differences = []
     for seed in range(5):
-        changed = augmented(augment, IMAGE, np.random.default_rng(seed))
+        changed = augmented(augment, IMAGE, np.random.default_rng(seed), DONOR)
         assert changed.shape == IMAGE.shape
         assert changed.dtype == np.float32
         assert changed.min() >= 0
@@ -77,3 +78,23 @@ def test_jpeg_of_full_quality_is_nearly_the_image_and_of_low_quality_is_not() ->
     assert errors[0] < 0.02 < errors[1] < errors[2]
     flat = np.full((32, 32), 100, np.uint8)
     assert np.abs(augmented(Augment(jpeg=0.9), flat, np.random.default_rng(0)) * 255 - 100).max() <= 4
+
+
+def test_the_tone_of_the_donor_is_taken_over_in_full_or_in_part() -> None:
+    """Every donor's grey is half of the image's, so the mean falls towards a half; the order of greys stays."""
+    means = []
+    for seed in range(12):
+        changed = augmented(Augment(tone=1.0), IMAGE, np.random.default_rng(seed), DONOR)
+        order = np.argsort(IMAGE, axis=None, kind="stable")
+        assert (np.diff(changed.ravel()[order]) >= -1e-6).all()
+        means.append(changed.mean() / (IMAGE.mean() / 255))
+    assert min(means) == pytest.approx(0.5, abs=0.02) and max(means) > 0.6
+
+
+def test_nothing_of_a_frame_comes_in_from_outside() -> None:
+    """Turned and moved, a bright image stays bright to its edges: what comes in is its reflection."""
+    bright = np.full((40, 50), 200, np.uint8)
+    settings = Augment(rotate=20, translate=0.3, scale=0.3)
+    for seed in range(5):
+        changed = augmented(settings, bright, np.random.default_rng(seed))
+        np.testing.assert_allclose(changed, 200 / 255, atol=1e-3)

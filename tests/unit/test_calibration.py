@@ -52,7 +52,7 @@ def test_ece_of_weights_is_that_of_repeated_cases_in_the_same_bins() -> None:
 def test_calibrated_probabilities_stay_within_what_chance_makes() -> None:
     logits, target = drawn(3000, 2)
     stated = softmax(logits)[:, 1]
-    chance = ece_of_chance(stated, seed=1)
+    chance = ece_of_chance(stated, target, np.arange(3000), seed=1)
     assert ece(stated, target) < chance.high
     assert ece(softmax(3 * logits)[:, 1], target) > 3 * chance.high
     assert 0 < chance.mean < chance.high

@@ -123,7 +123,8 @@ def test_grids_that_come_with_the_package_are_valid() -> None:
     plans = {name: load_grid(name) for name in grids()}
     assert {name: len(plan.cells) for name, plan in plans.items()} == {
         "alternatives": 17,
-        "shift": 11,
+        "lungs": 5,
+        "shift": 10,
         "validation": 1,
     }
     with pytest.raises(RecipeError, match="grid 'alternative' is not known; did you mean 'alternatives'"):
@@ -250,9 +251,9 @@ def test_the_paired_tests_compare_the_pooled_predictions(compared: tuple[Path, C
     assert plain.pooled is not None and sgd.pooled is not None and sgd.paired is not None
     gap = (sgd.pooled.accuracy.value or 0) - (plain.pooled.accuracy.value or 0)
     assert sgd.paired.accuracy.value == pytest.approx(gap)
-    won = sgd.paired.mcnemar.only_first - sgd.paired.mcnemar.only_second
+    won = sgd.paired.accuracy_test.only_first - sgd.paired.accuracy_test.only_second
     assert won / plain.pooled.n_cases == pytest.approx(gap)
-    assert sgd.paired.mcnemar.p_holm == sgd.paired.mcnemar.p  # one comparison
+    assert sgd.paired.accuracy_test.p_holm == sgd.paired.accuracy_test.p  # one comparison
 
 
 def test_what_is_finished_is_not_trained_again(

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hilum.anomaly.conformal import fewest, p_values, threshold
+from hilum.anomaly.conformal import threshold
 from hilum.errors import DataError
+from hilum.inference.p_values import bonferroni, fewest, p_values
 
 scores = st.lists(st.integers(-5, 5), min_size=1, max_size=60)
 
@@ -50,9 +51,31 @@ def test_rates_out_of_range(rate: float) -> None:
 def test_bad_scores_are_named() -> None:
     with pytest.raises(DataError, match="healthy scores: number 1 is nan; score that image again"):
         threshold(np.array([1.0, np.nan]), 0.5)
-    with pytest.raises(DataError, match="there are no healthy scores"):
+    with pytest.raises(DataError, match="there are no held-out scores"):
         p_values(np.array([1.0]), np.array([]))
     with pytest.raises(
         DataError, match=r"18 healthy images are too few for a false-alarm rate of 0.05; hold out 19"
     ):
         threshold(np.arange(18.0), 0.05)
+
+
+@given(st.lists(st.tuples(*[st.floats(0.001, 1)] * 3), min_size=1, max_size=20))
+def test_combined_p_values_are_no_smaller_than_bonferroni_allows(rows: list[tuple[float, ...]]) -> None:
+    values = np.array(rows).T
+    combined = bonferroni(values)
+    assert ((combined >= values.min(0)) & (combined <= 1)).all()
+    assert (bonferroni(values[:1]) == values[0]).all()  # one guard is left as it is
+    for alpha in (0.01, 0.03, 0.2):
+        flagged = (values * 3 <= alpha).any(0)
+        assert ((combined <= alpha) == flagged).all()
+
+
+@pytest.mark.parametrize("shared", [0.0, 1.0])
+def test_two_guards_together_keep_the_rate(shared: float) -> None:
+    """Scores of two guards that have nothing, or everything, in common: at most 6 % are flagged; sd 0.5 %."""
+    chance = np.random.default_rng(1)
+    known, new = chance.standard_normal((2, 999)), chance.standard_normal((2, 2000))
+    known[1], new[1] = (shared * values[0] + (1 - shared) * values[1] for values in (known, new))
+    p = np.stack([p_values(new[guard], known[guard]) for guard in (0, 1)])
+    flagged = (bonferroni(p) <= 0.06).mean()
+    assert 0.01 < flagged < 0.075

@@ -6,6 +6,7 @@ from scipy.stats import binomtest
 
 from hilum.errors import DataError
 from hilum.evaluation.conformal_sets import (
+    Sizes,
     clopper_pearson,
     coverage_of_chance,
     fit_quantiles,
@@ -79,7 +80,7 @@ def test_coverage_of_chance_is_what_repeated_draws_show() -> None:
         quantiles = fit_quantiles(p[:150], target[:150], CLASSES, 0.1, "marginal")
         sets = prediction_sets(p[150:], quantiles, CLASSES)
         found.append(sets[np.arange(150), target[150:]].mean())
-    low, high = coverage_of_chance(150, 150, 0.1)
+    low, high = coverage_of_chance([Sizes(150, 150, 150, 150)], 0.1)
     inside = np.mean([(low <= one <= high) for one in found])
     assert 0.92 <= inside <= 0.99
 

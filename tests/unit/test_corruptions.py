@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from hilum.data.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 
@@ -38,6 +39,18 @@ def test_any_size_and_severity_0_changes_nothing(name: str, rows: int, cols: int
     before = image(rows, cols)
     assert (corrupt(before, name, 0, 3, "x") == before).all()
     assert corrupt(before, name, 5, 3, "x").shape == (rows, cols)
+
+
+@pytest.mark.parametrize("shape", [(224, 224), (37, 53), (41, 161), (7, 5)])
+@pytest.mark.parametrize("severity", SEVERITIES)
+def test_low_resolution_takes_the_pixels_of_medmnist_c(shape: tuple[int, int], severity: int) -> None:
+    """Its 'pixelate' is two calls of Pillow: BOX to int(factor * side), BOX back (medmnistc 0.1, compression.py)."""
+    before = np.random.default_rng(severity).integers(0, 256, shape).astype(np.uint8)
+    factor = CORRUPTIONS["low_resolution"].strengths[severity - 1]
+    small = int(shape[1] * factor), int(shape[0] * factor)
+    theirs = Image.fromarray(before).resize(small, Image.Resampling.BOX)
+    theirs = theirs.resize((shape[1], shape[0]), Image.Resampling.BOX)
+    assert (corrupt(before, "low_resolution", severity, 0, "a") == np.array(theirs)).all()
 
 
 def test_every_severity_is_stronger_than_the_one_before() -> None:

@@ -7,7 +7,8 @@ from sklearn import metrics as sk
 from hilum.errors import DataError
 from hilum.evaluation import metrics as m
 from hilum.evaluation.curves import calibration_bins, pr_band, pr_curve, roc_band, roc_curve
-from hilum.evaluation.intervals import bootstrap_weights, wilson_interval
+from hilum.evaluation.intervals import bootstrap_weights
+from hilum.evaluation.shares import wilson_interval
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from sklearn import metrics as sklearn_metrics
 
 from hilum.errors import DataError
 from hilum.evaluation.detection import best_over_thresholds, detection_figures, ranking_entry
-from hilum.evaluation.intervals import wilson_interval
+from hilum.evaluation.shares import wilson_interval
 
 
 def images(seed: int = 0, n: int = 120) -> pd.DataFrame:
@@ -19,7 +19,7 @@ def images(seed: int = 0, n: int = 120) -> pd.DataFrame:
 
 def test_areas_are_those_of_scikit_learn() -> None:
     table = images()
-    found = detection_figures(table, 1.0, replicates=0)
+    found = detection_figures(table, 1.0)
     assert found is not None
     abnormal = table["label"] != "normal"
     assert found["auroc"]["value"] == pytest.approx(sklearn_metrics.roc_auc_score(abnormal, table["score"]))
@@ -39,17 +39,17 @@ def test_shares_at_the_threshold_are_counted() -> None:
             "score": [0.0, 1.0, 2.0, 1.0, 3.0, 5.0],
         }
     )
-    found = detection_figures(table, 1.0, replicates=50)
+    found = detection_figures(table, 1.0)
     assert found is not None
     assert (found["false_alarms"]["k"], found["false_alarms"]["n"]) == (1, 3)  # 1.0 is not above 1.0
     assert (found["sensitivity"]["k"], found["sensitivity"]["n"]) == (2, 3)
     assert found["causes"]["virus"]["sensitivity"]["k"] == 1
     bacteria = found["causes"]["bacteria"]["sensitivity"]
-    assert (bacteria["low"], bacteria["high"]) == wilson_interval(1, 1)  # no spread: Wilson's over patients
+    assert (bacteria["low"], bacteria["high"]) == wilson_interval(1, 1)
 
 
 def test_the_interval_holds_the_value_and_narrows_with_more_patients() -> None:
-    few, many = (detection_figures(images(1, n), 1.0, replicates=300)["auroc"] for n in (60, 600))  # type: ignore[index]
+    few, many = (detection_figures(images(1, n), 1.0)["auroc"] for n in (60, 600))  # type: ignore[index]
     assert few["low"] < few["value"] < few["high"]
     assert many["high"] - many["low"] < 0.6 * (few["high"] - few["low"])
 
@@ -81,7 +81,7 @@ def test_ranking_entry_draws_patients() -> None:
     rng = np.random.default_rng(0)
     score = np.concatenate([rng.normal(0, 1, 50), rng.normal(1, 1, 50)])
     abnormal = np.arange(100) >= 50
-    alone = ranking_entry(score, abnormal, np.arange(100), replicates=300)
-    grouped = ranking_entry(score, abnormal, np.arange(100) // 25, replicates=300)
+    alone = ranking_entry(score, abnormal, np.arange(100))
+    grouped = ranking_entry(score, abnormal, np.arange(100) // 25)
     assert alone["value"] == grouped["value"]
     assert set(grouped) == {"value", "low", "high"}

@@ -1,4 +1,5 @@
-"""`evaluate`: true to scikit-learn and to a plain bootstrap loop, ready for JSON, strict about its input."""
+"""`evaluate`: true to scikit-learn and to a plain bootstrap loop, ready for JSON, strict about its input; no interval
+is a point."""
 
 import json
 from collections.abc import Iterator
@@ -11,7 +12,8 @@ from sklearn import metrics as sk
 
 from hilum.errors import DataError
 from hilum.evaluation.evaluate import evaluate, predicted_classes
-from hilum.evaluation.intervals import bootstrap_weights, wilson_interval
+from hilum.evaluation.intervals import bootstrap_weights
+from hilum.evaluation.shares import wilson_interval
 
 TWO = ("normal", "pneumonia")
 THREE = ("normal", "bacteria", "virus")
@@ -173,18 +175,16 @@ def test_figures_by_hand() -> None:
 # -- intervals -----------------------------------------------------------------------------------------------
 
 
-def test_intervals_equal_a_plain_loop_with_scikit_learn() -> None:
+def test_intervals_of_means_equal_a_plain_loop_with_scikit_learn() -> None:
     rows = predictions(TWO, n=60, patients=25)
     block = evaluate(rows, TWO, replicates=300, seed=5)
     abnormal, probability = (rows["target"] == "pneumonia").to_numpy(), rows["prob_pneumonia"].to_numpy()
-    areas, f1s = [], []
+    scores = []
     for weights in np.concatenate(list(bootstrap_weights(rows["patient"], 300, seed=5))).astype(int):
         drawn = np.repeat(np.arange(60), weights)
-        areas.append(sk.roc_auc_score(abnormal[drawn], probability[drawn]))
-        f1s.append(sk.f1_score(abnormal[drawn], probability[drawn] >= 0.5))
-    for name, values in (("auroc", areas), ("f1", f1s)):
-        ends = np.quantile(values, [0.025, 0.975])
-        assert (block[name]["low"], block[name]["high"]) == pytest.approx(tuple(ends))
+        scores.append(sk.brier_score_loss(abnormal[drawn], probability[drawn]))
+    ends = np.quantile(scores, [0.025, 0.975])
+    assert (block["brier"]["low"], block["brier"]["high"]) == pytest.approx(tuple(ends))
 
 
 @pytest.mark.parametrize("classes", [TWO, THREE])
@@ -205,32 +205,40 @@ def test_images_of_one_patient_widen_the_interval() -> None:
     assert ratio == pytest.approx(5**0.5, rel=0.15)
 
 
-def test_a_perfect_share_gets_wilsons_interval_over_patients() -> None:
-    rows = two([0] * 4 + [1] * 6, [0.1] * 4 + [0.9] * 6)
+def test_perfect_figures_have_an_interval_below_one() -> None:
+    rows = two([0] * 40 + [1] * 60, [0.1] * 40 + [0.9] * 60)
+    block = evaluate(rows, TWO, replicates=100)
+    perfect = {name: entry for name, entry in entries(block) if entry["value"] == 1}
+    assert set(perfect) == TWO_METRICS - {"brier", "log_loss"}
+    assert all(0.9 < entry["low"] < 0.985 and entry["high"] == 1 for entry in perfect.values())
+    assert (block["sensitivity"]["low"], block["sensitivity"]["high"]) == wilson_interval(60, 60)
+
+
+def test_a_perfect_share_counts_patients_whose_images_are_alike() -> None:
+    rows = two([0] * 4 + [1] * 6, [0.1, 0.2, 0.3, 0.4, 0.9, 0.9, 0.9, 0.8, 0.8, 0.7])
     rows["patient"] = ["a", "b", "c", "d", "e", "e", "e", "f", "f", "g"]
     block = evaluate(rows, TWO, replicates=100)
-    assert (block["sensitivity"]["low"], block["sensitivity"]["high"]) == wilson_interval(3, 3)
-    assert block["sensitivity"]["note"] == "Wilson's interval over patients (n = 3)"
+    assert block["sensitivity"]["low"] == pytest.approx(wilson_interval(18 / 7, 18 / 7)[0])  # 6 / (14 / 6)
     assert (block["specificity"]["low"], block["specificity"]["high"]) == wilson_interval(4, 4)
-    assert block["auroc"] == {
-        "value": 1.0,
-        "low": 1.0,
-        "high": 1.0,
-        "note": "all bootstrap replicates are equal: too few cases or mistakes for an interval",
-    }
 
 
-def test_replicates_that_miss_a_class_are_counted() -> None:
-    block = evaluate(two([0, 1, 1], [0.2, 0.6, 0.4]), TWO, replicates=1000)
-    assert block["replicates"] == 1000
-    assert block["replicates_dropped"] == pytest.approx(1000 * ((2 / 3) ** 3 + (1 / 3) ** 3), abs=60)
+def test_one_patient_of_a_class_is_too_few_and_said_to_be() -> None:
+    rng = np.random.default_rng(0)
+    rows = two([0] * 50 + [1] * 100, [*rng.uniform(0, 0.6, 50), *rng.uniform(0.4, 1, 100)])
+    rows.loc[rows["target"] == "pneumonia", "patient"] = "the only one"
+    block = evaluate(rows, TWO, replicates=2000)
+    for name in ("auroc", "average_precision", "f1", "mcc", "balanced_accuracy"):
+        assert (block[name]["low"], block[name]["high"]) == (None, None)
+        assert block[name]["reason"] == "1 patient in a class: too few for an interval"
+    assert block["sensitivity"]["high"] - block["sensitivity"]["low"] > 0.7
+    assert block["replicates_dropped"] == 0
 
 
 def test_same_seed_same_block_in_any_order_of_rows() -> None:
     rows = predictions(THREE)
     block = evaluate(rows, THREE, replicates=100, seed=1)
     assert evaluate(rows.sample(frac=1, random_state=0), THREE, replicates=100, seed=1) == block
-    assert evaluate(rows, THREE, replicates=100, seed=2)["auroc"]["low"] != block["auroc"]["low"]
+    assert evaluate(rows, THREE, replicates=100, seed=2)["brier"]["low"] != block["brier"]["low"]
 
 
 def test_without_replicates_there_are_no_intervals() -> None:
@@ -273,20 +281,6 @@ def test_an_absent_third_class() -> None:
     assert block["per_class"]["bacteria"]["auroc"]["low"] is not None
     assert block["per_class"]["virus"]["sensitivity"]["n"] == 0
     assert [len(row) for row in block["confusion"]] == [3, 3, 3]
-
-
-def test_undefined_in_most_replicates() -> None:
-    block = evaluate(two([0, 1], [0.1, 0.9]), TWO, replicates=1, seed=_seed_that_misses_a_class())
-    assert block["accuracy"] == {
-        **{"value": 1.0, "low": None, "high": None, "k": 2, "n": 2},
-        "reason": "undefined in most bootstrap replicates: too few cases for an interval",
-    }
-
-
-def _seed_that_misses_a_class() -> int:
-    return next(
-        seed for seed in range(50) if next(iter(bootstrap_weights([0, 1], 1, seed)))[0].tolist() != [1, 1]
-    )
 
 
 @pytest.mark.parametrize("replicates", [0, 50])

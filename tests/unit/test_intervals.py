@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from scipy import stats
 
-from hilum.evaluation.intervals import bootstrap, bootstrap_weights, percentile_interval, wilson_interval
+from hilum.evaluation.intervals import bootstrap, bootstrap_weights, percentile_interval, with_interval
 
 PATIENTS = ["ann", "bob", "ann", "cem", "bob", "ann"]
 
@@ -42,29 +41,28 @@ def test_patients_are_drawn_as_a_multinomial() -> None:
     assert np.corrcoef(counts.T)[0, 1:] == pytest.approx(np.full(9, -1 / 9), abs=0.06)
 
 
-def test_replicates_without_a_class_are_dropped_and_counted() -> None:
+def test_replicates_without_a_class_are_counted_and_kept() -> None:
     patients, target = ["a", "b", "c"], [0, 1, 1]
-    values, dropped = bootstrap(lambda w: {"healthy": w[:, 0]}, patients, target, replicates=3000, seed=0)
+    values, short = bootstrap(lambda w: {"healthy": w[:, 0]}, patients, target, replicates=3000, seed=0)
     without_a, only_a = (2 / 3) ** 3, (1 / 3) ** 3
-    assert dropped / 3000 == pytest.approx(without_a + only_a, abs=0.03)
-    assert len(values["healthy"]) == 3000 - dropped
-    assert set(values["healthy"].tolist()) == {1.0, 2.0}
+    assert short / 3000 == pytest.approx(without_a + only_a, abs=0.03)
+    assert set(values["healthy"].tolist()) == {0.0, 1.0, 2.0, 3.0}
+    assert len(values["healthy"]) == 3000
 
 
-def test_percentiles_leave_undefined_replicates_out_unless_most_are() -> None:
-    assert percentile_interval([*range(101), *[np.nan] * 50], level=0.9) == pytest.approx((5, 95))
-    assert np.isnan(percentile_interval([1.0, np.nan, np.nan])).all()
+def test_undefined_replicates_are_said_and_many_leave_no_interval() -> None:
+    some = with_interval(50.0, [*range(101), *[np.nan] * 5])
+    assert (some.low, some.high) == pytest.approx((2.5, 97.5))
+    assert some.note == "not defined in 5 of 106 bootstrap samples"
+    many = with_interval(50.0, [*range(101), *[np.inf] * 6])
+    assert (many.low, many.high, many.note) == (None, None, None)
+    assert many.reason == "not defined in 6 of 107 bootstrap samples: too few patients for an interval"
+
+
+def test_no_interval_is_a_point() -> None:
+    assert np.isnan(percentile_interval([1.0] * 1000 + [0.9])).all()
+    assert with_interval(1.0, [1.0] * 100).low is None
     assert np.isnan(percentile_interval([])).all()
-
-
-@pytest.mark.parametrize(("k", "n"), [(0, 1), (1, 1), (0, 8), (8, 8), (437, 624), (521, 624), (3, 7)])
-def test_wilson_equals_scipy(k: int, n: int) -> None:
-    expected = stats.binomtest(k, n).proportion_ci(0.95, method="wilson")
-    assert wilson_interval(k, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
-
-
-def test_wilson_of_nothing_knows_nothing() -> None:
-    assert wilson_interval(0, 0) == (0.0, 1.0)
 
 
 def test_only_the_patient_interval_covers_the_truth_when_images_agree() -> None:

@@ -55,9 +55,16 @@ def test_every_lesion_counts_the_same_however_large() -> None:
     assert aupro(maps, lesions) == pytest.approx(0.5 + 0.5 * 0.15, abs=0.01)
 
 
+def patients(lesions: np.ndarray) -> list[str]:
+    """A patient per image."""
+    return [f"p{number}" for number in range(len(lesions))]
+
+
 def test_perfect_and_reversed_maps() -> None:
     _, lesions = drawn()
-    perfect, wrong = (localization_figures(sign * lesions.astype(float), lesions) for sign in (1, -1))
+    perfect, wrong = (
+        localization_figures(sign * lesions.astype(float), lesions, patients(lesions)) for sign in (1, -1)
+    )
     assert (perfect.pixel_auroc, perfect.pointing.value) == (1.0, 1.0)
     assert perfect.aupro == pytest.approx(1.0)
     assert (wrong.pixel_auroc, wrong.pointing.value) == (0.0, 0.0)
@@ -66,7 +73,7 @@ def test_perfect_and_reversed_maps() -> None:
 
 def test_pixel_auroc_is_that_of_all_pixels_together() -> None:
     maps, lesions = drawn(4)
-    found = localization_figures(maps, lesions)
+    found = localization_figures(maps, lesions, patients(lesions))
     assert found.pixel_auroc == pytest.approx(roc_auc_score(lesions.ravel(), maps.ravel()))
     assert (found.n_images, found.n_abnormal) == (6, 4)
     assert found.pointing.n == 4
@@ -76,7 +83,7 @@ def test_pixel_auroc_is_that_of_all_pixels_together() -> None:
 def test_noise_earns_what_chance_earns() -> None:
     rng = np.random.default_rng(0)
     _, lesions = drawn(0, images=30)
-    found = localization_figures(rng.random(lesions.shape), lesions)
+    found = localization_figures(rng.random(lesions.shape), lesions, patients(lesions))
     assert found.pixel_auroc == pytest.approx(0.5, abs=0.05)
     assert found.aupro == pytest.approx(0.15, abs=0.04)
 
@@ -93,5 +100,15 @@ def test_pointing_needs_the_highest_pixel() -> None:
 
 
 def test_healthy_images_alone_have_no_figures() -> None:
-    found = localization_figures(np.zeros((2, 4, 4)), np.zeros((2, 4, 4), bool))
+    found = localization_figures(np.zeros((2, 4, 4)), np.zeros((2, 4, 4), bool), ["ann", "bob"])
     assert (found.pixel_auroc, found.aupro, found.pointing.value) == (None, None, None)
+
+
+def test_the_pointing_game_counts_patients_in_its_interval() -> None:
+    _, lesions = drawn(4)
+    maps = lesions.astype(float)
+    single, paired = (
+        localization_figures(maps, lesions, names).pointing for names in ([*"abcdef"], [*"aabbcc"])
+    )
+    assert single.k == paired.k == single.n == 4
+    assert paired.low < single.low < single.high == 1.0

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn import metrics as sk
 
+from hilum.errors import DataError
 from hilum.evaluation import metrics as m
 
 REPEATABLE = settings(max_examples=60, deadline=None, derandomize=True)
@@ -204,3 +205,21 @@ def test_only_the_undefined_replicate_is_nan() -> None:
 def test_weights_must_fit() -> None:
     with pytest.raises(ValueError, match=r"weights of shape \(3,\) do not fit 2 cases"):
         m.auroc([0.1, 0.9], [0, 1], [1, 1, 1])
+
+
+def test_a_score_that_is_nan_is_one_sentence() -> None:
+    for metric in (m.auroc, m.average_precision):
+        with pytest.raises(DataError, match=r"the score of case 1 \(counted from 0\) is NaN"):
+            metric([0.1, np.nan, 0.3], [0, 1, 1])
+
+
+def test_fractions_as_weights_are_those_of_sklearn() -> None:
+    rng = np.random.default_rng(0)
+    score, positive, weights = rng.random(50).round(1), rng.random(50) < 0.3, rng.random(50) / 5
+    average = sk.average_precision_score(positive, score, sample_weight=weights)
+    assert m.average_precision(score, positive, weights) == pytest.approx(average)
+    assert m.auroc(score, positive, weights) == pytest.approx(
+        sk.roc_auc_score(positive, score, sample_weight=weights)
+    )
+    with pytest.raises(DataError, match=r"weight 0\.5 is no whole number"):
+        m.confusion_matrix([0, 1], [0, 1], 2, weights=[0.5, 1])

@@ -6,6 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hilum.artifacts.base import Figure
+from hilum.artifacts.reliability import Decisions
 from hilum.errors import DataError
 from hilum.evaluation.decision import choose_threshold
 from hilum.evaluation.operating import (
@@ -16,6 +17,7 @@ from hilum.evaluation.operating import (
     predictive_values,
     treat_all,
 )
+from hilum.evaluation.shares import wilson_interval
 
 
 def test_precision_rule_finds_the_most_abnormal_at_that_precision() -> None:
@@ -75,21 +77,62 @@ def test_point_counts_patients_and_says_why_a_ratio_is_missing() -> None:
     abnormal = np.array([1, 1, 1, 1, 0, 0, 0, 0], bool)
     predicted = np.array([1, 1, 1, 0, 0, 0, 0, 0], bool)
     people = np.array([*"aabbccdd"])
-    point = decision_figures(predicted, abnormal, people, [0.2], replicates=200)
+    point = decision_figures(predicted, abnormal, people, [0.2])
     assert (point.sensitivity.k, point.sensitivity.n) == (3, 4)
     assert point.specificity.value == 1
-    assert point.specificity.note == "Wilson's interval over patients (n = 2)"
+    assert (point.specificity.low, point.specificity.high) == wilson_interval(2, 2)
     assert point.lr_positive == Figure(
-        value=None, reason="no normal case was classified as abnormal: the ratio has no finite value"
+        value=None,
+        reason="no normal case was classified as abnormal: the ratio has no finite value, and is at least 0.512"
+        " (95 %)",
     )
     assert point.lr_negative.value == pytest.approx(0.25)
     assert point.at_prevalence[0].ppv.value == 1
-    nobody = decision_figures(np.zeros(8, bool), abnormal, people, [0.2], replicates=50)
+    nobody = decision_figures(np.zeros(8, bool), abnormal, people, [0.2])
     assert (
         nobody.precision.reason == nobody.at_prevalence[0].ppv.reason == "no case was classified as abnormal"
     )
     with pytest.raises(DataError, match="all 8 cases are abnormal; judge an operating point on both kinds"):
         decision_figures(predicted, np.ones(8, bool), people)
+
+
+def of_counts(missed: int, abnormal: int, alarms: int, healthy: int) -> Decisions:
+    """Decisions on as many images, one per patient, at a prevalence of 5 %."""
+    truth = np.arange(abnormal + healthy) < abnormal
+    positive = np.concatenate([np.arange(abnormal) >= missed, np.arange(healthy) < alarms])
+    return decision_figures(positive, truth, np.arange(len(truth)), [0.05])
+
+
+def percents(figure: Figure) -> list[float | None]:
+    return [end if end is None else round(100 * end, 1) for end in (figure.low, figure.high)]
+
+
+def test_perfect_decisions_keep_an_interval() -> None:
+    perfect = of_counts(0, 100, 0, 100)
+    [at] = perfect.at_prevalence
+    assert (at.npv.value, percents(at.npv)) == (1, [99.8, 100])
+    assert (at.ppv.value, percents(at.ppv)) == (1, [58.7, 100])
+    assert (perfect.lr_negative.value, perfect.lr_negative.low) == (0, 0)
+    assert perfect.lr_negative.high == pytest.approx(0.037, abs=5e-4)
+    assert perfect.lr_positive.value is None and "at least 27" in str(perfect.lr_positive.reason)
+
+
+@pytest.mark.parametrize(("counts", "ends"), [((0, 100, 1, 100), (14, 703)), ((16, 585, 1, 201), (28, 1381))])
+def test_one_false_alarm_leaves_the_ratio_wide_open(
+    counts: tuple[int, int, int, int], ends: tuple[int, int]
+) -> None:
+    ratio = of_counts(*counts).lr_positive
+    assert ratio.low is not None and ratio.high is not None
+    assert (round(ratio.low), round(ratio.high)) == ends
+
+
+def test_predictive_values_lie_in_their_intervals() -> None:
+    for counts in ((3, 50, 4, 80), (50, 50, 4, 80), (0, 50, 80, 80), (1, 50, 80, 80)):
+        [at] = of_counts(*counts).at_prevalence
+        figures = [figure for figure in (at.ppv, at.npv) if figure.value is not None]
+        assert figures
+        assert all(figure.low <= figure.value <= figure.high for figure in figures)  # type: ignore[operator]
+    assert of_counts(0, 50, 80, 80).at_prevalence[0].npv.reason == "no case was classified as normal"
 
 
 def test_net_benefit_by_hand() -> None:

@@ -10,16 +10,23 @@ import pytest
 import yaml
 
 from hilum.anomaly.saved import load_detector
+from hilum.artifacts.reliability import Reliability
 from hilum.data.sources.phantom import PhantomSettings, write
+from hilum.data.tasks import task
 from hilum.errors import ModelError, RunError
+from hilum.evaluation.config import ReliabilityConfig
 from hilum.files import digest, read_arrays, read_json, write_arrays, write_json
+from hilum.inference.guard import EmbeddingGuard
 from hilum.inference.prediction import Prediction
 from hilum.inference.predictor import Classifier, Predictor
 from hilum.models import check_golden, load_model
+from hilum.recipe import load_recipe
 from hilum.run import Run
 from hilum.serving import pack
 from hilum.serving.pack import pack_detector, pack_task, rounded, to_int8
 from hilum.serving.predictor import WEIGHTS, check_golden_scores, check_packaged, packaged, predict, together
+from hilum.stages.contract import Context
+from hilum.stages.reliability import run as reliability_stage
 from tests.unit.cards import card, two_steps
 
 CARDS = {"binary": "model.json", "multiclass": "model.json", "anomaly": "detector.json"}
@@ -134,8 +141,48 @@ def test_a_packed_model_answers_like_the_trained_one_in_half_the_bytes(
     assert packed_card.data.attribution is not None
     assert packed_card.data.attribution.title == "data of the kind 'phantom'"  # phantoms aren't Kermany's
     assert check_golden(tmp_path) < 1e-3
+    assert packed_card.guard is None and not (tmp_path / "guard.npz").exists()  # too few validation images
     for entry in (packed_card.calibration, packed_card.conformal):
         assert entry is not None and entry.weights_digest == packed_card.weights_digest
+
+
+@pytest.fixture(scope="module")
+def guarded_run(small_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The small run with a guard on the embedding of the network of three classes; tests leave it as it is."""
+    folder = tmp_path_factory.mktemp("guarded") / "run"
+    shutil.copytree(small_run.path, folder)
+    run = Run(folder)
+    this = task("multiclass", run.cases().labels)
+    recipe = load_recipe("quick").model_copy(update={"replicates": 20})
+    config = ReliabilityConfig(mc_passes=0, views=False, divisions=3, ood_rate=0.2, ood_images=4)
+    reliability_stage(Context(run, run.cases(), recipe, (this,), this), config)
+    return run
+
+
+def p_values_of(predictions: list[Prediction]) -> np.ndarray:
+    return np.array([prediction.ood.p_value for prediction in predictions if prediction.ood])
+
+
+def test_a_packed_model_keeps_its_guard_in_half_the_bytes(guarded_run: Run, tmp_path: Path) -> None:
+    packed_card = pack_task(guarded_run, "multiclass", tmp_path)
+    guard = EmbeddingGuard.load(tmp_path / "guard.npz", card["weights_digest"])
+    assert {guard.means.dtype.name, guard.precision.dtype.name} == {"float16"}
+    folder = guarded_run.task("multiclass")
+    ood = Reliability.load(folder.reliability_file).ood
+    assert ood is not None and ood.test is not None
+    entry = packed_card.guard
+    assert entry is not None
+    assert (entry.rate, entry.validation_images, entry.images) == (0.2, ood.n, ood.test.n)
+    assert entry.flagged_in_float32 == ood.test.k
+    table = folder.predictions()
+    test = table[table["split"] == "test"]["case_id"]
+    images = guarded_run.cases().table.set_index("case_id").loc[test, "path"].tolist()
+    trained, packed = (p_values_of(predict(images, place)) for place in (folder.path, tmp_path))
+    assert len(packed) == len(images) > 3
+    moved = float(np.abs(packed - trained).max())
+    assert moved == pytest.approx(entry.largest_difference_of_a_p_value, abs=2 / (ood.n + 1))
+    assert moved <= 3.01 / (ood.n + 1)
+    assert int((packed <= 0.2).sum()) == pytest.approx(entry.flagged, abs=1)
 
 
 def probabilities(predictions: list[Prediction]) -> np.ndarray:
@@ -258,11 +305,11 @@ def test_the_packing_command(small_run: Run, tmp_path: Path, monkeypatch: pytest
 # -- predicting ------------------------------------------------------------------------------------------------
 
 
-def of_run(run: Run, held_out: np.ndarray) -> Predictor:
-    """The models of the small run, with a guard whose held-out scores are given."""
+def of_run(run: Run, held_out: np.ndarray, embedding: EmbeddingGuard | None = None) -> Predictor:
+    """The models of the small run, with a guard whose held-out scores are given, and one on the embedding."""
     detector = load_detector(run.anomaly.detector("patch_gaussian").path)
     binary, multiclass = (run.task(name).load_model() for name in ("binary", "multiclass"))
-    return together(binary, multiclass, detector, held_out, 0.05)
+    return together(binary, multiclass, detector, held_out, 0.05, embedding=embedding)
 
 
 def test_packaged_answers_are_those_of_the_single_models(small_run: Run) -> None:
@@ -308,6 +355,41 @@ def test_an_ood_image_gets_no_class(small_run: Run) -> None:
     assert answer.prediction is None and answer.ood is not None
     assert (answer.ood.p_value, answer.ood.flagged) == (0.01, True)
     assert "out of distribution" in str(answer.reason)
+
+
+def test_two_guards_are_one_p_value(guarded_run: Run) -> None:
+    """Twice the smaller of both, at most 1; the classes' probabilities stay the same."""
+    folder = guarded_run.task("multiclass")
+    guard = EmbeddingGuard.load(folder.guard_file, folder.card()["weights_digest"])
+    images = guarded_run.cases().table["path"].head(9).tolist()
+    scores = guarded_run.anomaly.scores()["patch_gaussian"].to_numpy(float)
+    detector = list(of_run(guarded_run, scores).stream(images))
+    both = list(of_run(guarded_run, scores, guard).stream(images))
+    embedding = predict(images, folder.path)
+    one, other, combined = (p_values_of(answers) for answers in (detector, embedding, both))
+    assert len(combined) == 9 and len(set(combined)) > 2
+    np.testing.assert_allclose(combined, np.minimum(1, 2 * np.minimum(one, other)), atol=3e-6)
+    assert [answer.probabilities for answer in both] == [answer.probabilities for answer in detector]
+    assert [answer.ood.flagged for answer in both if answer.ood] == (combined <= 0.05).tolist()
+
+
+def test_the_package_takes_a_guard_that_lies_beside_its_weights(tmp_path: Path) -> None:
+    folder = copied(tmp_path)
+    assert packaged("cpu", folder).classifier.guard is None  # as today
+    mark = card_of("multiclass")["weights_digest"]
+    guard = EmbeddingGuard(np.zeros((3, 256)), np.eye(256), np.zeros(99))
+    guard.save(folder / "multiclass" / "guard.npz", mark)
+    packaged.cache_clear()
+    noise = np.random.default_rng(0).integers(0, 256, (300, 300)).astype(np.uint8)
+    wary = packaged("cpu", folder)
+    [answer] = wary.stream([noise])
+    assert wary.classifier.guard is not None and answer.ood is not None
+    assert answer.ood.p_value <= 0.02 and answer.ood.flagged  # 2 / 100 by the embedding alone
+    guard.save(folder / "multiclass" / "guard.npz", "other")
+    packaged.cache_clear()
+    with pytest.raises(ModelError, match="fitted on other weights"):
+        packaged("cpu", folder)
+    packaged.cache_clear()
 
 
 def test_the_packaged_guard_flags_noise_and_patterns(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from hilum.data.cases import Cases
 from hilum.data.tasks import task
 from hilum.errors import DataError, RecipeError, RunError
 from hilum.evaluation.config import ReliabilityConfig
-from hilum.evaluation.conformal_sets import coverage_of_chance
 from hilum.files import read_json, write_table
 from hilum.folders import TaskFolder
 from hilum.inference.calibrate import softmax
@@ -23,7 +22,7 @@ from hilum.stages.contract import Context
 from hilum.stages.reliability import run as reliability_stage
 from tests.unit.cards import card, threshold
 
-CONFIG = ReliabilityConfig(mc_passes=0, views=False, divisions=20)
+CONFIG = ReliabilityConfig(mc_passes=0, views=False, ood_rate=None, divisions=20)
 NO_CASES: Cases = None  # type: ignore[assignment]  # no image is predicted again
 TWO, THREE = ("normal", "pneumonia"), ("normal", "bacteria", "virus")
 
@@ -78,7 +77,8 @@ def test_planted_overconfidence_is_corrected_on_cases_that_did_not_fit_it(
     assert calibration.fitted["temperature"].temperature == pytest.approx(3, rel=0.3)
     assert calibration.after.ece.value < calibration.before.ece.value / 2
     for sets in (reliability.conformal.marginal, reliability.conformal.class_conditional):
-        low, high = coverage_of_chance(sets.n_fitted, sets.n_measured, 0.1, level=0.999)
+        low, high = sets.by_chance
+        assert high - low < 0.15
         assert low <= sets.figures.coverage.value <= high
     rules = {point.rule for point in reliability.operating}
     assert {"sensitivity>=0.95", "sensitivity>=0.99", "precision>=0.95"} <= rules

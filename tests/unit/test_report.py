@@ -280,6 +280,7 @@ def test_the_sections_stand_in_order_and_only_those_that_exist(page: str) -> Non
         "data",
         "binary",
         "multiclass",
+        "counterfactual",
         "reliability",
         "embedding",
         "anomaly",

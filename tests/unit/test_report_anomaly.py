@@ -97,11 +97,12 @@ def changed(run: Run, shortcut: float, areas: dict[str, float], leaky: bool = Fa
 def test_a_detector_below_a_single_number_is_named(run: Run) -> None:
     rows = ("patch_gaussian", "patch_memory@tiny", "ensemble")
     assert warnings(changed(run, 0.9, dict.fromkeys(rows, 0.7))) == [
-        "A single number about the file ranks these images better than every detector: file size, AUROC 0.900."
+        "A single number about the file has a higher AUROC on these images than every detector: file size, AUROC 0.900."
+        " No test was made."
     ]
     assert warnings(changed(run, 0.8, dict(zip(rows, (0.9, 0.7, 0.85), strict=True)))) == [
-        "A single number about the file ranks these images better than patch memory (tiny): file size, AUROC"
-        " 0.800."
+        "A single number about the file has a higher AUROC on these images than patch memory (tiny): file size, AUROC"
+        " 0.800. No test was made."
     ]
     assert warnings(changed(run, 0.6, dict.fromkeys(rows, 0.7))) == []
     assert warnings(changed(run, 0.6, dict.fromkeys(rows, 0.7), leaky=True)) == [

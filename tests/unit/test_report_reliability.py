@@ -20,7 +20,7 @@ from hilum.stages.reliability import run as reliability_stage
 
 from .test_report import Reader, made_run
 
-CONFIG = ReliabilityConfig(mc_passes=0, views=False, divisions=5, folds=3, alpha=0.25)
+CONFIG = ReliabilityConfig(mc_passes=0, views=False, ood_rate=None, divisions=5, folds=3, alpha=0.25)
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +74,9 @@ def test_the_figures_are_those_of_reliability_json(judged: Run, section: str, na
         assert f"{block.ece.value:.3f}" in text
         assert f"{block.brier.reliability.value:.3f}" in text
     coverage = reliability.conformal.in_use.figures.coverage
-    low, high = coverage.binomial
+    low, high = reliability.conformal.in_use.by_chance
     assert f"{percent(coverage)} of images ({coverage.counts}" in text
-    assert f"exact binomial interval {100 * low:.1f} to {100 * high:.1f} %" in text
+    assert f"95 % of valid sets measure {100 * low:.1f} to {100 * high:.1f} %" in text
     assert "probability" in reliability.selective
     for block in reliability.selective.values():
         assert f"{block.aurc.value:.4f}" in text

@@ -39,7 +39,7 @@ def test_a_cheat_falls_among_matched_and_conflicting_images_and_a_reader_does_no
     table, facts, lungs = world()
     cheat = 4 * (11 - facts["sharpness"].to_numpy())
     found = {
-        name: shift_figures(answered(table, score), "val", facts, replicates=50)
+        name: shift_figures(answered(table, score), "val", facts)
         for name, score in (("cheat", cheat), ("reader", 4 * lungs))
     }
     by = {
@@ -58,7 +58,7 @@ def test_a_cheat_falls_among_matched_and_conflicting_images_and_a_reader_does_no
 def test_counts_and_intervals_are_those_of_the_part() -> None:
     table, facts, lungs = world()
     rows = answered(table, lungs)
-    found = shift_figures(rows, "val", facts, replicates=100)
+    found = shift_figures(rows, "val", facts)
     val = rows[rows["split"] == "val"]
     whole = found["groups"][0]
     assert whole["accuracy"]["k"] == int((val["predicted"] == val["target"]).sum())
@@ -77,10 +77,10 @@ def test_test_images_take_no_part_in_the_figures_of_val() -> None:
     table, facts, lungs = world()
     table.loc[::5, "split"] = "test"
     rows = answered(table, lungs)
-    before = shift_figures(rows, "val", facts, replicates=20)
+    before = shift_figures(rows, "val", facts)
     changed = facts.copy()
     changed.loc[(table["split"] == "test").to_numpy(), "sharpness"] = 99.0
-    assert shift_figures(rows, "val", changed, replicates=20) == before
+    assert shift_figures(rows, "val", changed) == before
 
 
 def test_the_second_series_of_the_public_set_is_a_group() -> None:
@@ -88,7 +88,9 @@ def test_the_second_series_of_the_public_set_is_a_group() -> None:
     healthy = table["label"] == "normal"
     names = np.where(healthy & (np.arange(300) % 2 == 0), "train-NORMAL2-IM-", "train-IM-") + table["case_id"]
     rows, facts = answered(table.assign(case_id=names), lungs), facts.assign(case_id=names)
-    series = [one for one in shift_figures(rows, "val", facts, 0)["groups"] if one["kind"] == "series"]
+    series = [
+        one for one in shift_figures(rows, "val", facts, with_ends=False)["groups"] if one["kind"] == "series"
+    ]
     assert [one["abnormal"] for one in series] == [0, 0] and all(one["auroc"] is None for one in series)
     assert "low" not in series[0]["accuracy"]  # no replicates, no interval
 
@@ -96,7 +98,7 @@ def test_the_second_series_of_the_public_set_is_a_group() -> None:
 def test_without_shortcuts_the_note_says_so() -> None:
     table, facts, lungs = world(n=100)
     flat = facts.assign(sharpness=1.0, mean=1.0)
-    found = shift_figures(answered(table, lungs), "val", flat, replicates=0)
+    found = shift_figures(answered(table, lungs), "val", flat)
     assert "no number" in found["note"] and [one["kind"] for one in found["groups"]] == ["all"]
     assert found["worst_group"] is None
 

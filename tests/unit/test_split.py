@@ -449,3 +449,23 @@ def test_real_split_by_image_leaks(real_cases: Cases) -> None:
     moved = split_cases(real_cases, "seed-1b")
     assert parts(moved) == {"train": 4816, "val": 416}
     assert moved.leaky
+
+
+def test_ordered_holds_out_the_lowest_numbers_of_each_series(tmp_path: Path) -> None:
+    names = [f"IM-{n:04d}" for n in range(100, 120)] + [f"NORMAL2-IM-{n:04d}" for n in range(300, 340)]
+    rows = [(f"{name}-{image}", "normal", name) for name in names for image in (1, 2)]
+    rows += [(f"person{n}-{image}", "virus", f"person{n}") for n in range(1, 101) for image in (1, 2)]
+    table = pd.DataFrame(rows, columns=["case_id", "label", "patient"])
+    table = table.assign(path=table["case_id"], split="train", digest=table["case_id"])
+    cases = Cases.checked(table, "table", tmp_path / "cases.csv")
+    split = split_cases(cases, "ordered", val_fraction=0.1)
+    val = set(table.set_index("case_id").loc[split.of.index[split.of == "val"], "patient"])
+    assert val == {
+        "IM-0100",
+        "IM-0101",
+        *(f"NORMAL2-IM-030{n}" for n in range(4)),
+        *(f"person{n}" for n in range(1, 11)),
+    }
+    assert not split.leaky
+    assert "10% of each of 3 series" in split.note
+    assert (split_cases(cases, "ordered", seed=5, val_fraction=0.1).of == split.of).all()

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hilum.anomaly.conformal import p_values
+from hilum.inference.p_values import p_values
 
 
 def mean_rank(scores: Mapping[str, np.ndarray], calibrate: np.ndarray) -> np.ndarray:

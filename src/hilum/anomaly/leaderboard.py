@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hilum.anomaly.conformal import p_values, threshold
+from hilum.anomaly.conformal import threshold
 from hilum.anomaly.detector import Detector
 from hilum.anomaly.ensemble import mean_rank
 from hilum.anomaly.ood_images import KINDS, UNALTERED, UNALTERED_TITLE
@@ -21,10 +21,11 @@ from hilum.artifacts.anomaly import (
     Threshold,
     TrainingImages,
 )
-from hilum.artifacts.base import Figure
 from hilum.data.cases import HEALTHY
-from hilum.evaluation.detection import detection_figures, ranking_entry, share_entry
+from hilum.evaluation.detection import detection_figures, ranking_entry
 from hilum.evaluation.matching import Pairs
+from hilum.evaluation.shares import share_figure
+from hilum.inference.p_values import p_values
 from hilum.models import parameters
 
 PARTS = ("measure", "test")
@@ -45,13 +46,12 @@ class Leaderboard:
     pairs: Mapping[str, Pairs | str]
     rate: float
     replicates: int
-    seed: int
 
     @property
     def calibrate(self) -> np.ndarray:
         """The images that fix thresholds, bool "images".
 
-        >>> Leaderboard(pd.DataFrame({"role": ["calibrate", "test"]}), {}, 0.05, 200, 0).calibrate.tolist()
+        >>> Leaderboard(pd.DataFrame({"role": ["calibrate", "test"]}), {}, 0.05, 200).calibrate.tolist()
         [True, False]
         """
         return (self.table["role"] == "calibrate").to_numpy()
@@ -72,7 +72,7 @@ def with_ensemble(
     """The results and, with two members or more, those of their ensemble, for all images and the OOD images.
 
     >>> from hilum.anomaly.result import Examples
-    >>> leaderboard = Leaderboard(pd.DataFrame({"role": ["calibrate", "calibrate", "test"]}), {}, 0.05, 200, 0)
+    >>> leaderboard = Leaderboard(pd.DataFrame({"role": ["calibrate", "calibrate", "test"]}), {}, 0.05, 200)
     >>> none = np.array([])
     >>> result = Result("", np.array(["a", "b", "c"]), np.array([1.0, 2.0, 9.0]), Examples(none, none, none, none))
     >>> joined = with_ensemble(leaderboard, {"one": result, "two": result}, ["one", "two"])
@@ -130,8 +130,13 @@ def _scores(leaderboard: Leaderboard, result: Result) -> dict[str, Any]:
     return {
         "threshold": line,
         "parts": {part: block for part, block in parts.items() if block is not None},
-        "ood": ood_shares(result.ood, line.value),
-        "training_images": training_images(result, result.score[leaderboard.calibrate], line.value),
+        "ood": ood_shares(result.ood, line.value, ood_patients(leaderboard.table)),
+        "training_images": training_images(
+            result,
+            result.score[leaderboard.calibrate],
+            line.value,
+            leaderboard.table.set_index("case_id")["patient"],
+        ),
         "localization": result.localization,
         "seconds": result.seconds,
     }
@@ -141,7 +146,7 @@ def calibrated_threshold(leaderboard: Leaderboard, result: Result) -> Threshold:
     """The conformal threshold from the healthy images that calibrate.
 
     >>> from hilum.anomaly.result import Examples
-    >>> leaderboard = Leaderboard(pd.DataFrame({"role": ["calibrate"] * 19 + ["test"]}), {}, 0.05, 200, 0)
+    >>> leaderboard = Leaderboard(pd.DataFrame({"role": ["calibrate"] * 19 + ["test"]}), {}, 0.05, 200)
     >>> none = np.array([])
     >>> result = Result("", np.arange(20).astype(str), np.arange(20.0), Examples(none, none, none, none))
     >>> calibrated_threshold(leaderboard, result)
@@ -157,14 +162,14 @@ def measured(leaderboard: Leaderboard, part: str, score: np.ndarray, line: float
     `score`: float "cases".
 
     >>> table = {"role": ["test"] * 4, "patient": ["a", "b", "c", "d"], "label": ["normal"] * 2 + ["virus"] * 2}
-    >>> leaderboard = Leaderboard(pd.DataFrame(table), {}, 0.05, replicates=20, seed=0)
+    >>> leaderboard = Leaderboard(pd.DataFrame(table), {}, 0.05, replicates=20)
     >>> figures = measured(leaderboard, "test", np.array([1.0, 3.0, 2.0, 4.0]), line=2.5)
     >>> figures.auroc.value, figures.false_alarms.counts, figures.sensitivity.counts
     (0.75, '1/2', '1/2')
     """
     rows = np.flatnonzero(leaderboard.table["role"].to_numpy() == part)
     images = leaderboard.table.iloc[rows][["patient", "label"]].assign(score=score[rows])
-    block = detection_figures(images, line, leaderboard.replicates, leaderboard.seed)
+    block = detection_figures(images, line)
     if block is None:
         return None
     matched = _matched(leaderboard, leaderboard.pairs.get(part, ""), score)
@@ -178,34 +183,54 @@ def _matched(leaderboard: Leaderboard, pairs: Pairs | str, score: np.ndarray) ->
     rows = pairs.rows
     abnormal = (leaderboard.table["label"].to_numpy() != HEALTHY)[rows]
     patients = leaderboard.table["patient"].to_numpy(str)[rows]
-    area = ranking_entry(score[rows], abnormal, patients, leaderboard.replicates, leaderboard.seed)
+    area = ranking_entry(score[rows], abnormal, patients)
     return Matched(**area, pairs=len(pairs.abnormal))
 
 
-def ood_shares(ood: Mapping[str, np.ndarray], line: float) -> list[OodShare]:
+def ood_patients(table: pd.DataFrame) -> np.ndarray:
+    """The patients of the healthy held-out images that OOD images are made from, in their order: of val; of test
+    where val has none. `table`: role, label and patient of all images."""
+    healthy = table["label"] == HEALTHY
+    measured = table.loc[healthy & (table["role"] == "measure"), "patient"]
+    tested = table.loc[healthy & (table["role"] == "test"), "patient"]
+    return (measured if len(measured) else tested).to_numpy(str)
+
+
+def ood_shares(ood: Mapping[str, np.ndarray], line: float, patients: np.ndarray) -> list[OodShare]:
     """Per kind of OOD image the share that scores above the threshold; first the same images unaltered.
 
-    >>> ood_shares({"unaltered": np.array([0.0, 3.0])}, line=1.0)[0].counts
+    `patients`: of the images that were altered, from the first on.
+
+    >>> ood_shares({"unaltered": np.array([0.0, 3.0])}, line=1.0, patients=np.array(["ann", "bob"]))[0].counts
     '1/2'
     """
     titles = {UNALTERED: UNALTERED_TITLE, **{kind: title for kind, (title, _) in KINDS.items()}}
     return [
-        OodShare(kind=kind, title=titles[kind], **share_entry(values > line)) for kind, values in ood.items()
+        OodShare(
+            kind=kind,
+            title=titles[kind],
+            **share_figure(values > line, patients[: len(values)], values).set_fields(),
+        )
+        for kind, values in ood.items()
     ]
 
 
-def training_images(result: Result, fixed: np.ndarray, line: float) -> TrainingImages | None:
+def training_images(
+    result: Result, fixed: np.ndarray, line: float, patient_of: pd.Series
+) -> TrainingImages | None:
     """The training images with the highest cross-fitted scores; None without that ranking.
 
     Scores are in robust standard deviations from the median, so that they can be compared with those of the
     images that fix the threshold (`fixed`) although other copies gave them. `flagged`: how many lie above the
-    threshold `line`. The copies were fitted on fewer images, so more than the false-alarm rate are to be expected.
+    threshold `line`; `patient_of`: the patient by case_id. The copies were fitted on fewer images, so more than the
+    false-alarm rate are to be expected.
 
     >>> from hilum.anomaly.result import Examples
     >>> none = np.array([])
     >>> own = {"own_id": np.array(["a", "b"]), "own": np.array([0.1, 5.0])}
     >>> result = Result("", none, none, Examples(none, none, none, none), **own)
-    >>> figures = training_images(result, fixed=np.arange(19.0), line=18.0)
+    >>> patient_of = pd.Series({"a": "ann", "b": "bob"})
+    >>> figures = training_images(result, fixed=np.arange(19.0), line=18.0, patient_of=patient_of)
     >>> figures.images[0].case_id, figures.images[0].p_value, figures.flagged.counts
     ('b', 0.05, '1/2')
     """
@@ -218,7 +243,8 @@ def training_images(result: Result, fixed: np.ndarray, line: float) -> TrainingI
         SuspectImage(case_id=str(result.own_id[at]), deviations=float(result.own[at]), p_value=float(p[at]))
         for at in order
     ]
-    return TrainingImages(images=images, flagged=Figure(**share_entry(flagged)))
+    people = patient_of.loc[result.own_id].to_numpy(str)
+    return TrainingImages(images=images, flagged=share_figure(flagged, people, result.own))
 
 
 def robust(values: np.ndarray, healthy: np.ndarray) -> np.ndarray:
@@ -240,7 +266,7 @@ def scores_table(leaderboard: Leaderboard, results: Mapping[str, Result]) -> pd.
     """scores.csv: the images, and per row of the leaderboard its score and conformal p-value.
 
     >>> from hilum.anomaly.result import Examples
-    >>> leaderboard = Leaderboard(pd.DataFrame({"role": ["calibrate", "test"]}), {}, 0.05, 200, 0)
+    >>> leaderboard = Leaderboard(pd.DataFrame({"role": ["calibrate", "test"]}), {}, 0.05, 200)
     >>> none = np.array([])
     >>> result = Result("", np.array(["a", "b"]), np.array([1.0, 2.0]), Examples(none, none, none, none))
     >>> scores_table(leaderboard, {"autoencoder": result})

@@ -59,8 +59,8 @@ def load_detector(folder: str | Path) -> Detector:
     >>> detector = build("patch_memory", images.pixels, {"features": "pixels", "memory": 4})
     >>> detector.fit(images, seed=0)
     >>> with TemporaryDirectory() as folder:
-    ...     save_detector(detector, folder, seed=0)
-    ...     load_detector(folder).card.seed
+    ...     _ = save_detector(detector, Path(folder), seed=0)
+    ...     load_detector(Path(folder)).card.seed
     0
     """
     folder = Path(folder)

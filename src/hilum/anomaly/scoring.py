@@ -127,7 +127,8 @@ def _all_scores(detector: Detector, inputs: Inputs, row: str) -> tuple[np.ndarra
     if not known:
         return score, None
     truth = lesions(inputs.cases, known, inputs.pixels)
-    return score, localization_figures(maps, truth)
+    patients = inputs.table.set_index("case_id")["patient"].loc[known].tolist()
+    return score, localization_figures(maps, truth, patients)
 
 
 def _ood_scores(detector: Detector, inputs: Inputs, row: str) -> dict[str, np.ndarray]:

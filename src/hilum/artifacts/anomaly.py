@@ -19,11 +19,12 @@ class Cause(Part):
 
 
 class BestF1(Part):
-    """The largest F1 that any threshold gives, with its precision and recall."""
+    """The largest F1 that any threshold gives, with its precision and recall; `reason`: why it has no interval."""
 
     value: float
     precision: float
     recall: float
+    reason: str | None = None
 
 
 class Oracle(Part):

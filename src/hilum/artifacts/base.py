@@ -31,8 +31,8 @@ class Part(BaseModel):
 class Figure(Part):
     """A number with its 95 % interval over patients, and with its counts where it is a share.
 
-    `value`: None where the figure does not exist, and `reason` says why; `low`, `high`: the interval, None
-    without one; `k` of `n`: the counts; `note`: what a reader must know of it.
+    `value`: None where the figure does not exist; `low`, `high`: the interval, None without one; `reason`: why there
+    is no value, or no interval; `k` of `n`: the counts; `note`: what a reader must know of it.
 
     >>> Figure(value=0.5, k=5, n=10).counts
     '5/10'

@@ -236,6 +236,32 @@ class Rounding(Part):
     largest_difference_of_a_logit: float
 
 
+class PackedCounterfactual(Part):
+    """Held-out images as they are and in the look of the other label's devices (docs/shift.md): AUROC of normal
+    against abnormal, and the specificity at a sensitivity of `fixed`."""
+
+    images: int
+    patients: int
+    split: str
+    fixed: float
+    auroc: Figure
+    auroc_swapped: Figure
+    specificity: Figure
+    specificity_swapped: Figure
+
+
+class PackedGuard(Part):
+    """What rounding does to the guard: held-out images that it flags before and after, and how far a p-value moves.
+    `validation_images`: among which p-values are taken."""
+
+    rate: float
+    validation_images: int
+    images: int
+    flagged: int
+    flagged_in_float32: int
+    largest_difference_of_a_p_value: float
+
+
 class Distillation(Part):
     """Held-out images that teachers and student classify correctly; `teachers`: digests of their weights."""
 
@@ -270,6 +296,8 @@ class ModelFacts(Part):
     two_steps: TwoSteps | None = None
     half_precision: Rounding | None = None
     int8_weights: Rounding | None = None
+    counterfactual: PackedCounterfactual | None = None
+    guard: PackedGuard | None = None
     distillation: Distillation | None = None
     known_failures: list[str] | None = None
 

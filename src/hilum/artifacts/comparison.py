@@ -33,7 +33,8 @@ class Scores(Part):
 
 class TrainingResult(Artifact):
     """figures.json of a training; written last. `digest` names recipe, data and split; `held` and `test`: of
-    the held-out fold, and of the declared test images where there are any."""
+    the held-out fold, and of the declared test images where there are any; `counterfactual_auroc`: on held-out
+    images in the look of the other label's devices, where the grid wants it."""
 
     STAGE: ClassVar[str] = "compare"
     REMEDY: ClassVar[str] = "delete it and give the same hilum compare command again"
@@ -47,14 +48,15 @@ class TrainingResult(Artifact):
     device: str
     held: Scores
     test: Scores | None = None
+    counterfactual_auroc: float | None = None
 
 
 # -- paired tests --------------------------------------------------------------------------------------------
 
 
-class McNemar(Part):
-    """McNemar's exact test. `only_first`, `only_second`: images that one alone classified correctly; `p_holm`:
-    corrected for the number of comparisons, None where there is one comparison only."""
+class AccuracyTest(Part):
+    """The exact permutation test by patient. `only_first`, `only_second`: images that one alone classified
+    correctly; `p_holm`: corrected for the number of comparisons, None where none was corrected for."""
 
     only_first: int
     only_second: int
@@ -62,8 +64,8 @@ class McNemar(Part):
     p_holm: float | None = None
 
 
-class DeLong(Part):
-    """DeLong's test; `z` is None where it is infinite."""
+class AurocTest(Part):
+    """DeLong's test, clustered by patient (Obuchowski 1997); `z` is None where it is infinite."""
 
     z: float | None
     p: float
@@ -75,8 +77,8 @@ class PairedDifference(Part):
 
     accuracy: Figure
     auroc: Figure
-    mcnemar: McNemar
-    delong: DeLong
+    accuracy_test: AccuracyTest
+    auroc_test: AurocTest
 
 
 # -- compare.json --------------------------------------------------------------------------------------------
@@ -102,7 +104,8 @@ class Pooled(Part):
 
 class CellResult(Part):
     """What the finished trainings of a cell gave. `spread` and `test`: over the trainings, held-out and declared
-    test images; `pooled` and `acquisition`: where all trainings are finished; `paired`: the cell minus
+    test images; `counterfactual`: AUROC over the trainings, see TrainingResult; `pooled` and `acquisition`:
+    where all trainings are finished; `paired`: the cell minus
     `Comparison.against`."""
 
     trainings: int
@@ -111,6 +114,7 @@ class CellResult(Part):
     seconds: float
     spread: dict[str, Spread]
     test: dict[str, Spread] | None = None
+    counterfactual: Spread | None = None
     pooled: Pooled | None = None
     acquisition: Shift | None = None
     paired: PairedDifference | None = None
@@ -149,6 +153,7 @@ class Comparison(Artifact):
     """compare.json: the recipes in the order of the grid. `against`: the cell that the others are compared with,
     None while it is not complete."""
 
+    SCHEMA: ClassVar[int] = 2
     STAGE: ClassVar[str] = "compare"
     REMEDY: ClassVar[str] = "delete it and give the same hilum compare command again"
 

@@ -7,7 +7,8 @@ from hilum.artifacts.base import Artifact, Part
 
 class Bin(Part):
     """Images with similar stated probabilities, `lowest` to `highest`: their mean, the share k/n that has the
-    class, and Wilson's 95 % interval of that share."""
+    class, and Wilson's 95 % interval of that share. `by_chance`: between which shares all bins of a calibrated
+    model lie in 99 % of cases, the images of a patient being alike."""
 
     lowest: float
     highest: float
@@ -17,6 +18,7 @@ class Bin(Part):
     high: float
     k: int
     n: int
+    by_chance: tuple[float, float] | None = None
 
 
 class Curve(Part):
@@ -48,6 +50,7 @@ class Curves(Artifact):
     """`split`: whose images these are; `replicates`: bootstrap samples of the bands; `classes`: those with
     images on both sides, of two classes the second alone."""
 
+    SCHEMA: ClassVar[int] = 2
     STAGE: ClassVar[str] = "evaluate"
 
     weights_digest: str

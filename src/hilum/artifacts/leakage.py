@@ -47,6 +47,7 @@ class Leakage(Artifact):
     """One recipe with folds by patient and with folds by image. `difference`: image minus patient, paired;
     `model`, `size` (rows, columns), `epochs`: of the trainings, whose whole `recipe` stands beside them."""
 
+    SCHEMA: ClassVar[int] = 2
     STAGE: ClassVar[str] = "leakage"
 
     task: str

@@ -53,13 +53,14 @@ class Subgroup(Part):
 
 
 class Gap(Part):
-    """Accuracy of the best subgroup less that of the worst."""
+    """Accuracy of the best subgroup less that of the worst; `p`: of all subgroups being equally accurate."""
 
     value: float
     low: float | None = None
     high: float | None = None
     best: str
     worst: str
+    p: float
 
 
 class Subgroups(Part):
@@ -111,6 +112,7 @@ class SplitMetrics(Artifact):
     """The figures of one split, see hilum.evaluation.evaluate. A figure that the number of classes does not
     allow is None. `confusion`: rows true, columns predicted."""
 
+    SCHEMA: ClassVar[int] = 2
     STAGE: ClassVar[str] = "evaluate"
 
     weights_digest: str
@@ -184,7 +186,7 @@ class Metrics:
     def reported(self) -> str:
         """The split that is reported first: test, else validation, else the first there is.
 
-        >>> Metrics(dict.fromkeys(("train", "val", "test"))).reported
+        >>> Metrics(dict.fromkeys(("train", "val", "test"), SplitMetrics.model_construct())).reported
         'test'
         """
         return next((name for name in HELD_OUT if name in self.splits), next(iter(self.splits)))

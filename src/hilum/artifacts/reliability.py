@@ -1,9 +1,10 @@
-"""reliability.json of a task: calibration, operating points, conformal sets, selective prediction."""
+"""reliability.json of a task: calibration, operating points, conformal sets, selective prediction, the guard."""
 
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from hilum.artifacts.anomaly import OodShare
 from hilum.artifacts.base import Artifact, Figure, Part
 from hilum.artifacts.card import PredictiveValues, ScalingFacts
 from hilum.artifacts.curves import Bin
@@ -15,7 +16,8 @@ SetKind = Literal["marginal", "class_conditional"]
 
 
 class ByChance(Part):
-    """The calibration error of a perfectly calibrated model on as many images: mean and 97.5 % quantile."""
+    """The calibration error of a perfectly calibrated model on the same images: mean and 99 % quantile, the images of
+    a patient being alike."""
 
     mean: float
     high: float
@@ -98,7 +100,8 @@ class OperatingPoint(Part):
 
 class DecisionCurve(Part):
     """Net benefit at the thresholds `at`, in true positives per image: of the model with its band, of treating
-    everybody, and the gain over the better of treating everybody and nobody with its band."""
+    everybody, and the gain over the better of treating everybody and nobody with its band; `shown`: where the gain
+    lies above 0 by a band that holds for all thresholds together."""
 
     at: list[float]
     model: list[float]
@@ -108,6 +111,7 @@ class DecisionCurve(Part):
     gain: list[float]
     gain_low: list[float]
     gain_high: list[float]
+    shown: list[bool]
     share_abnormal: float
 
 
@@ -149,14 +153,15 @@ class RepeatedHalves(Part):
 class FittedSets(Part):
     """Prediction sets of one kind. `quantiles`: from all validation images; `n_fitted`, `n_measured`: the
     images behind the figures; `sizes`: how many sets hold 0, 1, 2 ... classes; `by_chance`: between which
-    coverages a valid marginal set lies in 95 % of cases; `repeated`: where there is no test split."""
+    coverages valid sets lie in 95 % of cases, given so many patients and images to fit and to measure;
+    `repeated`: where there is no test split."""
 
     quantiles: dict[str, float]
     n_fitted: int
     n_measured: int
     sizes: list[int]
     figures: SetFigures
-    by_chance: tuple[float, float] | None = None
+    by_chance: tuple[float, float]
     repeated: RepeatedHalves | None = None
 
 
@@ -221,7 +226,8 @@ class RiskCurve(Part):
 class SelectiveFigures(Part):
     """Risk against coverage when images are answered in the order of one confidence score. `lowest_aurc`: of
     the best order of the same errors; `error`: the share of errors when every image is answered;
-    `probability_risk` and `aurc_difference` compare it with the probability on the same images."""
+    `probability_risk` and `aurc_difference` compare it with the probability on the same images, `p_holm` by a test
+    over patients, corrected for the number of scores."""
 
     n_cases: int
     aurc: Figure
@@ -231,12 +237,32 @@ class SelectiveFigures(Part):
     curve: RiskCurve
     probability_risk: list[float] | None = None
     aurc_difference: Figure | None = None
+    p_holm: float | None = None
+
+
+# -- out-of-distribution images ------------------------------------------------------------------------------
+
+
+class Ood(Part):
+    """The guard on the embedding, guard.npz beside the weights. `rate`: the share of images like the held-out ones
+    that is flagged; `n`: the validation images among which an image is ranked; `reason`: why there is no guard, None
+    where there is one; `test`: the share of test images that is flagged, None without a test split; `altered`: the
+    share of altered images, by kind, made from images of `altered_from`."""
+
+    rate: float
+    n: int
+    reason: str | None = None
+    test: Figure | None = None
+    altered_from: Literal["val", "test"]
+    altered: list[OodShare]
 
 
 class Reliability(Artifact):
     """`judged_on`: the split behind the figures; `cross_fitted`: whether validation patients were divided into
-    `folds` parts because there is no test split; `n_fitted`: validation images."""
+    `folds` parts because there is no test split; `n_fitted`: validation images; `ood`: None where the settings leave
+    the guard out."""
 
+    SCHEMA: ClassVar[int] = 2
     STAGE: ClassVar[str] = "reliability"
 
     weights_digest: str
@@ -254,3 +280,4 @@ class Reliability(Artifact):
     decision_curve: DecisionCurve | None
     conformal: Conformal
     selective: dict[str, SelectiveFigures] = Field(min_length=1)
+    ood: Ood | None = None

@@ -29,9 +29,11 @@ class Point(Part):
 
 
 class CorruptedPoint(Point):
-    """`change`: accuracy minus that of the same images without corruption, paired."""
+    """`change`: accuracy minus that of the same images without corruption, paired; `p`: of the exact permutation
+    test by patient, not corrected for the number of corruptions."""
 
     change: Figure
+    p: float
 
 
 class Robustness(HeldOut):
@@ -40,6 +42,8 @@ class Robustness(HeldOut):
     `made_from` names weights, threshold and images; `of_images`: how many the split has; `clean`: the images
     as they are; `corruptions`: name -> severity (1 to 5) -> point.
     """
+
+    SCHEMA: ClassVar[int] = 2
 
     made_from: str
     weights_digest: str
@@ -165,11 +169,13 @@ class TrainedPoint(Part):
 
 class PairedPoint(Part):
     """The same held-out images by networks trained on clean images and on partly corrupted ones; `gain`: the
-    accuracy of the second minus that of the first, paired."""
+    accuracy of the second minus that of the first, paired; `p`: of the exact permutation test by patient, not
+    corrected for the number of corruptions."""
 
     clean: TrainedPoint
     corrupted: TrainedPoint
     gain: Figure
+    p: float
 
 
 class CorruptionTraining(HeldOut):
@@ -179,6 +185,7 @@ class CorruptionTraining(HeldOut):
     `corruptions`: name -> severity -> point.
     """
 
+    SCHEMA: ClassVar[int] = 2
     STAGE: ClassVar[str] = "robustness --training"
 
     train_images: int

@@ -222,6 +222,35 @@ def robustness(
         print(robustness_text(opened, stage))
 
 
+@app.command(epilog=example("hilum counterfactual runs/real"))
+def counterfactual(
+    place: Annotated[Path, typer.Argument(metavar="RUN|DATA", help="A run folder, or radiographs.")],
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", help="With DATA: a model folder. Default: the packaged models."),
+    ] = None,
+    task: Tasks = None,
+    change: Change = None,
+    force: Force = False,
+) -> None:
+    """Held-out images in the look of the other label's devices: does a network read the disease or the device?
+
+    With RUN the networks of a study, with DATA those of the package or of --model, on the validation part of the
+    split that the model's card names.
+    """
+    from hilum.evaluation.counterfactual.show import counterfactual_text
+
+    if not (place / "run.json").exists():
+        from hilum.serving.counterfactual import model_figures
+
+        for name, figures in model_figures(str(place), model, change or []):
+            print(f"{name}: {counterfactual_text(figures)}\n")
+        return
+    finished = run_stage(place, "counterfactual", task, change, force)
+    for name in task or finished.tasks:
+        print(f"{name}: {counterfactual_text(finished.task(name).counterfactual())}\n")
+
+
 def _plain_command(stage: Stage) -> Callable[..., None]:
     """A command that runs one stage and prints what became of it."""
 

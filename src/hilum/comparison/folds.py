@@ -22,9 +22,10 @@ def held_out(cases: Cases, seed: int, fold: int, folds: int, val_fraction: float
     """Patient-disjoint in both steps: no patient of the held-out fold is in train or val, and none of val in
     train. `fold`: from 0 to `folds` - 1. DataError when a label has too few patients.
 
+    >>> from pathlib import Path
     >>> cases = Cases.checked(pd.DataFrame({"case_id": [f"image {n}" for n in range(24)], "path": "x.png",
     ...     "label": ["normal"] * 12 + ["virus"] * 12, "patient": [f"{n // 2}" for n in range(24)],
-    ...     "split": "train", "digest": [f"{n}" for n in range(24)]}), "table", ".")
+    ...     "split": "train", "digest": [f"{n}" for n in range(24)]}), "table", Path("."))
     >>> held_out(cases, seed=0, fold=0, folds=3).of.value_counts().to_dict()
     {'train': 12, 'held': 8, 'val': 4}
     """
@@ -48,9 +49,10 @@ def held_out_by_image(
     """Folds of the same size, but split by image within each label: a patient's images may be in train and
     in the held-out fold. Leaky on purpose.
 
+    >>> from pathlib import Path
     >>> cases = Cases.checked(pd.DataFrame({"case_id": [f"image {n}" for n in range(24)], "path": "x.png",
     ...     "label": ["normal"] * 12 + ["virus"] * 12, "patient": [f"{n // 2}" for n in range(24)],
-    ...     "split": "train", "digest": [f"{n}" for n in range(24)]}), "table", ".")
+    ...     "split": "train", "digest": [f"{n}" for n in range(24)]}), "table", Path("."))
     >>> split = held_out_by_image(cases, seed=0, fold=0, folds=3)
     >>> split.of.value_counts().to_dict(), split.leaky
     ({'train': 14, 'held': 8, 'val': 2}, True)

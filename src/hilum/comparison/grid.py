@@ -3,6 +3,7 @@
     base: quick                      a preset or a recipe file
     task: multiclass
     folds: 5                         patient-disjoint parts; each is held out once
+    counterfactual: 300              AUROC on so many held-out images in the look of the other label's devices
     scheme: patient                  or acquisition: the parts are acquisition groups
     take_folds: [0]                  only these of them; default all
     seeds: [0, 1, 2]
@@ -54,7 +55,9 @@ class Grid(Config):
     """The settings of a grid file; see the head of this file for what each says.
 
     `against`: the cell that the others are compared with: 'first', 'best', or its name. `replicates`: of the
-    bootstrap over patients. `search`: what `hilum compare --search` draws from, for each key a range or a list.
+    bootstrap over patients. `counterfactual`: held-out images of each training that are also measured in the
+    look of the other label's devices; 0: none. `search`: what `hilum compare --search` draws from, for each key a
+    range or a list.
     """
 
     name: str = "compare"
@@ -69,6 +72,7 @@ class Grid(Config):
     grid: dict[str, list[Any]] = Field(default_factory=dict)
     cells: dict[str, dict[str, Any] | None] = Field(default_factory=dict)
     search: dict[str, list[Any] | Range] = Field(default_factory=dict)
+    counterfactual: int = Field(default=0, ge=0)
     against: str = "first"
     replicates: int = Field(default=2000, ge=0)
 

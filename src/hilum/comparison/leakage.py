@@ -30,7 +30,7 @@ from hilum.data.cases import Cases
 from hilum.data.split import Split
 from hilum.data.tasks import Task
 from hilum.errors import DataError
-from hilum.evaluation.intervals import bootstrap_weights, percentile_interval
+from hilum.evaluation.shares import minus, share_interval
 from hilum.folders import LeakageFolder
 from hilum.progress import say
 from hilum.training.config import TaskRecipe
@@ -55,7 +55,7 @@ def measure_leakage(
     >>> from hilum.recipe import load_recipe
     >>> cases = Cases.checked(
     ...     pd.DataFrame({"case_id": ["a", "b"], "path": "x.png", "label": ["normal", "virus"],
-    ...                   "patient": ["p", "q"], "split": "", "digest": "0"}), "table", ".")
+    ...                   "patient": ["p", "q"], "split": "", "digest": "0"}), "table", Path("."))
     >>> recipe = load_recipe("quick").tasks["binary"]
     >>> measure_leakage(LeakageFolder(Path("new")), cases, task("binary", cases.labels), recipe)
     Traceback (most recent call last):
@@ -142,30 +142,21 @@ def _official(
         return None
     patients = tests[0]["patient"].to_numpy()
     correct = np.mean([is_correct(table, task.classes) for table in tests], axis=0)
-    there, drawn_there = _mean_over_patients(correct, patients, replicates, 1)
     own = is_correct(clean, task.classes).astype(float)
-    here, drawn_here = _mean_over_patients(own, clean["patient"].to_numpy(), replicates, 2)
+    there = _accuracy(correct, patients, replicates)
+    here = _accuracy(own, clean["patient"].to_numpy(), replicates)
     return Official(
-        accuracy=_figure(there, drawn_there),
-        difference=_figure(here - there, drawn_here - drawn_there),
+        accuracy=there,
+        difference=minus(here, there),
         n_cases=len(correct),
         n_patients=len(np.unique(patients)),
     )
 
 
-def _mean_over_patients(
-    correct: np.ndarray, patients: np.ndarray, replicates: int, seed: int
-) -> tuple[float, np.ndarray]:
-    """The mean and its bootstrap replicates."""
-    drawn = [weights @ correct / weights.sum(1) for weights in bootstrap_weights(patients, replicates, seed)]
-    return float(correct.mean()), np.concatenate(drawn) if drawn else np.zeros(0)
-
-
-def _figure(value: float, drawn: np.ndarray) -> Figure:
-    if not len(drawn):
-        return Figure(value=value)
-    low, high = percentile_interval(drawn)
-    return Figure(value=value, low=low, high=high)
+def _accuracy(correct: np.ndarray, patients: np.ndarray, replicates: int) -> Figure:
+    """The mean of what is correct, 0 to 1 "cases"; without an interval for 0 replicates."""
+    low, high = share_interval(correct, patients) if replicates else (None, None)
+    return Figure(value=float(correct.mean()), low=low, high=high)
 
 
 def _shared(cases: Cases, splits: Sequence[Split], tables: Mapping[str, pd.DataFrame], task: Task) -> Shared:

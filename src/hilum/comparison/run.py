@@ -67,7 +67,12 @@ class Bench:
     def trainings(self, cell: Cell) -> list[tuple[int, int, train.Training]]:
         """Seed, fold and training, for each of a cell."""
         return [
-            (seed, fold, train.training_of(cell, seed, fold, split, self.cases, self.task, self.folder.path))
+            (
+                seed,
+                fold,
+                train.training_of(cell, seed, fold, split, self.cases, self.task, self.folder.path, images),
+            )
+            for images in [self.plan.grid.counterfactual]
             for seed in self.plan.grid.seeds
             for fold, split in self.splits.items()
         ]
@@ -229,6 +234,11 @@ def _row(cell: Cell, seed: int, fold: int, result: TrainingResult) -> dict[str, 
         "fold": fold,
         **result.held.model_dump(),
         **({"test_n": test.n, "test_accuracy": test.accuracy, "test_auroc": test.auroc} if test else {}),
+        **(
+            {}
+            if result.counterfactual_auroc is None
+            else {"counterfactual_auroc": result.counterfactual_auroc}
+        ),
         "parameters": result.parameters,
         "seconds": result.seconds,
         "epochs": result.epochs,

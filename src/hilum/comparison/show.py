@@ -14,6 +14,7 @@ HEAD = (
     "sd",
     "difference",
     "p (Holm)",
+    "swapped look",
     "matched",
     "worst group",
     "parameters",
@@ -33,10 +34,13 @@ def comparison_text(comparison: Comparison) -> str:
     lines = columns(rows) if len(rows) > 1 else []
     if comparison.against:
         lines.append(f"difference: accuracy minus that of {comparison.against}, 95 % interval over patients")
+        lines.append("p: exact permutation test by patient, corrected by Holm")
     if any(cell.result and cell.result.acquisition for cell in comparison.cells):
         lines.append(
             "matched: accuracy on shortcut-matched pairs; worst group: the lowest accuracy of a group"
         )
+    if any(cell.result and cell.result.counterfactual for cell in comparison.cells):
+        lines.append("swapped look: AUROC on held-out images in the look of the other label's devices")
     waiting = [cell.name for cell in comparison.cells if not cell.result and not cell.error]
     if waiting:
         lines.append(f"not trained yet: {', '.join(waiting)}")
@@ -52,7 +56,7 @@ def _row(cell: CellRow, result: CellResult) -> tuple[str, ...]:
         gap = f"{figure.value:+.3f}"
         if figure.low is not None and figure.high is not None:
             gap += f" [{figure.low:+.3f}, {figure.high:+.3f}]"
-        p = _number(result.paired.mcnemar.p_holm)
+        p = _number(result.paired.accuracy_test.p_holm)
     return (
         cell.name,
         _number(accuracy.mean),
@@ -61,6 +65,7 @@ def _row(cell: CellRow, result: CellResult) -> tuple[str, ...]:
         _number(auroc.sd),
         gap,
         p,
+        _number(result.counterfactual.mean if result.counterfactual else None),
         *_groups(result.acquisition),
         f"{result.parameters:,}",
         f"{result.seconds:.1f}",

@@ -9,15 +9,16 @@ Scores of several folds come from several networks; an AUROC over all of them as
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 
 from hilum.artifacts.base import Figure
 from hilum.artifacts.comparison import (
+    AccuracyTest,
+    AurocTest,
     CellResult,
-    DeLong,
-    McNemar,
     PairedDifference,
     Pooled,
     Spread,
@@ -86,6 +87,7 @@ def cell_result(
         test={name: _spread(rows.loc[tested, f"test_{name}"]) for name in ("accuracy", "auroc")}
         if tested.any()
         else None,
+        counterfactual=_spread(rows["counterfactual_auroc"]) if "counterfactual_auroc" in rows else None,
     )
     if table is not None:
         moved = at_half(table, task.classes)
@@ -113,7 +115,7 @@ def acquisition_figures(
     """hilum.evaluation.shift of the pooled predictions: shortcut-matched pairs, worst group, and the others."""
     probabilities = table[[f"prob_{name}" for name in classes]].to_numpy()
     predictions = table.assign(split=HELD, predicted=predicted_classes(probabilities, classes))
-    return Shift.model_validate(shift_figures(predictions, HELD, facts, replicates))
+    return Shift.model_validate(shift_figures(predictions, HELD, facts, with_ends=replicates > 0))
 
 
 def at_half(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
@@ -139,14 +141,15 @@ def at_half(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
 def paired_difference(
     first: pd.DataFrame, second: pd.DataFrame, classes: Sequence[str], replicates: int
 ) -> PairedDifference:
-    """First minus second on the same images, with intervals over patients, DeLong's test of the AUROC and
-    McNemar's of the accuracy. Both tables as `pooled` gives them; the rows may stand in any order.
+    """First minus second on the same images, with intervals over patients and the tests by patient of the AUROC
+    (clustered DeLong) and of the accuracy (permutation). Both tables as `pooled` gives them; the rows may
+    stand in any order.
 
     >>> first = pd.DataFrame({"case_id": list("abcd"), "patient": list("abcd"), "target": list("xxyy"),
     ...     "prob_x": [0.9, 0.8, 0.1, 0.2], "prob_y": [0.1, 0.2, 0.9, 0.8], "threshold": 0.5})
     >>> second = first.assign(prob_x=[0.9, 0.4, 0.1, 0.6], prob_y=[0.1, 0.6, 0.9, 0.4])
     >>> gap = paired_difference(first, second, ["x", "y"], replicates=0)
-    >>> gap.accuracy.value, gap.mcnemar.only_first, gap.mcnemar.only_second
+    >>> gap.accuracy.value, gap.accuracy_test.only_first, gap.accuracy_test.only_second
     (0.5, 2, 0)
     """
     first = first.set_index("case_id").loc[second["case_id"]].reset_index()
@@ -154,13 +157,14 @@ def paired_difference(
     columns = [f"prob_{name}" for name in classes]
     scores = first[columns].to_numpy(), second[columns].to_numpy()
     correct = is_correct(first, classes), is_correct(second, classes)
-    gap = paired.difference(*scores, *correct, target, second["patient"].to_numpy(), replicates, 0)
-    area = paired.delong(*scores, target)
+    patients = second["patient"].to_numpy()
+    gap = paired.difference(*scores, *correct, target, patients, replicates, 0)
+    area = paired.delong(*scores, target, patients)
     return PairedDifference(
         accuracy=Figure.model_validate(gap["accuracy"]),
         auroc=Figure.model_validate(gap["auroc"]),
-        mcnemar=McNemar(**paired.mcnemar(*correct)),
-        delong=DeLong(z=area.z if np.isfinite(area.z) else None, p=area.p),
+        accuracy_test=AccuracyTest(**asdict(paired.permutation(*correct, patients))),
+        auroc_test=AurocTest(z=area.z if np.isfinite(area.z) else None, p=area.p),
     )
 
 
@@ -183,8 +187,8 @@ def paired_differences(
         if name != against
     }
     for tests in (
-        [each.delong for each in differences.values()],
-        [each.mcnemar for each in differences.values()],
+        [each.auroc_test for each in differences.values()],
+        [each.accuracy_test for each in differences.values()],
     ):
         for test, corrected in zip(tests, paired.holm([test.p for test in tests]), strict=True):
             test.p_holm = float(corrected)

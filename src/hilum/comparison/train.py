@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from hilum.artifacts.comparison import Scores, TrainingResult
+from hilum.comparison.counterfactual import held_out_auroc
 from hilum.comparison.folds import HELD
 from hilum.comparison.grid import Cell
 from hilum.data.cache import ImageCache
@@ -30,7 +31,7 @@ METRICS = ("accuracy", "balanced_accuracy", "auroc", "average_precision", "brier
 
 @dataclass(frozen=True)
 class Training:
-    """What one training is made of, and where it goes. `name` is for people."""
+    """What one training is made of, and where it goes. `name` is for people; `counterfactual`: see Grid."""
 
     name: str
     folder: Path
@@ -38,6 +39,7 @@ class Training:
     split: Split
     cases: Cases
     task: Task
+    counterfactual: int = 0
 
     @property
     def digest(self) -> str:
@@ -47,6 +49,7 @@ class Training:
             self.recipe.model_dump_json(),
             self.task.name,
             self.cases.digest,
+            *([f"counterfactual {self.counterfactual}"] if self.counterfactual else []),
             *(f"{case} {part}" for case, part in parts.items()),
         )
 
@@ -73,25 +76,26 @@ def with_seed(recipe: TaskRecipe, seed: int) -> TaskRecipe:
 
 
 def training_of(
-    cell: Cell, seed: int, fold: int, split: Split, cases: Cases, task: Task, out: Path
+    cell: Cell,
+    seed: int,
+    fold: int,
+    split: Split,
+    cases: Cases,
+    task: Task,
+    out: Path,
+    counterfactual: int = 0,
 ) -> Training:
-    """The training of one cell, seed and fold, in its folder.
-
-    >>> from hilum.recipe import load_recipe
-    >>> cell = Cell("vgg", {}, load_recipe("quick").tasks["binary"])
-    >>> training_of(cell, 1, 0, *[None] * 3, out=Path("out")).folder.as_posix()
-    'out/cells/vgg/seed1-fold0'
+    """The training of one cell, seed and fold, with the cell's recipe at that seed. Its folder is named after them:
+    seed 1, fold 0 of the cell vgg lie in out/cells/vgg/seed1-fold0.
     """
     folder = out / "cells" / cell.folder / f"seed{seed}-fold{fold}"
     name = f"{cell.name}, seed {seed}, fold {fold}"
-    return Training(name, folder, with_seed(cell.recipe, seed), split, cases, task)
+    return Training(name, folder, with_seed(cell.recipe, seed), split, cases, task, counterfactual)
 
 
 def finished(training: Training) -> TrainingResult | None:
-    """figures.json of a training that is done and was made of the very same things; else None.
-
-    >>> finished(Training("vgg", Path("gone"), *[None] * 4)) is None
-    True
+    """figures.json of a training that is done and was made of the very same things; else None: where a file of the
+    training is missing, damaged or of another version, or where its recipe, task, data or split were others.
     """
     if not (training.figures_file.exists() and training.predictions_file.exists()):
         return None
@@ -216,7 +220,15 @@ def _result(training: Training, folder: TaskFolder, table: pd.DataFrame) -> Trai
         device=facts.device,
         held=held,
         test=_scores(table[table["split"] == "test"], training.task),
+        counterfactual_auroc=_counterfactual(training, folder),
     )
+
+
+def _counterfactual(training: Training, folder: TaskFolder) -> float | None:
+    if not training.counterfactual:
+        return None
+    model = folder.load_model()
+    return held_out_auroc(model, training.cases, training.split.of, training.task, training.counterfactual)
 
 
 def _scores(table: pd.DataFrame, task: Task) -> Scores | None:

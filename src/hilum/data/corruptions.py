@@ -116,13 +116,17 @@ def collimator(image: np.ndarray, share: float, chance: Generator) -> np.ndarray
 
 
 def low_resolution(image: np.ndarray, factor: float, chance: Generator) -> np.ndarray:
-    """As if taken at `factor` of the rows and columns: box averages, repeated to the old size.
+    """As if taken at `factor` of the rows and columns, then repeated to the old size; as MedMNIST-C's 'pixelate'.
+
+    Both steps are those of Pillow's BOX filter, pixel for pixel (`_boxes`): when shrinking, the mean of the whole
+    pixels whose centres fall into the new pixel, columns first; when enlarging, the pixel below the centre.
 
     >>> low_resolution(np.array([[0, 20], [40, 60]], np.uint8), 0.5, np.random.default_rng(0)).tolist()
     [[30, 30], [30, 30]]
     """
     small = (max(1, int(image.shape[0] * factor)), max(1, int(image.shape[1] * factor)))
-    return _scaled(_scaled(image, small, cv2.INTER_AREA), image.shape, cv2.INTER_NEAREST)
+    coarse = _boxes(_boxes(image.T, small[1]).T, small[0])
+    return _boxes(_boxes(coarse.T, image.shape[1]).T, image.shape[0])
 
 
 def low_dose(image: np.ndarray, photons: float, chance: Generator) -> np.ndarray:
@@ -298,6 +302,25 @@ def corrupt(image: np.ndarray, name: str, severity: int, seed: int, case_id: str
 
 def _scaled(image: np.ndarray, size: tuple[int, ...], way: int) -> np.ndarray:
     return np.asarray(cv2.resize(image, (size[1], size[0]), interpolation=way))
+
+
+def _boxes(image: np.ndarray, rows: int) -> np.ndarray:
+    """`image` with another number of rows, by Pillow's BOX filter; uint8 "rows cols".
+
+    A new row is the mean, halves rounded up, of the old rows whose centres lie above the start and not beyond the end
+    of a window around its own, as wide as a step and one row at least; enlarging therefore repeats rows, "nearest" with
+    exact centres. The order of the operations is Pillow's, so that ties fall alike.
+
+    >>> _boxes(np.array([[0], [10], [21], [30], [40]], np.uint8), 2).ravel().tolist()
+    [10, 30]
+    """
+    step = len(image) / rows
+    width = max(step, 1.0)
+    centre, old = ((np.arange(rows) + 0.5) * step)[:, None], np.arange(len(image))[None, :]
+    place = (old - centre + 0.5) * (1 / width)
+    start, end = np.floor(centre - width / 2 + 0.5), np.floor(centre + width / 2 + 0.5)
+    member = ((old >= start) & (old < end) & (place > -0.5) & (place <= 0.5)).astype(np.float64)
+    return np.floor(member @ image / member.sum(1, keepdims=True) + 0.5).astype(np.uint8)
 
 
 def _to_uint8(values: np.ndarray) -> np.ndarray:

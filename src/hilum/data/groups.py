@@ -4,6 +4,7 @@ Chance comes from a seed alone: names are put in the order of a digest of seed, 
 split depends neither on the order of the rows nor on the version of a random number generator.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -94,6 +95,28 @@ def folds_of_groups(table: pd.DataFrame, groups: pd.Series, k: int, seed: int) -
             chosen[int(fold)].append(group)
             images[fold] += int(sizes[group])
     return chosen
+
+
+def lowest_of_series(table: pd.DataFrame, groups: pd.Series, fraction: float) -> tuple[list[str], int]:
+    """`fraction` of the groups of each series of names, those with the lowest numbers; and how many series there
+    are.
+
+    A series are the groups of a label whose names differ in their numbers alone: IM-0115 and IM-0117, but not
+    NORMAL2-IM-0115. A group with several labels counts for the first of them.
+
+    >>> table = pd.DataFrame({"label": ["normal"] * 6})
+    >>> lowest_of_series(table, pd.Series(["a10", "a9", "a8", "a7", "b2", "b10"]), 0.5)
+    (['a7', 'a8', 'b2'], 2)
+    """
+    check_enough(table["label"], groups, 2)
+    names = pd.DataFrame({"label": table["label"], "group": groups}).sort_values(["label", "group"])
+    names = names.drop_duplicates("group")
+    names["series"] = names["group"].str.replace(r"\d+", "#", regex=True)
+    chosen: list[str] = []
+    for _, members in names.groupby(["label", "series"], sort=True):
+        row = sorted(members["group"], key=lambda name: [int(run) for run in re.findall(r"\d+", name)])
+        chosen += row[: share_of(len(row), fraction)]
+    return chosen, names.groupby(["label", "series"]).ngroups
 
 
 def in_random_order(names: Iterable[Any], seed: int, purpose: str) -> list[str]:

@@ -21,7 +21,7 @@ UNEVEN = 0.08
 LEAST = 0.5
 """A frame that leaves less than this share of a side is none: the image is nearly blank."""
 
-MARGIN = 0.05
+MARGIN = 0.12
 """Added to each side of the lungs' box, as a share of the box."""
 
 CENTRAL = (0.1, 0.1, 0.9, 0.9)

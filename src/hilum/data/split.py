@@ -20,13 +20,14 @@ from hilum.data.groups import (
     check_enough,
     folds_of_groups,
     in_random_order,
+    lowest_of_series,
     patient_groups,
     share_of,
     share_of_groups,
 )
 from hilum.errors import DataError, nearest
 
-Scheme = Literal["patient", "official", "image", "acquisition", "seed-1a", "seed-1b"]
+Scheme = Literal["patient", "official", "image", "acquisition", "ordered", "seed-1a", "seed-1b"]
 SCHEMES: tuple[str, ...] = get_args(Scheme)
 
 TEST_FRACTION = 0.15
@@ -88,6 +89,8 @@ def split_cases(
     acquisition: a pseudo-shift to choose models on. Acquisition groups (hilum.data.acquisition) are held out
         whole: of `folds` such groups (5 unless given) number `fold` (0 unless given, the largest) is val.
         Other images of its patients are unused, so that no patient is on both sides.
+    ordered: the patients with the lowest numbers of each series of names are val (`val_fraction` of each series),
+        as a hospital's first patients, or those of its first devices, would be. Patient-disjoint.
     seed-1a: as the seed report did its binary task: joined, 80/20 by image, then images of the larger side
         dropped until normal and abnormal are equal in train and in val.
     seed-1b: as the seed report did its three classes: 400 images moved from train to val.
@@ -96,7 +99,7 @@ def split_cases(
     test part (`test_fraction` of the patients, 0.15 unless given) is taken out first, the same one for every
     scheme but 'official'. When it declares parts but no test, there is one only if `test_fraction` is given.
 
-    `val_fraction` is used by 'patient' without folds and by 'image'.
+    `val_fraction` is used by 'patient' without folds, by 'image' and by 'ordered'.
 
     Raises DataError when a number is out of range, when there are too few patients, or when train or val
     would lack a label (a val that the source declares may lack one: 'official' says so in the note).
@@ -121,6 +124,8 @@ def split_cases(
         part, how = _by_image(table, part, seed, val_fraction)
     elif scheme == "acquisition":
         part, how = _by_acquisition(cases, table, groups, part, seed, fold or 0, folds or ACQUISITIONS)
+    elif scheme == "ordered":
+        part, how = _ordered(table, groups, part, val_fraction)
     elif scheme == "seed-1a":
         part, how = _seed_1a(table, part, seed)
     else:
@@ -235,6 +240,17 @@ def _by_acquisition(
         f" (seed {seed}). {int(split_up.sum())} other images of its patients are unused."
     )
     return _val_else_train(part.mask(split_up, "unused"), val), [note]
+
+
+def _ordered(
+    table: pd.DataFrame, groups: pd.Series, part: pd.Series, fraction: float
+) -> tuple[pd.Series, list[str]]:
+    part = part.mask((part == "rest") & groups.isin(groups[part == "test"]), "unused")
+    rest = part == "rest"
+    chosen, series = lowest_of_series(table[rest], groups[rest], fraction)
+    share = f"{fraction:.0%} of each of {series} series of names"
+    note = f"The patients with the lowest numbers are for validation: {share}."
+    return _val_else_train(part, groups.isin(chosen)), [note]
 
 
 def _seed_1a(table: pd.DataFrame, part: pd.Series, seed: int) -> tuple[pd.Series, list[str]]:

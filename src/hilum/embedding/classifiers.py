@@ -210,8 +210,11 @@ def baseline_vectors(
     """The baselines of these names for the prepared images uint8 "images rows cols" at `rows`. `model` and `layer`
     are read for 'random_network' alone.
 
+    >>> from hilum.data.images import Pixels
+    >>> from hilum.models import build
+    >>> model = build("vgg", ["normal", "virus"], Pixels(size=(96, 96)), {"blocks": [[4]], "dense": [4]})
     >>> images = np.zeros((2, 96, 96), np.uint8)
-    >>> [(each.name, each.vectors.shape) for each in baseline_vectors(["hog"], None, images, np.array([0, 1]), "")]
+    >>> [(each.name, each.vectors.shape) for each in baseline_vectors(["hog"], model, images, np.array([0, 1]), "")]
     [('hog', (2, 1764))]
     """
     if "raw_pixels" in names:

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 from hilum.artifacts.reliability import BrierParts, ByChance, CalibrationFigures
 from hilum.errors import DataError
 from hilum.evaluation import crossfit
+from hilum.evaluation.chance import BY_CHANCE, binned_gaps
 from hilum.evaluation.curves import equal_mass_bins
 from hilum.evaluation.intervals import bootstrap, with_interval
 from hilum.evaluation.metrics import brier, brier_multiclass, log_loss
@@ -69,21 +70,26 @@ def ece(
 
 
 def ece_of_chance(
-    probability: ArrayLike, bins: int | None = None, draws: int = DRAWS, seed: int = 0
+    probability: ArrayLike,
+    event: ArrayLike,
+    patients: ArrayLike,
+    bins: int | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
 ) -> ByChance:
-    """`ece` of a perfectly calibrated model on as many cases: mean and 97.5 % quantile.
+    """`ece` of a perfectly calibrated model on the same images of as many patients: mean and 99 % quantile.
 
-    Events are drawn from the stated probabilities themselves (consistency resampling, Broecker & Smith 2007),
-    cases taken as independent. An error below "high" is no evidence of miscalibration.
+    Events are drawn from the stated probabilities themselves (consistency resampling, Broecker & Smith 2007), those
+    of one patient as alike as the events that were seen (`hilum.evaluation.chance`). `event`: as in `ece`;
+    `patients`: the patient of each case. An error below "high" is no evidence of miscalibration.
 
-    >>> ece_of_chance([0.0, 1.0, 1.0, 0.0])
+    >>> ece_of_chance([0.0, 1.0, 1.0, 0.0], [0, 1, 1, 0], [*"abcd"])
     ByChance(mean=0.0, high=0.0)
     """
-    stated, _ = _stated(probability, np.zeros(np.size(probability)))
-    member = _members(stated, bins)
-    drawn = np.random.default_rng(seed).random((draws, len(stated))) < stated
-    errors = np.abs((stated - drawn) @ member).sum(1) / len(stated)
-    return ByChance(mean=float(errors.mean()), high=float(np.quantile(errors, 0.975)))
+    stated, occurred = _stated(probability, event)
+    gaps = binned_gaps(stated, occurred, _members(stated, bins), patients, draws, seed)
+    errors = np.abs(gaps).sum(1) / len(stated)
+    return ByChance(mean=float(errors.mean()), high=float(np.quantile(errors, BY_CHANCE)))
 
 
 def brier_parts(
@@ -126,7 +132,8 @@ def brier_parts(
 
 
 def _stated(probability: ArrayLike, event: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Both as float64 "cases"; DataError when there are none or a probability is no number in 0..1."""
+    """Both as float64 "cases", rounding outside 0..1 taken away; DataError when there are none or a probability is
+    no number in 0..1."""
     stated, occurred = np.asarray(probability, np.float64), np.asarray(event, np.float64)
     if stated.shape != occurred.shape or stated.ndim != 1:
         raise ValueError(
@@ -140,7 +147,7 @@ def _stated(probability: ArrayLike, event: ArrayLike) -> tuple[np.ndarray, np.nd
             f"the probability of case {wrong[0]} (counted from 0) is {stated[wrong[0]]:g}",
             "pass probabilities in 0..1 (softmax of the logits)",
         )
-    return stated, occurred
+    return np.clip(stated, 0, 1), occurred
 
 
 def _members(stated: np.ndarray, bins: int | None) -> np.ndarray:
@@ -251,8 +258,12 @@ def cross_fitted(
     return scaled
 
 
-def _centred(drawn: np.ndarray, value: float) -> np.ndarray:
-    """Bootstrap values without the bias that drawing adds to a sum of distances; not below 0."""
+def centred(drawn: np.ndarray, value: float) -> np.ndarray:
+    """Bootstrap values without the bias that drawing adds to a sum of distances; not below 0.
+
+    >>> centred(np.array([0.25, 0.75]), 0.25).tolist()
+    [0.0, 0.5]
+    """
     return np.maximum(drawn - (drawn.mean() - value), 0)
 
 
@@ -287,14 +298,14 @@ def calibration_figures(
     once = {name: float(value[0]) for name, value in measure(np.ones((1, len(target)))).items()}
     drawn, _ = bootstrap(measure, patients, target, replicates, seed)
     figures = {
-        name: with_interval(value, _centred(drawn[name], value) if name in NEVER_NEGATIVE else drawn[name])
+        name: with_interval(value, centred(drawn[name], value) if name in NEVER_NEGATIVE else drawn[name])
         for name, value in once.items()
     }
     whole = brier(stated, occurred) if two else brier_multiclass(probabilities, target)
     assert abs(once["score"] - float(whole)) < 1e-9, "the parts are not those of the score in metrics.json"
     return CalibrationFigures(
         ece=figures.pop("ece"),
-        ece_of_chance=ece_of_chance(stated, seed=seed),
+        ece_of_chance=ece_of_chance(stated, occurred, patients, seed=seed),
         log_loss=figures.pop("log_loss"),
         brier=BrierParts(**figures),
     )

@@ -20,7 +20,9 @@ class ReliabilityConfig(Config):
     `divisions`: how often val is halved, where there is no test split. `ensemble`: other runs on the same split
     whose probabilities are averaged with this run's. `mc_passes`: forward passes with dropout; 0 leaves them
     out. `views`: whether images are also predicted rotated, shifted and magnified; `images`: how many random
-    held-out images these two predict again.
+    held-out images these two predict again. `ood_rate`: the share of images like the validation images that the
+    guard on the embedding flags, null for no guard; `ood_images`: how many held-out images are altered to see how
+    many of those it flags.
     """
 
     alpha: float = Field(default=0.1, gt=0, lt=1)
@@ -35,4 +37,6 @@ class ReliabilityConfig(Config):
     mc_passes: int = Field(default=20, ge=0)
     views: bool = True
     images: int = Field(default=300, ge=1)
+    ood_rate: _Part | None = 0.03
+    ood_images: int = Field(default=100, ge=1)
     seed: int = Field(default=0, ge=0)

@@ -17,10 +17,10 @@ References
         Biometrika 26 (1934).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
-from functools import partial
 from math import ceil
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -30,6 +30,7 @@ from hilum.artifacts.reliability import Coverage, RepeatedHalves, SetFigures, Se
 from hilum.errors import DataError
 from hilum.evaluation.crossfit import patient_parts
 from hilum.evaluation.intervals import LEVEL, bootstrap, with_interval
+from hilum.evaluation.shares import share_figure
 from hilum.inference.calibrate import abstains, prediction_sets
 
 KINDS: tuple[SetKind, ...] = ("marginal", "class_conditional")
@@ -68,69 +69,49 @@ def set_figures(
     classes: Sequence[str],
     replicates: int = 2000,
     seed: int = 0,
+    probabilities: np.ndarray | None = None,
 ) -> SetFigures:
     """Coverage and size of prediction sets, each with its 95 % interval over patients.
 
-    `sets`: true or false, "cases classes". `target`, `predicted`: class indices, "cases". Coverages have the
-    interval of Clopper and Pearson as well, which takes images as independent.
+    `sets`: true or false, "cases classes". `target`, `predicted`: class indices, "cases". `probabilities`: "cases
+    classes", of which only the order counts (see `shares.share_interval`). Coverages have the interval of Clopper and
+    Pearson as well, which takes images as independent.
 
     >>> sets = np.array([[True, False], [True, True]])
     >>> figures = set_figures(sets, np.array([0, 1]), np.array([0, 1]), ["ann", "bob"], ["normal", "abnormal"], 50)
     >>> figures.coverage.counts, figures.mean_size.value, figures.abstained.counts
     ('2/2', 1.5, '1/2')
     """
-    index, inside = np.asarray(target), np.asarray(sets, bool)
-    flags = {
-        "coverage": inside[np.arange(len(index)), index],
-        "abstained": abstains(inside, predicted),
-        "single": inside.sum(1) == 1,
-    }
-    measure = partial(_set_values, flags, inside.sum(1), index, classes)
-    values = {name: float(value[0]) for name, value in measure(np.ones((1, len(index)))).items()}
-    drawn, _ = bootstrap(measure, patients, index, replicates, seed)
-    figures = {
-        name: with_interval(value, drawn[name], "there is no such case") for name, value in values.items()
-    }
-    hit, single = flags["coverage"], flags["single"]
+    index, inside, people = np.asarray(target), np.asarray(sets, bool), np.asarray(patients)
+    size = inside.sum(1)
+    hit, single = inside[np.arange(len(index)), index], size == 1
+    known = None if probabilities is None else np.asarray(probabilities, np.float64)
+    truth = None if known is None else known[np.arange(len(index)), index]
+    confidence = None if known is None else known.max(1)
+
+    def share(hits: np.ndarray, rows: np.ndarray, scores: np.ndarray | None) -> Figure:
+        return share_figure(
+            hits[rows], people[rows], None if scores is None else scores[rows], "there is no such case"
+        )
+
+    everyone = np.ones(len(index), bool)
+    drawn, _ = bootstrap(
+        lambda weights: {"size": weights @ size / weights.sum(1)}, people, index, replicates, seed
+    )
     return SetFigures(
-        coverage=_coverage(figures["coverage"], hit),
-        mean_size=figures["mean_size"],
-        abstained=_share(figures["abstained"], flags["abstained"]),
-        single=_share(figures["single"], single),
-        correct_if_single=_share(figures["correct_if_single"], hit[single]),
+        coverage=_coverage(share(hit, everyone, truth)),
+        mean_size=with_interval(float(size.mean()), drawn["size"]),
+        abstained=share(abstains(inside, predicted), everyone, confidence),
+        single=share(single, everyone, confidence),
+        correct_if_single=share(hit, single, truth),
         per_class={
-            name: _coverage(figures[f"class {name}"], hit[index == number])
-            for number, name in enumerate(classes)
+            name: _coverage(share(hit, index == number, truth)) for number, name in enumerate(classes)
         },
     )
 
 
-def _set_values(
-    flags: Mapping[str, np.ndarray],
-    size: np.ndarray,
-    index: np.ndarray,
-    classes: Sequence[str],
-    weights: np.ndarray,
-) -> dict[str, np.ndarray]:
-    total, hit, single = weights.sum(1), flags["coverage"], flags["single"]
-    values = {
-        "mean_size": weights @ size / total,
-        "correct_if_single": _divide(weights @ (hit & single), weights @ single),
-        **{name: weights @ flag / total for name, flag in flags.items()},
-    }
-    for number, name in enumerate(classes):
-        of_class = index == number
-        values[f"class {name}"] = _divide(weights @ (hit & of_class), weights @ of_class)
-    return values
-
-
-def _share(figure: Figure, hit: np.ndarray) -> Figure:
-    return figure.model_copy(update={"k": int(hit.sum()), "n": len(hit)})
-
-
-def _coverage(figure: Figure, hit: np.ndarray) -> Coverage:
-    share = _share(figure, hit)
-    return Coverage(**share.model_dump(), binomial=clopper_pearson(int(hit.sum()), len(hit)))
+def _coverage(share: Figure) -> Coverage:
+    return Coverage(**share.model_dump(), binomial=clopper_pearson(share.k or 0, share.n or 0))
 
 
 def clopper_pearson(k: int, n: int, level: float = LEVEL) -> tuple[float, float]:
@@ -151,22 +132,45 @@ def clopper_pearson(k: int, n: int, level: float = LEVEL) -> tuple[float, float]
     return low, high
 
 
-def coverage_of_chance(fitted: int, measured: int, alpha: float, level: float = LEVEL) -> tuple[float, float]:
-    """Between which coverages valid marginal sets lie with this probability, on `measured` new cases.
+class Sizes(NamedTuple):
+    """The images that fit one quantile and those that measure it, and how many independent images say as much as
+    these (`hilum.evaluation.chance.effective_cases`)."""
 
-    The quantile is itself drawn with its n calibration cases, so the coverage varies more than a binomial
-    share: the number of hits is beta-binomial (Vovk 2005; exchangeable cases, no ties).
+    fitted: int
+    measured: int
+    fitted_effective: float
+    measured_effective: float
 
-    >>> [round(end, 3) for end in coverage_of_chance(400, 400, 0.1)]
-    [0.855, 0.938]
+
+def coverage_of_chance(
+    groups: Sequence[Sizes], alpha: float, level: float = LEVEL, draws: int = 20_000, seed: int = 0
+) -> tuple[float, float]:
+    """Between which coverages valid sets lie with this probability.
+
+    `groups`: one where all classes have one quantile, else one per class. A quantile is itself drawn with its
+    images, so the coverage varies more than a binomial share: of n exchangeable images without ties the true
+    coverage is a beta variable and the hits are beta-binomial (Vovk 2005). Both n are the effective ones, because
+    images of one patient say less. By seeded draws; DataError for an alpha that is not between 0 and 1.
+
+    >>> [round(end, 2) for end in coverage_of_chance([Sizes(400, 400, 400, 400)], 0.1)]
+    [0.86, 0.94]
     """
-    from scipy.stats import betabinom
+    rng = np.random.default_rng(seed)
+    measured = sum(group.measured for group in groups)
+    coverage = sum(_drawn_coverage(group, alpha, draws, rng) * group.measured for group in groups) / measured
+    low, high = np.quantile(coverage, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
 
-    outside = fitted + 1 - ceil((fitted + 1) * (1 - _alpha(alpha)))
+
+def _drawn_coverage(group: Sizes, alpha: float, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """The measured coverage of one quantile, "draws"; 1 where it lets every class stay."""
+    outside = group.fitted + 1 - ceil((group.fitted + 1) * (1 - _alpha(alpha)))
     if not outside:
-        return 1.0, 1.0
-    hits = betabinom(measured, fitted + 1 - outside, outside)
-    return float(hits.ppf((1 - level) / 2) / measured), float(hits.ppf((1 + level) / 2) / measured)
+        return np.ones(draws)
+    share, whole = outside / (group.fitted + 1), group.fitted_effective + 1
+    true = rng.beta(whole * (1 - share), whole * share, draws)
+    images = max(1, int(group.measured_effective))
+    return rng.binomial(images, true) / images
 
 
 # -- coverage without a test split ---------------------------------------------------------------------------
@@ -245,7 +249,3 @@ def _checked(
                 f"none of {len(index)} calibration cases is {name!r}", "use a split that holds every class"
             )
     return values, index
-
-
-def _divide(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0)

@@ -9,9 +9,11 @@ from numpy.typing import ArrayLike
 
 from hilum.artifacts.curves import Bin, ClassCurves, Curve, Curves
 from hilum.errors import DataError
+from hilum.evaluation.chance import BY_CHANCE, binned_gaps
 from hilum.evaluation.decision import checked_probabilities
-from hilum.evaluation.intervals import LEVEL, bootstrap, wilson_interval
+from hilum.evaluation.intervals import bootstrap, percentile_band
 from hilum.evaluation.metrics import cumulative_counts
+from hilum.evaluation.shares import wilson_interval
 
 DIAGRAM_BINS, CASES_PER_BIN = 10, 20
 """At most so many bins in a reliability diagram, and about so many cases in each at least."""
@@ -75,7 +77,8 @@ def roc_band(
     """The 95 % band of a ROC curve: {"fpr": grid, "low", "high"}, each "points".
 
     At each fpr of the grid (default 0, 0.01, ... 1) the middle 95 % of the sensitivities of all bootstrap
-    replicates (vertical averaging, Fawcett 2006). It holds point by point, not for whole curves.
+    replicates (vertical averaging, Fawcett 2006). It holds point by point, not for whole curves. Replicates that miss a
+    class have no curve.
     `patients`: the patient of each case, "cases".
     """
     at = _grid(grid)
@@ -100,12 +103,19 @@ def pr_band(
     return {"recall": at, "low": low, "high": high}
 
 
-def calibration_bins(probability: ArrayLike, is_abnormal: ArrayLike, bins: int = 10) -> list[Bin]:
+def calibration_bins(
+    probability: ArrayLike,
+    is_abnormal: ArrayLike,
+    bins: int = 10,
+    patients: ArrayLike | None = None,
+    families: int = 1,
+) -> list[Bin]:
     """Stated probability and observed share in bins of about equally many cases, from low to high.
 
     Equal probabilities are never parted, so bins may be fewer and differ in size. Wilson's interval counts
-    images as independent: it is too narrow where patients have several. DataError when a probability is no
-    number in 0..1.
+    images as independent: it is too narrow where patients have several. With `patients`, the patient of each case,
+    each bin says what chance explains: between which shares all bins of a calibrated model lie in 99 % of cases,
+    in all of the `families` diagrams (one per class) together. DataError when a probability is no number in 0..1.
 
     >>> first, second = calibration_bins([0.1, 0.3, 0.6, 0.8], [0, 0, 1, 1], bins=2)
     >>> first.probability, first.observed, second.lowest, second.k, second.n
@@ -113,10 +123,31 @@ def calibration_bins(probability: ArrayLike, is_abnormal: ArrayLike, bins: int =
     """
     values, abnormal = checked_probabilities(probability, is_abnormal)
     bin_of_case = equal_mass_bins(values, bins)
-    return [
+    made = [
         _bin(values[bin_of_case == number], abnormal[bin_of_case == number])
         for number in range(bin_of_case.max() + 1)
     ]
+    if patients is None:
+        return made
+    member = np.eye(len(made))[bin_of_case]
+    gaps = binned_gaps(np.clip(values, 0, 1), abnormal, member, patients, REPLICATES, 0)
+    widths = _simultaneous(gaps, member, patients, 1 - (1 - BY_CHANCE) / families) / member.sum(0)
+    return [
+        curve.model_copy(update={"by_chance": (curve.probability - width, curve.probability + width)})
+        for curve, width in zip(made, widths.tolist(), strict=True)
+    ]
+
+
+def _simultaneous(gaps: np.ndarray, member: np.ndarray, patients: ArrayLike, level: float) -> np.ndarray:
+    """How many events each bin's gap differs from 0 at most, "bins", where all do so in a share `level` of the draws.
+
+    `gaps`: "draws bins". Each bin counts in its own standard deviations, to which the events of one patient are
+    added, so that bins in which an event is rare do not rule the others.
+    """
+    patient = np.unique(np.asarray(patients), return_inverse=True)[1]
+    images = np.array([np.bincount(patient, column) for column in member.T])
+    scale = np.hypot(gaps.std(0), (images**2).sum(1) / images.sum(1))
+    return scale * np.quantile((np.abs(gaps) / scale).max(1), level)
 
 
 def curves_of(rows: pd.DataFrame, classes: Sequence[str], split: str, weights_digest: str) -> Curves:
@@ -137,11 +168,13 @@ def curves_of(rows: pd.DataFrame, classes: Sequence[str], split: str, weights_di
         split=split,
         n_cases=len(rows),
         replicates=REPLICATES,
-        classes=[_class_curves(rows, name) for name in wanted if 0 < present.get(name, 0) < len(rows)],
+        classes=[
+            _class_curves(rows, name, len(wanted)) for name in wanted if 0 < present.get(name, 0) < len(rows)
+        ],
     )
 
 
-def _class_curves(rows: pd.DataFrame, name: str) -> ClassCurves:
+def _class_curves(rows: pd.DataFrame, name: str, families: int) -> ClassCurves:
     score, positive = rows[f"prob_{name}"].to_numpy(np.float64), (rows["target"] == name).to_numpy()
     predicted, patients = (rows["predicted"] == name).to_numpy(), rows["patient"].to_numpy()
     roc, precision_recall = roc_curve(score, positive), pr_curve(score, positive)
@@ -158,7 +191,7 @@ def _class_curves(rows: pd.DataFrame, name: str) -> ClassCurves:
             pr_limits["low"],
             pr_limits["high"],
         ),
-        bins=calibration_bins(score, positive, diagram_bins(len(rows))),
+        bins=calibration_bins(score, positive, diagram_bins(len(rows)), patients, families),
         sensitivity=float(predicted[positive].mean()),
         false_positive_rate=float(predicted[~positive].mean()),
         precision=float(positive[predicted].mean()) if predicted.any() else None,
@@ -237,17 +270,18 @@ def _band(
     height: Callable[[np.ndarray, np.ndarray], np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray]:
     """The quantiles of the curves' heights, point by point, over bootstrap replicates of patients."""
-    _counts(score, is_abnormal)  # refuses what has no curve
 
     def heights(weights: np.ndarray) -> dict[str, np.ndarray]:
         tp, predicted, _ = cumulative_counts(score, is_abnormal, weights)
-        return {"heights": np.array([height(*counts) for counts in zip(tp, predicted, strict=True)])}
+        whole = (tp[:, -1] > 0) & (predicted[:, -1] > tp[:, -1])  # without a class there is no curve
+        pairs = zip(whole, tp, predicted, strict=True)
+        return {"heights": np.array([height(*counts) if both else none for both, *counts in pairs])}
 
+    none = height(*_counts(score, is_abnormal)[:2]) * np.nan
     drawn, _ = bootstrap(heights, patients, np.asarray(is_abnormal, bool), replicates, seed)
-    if len(drawn["heights"]) == 0:
+    if np.isnan(drawn["heights"]).all():
         raise DataError(f"a class is missing in all {replicates} bootstrap replicates", "use more replicates")
-    low, high = np.quantile(drawn["heights"], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    return low, high
+    return percentile_band(drawn["heights"])
 
 
 def _tpr_at(grid: np.ndarray, tp: np.ndarray, predicted: np.ndarray) -> np.ndarray:

@@ -15,71 +15,56 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from hilum.artifacts.base import Figure
 from hilum.data.cases import HEALTHY
 from hilum.errors import DataError
-from hilum.evaluation.intervals import bootstrap, percentile_interval, wilson_interval
-from hilum.evaluation.metrics import cumulative_counts, ranking_metrics
+from hilum.evaluation.areas import area_figure, ranking_figures
+from hilum.evaluation.metrics import cumulative_counts
+from hilum.evaluation.shares import share_figure
 
-Name = tuple[str, ...]
 
-
-def detection_figures(
-    images: pd.DataFrame, threshold: float, replicates: int = 2000, seed: int = 0
-) -> dict[str, Any] | None:
+def detection_figures(images: pd.DataFrame, threshold: float) -> dict[str, Any] | None:
     """Figures of one detector on one set of images, ready for JSON; None when they are not of both kinds.
 
     `images`: a row per image with patient, label and score (higher is more anomalous). An image is flagged when its
-    score lies above `threshold`. Shares have "k" and "n"; intervals are 95 %, from `replicates` draws of
-    patients, and with 0 there are none. The keys: auroc, average_precision, false_alarms, sensitivity;
-    causes {label: {auroc, average_precision, sensitivity}}; oracle {best_f1, best_accuracy}; n_healthy,
-    n_abnormal, n_patients. DataError names a score that is no number.
+    score lies above `threshold`. Shares have "k" and "n"; intervals are 95 %, over patients (docs/intervals.md). The
+    keys: auroc, average_precision, false_alarms, sensitivity; causes {label: {auroc, average_precision,
+    sensitivity}}; oracle {best_f1, best_accuracy}; n_healthy, n_abnormal, n_patients. DataError names a score that is
+    no number.
 
     >>> images = pd.DataFrame({"patient": list("abcd"), "label": ["normal", "normal", "virus", "virus"],
     ...     "score": [0.1, 0.4, 0.35, 0.8]})
-    >>> figures = detection_figures(images, threshold=0.4, replicates=0)
-    >>> figures["auroc"], figures["false_alarms"], figures["sensitivity"]
-    ({'value': 0.75}, {'value': 0.0, 'k': 0, 'n': 2}, {'value': 0.5, 'k': 1, 'n': 2})
+    >>> figures = detection_figures(images, threshold=0.4)
+    >>> figures["auroc"]["value"], figures["false_alarms"]["k"], figures["sensitivity"]["value"]
+    (0.75, 0, 0.5)
     """
-    images = images.reset_index(drop=True)
-    score = images["score"].to_numpy(np.float64)
+    score, labels = images["score"].to_numpy(np.float64), images["label"].to_numpy(str)
+    patients = images["patient"].to_numpy(str)
     if not np.isfinite(score).all():
         raise DataError(
             f"score {score[~np.isfinite(score)][0]} is no number", "look at the image it stands for"
         )
-    labels = images["label"].to_numpy(str)
     healthy = labels == HEALTHY
     if healthy.all() or not healthy.any():
         return None
-    causes = sorted(set(labels[~healthy]))
     flagged = score > threshold
 
-    def measured(weights: np.ndarray) -> dict[Name, np.ndarray]:
-        values: dict[Name, Any] = {}
-        values[("auroc",)], values[("average_precision",)] = ranking_metrics(score, ~healthy, weights)
-        for cause in causes:
-            kept = healthy | (labels == cause)
-            area, precision = ranking_metrics(score[kept], ~healthy[kept], weights[:, kept])
-            values[("causes", cause, "auroc")] = area
-            values[("causes", cause, "average_precision")] = precision
-        for name, rows in _shares(labels, healthy, causes).items():
-            values[name] = (weights[:, rows] @ flagged[rows]) / np.maximum(weights[:, rows].sum(1), 1)
-        return values
+    def share(rows: np.ndarray) -> dict[str, Any]:
+        return _entry(share_figure(flagged[rows], patients[rows], score[rows]))
 
-    once = measured(np.ones((1, len(images))))
-    drawn: dict[Name, np.ndarray] = {}
-    if replicates:
-        drawn, _ = bootstrap(measured, images["patient"].to_numpy(str), labels, replicates, seed)
-    shares = _shares(labels, healthy, causes)
-    block: dict[str, Any] = {}
-    for name, value in once.items():
-        rows = shares.get(name)
-        counts = None if rows is None else (flagged[rows], images["patient"].to_numpy(str)[rows])
-        place = block
-        for part in name[:-1]:
-            place = place.setdefault(part, {})
-        place[name[-1]] = entry(float(value[0]), drawn.get(name), counts)
+    def against_healthy(abnormal: np.ndarray) -> dict[str, Any]:
+        kept = healthy | abnormal
+        area, precision = ranking_figures(score[kept], abnormal[kept], patients[kept])
+        return {
+            "auroc": _entry(area),
+            "average_precision": _entry(precision),
+            "sensitivity": share(abnormal),
+        }
+
     return {
-        **block,
+        **against_healthy(~healthy),
+        "false_alarms": share(healthy),
+        "causes": {cause: against_healthy(labels == cause) for cause in sorted(set(labels[~healthy]))},
         "oracle": best_over_thresholds(score, ~healthy),
         "n_healthy": int(healthy.sum()),
         "n_abnormal": int((~healthy).sum()),
@@ -87,75 +72,29 @@ def detection_figures(
     }
 
 
-def _shares(labels: np.ndarray, healthy: np.ndarray, causes: list[str]) -> dict[Name, np.ndarray]:
-    """The images over which each share of flagged images is taken, as masks."""
-    return {
-        ("false_alarms",): healthy,
-        ("sensitivity",): ~healthy,
-        **{("causes", cause, "sensitivity"): labels == cause for cause in causes},
-    }
+def ranking_entry(score: ArrayLike, positive: ArrayLike, patients: ArrayLike) -> dict[str, Any]:
+    """AUROC as {"value", "low", "high"}, with a "reason" where there is no interval.
 
-
-def ranking_entry(
-    score: ArrayLike, positive: ArrayLike, patients: ArrayLike, replicates: int = 2000, seed: int = 0
-) -> dict[str, Any]:
-    """AUROC as {"value", "low", "high"}; patients are drawn, those with images on both sides as well.
-
-    >>> ranking_entry([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1], list("abcd"), replicates=0)
-    {'value': 0.75}
+    >>> ranking_entry([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1], list("abcd"))["value"]
+    0.75
     """
-    values, abnormal = np.asarray(score, np.float64), np.asarray(positive, bool)
-    area = ranking_metrics(values, abnormal)[0]
-    if not replicates:
-        return entry(float(area), None, None)
-    drawn, _ = bootstrap(
-        lambda weights: {"auroc": np.asarray(ranking_metrics(values, abnormal, weights)[0])},
-        patients,
-        abnormal,
-        replicates,
-        seed,
-    )
-    return entry(float(area), drawn["auroc"], None)
+    return _entry(area_figure(score, positive, patients))
 
 
-def entry(
-    value: float, drawn: np.ndarray | None, hits: tuple[np.ndarray, np.ndarray] | None
-) -> dict[str, Any]:
-    """{"value", "low", "high", "k", "n"} as far as they apply. `hits`: which of the counted images are hits,
-    and their patients. A share of 0 or 1 has no spread to draw from: Wilson's interval over patients."""
-    figure: dict[str, Any] = {"value": None if np.isnan(value) else float(value)}
-    if hits is not None:
-        figure |= {"k": int(hits[0].sum()), "n": len(hits[0])}
-    if drawn is None:
-        return figure
-    low, high = percentile_interval(drawn)
-    if hits is not None and figure["k"] in (0, figure["n"]):
-        n = len(np.unique(hits[1]))
-        low, high = wilson_interval(n if figure["k"] else 0, n)
-    if not np.isnan(low):
-        figure |= {"low": float(low), "high": float(high)}
-    return figure
+def _entry(figure: Figure) -> dict[str, Any]:
+    return {"value": figure.value, **figure.model_dump(exclude_none=True)}
 
 
-def share_entry(hits: ArrayLike) -> dict[str, Any]:
-    """A share of independent images with Wilson's interval: {"value", "low", "high", "k", "n"}.
-
-    >>> share_entry([True, False])["k"], share_entry([])["value"]
-    (1, None)
-    """
-    flags = np.asarray(hits, bool)
-    k, n = int(flags.sum()), len(flags)
-    low, high = wilson_interval(k, n)
-    return {"value": k / n if n else None, "low": low, "high": high, "k": k, "n": n}
+CHOSEN = "the threshold was chosen on these labels: no interval"
 
 
-def best_over_thresholds(score: ArrayLike, abnormal: ArrayLike) -> dict[str, dict[str, float]]:
+def best_over_thresholds(score: ArrayLike, abnormal: ArrayLike) -> dict[str, dict[str, Any]]:
     """The largest F1, and the largest accuracy, over all thresholds on these images.
 
     It uses the labels of the images it is measured on, as most published figures do.
 
     >>> best_over_thresholds([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])["best_accuracy"]
-    {'value': 0.75, 'k': 3, 'n': 4}
+    {'value': 0.75, 'k': 3, 'n': 4, 'reason': 'the threshold was chosen on these labels: no interval'}
     >>> best_over_thresholds([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])["best_f1"]["value"]
     0.8
     """
@@ -170,6 +109,7 @@ def best_over_thresholds(score: ArrayLike, abnormal: ArrayLike) -> dict[str, dic
             "value": float(f1[best]),
             "precision": float(hits[best] / flagged[best]),
             "recall": float(hits[best] / positive),
+            "reason": CHOSEN,
         },
-        "best_accuracy": {"value": most / len(target), "k": most, "n": len(target)},
+        "best_accuracy": {"value": most / len(target), "k": most, "n": len(target), "reason": CHOSEN},
     }

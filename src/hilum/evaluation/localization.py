@@ -11,25 +11,27 @@ Three figures, each with what chance would give:
   tolerance around the lesion is given here.
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
 from hilum.artifacts.anomaly import Localization, Pointing
-from hilum.evaluation.detection import share_entry
 from hilum.evaluation.metrics import auroc
+from hilum.evaluation.shares import share_figure
 
 MOST_FALSE = 0.3
 """The false-positive rate at which the area of AUPRO ends."""
 
 
-def localization_figures(maps: np.ndarray, lesions: np.ndarray) -> Localization:
+def localization_figures(maps: np.ndarray, lesions: np.ndarray, patients: Sequence[str]) -> Localization:
     """How well maps point at lesions that are known to the pixel.
 
     `maps`: float "images rows cols", higher is more anomalous; `lesions`: bool of the same shape, empty for normal
-    images. A figure that can't be measured is None.
+    images; `patients`: the patient of each image. A figure that can't be measured is None.
 
     >>> lesions = np.zeros((1, 4, 4), bool); lesions[0, 1, 1] = True
-    >>> figures = localization_figures(lesions.astype(float), lesions)
+    >>> figures = localization_figures(lesions.astype(float), lesions, ["ann"])
     >>> figures.pixel_auroc, figures.aupro, figures.pointing.counts
     (1.0, 1.0, '1/1')
     """
@@ -38,10 +40,11 @@ def localization_figures(maps: np.ndarray, lesions: np.ndarray) -> Localization:
     regions = _region_weights(lesions)[1]
     hits = [pointed(map_, truth) for map_, truth in zip(maps[abnormal], lesions[abnormal], strict=True)]
     chance = float(lesions[abnormal].mean()) if abnormal.any() else None
+    pointing = share_figure(hits, np.asarray(patients)[abnormal])
     return Localization(
         pixel_auroc=area,
         aupro=aupro(maps, lesions),
-        pointing=Pointing.model_validate({**share_entry(hits), "chance": chance}),
+        pointing=Pointing(**pointing.set_fields(), chance=chance),
         n_images=len(maps),
         n_abnormal=int(abnormal.sum()),
         n_regions=regions,

@@ -9,8 +9,9 @@ Weights say how often each case counts. They enter `confusion_matrix` and every 
 (every case once) or weights "cases" a metric is a float. With weights "replicates cases" it comes back once
 per replicate, so a thousand bootstrap replicates are one call.
 
-Weights are whole numbers: a case with weight 2 gives exactly what two equal rows would give, one with
-weight 0 what a missing row would give. They are summed as float64, which is fast and exact for whole numbers.
+A case with weight 2 gives exactly what two equal rows would give, one with weight 0 what a missing row would
+give. Weights are summed as float64, which is fast and exact for whole numbers. Metrics of scores take fractions as
+well, such as the weights of strata; a confusion matrix counts, so it takes whole numbers only.
 
 A metric that is 0/0 is NaN, never 0 or 1: the precision of a class that is never predicted, the sensitivity
 to a class that does not occur, the AUROC of one class alone. A macro average is the plain mean over all
@@ -35,6 +36,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
+from hilum.errors import DataError
+
 Metric = float | np.ndarray
 """A float, or one float per replicate: "replicates"."""
 
@@ -51,7 +54,7 @@ def confusion_matrix(
     """How often cases of each class were classified as each class: rows true, columns predicted, int64.
 
     `target` and `predicted`: class indices, "cases". Returns "classes classes", or for weights
-    "replicates cases" the same once per replicate.
+    "replicates cases" the same once per replicate. DataError for weights that are no whole numbers.
 
     >>> confusion_matrix([0, 0, 1, 1, 1], [0, 1, 1, 1, 0], n_classes=2).tolist()
     [[1, 1], [1, 2]]
@@ -62,6 +65,11 @@ def confusion_matrix(
     counts, single = _as_replicates(weights, len(target))
     cells = np.zeros((len(target), n_classes * n_classes))
     cells[np.arange(len(target)), target * n_classes + predicted] = 1
+    if weights is not None and (counts != np.floor(counts)).any():
+        raise DataError(
+            f"weight {counts[counts != np.floor(counts)][0]:g} is no whole number, but a confusion matrix counts",
+            "say how often each case counts",
+        )
     table = (counts @ cells).astype(np.int64)
     table = table.reshape(-1, n_classes, n_classes)
     return table[0] if single else table
@@ -186,7 +194,7 @@ def auroc(score: ArrayLike, positive: ArrayLike, weights: ArrayLike | None = Non
 
     It is the share of pairs, one positive and one negative, in which the positive case scores higher; 0.5 is
     guessing. `score`: any real numbers, "cases". `positive`: true or false, "cases". NaN if one class is
-    absent.
+    absent. DataError names a score that is NaN.
 
     >>> auroc([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])  # 3 of the 4 pairs are in order
     0.75
@@ -225,7 +233,8 @@ def ranking_metrics(
     beaten = 2 * n_positive * n_negative - 2 * _row_sums(gained, fp) + _row_sums(gained, tied)
     area = _divide(beaten, 2 * n_positive * n_negative)
     # Where no case is predicted positive (highest scores not drawn) nothing is gained, so any precision will do.
-    ap = _divide(_row_sums(gained, tp / np.maximum(predicted, 1)), n_positive)
+    share = np.divide(tp, predicted, out=np.zeros_like(tp), where=predicted > 0)
+    ap = _divide(_row_sums(gained, share), n_positive)
     ap[n_negative == 0] = np.nan
     return (float(area[0]), float(ap[0])) if single else (area, ap)
 
@@ -244,6 +253,11 @@ def cumulative_counts(
     ([[1.0, 2.0, 2.0]], [[1.0, 3.0, 4.0]], [0.9, 0.7, 0.2])
     """
     score, positive = np.asarray(score, np.float64), np.asarray(positive, bool)
+    if np.isnan(score).any():
+        raise DataError(
+            f"the score of case {np.flatnonzero(np.isnan(score))[0]} (counted from 0) is NaN, which has no rank",
+            "leave the case out or score it again",
+        )
     order = np.argsort(-score, kind="stable")
     sorted_score, sorted_weights = score[order], weights[:, order]
     tp = np.cumsum(sorted_weights * positive[order], axis=1)

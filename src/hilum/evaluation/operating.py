@@ -7,7 +7,7 @@ References
 """
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,7 +17,9 @@ from hilum.artifacts.card import PredictiveValues
 from hilum.artifacts.reliability import DecisionCurve, Decisions
 from hilum.errors import DataError
 from hilum.evaluation.decision import checked_probabilities
-from hilum.evaluation.intervals import bootstrap, percentile_interval, wilson_interval, with_interval
+from hilum.evaluation.intervals import bootstrap, percentile_band
+from hilum.evaluation.ratios import probability_after, ratio_interval
+from hilum.evaluation.shares import share_figure, share_size
 
 
 def predictive_values(
@@ -58,16 +60,15 @@ def decision_figures(
     is_abnormal: ArrayLike,
     patients: ArrayLike,
     prevalences: Sequence[float] = (),
-    replicates: int = 2000,
-    seed: int = 0,
+    scores: ArrayLike | None = None,
 ) -> Decisions:
     """What decisions are worth, each figure with its 95 % interval over patients.
 
-    `predicted`: whether each case was classified as abnormal, `is_abnormal`: whether it is, both "cases".
-    Decisions are held fixed: the intervals leave out how the threshold was chosen. DataError when one class is
-    absent.
+    `predicted`: whether each case was classified as abnormal, `is_abnormal`: whether it is, both "cases". `scores`:
+    the numbers behind the decisions, of which only the order counts (see `shares.share_interval`). Decisions are held
+    fixed: the intervals leave out how the threshold was chosen. DataError when one class is absent.
 
-    >>> decisions = decision_figures([1, 1, 1, 0, 0, 0], [1, 1, 0, 1, 0, 0], [*"abcdef"], replicates=200)
+    >>> decisions = decision_figures([1, 1, 1, 0, 0, 0], [1, 1, 0, 1, 0, 0], [*"abcdef"])
     >>> decisions.sensitivity.counts, round(decisions.lr_positive.value, 6)
     ('2/3', 2.0)
     """
@@ -77,63 +78,76 @@ def decision_figures(
             f"all {len(abnormal)} cases are {'abnormal' if len(abnormal) and abnormal.all() else 'normal'}",
             "judge an operating point on both kinds",
         )
-    measure = partial(_decision_values, positive, abnormal, prevalences)
-    values = {name: float(value[0]) for name, value in measure(np.ones((1, len(abnormal)))).items()}
-    drawn, _ = bootstrap(measure, patients, abnormal, replicates, seed)
-    figures = {name: with_interval(value, drawn[name], _reason(name)) for name, value in values.items()}
-    for name, hits, counted in (
-        ("sensitivity", positive & abnormal, abnormal),
-        ("specificity", ~positive & ~abnormal, ~abnormal),
-        ("precision", positive & abnormal, positive),
-    ):
-        figures[name] = _counted(figures[name], hits, counted, np.asarray(patients))
+    people = np.asarray(patients)
+    of_abnormal, of_normal = (
+        _Share.of(hits[rows], people[rows], None if scores is None else np.asarray(scores)[rows])
+        for hits, rows in ((positive, abnormal), (~positive, ~abnormal))
+    )
+    sens, spec = of_abnormal.value, of_normal.value
+    up, down = likelihood_ratios(sens, spec)
+    up_ends = ratio_interval(sens, of_abnormal.size, 1 - spec, of_normal.size)
+    down_ends = ratio_interval(1 - sens, of_abnormal.size, spec, of_normal.size)
     return Decisions(
-        **{name: figure for name, figure in figures.items() if name in Decisions.model_fields},
-        at_prevalence=[
-            PredictiveValues(prevalence=share, ppv=figures[f"ppv {share}"], npv=figures[f"npv {share}"])
-            for share in prevalences
-        ],
+        sensitivity=of_abnormal.figure,
+        specificity=of_normal.figure,
+        precision=share_figure(abnormal[positive], people[positive], reason=NONE_POSITIVE),
+        lr_positive=_ratio_figure(
+            float(up), up_ends, NONE_POSITIVE, "no normal case was classified as abnormal"
+        ),
+        lr_negative=_ratio_figure(
+            float(down), down_ends, NONE_NEGATIVE, "no normal case was classified as normal"
+        ),
+        at_prevalence=[_at_prevalence(sens, spec, up_ends, down_ends, share) for share in prevalences],
     )
 
 
-def _decision_values(
-    positive: np.ndarray, abnormal: np.ndarray, prevalences: Sequence[float], weights: np.ndarray
-) -> dict[str, np.ndarray]:
-    tp, fn = weights @ (positive & abnormal), weights @ (~positive & abnormal)
-    fp, tn = weights @ (positive & ~abnormal), weights @ (~positive & ~abnormal)
-    sens, spec = _divide(tp, tp + fn), _divide(tn, tn + fp)
-    up, down = likelihood_ratios(sens, spec)
-    values = {
-        "sensitivity": sens,
-        "specificity": spec,
-        "precision": _divide(tp, tp + fp),
-        "lr_positive": up,
-        "lr_negative": down,
-    }
-    for share in prevalences:
-        values[f"ppv {share}"], values[f"npv {share}"] = predictive_values(sens, spec, share)
-    return values
+NONE_POSITIVE = "no case was classified as abnormal"
+NONE_NEGATIVE = "no case was classified as normal"
+
+Ends = tuple[float, float]
 
 
-def _counted(figure: Figure, hits: np.ndarray, counted: np.ndarray, patients: np.ndarray) -> Figure:
-    """The share with its counts. A share of 0 or 1 has no spread to draw from: Wilson's interval over
-    patients."""
-    figure = figure.model_copy(update={"k": int(hits.sum()), "n": int(counted.sum())})
-    if figure.value not in (0.0, 1.0):
-        return figure
-    n = len(np.unique(patients[counted]))
-    low, high = wilson_interval(round(figure.value) * n, n)
-    note = f"Wilson's interval over patients (n = {n})"
-    return figure.model_copy(update={"low": low, "high": high, "note": note})
+@dataclass(frozen=True)
+class _Share:
+    """A share of one class and how many independent images tell as much."""
+
+    value: float
+    size: float
+    figure: Figure
+
+    @classmethod
+    def of(cls, hits: np.ndarray, patients: np.ndarray, scores: np.ndarray | None) -> "_Share":
+        size = share_size(hits, patients, scores)
+        return cls(float(hits.mean()), size, share_figure(hits, patients, scores))
 
 
-def _reason(name: str) -> str:
-    """Why a figure does not exist."""
-    if name == "lr_positive":
-        return "no normal case was classified as abnormal: the ratio has no finite value"
-    if name.split()[0] in ("precision", "ppv"):
-        return "no case was classified as abnormal"
-    return "no case was classified as normal"
+def _ratio_figure(value: float, ends: Ends, none: str, infinite: str) -> Figure:
+    """A ratio with its interval. One without a finite value has the reason and its lower end in words: `none` for 0/0,
+    `infinite` where only the lower share is 0."""
+    if np.isfinite(value):
+        return Figure(value=value, low=ends[0], high=ends[1])
+    if ends[0] == 0:
+        return Figure(value=None, reason=none)
+    least = f"the ratio has no finite value, and is at least {ends[0]:.3g} (95 %)"
+    return Figure(value=None, reason=f"{infinite}: {least}")
+
+
+def _at_prevalence(
+    sensitivity: float, specificity: float, up: Ends, down: Ends, prevalence: float
+) -> PredictiveValues:
+    """Both predictive values; their intervals follow from those of the likelihood ratios (Bayes)."""
+    ppv, npv = (float(value) for value in predictive_values(sensitivity, specificity, prevalence))
+    up_ends = [probability_after(end, prevalence) for end in up]
+    down_ends = [1 - probability_after(end, prevalence) for end in down]
+    return PredictiveValues(
+        prevalence=prevalence,
+        ppv=Figure(value=None, reason=NONE_POSITIVE)
+        if np.isnan(ppv)
+        else Figure(value=ppv, low=up_ends[0], high=up_ends[1]),
+        npv=Figure(value=None, reason=NONE_NEGATIVE)
+        if np.isnan(npv)
+        else Figure(value=npv, low=down_ends[1], high=down_ends[0]),
+    )
 
 
 # -- decision curve ------------------------------------------------------------------------------------------
@@ -200,12 +214,29 @@ def decision_curve(
     values = {name: value[0] for name, value in measure(np.ones((1, len(score)))).items()}
     drawn, _ = bootstrap(measure, patients, abnormal, replicates, seed)
     for name, low, high in (("model", "low", "high"), ("gain", "gain_low", "gain_high")):
-        values[low], values[high] = np.array([percentile_interval(column) for column in drawn[name].T]).T
+        values[low], values[high] = percentile_band(drawn[name])
     return DecisionCurve(
         at=line.tolist(),
         share_abnormal=float(abnormal.mean()),
+        shown=above_chance(values["gain"], drawn["gain"]).tolist(),
         **{name: np.round(value, 6).tolist() for name, value in values.items()},
     )
+
+
+def above_chance(values: np.ndarray, drawn: np.ndarray, level: float = 0.95) -> np.ndarray:
+    """Where a curve lies above 0 by a band that holds for all its points together, bool "points".
+
+    The band is as wide at each point, in standard deviations of the draws, as the largest deviation over the whole
+    curve is in `level` of the draws (sup-t band). `values`: "points"; `drawn`: "replicates points".
+
+    >>> above_chance(np.array([0.0, 5.0]), np.random.default_rng(0).normal(0, 1, (500, 2)) + [0, 5]).tolist()
+    [False, True]
+    """
+    if not len(drawn):
+        return np.zeros(len(values), bool)
+    sd = drawn.std(0)
+    deviation = np.abs(drawn - drawn.mean(0)) / np.where(sd > 0, sd, np.inf)
+    return values > sd * np.quantile(deviation.max(1), level) + 1e-9
 
 
 def _thresholds(at: ArrayLike) -> np.ndarray:

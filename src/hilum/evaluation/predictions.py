@@ -78,6 +78,6 @@ def metrics_of(
                 block["subgroups"] = subgroups(
                     rows, facts, images_of_patient, classes, threshold, replicates, seed
                 )
-            block["shift"] = shift_figures(table, name, facts, replicates, seed)
+            block["shift"] = shift_figures(table, name, facts, with_ends=replicates > 0)
         splits[name] = SplitMetrics.model_validate({**block, "weights_digest": weights_digest})
     return Metrics(splits)

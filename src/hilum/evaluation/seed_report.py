@@ -6,6 +6,7 @@ text and its matrix differ, both are kept: CLAIMS holds the text, `block_of` cou
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ import numpy as np
 from hilum.artifacts.base import Figure
 from hilum.artifacts.published import Baseline, BaselineFigure
 from hilum.evaluation import metrics as m
-from hilum.evaluation.intervals import wilson_interval
+from hilum.evaluation.shares import wilson_interval
+from hilum.evaluation.tables import Metric, table_interval
 
 CLASSES = ("normal", "bacteria", "virus")
 
@@ -64,8 +66,8 @@ def claims(task: str) -> tuple[Claim, ...]:
 def block_of(confusion: Matrix) -> dict[str, Any]:
     """The figures that follow from a printed confusion matrix, under the names that `evaluate` uses.
 
-    Shares have "k", "n" and Wilson's interval, which counts images as independent: the seed report does not
-    identify patients, so its true intervals are wider. The other metrics have a value only. "normal_vs_abnormal" folds
+    Shares have "k" and "n". Intervals count images as independent: the seed report does not identify patients, so
+    its true intervals are wider. "normal_vs_abnormal" folds
     bacteria and virus into one class: abnormal is what was predicted as one of them.
 
     >>> accuracy = block_of(RESNET34_TEST)["accuracy"]
@@ -78,16 +80,16 @@ def block_of(confusion: Matrix) -> dict[str, Any]:
     )
     return {
         "accuracy": _share(np.trace(table), table.sum()),
-        "balanced_accuracy": {"value": m.balanced_accuracy(table)},
-        "sensitivity": {"value": m.macro(m.sensitivity, table)},
-        "specificity": {"value": m.macro(m.specificity, table)},
-        "f1": {"value": m.macro(m.f1, table)},
-        "mcc": {"value": m.mcc(table)},
+        "balanced_accuracy": _of_table(m.balanced_accuracy, table),
+        "sensitivity": _of_table(partial(m.macro, m.sensitivity), table),
+        "specificity": _of_table(partial(m.macro, m.specificity), table),
+        "f1": _of_table(partial(m.macro, m.f1), table),
+        "mcc": _of_table(m.mcc, table, worst=-1.0),
         "per_class": {
             name: {
                 "sensitivity": _share(table[index, index], table[index].sum()),
                 "precision": _share(table[index, index], table[:, index].sum()),
-                "f1": {"value": m.f1(table, index)},
+                "f1": _of_table(partial(m.f1, positive=index), table),
             }
             for index, name in enumerate(CLASSES)
         },
@@ -145,7 +147,7 @@ def _three_classes(block: dict[str, Any]) -> list[BaselineFigure]:
         BaselineFigure(
             key=claim.metric,
             split=claim.split,
-            figure=Figure(value=claim.value),
+            figure=Figure(value=claim.value, reason="printed without counts: no interval"),
             remark="as printed, without counts",
         )
         for claim in sorted(others, key=lambda claim: ("test", "val", "train").index(claim.split))
@@ -158,6 +160,12 @@ def _two_classes(folded: dict[str, Any]) -> list[BaselineFigure]:
         BaselineFigure(key=key, split="test", figure=Figure(**folded[key]), remark=remark)
         for key in ("accuracy", "sensitivity", "specificity")
     ]
+
+
+def _of_table(metric: Metric, table: np.ndarray, worst: float = 0.0) -> dict[str, float]:
+    images = table.sum(1)
+    low, high = table_interval(metric, table, images, images, worst)
+    return {"value": float(metric(table)), "low": low, "high": high}
 
 
 def _share(k: int | np.integer, n: int | np.integer) -> dict[str, float | int]:

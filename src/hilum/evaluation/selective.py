@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 from hilum.artifacts.base import Figure
 from hilum.artifacts.reliability import RiskAt, RiskCurve, SelectiveFigures
 from hilum.errors import DataError
-from hilum.evaluation.intervals import bootstrap, wilson_interval, with_interval
+from hilum.evaluation.intervals import bootstrap, with_interval
+from hilum.evaluation.shares import share_figure
 
 
 def risk_coverage(
@@ -123,25 +124,17 @@ def selective_figures(
     points = np.unique([*grid, *coverages])
 
     def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
-        covered, risk = risk_coverage(score, error, weights)
-        places = np.array([np.searchsorted(row, points - 1e-9) for row in covered])
-        at = np.take_along_axis(risk, np.minimum(places, risk.shape[1] - 1), axis=1)
-        area = np.asarray(aurc(score, error, weights))
-        return {"aurc": area, "error": weights @ error / weights.sum(1), "at": at}
+        return {"aurc": np.asarray(aurc(score, error, weights))}
 
     values = measure(np.ones((1, len(score))))
     drawn, _ = bootstrap(measure, people, np.zeros(len(score)), replicates, seed)
-    at = {
-        float(share): _risk(float(share), values["at"][0, place], drawn["at"][:, place], score, people)
-        for place, share in enumerate(points)
-    }
+    at = {float(share): _risk(float(share), score, error, people) for share in points}
     on_grid = [at[float(share)] for share in grid]
-    counts = {"k": int(error.sum()), "n": len(error)}
     return SelectiveFigures(
         n_cases=len(score),
         aurc=with_interval(values["aurc"][0], drawn["aurc"]),
         lowest_aurc=lowest_aurc(error),
-        error=with_interval(values["error"][0], drawn["error"]).model_copy(update=counts),
+        error=share_figure(error, people, score),
         risk_at=[RiskAt(coverage=share, risk=at[share]) for share in coverages],
         curve=RiskCurve(
             coverage=grid.tolist(),
@@ -152,15 +145,11 @@ def selective_figures(
     )
 
 
-def _risk(share: float, value: float, drawn: np.ndarray, score: np.ndarray, patients: np.ndarray) -> Figure:
-    """A risk with its interval; without an error Wilson's, counting the patients that were answered."""
-    figure = with_interval(value, drawn)
-    if value not in (0.0, 1.0):
-        return figure
-    answered = score >= np.sort(score)[::-1][max(0, ceil(share * len(score) - 1e-9) - 1)]
-    n = len(np.unique(patients[answered]))
-    low, high = wilson_interval(round(value) * n, n)
-    return figure.model_copy(update={"low": low, "high": high})
+def _risk(share: float, score: np.ndarray, error: np.ndarray, patients: np.ndarray) -> Figure:
+    """The share of errors among the most confident cases, as few as hold this share of all."""
+    last = np.sort(score)[::-1][max(0, ceil(share * len(score) - 1e-9) - 1)]
+    answered = score >= last
+    return share_figure(error[answered], patients[answered], score[answered])
 
 
 def _checked(confidence: ArrayLike, wrong: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

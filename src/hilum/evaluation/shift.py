@@ -16,19 +16,20 @@ Being the lowest of several noisy shares it lies a little too low; it serves to 
 images. The thresholds are those of the whole part.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from hilum.artifacts.base import Figure
 from hilum.data.acquisition import clusters
 from hilum.data.cases import HEALTHY
 from hilum.data.shortcuts import NAMES
 from hilum.errors import DataError
-from hilum.evaluation.intervals import bootstrap_weights, percentile_interval, wilson_interval
+from hilum.evaluation.areas import area_figure
 from hilum.evaluation.matching import match
-from hilum.evaluation.metrics import auroc, ranking_metrics
+from hilum.evaluation.metrics import auroc
+from hilum.evaluation.shares import share_figure
 
 FEWEST = 20
 """Images that a group needs to be counted as the worst."""
@@ -44,8 +45,7 @@ def shift_figures(
     predictions: pd.DataFrame,
     part: str,
     facts: pd.DataFrame,
-    replicates: int = 2000,
-    seed: int = 0,
+    with_ends: bool = True,
 ) -> dict[str, Any]:
     """Figures of `part` by acquisition group: {"groups": [...], "worst_group": {...} | None, "note"}.
 
@@ -53,7 +53,7 @@ def shift_figures(
     propensity and the acquisition groups are learnt without the test images unless `part` is test.
     Each group: "kind", "name", "accuracy" and, where it holds normal and abnormal images, "auroc" of
     1 - P(normal) (both {"value", "low", "high"}, accuracy with "k" and "n"), "healthy" and "abnormal" (images),
-    "patients". Intervals are 95 %, bootstrap over patients.
+    "patients". Intervals are 95 %, over patients (docs/intervals.md); none without `with_ends`.
     """
     table = predictions.reset_index(drop=True)
     table = table[(table["split"] != "test") | (part == "test")].reset_index(drop=True)
@@ -62,7 +62,7 @@ def shift_figures(
     rows = table[inside].reset_index(drop=True)
     members, note = _groups(table, facts, inside)
     groups = [
-        {"kind": kind, "name": name, **_figures(rows, mask[inside], replicates, seed)}
+        {"kind": kind, "name": name, **_figures(rows, mask[inside], with_ends)}
         for kind, name, mask in members
         if mask[inside].any()
     ]
@@ -129,7 +129,7 @@ def conflicting_images(values: np.ndarray, abnormal: np.ndarray) -> np.ndarray:
     return near_abnormal != abnormal
 
 
-def _figures(rows: pd.DataFrame, inside: np.ndarray, replicates: int, seed: int) -> dict[str, Any]:
+def _figures(rows: pd.DataFrame, inside: np.ndarray, with_ends: bool) -> dict[str, Any]:
     """Accuracy and AUROC of some images of the part, with intervals."""
     group = rows[inside].reset_index(drop=True)
     correct = (group["predicted"] == group["target"]).to_numpy()
@@ -137,29 +137,29 @@ def _figures(rows: pd.DataFrame, inside: np.ndarray, replicates: int, seed: int)
     column = f"prob_{HEALTHY}"
     both = column in group and bool(abnormal.any()) and not abnormal.all()
     score = 1 - group[column].to_numpy(float) if both else np.zeros(len(group))
-    accuracies, areas = [], []
-    for weights in bootstrap_weights(group["patient"].to_numpy(), replicates, seed):
-        accuracies.append(weights @ correct / weights.sum(1))
-        if both:
-            areas.append(ranking_metrics(score, abnormal, weights)[0])
-    accuracy = {"value": float(correct.mean()), "k": int(correct.sum()), "n": len(correct)}
-    patients = int(group["patient"].nunique())
-    ends = _ends(accuracies)
-    if ends and ends["low"] == ends["high"]:  # no spread to draw from, which is no proof of certainty
-        low, high = wilson_interval(round(accuracy["value"] * patients), patients)
-        ends = {"low": low, "high": high}
-    area = {"value": float(auroc(score, abnormal))} if both else None
+    patients = group["patient"].to_numpy()
+    accuracy = share_figure(correct, patients, _of_truth(group))
+    area = area_figure(score, abnormal, patients) if both else None
     return {
-        "accuracy": {**accuracy, **ends},
-        "auroc": None if area is None else {**area, **_ends(areas)},
+        "accuracy": _entry(accuracy, with_ends),
+        "auroc": None if area is None else _entry(area, with_ends),
         "healthy": int((~abnormal).sum()),
         "abnormal": int(abnormal.sum()),
-        "patients": patients,
+        "patients": int(group["patient"].nunique()),
     }
 
 
-def _ends(drawn: Sequence[Any]) -> dict[str, float]:
-    if not drawn:
-        return {}
-    low, high = percentile_interval(np.concatenate(drawn))
-    return {} if np.isnan(low) else {"low": low, "high": high}
+def _of_truth(group: pd.DataFrame) -> np.ndarray | None:
+    """The probability of each image's own class; None where the table lacks probabilities."""
+    values = np.zeros(len(group))
+    for name in group["target"].unique():
+        if f"prob_{name}" not in group:
+            return None
+        rows = (group["target"] == name).to_numpy()
+        values[rows] = group[f"prob_{name}"].to_numpy(float)[rows]
+    return values
+
+
+def _entry(figure: Figure, with_ends: bool) -> dict[str, Any]:
+    dropped = set() if with_ends else {"low", "high", "reason"}
+    return figure.model_dump(exclude_none=True, exclude=dropped)

@@ -5,7 +5,7 @@ from typing import Any
 
 from hilum.artifacts.base import Figure
 from hilum.artifacts.metrics import Metrics, Shift
-from hilum.artifacts.reliability import Reliability
+from hilum.artifacts.reliability import Ood, Reliability
 from hilum.run import Run
 
 SHOWN = (
@@ -34,11 +34,16 @@ def figure(entry: Figure | Mapping[str, Any] | None) -> str:
     text = f"{shown.value:.3f}"
     if shown.low is not None:
         text += f" [{shown.low:.3f}, {shown.high:.3f}]"
+    elif shown.reason:
+        text += f" [{shown.reason}]"
     return f"{text} {shown.counts}".rstrip()
 
 
 def _known(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {"value": None, **{key: entry[key] for key in ("value", "low", "high", "k", "n") if key in entry}}
+    return {
+        "value": None,
+        **{key: entry[key] for key in ("value", "low", "high", "k", "n", "reason") if key in entry},
+    }
 
 
 def metrics_table(run: Run) -> str:
@@ -85,9 +90,24 @@ def reliability_table(run: Run) -> str:
             ("  classes per set", figure(sets.mean_size)),
             ("  abstained", figure(sets.abstained)),
             ("risk-coverage area", figure(reliability.selective["probability"].aurc)),
+            *_ood(reliability.ood),
         ]
         lines += [*columns(rows), ""]
     return "\n".join(lines).rstrip()
+
+
+def _ood(ood: Ood | None) -> list[tuple[str, str]]:
+    """What the guard on the embedding flags, or why there is none."""
+    if ood is None:
+        return []
+    if ood.reason:
+        return [("no guard", ood.reason)]
+    test = [("  test images", figure(ood.test))] if ood.test else []
+    return [
+        (f"flagged as OOD, rate {ood.rate:g}", f"ranked among {ood.n} validation images"),
+        *test,
+        *((f"  {share.title}", figure(share)) for share in ood.altered),
+    ]
 
 
 def columns(rows: list[tuple[str, ...]]) -> list[str]:

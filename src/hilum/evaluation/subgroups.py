@@ -11,6 +11,9 @@ compared: the interval is widened for the number of pairs (Bonferroni), the gap 
 large. Groups also differ in how many of them are abnormal, which moves an accuracy; the AUROC beside it does not
 depend on that. Groups of fewer than 10 patients are left out.
 
+Whether the groups differ at all is said by a score test over patients. It counts each kind for itself.
+
+Rao JNK, Scott AJ. A simple method for the analysis of clustered binary data. Biometrics 48 (1992).
 Oakden-Rayner L et al. Hidden stratification causes clinically meaningful failures in machine learning for
 medical imaging. ACM CHIL (2020).
 """
@@ -22,7 +25,8 @@ import pandas as pd
 
 from hilum.artifacts.metrics import Gap, Subgroup, Subgroups
 from hilum.evaluation.evaluate import evaluate
-from hilum.evaluation.intervals import LEVEL, bootstrap_weights, percentile_interval
+from hilum.evaluation.intervals import LEVEL
+from hilum.evaluation.shares import minus, share_figure
 
 FEWEST = 10
 """Patients below which a group is left out: its interval would say nothing."""
@@ -48,6 +52,8 @@ def subgroups(
     """
     table = predictions.merge(facts[["case_id", "width", "height", "mean"]], on="case_id", how="left")
     correct = (table["predicted"] == table["target"]).to_numpy()
+    targets = pd.Index(list(classes)).get_indexer(pd.Index(table["target"]))
+    of_truth = table[[f"prob_{name}" for name in classes]].to_numpy(float)[np.arange(len(table)), targets]
     members = {
         "size": _thirds(table["width"] * table["height"], ("small", "middle", "large"), "pixels"),
         "exposure": _thirds(table["mean"], ("dark", "middle", "bright"), "grey levels"),
@@ -61,7 +67,7 @@ def subgroups(
             continue
         figures[kind] = Subgroups(
             groups=[_group(table, group, classes, threshold, replicates, seed) for group in groups],
-            gap=_gap(correct, table["patient"].to_numpy(), groups, replicates, seed),
+            gap=gap_of_groups(correct, of_truth, table["patient"].to_numpy(), groups, replicates > 0),
         )
     return figures
 
@@ -110,33 +116,59 @@ def _group(
     return Subgroup.model_validate({"name": name, "about": about, **known})
 
 
-def _gap(
+def gap_of_groups(
     correct: np.ndarray,
+    scores: np.ndarray,
     patients: np.ndarray,
     groups: Sequence[tuple[str, str, np.ndarray]],
-    replicates: int,
-    seed: int,
+    with_ends: bool,
 ) -> Gap:
-    """Accuracy of the best group minus that of the worst; the two stay the same in every replicate."""
+    """Accuracy of the best group minus that of the worst, with an interval widened for the number of pairs. `p`: of all
+    groups being equally accurate (`equal_shares`)."""
     shares = [float(correct[inside].mean()) for _, _, inside in groups]
     best, worst = int(np.argmax(shares)), int(np.argmin(shares))
-    gap = Gap(value=shares[best] - shares[worst], best=groups[best][0], worst=groups[worst][0])
-    if replicates and best != worst:
-        drawn = np.concatenate(
-            [
-                _share(weights, correct, groups[best][2]) - _share(weights, correct, groups[worst][2])
-                for weights in bootstrap_weights(patients, replicates, seed)
-            ]
-        )
-        pairs = len(groups) * (len(groups) - 1) / 2
-        low, high = percentile_interval(drawn, 1 - (1 - LEVEL) / pairs)
-        if np.isfinite(low):
-            return gap.model_copy(update={"low": low, "high": high})
-    return gap
+    gap = Gap(
+        value=shares[best] - shares[worst],
+        best=groups[best][0],
+        worst=groups[worst][0],
+        p=equal_shares(correct, patients, np.array([inside for _, _, inside in groups])),
+    )
+    if not with_ends or best == worst:
+        return gap
+    level = 1 - (1 - LEVEL) / (len(groups) * (len(groups) - 1) / 2)
+    first, second = (
+        share_figure(correct[inside], patients[inside], scores[inside], level=level)
+        for inside in (groups[best][2], groups[worst][2])
+    )
+    difference = minus(first, second)
+    return gap.model_copy(update={"low": difference.low, "high": difference.high})
 
 
-def _share(weights: np.ndarray, correct: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Accuracy in each replicate; NaN where it holds no case of the group."""
-    total = weights @ inside.astype(np.float64)
-    hits = weights @ (correct & inside).astype(np.float64)
-    return np.divide(hits, total, out=np.full(len(total), np.nan), where=total > 0)
+def equal_shares(hits: np.ndarray, patients: np.ndarray, groups: np.ndarray) -> float:
+    """p-value of all groups having the same share of hits: a score test whose variance is that over patients.
+
+    `hits`, `patients`: "cases"; `groups`: which cases belong to each, "groups cases"; cases of no group are left out.
+    The hits of a group less those that the common share expects, summed by patient, give statistic and variance
+    (Rao & Scott 1992), so that a group without an error has one as well. 1 where nothing varies.
+
+    >>> hits, people = np.array([1, 1, 1, 0, 0, 0, 1, 0] * 10), np.arange(80)
+    >>> one = np.arange(80) % 8 < 4
+    >>> equal_shares(hits, people, np.array([one, ~one])) < 0.001
+    True
+    """
+    from scipy.stats import f
+
+    kept = groups.any(0)
+    member, patient = groups[:, kept].T.astype(np.float64), np.unique(patients[kept], return_inverse=True)[1]
+    known = hits[kept].astype(np.float64)
+    residual = (known - known.mean())[:, None]
+    # What a case adds to each group's sum, less what it adds by moving the common share.
+    added = residual * (member - member.mean(0))
+    of_patient = np.array([np.bincount(patient, column) for column in added.T[:-1]])
+    spread, free = of_patient @ of_patient.T, len(groups) - 1
+    people = len(np.unique(patient))
+    if people <= free + 1 or np.linalg.matrix_rank(spread) < free:
+        return 1.0
+    sums = of_patient.sum(1)
+    statistic = float(sums @ np.linalg.solve(spread, sums)) * (people - free) / (free * people)
+    return float(f.sf(statistic, free, people - free))

@@ -14,4 +14,6 @@ def figure_text(figure: Figure | None) -> str:
     text = f"{figure.value:.3f}"
     if figure.low is not None and figure.high is not None:
         text += f" [{figure.low:.3f}, {figure.high:.3f}]"
+    elif figure.reason:
+        text += f" [{figure.reason}]"
     return f"{text} {figure.counts}".rstrip()

@@ -171,9 +171,14 @@ def _figures(
 def choose_task(run: Run, task: str | None) -> str:
     """The task, by default the last one. RunError when it is not trained.
 
-    >>> from types import SimpleNamespace
-    >>> run = SimpleNamespace(path="runs/small", tasks=["binary", "multiclass"])
-    >>> choose_task(run, None), choose_task(run, "binary")
+    >>> import tempfile
+    >>> from hilum.artifacts.run import RunFacts
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     run = Run.create(place, RunFacts(), {"tasks": {}})
+    ...     for name in ("binary", "multiclass"):
+    ...         run.task(name).model_folder.mkdir(parents=True)
+    ...         run.task(name).card_file.touch()
+    ...     choose_task(run, None), choose_task(run, "binary")
     ('multiclass', 'binary')
     """
     if not run.tasks:
@@ -187,12 +192,12 @@ def find_image(run: Run, case: str | None, image: Path | None) -> tuple[str, Pat
     """Name and file of one image: a case of the run by its case_id, or a file. DataError for both, neither, or
     an unknown case.
 
-    >>> import pandas as pd
-    >>> from types import SimpleNamespace
-    >>> cases = SimpleNamespace(table=pd.DataFrame({"case_id": ["a"], "path": ["images/a.png"]}))
-    >>> [str(part) for part in find_image(SimpleNamespace(cases=lambda: cases), "a", None)]
-    ['a', 'images/a.png']
-    >>> find_image(SimpleNamespace(cases=lambda: cases), "a", Path("other.png"))
+    >>> import tempfile
+    >>> from hilum.artifacts.run import RunFacts
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     run = Run.create(place, RunFacts(), {"tasks": {}})
+    ...     print(*find_image(run, None, Path("images/a.png")))
+    ...     find_image(run, "a", Path("images/a.png"))
     Traceback (most recent call last):
         ...
     hilum.errors.DataError: one image is explained at a time; give --case or --image

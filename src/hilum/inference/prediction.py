@@ -24,7 +24,10 @@ class Ood(Strict):
     """Whether the image is of the kind that the model was trained on."""
 
     p_value: float = Field(
-        ge=0, le=1, description="Share of held-out images that are at least as unusual as this one."
+        ge=0,
+        le=1,
+        description="Share of held-out images that are at least as unusual as this one; with two guards, twice the "
+        "smaller share, at most 1.",
     )
     flagged: bool = Field(description="True for an out-of-distribution image.")
 

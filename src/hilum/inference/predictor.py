@@ -3,8 +3,9 @@
 Images are decoded a few at a time in threads and reduced at once to the size that the model reads; the model works
 on batches of 32. An image that can't be read gives an `error` in its place, and the others go on.
 
-A Predictor has one classifier. Three further parts are optional: a second classifier of normal vs abnormal (the two
-must agree), a guard against out-of-distribution images, and a painter of attribution pictures.
+A Predictor has one classifier. Further parts are optional: a second classifier of normal vs abnormal (the two must
+agree), guards against out-of-distribution images (one on the classifier's own embedding, and one that looks at the
+image itself), and a painter of attribution pictures.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,13 +18,15 @@ import numpy as np
 from hilum.data.cases import HEALTHY
 from hilum.data.images import Pixels
 from hilum.errors import ModelError
+from hilum.inference.guard import FILE, LAYER, EmbeddingGuard
 from hilum.inference.memory import memory_in_words
+from hilum.inference.p_values import bonferroni
 from hilum.inference.prediction import Abnormal, ModelName, Ood, Prediction
 from hilum.inference.rules import Decisions, Rules
 from hilum.inference.runtimes import Runtime
 from hilum.inference.runtimes.torch import TorchRuntime
 from hilum.inference.stream import Image, Prepared, in_batches, prepared_images
-from hilum.models import ChestModel, load_model
+from hilum.models import ChestModel, load_model, model_folder
 
 BATCH = 32
 """Images that go through the networks together."""
@@ -31,36 +34,49 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Classifier:
-    """A network in some runtime, and the rules of its card. `name`, `digest`: of the model, for its answers."""
+    """A network in some runtime, and the rules of its card. `name`, `digest`: of the model, for its answers; `guard`:
+    judges the network's own embedding."""
 
     runtime: Runtime
     rules: Rules
     name: str
     digest: str | None
+    guard: EmbeddingGuard | None = None
 
     @classmethod
-    def of(cls, model: ChestModel, device: str = "auto") -> "Classifier":
+    def of(cls, model: ChestModel, device: str = "auto", guard: EmbeddingGuard | None = None) -> "Classifier":
         """A trained model, moved to the device (`choose_device`). ModelError for a damaged card, or a CUDA device
-        that is not there."""
+        that is not there.
+
+        >>> from hilum.models import build
+        >>> Classifier.of(build("vgg", ("normal", "pneumonia"), Pixels(size=(32, 32))), "cpu").rules.classes
+        ('normal', 'pneumonia')
+        """
         card = model.card
         architecture = card.architecture.name if card else type(model).__name__
         name = f"{card.task}/{architecture}" if card and card.task else architecture
-        rules = Rules.of(card, model.classes)
-        return cls(TorchRuntime(model, device).place(), rules, name, card.weights_digest if card else None)
+        runtime = TorchRuntime(model, device).place()
+        return cls(runtime, Rules.of(card, model.classes), name, card.weights_digest if card else None, guard)
 
-    def decide(self, images: Sequence[Prepared]) -> Decisions:
-        """Decisions for images that could be read. ModelError when the network's output is no number.
+    def decide(self, images: Sequence[Prepared]) -> tuple[Decisions, np.ndarray | None]:
+        """Decisions for images that could be read, and the p-values "images" of the guard, None without one. The
+        network runs once. ModelError when its output is no number.
 
         >>> from hilum.models import build
         >>> classifier = Classifier.of(build("vgg", ("normal", "pneumonia"), Pixels(size=(32, 32))), "cpu")
         >>> prepared = prepared_images([np.zeros((40, 40), np.uint8)], [classifier.runtime.pixels])
-        >>> classifier.decide(list(prepared)).probabilities.shape
-        (1, 2)
+        >>> decisions, p_values = classifier.decide(list(prepared))
+        >>> decisions.probabilities.shape, p_values
+        ((1, 2), None)
         """
-        logits = self.runtime.logits(_batch(images, self.runtime.pixels))
+        batch = _batch(images, self.runtime.pixels)
+        if self.guard is None:
+            logits, vectors = self.runtime.logits(batch), {}
+        else:
+            logits, vectors = self.runtime.embed(batch, [LAYER])
         if not np.isfinite(logits).all():
             raise ModelError(f"model {self.name} gives NaN or infinity", "train it again")
-        return self.rules.decide(logits)
+        return self.rules.decide(logits), self.guard.p_values(vectors[LAYER]) if self.guard else None
 
 
 @dataclass(frozen=True)
@@ -92,7 +108,9 @@ class Predictor:
     """One classifier and what may stand beside it; `name`: how its answers name it.
 
     With `second` (two classes, normal and abnormal), its threshold decides `abnormal`, and the predictor abstains
-    where the classifier disagrees; without it, where the prediction set is uninformative.
+    where the classifier disagrees; without it, where the prediction set is uninformative. It abstains as well where
+    the guards flag an image: `guard`, and the one on the embedding of `classifier`. The p-values of both are combined
+    by Bonferroni, so that together they flag no more ordinary images than one alone may.
 
     >>> from hilum.models import build
     >>> model = build("vgg", ["normal", "pneumonia"], Pixels(size=(32, 32)), {"blocks": [[4]], "dense": [4]})
@@ -110,15 +128,17 @@ class Predictor:
 
     @classmethod
     def load(cls, source: str | Path, device: str = "auto") -> "Predictor":
-        """A trained model as a predictor. `source`: as in `hilum.load_model`. ModelError when it is missing or
-        damaged, or when a CUDA device was asked for that is not there.
+        """A trained model as a predictor, with the guard that lies beside its weights, if there is one. `source`: as
+        in `hilum.load_model`. ModelError when it is missing or damaged, when the guard belongs to other weights, or
+        when a CUDA device was asked for that is not there.
 
         >>> from importlib.resources import files
         >>> Predictor.load(str(files("hilum") / "weights" / "binary"), "cpu").classes
         ('normal', 'pneumonia')
         """
         with memory_in_words("loading the model"):
-            return cls(Classifier.of(load_model(source), device))
+            model = load_model(source)
+            return cls(Classifier.of(model, device, guard_of(model_folder(source), model)))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -157,19 +177,25 @@ class Predictor:
         return Prediction.failed(image.file, str(image.error), self._model())
 
     def _answers(self, images: list[Prepared]) -> list[Prediction]:
-        decisions = self.classifier.decide(images)
-        second = self.second.decide(images) if self.second else None
-        oods = self._oods(images)
+        decisions, p = self.classifier.decide(images)
+        second = self.second.decide(images)[0] if self.second else None
+        oods = self._oods(images, p)
         return [
             self._prediction(image, row, decisions, second, ood)
             for row, (image, ood) in enumerate(zip(images, oods, strict=True))
         ]
 
-    def _oods(self, images: list[Prepared]) -> list[Ood | None]:
-        if self.guard is None:
+    def _oods(self, images: list[Prepared], p: np.ndarray | None) -> list[Ood | None]:
+        """`p`: the p-values of the guard on the embedding, if there is one."""
+        ranked: list[tuple[float, np.ndarray]] = []
+        if self.classifier.guard is not None and p is not None:
+            ranked.append((self.classifier.guard.rate, p))
+        if self.guard is not None:
+            ranked.append((self.guard.rate, self.guard.p_values(_batch(images, self.guard.pixels))))
+        if not ranked:
             return [None] * len(images)
-        values = self.guard.p_values(_batch(images, self.guard.pixels))
-        return [Ood(p_value=_rounded(p), flagged=bool(p <= self.guard.rate)) for p in values]
+        rate, values = min(rate for rate, _ in ranked), bonferroni(np.stack([values for _, values in ranked]))
+        return [Ood(p_value=_rounded(value), flagged=bool(value <= rate)) for value in values]
 
     def _prediction(
         self, image: Prepared, row: int, decisions: Decisions, second: Decisions | None, ood: Ood | None
@@ -222,6 +248,18 @@ class Predictor:
             return None
         pixels = self.classifier.runtime.pixels
         return self.painter.paint(image.file, image.picture, pixels.normalize(image.images[pixels]), target)
+
+
+def guard_of(folder: Path, model: ChestModel) -> EmbeddingGuard | None:
+    """The guard beside a model's weights; None where there is none. ModelError when it is damaged or was fitted on
+    other weights.
+
+    >>> from hilum.models import build
+    >>> guard_of(Path("gone"), build("vgg", ("normal", "pneumonia"), Pixels(size=(32, 32)))) is None
+    True
+    """
+    file = folder / FILE
+    return EmbeddingGuard.load(file, model.weights_digest) if file.exists() else None
 
 
 def _batch(images: Sequence[Prepared], pixels: Pixels) -> np.ndarray:

@@ -75,8 +75,8 @@ def prepare(
         grey = image if isinstance(image, np.ndarray) else read_grey(image)
         places = {pixels: pixels.place(grey) for pixels in contracts}
         small = {pixels: pixels.prepare(grey, place) for pixels, place in places.items()}
-        found = all(place.lungs is not False for place in places.values())
-        return Prepared(file, small, keep(grey) if keep else None, lungs=found)
+        lungs = all(place.lungs is not False for place in places.values())
+        return Prepared(file, small, keep(grey) if keep else None, lungs=lungs)
     except HilumError as error:
         return Prepared(file, {}, error=str(error))
     except MemoryError:

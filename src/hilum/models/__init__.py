@@ -163,7 +163,8 @@ def parameters(model: nn.Module) -> int:
 def save_model(
     model: ChestModel, folder: Path, architecture: Architecture, facts: ModelFacts | None = None
 ) -> None:
-    """Writes weights.safetensors, golden.npz and, last, model.json: the facts and the digest of the weights.
+    """Writes weights.safetensors, golden.npz and, last, model.json: the facts and the digest of the weights. A guard
+    of earlier weights is removed.
 
     >>> from tempfile import TemporaryDirectory
     >>> model = build("vgg", ["normal", "pneumonia"], Pixels(size=(64, 64)), {"blocks": [[4]], "dense": [4]})
@@ -175,6 +176,7 @@ def save_model(
     (('normal', 'pneumonia'), True)
     """
     folder = Path(folder)
+    (folder / "guard.npz").unlink(missing_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     data = save_tensors(tensors)
     with replacing(folder / "weights.safetensors") as temporary:
@@ -208,7 +210,7 @@ def load_model(source: str | Path) -> ChestModel:
         ...
     hilum.errors.ModelError: runs/none holds no model (no model.json); name a run's task, e.g. runs/NAME/binary
     """
-    folder = model_folder(Path(source))
+    folder = model_folder(source)
     card = ModelCard.load(folder / "model.json")
     try:
         data = (folder / "weights.safetensors").read_bytes()
@@ -232,15 +234,16 @@ def load_model(source: str | Path) -> ChestModel:
     return model.eval().requires_grad_(False)
 
 
-def model_folder(path: Path) -> Path:
-    """Where the model of a model folder, a task folder of a run, or a run with one task lies: weights and model.json.
+def model_folder(source: str | Path) -> Path:
+    """The folder that holds model.json; `source` and errors as in `load_model`.
 
-    ModelError when there is none, or several.
-
-    >>> from importlib.resources import files
-    >>> model_folder(Path(str(files("hilum"))) / "weights" / "binary").name
-    'binary'
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     write_json(Path(folder) / "model" / "model.json", {})
+    ...     model_folder(folder).name
+    'model'
     """
+    path = Path(source)
     candidates = [path, path / "model", *sorted(path.glob("*/model"))]
     holding = [folder for folder in candidates if (folder / "model.json").exists()]
     if not holding:
@@ -290,7 +293,7 @@ def check_golden(folder: Path) -> float:
         ...
     hilum.errors.ModelError: runs/none holds no model (no model.json); name a run's task, e.g. runs/NAME/binary
     """
-    folder = model_folder(Path(folder))
+    folder = model_folder(folder)
     with np.load(folder / "golden.npz", allow_pickle=False) as golden:
         images, logits = golden["images"], golden["logits"]
     difference = float(np.abs(logits_of(load_model(folder), images) - logits).max())

@@ -10,11 +10,11 @@ def absent(run: Run, stage: str, anchor: str, title: str) -> Section:
     """A section that says why there are no results of `stage` (it was skipped, it failed, or it has not run)
     and how to make them.
 
-    >>> from hilum.artifacts.run import RunFacts
+    >>> from hilum.artifacts.run import RunFacts, StageRecord
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
     ...     run = Run.create(place, RunFacts(), {"tasks": {}})
-    ...     run.record_stage("embed binary", {"status": "skipped", "reason": "9 images are too few"})
+    ...     run.record_stage("embed binary", StageRecord(status="skipped", reason="9 images are too few"))
     ...     absent(run, "embed", "embedding", "Embedding space").values["sentence"]
     '9 images are too few.'
     """

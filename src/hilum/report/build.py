@@ -10,6 +10,7 @@ from hilum.report.anomaly import section as anomaly
 from hilum.report.build_page import print_page
 from hilum.report.checklists import section as checklists
 from hilum.report.comparison import section as comparison
+from hilum.report.counterfactual import section as counterfactual
 from hilum.report.data import section as data
 from hilum.report.embedding import section as embedding
 from hilum.report.explanations import section as explanations
@@ -31,6 +32,7 @@ SECTIONS: tuple[Maker, ...] = (
     data.make,
     make_binary,
     make_multiclass,
+    counterfactual.make,
     reliability.make,
     embedding.make,
     anomaly.make,

@@ -45,9 +45,8 @@ def number_cell(entry: Figure | None, digits: int = 3) -> Cell:
     if entry.value is None:
         return Cell("not defined", small=entry.reason or "")
     low, high = (number(end, digits) for end in (entry.low, entry.high))
-    return Cell(
-        number(entry.value, digits), small=f"{low} to {high}" if (low, high) != (NOTHING, NOTHING) else ""
-    )
+    ends = f"{low} to {high}" if (low, high) != (NOTHING, NOTHING) else entry.reason or ""
+    return Cell(number(entry.value, digits), small=ends)
 
 
 def share_cell(entry: Figure | None) -> Cell:
@@ -60,4 +59,5 @@ def share_cell(entry: Figure | None) -> Cell:
         return EMPTY
     if entry.value is None:
         return Cell("not defined", small=entry.reason or "")
-    return Cell(value_text(entry), small="; ".join(filter(None, (entry.counts, interval_text(entry)))))
+    ends = interval_text(entry) or entry.reason
+    return Cell(value_text(entry), small="; ".join(filter(None, (entry.counts, ends))))

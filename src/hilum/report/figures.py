@@ -98,8 +98,8 @@ def in_style(draw: Callable[P, Markup]) -> Callable[P, Markup]:
     """Runs a drawing function with the report's style, and leaves matplotlib's own settings as they were.
 
     >>> from matplotlib import rcParams
-    >>> in_style(lambda: rcParams["font.size"])(), rcParams["font.size"]
-    (9.0, 10.0)
+    >>> in_style(lambda: Markup(rcParams["font.size"]))(), rcParams["font.size"]
+    (Markup('9.0'), 10.0)
     """
 
     @wraps(draw)

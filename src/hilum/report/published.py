@@ -28,16 +28,8 @@ class Row:
 
 
 def published(task: Results, split: str) -> str:
-    """The published accuracy on this task and split, for one cell of a table.
-
-    >>> from types import SimpleNamespace
-    >>> from hilum.artifacts.base import Figure
-    >>> from hilum.artifacts.published import Baseline, BaselineFigure
-    >>> theirs = BaselineFigure(key="accuracy", split="test", figure=Figure(value=521 / 624, k=521, n=624))
-    >>> baseline = Baseline.model_construct(comparable=True, own_figures=True, figures=[theirs])
-    >>> task = SimpleNamespace(baseline=baseline)
-    >>> published(task, "test").replace("\\xa0", " "), published(task, "val")
-    ('83.5 % (521/624)', 'none published')
+    """The published accuracy on this task and split, for one cell of a table: "83.5 % (521/624)", "none published",
+    or "real images: not comparable" for a run on synthetic images.
     """
     if not task.baseline.comparable:
         return "real images: not comparable"
@@ -49,17 +41,9 @@ def published(task: Results, split: str) -> str:
 
 
 def comparison(task: Results) -> Comparison:
-    """The published baseline of a task and this run's figures.
-
-    >>> from types import SimpleNamespace
-    >>> from hilum.artifacts.base import Figure
-    >>> from hilum.artifacts.published import Baseline, BaselineFigure
-    >>> accuracy = Figure(value=521 / 624, k=521, n=624)
-    >>> baseline = Baseline.model_construct(comparable=True, own_figures=True, n_test=624, accuracy=accuracy,
-    ...     figures=[BaselineFigure(key="accuracy", split="test", figure=accuracy)])
-    >>> row = comparison(SimpleNamespace(baseline=baseline, metrics={})).rows[0]
-    >>> row.name, row.images, row.theirs.counts, row.ours.value
-    ('Accuracy', 'test', '521/624', '–')
+    """The published baseline of a task and this run's figures: a row per published figure, such as accuracy on test,
+    521/624, with this run's figure beside it, "–" where the run has none. For a run on synthetic images, a
+    sentence that they are not comparable, and no rows.
     """
     if not task.baseline.comparable:
         return Comparison(

@@ -42,15 +42,25 @@ class Results:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The model's classes, in its order."""
+        """The model's classes, in its order.
+
+        >>> from pathlib import Path
+        >>> card = ModelCard.model_construct(classes=["normal", "pneumonia"])
+        >>> Results("binary", card, Metrics({}), *[pd.DataFrame()] * 2, None, "test",
+        ...     TaskFolder(Path("binary"))).classes
+        ('normal', 'pneumonia')
+        """
         return tuple(self.card.classes)
 
     @property
     def block(self) -> SplitMetrics:
         """The figures of the held-out split.
 
+        >>> from pathlib import Path
         >>> block = SplitMetrics.model_construct(n_cases=10)
-        >>> Results("binary", {}, {"test": block}, None, None, {}, "test", TaskFolder("binary")).block.n_cases
+        >>> rows = pd.DataFrame()
+        >>> Results("binary", ModelCard.model_construct(), Metrics({"test": block}), rows, rows, None, "test",
+        ...     TaskFolder(Path("binary"))).block.n_cases
         10
         """
         return self.metrics[self.split]
@@ -59,8 +69,10 @@ class Results:
     def rows(self) -> pd.DataFrame:
         """The predictions of the held-out split.
 
+        >>> from pathlib import Path
         >>> rows = pd.DataFrame({"case_id": ["a", "b"], "split": ["train", "test"]})
-        >>> task = Results("binary", {}, {}, rows, rows, {}, "test", TaskFolder("binary"))
+        >>> task = Results("binary", ModelCard.model_construct(), Metrics({}), rows, rows, None, "test",
+        ...     TaskFolder(Path("binary")))
         >>> task.rows["case_id"].tolist()
         ['b']
         """
@@ -70,9 +82,11 @@ class Results:
     def size(self) -> str:
         """How much the held-out split holds: '624 images of 390 patients'.
 
+        >>> from pathlib import Path
         >>> rows = pd.DataFrame({"case_id": ["a", "b"], "patient": ["p", "p"], "split": "test"})
         >>> block = SplitMetrics.model_construct(n_cases=2, n_patients=1)
-        >>> task = Results("binary", {}, {"test": block}, rows, rows, {}, "test", TaskFolder("binary"))
+        >>> task = Results("binary", ModelCard.model_construct(), Metrics({"test": block}), rows, rows, None, "test",
+        ...     TaskFolder(Path("binary")))
         >>> print(task.size.replace("\\xa0", " "))
         2 images of 1 patient
         """
@@ -82,9 +96,11 @@ class Results:
         """Images and patients of a split; a source that knows no patients makes each image its own patient, and
         then none are counted.
 
+        >>> from pathlib import Path
         >>> rows = pd.DataFrame({"case_id": ["a", "b"], "patient": ["p", "p"], "split": "test"})
         >>> block = SplitMetrics.model_construct(n_cases=2, n_patients=1)
-        >>> task = Results("binary", {}, {"test": block}, rows, rows, {}, "test", TaskFolder("binary"))
+        >>> task = Results("binary", ModelCard.model_construct(), Metrics({"test": block}), rows, rows, None, "test",
+        ...     TaskFolder(Path("binary")))
         >>> print(task.size_of("test").replace("\\xa0", " "))
         2 images of 1 patient
         """
@@ -94,9 +110,11 @@ class Results:
     def sample(self) -> str:
         """The held-out split in words: '624 test images of 390 patients'.
 
+        >>> from pathlib import Path
         >>> rows = pd.DataFrame({"case_id": ["a", "b"], "patient": ["p", "p"], "split": "test"})
         >>> block = SplitMetrics.model_construct(n_cases=2, n_patients=1)
-        >>> task = Results("binary", {}, {"test": block}, rows, rows, {}, "test", TaskFolder("binary"))
+        >>> task = Results("binary", ModelCard.model_construct(), Metrics({"test": block}), rows, rows, None, "test",
+        ...     TaskFolder(Path("binary")))
         >>> print(task.sample.replace("\\xa0", " "))
         2 test images of 1 patient
         """
@@ -111,12 +129,29 @@ class Results:
 
     @property
     def threshold(self) -> float | None:
-        """The operating point of a binary model, a probability of the abnormal class."""
+        """The operating point of a binary model, a probability of the abnormal class.
+
+        >>> from pathlib import Path
+        >>> from hilum.artifacts.card import OperatingPoint
+        >>> card = ModelCard.model_construct(threshold=OperatingPoint.model_construct(value=0.3))
+        >>> Results("binary", card, Metrics({}), *[pd.DataFrame()] * 2, None, "test",
+        ...     TaskFolder(Path("binary"))).threshold
+        0.3
+        """
         return self.card.threshold_value
 
     @property
     def chosen_on_val(self) -> list[str]:
-        """What the validation images decided."""
+        """What the validation images decided.
+
+        >>> from pathlib import Path
+        >>> from hilum.artifacts.card import OperatingPoint
+        >>> chosen = OperatingPoint.model_construct(chosen_on="val", rule="youden")
+        >>> card = ModelCard.model_construct(threshold=chosen)
+        >>> Results("binary", card, Metrics({}), *[pd.DataFrame()] * 2, None, "test",
+        ...     TaskFolder(Path("a"))).chosen_on_val
+        ['the epoch that was kept', 'the threshold']
+        """
         threshold = self.card.threshold
         decided = threshold and threshold.chosen_on == "val" and threshold.rule != "half"
         return ["the epoch that was kept", *(["the threshold"] if decided else [])]
@@ -155,13 +190,13 @@ def headline(task: Results) -> str:
     Two classes: "Accuracy 98.7 % (304/308; 95 % CI 97.3 to 99.7) on 308 test images of 190 patients.
     Sensitivity 98.4 % (189/192), specificity 99.1 % (115/116)."
 
+    >>> from pathlib import Path
     >>> from hilum.artifacts.base import Figure
     >>> block = SplitMetrics.model_construct(n_cases=10, n_patients=10, accuracy=Figure(value=0.9, k=9, n=10),
     ...     sensitivity=Figure(value=0.8, k=4, n=5), specificity=Figure(value=1.0, k=5, n=5))
     >>> rows = pd.DataFrame({"case_id": ["a"], "patient": ["a"], "split": ["test"]})
-    >>> from hilum.artifacts.card import ModelCard
     >>> card = ModelCard.model_construct(classes=["normal", "pneumonia"])
-    >>> task = Results("binary", card, {"test": block}, rows, rows, {}, "test", TaskFolder("binary"))
+    >>> task = Results("binary", card, Metrics({"test": block}), rows, rows, None, "test", TaskFolder(Path("binary")))
     >>> print(headline(task).replace("\\xa0", " "))
     Accuracy 90.0 % (9/10) on 10 test images. Sensitivity 80.0 % (4/5), specificity 100.0 % (5/5).
     """

@@ -32,7 +32,7 @@ def interval_text(figure: Figure | None, unit: Unit = "%") -> str:
 
 
 def stated(figure: Figure | None, unit: Unit = "%") -> str:
-    """Value, counts and interval, as a sentence holds them.
+    """Value, counts and interval, or the reason why there is none, as a sentence holds them.
 
     >>> stated(Figure(value=0.5, low=0.4, high=0.6, k=5, n=10)).replace("\\xa0", " ")
     '50.0 % (5/10; 95 % CI 40.0 to 60.0)'
@@ -42,6 +42,8 @@ def stated(figure: Figure | None, unit: Unit = "%") -> str:
     parts = [figure.counts] if figure.counts else []
     if interval_text(figure, unit):
         parts.append(f"{LEVEL} CI {interval_text(figure, unit).removesuffix('%').rstrip()}")
+    elif figure.reason:
+        parts.append(figure.reason)
     return f"{value_text(figure, unit)} ({'; '.join(parts)})" if parts else value_text(figure, unit)
 
 

@@ -12,7 +12,8 @@ Severity = Annotated[int, Field(ge=1, le=5)]
 
 class HeldOutConfig(Config):
     """Which held-out images measure. `images`: at most so many, each class in proportion; None: all.
-    `replicates` of the bootstrap over patients; `seed` of the choice of images and of the corruptions."""
+    `replicates` of the bootstrap over patients, 0: no intervals; `seed` of the choice of images and of the
+    corruptions."""
 
     images: int | None = Field(default=None, ge=2)
     replicates: int = Field(default=1000, ge=0)

@@ -13,11 +13,18 @@ import pandas as pd
 from hilum.artifacts.robustness import CorruptionTraining, PairedPoint, TrainedPoint
 from hilum.data.cases import Cases
 from hilum.data.tasks import Task
+from hilum.evaluation.paired import permutation
 from hilum.folders import TaskFolder
 from hilum.progress import advancing
 from hilum.robustness.config import CorruptionTrainingConfig
 from hilum.robustness.corruptions import check_corruptions
-from hilum.robustness.held_out import confidence_error, corrupted_images, held_out, mean_figure
+from hilum.robustness.held_out import (
+    accuracy_figure,
+    change_figure,
+    confidence_error,
+    corrupted_images,
+    held_out,
+)
 from hilum.robustness.small_network import SmallNetworks
 
 Wanted = list[tuple[str, int]]
@@ -96,7 +103,8 @@ def _point(
     return PairedPoint(
         clean=_trained(clean, correct[0], networks, config),
         corrupted=_trained(corrupted, correct[1], networks, config),
-        gain=mean_figure(gain, networks.test, config),
+        gain=change_figure(gain, networks.test, config),
+        p=permutation(correct[1].sum(0), correct[0].sum(0), networks.test["patient"]).p,
     )
 
 
@@ -108,7 +116,9 @@ def _trained(
 ) -> TrainedPoint:
     errors = [float(confidence_error(seed, networks.truth)[0]) for seed in probabilities]
     return TrainedPoint(
-        accuracy=mean_figure(correct.mean(0), networks.test, config),
+        accuracy=accuracy_figure(
+            correct.mean(0), networks.test, config, networks.of_truth(np.mean(probabilities, axis=0))
+        ),
         seeds=correct.mean(1).tolist(),
         ece=float(np.mean(errors)),
     )

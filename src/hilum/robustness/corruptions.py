@@ -5,7 +5,8 @@ are. The threshold stays the one that was chosen on clean images: a user would n
 written one by one, so a stage that is stopped goes on, and a later call adds points to an earlier one's.
 
 The images of all points are the same, so a point's `change` of accuracy is paired: its interval is that of the
-difference, case by case, and much narrower than the intervals of both accuracies suggest.
+difference, case by case, and much narrower than the intervals of both accuracies suggest. Whether it is a fall or
+a rise is said by a permutation test by patient, which is exact where only a few images change.
 """
 
 from collections.abc import Sequence
@@ -21,13 +22,17 @@ from hilum.data.split import used_cases
 from hilum.data.tasks import Task
 from hilum.errors import RecipeError, RunError, nearest
 from hilum.evaluation.evaluate import predicted_classes
+from hilum.evaluation.paired import permutation
 from hilum.files import digest
 from hilum.folders import TaskFolder
 from hilum.inference.forward import logits_of, softmax
 from hilum.models import ChestModel
 from hilum.progress import advancing
 from hilum.robustness.config import RobustnessConfig
-from hilum.robustness.held_out import corrupted_images, held_out, mean_figure, point_figures
+from hilum.robustness.held_out import change_figure, corrupted_images, held_out, point_figures
+
+METHOD = 2
+"""Raised when a point of the same images would come out otherwise, so that earlier points are not kept."""
 
 
 def measure_corruptions(
@@ -49,6 +54,7 @@ def measure_corruptions(
     table, part = held_out(cases, split, task, config)
     threshold = card.threshold_value
     made_from = digest(
+        f"method {METHOD}",
         card.weights_digest,
         str(threshold),
         cases.digest,
@@ -130,8 +136,14 @@ class _Measure:
         corrupted = corrupted_images(self.images, case_ids, name, severity, self.config.seed)
         probabilities = softmax(logits_of(self.model, corrupted))
         figures = point_figures(probabilities, self.table, self.model.classes, self.threshold, self.config)
-        change = mean_figure(self._is_correct(probabilities) - self.is_correct, self.table, self.config)
-        return CorruptedPoint(accuracy=figures.accuracy, auroc=figures.auroc, ece=figures.ece, change=change)
+        is_correct = self._is_correct(probabilities)
+        return CorruptedPoint(
+            accuracy=figures.accuracy,
+            auroc=figures.auroc,
+            ece=figures.ece,
+            change=change_figure(is_correct - self.is_correct, self.table, self.config),
+            p=permutation(is_correct, self.is_correct, self.table["patient"]).p,
+        )
 
     def _is_correct(self, probabilities: np.ndarray) -> np.ndarray:
         predicted = predicted_classes(probabilities, self.model.classes, self.threshold)

@@ -11,8 +11,10 @@ from hilum.data.cases import Cases
 from hilum.data.corruptions import corrupt
 from hilum.data.tasks import Task
 from hilum.errors import DataError
-from hilum.evaluation.intervals import bootstrap, percentile_interval
+from hilum.evaluation.calibration import centred
+from hilum.evaluation.intervals import bootstrap, with_interval
 from hilum.evaluation.scores import key_figures
+from hilum.evaluation.shares import mean_figure, share_interval
 from hilum.files import digest
 from hilum.robustness.config import HeldOutConfig
 
@@ -86,16 +88,42 @@ def confidence_error(
     return np.abs(counts @ (member * gap[:, None])).sum(1) / counts.sum(1)
 
 
-def with_interval(
+def accuracy_figure(
+    correct: np.ndarray, table: pd.DataFrame, config: HeldOutConfig, scores: np.ndarray | None = None
+) -> Figure:
+    """The share of correct predictions with its interval over patients; none with 0 replicates.
+
+    `correct`: 0 to 1 "cases", a mean over trainings where there are several; `scores`: the probabilities of the true
+    classes behind them (see `shares.share_interval`); `table`: patient of the cases.
+
+    >>> table = pd.DataFrame({"patient": list("ab")})
+    >>> accuracy_figure(np.array([0.5, 1.0]), table, HeldOutConfig(replicates=0)).value
+    0.75
+    """
+    value = float(correct.mean())
+    if not config.replicates:
+        return Figure(value=value)
+    low, high = share_interval(correct, table["patient"].to_numpy(), scores)
+    return Figure(value=value, low=low, high=high)
+
+
+def change_figure(change: np.ndarray, table: pd.DataFrame, config: HeldOutConfig) -> Figure:
+    """The mean of differences of correctness, each from -1 to 1, with its interval; as `accuracy_figure`.
+
+    >>> table = pd.DataFrame({"patient": list("ab")})
+    >>> figure = change_figure(np.array([0.0, 0.0]), table, HeldOutConfig())
+    >>> figure.value, round(figure.low, 2), round(figure.high, 2)
+    (0.0, -0.66, 0.66)
+    """
+    figure = mean_figure(change, table["patient"].to_numpy())
+    return figure if config.replicates else Figure(value=figure.value)
+
+
+def _bootstrapped(
     value: float, metric: Callable[[np.ndarray], np.ndarray], table: pd.DataFrame, config: HeldOutConfig
 ) -> Figure:
-    """`value` with its 95 % interval over patients. `metric`: weights "replicates cases" -> "replicates";
-    `table`: patient and target of the cases. No interval where the metric has none, or without replicates.
-
-    >>> table = pd.DataFrame({"patient": list("ab"), "target": ["x", "x"]})
-    >>> with_interval(0.5, lambda weights: weights[:, 0] / weights.sum(1), table, HeldOutConfig(replicates=0))
-    Figure(value=0.5, low=None, high=None, k=None, n=None, note=None, reason=None)
-    """
+    """`value` with a bootstrap interval over patients. `metric`: weights "replicates cases" -> "replicates", a sum of
+    distances: it is larger in every bootstrap sample, so its interval is moved back (`centred`)."""
     if not config.replicates:
         return Figure(value=value)
     drawn, _ = bootstrap(
@@ -105,20 +133,7 @@ def with_interval(
         config.replicates,
         config.seed,
     )
-    low, high = percentile_interval(drawn["value"])
-    return Figure(value=value) if np.isnan(low) else Figure(value=value, low=low, high=high)
-
-
-def mean_figure(values: np.ndarray, table: pd.DataFrame, config: HeldOutConfig) -> Figure:
-    """The mean over the cases with its interval over patients. `values`: "cases", in the order of `table`.
-
-    >>> table = pd.DataFrame({"patient": list("ab"), "target": ["x", "x"]})
-    >>> mean_figure(np.array([0.0, 1.0]), table, HeldOutConfig(replicates=0)).value
-    0.5
-    """
-    return with_interval(
-        float(values.mean()), lambda weights: weights @ values / weights.sum(1), table, config
-    )
+    return with_interval(value, centred(drawn["value"], value))
 
 
 def point_figures(
@@ -144,7 +159,7 @@ def point_figures(
         rows, classes, ("accuracy", "auroc"), threshold, replicates=config.replicates, seed=config.seed
     )
     target = pd.Index(list(classes)).get_indexer(pd.Index(table["target"]))
-    error = with_interval(
+    error = _bootstrapped(
         float(confidence_error(probabilities, target)[0]),
         lambda weights: confidence_error(probabilities, target, weights),
         table,

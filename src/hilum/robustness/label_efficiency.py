@@ -24,7 +24,7 @@ from hilum.inference.forward import vectors_of
 from hilum.models import ChestModel
 from hilum.progress import advancing, say
 from hilum.robustness.config import LabelEfficiencyConfig
-from hilum.robustness.held_out import held_out, mean_figure
+from hilum.robustness.held_out import accuracy_figure, change_figure, held_out
 from hilum.robustness.small_network import LEARNING_RATE, SmallNetworks, train_images
 from hilum.training.loader import ImageSet
 from hilum.training.selfsupervised import pretrain
@@ -214,10 +214,15 @@ def _curve(
                     fraction=fraction,
                     patients=trainings[way][0].patients,
                     images=round(float(np.mean([each.images for each in trainings[way]]))),
-                    accuracy=mean_figure(correct[way].mean(0), networks.test, config),
+                    accuracy=accuracy_figure(
+                        correct[way].mean(0),
+                        networks.test,
+                        config,
+                        networks.of_truth(np.mean(probabilities[way], axis=0)),
+                    ),
                     seeds=correct[way].mean(1).tolist(),
                     auroc=float(np.mean([_auroc(each, networks.truth) for each in probabilities[way]])),
-                    gain=None if way == "scratch" else mean_figure(gain, networks.test, config),
+                    gain=None if way == "scratch" else change_figure(gain, networks.test, config),
                 )
             )
     return curve

@@ -88,6 +88,10 @@ class SmallNetworks:
         """float64 "images": 1 where the most probable class is the true one."""
         return (probabilities.argmax(1) == self.truth).astype(np.float64)
 
+    def of_truth(self, probabilities: np.ndarray) -> np.ndarray:
+        """The probability of each image's own class, "images"."""
+        return probabilities[np.arange(len(self.truth)), self.truth]
+
     @property
     def majority(self) -> float:
         """The share of the most frequent class among the held-out images, 0..1: the accuracy of always naming it."""

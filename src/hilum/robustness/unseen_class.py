@@ -13,11 +13,12 @@ from hilum.artifacts.robustness import UnseenAnomaly, UnseenClass
 from hilum.data.cases import HEALTHY, Cases
 from hilum.data.tasks import Task
 from hilum.errors import DataError, nearest
-from hilum.evaluation.metrics import auroc
+from hilum.evaluation.areas import area_figure
+from hilum.evaluation.shares import share_figure
 from hilum.folders import AnomalyFolder, TaskFolder
 from hilum.progress import advancing
 from hilum.robustness.config import UnseenClassConfig
-from hilum.robustness.held_out import held_out, with_interval
+from hilum.robustness.held_out import held_out
 from hilum.robustness.small_network import SmallNetworks
 
 MEASURED = ("measure", "test", "unused")
@@ -58,8 +59,11 @@ def measure_unseen_class(
         unseen=unseen,
         classes=list(classes),
         train_images=len(rows),
-        accuracy_known=measure.share(predicted == test["target"].to_numpy(), ~measure.unseen),
-        predicted={name: measure.share(predicted == name, measure.unseen) for name in classes},
+        accuracy_known=measure.share(predicted == test["target"].to_numpy(), ~measure.unseen, confidence),
+        predicted={
+            name: measure.share(predicted == name, measure.unseen, probabilities[:, column])
+            for column, name in enumerate(classes)
+        },
         confidence={
             name: np.round(np.sort(confidence[(test["target"] == name).to_numpy()]), 4).tolist()
             for name in task.classes
@@ -92,34 +96,21 @@ class _Measure:
     """Figures over the held-out images, each with its interval over patients. `unseen`: bool "images"."""
 
     def __init__(self, test: pd.DataFrame, unseen: np.ndarray, config: UnseenClassConfig) -> None:
-        self.test, self.unseen, self.config = test.assign(target=unseen), unseen, config
+        self.patients, self.unseen, self.config = test["patient"].to_numpy(), unseen, config
 
-    def share(self, hits: np.ndarray, among: np.ndarray) -> Figure:
-        """Share of `among` that are hits."""
-        k, n = int((hits & among).sum()), int(among.sum())
-        if not n:
-            return Figure(value=None, k=0, n=0, reason="there is no such image")
-        hit = (hits & among).astype(np.float64)
-        figure = with_interval(
-            k / n,
-            lambda weights: weights @ hit / np.maximum(weights @ among.astype(np.float64), 1),
-            self.test,
-            self.config,
-        )
-        return figure.model_copy(update={"k": k, "n": n})
+    def share(self, hits: np.ndarray, among: np.ndarray, scores: np.ndarray) -> Figure:
+        """Share of `among` that are hits; `scores`: what decides on a hit, "images"."""
+        return self._shown(share_figure(hits[among], self.patients[among], scores[among]))
 
     def auroc(self, score: np.ndarray, among: np.ndarray) -> Figure:
         """AUROC of the unseen class against the others, higher scores for the unseen; over `among`."""
-        n, value = int(among.sum()), auroc(score[among], self.unseen[among])
-        if np.isnan(value):
-            return Figure(value=None, reason=f"{n} images hold only one of the two sides")
-        figure = with_interval(
-            float(value),
-            lambda weights: np.asarray(auroc(score[among], self.unseen[among], weights[:, among])),
-            self.test,
-            self.config,
-        )
-        return figure.model_copy(update={"n": n})
+        figure = area_figure(score[among], self.unseen[among], self.patients[among])
+        return self._shown(figure).model_copy(update={"n": int(among.sum())})
+
+    def _shown(self, figure: Figure) -> Figure:
+        """Without its interval where no replicates are wanted."""
+        hidden = {"low": None, "high": None} if not self.config.replicates else {}
+        return figure.model_copy(update=hidden)
 
 
 def _anomaly(

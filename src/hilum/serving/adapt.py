@@ -6,7 +6,7 @@ equation 3). The shares of the classes among the images can be estimated by EM (
 of the head. The result depends neither on the order of the images nor on batches.
 
 Both assume that the folder holds what the model will meet: a folder of healthy images alone moves the statistics of
-healthy and sick images together.
+healthy and abnormal images together.
 
 References
     Schneider S et al. Improving robustness against common corruptions by covariate shift adaptation. NeurIPS (2020).

@@ -1,7 +1,8 @@
 """Puts trained models into the package: python -m hilum.serving.pack RUN --task multiclass [--out FOLDER]
 
 A classifier is stored in float16 and measured again as it is stored, beside the network that was trained. Its
-model.json becomes the full card: data with attribution, recipe, figures, limits. A detector
+model.json becomes the full card: data with attribution, recipe, figures, limits. A guard on its embedding goes along
+in float16. A detector
 (--task anomaly --detector ROW) keeps float32: its scores are compared with those of held-out images.
 """
 
@@ -22,13 +23,14 @@ from hilum.anomaly.leaderboard import ENSEMBLE
 from hilum.anomaly.saved import load_detector, save_detector
 from hilum.artifacts.anomaly import DetectorCard, FittedOn, Flagged, PackagedFigures, PackagedThreshold
 from hilum.artifacts.audit import JointShortcut
-from hilum.artifacts.base import Figure
 from hilum.artifacts.card import (
     Attribution,
     Distillation,
     MadeWith,
     ModelCard,
+    PackedCounterfactual,
     PackedFigures,
+    PackedGuard,
     Rounding,
     TrainingData,
     TwoSteps,
@@ -38,11 +40,12 @@ from hilum.data.cache import ImageCache
 from hilum.data.cases import HEALTHY
 from hilum.errors import DataError, RunError
 from hilum.evaluation.decision import choose_threshold
-from hilum.evaluation.intervals import bootstrap_weights, percentile_interval
+from hilum.evaluation.shares import share_figure
 from hilum.files import digest, replacing, write_arrays
 from hilum.folders import TaskFolder
 from hilum.inference.calibrate import softmax
-from hilum.inference.forward import logits_of
+from hilum.inference.forward import logits_of, vectors_of
+from hilum.inference.guard import FILE, LAYER, EmbeddingGuard
 from hilum.inference.rules import classes_in_two_steps, predicted_classes
 from hilum.models import ChestModel, build, golden_images, load_model, save_model
 from hilum.run import Run
@@ -77,20 +80,17 @@ DETECTOR_LIMITS = [
 ]
 """The same for the packed detector."""
 
-REPLICATES = 2000
-"""Of the bootstrap over patients."""
-
 KNOWN_RATE = 0.03
 """The share of ordinary held-out images that the packed detector may flag as out of distribution."""
 
 
 def pack_task(run: Run, task: str, out: Path) -> ModelCard:
-    """Writes the model of one task into `out`, in float16 with its full card; gives the card back.
+    """Writes the model of one task into `out`, in float16 with its full card and its guard; gives the card back.
 
     The figures in the card are those of the held-out split in metrics.json. `half_precision` and `int8_weights`
     compare them with the predictions of rounded weights, `distillation` with those of the teachers' mean, if there
-    were any. RunError when the task has not been evaluated with the weights at hand; ModelError for a teacher that
-    is gone.
+    were any; `guard` compares what the guard flags before and after rounding. RunError when the task has not been
+    evaluated with the weights at hand; ModelError for a teacher that is gone.
 
     >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
@@ -107,6 +107,7 @@ def pack_task(run: Run, task: str, out: Path) -> ModelCard:
     model = folder.load_model()
     half = rounded(model, lambda tensor: tensor.half().float())
     images = _Images.of(run, task, split, model)
+    guard = _halved_guard(folder, _Images.of(run, task, "val", model), half)
     recipe = run.recipe()["tasks"][task]
     known = card.model_copy(
         update={
@@ -121,13 +122,63 @@ def pack_task(run: Run, task: str, out: Path) -> ModelCard:
             "two_steps": _two_steps(run, task, split) if len(model.classes) > 2 else None,
             "half_precision": images.compared(images.logits(half, "float16")),
             "int8_weights": images.compared(images.logits(rounded(model, to_int8), "int8")),
+            "counterfactual": _swapped(folder),
+            "guard": _guard_entry(folder, guard, images, half),
             "distillation": _distilled(recipe, images),
             "known_failures": LIMITS,
         }
     )
     half.pretrained = card.pretrained
     save_model(half, out, card.architecture, known)
-    return _store_half(out)
+    packed = _store_half(out)
+    if guard is not None:
+        guard.save(out / FILE, packed.weights_digest)
+    return packed
+
+
+def _swapped(folder: TaskFolder) -> PackedCounterfactual | None:
+    """Figures in the look of the other label's devices; None where the stage has not run."""
+    if not folder.counterfactual_file.exists():
+        return None
+    figures = folder.counterfactual()
+    return PackedCounterfactual(
+        images=figures.images,
+        patients=figures.patients,
+        split=figures.split,
+        fixed=figures.fixed,
+        auroc=figures.plain.auroc,
+        auroc_swapped=figures.all_parts.auroc,
+        specificity=figures.plain.specificity_at_fixed,
+        specificity_swapped=figures.all_parts.specificity_at_fixed,
+    )
+
+
+def _halved_guard(folder: TaskFolder, val: "_Images", half: ChestModel) -> EmbeddingGuard | None:
+    """The task's guard in float16, with the distances of validation images in the embedding of the rounded network;
+    None where the task has none. ModelError for one of other weights."""
+    if not folder.guard_file.exists():
+        return None
+    guard = EmbeddingGuard.load(folder.guard_file, folder.card().weights_digest)
+    return guard.halved(val.vectors(half, "guard"))
+
+
+def _guard_entry(
+    folder: TaskFolder, guard: EmbeddingGuard | None, images: "_Images", half: ChestModel
+) -> PackedGuard | None:
+    """How many held-out images are flagged before and after rounding, and how far a p-value moves."""
+    if guard is None:
+        return None
+    trained = EmbeddingGuard.load(folder.guard_file, folder.card().weights_digest)
+    before = trained.p_values(images.vectors(images.model, "guard, as trained"))
+    after = guard.p_values(images.vectors(half, "guard, rounded"))
+    return PackedGuard(
+        rate=guard.rate,
+        validation_images=len(guard.known),
+        images=len(images.rows),
+        flagged=int((after <= guard.rate).sum()),
+        flagged_in_float32=int((before <= guard.rate).sum()),
+        largest_difference_of_a_p_value=float(np.abs(after - before).max()),
+    )
 
 
 def _held_out_figures(folder: TaskFolder) -> tuple[str, dict[str, Any]]:
@@ -224,6 +275,11 @@ class _Images:
         places = self.cache.rows(self.rows["case_id"].tolist())
         return logits_of(model, self.cache.images, places, f"{self.task}: {words}")
 
+    def vectors(self, model: ChestModel, words: str) -> np.ndarray:
+        """The embedding of another network, "images dim"."""
+        places = self.cache.rows(self.rows["case_id"].tolist())
+        return vectors_of(model, self.cache.images, [LAYER], places, f"{self.task}: {words}")[1][LAYER]
+
     def compared(self, logits: np.ndarray) -> Rounding:
         """How many images get the same class, and how many the correct one, before and after."""
         threshold = self.model.card.threshold_value if self.model.card else None
@@ -250,13 +306,9 @@ def _two_steps(run: Run, task: str, split: str) -> TwoSteps | None:
     value = choose_threshold(np.clip(1 - val[columns[0]].to_numpy(float), 0, 1), abnormal)
     rows = table[table["split"] == split]
     correct = classes_in_two_steps(rows[columns].to_numpy(float), classes, value) == rows["target"].to_numpy()
-    replicates = [
-        weights @ correct / weights.sum(1)
-        for weights in bootstrap_weights(rows["patient"], REPLICATES, seed=0)
-    ]
-    low, high = percentile_interval(np.concatenate(replicates))
-    k, n = int(correct.sum()), len(rows)
-    accuracy = Figure(value=float(correct.mean()), low=low, high=high, k=k, n=n)
+    target = pd.Index(classes).get_indexer(pd.Index(rows["target"]))
+    of_truth = rows[columns].to_numpy(float)[np.arange(len(rows)), target]
+    accuracy = share_figure(correct, rows["patient"].to_numpy(), of_truth)
     return TwoSteps(threshold=value, rule="youden", chosen_on="val", split=split, accuracy=accuracy)
 
 

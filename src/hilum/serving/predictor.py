@@ -2,8 +2,9 @@
 
 Two classifiers and a guard look at each image. Both classifiers say first whether the image is abnormal, each by the
 threshold of its card; an abnormal image is then classified as bacterial or viral. The guard is an anomaly detector:
-it says how unlike the images of the training set this one is. The predictor abstains when the guard flags the image,
-and when the two classifiers contradict each other.
+it says how unlike the images of the training set this one is. Where the classifier of three classes was packed with a
+guard on its embedding, the p-values of both are combined. The predictor abstains when the image is flagged, and when
+the two classifiers contradict each other.
 """
 
 import os
@@ -15,14 +16,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hilum.anomaly.conformal import p_values
 from hilum.anomaly.detector import Detector
 from hilum.anomaly.saved import load_detector
 from hilum.errors import ModelError
 from hilum.files import digest, read_arrays
+from hilum.inference.guard import EmbeddingGuard
 from hilum.inference.memory import memory_in_words
+from hilum.inference.p_values import p_values
 from hilum.inference.prediction import ModelName, Prediction
-from hilum.inference.predictor import Classifier, Guard, Predictor
+from hilum.inference.predictor import Classifier, Guard, Predictor, guard_of
 from hilum.inference.runtimes.torch import choose_device
 from hilum.inference.stream import Image, list_images
 from hilum.models import ChestModel, check_golden, load_model
@@ -80,7 +82,8 @@ def packaged(device: str = "cpu", folder: Path = WEIGHTS) -> Predictor:
         binary, multiclass = load_model(folder / "binary"), load_model(folder / "multiclass")
         detector = load_detector(folder / "anomaly")
     held_out = read_arrays(folder / "anomaly" / "golden.npz")["known"].astype(float)
-    return together(binary, multiclass, detector, held_out, _rate(detector, folder), device)
+    embedding = guard_of(folder / "multiclass", multiclass)
+    return together(binary, multiclass, detector, held_out, _rate(detector, folder), device, embedding)
 
 
 def _rate(detector: Detector, folder: Path) -> float:
@@ -97,10 +100,12 @@ def together(
     held_out: np.ndarray,
     rate: float,
     device: str = "cpu",
+    embedding: EmbeddingGuard | None = None,
 ) -> Predictor:
     """Two classifiers and a detector as one Predictor, which abstains where the classifiers contradict each other
-    or the detector flags the image. `held_out`: scores of images that took no part in fitting the detector;
-    `rate`: an image with a p-value of at most this is flagged."""
+    or the image is flagged. `held_out`: scores of images that took no part in fitting the detector;
+    `rate`: an image with a p-value of at most this is flagged; `embedding`: a guard on the embedding of `multiclass`,
+    whose p-values are combined with those of the detector."""
     detector = detector.to(device)
 
     def p_of(batch: np.ndarray) -> np.ndarray:
@@ -111,7 +116,7 @@ def together(
     marks = [part.weights_digest for part in (binary, multiclass)]
     marks.append(str(detector.card.weights_digest if detector.card else None))
     return Predictor(
-        Classifier.of(multiclass, device),
+        Classifier.of(multiclass, device, embedding),
         Classifier.of(binary, device),
         Guard(detector.pixels, p_of, rate),
         name=ModelName(name="packaged", digest=digest(*marks)),

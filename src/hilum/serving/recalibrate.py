@@ -190,9 +190,9 @@ def predictive_values_of(rows: pd.DataFrame, chosen: HealthyThreshold, measured_
     ('3/4', 0.938)
     """
     columns = [name for name in rows.columns if name.startswith("prob_")]
-    found = abnormal_probability(rows[columns].to_numpy(float)) >= chosen.value
+    positive = abnormal_probability(rows[columns].to_numpy(float)) >= chosen.value
     drawn, _ = bootstrap(
-        lambda weights: {"sensitivity": weights @ found / weights.sum(1)},
+        lambda weights: {"sensitivity": weights @ positive / weights.sum(1)},
         rows["patient"],
         np.zeros(len(rows)),
         REPLICATES,
@@ -200,9 +200,9 @@ def predictive_values_of(rows: pd.DataFrame, chosen: HealthyThreshold, measured_
     )
     sensitivities = drawn["sensitivity"]
     specificities = np.random.default_rng(0).beta(chosen.rank, chosen.n + 1 - chosen.rank, len(sensitivities))
-    share, healthy = float(found.mean()), chosen.specificity
+    share, healthy = float(positive.mean()), chosen.specificity
     sensitivity = with_interval(share, sensitivities).model_copy(
-        update={"k": int(found.sum()), "n": len(found)}
+        update={"k": int(positive.sum()), "n": len(positive)}
     )
     values = []
     for prevalence in ReliabilityConfig().prevalences:

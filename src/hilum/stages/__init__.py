@@ -3,6 +3,7 @@
 from hilum.stages import (
     anomaly,
     corruption_training,
+    counterfactual,
     embed,
     evaluate,
     explain,
@@ -22,6 +23,7 @@ STAGES: tuple[Stage, ...] = (
     prepare.STAGE,
     train.STAGE,
     evaluate.STAGE,
+    counterfactual.STAGE,
     robustness.STAGE,
     embed.STAGE,
     explain.STAGE,

@@ -118,9 +118,7 @@ def run(context: Context, config: AnomalyConfig) -> None:
     results = {row: result for row, (_, result) in fitted.items()}
     members = [row for row, (detector, _) in fitted.items() if not detector.pretrained and config.ensemble]
     replicates = context.recipe.replicates
-    leaderboard = Leaderboard(
-        inputs.table, pairs_of(inputs), config.false_alarm_rate, replicates, config.seed
-    )
+    leaderboard = Leaderboard(inputs.table, pairs_of(inputs), config.false_alarm_rate, replicates)
     every = with_ensemble(leaderboard, results, members)
     scores = scores_table(leaderboard, every)
     figures = _figures(inputs, split, config, leaderboard, fitted, every)

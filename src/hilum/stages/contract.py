@@ -63,8 +63,8 @@ FORMAT = 2
 
 
 class Recipe(Config):
-    """The whole study. `replicates`: bootstrap replicates of every interval. Each further key is a stage with its
-    settings; null leaves the stage out."""
+    """The whole study. `replicates`: bootstrap replicates of the intervals that are drawn; 0: no intervals. Each
+    further key is a stage with its settings; null leaves the stage out."""
 
     format: int = FORMAT
     name: str

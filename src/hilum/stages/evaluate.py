@@ -74,4 +74,5 @@ STAGE = Stage(
     needs=("train",),
     artifacts=("predictions.csv", "curves.json", "published.json", "metrics.json"),
     core=True,
+    version=2,
 )

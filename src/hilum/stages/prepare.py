@@ -59,9 +59,13 @@ def readable(cases: Cases, skip: bool, run: Run) -> Cases:
 def fitting_tasks(recipe: Recipe, cases: Cases) -> list[str]:
     """The recipe's tasks that these labels allow; DataError where there is none.
 
-    >>> from types import SimpleNamespace
-    >>> recipe = SimpleNamespace(tasks={"binary": None, "multiclass": None})
-    >>> fitting_tasks(recipe, SimpleNamespace(labels=("normal", "bacteria", "virus")))
+    >>> import pandas as pd
+    >>> from pathlib import Path
+    >>> from hilum.data.cases import Cases
+    >>> from hilum.recipe import load_recipe
+    >>> table = pd.DataFrame({"case_id": ["a", "b", "c"], "path": "x.png", "label": ["normal", "bacteria", "virus"],
+    ...     "patient": ["p", "q", "r"], "split": "", "digest": ["0", "1", "2"]})
+    >>> fitting_tasks(load_recipe("quick"), Cases.checked(table, "table", Path(".")))
     ['binary', 'multiclass']
     """
     from hilum.data.tasks import possible_tasks, task

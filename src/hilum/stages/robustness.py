@@ -40,4 +40,5 @@ STAGE = Stage(
     needs=("evaluate",),
     artifacts=("robustness.json",),
     check=check,
+    version=2,
 )

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 class SplitConfig(Config):
     """How cases are divided; see hilum.data.split for what each scheme does."""
 
-    scheme: Literal["patient", "official", "image", "acquisition", "seed-1a", "seed-1b"] = "patient"
+    scheme: Literal["patient", "official", "image", "acquisition", "ordered", "seed-1a", "seed-1b"] = (
+        "patient"
+    )
     val_fraction: float = Field(default=0.15, gt=0, lt=1)
     test_fraction: float | None = Field(default=None, gt=0, lt=1)
     folds: int | None = Field(default=None, ge=2)
@@ -94,7 +96,8 @@ class Training(Config):
     `mixup`: images and labels are mixed in pairs, with shares from Beta(mixup, mixup) (Zhang et al., ICLR
     2018). `balance`: 'shortcuts' samples images so that label and acquisition group are independent.
     `group_dro`: step size with which weight moves to the groups (label and acquisition group) with the largest
-    loss (Sagawa et al., ICLR 2020); 0 gives all images the same weight.
+    loss (Sagawa et al., ICLR 2020); 0 gives all images the same weight. `monitor`: the validation figure of the best
+    epoch; `counterfactual_auroc` is measured on validation images in the look of the other label's devices.
     """
 
     epochs: int = Field(ge=1)

@@ -19,6 +19,7 @@ from hilum.errors import RecipeError, RunError, TrainingError
 from hilum.folders import TaskFolder
 from hilum.models import ChestModel, build, save_model
 from hilum.training.config import TaskRecipe
+from hilum.training.counterfactual import MONITOR, Counterfactuals, is_monitored
 from hilum.training.distill import load_teachers
 from hilum.training.group_dro import GroupWeights
 from hilum.training.keeper import SMALLER_IS_BETTER as SMALLER_IS_BETTER
@@ -69,12 +70,14 @@ def fit_task(
     score: Scorer,
     known: ModelFacts,
     resume: bool = True,
+    counterfactuals: Counterfactuals | None = None,
 ) -> ChestModel:
     """Trains, keeps the weights of the best epoch, and writes folder/model and folder/history.csv.
 
     `score` gives the validation figures (see module.Scorer); `known` holds the entries of model.json that
-    only the caller knows. With `resume`, continues after the last finished epoch of an interrupted training
-    and ends with the numbers of an uninterrupted one.
+    only the caller knows; `counterfactuals`: the images of `monitor: counterfactual_auroc`. With `resume`,
+    continues after the last finished epoch of an interrupted training and ends with the numbers of an uninterrupted
+    one.
     """
     config = recipe.training
     if config.loss == "binary_cross_entropy" and len(task.classes) != 2:
@@ -89,8 +92,9 @@ def fit_task(
     val_loader = loader(val, 2 * config.batch_size, config.seed)
     places = config.distill.teachers if config.distill else ()
     teachers = load_teachers(places, task.classes, train.pixels, known)
-    module = _module(recipe, task, train, score, teachers, len(train_loader))
-    keeper = Keeper(folder, config.monitor, task.name, config.epochs, len(train_loader), config.batch_size)
+    module = _module(recipe, task, train, score, teachers, len(train_loader), counterfactuals)
+    monitor = f"val_{MONITOR}" if is_monitored(config.monitor) else config.monitor
+    keeper = Keeper(folder, monitor, task.name, config.epochs, len(train_loader), config.batch_size)
     _train(module, keeper, train_loader, val_loader, hardware, folder, config.ema, config.epochs, resume)
     model = module.model
     model.load_state_dict(load_file(folder.checkpoints / "best.safetensors"))
@@ -109,6 +113,7 @@ def _module(
     score: Scorer,
     teachers: Sequence[ChestModel],
     batches: int,
+    counterfactuals: Counterfactuals | None,
 ) -> Classifier:
     """The untrained network with its loss; `batches`: per epoch."""
     config = recipe.training
@@ -116,7 +121,9 @@ def _module(
     model = build(recipe.model.name, task.classes, train.pixels, recipe.model.options)
     weights = class_weights(train.targets, len(task.classes)) if config.balance == "weights" else None
     groups = GroupWeights.of(train.targets, train.acquisition, config.group_dro) if config.group_dro else None
-    module = Classifier(model, config, batches * config.epochs, weights, score, teachers, groups)
+    module = Classifier(
+        model, config, batches * config.epochs, weights, score, teachers, groups, counterfactuals
+    )
     module.train_ids = list(train.case_ids)
     return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

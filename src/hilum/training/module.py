@@ -14,6 +14,7 @@ from torch.nn import functional
 from hilum.errors import TrainingError
 from hilum.models import ChestModel
 from hilum.training.config import Optimizer, Training
+from hilum.training.counterfactual import Counterfactuals
 from hilum.training.distill import mean_logits, soft_loss
 from hilum.training.group_dro import GroupWeights
 from hilum.training.loader import Batch
@@ -38,11 +39,13 @@ class Classifier(pl.LightningModule):
         score: Scorer,
         teachers: Sequence[ChestModel] = (),
         groups: GroupWeights | None = None,
+        counterfactuals: Counterfactuals | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self.teachers = tuple(teachers)  # a tuple, so that checkpoints and averages leave them out
         self.groups = groups
+        self.counterfactuals = counterfactuals
         self.settings = training
         self.steps = steps  # optimiser steps of the whole training, for the cosine
         self.score = score
@@ -130,6 +133,8 @@ class Classifier(pl.LightningModule):
             self._plateau.step(float(loss))
         probabilities = logits.double().softmax(1).cpu().numpy()
         figures = {"loss": float(loss), **self.score(probabilities, position.cpu().numpy())}
+        if self.counterfactuals is not None:
+            figures |= self.counterfactuals.figures(self.model, self.device)
         for name, value in figures.items():
             self.log(f"val_{name}", value)
 

@@ -17,6 +17,7 @@ from hilum.errors import DataError
 from hilum.folders import TaskFolder
 from hilum.progress import advancing
 from hilum.training.config import TaskRecipe
+from hilum.training.counterfactual import Counterfactuals, is_monitored
 from hilum.training.fit import fit_task
 from hilum.training.loader import ImageSet
 from hilum.training.module import Scorer
@@ -64,7 +65,10 @@ def train_task(
     )
     facts = ModelFacts(recipe=name, data=data, split=split.facts(), intended_use=INTENDED_USE, threshold=None)
     scorer = _scorer(rows["val"].reset_index(drop=True), task, score)
-    fit_task(folder, recipe, task, sets["train"], sets["val"], scorer, facts)
+    swapped = None
+    if is_monitored(recipe.training.monitor):
+        swapped = Counterfactuals.of(used, split.of, task, sets["val"].pixels, score)
+    fit_task(folder, recipe, task, sets["train"], sets["val"], scorer, facts, counterfactuals=swapped)
 
 
 def _image_sets(

@@ -73,7 +73,36 @@ def shortcut_disc(rng: Generator, settings: PhantomSettings, corner: int, abnorm
     """
     inset, radius, lot = rng.uniform(0.05, 0.09, 2), rng.uniform(0.022, 0.03), rng.random()
     layer = np.zeros(settings.size, np.uint8)
-    if settings.shortcut and abnormal and lot < settings.shortcut_strength:
+    if settings.shortcut == "marker" and abnormal and lot < settings.shortcut_strength:
         centre = _at(corner, settings.size, inset)
         cv2.circle(layer, centre, round(radius * settings.size[0]), 255, -1, cv2.LINE_AA)
     return layer.astype(np.float32) / np.float32(255)
+
+
+def second_device(
+    rng: Generator, image: Layer, settings: PhantomSettings, abnormal: bool
+) -> tuple[Layer, Layer]:
+    """The image as a second device takes it, and where that shows at once: hazy, in a black frame with 'A-P 59' on
+    it. A normal image stays as it is.
+
+    >>> settings = PhantomSettings(size=(100, 100), shortcut="device")
+    >>> image, shortcut = second_device(np.random.default_rng(0), np.full((100, 100), 0.5), settings, True)
+    >>> bool(image[50, 50] > 0.5), bool(image[0, 99] < 0.1), bool(shortcut[0].all())
+    (True, True, True)
+    """
+    share, gamma, haze, lot = rng.uniform((0.03, 0.6, 0.12, 0.0), (0.06, 0.75, 0.2, 1.0)).tolist()
+    nothing = np.zeros(settings.size, np.float32)
+    if not (abnormal and lot < settings.shortcut_strength):
+        return image, nothing
+    rows, cols = settings.size
+    side = max(2, round(share * rows))
+    hazy = haze + (0.92 - haze) * np.clip(image, 0, 1) ** gamma
+    frame = np.ones(settings.size, bool)
+    frame[side : rows - side, side : cols - side] = False
+    text = np.zeros(settings.size, np.uint8)
+    font, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.055 * rows / 21
+    place = (side + round(0.01 * cols), side + round(0.07 * rows))
+    cv2.putText(text, "A-P 59", place, font, scale, 255, max(1, round(scale * 2)), cv2.LINE_AA)
+    letters = text.astype(np.float32) / np.float32(255)
+    taken = np.maximum(np.where(frame, np.float32(0.01), hazy), letters).astype(np.float32)
+    return taken, np.maximum(frame.astype(np.float32), letters)

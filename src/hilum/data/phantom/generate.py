@@ -5,7 +5,7 @@ import numpy as np
 from hilum.data.cases import HEALTHY
 from hilum.data.phantom.anatomy import Anatomy, Pose, heart_outline, lung_outline, ribs_of, vessel_tree
 from hilum.data.phantom.canvas import Canvas, Generator
-from hilum.data.phantom.exposure import exposed, shortcut_disc, side_letter
+from hilum.data.phantom.exposure import exposed, second_device, shortcut_disc, side_letter
 from hilum.data.phantom.lesions import opacity_of
 from hilum.data.phantom.settings import BUILT_IN, LABELS, PhantomImage, PhantomSettings
 from hilum.data.phantom.tissue import abdomen, air, bones, devices, lung_markings, soft_tissue
@@ -59,6 +59,8 @@ def draw(
     marker = side_letter(rng, settings.size, corner)
     shortcut = shortcut_disc(rng, settings, 3 - corner, abnormal=label != HEALTHY)
     image = np.maximum(image, np.maximum(marker, shortcut))
+    if settings.shortcut == "device":
+        image, shortcut = second_device(rng.spawn(1)[0], image, settings, abnormal=label != HEALTHY)
     inside = visible & (canvas.fill(*outlines) > 0.5) & ~(heart > 0.5)
     return PhantomImage(
         image=np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8),

@@ -10,7 +10,7 @@ from hilum.data.cases import HEALTHY
 from hilum.errors import DataError, nearest
 
 LABELS = (HEALTHY, "bacteria", "virus")
-SHORTCUTS = ("marker",)
+SHORTCUTS = ("marker", "device")
 
 _TEST_SHARE = 0.3
 _PROPORTIONS = {"train": (1341, 2530, 1345), "test": (234, 242, 148)}  # images of the public set, as LABELS
@@ -22,9 +22,9 @@ class PhantomSettings:
     """Which set to generate.
 
     patients: how many, 30 % of them for the test; each has 1 to 4 images, 1.6 on average. size: rows and
-    columns of an image. seed: another seed, other patients. shortcut: None, or 'marker', a bright disc in a
-    corner of abnormal images; shortcut_strength: the share of abnormal images that carry it (normal images
-    never do).
+    columns of an image. seed: another seed, other patients. shortcut: None; 'marker', a bright disc in a
+    corner of abnormal images; or 'device', a second device for abnormal images (haze, black frame, text);
+    shortcut_strength: the share of abnormal images that carry it (normal images never do).
 
     DataError when a value is out of range.
     """

@@ -3,7 +3,9 @@
 import numpy as np
 
 from hilum.artifacts.reliability import Conformal, FittedSets, RepeatedHalves, SetKind
+from hilum.evaluation.chance import effective_cases
 from hilum.evaluation.conformal_sets import (
+    Sizes,
     coverage_of_chance,
     fit_quantiles,
     prediction_sets,
@@ -11,7 +13,7 @@ from hilum.evaluation.conformal_sets import (
     set_figures,
 )
 from hilum.evaluation.crossfit import patient_parts
-from hilum.evaluation.reliability.design import Design
+from hilum.evaluation.reliability.design import Design, SplitPredictions
 from hilum.inference.calibrate import softmax
 
 
@@ -45,6 +47,7 @@ def _sets(design: Design, kind: SetKind, fitted: np.ndarray, measured: np.ndarra
         judged.classes,
         design.replicates,
         config.seed,
+        softmax(judged.logits[measured]),
     )
     n_fitted, n_measured = int(fitted.sum()), int(measured.sum())
     return FittedSets(
@@ -53,9 +56,34 @@ def _sets(design: Design, kind: SetKind, fitted: np.ndarray, measured: np.ndarra
         n_measured=n_measured,
         sizes=np.bincount(sets.sum(1), minlength=len(fit.classes) + 1).tolist(),
         figures=figures,
-        by_chance=coverage_of_chance(n_fitted, n_measured, config.alpha) if kind == "marginal" else None,
+        by_chance=coverage_of_chance(_sizes(design, kind, quantiles, fitted, measured), config.alpha),
         repeated=_repeated(design, before, kind) if design.cross_fitted else None,
     )
+
+
+def _sizes(
+    design: Design, kind: SetKind, quantiles: dict[str, float], fitted: np.ndarray, measured: np.ndarray
+) -> list[Sizes]:
+    """The images behind each quantile: all, or those of a class; a class that is not measured is left out."""
+    fit, judged = design.fit, design.judged
+    of_fit, of_judged = (_hits(each, quantiles) for each in (fit, judged))
+    groups = []
+    for number in range(len(fit.classes)) if kind == "class_conditional" else [None]:
+        a = fitted if number is None else fitted & (fit.target == number)
+        b = measured if number is None else measured & (judged.target == number)
+        if a.any() and b.any():
+            effective = (
+                effective_cases(of_fit[a], fit.patients[a]),
+                effective_cases(of_judged[b], judged.patients[b]),
+            )
+            groups.append(Sizes(int(a.sum()), int(b.sum()), *effective))
+    return groups
+
+
+def _hits(cases: SplitPredictions, quantiles: dict[str, float]) -> np.ndarray:
+    """Whether the set of each case holds its true class."""
+    sets = prediction_sets(softmax(cases.logits), quantiles, cases.classes)
+    return sets[np.arange(len(cases)), cases.target]
 
 
 def _repeated(design: Design, probabilities: np.ndarray, kind: SetKind) -> RepeatedHalves:

@@ -38,8 +38,7 @@ def _point(design: Design, index: int, name: str, rule: str, in_use: bool) -> Op
             judged.target == index,
             judged.patients,
             config.prevalences,
-            design.replicates,
-            config.seed,
+            softmax(judged.logits)[:, index],
         )
     except DataError as error:  # a precision that this model never reaches
         return OperatingPoint(class_name=name, rule=rule, in_use=in_use, reason=error.what)

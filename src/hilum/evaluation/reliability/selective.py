@@ -1,6 +1,7 @@
 """Risk and coverage for several confidence scores: which one should decide when a person takes over."""
 
 from collections.abc import Callable
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from hilum.artifacts.base import Figure
 from hilum.artifacts.reliability import SelectiveFigures
 from hilum.errors import ModelError, RunError
 from hilum.evaluation.intervals import bootstrap, with_interval
+from hilum.evaluation.paired import holm
 from hilum.evaluation.reliability.design import Design
 from hilum.evaluation.selective import aurc, confidence_scores, risk_at_grid, selective_figures
 from hilum.inference.calibrate import softmax
@@ -29,7 +31,7 @@ def selective(design: Design, extra: Scores) -> dict[str, SelectiveFigures]:
     names = ["probability"] if len(judged.classes) == 2 else ["probability", "margin", "entropy"]
     scores = {**{name: plain[name] for name in names}, **extra}
     wrong = judged.logits.argmax(1) != judged.target
-    figures = {}
+    figures, p_values = {}, dict[str, float | None]()
     for name, score in scores.items():
         known = np.isfinite(score)
         if not known.any():
@@ -40,22 +42,37 @@ def selective(design: Design, extra: Scores) -> dict[str, SelectiveFigures]:
         )
         if name != "probability":
             figures[name].probability_risk = risk_at_grid(first, wrong[known], figures[name].curve.coverage)
-            figures[name].aurc_difference = _difference(
+            figures[name].aurc_difference, p_values[name] = difference_of_aurc(
                 score[known], first, wrong[known], patients, design.replicates, config.seed
             )
+    corrected = holm([np.nan if p is None else p for p in p_values.values()])
+    for name, p in zip(p_values, corrected.tolist(), strict=True):
+        figures[name].p_holm = None if np.isnan(p) else p
     return figures
 
 
-def _difference(
+def difference_of_aurc(
     score: np.ndarray, other: np.ndarray, wrong: np.ndarray, patients: np.ndarray, replicates: int, seed: int
-) -> Figure:
-    """AURC of one score less that of another on the same images and draws; below 0 the first is better."""
+) -> tuple[Figure, float | None]:
+    """AURC of one score less that of another on the same images and draws, below 0 the first is better; and the
+    two-sided p-value, by the standard deviation over the draws of patients; None without spread.
+
+    >>> rng = np.random.default_rng(0)
+    >>> wrong, people = rng.random(300) < 0.3, np.arange(300)
+    >>> good, idle = -2.0 * wrong + rng.normal(size=300), rng.normal(size=300)
+    >>> figure, p = difference_of_aurc(good, idle, wrong, people, 200, 0)
+    >>> figure.value < 0, p < 0.01
+    (True, True)
+    """
 
     def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
         return {"less": np.asarray(aurc(score, wrong, weights)) - np.asarray(aurc(other, wrong, weights))}
 
     drawn, _ = bootstrap(measure, patients, np.zeros(len(wrong)), replicates, seed)
-    return with_interval(float(measure(np.ones((1, len(wrong))))["less"][0]), drawn["less"])
+    value = float(measure(np.ones((1, len(wrong))))["less"][0])
+    sd = float(drawn["less"].std()) if replicates else 0.0
+    p = 2 * NormalDist().cdf(-abs(value) / sd) if sd > 1e-12 else None
+    return with_interval(value, drawn["less"]), p
 
 
 # -- further scores ----------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ import torch
 
 from hilum.artifacts.explanations import TruthFigure
 from hilum.errors import DataError
-from hilum.evaluation.intervals import bootstrap_weights, percentile_interval, wilson_interval
+from hilum.evaluation.intervals import bootstrap_weights, with_interval
+from hilum.evaluation.shares import share_figure
 from hilum.explain.faithfulness.curves import places
 
 
@@ -123,20 +124,17 @@ def figure(
     replicates: int = 1000,
     seed: int = 0,
 ) -> TruthFigure:
-    """The mean over images, its bootstrap interval over patients (Wilson's over patients for a share of 0 or
-    1, which has no spread), and k of n where the values are true or false.
+    """The mean over images with its interval over patients: from a bootstrap, or for true and false that of a share
+    in which a patient counts as one image, with k of n.
 
     >>> share = figure(np.array([True, True]), np.array([0.1, 0.3]), ["ann", "bob"])
     >>> share.value, share.k, share.n, round(share.low, 2), share.chance
     (1.0, 2, 2, 0.34, 0.2)
     """
-    numbers = values.astype(np.float64)
-    value, is_count = float(numbers.mean()), values.dtype == bool
-    if is_count and value in (0.0, 1.0):
-        people = len(np.unique(np.asarray(patients)))
-        low, high = wilson_interval(round(value) * people, people)
-    else:
-        means = [w @ numbers / w.sum(1) for w in bootstrap_weights(patients, replicates, seed)]
-        low, high = percentile_interval(np.concatenate(means)) if means else (None, None)
-    k = int(values.sum()) if is_count else None
-    return TruthFigure(value=value, low=low, high=high, chance=float(np.mean(chance)), k=k, n=len(values))
+    by_chance = float(np.mean(chance))
+    if values.dtype == bool:
+        share = share_figure(values, np.asarray(patients))
+        return TruthFigure(**share.model_dump(exclude={"n", "note"}), n=len(values), chance=by_chance)
+    means = [w @ values / w.sum(1) for w in bootstrap_weights(patients, replicates, seed)]
+    mean = with_interval(float(values.mean()), np.concatenate(means) if means else [])
+    return TruthFigure(value=mean.value, low=mean.low, high=mean.high, chance=by_chance, n=len(values))

@@ -195,14 +195,16 @@ def warnings(figures: AnomalyFigures) -> list[str]:
     if single and areas:
         best = f"{single[0].label}, AUROC {number(single[0].auroc)}"
         below = [row for row, value in areas.items() if value < single[0].auroc]
-        if single[0].auroc >= max(areas.values()):
+        if single[0].auroc > max(areas.values()):
             sentences.append(
-                f"A single number about the file ranks these images better than every detector: {best}."
+                f"A single number about the file has a higher AUROC on these images than every detector: {best}."
+                " No test was made."
             )
         elif below:
             names = listing([row_name(row) for row in below])
             sentences.append(
-                f"A single number about the file ranks these images better than {names}: {best}."
+                f"A single number about the file has a higher AUROC on these images than {names}: {best}. No test was"
+                " made."
             )
     pretrained = [row_name(row) for row, detector in figures.detectors.items() if detector.pretrained]
     if pretrained:

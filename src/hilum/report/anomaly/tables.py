@@ -17,7 +17,7 @@ from hilum.report.anomaly.figures import (
     PARTS,
     row_name,
 )
-from hilum.report.stated import interval_text, stated
+from hilum.report.stated import interval_text, stated, value_text
 from hilum.report.wording import NOTHING, count, duration, listing, number, percent, plural
 
 
@@ -175,7 +175,7 @@ def _line(figures: AnomalyFigures, row: str, measured: Measured) -> DetectorRow:
         remarks.append("pretrained weights")
     if row == figures.best:
         remarks.append("best matched AUROC on validation images")
-    causes = measured.causes.values()
+    causes, best = measured.causes.values(), measured.oracle.best_accuracy
     return DetectorRow(
         name=row_name(row),
         strong=row == figures.best,
@@ -188,14 +188,14 @@ def _line(figures: AnomalyFigures, row: str, measured: Measured) -> DetectorRow:
         false_alarms=_share_cell(measured.false_alarms),
         sensitivity=_share_cell(measured.sensitivity),
         best_f1=number(measured.oracle.best_f1.value),
-        best_accuracy=stated(measured.oracle.best_accuracy),
+        best_accuracy=f"{value_text(best)} ({best.counts})",
     )
 
 
 def _area_cell(figure: Figure | None) -> Cell:
     if figure is None:
         return Cell(NOTHING)
-    return Cell(number(figure.value), figure.counts, interval_text(figure, ""))
+    return Cell(number(figure.value), figure.counts, interval_text(figure, "") or figure.reason or "")
 
 
 def _share_cell(figure: Figure) -> Cell:

@@ -58,9 +58,9 @@ class Gap:
     """Differences from the reference, each with its test."""
 
     accuracy: str
-    mcnemar: str
+    accuracy_test: str
     auroc: str
-    delong: str
+    auroc_test: str
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ class Row:
     brier: Mean = Mean(NOTHING)
     test: Mean = Mean(NOTHING)
     groups: list[str] = field(default_factory=list)
+    counterfactual: Mean = Mean(NOTHING)
     parameters: str = ""
     seconds: str = ""
     epochs: str = ""
@@ -123,6 +124,7 @@ def comparison_section(folder: ComparisonFolder) -> Section:
             "measured": _measured(comparison),
             "against": comparison.against,
             "has_groups": any(result.acquisition for result in results),
+            "has_counterfactual": any(result.counterfactual for result in results),
             "has_test": any(result.test for result in results),
             "level": LEVEL,
             "command": _command(comparison, folder),
@@ -161,7 +163,7 @@ def lead(comparison: Comparison) -> str:
 
 def _sign(paired: PairedDifference) -> int:
     """1 or -1 where test and patient interval agree that the accuracies differ, else 0: the careful reading."""
-    gap, p = paired.accuracy, paired.mcnemar.p_holm
+    gap, p = paired.accuracy, paired.accuracy_test.p_holm
     apart = gap.low is None or gap.high is None or not gap.low <= 0 <= gap.high
     if not apart or p is None or p >= ALPHA:
         return 0
@@ -188,6 +190,7 @@ def _row(cell: CellRow, comparison: Comparison) -> Row:
         brier=_mean_sd(result.spread["brier"], ""),
         test=_mean_sd(result.test["accuracy"], "%") if result.test else Mean(NOTHING),
         groups=_groups(result.acquisition),
+        counterfactual=_mean_sd(result.counterfactual, "") if result.counterfactual else Mean(NOTHING),
         parameters=count(result.parameters),
         seconds=duration(result.seconds),
         epochs=plural(round(result.epochs), "epoch"),
@@ -228,12 +231,12 @@ def _groups(acquisition: Shift | None) -> list[str]:
 
 def _paired(paired: PairedDifference) -> Gap:
     """Differences from the reference with interval and corrected p."""
-    mcnemar = paired.mcnemar
+    test = paired.accuracy_test
     return Gap(
         accuracy=points_text(paired.accuracy),
-        mcnemar=f"McNemar {_p(mcnemar.p_holm)} ({mcnemar.only_first} against {mcnemar.only_second} images)",
+        accuracy_test=f"{_p(test.p_holm)} ({test.only_first} against {test.only_second} images)",
         auroc=_gap(paired.auroc),
-        delong=f"DeLong {_p(paired.delong.p_holm)}",
+        auroc_test=_p(paired.auroc_test.p_holm),
     )
 
 

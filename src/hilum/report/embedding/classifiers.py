@@ -92,12 +92,13 @@ class Confusion:
 def lead(embedding: TaskEmbedding) -> str:
     """Accuracy of the neighbours' vote, next to that of the network's head and of the seed report's vote.
 
+    >>> import pandas as pd
     >>> from hilum.artifacts.embedding import Classifier, VectorSpace
     >>> measured = SplitFigures.model_construct(images=10, accuracy=Figure(value=0.9, k=9, n=10))
     >>> figures = EmbeddingFigures.model_construct(images={"test": 10}, space=VectorSpace.model_construct(k=5),
     ...     classifiers=[Classifier.model_construct(name=name, splits={"test": measured}) for name in ("knn", "head")],
     ...     published=[])
-    >>> print(lead(TaskEmbedding(figures, *[None] * 4)).replace("\\xa0", " "))
+    >>> print(lead(TaskEmbedding(figures, *[pd.DataFrame()] * 4)).replace("\\xa0", " "))
     A vote of the 5 most similar training images classifies 90.0 % (9/10) of the 10 test images correctly.
     The network’s own head classifies 90.0 % (9/10) correctly, as many as the vote.
     """
@@ -137,14 +138,16 @@ def _difference(figure: Figure, other: Figure) -> str:
 
 
 def baseline_warning(embedding: TaskEmbedding) -> str:
-    """Printed where a baseline without training classifies as well as the network's vectors do.
+    """Printed where a baseline without training classifies as many images correctly as the network's vectors do; counts
+    alone, no test.
 
+    >>> import pandas as pd
     >>> from hilum.artifacts.embedding import Classifier
     >>> measured = SplitFigures.model_construct(accuracy=Figure(value=0.9, k=9, n=10))
     >>> figures = EmbeddingFigures.model_construct(images={"test": 10}, classifiers=[
     ...     Classifier(name="knn", title="kNN", note="", splits={"test": measured}),
     ...     Classifier(name="pixels", title="pixels", note="", is_baseline=True, splits={"test": measured})])
-    >>> print(baseline_warning(TaskEmbedding(figures, *[None] * 4)).partition(" (")[0].replace("\\xa0", " "))
+    >>> print(baseline_warning(TaskEmbedding(figures, *[pd.DataFrame()] * 4)).partition(" (")[0].replace("\\xa0", " "))
     Without any training, a vote of neighbours on pixels classifies 90.0 %
     """
     split = embedding.split
@@ -157,7 +160,7 @@ def baseline_warning(embedding: TaskEmbedding) -> str:
     return (
         f"Without any training, a vote of neighbours on {best.title} classifies {percent(theirs.value)}"
         f" ({theirs.counts}) correctly, at least as many as the vote on the network’s vectors"
-        f" ({percent(knn.value)}, {knn.counts}). On these images training has not improved the neighbours."
+        f" ({percent(knn.value)}, {knn.counts}). An improvement of the neighbours by training is not shown here."
     )
 
 
@@ -171,7 +174,18 @@ def title_of(figures: EmbeddingFigures) -> str:
 
 
 def table(embedding: TaskEmbedding) -> ClassifierTable:
-    """A row per classifier: accuracy on each held-out split, two further figures on the first."""
+    """A row per classifier: accuracy on each held-out split, two further figures on the first.
+
+    >>> import pandas as pd
+    >>> from hilum.artifacts.embedding import Classifier
+    >>> measured = SplitFigures.model_construct(replicates=50, accuracy=Figure(value=0.9, k=9, n=10),
+    ...     balanced_accuracy=Figure(value=0.9), auroc=Figure(value=0.95))
+    >>> knn = Classifier(name="knn", title="kNN", note="", splits={"test": measured})
+    >>> figures = EmbeddingFigures.model_construct(
+    ...     classes=["normal", "virus"], images={"test": 10}, classifiers=[knn], published=[])
+    >>> table(TaskEmbedding(figures, *[pd.DataFrame()] * 4)).rows[0].accuracy[0].counts
+    '9/10'
+    """
     figures, first = embedding.figures, embedding.split
     published = {
         row.row: f"{percent(row.accuracy.value, 2)} ({row.accuracy.counts})" for row in figures.published
@@ -220,7 +234,16 @@ def _number_cell(figure: Figure) -> Cell:
 
 
 def confusions(embedding: TaskEmbedding) -> list[Confusion]:
-    """The confusion matrix of every classifier on the first held-out split, and the published ones."""
+    """The confusion matrix of every classifier on the first held-out split, and the published ones.
+
+    >>> import pandas as pd
+    >>> from hilum.artifacts.embedding import Classifier
+    >>> measured = SplitFigures.model_construct(confusion=[[4, 1], [0, 5]])
+    >>> figures = EmbeddingFigures.model_construct(classes=["normal", "virus"], images={"test": 10}, published=[],
+    ...     classifiers=[Classifier(name="knn", title="kNN", note="", splits={"test": measured})])
+    >>> [(each.title, each.correct) for each in confusions(TaskEmbedding(figures, *[pd.DataFrame()] * 4))]
+    [('kNN', '9/10')]
+    """
     figures, split = embedding.figures, embedding.split
     matrices = [(_capital(row.title), row.splits[split].confusion) for row in figures.classifiers]
     matrices += [(f"Seed report: {row.title}", row.confusion) for row in figures.published]
@@ -243,11 +266,12 @@ def _confusion(title: str, classes: Sequence[str], matrix: Sequence[Sequence[int
 def space_words(embedding: TaskEmbedding) -> str:
     """In which space images are compared.
 
+    >>> import pandas as pd
     >>> from hilum.artifacts.embedding import VectorSpace
     >>> space = VectorSpace(layer="embedding", dimensions=512, precision="fp32", transform="none", distance="cosine",
     ...     weights="uniform", k=5, compared_dimensions=512, selected_by="recipe")
     >>> figures = EmbeddingFigures.model_construct(space=space)
-    >>> print(space_words(TaskEmbedding(figures, *[None] * 4)).partition(" (")[0])
+    >>> print(space_words(TaskEmbedding(figures, *[pd.DataFrame()] * 4)).partition(" (")[0])
     Images are compared by cosine distance between the network’s vectors
     """
     space = embedding.figures.space
@@ -266,11 +290,12 @@ def space_words(embedding: TaskEmbedding) -> str:
 def candidates(embedding: TaskEmbedding, most: int = 12) -> list[list[str]]:
     """The settings that cross-validation compared, best first.
 
+    >>> import pandas as pd
     >>> from hilum.artifacts.embedding import Candidate
     >>> best = Candidate(transform="none", distance="cosine", weights="uniform", k=5, log_loss=0.4, accuracy=0.9,
     ...     balanced_accuracy=0.8)
     >>> figures = EmbeddingFigures.model_construct(candidates=[best])
-    >>> [row[:5] for row in candidates(TaskEmbedding(figures, *[None] * 4))]
+    >>> [row[:5] for row in candidates(TaskEmbedding(figures, *[pd.DataFrame()] * 4))]
     [['vectors as they are', 'cosine', 'uniform', '5', '0.400']]
     """
     return [

@@ -180,7 +180,14 @@ def _colour(embedding: TaskEmbedding, label: str) -> str:
 
 
 def retrieval(embedding: TaskEmbedding) -> Retrieval | None:
-    """How many of the images that come back have the query's label; None where that was left out."""
+    """How many of the images that come back have the query's label; None where that was left out.
+
+    >>> from hilum.artifacts import embedding as artifacts
+    >>> test = artifacts.Retrieval(precision_at_k={5: 0.8}, mean_average_precision=0.7, chance=0.5, queries=10)
+    >>> figures = artifacts.EmbeddingFigures.model_construct(retrieval={"test": test})
+    >>> retrieval(TaskEmbedding(figures, *[pd.DataFrame()] * 4)).rows[0].cells[1:]
+    ['0.700', '0.500', '10']
+    """
     by_split = embedding.figures.retrieval
     if not by_split:
         return None
@@ -206,7 +213,7 @@ def density(embedding: TaskEmbedding) -> list[list[str]]:
     >>> from hilum.artifacts.embedding import ClassDensity, EmbeddingFigures
     >>> virus = ClassDensity(mean_knn_distance=1.5, own_class_share=0.75, images=40)
     >>> figures = EmbeddingFigures.model_construct(density={"virus": virus})
-    >>> [cell.replace("\\xa0", " ") for cell in density(TaskEmbedding(figures, *[None] * 4))[0]]
+    >>> [cell.replace("\\xa0", " ") for cell in density(TaskEmbedding(figures, *[pd.DataFrame()] * 4))[0]]
     ['virus', '1.50', '75.0 %', '40']
     """
     return [

@@ -27,9 +27,10 @@ class FaithfulnessTable:
 def map_names(embedding: TaskEmbedding) -> list[str]:
     """The maps that were made, in the order of the stage, t-SNE first.
 
+    >>> import pandas as pd
     >>> from hilum.artifacts.embedding import EmbeddingFigures
     >>> figures = EmbeddingFigures.model_construct(projections={"pca": None, "tsne": None})
-    >>> map_names(TaskEmbedding(figures, *[None] * 4))
+    >>> map_names(TaskEmbedding(figures, *[pd.DataFrame()] * 4))
     ['tsne', 'pca']
     """
     return sorted(embedding.figures.projections, key=lambda name: name != "tsne")
@@ -38,11 +39,13 @@ def map_names(embedding: TaskEmbedding) -> list[str]:
 def faithfulness_sentences(embedding: TaskEmbedding) -> str:
     """How faithful the first map is, on the first held-out split; empty without a map.
 
+    >>> import pandas as pd
     >>> from hilum.artifacts.embedding import EmbeddingFigures
     >>> shown = Projection(title="t-SNE", settings={}, trustworthiness=0.95, knn_map={"test": 0.8},
     ...     knn_space={"test": 0.9}, stability=None, images=90, seconds=1.0, note="")
     >>> figures = EmbeddingFigures.model_construct(images={"test": 10}, projections={"tsne": shown})
-    >>> print(faithfulness_sentences(TaskEmbedding(figures, *[None] * 4)).split(". ")[2].replace("\\xa0", " "))
+    >>> embedding = TaskEmbedding(figures, *[pd.DataFrame()] * 4)
+    >>> print(faithfulness_sentences(embedding).split(". ")[2].replace("\\xa0", " "))
     A vote of neighbours on the map classifies 80.0 % of the test images correctly, and 90.0 % in the full
     space
     """
@@ -65,7 +68,16 @@ def faithfulness_sentences(embedding: TaskEmbedding) -> str:
 
 
 def faithfulness_table(embedding: TaskEmbedding) -> FaithfulnessTable:
-    """The figures of every map."""
+    """The figures of every map.
+
+    >>> import pandas as pd
+    >>> from hilum.artifacts.embedding import EmbeddingFigures
+    >>> shown = Projection(title="t-SNE", settings={"perplexity": 30}, trustworthiness=0.95, knn_map={"test": 0.8},
+    ...     knn_space={"test": 0.9}, stability=None, images=90, seconds=1.0, note="fitted on train")
+    >>> figures = EmbeddingFigures.model_construct(images={"test": 10}, projections={"tsne": shown})
+    >>> faithfulness_table(TaskEmbedding(figures, *[pd.DataFrame()] * 4)).rows[0].note
+    'perplexity 30; fitted on train'
+    """
     figures = embedding.figures
     rows = [
         MapRow(
@@ -94,9 +106,10 @@ def _note(projection: Projection) -> str:
 def left_out(embedding: TaskEmbedding) -> list[str]:
     """A sentence for each part of the stage that could not be made.
 
+    >>> import pandas as pd
     >>> from hilum.artifacts.embedding import EmbeddingFigures
     >>> figures = EmbeddingFigures.model_construct(left_out={"t-SNE": "30 images are too few; bring more"})
-    >>> left_out(TaskEmbedding(figures, *[None] * 4))
+    >>> left_out(TaskEmbedding(figures, *[pd.DataFrame()] * 4))
     ['Left out: t-SNE. 30 images are too few; bring more.']
     """
     return [f"Left out: {part}. {sentence(reason)}" for part, reason in embedding.figures.left_out.items()]

@@ -40,8 +40,9 @@ def sprites(cases: Cases) -> Sprites:
     Images that can't be read have no tile.
 
     >>> import pandas as pd
+    >>> from pathlib import Path
     >>> image = {"case_id": "a", "path": "gone.png", "label": "virus", "patient": "p", "split": "", "digest": "0"}
-    >>> sprites(Cases.checked(pd.DataFrame([image]), "table", "."))
+    >>> sprites(Cases.checked(pd.DataFrame([image]), "table", Path(".")))
     Sprites(sheets=(), tile_of={}, pixels=96)
     """
     pixels = tile_size(len(cases))

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from hilum.artifacts.explanations import ProbeRow
 from hilum.report.figures import FAINT, INK, in_style, new_figure, svg
-from hilum.report.wording import digits
+from hilum.report.wording import digits, plural
 
 NAMED = 7
 """Up to so many filters have a line with a name."""
@@ -44,8 +44,9 @@ def probe_curve(rows: Sequence[ProbeRow], head: float, name: str) -> Markup:
 def ascent_curves(activation: np.ndarray, filters: np.ndarray, title: str, name: str) -> Markup:
     """The mean activation "filters steps+1" of each filter over the steps; one line per filter.
 
-    >>> print(ascent_curves(np.array([[0.0, 1.0, 3.0]]), np.array([7]), "Plain ascent", "ascent").split('"')[5])
-    Plain ascent: activation of 1 filters over 2 steps, from 0 to 3 on average
+    >>> drawing = ascent_curves(np.array([[0.0, 1.0, 3.0]]), np.array([7]), "Plain ascent", "ascent")
+    >>> print(drawing.split('"')[5].replace("\\xa0", " "))
+    Plain ascent: activation of 1 filter over 2 steps, from 0 to 3 on average
     """
     figure = new_figure()
     axes = figure.subplots()
@@ -72,5 +73,7 @@ def ascent_curves(activation: np.ndarray, filters: np.ndarray, title: str, name:
         axes.legend(title="filter", fontsize=7.5, title_fontsize=7.5, ncols=2, loc="best")
     ends = f"from {digits(float(activation[:, 0].mean()))} to {digits(float(activation[:, -1].mean()))} on average"
     return svg(
-        figure, name, f"{title}: activation of {len(filters)} filters over {len(steps) - 1} steps, {ends}"
+        figure,
+        name,
+        f"{title}: activation of {plural(len(filters), 'filter')} over {plural(len(steps) - 1, 'step')}, {ends}",
     )

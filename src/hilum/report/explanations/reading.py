@@ -40,15 +40,31 @@ class TaskExplanations:
 
     @cached_property
     def pixels(self) -> Pixels:
-        """The model's pixel contract."""
+        """The model's pixel contract.
+
+        >>> from hilum.folders import TaskFolder
+        >>> from hilum.artifacts.card import ModelCard
+        >>> from hilum.artifacts.metrics import Metrics
+        >>> card = ModelCard.model_construct(pixels=Pixels(size=(40, 20)).to_contract())
+        >>> task = Results("binary", card, Metrics({}), *[pd.DataFrame()] * 2, None, "test", TaskFolder(Path("gone")))
+        >>> figures = Explanations.model_construct()
+        >>> TaskExplanations(task, figures, task.folder.attributions, pd.Series()).pixels.size
+        (40, 20)
+        """
         return Pixels.of(self.results.card.pixels)
 
     def arrays(self, path: Path) -> dict[str, np.ndarray] | None:
         """The arrays of a file, or None where it was not made or is gone. RunError when they were made with
         other weights.
 
-        >>> task = TaskExplanations(None, Explanations.model_construct(), AttributionFolder(Path("gone")), pd.Series())
-        >>> task.arrays(task.folder.maximal_file) is None
+        >>> from hilum.folders import TaskFolder
+        >>> from hilum.artifacts.card import ModelCard
+        >>> from hilum.artifacts.metrics import Metrics
+        >>> task = Results("binary", ModelCard.model_construct(), Metrics({}), *[pd.DataFrame()] * 2, None, "test",
+        ...     TaskFolder(Path("gone")))
+        >>> figures = Explanations.model_construct()
+        >>> explained = TaskExplanations(task, figures, task.folder.attributions, pd.Series())
+        >>> explained.arrays(explained.folder.maximal_file) is None
         True
         """
         return self.folder.read_arrays(path, self.figures.weights_digest) if path.exists() else None
@@ -56,8 +72,14 @@ class TaskExplanations:
     def map_of(self, method: str, case_id: str) -> np.ndarray | None:
         """A raw map, or None where there is none.
 
-        >>> task = TaskExplanations(None, Explanations.model_construct(), AttributionFolder(Path("gone")), pd.Series())
-        >>> task.map_of("grad_cam", "a") is None
+        >>> from hilum.folders import TaskFolder
+        >>> from hilum.artifacts.card import ModelCard
+        >>> from hilum.artifacts.metrics import Metrics
+        >>> task = Results("binary", ModelCard.model_construct(), Metrics({}), *[pd.DataFrame()] * 2, None, "test",
+        ...     TaskFolder(Path("gone")))
+        >>> figures = Explanations.model_construct()
+        >>> explained = TaskExplanations(task, figures, task.folder.attributions, pd.Series())
+        >>> explained.map_of("grad_cam", "a") is None
         True
         """
         arrays = self.arrays(self.folder.map_file(method, case_id))
@@ -68,11 +90,16 @@ class TaskExplanations:
         the map, averaged a little where each pixel has a value of its own.
 
         >>> import tempfile
+        >>> from hilum.folders import TaskFolder
+        >>> from hilum.artifacts.card import ModelCard
+        >>> from hilum.artifacts.metrics import Metrics
         >>> with tempfile.TemporaryDirectory() as place:
-        ...     folder = AttributionFolder(Path(place))
+        ...     task = Results("binary", ModelCard.model_construct(), Metrics({}), *[pd.DataFrame()] * 2, None, "test",
+        ...         TaskFolder(Path(place)))
+        ...     folder = task.folder.attributions
         ...     folder.write_arrays(folder.map_file("grad_cam", "a"), {"map": np.eye(2)}, {"weights_digest": "abc"})
         ...     figures = Explanations.model_construct(weights_digest="abc", occlusion={})
-        ...     TaskExplanations(None, figures, folder, pd.Series()).evidence("grad_cam", "a").tolist()
+        ...     TaskExplanations(task, figures, folder, pd.Series()).evidence("grad_cam", "a").tolist()
         [[1.0, 0.0], [0.0, 1.0]]
         """
         facts = self.figures.occlusion.get(case_id)
@@ -88,13 +115,18 @@ class TaskExplanations:
 
         >>> import tempfile
         >>> from hilum.artifacts.explanations import ExplainedImage
+        >>> from hilum.folders import TaskFolder
+        >>> from hilum.artifacts.card import ModelCard
+        >>> from hilum.artifacts.metrics import Metrics
         >>> with tempfile.TemporaryDirectory() as place:
-        ...     folder = AttributionFolder(Path(place))
+        ...     task = Results("binary", ModelCard.model_construct(), Metrics({}), *[pd.DataFrame()] * 2, None, "test",
+        ...         TaskFolder(Path(place)))
+        ...     folder = task.folder.attributions
         ...     file = folder.map_file("grad_cam", "a")
         ...     folder.write_arrays(file, {"map": -3 * np.eye(2)}, {"weights_digest": "abc"})
         ...     figures = Explanations.model_construct(weights_digest="abc", occlusion={},
         ...         images=[ExplainedImage.model_construct(case_id="a", role="example")])
-        ...     TaskExplanations(None, figures, folder, pd.Series()).scale("grad_cam")
+        ...     TaskExplanations(task, figures, folder, pd.Series()).scale("grad_cam")
         3.0
         """
         maps = [self.evidence(method, row.case_id) for row in self.figures.examples]
@@ -102,7 +134,18 @@ class TaskExplanations:
         return max([*tops, LEAST_SCALE.get(method, 0.0)])
 
     def grey(self, case_id: str, longest: int = LONGEST) -> np.ndarray:
-        """The image, shrunk or enlarged to `longest`; an even grey where the file can't be read any more."""
+        """The image, shrunk or enlarged to `longest`; an even grey where the file can't be read any more.
+
+        >>> from hilum.folders import TaskFolder
+        >>> from hilum.artifacts.card import ModelCard
+        >>> from hilum.artifacts.metrics import Metrics
+        >>> card = ModelCard.model_construct(pixels=Pixels(size=(40, 20)).to_contract())
+        >>> task = Results("binary", card, Metrics({}), *[pd.DataFrame()] * 2, None, "test", TaskFolder(Path("gone")))
+        >>> figures, paths = Explanations.model_construct(), pd.Series({"a": "gone.png"})
+        >>> explained = TaskExplanations(task, figures, task.folder.attributions, paths)
+        >>> explained.grey("a", longest=100).shape
+        (100, 50)
+        """
         try:
             return heat.small(read_grey(Path(str(self.paths.get(case_id, case_id)))), longest)
         except (DataError, OSError):
@@ -138,7 +181,19 @@ class TaskExplanations:
         return Image(case_id, heat.colour_uri(drawing), *grey.shape)
 
     def plain(self, case_id: str, longest: int = LONGEST) -> Image:
-        """The image alone."""
+        """The image alone.
+
+        >>> from hilum.folders import TaskFolder
+        >>> from hilum.artifacts.card import ModelCard
+        >>> from hilum.artifacts.metrics import Metrics
+        >>> card = ModelCard.model_construct(pixels=Pixels(size=(40, 20)).to_contract())
+        >>> task = Results("binary", card, Metrics({}), *[pd.DataFrame()] * 2, None, "test", TaskFolder(Path("gone")))
+        >>> figures, paths = Explanations.model_construct(), pd.Series({"a": "gone.png"})
+        >>> explained = TaskExplanations(task, figures, task.folder.attributions, paths)
+        >>> picture = explained.plain("a", longest=100)
+        >>> picture.rows, picture.columns
+        (100, 50)
+        """
         grey = self.grey(case_id, longest)
         return Image(case_id, data_uri(grey), *grey.shape)
 
@@ -146,9 +201,14 @@ class TaskExplanations:
     def labels(self) -> dict[str, str]:
         """Label by case_id, of every image with a prediction.
 
-        >>> from types import SimpleNamespace
-        >>> predictions = pd.DataFrame({"case_id": ["a"], "label": ["virus"]})
-        >>> TaskExplanations(SimpleNamespace(predictions=predictions), None, None, pd.Series()).labels
+        >>> from hilum.folders import TaskFolder
+        >>> from hilum.artifacts.card import ModelCard
+        >>> from hilum.artifacts.metrics import Metrics
+        >>> rows = pd.DataFrame({"case_id": ["a"], "label": ["virus"]})
+        >>> task = Results("binary", ModelCard.model_construct(), Metrics({}), rows, rows, None, "test",
+        ...     TaskFolder(Path("gone")))
+        >>> figures = Explanations.model_construct()
+        >>> TaskExplanations(task, figures, task.folder.attributions, pd.Series()).labels
         {'a': 'virus'}
         """
         table = self.results.predictions

@@ -195,18 +195,9 @@ def make(run: Run) -> Section | None:
 
 
 def lead(task: TaskExplanations) -> str:
-    """The one sentence: what a covered square costs.
-
-    >>> from types import SimpleNamespace
-    >>> from hilum.artifacts.explanations import OcclusionMap
-    >>> swept = OcclusionMap(lowest=0.2, highest=0.9, probability=0.9, mask=10, stride=5, fill="zero",
-    ...     precision="fp32", target_class="virus", positions=(19, 19))
-    >>> task = SimpleNamespace(
-    ...     figures=SimpleNamespace(occlusion={"a": swept}), pixels=SimpleNamespace(size=(100, 100)))
-    >>> print(lead(task).replace("\\xa0", " "))
-    Covering one square of 1 % of the image more than halves the probability of the predicted class in 1 of
-    1 image (of each label, those that are classified correctly with the highest confidence). The largest
-    fall is from 0.900 to 0.200.
+    """The one sentence: what a covered square costs, for example "Covering one square of 1 % of the image more than
+    halves the probability of the predicted class in 1 of 1 image (...). The largest fall is from 0.900 to 0.200.";
+    without occlusion maps, that the maps show the evidence.
     """
     maps = list(task.figures.occlusion.values())
     if not maps:

@@ -12,20 +12,23 @@ from hilum.report.absent import absent
 from hilum.report.build_page import print_page
 from hilum.report.section import Section
 from hilum.report.stated import interval_text, points_text, stated, value_text
-from hilum.report.wording import LEVEL, SPACE, count, percent, plural
+from hilum.report.wording import LEVEL, SPACE, count, number, percent, plural
 from hilum.run import Run
 
 ANCHOR, TITLE = "leakage", "Leakage"
+
+ALPHA = 0.05
+"""The p-value from which chance explains a difference."""
 
 
 def make(run: Run) -> Section | None:
     """The leakage of this run; the reason and the command where there is none.
 
-    >>> from hilum.artifacts.run import RunFacts
+    >>> from hilum.artifacts.run import RunFacts, StageRecord
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
     ...     run = Run.create(place, RunFacts(), {"tasks": {}})
-    ...     run.record_stage("leakage", {"status": "skipped", "reason": "no patient has two images"})
+    ...     run.record_stage("leakage", StageRecord(status="skipped", reason="no patient has two images"))
     ...     make(run).values["sentence"]
     'No patient has two images.'
     """
@@ -50,7 +53,7 @@ def leakage_section(leakage: Leakage, audit: Audit | None, command: str) -> Sect
         TITLE,
         "leakage/template.html",
         {
-            "lead": lead(leakage.difference.accuracy),
+            "lead": lead(leakage.difference.accuracy, leakage.difference.accuracy_test.p),
             "rows": _rows(leakage),
             "shared": _shared(leakage),
             "audit": _audit(audit, leakage.task) if audit else [],
@@ -61,10 +64,10 @@ def leakage_section(leakage: Leakage, audit: Audit | None, command: str) -> Sect
     )
 
 
-def lead(gap: Figure) -> str:
-    """What leakage changes, and whether the interval leaves out zero.
+def lead(gap: Figure, p: float) -> str:
+    """What leakage changes, and whether the test by patient shows it.
 
-    >>> lead(Figure(value=0.1, low=0.05, high=0.15)).replace(SPACE, " ")
+    >>> lead(Figure(value=0.1, low=0.05, high=0.15), 0.001).replace(SPACE, " ")
     'With images of one patient on both sides of the split, the same network on the same images differs by +10.0
     points (95 % CI +5.0 to +15.0) of accuracy.'
     """
@@ -72,9 +75,10 @@ def lead(gap: Figure) -> str:
         "With images of one patient on both sides of the split, the same network on the same images differs by"
         f" {points_text(gap)} of accuracy."
     )
-    if gap.low is not None and gap.high is not None and gap.low <= 0 <= gap.high:
+    if p >= ALPHA:
         text += (
-            " The interval holds zero: this short training of a small network shows no effect, which does not"
+            f" Chance explains that (p = {number(p, 2)}, permutation by patient): this short training of a small"
+            " network shows no effect, which does not"
             " prove that a larger one has none."
         )
     return text

@@ -49,10 +49,14 @@ class ErrorGroup:
 def most_confident_errors(task: Results, paths: pd.Series, maps: TaskExplanations | None) -> list[ErrorGroup]:
     """For each label, the misclassified images, most confident first, with their attribution maps.
 
-    >>> from types import SimpleNamespace
+    >>> from pathlib import Path
+    >>> from hilum.folders import TaskFolder
+    >>> from hilum.artifacts.card import ModelCard
+    >>> from hilum.artifacts.metrics import Metrics
     >>> rows = pd.DataFrame({"case_id": ["a"], "label": "normal", "target": "normal", "predicted": "virus",
-    ...     "prob_normal": 0.4, "prob_virus": 0.6})
-    >>> task = SimpleNamespace(rows=rows, classes=("normal", "virus"))
+    ...     "prob_normal": 0.4, "prob_virus": 0.6, "split": "test"})
+    >>> card = ModelCard.model_construct(classes=["normal", "virus"])
+    >>> task = Results("binary", card, Metrics({}), rows, rows, None, "test", TaskFolder(Path("binary")))
     >>> [group.title for group in most_confident_errors(task, pd.Series({"a": "a.png"}), None)]
     ['Labelled normal, misclassified: 1 of 1 images', 'Labelled virus, misclassified: 0 of 0 images']
     """
@@ -75,10 +79,14 @@ def most_confident_errors(task: Results, paths: pd.Series, maps: TaskExplanation
 def most_confident_correct(task: Results, paths: pd.Series) -> list[CasePicture]:
     """The images of each class that were classified correctly with the highest confidence.
 
-    >>> from types import SimpleNamespace
+    >>> from pathlib import Path
+    >>> from hilum.folders import TaskFolder
+    >>> from hilum.artifacts.card import ModelCard
+    >>> from hilum.artifacts.metrics import Metrics
     >>> rows = pd.DataFrame({"case_id": ["a"], "label": "normal", "target": "normal", "predicted": "normal",
-    ...     "prob_normal": 0.9, "prob_virus": 0.1})
-    >>> task = SimpleNamespace(rows=rows, classes=("normal", "virus"))
+    ...     "prob_normal": 0.9, "prob_virus": 0.1, "split": "test"})
+    >>> card = ModelCard.model_construct(classes=["normal", "virus"])
+    >>> task = Results("binary", card, Metrics({}), rows, rows, None, "test", TaskFolder(Path("binary")))
     >>> [(each.case, each.probability) for each in most_confident_correct(task, pd.Series({"a": "a.png"}))]
     [('a', 'P(virus) = 0.10')]
     """
@@ -91,10 +99,15 @@ def most_confident_correct(task: Results, paths: pd.Series) -> list[CasePicture]
 def by_confidence(task: Results) -> pd.DataFrame:
     """The held-out rows by falling probability of the predicted class; equals in order of case_id.
 
-    >>> from types import SimpleNamespace
+    >>> from pathlib import Path
+    >>> from hilum.folders import TaskFolder
+    >>> from hilum.artifacts.card import ModelCard
+    >>> from hilum.artifacts.metrics import Metrics
     >>> rows = pd.DataFrame({"case_id": ["a", "b"], "predicted": ["virus", "normal"],
-    ...     "prob_normal": [0.4, 0.9], "prob_virus": [0.6, 0.1]})
-    >>> by_confidence(SimpleNamespace(rows=rows))[["case_id", "confidence"]].values.tolist()
+    ...     "prob_normal": [0.4, 0.9], "prob_virus": [0.6, 0.1], "split": "test"})
+    >>> task = Results("binary", ModelCard.model_construct(), Metrics({}), rows, rows, None, "test",
+    ...     TaskFolder(Path("binary")))
+    >>> by_confidence(task)[["case_id", "confidence"]].values.tolist()
     [['b', 0.9], ['a', 0.6]]
     """
     rows = task.rows.copy()

@@ -9,7 +9,7 @@ from hilum.artifacts.curves import ClassCurves
 from hilum.report.figures import look
 from hilum.report.performance import plots
 from hilum.report.results import Results
-from hilum.report.wording import LEVEL, count, number, split_name
+from hilum.report.wording import LEVEL, count, number, plural, split_name
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,20 @@ class PanelRow:
 
 
 def training_panels(task: Results) -> PanelRow:
-    """Loss, accuracy and learning rate over epochs."""
+    """Loss, accuracy and learning rate over epochs.
+
+    >>> import pandas as pd
+    >>> from pathlib import Path
+    >>> from hilum.folders import TaskFolder
+    >>> from hilum.artifacts.card import ModelCard
+    >>> from hilum.artifacts.metrics import Metrics
+    >>> history = pd.DataFrame({"epoch": [1, 2], "train_loss": [0.7, 0.5], "val_loss": [0.8, 0.6]})
+    >>> images = pd.DataFrame({"split": ["train", "train", "val"]})
+    >>> task = Results("binary", ModelCard.model_construct(), Metrics({}), images, history, None, "test",
+    ...     TaskFolder(Path("binary")))
+    >>> print(training_panels(task).caption.partition(".")[0].replace("\\xa0", " "))
+    2 epochs; 2 training images and 1 validation image
+    """
     best = task.card.training.best_epoch if task.card.training else None
     drawings = [
         plots.training_curve(task.history, key, best, f"{task.task}-{key}")
@@ -33,30 +46,20 @@ def training_panels(task: Results) -> PanelRow:
         drawings.append(plots.learning_rate_curve(task.history, best, f"{task.task}-rate"))
     kept = f" The weights after epoch {best} were kept." if best else ""
     images = " and ".join(
-        f"{count(int((task.predictions['split'] == part).sum()))} {split_name(part)} images"
+        plural(int((task.predictions["split"] == part).sum()), f"{split_name(part)} image")
         for part in ("train", "val")
     )
     return PanelRow(
         tuple(drawings),
-        f"{len(task.history)} epochs; {images}.{kept} Training figures are means over each epoch while the"
+        f"{plural(len(task.history), 'epoch')}; {images}.{kept} Training figures are means over each epoch while the"
         " network was learning, on augmented images where the recipe augments them, so they may be worse than"
         " those of validation.",
     )
 
 
 def operating_panels(task: Results) -> list[PanelRow]:
-    """ROC and precision-recall: one panel each for two classes, one per class for more.
-
-    >>> from types import SimpleNamespace
-    >>> from hilum.artifacts.curves import Curve
-    >>> line = Curve(x=[0, 1], y=[0, 1], grid=[0, 1], low=[0, 1], high=[0, 1])
-    >>> virus = ClassCurves(name="virus", share=0.5, roc=line, precision_recall=line, bins=[], sensitivity=0.5,
-    ...     false_positive_rate=0.5, precision=None)
-    >>> task = SimpleNamespace(task="multiclass", classes=("normal", "bacteria", "virus"), size="10 images",
-    ...     split="test", curves=SimpleNamespace(classes=[virus], replicates=50),
-    ...     block=SimpleNamespace(of_class=lambda name, key: None))
-    >>> [len(row.drawings) for row in operating_panels(task)]
-    [1, 1]
+    """ROC and precision-recall: one row with both for two classes; for more, a row of ROC curves and a row of
+    precision-recall curves, one panel per class. Empty where no class has curves.
     """
     if not task.curves.classes:
         return []
@@ -93,14 +96,8 @@ def _two_class_panels(task: Results, curves: ClassCurves, about: str) -> PanelRo
 def calibration_panels(task: Results) -> PanelRow:
     """Reliability diagrams: of two classes the abnormal one, beside its histogram; of more, each.
 
-    >>> from types import SimpleNamespace
-    >>> from hilum.artifacts.curves import Bin
-    >>> group = Bin(lowest=0.7, highest=0.9, probability=0.8, observed=0.5, low=0.4, high=0.6, k=50, n=100)
-    >>> task = SimpleNamespace(task="multiclass", classes=("normal", "bacteria", "virus"), size="100 images",
-    ...     split="test", curves=SimpleNamespace(classes=[ClassCurves.model_construct(name="virus", bins=[group])]))
-    >>> calibration_panels(task).sentence
-    'The largest gap: in a group of 100 images the mean stated probability of virus is 0.80 and the observed
-    share 0.50; the stated probability is too high.'
+    The sentence names the largest gap: "The largest gap: in a group of 100 images the mean stated probability of
+    virus is 0.80 and the observed share 0.50; the stated probability is too high."
     """
     drawings = [
         plots.reliability_diagram(
@@ -126,21 +123,22 @@ def calibration_panels(task: Results) -> PanelRow:
 
 
 def _largest_gap(classes: list[ClassCurves]) -> str:
-    """The group with the largest gap, of those whose interval excludes the stated probability."""
+    """The group with the largest gap, of those that chance does not explain in a calibrated model."""
     gaps = [
         (abs(group.probability - group.observed), curves.name, group)
         for curves in classes
         for group in curves.bins
-        if not group.low <= group.probability <= group.high
+        if group.by_chance and not group.by_chance[0] <= group.observed <= group.by_chance[1]
     ]
     if not classes:
         return ""
     if not gaps:
-        return "In each group, the observed share agrees with the stated probability within its interval."
+        return "In no group is the gap of stated probability and observed share larger than chance explains."
     _, name, worst = max(gaps, key=lambda gap: gap[0])
     direction = "too low" if worst.observed > worst.probability else "too high"
     return (
-        f"The largest gap: in a group of {worst.n} images the mean stated probability of {name} is"
+        f"The largest gap that chance does not explain: in a group of {worst.n} images the mean stated probability of"
+        f" {name} is"
         f" {number(worst.probability, 2)} and the observed share {number(worst.observed, 2)}; the stated"
         f" probability is {direction}."
     )

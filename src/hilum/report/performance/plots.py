@@ -20,6 +20,7 @@ from hilum.report.figures import (
     share_axes,
     svg,
 )
+from hilum.report.wording import plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -204,8 +205,9 @@ def reliability_diagram(bins: Sequence[Bin], looks: Look, title: str, name: str)
     """Observed share against stated probability, each group of images with its interval.
 
     >>> group = Bin(lowest=0.7, highest=0.9, probability=0.8, observed=0.5, low=0.4, high=0.6, k=50, n=100)
-    >>> print(reliability_diagram([group], look("virus", []), "virus", "reliability").split('"')[5])
-    Reliability diagram, virus: 1 groups; largest gap where 0.80 was stated and 0.50 observed in 100 images
+    >>> drawing = reliability_diagram([group], look("virus", []), "virus", "reliability")
+    >>> print(drawing.split('"')[5].replace("\\xa0", " "))
+    Reliability diagram, virus: 1 group; largest gap where 0.80 was stated and 0.50 observed in 100 images
     """
     figure = new_figure()
     axes = figure.subplots()
@@ -226,8 +228,8 @@ def reliability_diagram(bins: Sequence[Bin], looks: Look, title: str, name: str)
     finish(axes, title, "stated probability", "observed share")
     worst = max(bins, key=lambda item: abs(item.probability - item.observed))
     alt = (
-        f"Reliability diagram, {title}: {len(bins)} groups; largest gap where {worst.probability:.2f} was stated"
-        f" and {worst.observed:.2f} observed in {worst.n} images"
+        f"Reliability diagram, {title}: {plural(len(bins), 'group')}; largest gap where"
+        f" {worst.probability:.2f} was stated and {worst.observed:.2f} observed in {plural(worst.n, 'image')}"
     )
     return svg(figure, name, alt)
 

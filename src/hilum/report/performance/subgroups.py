@@ -17,6 +17,10 @@ KINDS = {
 }
 
 
+ALPHA = 0.05
+"""The p-value from which chance explains a gap."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One group of images. `about`: its limits; `mark`: a remark of its own."""
@@ -41,12 +45,19 @@ class Table:
 def subgroup_table(task: Results) -> Table | None:
     """Subgroups of the held-out images; None where there are too few patients for any.
 
-    >>> from types import SimpleNamespace
+    >>> import pandas as pd
+    >>> from pathlib import Path
     >>> from hilum.artifacts.base import Figure
+    >>> from hilum.artifacts.metrics import Metrics, SplitMetrics
+    >>> from hilum.folders import TaskFolder
+    >>> from hilum.artifacts.card import ModelCard
     >>> dark = Subgroup(name="dark", about="mean below 90", n_cases=5, n_patients=4,
     ...     accuracy=Figure(value=0.8, k=4, n=5), auroc=Figure(value=0.9))
     >>> kinds = {"exposure": Subgroups(groups=[dark], gap=Gap(value=0.1, best="bright", worst="dark"))}
-    >>> row = subgroup_table(SimpleNamespace(block=SimpleNamespace(subgroups=kinds))).rows[0]
+    >>> block = SplitMetrics.model_construct(subgroups=kinds)
+    >>> task = Results("binary", ModelCard.model_construct(), Metrics({"test": block}), *[pd.DataFrame()] * 2, None,
+    ...     "test", TaskFolder(Path("binary")))
+    >>> row = subgroup_table(task).rows[0]
     >>> row.name, row.accuracy.counts, row.mark
     ('Brightness: dark', '4/5', '10.0 points, bright against dark')
     """
@@ -62,16 +73,16 @@ def subgroup_table(task: Results) -> Table | None:
 
 
 def gap_sentence(kinds: Mapping[str, Subgroups]) -> str:
-    """Which kinds of images show a gap whose interval excludes 0.
+    """Which kinds of images show a gap that chance does not explain.
 
-    >>> gap = Gap(value=0.1, low=0.05, high=0.2, best="dark", worst="bright")
+    >>> gap = Gap(value=0.1, low=0.05, high=0.2, best="dark", worst="bright", p=0.001)
     >>> gap_sentence({"exposure": Subgroups(groups=[], gap=gap)})
     'Accuracy differs by brightness (dark higher than bright).'
     """
     different = [
         f"{KINDS[kind].lower()} ({entry.gap.best} higher than {entry.gap.worst})"
         for kind, entry in kinds.items()
-        if entry.gap.low is not None and entry.gap.low > 0
+        if entry.gap.p < ALPHA
     ]
     if not different:
         return "No gap in accuracy between subgroups exceeds what chance explains."
@@ -101,10 +112,16 @@ def _gap(gap: Gap) -> str:
 def acquisition_table(task: Results) -> Table | None:
     """Shortcut-matched pairs, shortcut-conflicting images and acquisition groups, and the worst of them.
 
-    >>> from types import SimpleNamespace
-    >>> from hilum.artifacts.metrics import Shift
+    >>> import pandas as pd
+    >>> from pathlib import Path
+    >>> from hilum.artifacts.metrics import Metrics, Shift, SplitMetrics
+    >>> from hilum.folders import TaskFolder
+    >>> from hilum.artifacts.card import ModelCard
     >>> shift = Shift(groups=[], worst_group=None, note="no image has a partner")
-    >>> acquisition_table(SimpleNamespace(block=SimpleNamespace(shift=shift)))
+    >>> block = SplitMetrics.model_construct(shift=shift)
+    >>> folder = TaskFolder(Path("binary"))
+    >>> acquisition_table(Results("binary", ModelCard.model_construct(), Metrics({"test": block}),
+    ...     *[pd.DataFrame()] * 2, None, "test", folder))
     Table(sentence='', rows=[], note='No image has a partner.')
     """
     shift = task.block.shift

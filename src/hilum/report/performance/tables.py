@@ -43,7 +43,21 @@ class Table:
 
 
 def confusion(task: Results) -> Matrix:
-    """Counts and row shares; the shade of a cell is its row share."""
+    """Counts and row shares; the shade of a cell is its row share.
+
+    >>> import pandas as pd
+    >>> from pathlib import Path
+    >>> from hilum.artifacts.card import ModelCard
+    >>> from hilum.artifacts.metrics import Metrics, SplitMetrics
+    >>> from hilum.folders import TaskFolder
+    >>> block = SplitMetrics.model_construct(confusion=[[9, 1], [2, 8]])
+    >>> card = ModelCard.model_construct(classes=["normal", "virus"])
+    >>> folder = TaskFolder(Path("binary"))
+    >>> matrix = confusion(Results("binary", card, Metrics({"test": block}), *[pd.DataFrame()] * 2, None, "test",
+    ...     folder))
+    >>> [[cell.count for cell in cells] for _, _, cells in matrix.rows], matrix.rule
+    ([['9', '1'], ['2', '8']], 'An image is classified as the most probable class.')
+    """
     rows = []
     for label, counts in zip(task.classes, task.block.confusion, strict=True):
         total = sum(counts)
@@ -81,13 +95,19 @@ def _where_chosen(threshold: OperatingPoint) -> str:
 def all_figures(task: Results) -> Table:
     """Every figure of every split: the held-out split first.
 
-    >>> from types import SimpleNamespace
+    >>> import pandas as pd
+    >>> from pathlib import Path
     >>> from hilum.artifacts.base import Figure
-    >>> block = SimpleNamespace(figures=["accuracy"], accuracy=Figure(value=0.9, k=9, n=10))
-    >>> task = SimpleNamespace(split="test", metrics={"test": block}, block=block, classes=("normal", "virus"),
-    ...     size_of=lambda split: "10 images")
+    >>> from hilum.artifacts.card import ModelCard
+    >>> from hilum.artifacts.metrics import Metrics, SplitMetrics
+    >>> from hilum.folders import TaskFolder
+    >>> figures = {**dict.fromkeys(FIGURES), "accuracy": Figure(value=0.9, k=9, n=10)}
+    >>> block = SplitMetrics.model_construct(n_cases=10, **figures)
+    >>> rows = pd.DataFrame({"case_id": ["a"], "patient": "a", "split": "test"})
+    >>> card = ModelCard.model_construct(classes=["normal", "virus"])
+    >>> task = Results("binary", card, Metrics({"test": block}), rows, rows, None, "test", TaskFolder(Path("binary")))
     >>> all_figures(task).columns, all_figures(task).rows[0][1][0].counts
-    (['Test: 10 images'], '9/10')
+    (['Test: 10\\xa0images'], '9/10')
     """
     splits = [
         task.split,
@@ -114,10 +134,16 @@ def _meaning(key: str, task: Results) -> str:
 def per_class(task: Results) -> Table | None:
     """More than two classes: one row per class of the held-out split, and one for abnormal against normal.
 
-    >>> from types import SimpleNamespace
+    >>> import pandas as pd
+    >>> from pathlib import Path
     >>> from hilum.artifacts.base import Figure
-    >>> block = SimpleNamespace(per_class={"virus": {"auroc": Figure(value=0.9)}}, normal_vs_abnormal=None)
-    >>> table = per_class(SimpleNamespace(block=block))
+    >>> from hilum.artifacts.metrics import Metrics, SplitMetrics
+    >>> from hilum.folders import TaskFolder
+    >>> from hilum.artifacts.card import ModelCard
+    >>> block = SplitMetrics.model_construct(per_class={"virus": {"auroc": Figure(value=0.9)}})
+    >>> folder = TaskFolder(Path("multiclass"))
+    >>> table = per_class(Results("multiclass", ModelCard.model_construct(), Metrics({"test": block}),
+    ...     *[pd.DataFrame()] * 2, None, "test", folder))
     >>> table.columns, [(name, cells[0].value) for name, cells, _ in table.rows]
     (['AUROC'], [('virus against the rest', '0.900')])
     """
@@ -140,7 +166,19 @@ def per_class(task: Results) -> Table | None:
 
 
 def card(task: Results) -> list[tuple[str, str]]:
-    """The model card as rows of a table; what it does not hold is left out."""
+    """The model card as rows of a table; what it does not hold is left out.
+
+    >>> import pandas as pd
+    >>> from importlib.resources import files
+    >>> from pathlib import Path
+    >>> from hilum.artifacts.card import ModelCard
+    >>> from hilum.artifacts.metrics import Metrics
+    >>> from hilum.folders import TaskFolder
+    >>> packed = ModelCard.load(files("hilum") / "weights" / "binary" / "model.json")
+    >>> rows = card(Results("binary", packed, Metrics({}), *[pd.DataFrame()] * 2, None, "test", TaskFolder(Path("a"))))
+    >>> [name for name, _ in rows][:4]
+    ['Network', 'Parameters', 'Pixels', 'Recipe']
+    """
     card, threshold = task.card, task.card.threshold
     rows = [
         ("Network", _network(card.architecture)),

@@ -41,7 +41,7 @@ def _sentence(figures: Reliability) -> str:
     verdict = (
         "Chance alone explains this error."
         if (after.ece.value or 0) <= chance.high
-        else f"Chance alone explains at most {percent(chance.high)}."
+        else f"Chance alone explains at most {percent(chance.high)}: these probabilities are not calibrated."
     )
     return (
         f"The expected calibration error as trained is {stated(before.ece)}; a perfectly calibrated model would"

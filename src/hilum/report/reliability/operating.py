@@ -90,19 +90,25 @@ def _sentence(points: list[OperatingPoint]) -> str:
 def decision_panel(task: Results, figures: Reliability) -> Panel | None:
     """Net benefit over thresholds; None where no class is normal.
 
+    >>> import pandas as pd
+    >>> from pathlib import Path
     >>> from hilum.artifacts.reliability import DecisionCurve
+    >>> from hilum.folders import TaskFolder
+    >>> from hilum.artifacts.card import ModelCard
+    >>> from hilum.artifacts.metrics import Metrics
     >>> curve = DecisionCurve(at=[0.2, 0.5, 0.8], model=[0.4, 0.3, 0.1], low=[0.3, 0.2, 0], high=[0.5, 0.4, 0.2],
     ...     treat_all=[0.4, 0, -1.5], gain=[0, 0.3, 0.1], gain_low=[-0.1, 0.2, 0.05], gain_high=[0.1, 0.4, 0.2],
     ...     share_abnormal=0.5)
-    >>> from types import SimpleNamespace
     >>> figures = Reliability.model_construct(decision_curve=curve)
-    >>> decision_panel(SimpleNamespace(task="binary"), figures).sentence.partition(" the ")[0]
+    >>> task = Results("binary", ModelCard.model_construct(), Metrics({}), *[pd.DataFrame()] * 2, None, "test",
+    ...     TaskFolder(Path("binary")))
+    >>> decision_panel(task, figures).sentence.partition(" the ")[0]
     'For thresholds between 0.50 and 0.80'
     """
     curve = figures.decision_curve
     if curve is None:
         return None
-    better = longest([at if low > 0 else None for at, low in zip(curve.at, curve.gain_low, strict=True)])
+    better = longest([at if shown else None for at, shown in zip(curve.at, curve.shown, strict=True)])
     where = (
         f"For thresholds between {number(better[0], 2)} and {number(better[-1], 2)}"
         if better
@@ -110,7 +116,7 @@ def decision_panel(task: Results, figures: Reliability) -> Panel | None:
     )
     sentence = (
         f"{where} the net benefit of treating by the model is higher than that of treating everybody and of treating"
-        f" nobody (lower end of the {LEVEL} interval above 0)."
+        f" nobody ({LEVEL} band over patients that holds for all thresholds together)."
     )
     caption = (
         "At a threshold of 0.2, one missed abnormal patient weighs as much as four normal ones treated. Band:"

@@ -1,9 +1,9 @@
-"""Reliability: calibration, operating points, prediction sets, and selective prediction of each task."""
+"""Reliability: calibration, operating points, prediction sets, selective prediction, and the guard of each task."""
 
 from hilum.artifacts.reliability import Reliability
 from hilum.report import commands
 from hilum.report.absent import absent
-from hilum.report.reliability import calibration, operating, selective, sets
+from hilum.report.reliability import calibration, ood, operating, selective, sets
 from hilum.report.results import Results, results
 from hilum.report.section import Section
 from hilum.report.titles import TITLES
@@ -50,6 +50,7 @@ def _part(task: Results, figures: Reliability) -> dict[str, object]:
         "decision": operating.decision_panel(task, figures),
         "conformal": sets.panel(task, figures),
         "selective": selective.panel(task, figures),
+        "ood": ood.table(figures),
         "classes": figures.classes,
         "replicates": count(figures.replicates),
     }

@@ -11,6 +11,9 @@ from hilum.report.results import Results
 from hilum.report.stated import stated
 from hilum.report.wording import LEVEL, SPACE, count, listing, number, percent
 
+ALPHA = 0.05
+"""The p-value from which chance explains a difference."""
+
 SCORES = {
     "probability": "probability of the predicted class",
     "margin": "margin to the second class",
@@ -67,7 +70,10 @@ def _sentence(scores: dict[str, SelectiveFigures], first: SelectiveFigures) -> s
     better = [
         SCORES.get(name, name)
         for name, block in scores.items()
-        if block.aurc_difference and block.aurc_difference.high is not None and block.aurc_difference.high < 0
+        if block.aurc_difference
+        and (block.aurc_difference.value or 0) < 0
+        and block.p_holm is not None
+        and block.p_holm < ALPHA
     ]
     comparison = ""
     if better:

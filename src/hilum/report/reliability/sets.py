@@ -1,5 +1,6 @@
 """Prediction sets: sentence, drawing, table."""
 
+from hilum.artifacts.base import Figure
 from hilum.artifacts.reliability import FittedSets, Reliability, SetKind
 from hilum.report.cells import Cell, number_cell, share_cell
 from hilum.report.reliability import plots
@@ -36,8 +37,10 @@ def _sentence(figures: Reliability) -> str:
     conformal = figures.conformal
     used = conformal.in_use
     coverage = used.figures.coverage
-    low, high = coverage.binomial
-    agrees = "agrees with" if low <= conformal.nominal <= high else "differs from"
+    low, high = used.by_chance
+    verdict = "agrees with"
+    if coverage.value is not None and not low <= coverage.value <= high:
+        verdict = "is below" if coverage.value < low else "is above"
     repeated = (
         f" Over {count(used.repeated.divisions)} divisions of the patients into halves the mean coverage is"
         f" {percent(used.repeated.coverage)}."
@@ -45,11 +48,18 @@ def _sentence(figures: Reliability) -> str:
         else ""
     )
     return (
-        f"Prediction sets hold the true class in {percent(coverage.value)} of images ({coverage.counts}; exact binomial"
-        f" interval {share_range(low, high)}), which {agrees} the nominal coverage of"
-        f" {percent(conformal.nominal, 0)}.{repeated} The model abstains on {stated(used.figures.abstained)} of"
+        f"Prediction sets hold the true class in {percent(coverage.value)} of images"
+        f" ({coverage.counts}{_interval(coverage)}), which {verdict} the nominal"
+        f" coverage of {percent(conformal.nominal, 0)}: given these numbers of patients and images, {LEVEL} of valid"
+        f" sets measure {share_range(low, high)}.{repeated} The model abstains on {stated(used.figures.abstained)} of"
         " images: the set holds no class, all classes, or not the predicted class."
     )
+
+
+def _interval(share: Figure) -> str:
+    if share.low is None or share.high is None:
+        return ""
+    return f"; {LEVEL} CI {share_range(share.low, share.high)}"
 
 
 def _cells(sets: FittedSets, classes: tuple[str, ...]) -> list[Cell]:

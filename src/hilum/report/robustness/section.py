@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from hilum.artifacts.base import Figure
-from hilum.artifacts.robustness import Point, Robustness
+from hilum.artifacts.robustness import CorruptedPoint, Point, Robustness
 from hilum.data.corruptions import CORRUPTIONS, corrupt
 from hilum.data.decode import read_grey
 from hilum.data.images import Pixels
@@ -31,6 +31,9 @@ from hilum.report.wording import plural, split_name
 from hilum.run import Run
 
 ANCHOR, TITLE = "robustness", "Robustness and missing data"
+
+ALPHA = 0.05
+"""The p-value from which chance explains a change."""
 
 
 def make(run: Run) -> Section | None:
@@ -83,7 +86,7 @@ class End:
     """The highest severity of a corruption that was measured."""
 
     severity: int
-    point: Point
+    point: CorruptedPoint
     change: Figure
 
 
@@ -116,17 +119,16 @@ def _sentence(robustness: Robustness, name: str) -> str:
     strength = _strength(name, end)
     return (
         f"{strength[0].upper()}{strength[1:]}: accuracy {value_text(clean.accuracy)} → {stated(end.point.accuracy)},"
-        f" {_verdict(end.change)}. Calibration error {value_text(clean.ece)} → {value_text(end.point.ece)}."
+        f" {_verdict(end.change, end.point.p)}. Calibration error {value_text(clean.ece)} →"
+        f" {value_text(end.point.ece)}."
     )
 
 
-def _verdict(change: Figure) -> str:
-    """Only a change whose paired interval leaves out 0 is a fall or a rise."""
-    if change.low is None or change.high is None:
-        return "change without interval"
-    if change.high < 0:
-        return "a fall"
-    return "a rise" if change.low > 0 else "no measurable change"
+def _verdict(change: Figure, p: float) -> str:
+    """Only a change that the permutation test by patient shows is a fall or a rise."""
+    if p >= ALPHA:
+        return "no measurable change"
+    return "a rise" if (change.value or 0) > 0 else "a fall"
 
 
 def _strength(name: str, end: End) -> str:
@@ -181,9 +183,9 @@ def _task(folder: TaskFolder, robustness: Robustness) -> TaskView:
         caption=(
             f"{_size(robustness)}, of {robustness.of_images} that are held out. Blue with circles: accuracy, at the"
             " threshold chosen on clean images. Orange, dashed, with squares: calibration error of the most"
-            f" probable class (10 bins of equal mass). Bands: 95 % intervals, {robustness.replicates} bootstrap"
-            " samples over patients. A change is a fall or a rise where the interval of the paired difference"
-            " leaves out 0. Dotted: share of the most frequent class."
+            f" probable class (10 bins of equal mass). Bands: 95 % intervals over"
+            " patients. A change is a fall or a rise where an exact permutation test by patient"
+            " gives p < 0.05, each corruption for itself. Dotted: share of the most frequent class."
         ),
         rows=[
             _row("clean", "", robustness.clean),

@@ -27,6 +27,9 @@ from hilum.report.robustness.plots import (
 from hilum.report.stated import interval_text, points_text, stated, value_text
 from hilum.report.wording import count, listing, percent, plural, split_name
 
+ALPHA = 0.05
+"""The p-value from which chance explains a gain."""
+
 
 @dataclass(frozen=True)
 class LabelCell:
@@ -112,7 +115,7 @@ def label_values(result: LabelEfficiency) -> LabelView:
         lead=lead,
         caption=(
             f"{_sample(result)}. Mean over {plural(result.n_seeds, 'draw')} of the labelled patients, with 95 %"
-            f" intervals from {result.replicates} bootstrap samples over the held-out patients. A small network"
+            f" intervals over the held-out patients. A small network"
             f" at {result.size[0]} px, the same number of steps for every point. Dotted: share of the most"
             " frequent class."
         ),
@@ -164,7 +167,7 @@ def training_values(result: CorruptionTraining) -> TrainingView:
             f"{_sample(result)}. Blue with circles: a small network at {result.size[0]} px trained on clean images."
             f" Green, dashed, with triangles: the same with {percent(result.share, 0)} of its training images"
             f" corrupted, in any of these ways. Mean over {plural(result.n_seeds, 'training')} of"
-            f" {count(result.steps)} steps. Bands: 95 % intervals from {result.replicates} bootstrap samples over"
+            f" {count(result.steps)} steps. Bands: 95 % intervals over"
             " patients. Dotted: share of the most frequent class."
         ),
         rows=[_training_row("clean", result.clean)]
@@ -189,11 +192,12 @@ def _training_panel(result: CorruptionTraining, name: str) -> Markup:
 
 
 def _training_lead(result: CorruptionTraining) -> str:
-    ends = [points[max(points)].gain for points in result.corruptions.values() if points]
-    raised = sum(gain.low is not None and gain.low > 0 for gain in ends)
+    ends = [points[max(points)] for points in result.corruptions.values() if points]
+    raised = sum(end.p < ALPHA and (end.gain.value or 0) > 0 for end in ends)
     return (
         f"At the highest severity, training on corrupted images raises the accuracy for {raised} of"
-        f" {plural(len(ends), 'corruption')} (interval above 0). On clean images the accuracy is"
+        f" {plural(len(ends), 'corruption')} (permutation test by patient, p < 0.05 each). On clean images the accuracy"
+        " is"
         f" {value_text(result.clean.clean.accuracy)} without and {value_text(result.clean.corrupted.accuracy)} with"
         f" such training, a difference of {points_text(result.clean.gain)}."
     )
@@ -235,7 +239,7 @@ def unseen_values(result: UnseenClass) -> UnseenView:
         anomaly=_anomaly(result.anomaly, result.unseen) if result.anomaly else "",
         caption=(
             f"{_sample(result)}. A small network trained on {count(result.train_images)} images of"
-            f" {listing(result.classes)}. Intervals: 95 %, {result.replicates} bootstrap samples over patients."
+            f" {listing(result.classes)}. Intervals: 95 %, over patients."
         ),
         rows=[
             (name, value_text(share), share.counts, interval_text(share))

@@ -73,14 +73,14 @@ def _words(run: Run, task: Results) -> str:
     """By how much, in which class, and the likeliest shortcuts; "" where there is nothing to say."""
     if "val" not in task.metrics or "test" not in task.metrics:
         return ""
-    found = differences(task)
-    if not found:
+    changes = differences(task)
+    if not changes:
         return ""
     words = [
         f"{TITLES[task.task]}: validation and test differ by more than their {LEVEL} intervals.",
-        *(sentence(difference.text) for difference in found),
+        *(sentence(difference.text) for difference in changes),
     ]
-    fallen = any(difference.value < 0 for difference in found)
+    fallen = any(difference.value < 0 for difference in changes)
     shortcuts = _shortcuts(run, task.task) if fallen else []
     if shortcuts:
         words.append(

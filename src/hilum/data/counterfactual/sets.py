@@ -1,0 +1,59 @@
+"""Counterfactual images of many cases, prepared for a model."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pandas as pd
+
+from hilum.data.cases import Cases
+from hilum.data.counterfactual.image import Look, in_the_look_of
+from hilum.data.decode import quiet_codecs, read_grey
+from hilum.data.facts import facts_table
+from hilum.data.images import Pixels
+
+WORKERS = 2
+"""Images that are made at a time."""
+
+
+def were_squeezed(cases: Cases) -> bool:
+    """Whether the images were stretched to one square shape before they came here, so that their aspect is lost.
+
+    True when all files are square and of one size.
+    """
+    facts = facts_table(cases)
+    sizes = facts[["width", "height"]].drop_duplicates()
+    return len(facts) > 1 and len(sizes) == 1 and bool((sizes["width"] == sizes["height"]).all())
+
+
+def paths_of(cases: Cases, donor_of: pd.Series) -> list[tuple[str, str]]:
+    """The files of each image and its donor. `donor_of`: case_id -> case_id, see `donors`."""
+    path_of = dict(zip(cases.table["case_id"], cases.table["path"], strict=True))
+    return [(path_of[str(case)], path_of[str(donor)]) for case, donor in donor_of.items()]
+
+
+def counterfactual_images(
+    pairs: Sequence[tuple[str, str]],
+    variants: Mapping[str, Collection[str]],
+    pixels: Pixels,
+    squeezed: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, np.ndarray]:
+    """For each variant the images of all pairs, uint8 "pairs rows cols" of the model's size.
+
+    `pairs`: files of an image and its donor, see `paths_of`; `variants`: name -> parts that are taken from the donor;
+    `pixels`: the model's contract. Files are read anew at their full size. UnreadableImage when one can't be.
+    """
+    made = {name: np.empty((len(pairs), *pixels.size), np.uint8) for name in variants}
+
+    def dress(paths: tuple[str, str]) -> list[np.ndarray]:
+        own, other = (Look.of(read_grey(path)) for path in paths)
+        return [pixels.prepare(in_the_look_of(own, other, parts, squeezed)) for parts in variants.values()]
+
+    with ThreadPoolExecutor(WORKERS) as pool, quiet_codecs():
+        for row, images in enumerate(pool.map(dress, pairs)):
+            for name, image in zip(variants, images, strict=True):
+                made[name][row] = image
+            if progress:
+                progress(row + 1, len(pairs))
+    return made

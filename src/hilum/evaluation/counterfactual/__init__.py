@@ -1,0 +1,1 @@
+"""Acquisition counterfactual: how a trained network does when the look of devices is swapped between labels."""

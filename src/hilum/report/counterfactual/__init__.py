@@ -1,0 +1,1 @@
+"""Section "Acquisition counterfactual"."""
