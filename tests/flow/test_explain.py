@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from hilum.explain.faithfulness.curves import deletion
+from hilum.explain.lung_share import lungs_seen
 from hilum.explain.single import explain_image, find_image
-from hilum.lungs.field import lung_field
 from hilum.run import Run
 from hilum.stages.explain import ExplainConfig
 
@@ -211,7 +211,7 @@ def test_one_image_has_the_faithfulness_of_its_maps(run: Run, tmp_path: Path) ->
     steps = config.faithfulness.steps
     curve = deletion(model, x, target, torch.from_numpy(heat)[None], steps=steps, seed=config.seed)
     assert rows["grad_cam"].figures.deletion == pytest.approx(float(curve.auc[0]), abs=1e-4)
-    field = lung_field(model.pixels.prepare(explanation.grey))
+    field = lungs_seen(model.pixels, explanation.grey)
     assert explanation.lung_area == pytest.approx(float(field.mean()))
     evidence = np.clip(heat, 0, None)
     assert evidence.sum() > 0

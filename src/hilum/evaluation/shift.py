@@ -162,4 +162,4 @@ def _of_truth(group: pd.DataFrame) -> np.ndarray | None:
 
 def _entry(figure: Figure, with_ends: bool) -> dict[str, Any]:
     dropped = set() if with_ends else {"low", "high", "reason"}
-    return figure.model_dump(exclude_none=True, exclude=dropped)
+    return {"value": figure.value, **figure.model_dump(exclude_none=True, exclude=dropped)}

@@ -21,7 +21,7 @@ TOP, BOTTOM = 0.05, 0.09
 CHEST_WALL = 0.04
 """Share of the body's width that may be cut away on each side: skin, muscle and ribs, no lung."""
 
-ENLARGEMENT = (0.9, 1.15)
+MAGNIFICATION = (0.9, 1.15)
 """Limits of the change of magnification."""
 
 WIDEST_STRETCH = 0.35
@@ -177,19 +177,19 @@ def placement(
     shape: tuple[int, int],
     inside: Box,
     wider: float = 1.0,
-    enlargement: float = 1.0,
+    magnification: float = 1.0,
 ) -> Placement:
     """Content placed in the box `inside` of a canvas.
 
     `body`: columns of the trunk, which are kept up to CHEST_WALL; `wider`: the content is made narrower by this
-    factor; `enlargement`: and magnified by this one. Without them the content is stretched to the box.
+    factor; `magnification`: and magnified by this one. Without them the content is stretched to the box.
     """
     high, wide = inside.rows / content.rows, inside.cols / content.cols
     width = body[1] - body[0]
     free_left = max(body[0] - content.left, 0) + CHEST_WALL * width
     free_right = max(content.right - body[1], 0) + CHEST_WALL * width
     taller = np.sqrt(wider)
-    cover = max(taller, 1 / taller) * enlargement
+    cover = max(taller, 1 / taller) * magnification
     most = min(
         1 / (1 - TOP - BOTTOM) / taller,
         taller / (1 - (free_left + free_right) / content.cols),
@@ -210,4 +210,4 @@ def magnification_between(image_share: float, donor_share: float) -> float:
     >>> magnification_between(0.8, 0.88), magnification_between(0.5, 1.0)
     (1.1, 1.15)
     """
-    return float(np.clip(round(donor_share / image_share, 6), *ENLARGEMENT))
+    return float(np.clip(round(donor_share / image_share, 6), *MAGNIFICATION))

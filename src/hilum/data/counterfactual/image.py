@@ -144,8 +144,8 @@ def _placed(
     wider = 1.0
     if "aspect" in parts:
         wider = stretch_between(own.clean, other.clean) if squeezed else _aspect(shape) / _aspect(grey.shape)
-    enlargement = zoom_between(own.fill, other.fill) if "crop" in parts else 1.0
-    place = placement(content, own.body, shape, inside, wider, enlargement)
+    magnification = magnification_between(own.fill, other.fill) if "crop" in parts else 1.0
+    place = placement(content, own.body, shape, inside, wider, magnification)
     return place.draw(grey, clean, content, own.body), inside
 
 

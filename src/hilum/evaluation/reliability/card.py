@@ -1,5 +1,7 @@
 """What travels with the weights: the entries `calibration`, `conformal` and `predictive_values` of a model's card."""
 
+from typing import Any
+
 from hilum.artifacts.base import Figure
 from hilum.artifacts.card import (
     AtPrevalence,
@@ -48,7 +50,7 @@ def _sets(reliability: Reliability) -> PredictionSets:
         fitted_on="val",
         n=reliability.n_fitted,
         weights_digest=reliability.weights_digest,
-        coverage=SetFigure(**figures.coverage.model_dump(exclude_none=True)),
+        coverage=SetFigure(**_kept(figures.coverage)),
         mean_size=_bare(figures.mean_size),
     )
 
@@ -75,4 +77,9 @@ def _judged_on(reliability: Reliability) -> str:
 
 def _bare(figure: Figure) -> Figure:
     """Without what it does not have: the card is written as it was set."""
-    return Figure(**figure.model_dump(exclude_none=True))
+    return Figure(**_kept(figure))
+
+
+def _kept(figure: Figure) -> dict[str, Any]:
+    """What a card keeps of a figure: its value, even where there is none, and what else it has."""
+    return {"value": figure.value, **figure.model_dump(exclude_none=True)}
