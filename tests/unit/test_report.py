@@ -14,7 +14,6 @@ import pandas as pd
 import pytest
 
 from hilum.artifacts.audit import Audit
-from hilum.artifacts.base import Figure
 from hilum.artifacts.card import (
     FORMAT,
     Architecture,
@@ -24,7 +23,6 @@ from hilum.artifacts.card import (
     TrainingData,
     TrainingFacts,
 )
-from hilum.artifacts.metrics import Metrics
 from hilum.artifacts.run import DataFacts, RunFacts
 from hilum.data.audit import audit
 from hilum.data.cases import Cases
@@ -39,7 +37,6 @@ from hilum.report import commands, figures, wording
 from hilum.report.build import build_report
 from hilum.report.performance import plots
 from hilum.report.pictures import picture_of
-from hilum.report.summary import section as summary
 from hilum.run import Run
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -526,82 +523,3 @@ def test_classes_have_fixed_colours_and_different_markers() -> None:
 def test_the_command_that_adds_a_task(tmp_path: Path, argv: list[str], wanted: str) -> None:
     run = Run.create(tmp_path / "r", RunFacts(argv=argv, data=DataFacts(given="images")), {})
     assert commands.train_task(run, "binary") == wanted.format(run=run.path.as_posix())
-
-
-# -- validation and test differ ------------------------------------------------------------------------------
-
-
-def first_words(run: Run) -> str:
-    """The first entry of the section Summary, as a reader sees it."""
-    section = summary.make(run)
-    assert section is not None
-    return section.values["sentences"][0].replace(wording.SPACE, " ")  # noqa: PD011 (no table)
-
-
-@pytest.fixture(scope="module")
-def tested(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    folder = tmp_path_factory.mktemp("runs") / "tested"
-    return made_run(folder, parts=("train", "val", "test"), audited=True)
-
-
-def with_figures(run: Run, task: str, figures: dict[str, dict[str, tuple[float, float, float]]]) -> Run:
-    """The run with other figures: split -> figure -> value and interval."""
-    file = run.task(task).metrics_file
-    metrics = Metrics.load(file)
-    for split, changes in figures.items():
-        block = metrics.splits[split]
-        for name, (value, low, high) in changes.items():
-            figure = Figure(value=value, low=low, high=high)
-            if name in block.classes:
-                block.per_class[name] = {**block.per_class[name], "sensitivity": figure}
-            else:
-                setattr(block, name, figure)
-    metrics.save(file)
-    return run
-
-
-WIDE = (0.9, 0.3, 1.0)
-SAME = dict.fromkeys(("accuracy", "auroc", "sensitivity", "specificity", "normal", "bacteria", "virus"), WIDE)
-
-
-def of_two_classes(figures: dict[str, tuple[float, float, float]]) -> dict[str, tuple[float, float, float]]:
-    return {name: figure for name, figure in figures.items() if name not in ("normal", "bacteria", "virus")}
-
-
-def test_the_summary_begins_with_the_difference_its_class_and_the_shortcuts(tested: Run) -> None:
-    val = of_two_classes(SAME) | {"accuracy": (0.977, 0.965, 0.987), "specificity": (0.98, 0.955, 0.995)}
-    test = of_two_classes(SAME) | {"accuracy": (0.853, 0.82, 0.88), "specificity": (0.63, 0.56, 0.69)}
-    run = with_figures(tested, "binary", {"val": val, "test": test})
-    run = with_figures(run, "multiclass", {"val": SAME, "test": SAME})
-    first = Audit.load(run.audit_file).shortcuts_of("binary")[0]
-    words = first_words(run)
-    assert words.startswith(
-        "Normal vs pneumonia: validation and test differ by more than their 95 % intervals. Accuracy is 12.4"
-        " points lower on test than on validation (85.3 % and 97.7 %). Specificity is 35.0 points lower on test"
-        " than on validation (63.0 % and 98.0 %). Likeliest shortcuts, which separate the labels without the"
-        f" lungs: {first.short_label} (AUROC {first.auroc.value:.2f})"
-    )
-
-
-def test_of_three_classes_the_one_that_changed_most_is_named(tested: Run) -> None:
-    test = SAME | {"virus": (0.5, 0.4, 0.6), "bacteria": (0.6, 0.5, 0.65)}
-    val = SAME | {"virus": (0.9, 0.8, 0.95), "bacteria": (0.9, 0.8, 0.95)}
-    run = with_figures(tested, "multiclass", {"val": val, "test": test})
-    run = with_figures(run, "binary", {"val": of_two_classes(SAME), "test": of_two_classes(SAME)})
-    words = first_words(run)
-    assert "intervals. Sensitivity for virus is 40.0 points lower on test than on validation" in words
-    assert "bacteria" not in words.split("Likeliest")[0].replace("Bacterial", "")
-
-
-def test_a_better_test_needs_no_shortcut(tested: Run) -> None:
-    val, test = SAME | {"auroc": (0.8, 0.75, 0.85)}, SAME | {"auroc": (0.95, 0.9, 0.99)}
-    run = with_figures(tested, "multiclass", {"val": val, "test": test})
-    run = with_figures(run, "binary", {"val": of_two_classes(SAME), "test": of_two_classes(SAME)})
-    words = first_words(run)
-    assert words.endswith("AUROC is 0.150 higher on test than on validation (0.950 and 0.800).")
-
-
-def test_overlapping_intervals_are_no_difference(tested: Run) -> None:
-    run = with_figures(tested, "multiclass", {"val": SAME, "test": SAME})
-    run = with_figures(run, "binary", {"val": of_two_classes(SAME), "test": of_two_classes(SAME)})
-    assert first_words(run).startswith("Normal vs pneumonia: Accuracy 90.0 % (95 % CI 30.0 to 100.0)")

@@ -1,4 +1,5 @@
-"""The first words of the summary: where validation and test differ by more than their intervals."""
+"""The first words of the summary: where validation and test differ by more than their intervals; without a test part
+where held-out images and the same in the look of the other label's devices do."""
 
 from dataclasses import dataclass
 
@@ -17,21 +18,22 @@ NAMED = 3
 
 @dataclass(frozen=True)
 class Difference:
-    """The same figure on both held-out splits. `name`: as a sentence holds it."""
+    """The same figure on two sets of images. `name`: as a sentence holds it; `places`: where the two were measured."""
 
     name: str
     unit: Unit
-    val: Figure
-    test: Figure
+    before: Figure
+    after: Figure
+    places: str = "on test than on validation"
 
     @property
     def value(self) -> float:
-        """Test less validation.
+        """The second less the first.
 
         >>> Difference("accuracy", "%", Figure(value=0.75), Figure(value=0.5)).value
         -0.25
         """
-        return (self.test.value or 0.0) - (self.val.value or 0.0)
+        return (self.after.value or 0.0) - (self.before.value or 0.0)
 
     @property
     def beyond_intervals(self) -> bool:
@@ -41,10 +43,10 @@ class Difference:
         >>> Difference("accuracy", "%", val, test).beyond_intervals
         True
         """
-        val, test = self.val, self.test
-        if val.low is None or val.high is None or test.low is None or test.high is None:
+        before, after = self.before, self.after
+        if before.low is None or before.high is None or after.low is None or after.high is None:
             return False
-        return test.high < val.low or val.high < test.low
+        return after.high < before.low or before.high < after.low
 
     @property
     def text(self) -> str:
@@ -56,12 +58,13 @@ class Difference:
         """
         size = f"{100 * abs(self.value):.1f} points" if self.unit == "%" else number(abs(self.value))
         side = "lower" if self.value < 0 else "higher"
-        both = f"{value_text(self.test, self.unit)} and {value_text(self.val, self.unit)}"
-        return f"{self.name} is {size} {side} on test than on validation ({both})"
+        both = f"{value_text(self.after, self.unit)} and {value_text(self.before, self.unit)}"
+        return f"{self.name} is {size} {side} {self.places} ({both})"
 
 
 def shift_sentences(run: Run, trained: list[Results]) -> list[str]:
-    """One for each task whose validation and test differ by more than their intervals.
+    """One for each task whose validation and test, or else plain and counterfactual images, differ by more than their
+    intervals.
 
     >>> shift_sentences(Run.__new__(Run), [])
     []
@@ -71,13 +74,17 @@ def shift_sentences(run: Run, trained: list[Results]) -> list[str]:
 
 def _words(run: Run, task: Results) -> str:
     """By how much, in which class, and the likeliest shortcuts; "" where there is nothing to say."""
-    if "val" not in task.metrics or "test" not in task.metrics:
-        return ""
-    changes = differences(task)
+    if "val" in task.metrics and "test" in task.metrics:
+        changes, sets = differences(task), "validation and test"
+    else:
+        changes, sets = (
+            _counterfactual(task),
+            "held-out images as they are and in the look of the other label’s devices",
+        )
     if not changes:
         return ""
     words = [
-        f"{TITLES[task.task]}: validation and test differ by more than their {LEVEL} intervals.",
+        f"{TITLES[task.task]}: {sets} differ by more than their {LEVEL} intervals.",
         *(sentence(difference.text) for difference in changes),
     ]
     fallen = any(difference.value < 0 for difference in changes)
@@ -87,6 +94,24 @@ def _words(run: Run, task: Results) -> str:
             f"Likeliest shortcuts, which separate the labels without the lungs: {listing(shortcuts)}."
         )
     return " ".join(words)
+
+
+def _counterfactual(task: Results) -> list[Difference]:
+    """What stands for a test part where there is none: the acquisition counterfactual, if it was measured."""
+    if not task.folder.counterfactual_file.exists():
+        return []
+    figures = task.folder.counterfactual()
+    plain, other = figures.plain, figures.all_parts
+    place = "in that look than without it"
+    whole = [
+        Difference("accuracy", "%", plain.accuracy, other.accuracy, place),
+        Difference(metric("auroc").name, "", plain.auroc, other.auroc, place),
+    ]
+    classes = [
+        Difference("sensitivity", "%", plain.sensitivity, other.sensitivity, place),
+        Difference("specificity", "%", plain.specificity, other.specificity, place),
+    ]
+    return _beyond(whole, classes)
 
 
 def differences(task: Results) -> list[Difference]:
@@ -108,8 +133,13 @@ def differences(task: Results) -> list[Difference]:
     ]
     ours, theirs = _recalls(test), _recalls(val)
     classes = [Difference(name, "%", theirs[name], ours[name]) for name in ours if name in theirs]
-    beyond = [difference for difference in classes if difference.beyond_intervals]
-    largest = sorted(beyond, key=lambda difference: abs(difference.value))[-1:]
+    return _beyond(whole, classes)
+
+
+def _beyond(whole: list[Difference], classes: list[Difference]) -> list[Difference]:
+    """Those of the whole whose intervals do not overlap, and the largest such change of a class."""
+    of_class = [difference for difference in classes if difference.beyond_intervals]
+    largest = sorted(of_class, key=lambda difference: abs(difference.value))[-1:]
     return [*(difference for difference in whole if difference.beyond_intervals), *largest]
 
 
