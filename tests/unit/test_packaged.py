@@ -432,7 +432,7 @@ def test_the_originals(real_data: Path) -> None:
     positive = [answer.abnormal is not None and answer.abnormal.positive for answer in answers]
     assert len(answers) == 24 and correct >= 16
     abnormal = [label != "normal" for label in truth]
-    assert not any(flag for flag, ill in zip(positive, abnormal, strict=True) if not ill)
+    assert not any(flag and not expected for flag, expected in zip(positive, abnormal, strict=True))
     assert sum(positive) >= 13
     held = [label in (answer.prediction_set or []) for answer, label in zip(answers, truth, strict=True)]
     assert sum(held) >= 22
