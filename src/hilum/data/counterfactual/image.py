@@ -10,6 +10,7 @@ from hilum.data.counterfactual.geometry import (
     Box,
     body_columns,
     content_box,
+    magnification_between,
     placement,
     stretch_between,
 )
