@@ -26,6 +26,8 @@ from hilum.models import ChestModel
 from hilum.report.counterfactual.section import lead, make, verdict
 from hilum.run import Run
 
+from .cards import card
+
 CONFIG = CounterfactualConfig(images=None, replicates=200, shown=1)
 PIXELS = Pixels(size=(56, 64), mean=0.5, sd=0.25)
 
@@ -46,7 +48,7 @@ class Linear(nn.Module):
 def model_of(head: nn.Module) -> ChestModel:
     same = nn.Identity()
     model = ChestModel(("normal", "pneumonia"), PIXELS, same, nn.Flatten(), same, head)
-    model.card = {"weights_digest": "made by hand"}
+    model.card = card(("normal", "pneumonia"), "made by hand")
     return model.eval()
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from hilum.artifacts.card import ModelFacts
 from hilum.errors import RecipeError
 from hilum.folders import TaskFolder
 from hilum.training.fit import fit_task
@@ -56,10 +57,10 @@ def test_an_interrupted_training_keeps_its_weights(tmp_path: Path) -> None:
         return score
 
     config = recipe(group_dro=0.1, epochs=3)
-    whole = fit_task(TaskFolder(tmp_path / "a"), config, TASK, train, val, score_until(0), {})
+    whole = fit_task(TaskFolder(tmp_path / "a"), config, TASK, train, val, score_until(0), ModelFacts())
     with pytest.raises(KeyboardInterrupt):
-        fit_task(TaskFolder(tmp_path / "b"), config, TASK, train, val, score_until(2), {})
-    resumed = fit_task(TaskFolder(tmp_path / "b"), config, TASK, train, val, score_until(0), {})
+        fit_task(TaskFolder(tmp_path / "b"), config, TASK, train, val, score_until(2), ModelFacts())
+    resumed = fit_task(TaskFolder(tmp_path / "b"), config, TASK, train, val, score_until(0), ModelFacts())
     for name, tensor in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], tensor, rtol=0, atol=0)
     assert not any("group" in name for name in whole.state_dict())

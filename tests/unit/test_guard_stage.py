@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from hilum.anomaly.ood_images import KINDS
+from hilum.artifacts.card import Architecture, ModelFacts
 from hilum.artifacts.reliability import Ood, Reliability
 from hilum.data.cache import ImageCache
 from hilum.data.images import Pixels
@@ -14,7 +15,7 @@ from hilum.data.tasks import task
 from hilum.errors import ModelError
 from hilum.evaluation.config import ReliabilityConfig
 from hilum.evaluation.show import reliability_table
-from hilum.files import read_arrays, read_json, write_arrays
+from hilum.files import read_arrays, write_arrays
 from hilum.inference.forward import vectors_of
 from hilum.inference.guard import EmbeddingGuard
 from hilum.inference.predictor import Predictor
@@ -37,11 +38,10 @@ def with_model(folder: Path) -> Run:
     run = made_run(folder)
     options = {"blocks": [[4], [8]], "dense": [6]}
     model = build("vgg", LABELS, Pixels(size=(32, 32)), options)
-    card = {**run.task("multiclass").card(), "architecture": {"name": "vgg", "options": options}}
-    for name in ("format", "weights_digest", "pixels", "classes"):
-        del card[name]
     place = run.task("multiclass")
-    save_model(model.eval(), place.model_folder, card)
+    known = place.card().model_dump(include=set(ModelFacts.model_fields), exclude_unset=True, by_alias=True)
+    facts = ModelFacts.model_validate(known)
+    save_model(model.eval(), place.model_folder, Architecture(name="vgg", options=options), facts)
     for file in (place.metrics_file, place.curves_file, place.baseline_file):  # figures of these weights
         file.write_text(file.read_text().replace('"abc"', f'"{place.weights_digest}"'))
     return run
@@ -53,7 +53,7 @@ def judged(run: Run, config: ReliabilityConfig = CONFIG) -> Reliability:
     this = task("multiclass", LABELS)
     reliability_stage(Context(run, run.cases(), recipe, (this,), this), config)
     folder = run.task("multiclass")
-    return Reliability.load(folder.reliability_file, folder.card()["weights_digest"])
+    return Reliability.load(folder.reliability_file, folder.card().weights_digest)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def ood_of(run: Run) -> Ood:
 
 def test_the_stage_fits_on_train_ranks_among_val_and_measures_on_test(guarded: Run) -> None:
     folder, ood = guarded.task("multiclass"), ood_of(guarded)
-    guard = EmbeddingGuard.load(folder.guard_file, folder.card()["weights_digest"])
+    guard = EmbeddingGuard.load(folder.guard_file, folder.card().weights_digest)
     model, cases = folder.load_model(), guarded.cases()
     cache = ImageCache.of(cases, model.pixels)
     split = cases.table["split"].to_numpy()
@@ -159,7 +159,7 @@ def test_a_guard_that_is_not_of_these_weights_is_refused(tmp_path: Path) -> None
     folder.guard_file.write_bytes(whole[:100])
     with pytest.raises(ModelError, match=r"guard\.npz is no guard .*; run: hilum reliability RUN --force"):
         Predictor.load(folder.path, "cpu")
-    save_model(load_model(folder.path), folder.model_folder, read_json(folder.card_file))
+    save_model(load_model(folder.path), folder.model_folder, folder.card().architecture)
     assert not folder.guard_file.exists()  # new weights never keep the guard of the old ones
     Predictor.load(folder.path, "cpu")
 

@@ -52,7 +52,7 @@ def test_a_planted_leak_moves_the_figure_and_its_interval(tmp_path: Path) -> Non
     gap = leakage.difference
     assert gap.accuracy.low is not None and gap.accuracy.low > 0.1
     assert gap.auroc.low is not None and gap.auroc.low > 0.1
-    assert gap.accuracy_test.p < 0.001
+    assert gap.accuracy_test.p < 0.01
     assert 0.7 * len(cases) < leakage.shared.n_images <= leakage.shared.n_held == len(cases)
     assert leakage.shared.by_image.k > leakage.shared.by_patient.k
     assert leakage.official is None
@@ -81,7 +81,7 @@ def test_the_same_predictions_differ_by_nothing() -> None:
     )
     one = t.pooled([rows], TASK.classes)
     gap = t.paired_difference(one.sample(frac=1, random_state=0), one, TASK.classes, 50)
-    assert (gap.accuracy.value, gap.accuracy.low, gap.accuracy.high) == (0.0, 0.0, 0.0)
+    assert (gap.accuracy.value, gap.accuracy.low) == (0.0, None)  # no spread, so no interval
     assert (gap.accuracy_test.p, gap.auroc_test.p) == (1.0, 1.0)
 
 

@@ -1,6 +1,5 @@
 """The lung field: planted truth, the numbers of the weights, and what is refused."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -72,9 +71,8 @@ def test_the_card_is_that_of_the_weights() -> None:
 def test_foreign_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("weights.safetensors", "card.json"):
         (tmp_path / name).write_bytes((FOLDER / name).read_bytes())
-    facts = json.loads((tmp_path / "card.json").read_text())
     monkeypatch.setattr(field, "FOLDER", tmp_path)
-    monkeypatch.setattr(field, "card", lambda: facts | {"weights_digest": "0"})
+    monkeypatch.setattr(field, "card", lambda: card().model_copy(update={"weights_digest": "0"}))
     trained.cache_clear()
     with pytest.raises(ModelError, match=r"not those of its card; install hilum again"):
         trained()

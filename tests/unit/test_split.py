@@ -323,9 +323,9 @@ def test_facts_are_plain_values() -> None:
     import json
 
     facts = folds(made(even({"normal": 9, "virus": 9}, split="train")), 3)[1].facts()
-    assert json.loads(json.dumps(facts)) == facts
-    assert (facts["scheme"], facts["fold"], facts["folds"], facts["leaky"]) == ("patient", 1, 3, False)
-    assert "fold 2 of 3 is for validation (seed 0)" in facts["note"]
+    assert json.loads(facts.model_dump_json()) == facts.model_dump()
+    assert (facts.scheme, facts.fold, facts.folds, facts.leaky) == ("patient", 1, 3, False)
+    assert "fold 2 of 3 is for validation (seed 0)" in facts.note
 
 
 # -- what is refused -----------------------------------------------------------------------------------

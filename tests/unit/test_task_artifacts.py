@@ -45,7 +45,7 @@ def test_metrics_json_holds_the_blocks_of_evaluate(tmp_path: Path, classes: tupl
     for split, block in written.items():
         plain = evaluate(rows[rows["split"] == split], classes, None, replicates=30)
         assert {key: block[key] for key in plain} == plain
-        assert (block["schema_version"], block["weights_digest"]) == (1, "w")
+        assert (block["schema_version"], block["weights_digest"]) == (2, "w")
     loaded = Metrics.load(tmp_path / "metrics.json", "w")
     assert loaded.reported == "test"
     assert loaded.splits["test"].accuracy.counts == f"{written['test']['accuracy']['k']}/40"
@@ -65,7 +65,7 @@ def test_a_figure_that_does_not_exist_stays_null_with_its_reason(tmp_path: Path)
     [
         (
             {"schema_version": 99},
-            r"has schema version 99, this hilum reads 1; run: hilum evaluate RUN --force",
+            r"has schema version 99, this hilum reads 2; run: hilum evaluate RUN --force",
         ),
         ({"schema_version": None}, r"has schema version None"),
         ({"weights_digest": "other"}, r"was made with other weights than the model has; run: hilum evaluate"),

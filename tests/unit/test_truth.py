@@ -266,8 +266,10 @@ def test_images_are_read_with_their_masks(tmp_path: Path) -> None:
     settings = phantom.PhantomSettings(patients=20, size=(64, 72), shortcut="marker")
     cases = phantom.load(phantom.write(tmp_path / "set", settings))
     split = cases.table.set_index("case_id")["split"]
-    model = build("vgg", ["normal", "pneumonia"], Pixels((64, 72)), {"blocks": [[4]], "dense": [4]}).eval()
-    found = phantom_lesions(cases, split, model)
+    model = build(
+        "vgg", ["normal", "pneumonia"], Pixels((64, 72), trim=False), {"blocks": [[4]], "dense": [4]}
+    )
+    found = phantom_lesions(cases, split, model.eval())
     abnormal = cases.table[(cases.table["split"] == "test") & (cases.table["label"] != "normal")]
     assert set(found.patients) == set(abnormal["patient"])
     assert len(set(found.patients)) == len(found)

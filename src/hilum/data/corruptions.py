@@ -312,7 +312,7 @@ def _boxes(image: np.ndarray, rows: int) -> np.ndarray:
     exact centres. The order of the operations is Pillow's, so that ties fall alike.
 
     >>> _boxes(np.array([[0], [10], [21], [30], [40]], np.uint8), 2).ravel().tolist()
-    [10, 30]
+    [10, 35]
     """
     step = len(image) / rows
     width = max(step, 1.0)

@@ -1,14 +1,14 @@
 """Pixels: from a file to the tensor that a model sees, and the contract that names every step."""
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
 
 from hilum.artifacts.card import PixelContract
 from hilum.data.pixel_options import Fit, Standardize
-from hilum.data.place import Place, place_of, resampled
+from hilum.data.place import Place, letterboxed, place_of, resampled
 from hilum.errors import DataError
 
 if TYPE_CHECKING:  # hilum.data stays free of torch until a tensor is needed
@@ -32,7 +32,7 @@ class Pixels:
     """
 
     size: tuple[int, int]
-    fit: Fit = "squeeze"
+    fit: Fit | Literal["letterbox"] = "squeeze"
     standardize: Standardize = "dataset"
     mean: float = 0.5
     sd: float = 0.25
@@ -47,7 +47,8 @@ class Pixels:
         >>> Pixels(size=(4, 4)).place(np.eye(8, dtype=np.uint8) * 255).scaled((8, 8))
         (0.0, 0.0, 8.0, 8.0)
         """
-        return place_of(to_uint8(image), self.size, self.fit, self.trim)
+        fit: Fit = "pad" if self.fit == "letterbox" else self.fit
+        return place_of(to_uint8(image), self.size, fit, self.trim)
 
     def prepare(self, image: np.ndarray, place: Place | None = None) -> np.ndarray:
         """Any grey image -> uint8 "rows cols" of the contract's size; this is what the cache stores. `place`: the
@@ -57,6 +58,8 @@ class Pixels:
         [[0, 0], [0, 0]]
         """
         grey = to_uint8(image)
+        if self.fit == "letterbox":  # for pictures that people look at, not for models
+            return letterboxed(grey, self.size)
         resized = resampled(grey, place or self.place(grey), self.size)
         return equalised(resized, self.clahe) if self.clahe else resized
 

@@ -239,7 +239,8 @@ def model_folder(source: str | Path) -> Path:
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
-    ...     write_json(Path(folder) / "model" / "model.json", {})
+    ...     (Path(folder) / "model").mkdir()
+    ...     (Path(folder) / "model" / "model.json").touch()
     ...     model_folder(folder).name
     'model'
     """

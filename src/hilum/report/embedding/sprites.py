@@ -35,7 +35,7 @@ class Sprites:
 
 
 def sprites(cases: Cases) -> Sprites:
-    """The images of `cases` as tiles, each in its own aspect ratio, with its reflection beside it.
+    """The images of `cases` as tiles, each in its own aspect ratio on black.
 
     Images that can't be read have no tile.
 
@@ -46,7 +46,7 @@ def sprites(cases: Cases) -> Sprites:
     Sprites(sheets=(), tile_of={}, pixels=96)
     """
     pixels = tile_size(len(cases))
-    contract = Pixels(size=(pixels, pixels), fit="pad")
+    contract = Pixels(size=(pixels, pixels), fit="letterbox")
     try:
         cache = ImageCache.of(cases, contract)
     except UnreadableFiles as error:

@@ -53,7 +53,7 @@ def subgroup_table(task: Results) -> Table | None:
     >>> from hilum.artifacts.card import ModelCard
     >>> dark = Subgroup(name="dark", about="mean below 90", n_cases=5, n_patients=4,
     ...     accuracy=Figure(value=0.8, k=4, n=5), auroc=Figure(value=0.9))
-    >>> kinds = {"exposure": Subgroups(groups=[dark], gap=Gap(value=0.1, best="bright", worst="dark"))}
+    >>> kinds = {"exposure": Subgroups(groups=[dark], gap=Gap(value=0.1, best="bright", worst="dark", p=0.5))}
     >>> block = SplitMetrics.model_construct(subgroups=kinds)
     >>> task = Results("binary", ModelCard.model_construct(), Metrics({"test": block}), *[pd.DataFrame()] * 2, None,
     ...     "test", TaskFolder(Path("binary")))

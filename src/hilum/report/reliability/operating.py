@@ -98,7 +98,7 @@ def decision_panel(task: Results, figures: Reliability) -> Panel | None:
     >>> from hilum.artifacts.metrics import Metrics
     >>> curve = DecisionCurve(at=[0.2, 0.5, 0.8], model=[0.4, 0.3, 0.1], low=[0.3, 0.2, 0], high=[0.5, 0.4, 0.2],
     ...     treat_all=[0.4, 0, -1.5], gain=[0, 0.3, 0.1], gain_low=[-0.1, 0.2, 0.05], gain_high=[0.1, 0.4, 0.2],
-    ...     share_abnormal=0.5)
+    ...     shown=[False, True, True], share_abnormal=0.5)
     >>> figures = Reliability.model_construct(decision_curve=curve)
     >>> task = Results("binary", ModelCard.model_construct(), Metrics({}), *[pd.DataFrame()] * 2, None, "test",
     ...     TaskFolder(Path("binary")))

@@ -71,7 +71,8 @@ def net_benefits(curve: DecisionCurve, name: str) -> Markup:
     """Net benefit over thresholds: the model with its band, treating everybody, treating nobody.
 
     >>> curve = DecisionCurve(at=[0.2, 0.5], model=[0.4, 0.3], low=[0.3, 0.2], high=[0.5, 0.4], treat_all=[0.4, 0],
-    ...     gain=[0, 0.3], gain_low=[-0.1, 0.2], gain_high=[0.1, 0.4], share_abnormal=0.5)
+    ...     gain=[0, 0.3], gain_low=[-0.1, 0.2], gain_high=[0.1, 0.4], shown=[False, True],
+    ...     share_abnormal=0.5)
     >>> print(net_benefits(curve, "benefit").split('"')[5])
     Decision curve: at a threshold of 0.5 the model&#39;s net benefit is 0.300, treating everybody 0.000
     """

@@ -122,7 +122,13 @@ def differences(task: Results) -> list[Difference]:
     >>> from hilum.artifacts.metrics import Metrics
     >>> val, test = (SplitMetrics.model_construct(classes=["normal", "pneumonia"], accuracy=high, auroc=high,
     ...     sensitivity=high, specificity=figure) for figure in (high, low))
-    >>> task = Results("binary", None, Metrics({"val": val, "test": test}), *[None] * 5)
+    >>> import pandas as pd
+    >>> from pathlib import Path
+    >>> from hilum.artifacts.card import ModelCard
+    >>> from hilum.folders import TaskFolder
+    >>> tables = [pd.DataFrame()] * 2
+    >>> both = Metrics({"val": val, "test": test})
+    >>> task = Results("binary", ModelCard.model_construct(), both, *tables, None, "test", TaskFolder(Path("binary")))
     >>> [difference.name for difference in differences(task)]
     ['specificity']
     """
