@@ -32,6 +32,13 @@ def test_a_frame_changes_nothing(shade: int, fit: str) -> None:
     assert np.abs(plain - other).mean() < 0.02
 
 
+def test_a_frame_in_a_frame_is_cut_off_too() -> None:
+    image = inner(RADIOGRAPH)
+    twice = framed(framed(image, 0), 255)
+    top, left, bottom, right = (round(edge) for edge in content_of(twice).scaled(twice.shape))
+    assert (bottom - top, right - left) == image.shape
+
+
 def test_a_frame_with_a_letter_is_still_a_frame() -> None:
     image = framed(inner(RADIOGRAPH), 0, 0.15)
     before = content_of(image)

@@ -77,10 +77,15 @@ def content_of(image: np.ndarray) -> Place:
     True
     """
     rows, cols = image.shape
-    top, bottom = _edges(image)
-    left, right = _edges(image[top:bottom].T) if top < bottom else (0, 0)
-    if bottom - top < LEAST * rows or right - left < LEAST * cols:
-        return WHOLE
+    top, left, bottom, right = 0, 0, rows, cols
+    before = None
+    while before != (top, left, bottom, right):  # a frame may lie in a frame
+        before = top, left, bottom, right
+        top, bottom = (top + edge for edge in _edges(image[top:bottom, left:right]))
+        if bottom - top >= LEAST * rows:
+            left, right = (left + edge for edge in _edges(image[top:bottom, left:right].T))
+        if bottom - top < LEAST * rows or right - left < LEAST * cols:
+            return WHOLE
     edges = (top / rows, left / cols, bottom / rows, right / cols)
     return Place(*edges, content=edges)
 

@@ -4,7 +4,7 @@ Images are decoded a few at a time in threads and reduced at once to the size th
 on batches of 32. An image that can't be read gives an `error` in its place, and the others go on.
 
 A Predictor has one classifier. Further parts are optional: a second classifier of normal vs abnormal (the two must
-agree), guards against out-of-distribution images (one on the classifier's own embedding, and one that looks at the
+agree), guards against out-of-distribution images (one on the classifier's own embedding, and one that scores the
 image itself), and a painter of attribution pictures.
 """
 

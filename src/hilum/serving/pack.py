@@ -268,7 +268,7 @@ class _Images:
 
 
 def _two_steps(run: Run, task: str, split: str) -> TwoSteps | None:
-    """A threshold between healthy and any abnormal class, chosen on val by Youden's rule, and the accuracy of
+    """A threshold between healthy and any abnormal class by the rule of the recipe, on val, and the accuracy of
     deciding that first and then the most probable abnormal class. None where val does not hold both sides."""
     table, classes = run.task(task).predictions(), run.task(task).card().classes
     columns = [f"prob_{name}" for name in classes]
@@ -276,13 +276,14 @@ def _two_steps(run: Run, task: str, split: str) -> TwoSteps | None:
     abnormal = (val["target"] != classes[0]).to_numpy()
     if classes[0] != HEALTHY or abnormal.all() or not abnormal.any():
         return None
-    value = choose_threshold(np.clip(1 - val[columns[0]].to_numpy(float), 0, 1), abnormal)
+    rule = str(run.recipe()["tasks"][task]["threshold"])
+    value = choose_threshold(np.clip(1 - val[columns[0]].to_numpy(float), 0, 1), abnormal, rule)
     rows = table[table["split"] == split]
     correct = classes_in_two_steps(rows[columns].to_numpy(float), classes, value) == rows["target"].to_numpy()
     target = pd.Index(classes).get_indexer(pd.Index(rows["target"]))
     of_truth = rows[columns].to_numpy(float)[np.arange(len(rows)), target]
     accuracy = share_figure(correct, rows["patient"].to_numpy(), of_truth)
-    return TwoSteps(threshold=value, rule="youden", chosen_on="val", split=split, accuracy=accuracy)
+    return TwoSteps(threshold=value, rule=rule, chosen_on="val", split=split, accuracy=accuracy)
 
 
 def _distilled(recipe: dict[str, Any], images: _Images) -> Distillation | None:

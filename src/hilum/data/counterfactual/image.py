@@ -59,7 +59,7 @@ class Look:
 
     @classmethod
     def of(cls, image: np.ndarray) -> "Look":
-        """Looks at a grey image of any type that `to_uint8` understands."""
+        """The look of a grey image of any type that `to_uint8` understands."""
         image = working_copy(image)
         mask = marker_mask(image)
         clean = without_markers(image, mask)

@@ -17,17 +17,9 @@ from hilum.report.anomaly.figures import (
     PARTS,
     row_name,
 )
+from hilum.report.cells import Cell
 from hilum.report.stated import interval_text, stated, value_text
 from hilum.report.wording import NOTHING, count, duration, listing, number, percent, plural
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A figure with its counts and its interval, as text."""
-
-    value: str
-    counts: str = ""
-    interval: str = ""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from hilum.artifacts.base import Figure
 from hilum.artifacts.embedding import EmbeddingFigures, SplitFigures
+from hilum.report.cells import Cell
 from hilum.report.embedding.task import TaskEmbedding
 from hilum.report.stated import interval_text, stated
 from hilum.report.wording import NOTHING, SPACE, count, listing, number, percent, plural, split_name
@@ -16,15 +17,6 @@ TRANSFORMS = {
     "lda": "projected by LDA so that the classes lie apart",
 }
 WEIGHTS = {"uniform": "each neighbour has one vote", "distance": "nearer neighbours count more"}
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A figure with its counts and its interval, as text."""
-
-    value: str
-    counts: str
-    interval: str
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from hilum.artifacts.base import Figure
 from hilum.artifacts.explanations import Faithfulness, Lungs, Truth
+from hilum.report.cells import Cell
 from hilum.report.explanations.verdicts import depends, matters, numbers_of, steady
 from hilum.report.wording import NOTHING, count, number, percent, plural
 
@@ -31,15 +32,6 @@ TRUTH = (
     ("energy", "Energy inside", "share of the evidence for the class inside the lesion"),
     ("iou", "Overlap", "intersection over union of the lesion and the strongest area of its size"),
 )
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A number with its counts and its interval, as text."""
-
-    value: str
-    of: str = ""
-    interval: str = ""
 
 
 @dataclass(frozen=True)
@@ -188,7 +180,7 @@ def truth(known: Truth | None) -> TruthTable | None:
     points = cell(best.pointing, share=True)
     lead = (
         f"The best result is that of {best.title}: its highest point lies in the lesion in {points.value} of"
-        f" the images ({points.of}; 95 % CI {points.interval}). The lesions fill"
+        f" the images ({points.counts}; 95 % CI {points.small}). The lesions fill"
         f" {percent(known.lesion_area, 0)} of an image, which is how often a map of random numbers would hit."
     )
     missed = (
