@@ -106,7 +106,7 @@ class LungTable:
 def cell(figure: Figure | float | None, share: bool = False) -> Cell:
     """A number with its counts and interval, as a cell; `share` prints percentages.
 
-    >>> cell(0.5).value, cell(Figure(value=0.25, low=0.2, high=0.3)).interval
+    >>> cell(0.5).value, cell(Figure(value=0.25, low=0.2, high=0.3)).small
     ('0.50', '0.20 to 0.30')
     """
     block = figure if isinstance(figure, Figure) else Figure(value=figure)
