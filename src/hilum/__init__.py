@@ -31,11 +31,12 @@ if TYPE_CHECKING:
     from hilum.runner import study as study
     from hilum.serving.predictor import predict as predict
 
-from hilum.threads import wait_passively
+from hilum.threads import keep_freed_memory, wait_passively
 
 __version__ = "0.1.0"
 
 wait_passively()  # before anything loads torch
+keep_freed_memory()
 
 _HOMES = {
     "HilumError": "hilum.errors",

@@ -1,19 +1,21 @@
-"""One item ahead: a second thread makes the next item while the caller works with the present one.
+"""Work ahead: threads make the next items while the caller works with the present one.
 
 Preparing images (numpy, OpenCV) and a step of a network (torch) both leave Python's lock alone for most of their time,
-so they share the cores without processes. The items and their order are those of the plain loop: one thread draws them
-all, one after the other, so a random generator that only the items use gives the same numbers.
+so they share the cores without processes. The order is that of the plain loop.
 """
 
-from collections.abc import Generator, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
+Output = TypeVar("Output")
 
 
 def ahead(items: Iterable[Item]) -> Generator[Item, None, None]:
-    """The same items in the same order, each begun when the one before is handed over.
+    """The same items in the same order, each begun when the one before is handed over. One thread draws them all, so
+    a random generator that only the items use gives the same numbers.
 
     An error of `items` is raised where its item would come. A caller that stops early waits for the item that is
     being made, never longer. What `items` reads must not be changed by the caller meanwhile.
@@ -28,3 +30,31 @@ def ahead(items: Iterable[Item]) -> Generator[Item, None, None]:
         while (item := coming.result()) is not end:
             coming = thread.submit(next, source, end)
             yield item  # type: ignore[misc]
+
+
+def look_ahead(
+    function: Callable[[Item], Output],
+    items: Iterable[Item],
+    workers: int,
+    window: int,
+    begin: Callable[[], object] | None = None,
+) -> Iterator[Output]:
+    """`function` of each item, in order, worked out in `workers` threads at most `window` items before it is asked
+    for. `begin`: what each thread does first.
+
+    >>> list(look_ahead(abs, [-1, 2], workers=2, window=2))
+    [1, 2]
+    """
+    pending: deque[Future[Output]] = deque()
+    with ThreadPoolExecutor(workers, initializer=begin) as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(function, item))
+                del item  # the pool alone holds it, and lets it go when it is done
+                if len(pending) >= window:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()

@@ -5,11 +5,17 @@ waits for a thread that has no core: two threads on two cores with two busy loop
 thread (benchmarks/busy.py). So a new run takes as many threads as cores are idle when it starts, and its threads sleep
 at barriers instead of spinning. The number is part of what makes a figure repeatable to the last digit: run.json
 records it, and `--resume` uses it again. A user's own OMP_NUM_THREADS is left alone.
+
+Where batches do not depend on each other, as in prediction, there is a better way than barriers: each core takes a
+batch of its own, with one thread (hilum/inference/forward.py). Such figures do not depend on the number of threads.
 """
 
+import ctypes
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 STAT = Path("/proc/stat")
@@ -28,6 +34,32 @@ def wait_passively() -> bool:
     return True
 
 
+_MALLOPT = (
+    (
+        -8,
+        1,
+    ),  # M_ARENA_MAX: the threads share one heap; those of their own are small and give large arrays back
+    (-3, 1 << 30),  # M_MMAP_THRESHOLD, bytes: arrays below it come from the heap
+    (-1, 1 << 30),  # M_TRIM_THRESHOLD, bytes: so much may lie free at its end
+)
+"""Option and value, as in glibc's malloc.h."""
+
+
+def keep_freed_memory() -> bool:
+    """Lets the process keep up to 1 GiB of freed memory for its next arrays; false where the C library has no such
+    choice. By default glibc gives each large array back to the system and asks for it again in the next step of a
+    network: a fifth of an evaluation's processor time (docs/log.md, 27 November 2026).
+
+    >>> keep_freed_memory() in (True, False)
+    True
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is None:
+        return False
+    answers = [mallopt(option, value) for option, value in _MALLOPT]
+    return answers == [1] * len(answers)
+
+
 def choose_threads(seconds: float = 0.4) -> int:
     """Threads for a new run: the cores that are idle now, 1 or more; OMP_NUM_THREADS where the user has set it.
     `seconds`: how long the cores are watched.
@@ -35,10 +67,23 @@ def choose_threads(seconds: float = 0.4) -> int:
     >>> 1 <= choose_threads(0.05) <= (os.cpu_count() or 1) or "OMP_NUM_THREADS" in os.environ
     True
     """
-    given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    if given.isdigit() and int(given) > 0:
-        return int(given)
-    return max(1, min(round(idle_cores(seconds)), os.cpu_count() or 1))
+    return _given() or max(1, min(round(idle_cores(seconds)), os.cpu_count() or 1))
+
+
+def cores() -> int:
+    """Threads that may work on batches of their own: OMP_NUM_THREADS where the user has set it, else all cores. More
+    threads than idle cores do no harm here: none waits for another.
+
+    >>> 1 <= cores()
+    True
+    """
+    return _given() or os.cpu_count() or 1
+
+
+def _given() -> int:
+    """OMP_NUM_THREADS as the user has set it; 0 without."""
+    word = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    return int(word) if word.isdigit() else 0
 
 
 def idle_cores(seconds: float) -> float:
@@ -71,3 +116,23 @@ def use_threads(count: int | None) -> None:
 
     if count:
         torch.set_num_threads(min(count, os.cpu_count() or 1))
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Around worker threads that call `compute_alone` first: afterwards torch computes with as many threads as
+    before. Loads torch."""
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def compute_alone() -> None:
+    """Lets the present thread compute without helpers. torch must be loaded."""
+    import torch
+
+    torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""One item ahead: the same items in the same order, errors in their place, and no thread left behind."""
+"""Work ahead: the same items in the same order, errors in their place, and no thread left behind."""
 
 import threading
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from hilum.ahead import ahead
+from hilum.ahead import ahead, look_ahead
 
 
 def _threads() -> list[str]:
@@ -84,3 +84,23 @@ def test_a_caller_that_fails_leaves_no_thread() -> None:
         work()
     del caught
     assert _threads() == []
+
+
+def test_look_ahead_keeps_the_order_whichever_thread_is_faster() -> None:
+    waits = [0.02, 0.0, 0.01, 0.0]
+    begun: list[str] = []
+
+    def slow(number: int) -> int:
+        threading.Event().wait(waits[number])
+        return number
+
+    begin = lambda: begun.append(threading.current_thread().name)  # noqa: E731
+    assert list(look_ahead(slow, range(4), 2, 4, begin)) == [0, 1, 2, 3]
+    assert len(begun) == len(set(begun)) >= 1
+
+
+def test_look_ahead_raises_an_error_where_its_item_would_come() -> None:
+    outputs = look_ahead(lambda number: 1 // number, [1, 0, 1], 2, 2)
+    assert next(outputs) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(outputs)

@@ -46,14 +46,16 @@ def members_of_images(
     has no dropout to leave on.
     """
     cache = ImageCache.of(cases, model.pixels)
+    dropout = way == "mc_dropout"
 
     def ask(runtime: TorchRuntime, batch: np.ndarray, start: int) -> np.ndarray:
         x = runtime.tensor(batch)
-        dropout = way == "mc_dropout"
         members = mc_dropout(model, x, passes, seed + start) if dropout else view_members(model, x)
         return members.float().cpu().numpy()
 
-    parts = batches(model, cache.images, ask, cache.rows(ids), way.replace("_", " "))
+    parts = batches(
+        model, cache.images, ask, cache.rows(ids), way.replace("_", " "), workers=1 if dropout else None
+    )
     return np.concatenate(parts, axis=1)
 
 

@@ -4,15 +4,18 @@ Everything that asks a trained classifier about many images comes through here: 
 robustness, and `hilum predict` by way of the predictor.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
+import torch
 
+from hilum.ahead import look_ahead
 from hilum.inference.calibrate import softmax as softmax
 from hilum.inference.runtimes.torch import TorchRuntime
 from hilum.models import ChestModel
 from hilum.progress import advancing
+from hilum.threads import compute_alone, cores, one_thread_each
 
 BATCH = 64
 """Images that go through the network together."""
@@ -27,10 +30,13 @@ def batches(
     rows: np.ndarray | None = None,
     what: str = "",
     device: str = "auto",
+    workers: int | None = None,
 ) -> list[Output]:
     """`ask(runtime, batch, start)` of each batch, in order. `images`: uint8 "images rows cols", in memory or
     mapped from disk; `rows`: which of them and in which order, None: all; `batch`: normalised float32;
-    `start`: the position of its first image; `what`: the words beside the progress bar.
+    `start`: the position of its first image; `what`: the words beside the progress bar; `workers`: so many batches
+    are worked on at a time, each by one thread; None: as many as there are cores, 1 for an `ask` that changes the model
+    or draws random numbers.
 
     >>> from hilum.data.images import Pixels
     >>> from hilum.models import build
@@ -39,13 +45,32 @@ def batches(
     [(0, (64, 32, 32)), (64, (6, 32, 32))]
     """
     order = np.arange(len(images)) if rows is None else rows
-    outputs = []
+    starts = range(0, len(order), BATCH)
     with TorchRuntime(model, device).placed() as runtime, advancing(what or "predicting") as advance:
-        for start in range(0, len(order), BATCH):
+
+        def step(start: int) -> Output:
             prepared = np.asarray(images[order[start : start + BATCH]])
-            outputs.append(ask(runtime, model.pixels.normalize(prepared), start))
-            advance(min(start + BATCH, len(order)), len(order))
+            with torch.inference_mode():
+                return ask(runtime, model.pixels.normalize(prepared), start)
+
+        outputs = []
+        for output in _outputs(step, starts, _workers(workers, runtime, len(starts))):
+            outputs.append(output)
+            advance(min(len(outputs) * BATCH, len(order)), len(order))
     return outputs
+
+
+def _workers(wanted: int | None, runtime: TorchRuntime, steps: int) -> int:
+    """One thread asks a GPU; on the CPU each core has its own batch."""
+    return max(1, min(wanted or (cores() if runtime.device == "cpu" else 1), steps))
+
+
+def _outputs(step: Callable[[int], Output], starts: Iterable[int], workers: int) -> Iterator[Output]:
+    if workers == 1:
+        yield from map(step, starts)
+        return
+    with one_thread_each():
+        yield from look_ahead(step, starts, workers, 2 * workers, compute_alone)
 
 
 def logits_of(

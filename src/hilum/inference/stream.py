@@ -1,9 +1,7 @@
 """From files and arrays to prepared images: decoded a few at a time, in order, with a reason for each failure."""
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -12,6 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from hilum.ahead import look_ahead
 from hilum.data.decode import read_grey
 from hilum.data.images import Pixels
 from hilum.data.listing import IMAGE_SUFFIXES
@@ -27,7 +26,6 @@ WINDOW = 16
 """So many images are asked for before they are needed; arrays of a generator are alive for that long."""
 
 Item = TypeVar("Item")
-Output = TypeVar("Output")
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ def prepared_images(
     >>> image.images[Pixels(size=(4, 4))].shape
     (4, 4)
     """
-    return look_ahead(partial(prepare, contracts=contracts, keep=keep), images)
+    return look_ahead(partial(prepare, contracts=contracts, keep=keep), images, WORKERS, WINDOW)
 
 
 def prepare(
@@ -81,29 +79,6 @@ def prepare(
         return Prepared(file, {}, error=str(error))
     except MemoryError:
         return Prepared(file, {}, error="there is not enough memory to decode this image")
-
-
-def look_ahead(
-    function: Callable[[Item], Output], items: Iterable[Item], workers: int = WORKERS, window: int = WINDOW
-) -> Iterator[Output]:
-    """`function` of each item, in order, worked out in threads at most `window` items before it is asked for.
-
-    >>> list(look_ahead(abs, [-1, 2]))
-    [1, 2]
-    """
-    pending: deque[Future[Output]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for item in items:
-                pending.append(pool.submit(function, item))
-                del item  # the pool alone holds it, and lets it go when it is done
-                if len(pending) >= window:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
 
 
 def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
