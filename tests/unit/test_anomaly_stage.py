@@ -114,7 +114,13 @@ def squares(tmp_path_factory: pytest.TempPathFactory) -> Cases:
 
 
 def config(detectors: dict[str, dict], **more) -> AnomalyConfig:
-    given = {"ood_images": 6, "own_ranking": 0, "pixels": PixelConfig(size=(32, 32)), **more}
+    given = {
+        "ood_images": 6,
+        "other_look_images": 0,
+        "own_ranking": 0,
+        "pixels": PixelConfig(size=(32, 32)),
+        **more,
+    }
     given.setdefault("false_alarm_rate", 0.2)
     return AnomalyConfig(detectors=detectors, **given)
 
@@ -166,6 +172,32 @@ def test_the_stage_writes_what_the_docs_promise(squares: Cases, tmp_path: Path, 
     ood = {share.kind: share for share in figures.detectors[MEAN].ood}
     assert list(ood) == [UNALTERED, *KINDS]
     assert ood["noise"].k == ood["noise"].n == 6
+
+
+def test_a_detector_that_has_learned_a_device_loses_in_the_other_look(tmp_path: Path, counting) -> None:
+    """Abnormal images are brighter and have nothing else: with the tones changed over, the order turns round."""
+    rng, rows = np.random.default_rng(0), []
+    for number in range(120):
+        label = "virus" if number % 3 == 0 else "normal"
+        path = tmp_path / f"{label}-{number}.png"
+        grey = (130 if label == "virus" else 60) + 6 * rng.standard_normal((32, 32))
+        assert cv2.imwrite(str(path), np.clip(grey, 0, 255).astype(np.uint8))
+        rows.append((path.stem, str(path), label, path.stem, "", digest_of_file(path)))
+    columns = ["case_id", "path", "label", "patient", "split", "digest"]
+    cases = Cases.checked(pd.DataFrame(rows, columns=columns), "folder", tmp_path)
+    chosen = config({MEAN: {}, f"{MEAN}@square": {"power": 2.0}}, other_look_images=12)
+    figures = detect(tmp_path / "run", cases, chosen)
+    for row in (MEAN, f"{MEAN}@square", "ensemble"):
+        plain, look = figures.detectors[row].same_images, figures.detectors[row].other_look
+        assert plain is not None and look is not None
+        assert (plain.n_healthy, plain.n_abnormal) == (look.n_healthy, look.n_abnormal) == (6, 6)
+        ties = 0.25 if row == "ensemble" else 0.0  # among its p-values
+        assert plain.auroc.value is not None and plain.auroc.value >= 1 - ties
+        assert look.auroc.value is not None and look.auroc.value <= ties
+        assert look.false_alarms.counts == "6/6" and look.sensitivity.counts != "6/6"
+    assert figures.basis == "other_look"
+    without = detect(tmp_path / "run", cases, config({MEAN: {}}))
+    assert without.detectors[MEAN].other_look is None and without.basis == "matched"
 
 
 def test_examples_are_the_same_images_and_the_errors(squares: Cases, tmp_path: Path, counting) -> None:

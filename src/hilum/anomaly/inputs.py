@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from hilum.anomaly.conformal import threshold
 from hilum.anomaly.healthy import HealthyImages
+from hilum.anomaly.other_look import OtherLook
 from hilum.anomaly.roles import assign_roles
 from hilum.data.cache import ImageCache
 from hilum.data.cases import HEALTHY, Cases
@@ -25,14 +27,15 @@ from hilum.training.config import PixelConfig
 @dataclass(frozen=True)
 class Inputs:
     """What every detector is fitted on and scores. `table`: a row per image with case_id, patient, split, label,
-    role, in the order of `cases`; `cache`: the prepared images; `ood_images`, `own_ranking`, `seed`: of the
-    stage's settings."""
+    role, in the order of `cases`; `cache`: the prepared images; `ood_images`, `other_look_images`, `own_ranking`,
+    `seed`: of the stage's settings."""
 
     cases: Cases
     table: pd.DataFrame
     pixels: Pixels
     cache: ImageCache
     ood_images: int
+    other_look_images: int
     own_ranking: int
     seed: int
 
@@ -59,11 +62,17 @@ class Inputs:
         """Prepared images at some positions of `table`, uint8 "images rows cols", in the order of `rows`."""
         return np.asarray(self.cache.images[self.cache.rows(self.table["case_id"].iloc[rows])])
 
+    @cached_property
+    def other_look(self) -> OtherLook | None:
+        """Held-out images in the look of the other label's devices, made once for all detectors; None without any."""
+        return OtherLook.of(self.cases, self.table, self.pixels, self.other_look_images, self.seed)
+
     @property
     def digest(self) -> str:
         """Names images, roles, pixels and what every detector is to score."""
         columns = self.table[["case_id", "patient", "label", "role"]]
-        settings = json.dumps([asdict(self.pixels), self.ood_images, self.own_ranking, self.seed])
+        scored = [self.ood_images, self.other_look_images, self.own_ranking]
+        settings = json.dumps([asdict(self.pixels), *scored, self.seed])
         return digest(self.cases.digest, settings, *columns.to_csv(index=False).splitlines())
 
 
@@ -75,6 +84,7 @@ def prepare(
     calibrate_fraction: float,
     false_alarm_rate: float,
     ood_images: int,
+    other_look_images: int,
     own_ranking: int,
     seed: int,
 ) -> Inputs:
@@ -100,7 +110,7 @@ def prepare(
     with advancing("anomaly: decoding") as advance:
         cache = ImageCache.of(used, pixels.contract(0.5, 0.25), advance)
     contract = pixels.contract(*cache.mean_sd(fit))
-    return Inputs(used, table, contract, cache, ood_images, own_ranking, seed)
+    return Inputs(used, table, contract, cache, ood_images, other_look_images, own_ranking, seed)
 
 
 def as_tensor(pixels: Pixels, images: np.ndarray) -> Float[Tensor, "batch 1 rows cols"]:

@@ -40,12 +40,14 @@ ENSEMBLE = "ensemble"
 @dataclass(frozen=True)
 class Leaderboard:
     """What the rows share. `table`: case_id, patient, split, label, role, one row per image; `pairs`: per part
-    the matched images, or a sentence why there are none; `rate`: the false-alarm rate of the threshold."""
+    the matched images, or a sentence why there are none; `rate`: the false-alarm rate of the threshold;
+    `other_look`: the images that were scored in the look of the other label's devices, None without any."""
 
     table: pd.DataFrame
     pairs: Mapping[str, Pairs | str]
     rate: float
     replicates: int
+    other_look: pd.DataFrame | None = None
 
     @property
     def calibrate(self) -> np.ndarray:
@@ -86,11 +88,19 @@ def with_ensemble(
     first = results[members[0]]
     score = mean_rank({row: result.score for row, result in joined.items()}, calibrate)
     ood = {}
-    for kind, values in first.ood.items():
-        both = {row: np.concatenate([result.score, result.ood[kind]]) for row, result in joined.items()}
-        fixed = np.concatenate([calibrate, np.zeros(len(values), bool)])
-        ood[kind] = mean_rank(both, fixed)[len(calibrate) :]
-    return {**results, ENSEMBLE: Result("", first.case_id, score, first.examples, ood)}
+    for kind in first.ood:
+        ood[kind] = _joined(joined, {row: result.ood[kind] for row, result in joined.items()}, calibrate)
+    look = _joined(joined, {row: result.other_look for row, result in joined.items()}, calibrate)
+    return {**results, ENSEMBLE: Result("", first.case_id, score, first.examples, ood, other_look=look)}
+
+
+def _joined(
+    results: Mapping[str, Result], further: Mapping[str, np.ndarray], calibrate: np.ndarray
+) -> np.ndarray:
+    """The ensemble's scores of further images, float64; `further`: row -> the scores of its detector."""
+    both = {row: np.concatenate([result.score, further[row]]) for row, result in results.items()}
+    n = len(next(iter(further.values())))
+    return mean_rank(both, np.concatenate([calibrate, np.zeros(n, bool)]))[len(calibrate) :]
 
 
 # -- one row -------------------------------------------------------------------------------------------------
@@ -130,6 +140,7 @@ def _scores(leaderboard: Leaderboard, result: Result) -> dict[str, Any]:
     return {
         "threshold": line,
         "parts": {part: block for part, block in parts.items() if block is not None},
+        **_in_other_look(leaderboard, result, line.value),
         "ood": ood_shares(result.ood, line.value, ood_patients(leaderboard.table)),
         "training_images": training_images(
             result,
@@ -139,6 +150,21 @@ def _scores(leaderboard: Leaderboard, result: Result) -> dict[str, Any]:
         ),
         "localization": result.localization,
         "seconds": result.seconds,
+    }
+
+
+def _in_other_look(leaderboard: Leaderboard, result: Result, line: float) -> dict[str, Measured | None]:
+    """Figures of the same held-out images in the look of the other label's devices, and as they are."""
+    images = leaderboard.other_look
+    if images is None or not len(result.other_look):
+        return {}
+    plain = pd.Series(result.score, index=result.case_id).loc[images["case_id"]].to_numpy()
+    columns = images[["patient", "label"]]
+    figures = {"other_look": result.other_look, "same_images": plain}
+    return {
+        name: Measured.model_validate(block)
+        for name, score in figures.items()
+        if (block := detection_figures(columns.assign(score=score), line)) is not None
     }
 
 
@@ -282,14 +308,14 @@ def scores_table(leaderboard: Leaderboard, results: Mapping[str, Result]) -> pd.
 
 
 def best_row(rows: Mapping[str, DetectorFigures]) -> str:
-    """The row with the highest AUROC on the matched images that measure (else on all that measure): the one that
-    depends least on shortcuts. Pretrained rows count only where there are no others."""
+    """The row with the highest AUROC on held-out images in the look of the other label's devices: the one that
+    depends least on them. Without these it is the highest on the matched images that measure, else on all.
+    Pretrained rows count only where there are no others."""
 
-    def worth(row: str) -> tuple[float, float]:
-        block = rows[row].parts.get("measure")
-        matched = block.matched.value if block is not None and block.matched is not None else None
-        plain = block.auroc.value if block is not None else None
-        return (-1.0 if matched is None else matched, -1.0 if plain is None else plain)
+    def worth(row: str) -> list[float]:
+        look, block = rows[row].other_look, rows[row].parts.get("measure")
+        areas = [look and look.auroc, block and block.matched, block and block.auroc]
+        return [-1.0 if area is None or area.value is None else area.value for area in areas]
 
     own = [row for row in rows if not rows[row].pretrained] or list(rows)
     return max(own, key=worth)

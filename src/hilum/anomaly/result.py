@@ -41,7 +41,8 @@ class Examples:
 class Result:
     """`made_from`: digest of the weights and of the images; `score`: float64 "cases"; `ood`: kind -> float64
     "images"; `own`: float64 "fit images", cross-fitted scores of the images `own_id` in robust standard deviations,
-    empty without that ranking; `localization`: figures against known lesions, or None; `seconds`: of each step,
+    empty without that ranking; `other_look`: float64 "images", scores of `Inputs.other_look`,
+    empty without any; `localization`: figures against known lesions, or None; `seconds`: of each step,
     None for an ensemble."""
 
     made_from: str
@@ -53,6 +54,7 @@ class Result:
     own: np.ndarray = field(default_factory=lambda: np.array([]))
     localization: Localization | None = None
     seconds: Seconds | None = None
+    other_look: np.ndarray = field(default_factory=lambda: np.array([]))
 
     def write(self, path: Path) -> None:
         """result.npz, all or nothing.
@@ -71,6 +73,7 @@ class Result:
             "score": self.score,
             "own_id": self.own_id,
             "own": self.own,
+            "other_look": self.other_look,
             "localization": np.array(_text(self.localization)),
             "seconds": np.array(_text(self.seconds)),
             **{f"ood/{kind}": values for kind, values in self.ood.items()},
@@ -99,6 +102,7 @@ class Result:
                 arrays["own"],
                 _part(Localization, arrays["localization"]),
                 _part(Seconds, arrays["seconds"]),
+                arrays["other_look"],
             )
         except (ValueError, KeyError, TypeError) as error:
             raise RunError(f"{path} is damaged ({error})", "run: hilum anomaly RUN") from None

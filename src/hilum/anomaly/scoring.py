@@ -49,11 +49,16 @@ def result_of(
         score, localization = _all_scores(detector, inputs, folder.name)
     with _timed(took, "ood"):
         ood = _ood_scores(detector, inputs, folder.name)
+    other = inputs.other_look
+    with _timed(took, "other_look"):
+        look = (
+            np.array([]) if other is None else _scores(detector, other.images, folder.name, "the other look")
+        )
     with _timed(took, "own_ranking"):
         own_id, own = _own_scores(folder.name, inputs, options)
     case_id = inputs.table["case_id"].to_numpy(str)
     shown = examples(detector, inputs, score)
-    result = Result(made_from, case_id, score, shown, ood, own_id, own, localization, Seconds(**took))
+    result = Result(made_from, case_id, score, shown, ood, own_id, own, localization, Seconds(**took), look)
     result.write(folder.result_file)
     return result
 
@@ -139,16 +144,16 @@ def _ood_scores(detector: Detector, inputs: Inputs, row: str) -> dict[str, np.nd
     if not len(rows):
         return {}
     images = inputs.images(rows)
-    scores = {UNALTERED: _scores(detector, images, row)}
+    scores = {UNALTERED: _scores(detector, images, row, "OOD images")}
     for kind in KINDS:
-        scores[kind] = _scores(detector, ood_images(images, kind, inputs.seed), row)
+        scores[kind] = _scores(detector, ood_images(images, kind, inputs.seed), row, "OOD images")
     return scores
 
 
-def _scores(detector: Detector, images: np.ndarray, row: str) -> np.ndarray:
-    """float64 scores of prepared images."""
+def _scores(detector: Detector, images: np.ndarray, row: str, what: str) -> np.ndarray:
+    """float64 scores of prepared images; `row`, `what`: for the progress bar."""
     parts = []
-    with advancing(f"{row}: OOD images") as advance:
+    with advancing(f"{row}: {what}") as advance:
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
             parts.append(detector.score(as_tensor(detector.pixels, batch)).score.double().numpy())

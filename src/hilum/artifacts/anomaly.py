@@ -111,12 +111,14 @@ class Seconds(Part):
     fit: float
     score: float
     ood: float
+    other_look: float = 0.0
     own_ranking: float
 
 
 class DetectorFigures(Part):
     """One row of the leaderboard. `members`: the rows that an ensemble joins; `parts`: "measure" (held-out
-    validation patients) and "test", as far as they hold healthy and abnormal images."""
+    validation patients) and "test", as far as they hold healthy and abnormal images; `other_look`: held-out images of
+    both kinds in the look of the other label's devices, `same_images`: the same as they are."""
 
     detector: str
     options: dict[str, Any] = Field(default_factory=dict)
@@ -127,6 +129,8 @@ class DetectorFigures(Part):
     weights_digest: str | None = None
     threshold: Threshold
     parts: dict[str, Measured]
+    other_look: Measured | None = None
+    same_images: Measured | None = None
     ood: list[OodShare]
     training_images: TrainingImages | None = None
     localization: Localization | None = None
@@ -199,8 +203,9 @@ class Matching(Part):
 
 class AnomalyFigures(Artifact):
     """anomaly/figures.json. `roles`: role -> label -> how many; `detectors`: row of the leaderboard -> figures;
-    `best`: the row with the highest AUROC on matched held-out images; `shortcuts`, `matching`: per part;
-    `own_ranking`: in how many parts the training images were divided to rank them, 0 if they were not."""
+    `best`: the row with the highest AUROC on held-out images in the other look, without these on matched ones;
+    `shortcuts`, `matching`: per part; `own_ranking`: in how many parts the training images were divided to rank
+    them, 0 if they were not."""
 
     STAGE: ClassVar[str] = "anomaly"
 
@@ -215,6 +220,15 @@ class AnomalyFigures(Artifact):
     best: str
     shortcuts: dict[str, Shortcuts]
     matching: dict[str, Matching]
+
+    @property
+    def basis(self) -> str:
+        """What the best row was chosen by: "other_look", "matched" or "plain"."""
+        best = self.detectors[self.best]
+        measured = best.on("measure")
+        if best.other_look is not None:
+            return "other_look"
+        return "matched" if measured is not None and measured.matched is not None else "plain"
 
     def role(self, name: str) -> dict[str, Counts]:
         """The images of one role by label; empty where it has none."""

@@ -35,8 +35,9 @@ class AnomalyConfig(Config):
     `detectors`: row of the leaderboard -> options of its build(). The row is a detector's name; "name@variant"
     gives one detector several rows. `calibrate_fraction`: the share of the healthy val images that fix the
     threshold; the others, and the abnormal ones, measure. `ood_images`: how many held-out healthy images are
-    rotated, inverted and so on. `own_ranking`: into how many parts the images to fit on are divided to score each
-    by a detector fitted on the others; 0 leaves that out, and each part costs one more fit.
+    rotated, inverted and so on. `other_look_images`: how many, half of them healthy, are measured in the look of the
+    other label's devices (docs/shift.md); 0 leaves that out. `own_ranking`: into how many parts the images to fit on
+    are divided to score each by a detector fitted on the others; 0 leaves that out, and each part costs one more fit.
     """
 
     detectors: dict[str, dict[str, Any]] = Field(default_factory=lambda: {"autoencoder": {}}, min_length=1)
@@ -46,6 +47,7 @@ class AnomalyConfig(Config):
     calibrate_fraction: float = Field(default=0.5, gt=0, lt=1)
     ensemble: bool = True
     ood_images: int = Field(default=100, ge=0)
+    other_look_images: int = Field(default=200, ge=0)
     own_ranking: int = Field(default=2, ge=0)
     seed: int = Field(default=0, ge=0)
 
@@ -110,6 +112,7 @@ def run(context: Context, config: AnomalyConfig) -> None:
         calibrate_fraction=config.calibrate_fraction,
         false_alarm_rate=config.false_alarm_rate,
         ood_images=config.ood_images,
+        other_look_images=config.other_look_images,
         own_ranking=config.own_ranking,
         seed=config.seed,
     )
@@ -118,7 +121,8 @@ def run(context: Context, config: AnomalyConfig) -> None:
     results = {row: result for row, (_, result) in fitted.items()}
     members = [row for row, (detector, _) in fitted.items() if not detector.pretrained and config.ensemble]
     replicates = context.recipe.replicates
-    leaderboard = Leaderboard(inputs.table, pairs_of(inputs), config.false_alarm_rate, replicates)
+    look = inputs.other_look.table if inputs.other_look else None
+    leaderboard = Leaderboard(inputs.table, pairs_of(inputs), config.false_alarm_rate, replicates, look)
     every = with_ensemble(leaderboard, results, members)
     scores = scores_table(leaderboard, every)
     figures = _figures(inputs, split, config, leaderboard, fitted, every)

@@ -98,6 +98,7 @@ def _values(run: Run, figures: AnomalyFigures) -> dict[str, Any]:
         "shown": row_name(shown),
         "compared": compared(examples, single, labels),
         "bar": colour_bar(),
+        "other_look": tables.other_look(figures),
         "ood": tables.ood(figures),
         "training_images": training_images(figures, shown, paths),
         "localization": tables.localization(figures),
@@ -150,8 +151,9 @@ def lead(figures: AnomalyFigures) -> str:
 def how(figures: AnomalyFigures) -> list[str]:
     """Which images were used for what.
 
-    >>> from hilum.artifacts.anomaly import Counts
-    >>> figures = AnomalyFigures.model_construct(
+    >>> from hilum.artifacts.anomaly import Counts, DetectorFigures
+    >>> detector = DetectorFigures.model_construct(parts={})
+    >>> figures = AnomalyFigures.model_construct(best="vae", detectors={"vae": detector},
     ...     roles={"fit": {HEALTHY: Counts(images=20, patients=9)}}, split_note="patients are apart")
     >>> how(figures)[0], how(figures)[-1]
     ('The detectors were fitted on 20 healthy training images.', 'Patients are apart.')
@@ -170,7 +172,8 @@ def how(figures: AnomalyFigures) -> list[str]:
         f"The figures come from {images('measure', True)} healthy and {images('measure', False)} abnormal validation"
         f" images of further patients{test}.",
         "No abnormal image and no disease label took part in fitting or in a threshold.",
-        "The best detector was chosen on the validation images.",
+        "The best detector was chosen on the validation images"
+        + (", in the look of the other label's devices." if figures.basis == "other_look" else "."),
         sentence(figures.split_note),
     ]
 

@@ -65,6 +65,15 @@ class Leaderboard:
 
 
 @dataclass(frozen=True)
+class OtherLookTable:
+    """The same held-out images as they are and in the look of the other label's devices, a row per detector."""
+
+    images: str
+    rate: str
+    rows: list[list[Cell | str]]
+
+
+@dataclass(frozen=True)
 class Shaded:
     """A share with its counts; `shade`: 0 to 0.75."""
 
@@ -119,6 +128,14 @@ class DetectorView:
     seconds: str
 
 
+BASIS = {
+    "other_look": "highest AUROC in the other look",
+    "matched": "highest matched AUROC on validation images",
+    "plain": "highest AUROC on validation images",
+}
+"""Why a row is the best; see `AnomalyFigures.basis`."""
+
+
 def is_measured(figures: AnomalyFigures, part: str) -> bool:
     """Whether a detector has figures on this part.
 
@@ -166,7 +183,7 @@ def _line(figures: AnomalyFigures, row: str, measured: Measured) -> DetectorRow:
     if detector.pretrained:
         remarks.append("pretrained weights")
     if row == figures.best:
-        remarks.append("best matched AUROC on validation images")
+        remarks.append(f"best: {BASIS[figures.basis]}")
     causes, best = measured.causes.values(), measured.oracle.best_accuracy
     return DetectorRow(
         name=row_name(row),
@@ -215,6 +232,34 @@ def _joint(shortcuts: Shortcuts) -> str:
 
 
 # -- further tables ------------------------------------------------------------------------------------------
+
+
+def other_look(figures: AnomalyFigures) -> OtherLookTable | None:
+    """Detectors on images in the look of the other label's devices, the best first; None where none were made.
+
+    >>> other_look(AnomalyFigures.model_construct(detectors={})) is None
+    True
+    """
+    measured = {row: (each.same_images, each.other_look) for row, each in figures.detectors.items()}
+    rows = {row: (plain, look) for row, (plain, look) in measured.items() if plain and look}
+    if not rows:
+        return None
+    first, _ = next(iter(rows.values()))
+    return OtherLookTable(
+        images=f"{count(first.n_healthy)} healthy and {count(first.n_abnormal)} abnormal held-out images",
+        rate=percent(figures.false_alarm_rate, 0),
+        rows=[
+            [
+                row_name(row),
+                _area_cell(plain.auroc),
+                _area_cell(look.auroc),
+                _share_cell(plain.false_alarms),
+                _share_cell(look.false_alarms),
+                _share_cell(look.sensitivity),
+            ]
+            for row, (plain, look) in sorted(rows.items(), key=lambda item: -(item[1][1].auroc.value or 0.0))
+        ],
+    )
 
 
 def ood(figures: AnomalyFigures) -> OodTable | None:
