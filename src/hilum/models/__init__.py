@@ -5,6 +5,7 @@ Every other file in this folder is one architecture. Its file name is its name i
 else's file in the same way.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from pkgutil import iter_modules
@@ -222,7 +223,7 @@ def load_model(source: str | Path) -> ChestModel:
             "train the model again or restore both files together",
         )
     architecture, pixels = card.architecture, Pixels.of(card.pixels)
-    model = build(architecture.name, card.classes, pixels, architecture.options)
+    model = _empty(architecture, card.classes, pixels)
     try:
         model.load_state_dict(load_tensors(data))
     except Exception as error:  # safetensors and torch raise many kinds for a damaged or foreign file
@@ -230,8 +231,16 @@ def load_model(source: str | Path) -> ChestModel:
         raise ModelError(
             f"{folder} does not hold a {architecture.name} ({reason})", "train it again"
         ) from None
-    model.card = card
+    model.card, model.pretrained = card, card.pretrained
     return model.eval().requires_grad_(False)
+
+
+def _empty(architecture: Architecture, classes: Sequence[str], pixels: Pixels) -> ChestModel:
+    """The network without the weights that its training may have started from: they need not be installed."""
+    maker = _maker(architecture.name, architecture.options)
+    started = "pretrained" in inspect.signature(maker).parameters
+    options = {**architecture.options, "pretrained": False} if started else architecture.options
+    return maker(tuple(classes), pixels, **options)
 
 
 def model_folder(source: str | Path) -> Path:

