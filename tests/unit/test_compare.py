@@ -123,7 +123,7 @@ def test_grids_that_come_with_the_package_are_valid() -> None:
     plans = {name: load_grid(name) for name in grids()}
     assert {name: len(plan.cells) for name, plan in plans.items()} == {
         "alternatives": 17,
-        "lungs": 5,
+        "generalization": 14,
         "shift": 10,
         "validation": 1,
     }
