@@ -30,6 +30,9 @@ from hilum.files import (
     write_json,
 )
 
+PREDICTION_NAMES = ("case_id", "patient", "split", "label", "target", "predicted")
+"""Columns of predictions.csv that are names, also where a label is a number."""
+
 
 class EmbeddingFolder:
     """What the embedding stage of a task has left behind; figures.json is written last."""
@@ -73,7 +76,7 @@ class EmbeddingFolder:
 
     def suspects(self) -> pd.DataFrame:
         """Train cases whose label looks wrong, the most suspicious first."""
-        return read_table(self.suspects_file, case_id=str, patient=str, split=str, label=str)
+        return read_table(self.suspects_file, suggested=str, **dict.fromkeys(PREDICTION_NAMES, str))
 
     def duplicates(self) -> pd.DataFrame:
         """The closest pairs of cases, with what the pixels say about them."""
@@ -295,7 +298,7 @@ class TaskFolder:
         ...     folder.predictions().values.tolist()
         [['007', 'test', 0.9]]
         """
-        return read_table(self.predictions_file, case_id=str, patient=str, split=str, label=str)
+        return read_table(self.predictions_file, **dict.fromkeys(PREDICTION_NAMES, str))
 
     def counterfactual(self) -> Counterfactual:
         """counterfactual.json. RunError when it was made with other weights than those that lie beside it now."""

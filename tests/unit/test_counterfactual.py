@@ -162,7 +162,7 @@ def test_images_are_chosen_in_proportion_and_the_other_part_stands_in(phantom_da
 def test_classes_without_a_healthy_one_are_a_sentence() -> None:
     rows = pd.DataFrame({"case_id": [*"ab"], "patient": [*"ab"], "target": ["bacteria", "virus"]})
     answers = Answers(np.eye(2), ("bacteria", "virus"), None)
-    with pytest.raises(DataError, match="name images without findings 'normal'"):
+    with pytest.raises(DataError, match="name the label of healthy images with --healthy"):
         point(rows, answers, None, 0.9, 0)
 
 

@@ -96,7 +96,7 @@ def prepare(
     if not (cases.table["label"] == HEALTHY).any():
         raise DataError(
             f"no image is labelled {HEALTHY!r} (labels: {', '.join(cases.labels)}), so nothing can be fitted",
-            f"label the healthy images {HEALTHY!r}",
+            "name the label of healthy images with --healthy, if there is one",
         )
     used = used_cases(cases, split.of)
     roles = assign_roles(used, split.of, calibrate_fraction, seed)

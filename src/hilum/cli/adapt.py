@@ -14,7 +14,7 @@ Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A task folder of a
 def recalibrate(
     model: Model,
     healthy: Annotated[
-        Path, typer.Option("--healthy", help="A folder of your own healthy radiographs, one per child.")
+        Path, typer.Option("--healthy", help="A folder of your own healthy radiographs, one per patient.")
     ],
     specificity: Annotated[
         float,

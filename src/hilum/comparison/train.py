@@ -20,7 +20,7 @@ from hilum.evaluation.decision import choose_threshold
 from hilum.evaluation.evaluate import predicted_classes
 from hilum.evaluation.scores import key_figures, validation_figures
 from hilum.files import digest, read_json, read_table, write_json, write_table
-from hilum.folders import TaskFolder
+from hilum.folders import PREDICTION_NAMES, TaskFolder
 from hilum.inference.forward import logits_of, softmax
 from hilum.progress import advancing
 from hilum.training.config import TaskRecipe
@@ -109,7 +109,7 @@ def finished(training: Training) -> TrainingResult | None:
 def predictions(training: Training) -> pd.DataFrame:
     """What `run` wrote: case_id, patient, split ("held" or "test"), label, target, predicted, prob_<class>,
     threshold."""
-    return read_table(training.predictions_file, case_id=str, patient=str, split=str)
+    return read_table(training.predictions_file, **dict.fromkeys(PREDICTION_NAMES, str))
 
 
 def run(training: Training) -> TrainingResult:

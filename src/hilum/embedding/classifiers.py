@@ -98,13 +98,15 @@ def classifiers(
     head = softmax(logits[rows].astype(np.float64))
     linear = baselines.probe_probabilities(probe, vectors[rows])
     seed_note = f"k = {SEED_K}, plain Euclidean on the embedding before the head"
+    if tuple(data.classes) == seed_report.CLASSES:
+        seed_note += ", as in the seed report"
     return [
         row("head", "the network's own head", half, head),
         row("linear_probe", "linear probe", f"logistic regression on layer {layer}", linear),
         row("knn", "kNN", f"{knn.words}, layer {layer}", knn_probabilities(data, vectors, rows, knn)),
         row(
             "knn_seed",
-            "kNN as in the seed report",
+            "plain kNN",
             seed_note,
             knn_probabilities(data, seed_vectors, rows, SEED),
         ),

@@ -5,6 +5,7 @@ viral. It prints confusion matrices and a few percentages, so AUROC and similar 
 text and its matrix differ, both are kept: CLAIMS holds the text, `block_of` counts in the matrix.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,11 +14,11 @@ import numpy as np
 
 from hilum.artifacts.base import Figure
 from hilum.artifacts.published import Baseline, BaselineFigure
+from hilum.data.public_set import CLASSES as CLASSES
+from hilum.data.public_set import is_public_set
 from hilum.evaluation import metrics as m
 from hilum.evaluation.shares import wilson_interval
 from hilum.evaluation.tables import Metric, table_interval
-
-CLASSES = ("normal", "bacteria", "virus")
 
 Matrix = tuple[tuple[int, ...], ...]
 
@@ -102,6 +103,19 @@ def block_of(confusion: Matrix) -> dict[str, Any]:
         "classes": list(CLASSES),
         "n_cases": int(table.sum()),
     }
+
+
+def baseline_for(task: str, labels: Sequence[str], source: str, weights_digest: str) -> Baseline | None:
+    """The published baseline, where labels and source are those of the set that it was measured on; None elsewhere.
+
+    >>> baseline_for("multiclass", ["normal", "bacteria", "virus"], "phantom", "digest").comparable
+    False
+    >>> baseline_for("multiclass", ["covid", "pneumonia"], "folder", "digest") is None
+    True
+    """
+    if not is_public_set(labels, source):
+        return None
+    return baseline(task, source != "phantom", weights_digest)
 
 
 def baseline(task: str, comparable: bool, weights_digest: str) -> Baseline:

@@ -96,7 +96,7 @@ def _groups(table: pd.DataFrame, facts: pd.DataFrame, held_out: np.ndarray) -> t
         groups.append(("conflicting", f"shortcut-conflicting: {words}", conflicting))
         groups.append(("conflicting", f"normal with the {words} of abnormal images", conflicting & ~abnormal))
         groups.append(("conflicting", f"abnormal with the {words} of normal images", conflicting & abnormal))
-    second = table["case_id"].str.contains(SERIES).to_numpy()
+    second = table["case_id"].str.contains(f"{SERIES}-IM-", regex=False).to_numpy()
     if (second & ~abnormal).any() and (~second & ~abnormal).any():
         groups.append(("series", "normal, series IM", ~second & ~abnormal))
         groups.append(("series", f"normal, series {SERIES}", second & ~abnormal))

@@ -20,4 +20,6 @@ def absent(run: Run, stage: str, anchor: str, title: str) -> Section:
     """
     reasons = run.skip_reasons(stage)
     why = " ".join(sentence(reason) for reason in reasons) or "This stage has not run yet."
-    return Section(anchor, title, "absent.html", {"sentence": why, "command": commands.stage(run, stage)})
+    how = "This command tries again:" if reasons else "This command makes it:"
+    values = {"sentence": why, "how": how, "command": commands.stage(run, stage)}
+    return Section(anchor, title, "absent.html", values)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from hilum.artifacts.published import Baseline
 from hilum.report.cells import EMPTY, Cell, cell
 from hilum.report.results import Results
 from hilum.report.stated import stated, value_text
@@ -29,8 +30,10 @@ class Row:
 
 def published(task: Results, split: str) -> str:
     """The published accuracy on this task and split, for one cell of a table: "83.5 % (521/624)", "none published",
-    or "real images: not comparable" for a run on synthetic images.
+    or "real images: not comparable" for a run on synthetic images; "" where no baseline fits the data.
     """
+    if task.baseline is None:
+        return ""
     if not task.baseline.comparable:
         return "real images: not comparable"
     row = task.baseline.accuracy_on(split)
@@ -40,21 +43,24 @@ def published(task: Results, split: str) -> str:
     return f"{value_text(row.figure)}{counts}"
 
 
-def comparison(task: Results) -> Comparison:
+def comparison(task: Results) -> Comparison | None:
     """The published baseline of a task and this run's figures: a row per published figure, such as accuracy on test,
     521/624, with this run's figure beside it, "–" where the run has none. For a run on synthetic images, a
-    sentence that they are not comparable, and no rows.
+    sentence that they are not comparable, and no rows. None where no baseline fits labels and data.
     """
-    if not task.baseline.comparable:
+    baseline = task.baseline
+    if baseline is None:
+        return None
+    if not baseline.comparable:
         return Comparison(
             "The published baseline was measured on real radiographs, this run on synthetic images: they are not"
             " comparable.",
             [],
         )
-    return Comparison(_sentence(task), _rows(task))
+    return Comparison(_sentence(task, baseline), _rows(task, baseline))
 
 
-def _rows(task: Results) -> list[Row]:
+def _rows(task: Results, baseline: Baseline) -> list[Row]:
     return [
         Row(
             name=f"Sensitivity for {row.class_name}" if row.class_name else metric(row.key).name,
@@ -63,7 +69,7 @@ def _rows(task: Results) -> list[Row]:
             remark=row.remark,
             ours=_ours(task, row.split, row.key, row.class_name),
         )
-        for row in task.baseline.figures
+        for row in baseline.figures
     ]
 
 
@@ -74,19 +80,19 @@ def _ours(task: Results, split: str, key: str, class_name: str) -> Cell:
     return cell(key, block.of_class(class_name, key) if class_name else getattr(block, key))
 
 
-def _sentence(task: Results) -> str:
+def _sentence(task: Results, baseline: Baseline) -> str:
     """What was measured on what, and whether the two figures may be compared."""
-    accuracy = stated(task.baseline.accuracy)
+    accuracy = stated(baseline.accuracy)
     given = (
         f"The seed report’s three-class network has an accuracy of {accuracy} on the official test images."
-        if task.baseline.own_figures
+        if baseline.own_figures
         else "The seed report has no figure for its binary network. Its three-class network, with both abnormal"
         f" classes taken as one, has an accuracy of {accuracy} on the official test images."
     )
     if "test" not in task.metrics:
         return f"{given} This run has no test images, and a validation figure is not comparable with a test figure."
     ours = task.metrics["test"]
-    if ours.n_cases != task.baseline.n_test:
+    if ours.n_cases != baseline.n_test:
         images = plural(ours.n_cases, "test image")
         return f"{given} This run was measured on {images} of another set, so a difference may come from the images."
     return f"{given} This run’s model has an accuracy of {stated(ours.accuracy)} on as many."

@@ -10,8 +10,10 @@ from hilum.artifacts.curves import Curves
 from hilum.artifacts.metrics import Metrics, SplitMetrics
 from hilum.artifacts.published import Baseline
 from hilum.artifacts.run import SplitFacts
+from hilum.data.labels import HEALTHY
 from hilum.folders import TaskFolder
 from hilum.report.stated import stated, value_text
+from hilum.report.titles import title_of
 from hilum.report.wording import plural, split_name
 from hilum.run import Run
 
@@ -36,8 +38,10 @@ class Results:
         return Curves.load(self.folder.curves_file, self.card.weights_digest)
 
     @cached_property
-    def baseline(self) -> Baseline:
-        """The published baseline."""
+    def baseline(self) -> Baseline | None:
+        """The published baseline; None where none fits labels and data."""
+        if not self.folder.baseline_file.exists():
+            return None
         return Baseline.load(self.folder.baseline_file, self.card.weights_digest)
 
     @property
@@ -51,6 +55,30 @@ class Results:
         ('normal', 'pneumonia')
         """
         return tuple(self.card.classes)
+
+    @property
+    def title(self) -> str:
+        """The heading of the task, from its classes.
+
+        >>> from pathlib import Path
+        >>> card = ModelCard.model_construct(classes=["normal", "pneumonia"])
+        >>> Results("binary", card, Metrics({}), *[pd.DataFrame()] * 2, None, "test",
+        ...     TaskFolder(Path("binary"))).title
+        'Normal vs pneumonia'
+        """
+        return title_of(self.task, self.classes)
+
+    @property
+    def has_normal(self) -> bool:
+        """Whether the first class is the healthy one: then the others together are abnormal.
+
+        >>> from pathlib import Path
+        >>> card = ModelCard.model_construct(classes=["covid", "pneumonia"])
+        >>> Results("multiclass", card, Metrics({}), *[pd.DataFrame()] * 2, None, "test",
+        ...     TaskFolder(Path("multiclass"))).has_normal
+        False
+        """
+        return self.classes[0] == HEALTHY
 
     @property
     def block(self) -> SplitMetrics:
@@ -207,7 +235,10 @@ def headline(task: Results) -> str:
     sensitivity, specificity = (
         f"{value_text(figure)} ({figure.counts})" for figure in (block.sensitivity, block.specificity)
     )
-    return f"{accuracy} Sensitivity {sensitivity}, specificity {specificity}."
+    if task.has_normal:
+        return f"{accuracy} Sensitivity {sensitivity}, specificity {specificity}."
+    first, second = task.classes
+    return f"{accuracy} Sensitivity for {second}: {sensitivity}; for {first}: {specificity}."
 
 
 def _most_frequent_error(task: Results) -> str:

@@ -7,6 +7,7 @@ from math import floor, isfinite, log10
 from typing import Literal
 
 from hilum.artifacts.run import Machine
+from hilum.data.labels import HEALTHY
 
 SPACE = "\u00a0"
 """Between a number and its unit, so that a line never breaks there."""
@@ -20,13 +21,14 @@ NOTHING = "–"
 
 @dataclass(frozen=True)
 class Metric:
-    """Name, unit and meaning of a metric. `unit` '%' prints shares as percentages; `more`: its meaning where
-    there are more than two classes, if that differs."""
+    """Name, unit and meaning of a metric. `unit` '%' prints shares as percentages. Where they differ, `more` is its
+    meaning for more than two classes, `two` for two of which neither is healthy, with {0} and {1} for them."""
 
     name: str
     unit: Literal["%", ""]
     meaning: str
     more: str = ""
+    two: str = ""
 
 
 METRICS: Mapping[str, Metric] = {
@@ -41,29 +43,34 @@ METRICS: Mapping[str, Metric] = {
         "%",
         "abnormal images classified as abnormal, of all abnormal images (recall)",
         "images of a class classified as it, of all images of the class; mean over the classes",
+        "images labelled {1} and classified as {1}, of all images labelled {1} (recall)",
     ),
     "specificity": Metric(
         "Specificity",
         "%",
         "normal images classified as normal, of all normal images",
         "other images not classified as the class, of all other images; mean over the classes",
+        "images labelled {0} and classified as {0}, of all images labelled {0}",
     ),
     "precision": Metric(
         "Precision",
         "%",
         "abnormal images, of all images classified as abnormal; depends on the prevalence",
         "correct, of all images classified as the class; mean over the classes",
+        "images labelled {1}, of all images classified as {1}; depends on the prevalence",
     ),
     "npv": Metric(
         "Negative predictive value",
         "%",
         "normal images, of all images classified as normal; depends on the prevalence",
+        two="images labelled {0}, of all images classified as {0}; depends on the prevalence",
     ),
     "auroc": Metric(
         "AUROC",
         "",
         "probability that an abnormal image scores above a normal one; 0.5 is guessing, 1 perfect",
         "probability that an image of the class scores above another; mean over the classes",
+        "probability that the score of {1} is higher for an image of {1} than for one of {0}; 0.5 is guessing",
     ),
     "average_precision": Metric(
         "Average precision",
@@ -83,6 +90,7 @@ METRICS: Mapping[str, Metric] = {
         "",
         "mean squared error of the probability of abnormal; 0 is best, a constant 0.5 gives 0.25",
         "squared error of the probabilities, summed over the classes; 0 is best",
+        "mean squared error of the probability of {1}; 0 is best, a constant 0.5 gives 0.25",
     ),
     "log_loss": Metric("Log-loss", "", "mean of −ln(probability of the true class), in nats; 0 is best"),
     "accuracy_at_half": Metric("Accuracy at threshold 0.5", "%", "accuracy without a chosen threshold"),
@@ -96,6 +104,21 @@ def metric(key: str) -> Metric:
     ('Log-loss', 'Dice score')
     """
     return METRICS.get(key, Metric(key.replace("_", " ").capitalize(), "", ""))
+
+
+def meaning(key: str, classes: Sequence[str]) -> str:
+    """What a metric means for these classes.
+
+    >>> meaning("specificity", ["normal", "virus"]), meaning("specificity", ["covid", "pneumonia"])
+    ('normal images classified as normal, of all normal images',
+     'images labelled covid and classified as covid, of all images labelled covid')
+    """
+    words = metric(key)
+    if len(classes) > 2:
+        return words.more or words.meaning
+    if classes[0] == HEALTHY or not words.two:
+        return words.meaning
+    return words.two.format(*classes)
 
 
 def percent(share: float | None, digits: int = 1) -> str:

@@ -17,7 +17,8 @@ class Config(Base):
 
 
 def run(context: Context, config: Config) -> None:
-    """Writes predictions.csv, the threshold in model.json, curves.json, published.json and, last, metrics.json.
+    """Writes predictions.csv, the threshold in model.json, curves.json and, last, metrics.json; published.json
+    where published figures fit the data.
 
     The rule of the task chooses the threshold of a binary task on val, and on val only. Without a val split the
     threshold is 0.5 and the card says so.
@@ -26,7 +27,7 @@ def run(context: Context, config: Config) -> None:
     from hilum.evaluation.curves import curves_of
     from hilum.evaluation.evaluate import predicted_classes
     from hilum.evaluation.predictions import metrics_of, predictions_table, threshold_entry
-    from hilum.evaluation.seed_report import baseline
+    from hilum.evaluation.seed_report import baseline_for
     from hilum.files import write_table
     from hilum.inference.forward import softmax
     from hilum.progress import advancing
@@ -49,7 +50,10 @@ def run(context: Context, config: Config) -> None:
     rows = table[table["split"] == metrics.reported]
     card.save(folder.card_file)
     curves_of(rows, task.classes, metrics.reported, digest).save(folder.curves_file)
-    baseline(task.name, context.cases.source != "phantom", digest).save(folder.baseline_file)
+    published = baseline_for(task.name, context.cases.labels, context.cases.source, digest)
+    folder.baseline_file.unlink(missing_ok=True)
+    if published is not None:
+        published.save(folder.baseline_file)
     metrics.save(folder.metrics_file)
 
 
@@ -72,7 +76,7 @@ STAGE = Stage(
     config=Config,
     run=run,
     needs=("train",),
-    artifacts=("predictions.csv", "curves.json", "published.json", "metrics.json"),
+    artifacts=("predictions.csv", "curves.json", "metrics.json"),
     core=True,
     version=2,
 )

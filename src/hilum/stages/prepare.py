@@ -23,14 +23,24 @@ def run(context: Context, config: Config) -> None:
     """Writes cases.csv, split.csv and audit.json. DataError for labels that allow no task of the recipe, and
     for files that can't be read unless the recipe says that they may be left out."""
     cases = readable(context.cases, context.recipe.skip_unreadable, context.run)
-    splits = {
-        name: split_of(cases, context.recipe.tasks[name]) for name in fitting_tasks(context.recipe, cases)
-    }
+    fitting = fitting_tasks(context.recipe, cases)
+    splits = {name: split_of(cases, context.recipe.tasks[name]) for name in fitting}
+    _record_left_out(context, [name for name in context.recipe.tasks if name not in fitting], cases)
     cases.write(context.run.cases_file)
     context.run.write_split({name: split.of for name, split in splits.items()})
     known = context.run.facts().split
     context.run.add_facts(split={**known, **{name: split.facts() for name, split in splits.items()}})
     _audit(context.run, cases, splits)
+
+
+def _record_left_out(context: Context, names: list[str], cases: Cases) -> None:
+    """Writes into run.json why a task of the recipe is not trained."""
+    from hilum.artifacts.run import StageRecord
+    from hilum.data.tasks import why_not
+
+    for name in names:
+        reason = why_not(name, cases.labels)
+        context.run.record_stage(f"train {name}", StageRecord(status="skipped", reason=reason))
 
 
 def readable(cases: Cases, skip: bool, run: Run) -> Cases:

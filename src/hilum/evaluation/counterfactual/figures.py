@@ -50,7 +50,7 @@ def check_healthy(classes: Sequence[str]) -> None:
         raise DataError(
             f"the acquisition counterfactual compares {HEALTHY} and abnormal images, "
             f"the classes are {', '.join(classes)}",
-            f"name images without findings {HEALTHY!r}",
+            "name the label of healthy images with --healthy, if there is one",
         )
 
 

@@ -8,7 +8,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from hilum.artifacts.anomaly import AnomalyFigures
-from hilum.data.cases import HEALTHY
+from hilum.data.cases import HEALTHY, Cases
+from hilum.data.public_set import is_public_set
 from hilum.report import commands
 from hilum.report.absent import absent
 from hilum.report.anomaly import tables
@@ -79,6 +80,11 @@ def make(run: Run) -> Section | None:
     return Section("anomaly", TITLE, "anomaly/template.html", _values(run, figures_of(run)))
 
 
+def _is_comparable(cases: Cases) -> bool:
+    """Whether the published figures are of images like these."""
+    return cases.source != "phantom" and is_public_set(cases.labels, cases.source)
+
+
 def _values(run: Run, figures: AnomalyFigures) -> dict[str, Any]:
     cases, scores, examples = run.cases(), run.anomaly.scores(), run.anomaly.examples()
     paths = cases.table.set_index("case_id")["path"]
@@ -92,7 +98,7 @@ def _values(run: Run, figures: AnomalyFigures) -> dict[str, Any]:
         "leaderboards": [
             tables.leaderboard(figures, part) for part in PARTS if tables.is_measured(figures, part)
         ],
-        "published": None if cases.source == "phantom" else published(),
+        "published": published() if _is_comparable(cases) else None,
         "histogram": histogram(figures, scores),
         "examples": triptychs(examples, shown, labels, scores),
         "shown": row_name(shown),

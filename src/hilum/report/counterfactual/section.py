@@ -19,11 +19,11 @@ from hilum.report.absent import absent
 from hilum.report.pictures import Picture, data_uri
 from hilum.report.section import Section
 from hilum.report.stated import interval_text, signed, stated, value_text
+from hilum.report.titles import title_of
 from hilum.report.wording import NOTHING, number, plural, split_name
 from hilum.run import Run
 
 ANCHOR, TITLE = "counterfactual", "Acquisition counterfactual"
-TASKS = {"binary": "Normal vs pneumonia", "multiclass": "Bacterial vs viral"}
 LARGE_LOSS = 0.05
 """Loss of AUROC from which the network is said to rely on the device."""
 
@@ -81,8 +81,8 @@ def lead(task: str, figures: Counterfactual) -> str:
     """What changes in one task, in sentences."""
     plain, swapped = figures.plain, figures.all_parts
     return (
-        f"{TASKS[task]}: in the look of the other label’s devices the AUROC of normal against abnormal goes from"
-        f" {value_text(plain.auroc, '')} to {stated(swapped.auroc, '')}, specificity from"
+        f"{title_of(task, figures.classes)}: in the look of the other label’s devices the AUROC of normal against"
+        f" abnormal goes from {value_text(plain.auroc, '')} to {stated(swapped.auroc, '')}, specificity from"
         f" {value_text(plain.specificity)} to {stated(swapped.specificity)}."
         f" {_capital(stated(swapped.flipped))} of the predictions change."
     )
@@ -139,7 +139,7 @@ def _task(folder: TaskFolder, figures: Counterfactual, paths: pd.Series) -> dict
     images = plural(figures.images, f"{split_name(figures.split)} image")
     point = "0.5" if figures.threshold is None else number(figures.threshold)
     return {
-        "title": TASKS[folder.name],
+        "title": title_of(folder.name, figures.classes),
         "rows": _rows(figures),
         "parts": [_part(name, point) for name, point in figures.parts.items()],
         "caption": (

@@ -7,7 +7,7 @@ from markupsafe import Markup
 from hilum.artifacts.audit import Across, Audit, Quantiles
 from hilum.artifacts.card import PixelContract
 from hilum.report.data.plots import shortcut_bars
-from hilum.report.titles import title_of
+from hilum.report.titles import title_in
 from hilum.report.wording import LEVEL, count, listing, number, plural, sentence, split_name
 from hilum.run import Run
 
@@ -41,7 +41,7 @@ def view_of(audit: Audit, run: Run, skipped_files: list[str]) -> AuditView:
     """The audit of a run in words and drawings: findings as sentences, the bars of shortcuts per task, folded lists
     of unreadable files, duplicates and patients across splits. `skipped_files`: those that the user chose to
     leave out."""
-    lists = [_unreadable(audit, skipped_files), _duplicates(audit), _patients_across(audit)]
+    lists = [_unreadable(audit, skipped_files), _duplicates(audit), _patients_across(audit, run)]
     return AuditView(
         findings=[sentence(finding) for finding in audit.findings],
         bars=[shortcut_bars(audit, task) for task in audit.joint],
@@ -69,7 +69,7 @@ def _measures(run: Run) -> list[str]:
     models: dict[str, list[str]] = {}
     for name in run.tasks:
         words = _visible(run.task(name).card().pixels)
-        models.setdefault(words, []).append(f"“{title_of(name)}”")
+        models.setdefault(words, []).append(f"“{title_in(run, name)}”")
     return [f"Input of the model for {listing(names)}: {words}." for words, names in models.items()]
 
 
@@ -119,11 +119,11 @@ def _differ_in(group: Across) -> str:
     return ", ".join(name for name, differs in names if differs) or "nothing"
 
 
-def _patients_across(audit: Audit) -> FoldedList:
+def _patients_across(audit: Audit, run: Run) -> FoldedList:
     rows, total = [], 0
     for name, across in audit.patients_across_splits.items():
         total += across.n_patients
-        where = "as the source declares" if name == "declared" else title_of(name)
+        where = "as the source declares" if name == "declared" else title_in(run, name)
         for example in across.examples:
             images = ", ".join(f"{split_name(split)} {n}" for split, n in example.images.items())
             rows.append([example.patient, where, images])

@@ -12,7 +12,7 @@ from hilum.report.data.findings import AuditView, view_of
 from hilum.report.figures import look
 from hilum.report.pictures import Picture, picture_of
 from hilum.report.section import Section
-from hilum.report.titles import title_of
+from hilum.report.titles import title_in
 from hilum.report.wording import count, listing, plural, sentence, split_name
 from hilum.run import Run
 
@@ -85,7 +85,9 @@ def make(run: Run) -> Section:
 def _lead(table: pd.DataFrame, labels: tuple[str, ...]) -> str:
     patients = table["patient"].nunique()
     of_patients = f" of {plural(patients, 'patient')}" if patients < len(table) else ""
-    shares = listing([f"{count(int((table['label'] == label).sum()))} {label}" for label in labels])
+    numbers = any(label[:1].isdigit() for label in labels)
+    joint = " labelled " if numbers else " "
+    shares = listing([f"{count(int((table['label'] == label).sum()))}{joint}{label}" for label in labels])
     return f"{plural(len(table), 'image')}{of_patients}: {shares}."
 
 
@@ -102,14 +104,14 @@ def _divisions(run: Run, table: pd.DataFrame, labels: tuple[str, ...], facts: Ru
         of_case = table["case_id"].map(run.split(task)).fillna("unused")
         same = next((division for division in divisions if division.of_case.equals(of_case)), None)
         if same is not None:
-            same.tasks.append(title_of(task))
+            same.tasks.append(title_in(run, task))
         else:
-            divisions.append(_division(table, of_case, labels, task, split))
+            divisions.append(_division(table, of_case, labels, title_in(run, task), split))
     return divisions
 
 
 def _division(
-    table: pd.DataFrame, of_case: pd.Series, labels: tuple[str, ...], task: str, split: SplitFacts
+    table: pd.DataFrame, of_case: pd.Series, labels: tuple[str, ...], title: str, split: SplitFacts
 ) -> Division:
     splits = [name for name in (*SPLITS, "unused") if (of_case == name).any()]
 
@@ -118,7 +120,7 @@ def _division(
 
     return Division(
         of_case=of_case,
-        tasks=[title_of(task)],
+        tasks=[title],
         splits=[split_name(name).capitalize() for name in splits],
         rows=[(label, cells(table["label"] == label)) for label in labels],
         total=cells(table["label"].notna()),

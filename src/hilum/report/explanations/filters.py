@@ -1,12 +1,13 @@
 """Single filters: the images that activate them most, and inputs synthesised to activate them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup
 
 from hilum.artifacts.explanations import Maximal
+from hilum.data.labels import HEALTHY
 from hilum.report.explanations.plots import ascent_curves
 from hilum.report.explanations.reading import TaskExplanations
 from hilum.report.figures import look
@@ -95,13 +96,24 @@ class SynthesisView:
     curves: list[Markup]
 
 
-def letter(label: str) -> str:
-    """The class as the seed report marks it on an image.
+def marks(labels: Iterable[str]) -> dict[str, str]:
+    """A short mark of each label: as many first letters as tell the labels apart, numbers where four do not.
 
-    >>> letter("normal"), letter("virus")
-    ('N', 'V')
+    >>> marks(["normal", "virus"]), marks(["covid", "cancer"])
+    ({'normal': 'N', 'virus': 'V'}, {'covid': 'CO', 'cancer': 'CA'})
+    >>> marks(["class 1", "class 2"])
+    {'class 1': '1', 'class 2': '2'}
     """
-    return label[:1].upper()
+    names = list(dict.fromkeys(labels))
+    for length in range(1, 5):
+        found = {name: name[:length].upper() for name in names}
+        if len(set(found.values())) == len(names):
+            return found
+    return {name: str(number) for number, name in enumerate(names, start=1)}
+
+
+def _marks(task: TaskExplanations) -> dict[str, str]:
+    return marks(sorted(set(task.labels.values()), key=lambda name: (name != HEALTHY, name)))
 
 
 def maximal(task: TaskExplanations) -> MaximalView | None:
@@ -109,7 +121,6 @@ def maximal(task: TaskExplanations) -> MaximalView | None:
     facts, arrays = task.figures.maximal, task.arrays(task.folder.maximal_file)
     if facts is None or arrays is None:
         return None
-    labels = sorted(set(task.labels.values()), key=lambda name: (name != "normal", name))
     return MaximalView(
         rows=[_filter_images(task, arrays, row) for row in range(len(arrays["filters"]))],
         layer=facts.layer,
@@ -117,7 +128,7 @@ def maximal(task: TaskExplanations) -> MaximalView | None:
         images=_scanned(facts.images, len(task.labels)),
         maps="{} × {}".format(*facts.maps),
         box=_box_words(task, arrays),
-        letters=listing([f"{letter(label)} {label}" for label in labels]),
+        letters=listing([f"{mark} {label}" for label, mark in _marks(task).items()]),
         padded=_padded(facts),
         dead=dead_words(facts.dead, facts.of),
     )
@@ -143,7 +154,7 @@ def _strongest(task: TaskExplanations, arrays: Mapping[str, np.ndarray], row: in
         picture=Image(case, colour_uri(framed(grey, box, dotted=padded), 75), *grey.shape),
         case=case,
         label=label,
-        letter=letter(label),
+        letter=_marks(task).get(label, ""),
         colour=look(label, [*task.figures.classes, label]).colour,
         padded=padded,
         activation=number(float(arrays["activation"][row, place]), 2),
@@ -176,7 +187,7 @@ def _padded(facts: Maximal) -> str:
         return "No unit shown here sees the padding beyond the image’s border."
     return (
         f"{facts.padded} of {facts.shown} strongest units (broken frame, marked “border”) also see the"
-        " padding beyond the image’s border: part of the activation may come from that border and not from the child."
+        " padding beyond the image’s border: part of the activation may come from that border and not from the patient."
     )
 
 

@@ -21,7 +21,7 @@ from hilum.report.explanations.reading import (
 from hilum.report.heat import bar_colours
 from hilum.report.pictures import Image
 from hilum.report.section import Section
-from hilum.report.titles import TITLES
+from hilum.report.titles import title_of
 from hilum.report.wording import count, digits, listing, plural, probability, sentence, split_name
 from hilum.run import Run
 
@@ -219,7 +219,7 @@ def _block(task: TaskExplanations) -> Block:
     columns, figures = _columns(task), task.figures
     return Block(
         task=figures.task,
-        question=TITLES[figures.task],
+        question=title_of(figures.task, figures.classes),
         split=split_name(figures.examples[0].split) if figures.examples else "",
         columns=columns,
         rows=[_row(task, row, columns) for row in figures.examples],
@@ -332,7 +332,7 @@ def _every(task: TaskExplanations, shown: list[Column]) -> EveryMethod | None:
     return EveryMethod(columns, rows)
 
 
-# -- occlusion as in the seed report -------------------------------------------------------------------------
+# -- occlusion at every position of the mask -------------------------------------------------------------------------
 
 
 def _raw(task: TaskExplanations) -> RawMaps | None:

@@ -14,7 +14,7 @@ from hilum.report.performance.subgroups import acquisition_table, subgroup_table
 from hilum.report.published import comparison
 from hilum.report.results import Results, headline, results
 from hilum.report.section import Section
-from hilum.report.titles import TITLES
+from hilum.report.titles import title_in
 from hilum.report.wording import count, listing, plural, split_name
 from hilum.run import Run
 
@@ -80,22 +80,23 @@ def task_section(run: Run, name: str) -> Section | None:
         "per_class": tables.per_class(task),
         "subgroups": subgroup_table(task),
         "baseline": comparison(task),
+        "has_normal": task.has_normal,
         "size": task.size,
         "split": split_name(task.split),
         "replicates": count(task.block.replicates),
         "commands": [commands.evaluate(run), commands.report(run)],
     }
-    return Section(name, TITLES[name], "performance/template.html", values)
+    return Section(name, task.title, "performance/template.html", values)
 
 
 def _absent(run: Run, name: str) -> Section:
     if run.task(name).card_file.exists():
-        return absent(run, stage="evaluate", anchor=name, title=TITLES[name])
+        return absent(run, stage="evaluate", anchor=name, title=title_in(run, name))
     values: dict[str, Any] = {
         "sentence": "This task is not trained yet.",
         "command": commands.train_task(run, name),
     }
-    return Section(name, TITLES[name], "absent.html", values)
+    return Section(name, title_in(run, name), "absent.html", values)
 
 
 def _warnings(task: Results) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hilum.artifacts.metrics import Gap, Subgroup, Subgroups
+from hilum.artifacts.metrics import AcquisitionGroup, Gap, Subgroup, Subgroups
 from hilum.report.cells import EMPTY, Cell, cell
 from hilum.report.results import Results
 from hilum.report.stated import stated
@@ -131,8 +131,7 @@ def acquisition_table(task: Results) -> Table | None:
     rows = [
         Row(
             name=group.name,
-            images=f"{count(group.healthy)} normal, {count(group.abnormal)} abnormal,"
-            f" {plural(group.patients, 'patient')}",
+            images=f"{_images(group, task.has_normal)}, {plural(group.patients, 'patient')}",
             accuracy=cell("accuracy", group.accuracy),
             auroc=cell("auroc", group.auroc) if group.auroc else EMPTY,
             mark="the worst" if worst and worst.name == group.name else "",
@@ -141,3 +140,10 @@ def acquisition_table(task: Results) -> Table | None:
     ]
     words = f"Worst group: {worst.name}, accuracy {stated(worst)}." if worst else ""
     return Table(words, rows, sentence(shift.note))
+
+
+def _images(group: AcquisitionGroup, has_normal: bool) -> str:
+    """How many images there are, of each side where one class is healthy."""
+    if not has_normal:
+        return plural(group.healthy + group.abnormal, "image")
+    return f"{count(group.healthy)} normal, {count(group.abnormal)} abnormal"

@@ -12,7 +12,7 @@ from hilum.artifacts.card import (
 from hilum.artifacts.metrics import FIGURES
 from hilum.report.cells import Cell, cell
 from hilum.report.results import Results
-from hilum.report.wording import count, duration, metric, number, percent, split_name
+from hilum.report.wording import count, duration, meaning, metric, number, percent, split_name
 
 
 @dataclass(frozen=True)
@@ -119,16 +119,11 @@ def all_figures(task: Results) -> Table:
             (
                 metric(key).name,
                 [cell(key, getattr(task.metrics[split], key)) for split in splits],
-                _meaning(key, task),
+                meaning(key, task.classes),
             )
             for key in task.block.figures
         ],
     )
-
-
-def _meaning(key: str, task: Results) -> str:
-    words = metric(key)
-    return words.more or words.meaning if len(task.classes) > 2 else words.meaning
 
 
 def per_class(task: Results) -> Table | None:

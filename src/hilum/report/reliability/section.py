@@ -1,12 +1,12 @@
 """Reliability: calibration, operating points, prediction sets, selective prediction, and the guard of each task."""
 
 from hilum.artifacts.reliability import Reliability
+from hilum.data.tasks import TASKS
 from hilum.report import commands
 from hilum.report.absent import absent
 from hilum.report.reliability import calibration, ood, operating, selective, sets
 from hilum.report.results import Results, results
 from hilum.report.section import Section
-from hilum.report.titles import TITLES
 from hilum.report.wording import count, percent, plural, sentence, split_name
 from hilum.run import Run
 
@@ -22,7 +22,7 @@ def make(run: Run) -> Section | None:
     ...     make(Run.create(place, RunFacts(), {"tasks": {}})) is None
     True
     """
-    tasks = [task for name in TITLES if (task := results(run, name)) is not None]
+    tasks = [task for name in TASKS if (task := results(run, name)) is not None]
     if not tasks:
         return None
     parts = [
@@ -42,7 +42,7 @@ def make(run: Run) -> Section | None:
 def _part(task: Results, figures: Reliability) -> dict[str, object]:
     """All of one task."""
     return {
-        "title": TITLES[task.task],
+        "title": task.title,
         "short": _short(figures),
         "judged": _judged(figures),
         "calibration": calibration.panel(task, figures),

@@ -4,7 +4,7 @@ from hilum.artifacts.card import ModelCard
 from hilum.artifacts.run import RunFacts, SplitFacts
 from hilum.report import commands
 from hilum.report.section import Section
-from hilum.report.titles import title_of
+from hilum.report.titles import title_in
 from hilum.report.wording import machine_text
 from hilum.run import Run
 
@@ -23,7 +23,7 @@ def make(run: Run) -> Section:
             "recipe": run.recipe_file.read_text(encoding="utf-8") if run.recipe_file.exists() else "",
             "facts": _rows(facts, cards),
             "cards": [
-                (title_of(name), run.task(name).card_file.read_text(encoding="utf-8")) for name in cards
+                (title_in(run, name), run.task(name).card_file.read_text(encoding="utf-8")) for name in cards
             ],
         },
     )

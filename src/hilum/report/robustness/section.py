@@ -58,6 +58,7 @@ def make(run: Run) -> Section | None:
             "lead": " ".join(_lead(folder.name, robustness) for folder, robustness in measured),
             "tasks": [_task(folder, robustness) for folder, robustness in measured],
             "images": _images(run, *measured[0]),
+            "few_classes": len(measured[-1][1].classes) < 3,
             **_further(run),
             "make": {option: f"{command} --{option}" for option in ("labels", "classes", "training")},
             "commands": [command, commands.report(run)],
@@ -101,7 +102,8 @@ def _ends(robustness: Robustness) -> dict[str, End]:
 
 def _lead(task: str, robustness: Robustness) -> str:
     """The largest and the smallest loss, at the highest severity that was measured."""
-    clean = f"{title_of(task)}: accuracy {stated(robustness.clean.accuracy)} on {_size(robustness)}."
+    title = title_of(task, robustness.classes)
+    clean = f"{title}: accuracy {stated(robustness.clean.accuracy)} on {_size(robustness)}."
     ends = _ends(robustness)
     if not ends:
         return clean
@@ -176,7 +178,7 @@ def _task(folder: TaskFolder, robustness: Robustness) -> TaskView:
     majority = float(targets.value_counts(normalize=True).max())
     names = [name for name in CORRUPTIONS if robustness.corruptions.get(name)]
     return TaskView(
-        title=title_of(folder.name),
+        title=title_of(folder.name, robustness.classes),
         panels=[
             (_panel(folder.name, robustness, name, majority), _sentence(robustness, name)) for name in names
         ],

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from hilum.artifacts.base import Figure
+from hilum.data.tasks import TASKS
 from hilum.report.anomaly.figures import summary as anomaly_sentence
 from hilum.report.published import published
 from hilum.report.results import Results, headline, results
 from hilum.report.section import Section
 from hilum.report.stated import interval_text, value_text
 from hilum.report.summary.shift import shift_sentences
-from hilum.report.titles import TITLES
 from hilum.report.wording import LEVEL, NOTHING, listing, number, plural, split_name
 from hilum.run import Run
 
@@ -36,13 +36,16 @@ def make(run: Run) -> Section | None:
     ...     make(Run.create(place, RunFacts(), {"tasks": {}})) is None
     True
     """
-    trained = [result for task in TITLES if (result := results(run, task)) is not None]
+    trained = [result for task in TASKS if (result := results(run, task)) is not None]
     if not trained:
         return None
     rows = [_row(result, split) for result in trained for split in ("test", "val") if split in result.metrics]
     values = {
         "sentences": _sentences(run, trained),
         "rows": rows,
+        "has_published": any(row.published for row in rows),
+        "auroc": _auroc(trained),
+        "many": any(len(result.classes) > 2 for result in trained),
         "level": LEVEL,
         "value_text": value_text,
         "interval_text": interval_text,
@@ -51,10 +54,17 @@ def make(run: Run) -> Section | None:
     return Section("summary", "Summary", "summary/template.html", values)
 
 
+def _auroc(trained: list[Results]) -> str:
+    """What an AUROC of two classes means."""
+    if any(result.has_normal for result in trained):
+        return "AUROC: probability that an abnormal image scores above a normal one;"
+    return "AUROC: probability that an image of a class scores above an image of another;"
+
+
 def _row(result: Results, split: str) -> Row:
     images = plural(result.metrics[split].n_cases, "image")
     return Row(
-        task=TITLES[result.task],
+        task=result.title,
         anchor=result.task,
         images=f"{split_name(split)}, {images}",
         use="used for no choice" if split == "test" else f"used to choose {listing(result.chosen_on_val)}",
@@ -69,7 +79,7 @@ def _sentences(run: Run, trained: list[Results]) -> list[str]:
     reach, and anomaly detection."""
     return [
         *shift_sentences(run, trained),
-        *(f"{TITLES[result.task]}: {headline(result)}" for result in trained),
+        *(f"{result.title}: {headline(result)}" for result in trained),
         _independence(trained),
         *_shortcuts(run),
         *([words] if (words := anomaly_sentence(run)) else []),
@@ -79,7 +89,7 @@ def _sentences(run: Run, trained: list[Results]) -> list[str]:
 def _independence(trained: list[Results]) -> str:
     """Whether the figures come from images that took no part in any choice, and of other patients."""
     on_val = [result for result in trained if result.split == "val"]
-    leaky = [f"“{TITLES[result.task]}”" for result in trained if result.division and result.division.leaky]
+    leaky = [f"“{result.title}”" for result in trained if result.division and result.division.leaky]
     if on_val:
         chosen = listing(list(dict.fromkeys(part for result in on_val for part in result.chosen_on_val)))
         words = (

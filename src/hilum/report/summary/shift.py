@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from hilum.artifacts.audit import Audit
 from hilum.artifacts.base import Figure
 from hilum.artifacts.metrics import SplitMetrics
+from hilum.data.labels import HEALTHY
 from hilum.report.results import Results
 from hilum.report.stated import Unit, value_text
-from hilum.report.titles import TITLES
 from hilum.report.wording import LEVEL, listing, metric, number, sentence
 from hilum.run import Run
 
@@ -84,7 +84,7 @@ def _words(run: Run, task: Results) -> str:
     if not changes:
         return ""
     words = [
-        f"{TITLES[task.task]}: {sets} differ by more than their {LEVEL} intervals.",
+        f"{task.title}: {sets} differ by more than their {LEVEL} intervals.",
         *(sentence(difference.text) for difference in changes),
     ]
     fallen = any(difference.value < 0 for difference in changes)
@@ -152,7 +152,10 @@ def _beyond(whole: list[Difference], classes: list[Difference]) -> list[Differen
 def _recalls(block: SplitMetrics) -> dict[str, Figure]:
     """Of each class, the share that is classified correctly."""
     if len(block.classes) == 2:
-        return {"sensitivity": block.sensitivity, "specificity": block.specificity}
+        first, second = block.classes
+        if first == HEALTHY:
+            return {"sensitivity": block.sensitivity, "specificity": block.specificity}
+        return {f"sensitivity for {second}": block.sensitivity, f"sensitivity for {first}": block.specificity}
     return {
         f"sensitivity for {name}": figure
         for name in block.classes
