@@ -21,7 +21,7 @@ from hilum.artifacts.explanations import (
 from hilum.errors import RunError
 from hilum.folders import AttributionFolder
 from hilum.report.build_page import print_page
-from hilum.report.explanations.filters import dead_words, letter
+from hilum.report.explanations.filters import dead_words, marks
 from hilum.report.explanations.reading import (
     TaskExplanations,
     mistake_map,
@@ -363,7 +363,9 @@ def test_a_map_of_other_weights_is_refused(small_run: Run, tmp_path: Path) -> No
 
 
 def test_letters_and_dead_filters() -> None:
-    assert [letter(label) for label in ("normal", "bacteria", "virus", "pneumonia")] == ["N", "B", "V", "P"]
+    labels = ("normal", "bacteria", "virus", "pneumonia")
+    assert list(marks(labels).values()) == ["N", "B", "V", "P"]
+    assert len(set(marks(("normal", "nodule", "covid", "cancer")).values())) == 4
     many = dead_words(list(range(20)), 64)
     assert many.startswith("20 of 64 filters are never active") and many.endswith("10, 11 and others.")
 

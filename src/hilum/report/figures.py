@@ -10,6 +10,7 @@ class has a marker of its own as well, for print in grey.
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import numpy as np
 from markupsafe import Markup, escape
 
+from hilum.files import digest
 from hilum.report.wording import metric
 
 if TYPE_CHECKING:
@@ -76,7 +78,12 @@ LOOKS = {
     "virus": Look("#0072B2", "^"),
     "pneumonia": Look("#CC79A7", "D"),
 }
-SPARE_LOOKS = (Look("#E69F00", "v"), Look("#56B4E9", "P"), Look("#000000", "X"), Look("#7A6A00", "h"))
+_SPARE_COLOURS = ("#E69F00", "#56B4E9", "#000000", "#7A6A00", "#8C564B", "#6A3D9A", "#B22222", "#3F6E75")
+_SPARE_MARKERS = "vPXhosD^"
+SPARE_LOOKS = tuple(
+    Look(_SPARE_COLOURS[place], _SPARE_MARKERS[(place + turn) % 8]) for turn in range(8) for place in range(8)
+)
+"""64 looks that differ in colour or marker; the first eight in both."""
 
 
 def look(name: str, classes: Sequence[str]) -> Look:
@@ -133,9 +140,11 @@ def svg(figure: "Figure", name: str, alt: str) -> Markup:
     Nothing is drawn
     """
     target = io.StringIO()
-    figure.savefig(
-        target, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
-    )
+    with warnings.catch_warnings():  # the browser has the font of a name that matplotlib's lacks
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(
+            target, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+        )
     width, height = figure.get_size_inches() * 96
     return Markup(_cleaned(target.getvalue(), name, alt, round(width), round(height)))
 
@@ -150,6 +159,8 @@ def _cleaned(text: str, name: str, alt: str, width: int, height: int) -> str:
     body = re.sub(r"font-family: [^;\"]*;? ?", "", body)
     body = re.sub(r' transform="rotate\(-?0 [^)]*\)"', "", body)
     prefix = re.sub(r"[^a-z0-9-]", "-", name.lower())
+    if prefix != name.lower():  # two names of other letters must not become one
+        prefix += f"-{digest(name)[:6]}"
     body = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', body)
     body = re.sub(r'xlink:href="#([^"]+)"', rf'href="#{prefix}-\1"', body)
     body = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", body)

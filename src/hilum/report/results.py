@@ -237,8 +237,9 @@ def headline(task: Results) -> str:
     )
     if task.has_normal:
         return f"{accuracy} Sensitivity {sensitivity}, specificity {specificity}."
-    first, second = task.classes
-    return f"{accuracy} Sensitivity for {second}: {sensitivity}; for {first}: {specificity}."
+    return (
+        f"{accuracy} Sensitivity for {task.classes[1]}: {sensitivity}; for {task.classes[0]}: {specificity}."
+    )
 
 
 def _most_frequent_error(task: Results) -> str:
