@@ -9,6 +9,7 @@ import pandas as pd
 
 from hilum.data.labels import HEALTHY as HEALTHY
 from hilum.data.labels import canonical_label as canonical_label
+from hilum.data.multilabel import PREFIX, columns_of
 from hilum.errors import DataError
 from hilum.files import digest, read_table, write_table
 
@@ -24,7 +25,8 @@ class Cases:
 
     Columns (all text): `case_id` unique, safe as a file name; `path` absolute; `label` canonical;
     `patient` never empty (the case itself where the source knows no patient); `split` as the source
-    declares it, one of train, val, test or empty; `digest` of the file's bytes.
+    declares it, one of train, val, test or empty; `digest` of the file's bytes. Where several findings per image are
+    stated, a column `finding:<name>` for each: 1, 0, -1 or NaN (see `hilum.data.multilabel`).
 
     `source` names the reader, `root` the folder or file it read, `notes` what a reader of the report
     should know (for example that patients are unknown).
@@ -52,10 +54,12 @@ class Cases:
         missing = [name for name in COLUMNS if name not in table.columns]
         if missing:
             raise DataError(f"{where} lacks the column {missing[0]!r}", f"a case needs {', '.join(COLUMNS)}")
+        findings = table[columns_of(list(table.columns))].astype(float).reset_index(drop=True)
         table = table.loc[:, list(COLUMNS)].astype(str).reset_index(drop=True)
         if table.empty:
             raise DataError(f"{where} holds no radiographs", "point to a folder or table with images")
         _check_cells(table, where)
+        table = table.join(findings)
         table = table.sort_values("case_id", ignore_index=True)
         return cls(table, source, Path(root), tuple(notes))
 
@@ -74,9 +78,19 @@ class Cases:
         return tuple(sorted(names, key=lambda label: (label != HEALTHY, label)))
 
     @property
+    def findings(self) -> tuple[str, ...]:
+        """The findings that are stated per image, in the order of the source; empty for data of one label per image.
+
+        >>> Cases(pd.DataFrame({"label": ["normal"], "finding:Edema": [0.0]}), "table", Path("cases.csv")).findings
+        ('Edema',)
+        """
+        return tuple(name.removeprefix(PREFIX) for name in columns_of(list(self.table.columns)))
+
+    @property
     def digest(self) -> str:
         """Names the contents (ids, labels, patients, splits, image bytes), not the place they lie in."""
         columns = [name for name in COLUMNS if name != "path"]
+        columns += columns_of(list(self.table.columns))
         return digest(*self.table[columns].to_csv(index=False).splitlines())
 
     def where(self, keep: pd.Series | np.ndarray) -> "Cases":
@@ -105,7 +119,8 @@ class Cases:
         ...     Cases.read(Path(folder, "cases.csv"), cases.source, cases.root).digest == cases.digest
         True
         """
-        table = read_table(path, **dict.fromkeys(COLUMNS, str)).fillna("")
+        table = read_table(path, **dict.fromkeys(COLUMNS, str))
+        table = table.fillna(dict.fromkeys(COLUMNS, ""))
         return cls(table, source, root, tuple(notes))
 
 

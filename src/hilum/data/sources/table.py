@@ -3,6 +3,9 @@
     path,label,patient,split
     images/a.png,normal,p1,train
 
+Instead of a label there may be a column per finding, with 1 (present), 0 (absent), -1 (uncertain) or nothing: columns
+called `finding:<name>`, or, without a column label, every other column that holds nothing else.
+
 Paths are relative to the CSV. Other columns are not read. Rows are counted as in a spreadsheet: the header is
 row 1. A row whose label is empty is a case of unknown label: it is left out, and a note counts such rows.
 """
@@ -13,6 +16,7 @@ from pathlib import Path
 
 from hilum.data.cases import SPLITS, Cases, canonical_label
 from hilum.data.listing import case_id_of, cases_from, existing, safe
+from hilum.data.multilabel import drop_constant, finding_columns, label_of, note_on_constant, stated
 from hilum.errors import DataError
 
 DESCRIPTION = "a CSV with the columns path and label, optionally patient, split and case_id"
@@ -60,10 +64,11 @@ def load(data: str | Path) -> Cases:
                 "remove one of the rows",
             )
         rows.append(row)
+    notes = note_on_constant(drop_constant(rows))
     labelled = [row for row in rows if row["label"]]
     if rows and not labelled:
         raise DataError(f"{path.name}: none of {len(rows)} rows has a label", "fill in the column 'label'")
-    return cases_from(labelled, "table", path, [*_left_out(rows), *_notes(labelled)])
+    return cases_from(labelled, "table", path, [*_left_out(rows), *notes, *_notes(labelled)])
 
 
 def _read(path: Path) -> list[tuple[int, dict[str, str]]]:
@@ -78,8 +83,10 @@ def _read(path: Path) -> list[tuple[int, dict[str, str]]]:
             f"{path} is not a readable CSV ({error})", "write it as comma-separated UTF-8"
         ) from None
     header = [name.strip().lower() for name in lines[0]] if lines else []
+    cells_of = [dict(zip(_shown(lines[0]), map(str.strip, cells), strict=False)) for cells in lines[1:]]
+    findings = finding_columns(_shown(lines[0]), cells_of, _READ) if lines else []
     for name in _NEEDED:
-        if name not in header:
+        if name not in header and not (name == "label" and findings):
             columns = ", ".join(header) or "nothing"
             raise DataError(
                 f"{path.name} lacks the column {name!r} (row 1 holds: {columns})",
@@ -92,11 +99,18 @@ def _read(path: Path) -> list[tuple[int, dict[str, str]]]:
                 f"{path.name} row {number} has {len(cells)} cells, the header has {len(header)}",
                 "correct the row, and put a cell that holds a comma in quotes",
             )
-    return [(number, _cells(header, cells)) for number, cells in numbered[1:]]
+    return [(number, _cells(_shown(lines[0]), cells, findings)) for number, cells in numbered[1:]]
 
 
-def _cells(header: list[str], cells: list[str]) -> dict[str, str]:
-    return {name: cell.strip() for name, cell in zip(header, cells, strict=True) if name in _READ}
+def _shown(header: list[str]) -> list[str]:
+    """The names of the columns: those that are read for themselves in lower case, findings as they are written."""
+    names = [name.strip() for name in header]
+    return [name.lower() if name.lower() in _READ else name for name in names]
+
+
+def _cells(header: list[str], cells: list[str], findings: list[str]) -> dict[str, str]:
+    named = zip(header, cells, strict=True)
+    return {name: cell.strip() for name, cell in named if name in _READ or name in findings}
 
 
 def _row(cells: dict[str, str], table: Path, number: int) -> _Row:
@@ -119,10 +133,13 @@ def _row(cells: dict[str, str], table: Path, number: int) -> _Row:
         raise DataError(
             f"{where}: case_id {case_id!r} can't be a file name", f"write for example {safe(case_id)!r}"
         )
+    findings = stated({name: cell for name, cell in cells.items() if name not in _READ}, where)
+    label = cells.get("label") or (label_of(findings) if findings else "")
     return {
+        **{name: f"{value:g}" for name, value in findings.items()},
         "case_id": case_id,
         "path": file,
-        "label": canonical_label(cells["label"]),
+        "label": canonical_label(label),
         "patient": cells.get("patient") or case_id,
         "split": split,
     }
