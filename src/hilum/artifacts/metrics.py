@@ -53,7 +53,8 @@ class Subgroup(Part):
 
 
 class Gap(Part):
-    """Accuracy of the best subgroup less that of the worst; `p`: of all subgroups being equally accurate."""
+    """Accuracy of the best subgroup less that of the worst; `p`: of all subgroups being equally accurate; `p_holm`:
+    corrected for the number of kinds."""
 
     value: float
     low: float | None = None
@@ -61,6 +62,7 @@ class Gap(Part):
     best: str
     worst: str
     p: float
+    p_holm: float | None = None
 
 
 class Subgroups(Part):

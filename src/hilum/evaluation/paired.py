@@ -6,14 +6,15 @@ unit of both tests, and with one image per patient they are DeLong's and McNemar
 
 - AUROC: DeLong's test (1988) in the fast form of Sun & Xu (2014), O(n log n) by midranks, with the variance of
   Obuchowski (1997), which sums the structural components of a patient first. With more than two classes the mean
-  of the one-against-rest AUROCs is compared; its components are summed per case over the classes.
+  of the one-against-rest AUROCs is compared; its components are summed per case over the classes. Student's t stands
+  for the normal distribution, which says "different" in up to 7 % of sets where a class has 20 patients.
 - Accuracy: the exact permutation test by patient. Were the models equal, each patient's gain of one over the
   other, in images, could as well have the other sign; the p-value counts all 2^patients ways. It is McNemar's
   exact test (1947) of patients, and takes any number of images of each.
 - Several comparisons: Holm's step-down correction (1979), which is never weaker than Bonferroni's.
 
 Both tests take the models as given: they say nothing about another seed of the same recipe (see the spread over
-seeds). The normal distribution of the AUROC's test needs about ten patients of each class.
+seeds).
 
 References
     McNemar Q. Note on the sampling error of the difference between correlated proportions. Psychometrika 12
@@ -40,8 +41,8 @@ from hilum.evaluation.intervals import bootstrap, with_interval
 
 @dataclass(frozen=True)
 class AurocTest:
-    """`first` and `second`: the two areas; `se`: standard error of their difference; `z`, and the two-sided
-    `p` under the normal distribution."""
+    """`first` and `second`: the two areas; `se`: standard error of their difference; `z`: how many of them the
+    difference is; `p`: two-sided, see `delong`."""
 
     first: float
     second: float
@@ -57,8 +58,9 @@ def delong(
 
     `first`, `second`: probabilities "cases classes" of the two models, or scores "cases" of class 1 of two.
     `target`: class indices, "cases". `patients`: the patient of each case; None: each case has its own, which is
-    DeLong's test itself. With more than two classes: the mean of the one-against-rest areas. DataError when a
-    class has fewer than two patients, because no variance can be had then.
+    DeLong's test itself. With more than two classes: the mean of the one-against-rest areas. p is that of Student's
+    t with one degree of freedom less than the rarest class has patients, as that class rules the variance. DataError
+    when a class has fewer than two patients, because no variance can be had then.
 
     Where all structural components agree (both models rank every pair alike) the difference is 0 and p is 1.
 
@@ -74,12 +76,14 @@ def delong(
     if a.shape != b.shape or len(index) != a.shape[0]:
         raise ValueError(f"scores of shapes {a.shape} and {b.shape} do not fit {len(index)} cases")
     (area_a, parts_a), (area_b, parts_b) = _contributions(a, index), _contributions(b, index)
-    se = float(np.sqrt(_clustered_variance(parts_a - parts_b, index, _patients(patients, len(index)))))
+    patient = _patients(patients, len(index))
+    se = float(np.sqrt(_clustered_variance(parts_a - parts_b, index, patient)))
+    rarest = min(len(np.unique(patient[index == name])) for name in np.unique(index))
     gap = area_a - area_b
     z = 0.0
     if abs(gap) > 1e-12:  # without spread any difference is infinitely many standard errors
         z = gap / se if se > 1e-12 else float(np.copysign(np.inf, gap))
-    return AurocTest(area_a, area_b, se, z, float(2 * stats.norm.sf(abs(z))))
+    return AurocTest(area_a, area_b, se, z, float(2 * stats.t.sf(abs(z), rarest - 1)))
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ compared: the interval is widened for the number of pairs (Bonferroni), the gap 
 large. Groups also differ in how many of them are abnormal, which moves an accuracy; the AUROC beside it does not
 depend on that. Groups of fewer than 10 patients are left out.
 
-Whether the groups differ at all is said by a score test over patients. It counts each kind for itself.
+Whether the groups of a kind differ at all is said by a test over patients (hilum.evaluation.chance.equal_shares),
+corrected for the number of kinds by Holm.
 
-Rao JNK, Scott AJ. A simple method for the analysis of clustered binary data. Biometrics 48 (1992).
 Oakden-Rayner L et al. Hidden stratification causes clinically meaningful failures in machine learning for
 medical imaging. ACM CHIL (2020).
 """
@@ -24,8 +24,10 @@ import numpy as np
 import pandas as pd
 
 from hilum.artifacts.metrics import Gap, Subgroup, Subgroups
+from hilum.evaluation.chance import equal_shares
 from hilum.evaluation.evaluate import evaluate
 from hilum.evaluation.intervals import LEVEL
+from hilum.evaluation.paired import holm
 from hilum.evaluation.shares import minus, share_figure
 
 FEWEST = 10
@@ -69,7 +71,22 @@ def subgroups(
             groups=[_group(table, group, classes, threshold, replicates, seed) for group in groups],
             gap=gap_of_groups(correct, of_truth, table["patient"].to_numpy(), groups, replicates > 0),
         )
-    return figures
+    return corrected(figures)
+
+
+def corrected(kinds: Mapping[str, Subgroups]) -> dict[str, Subgroups]:
+    """The same with the p-value of each kind corrected for their number (Holm 1979).
+
+    >>> gap = Gap(value=0.1, best="dark", worst="bright", p=0.02)
+    >>> both = corrected({name: Subgroups(groups=[], gap=gap) for name in ("size", "exposure")})
+    >>> both["size"].gap.p, both["size"].gap.p_holm
+    (0.02, 0.04)
+    """
+    p_values = holm([entry.gap.p for entry in kinds.values()]).tolist()
+    return {
+        kind: entry.model_copy(update={"gap": entry.gap.model_copy(update={"p_holm": p})})
+        for (kind, entry), p in zip(kinds.items(), p_values, strict=True)
+    }
 
 
 def _thirds(values: pd.Series, names: tuple[str, str, str], unit: str) -> list[tuple[str, str, np.ndarray]]:
@@ -142,33 +159,3 @@ def gap_of_groups(
     )
     difference = minus(first, second)
     return gap.model_copy(update={"low": difference.low, "high": difference.high})
-
-
-def equal_shares(hits: np.ndarray, patients: np.ndarray, groups: np.ndarray) -> float:
-    """p-value of all groups having the same share of hits: a score test whose variance is that over patients.
-
-    `hits`, `patients`: "cases"; `groups`: which cases belong to each, "groups cases"; cases of no group are left out.
-    The hits of a group less those that the common share expects, summed by patient, give statistic and variance
-    (Rao & Scott 1992), so that a group without an error has one as well. 1 where nothing varies.
-
-    >>> hits, people = np.array([1, 1, 1, 0, 0, 0, 1, 0] * 10), np.arange(80)
-    >>> one = np.arange(80) % 8 < 4
-    >>> equal_shares(hits, people, np.array([one, ~one])) < 0.001
-    True
-    """
-    from scipy.stats import f
-
-    kept = groups.any(0)
-    member, patient = groups[:, kept].T.astype(np.float64), np.unique(patients[kept], return_inverse=True)[1]
-    known = hits[kept].astype(np.float64)
-    residual = (known - known.mean())[:, None]
-    # What a case adds to each group's sum, less what it adds by moving the common share.
-    added = residual * (member - member.mean(0))
-    of_patient = np.array([np.bincount(patient, column) for column in added.T[:-1]])
-    spread, free = of_patient @ of_patient.T, len(groups) - 1
-    people = len(np.unique(patient))
-    if people <= free + 1 or np.linalg.matrix_rank(spread) < free:
-        return 1.0
-    sums = of_patient.sum(1)
-    statistic = float(sums @ np.linalg.solve(spread, sums)) * (people - free) / (free * people)
-    return float(f.sf(statistic, free, people - free))

@@ -75,14 +75,14 @@ def subgroup_table(task: Results) -> Table | None:
 def gap_sentence(kinds: Mapping[str, Subgroups]) -> str:
     """Which kinds of images show a gap that chance does not explain.
 
-    >>> gap = Gap(value=0.1, low=0.05, high=0.2, best="dark", worst="bright", p=0.001)
+    >>> gap = Gap(value=0.1, low=0.05, high=0.2, best="dark", worst="bright", p=0.001, p_holm=0.002)
     >>> gap_sentence({"exposure": Subgroups(groups=[], gap=gap)})
     'Accuracy differs by brightness (dark higher than bright).'
     """
     different = [
         f"{KINDS[kind].lower()} ({entry.gap.best} higher than {entry.gap.worst})"
         for kind, entry in kinds.items()
-        if entry.gap.p < ALPHA
+        if entry.gap.p_holm is not None and entry.gap.p_holm < ALPHA
     ]
     if not different:
         return "No gap in accuracy between subgroups exceeds what chance explains."
