@@ -27,10 +27,14 @@ import cv2
 import numpy as np
 
 from hilum.data.images import to_uint8
+from hilum.data.levels import counts_of, levels_in_use
 from hilum.errors import DataError
 
 MAX_PIXELS = 2**27
 """Larger images are refused before they are decoded (134 million; the largest detectors have 20 million)."""
+
+DIM = 1 / 8
+"""A float TIFF whose levels in use span less than this share of 0..1 is stretched."""
 
 _JPEG = b"\xff\xd8"
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -76,8 +80,8 @@ def read_grey(path: Path | str) -> np.ndarray:
     """A file as a grey image "rows cols": uint16 if it stores 16 bits, else uint8.
 
     Colour becomes luma (0.299 R + 0.587 G + 0.114 B, ITU-R BT.601), alpha is dropped (OpenCV blends an 8-bit
-    TIFF with its alpha), float TIFF in 0..1 becomes uint8. UnreadableImage (a DataError) names the path and
-    the reason: empty, truncated, not an image, damaged, too large, DICOM, or what the file system says.
+    TIFF with its alpha), float TIFF in 0..1 and 16 bit with a sign become uint8. UnreadableImage (a DataError)
+    names the path and the reason: empty, truncated, not an image, damaged, too large, or what the file system says.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -124,9 +128,20 @@ def decode(data: bytes, name: str | Path = "upload") -> np.ndarray:
     if image.dtype == np.uint16:
         return image
     try:
-        return to_uint8(image)
+        return _from_other(image)
     except DataError as error:
         raise UnreadableImage(name, error.what) from None
+
+
+def _from_other(image: np.ndarray) -> np.ndarray:
+    """int16 and float as uint8. 12 bits in 16, written as float in 0..1, fill a sixteenth: these are stretched."""
+    grey = to_uint8(image)
+    if np.issubdtype(image.dtype, np.floating):
+        deep = np.rint(image * 65535.0).astype(np.uint16)
+        low, high = levels_in_use(counts_of(deep))
+        if 0 < high - low < DIM * 65535:
+            return to_uint8(deep)
+    return grey
 
 
 def facts_of(data: bytes, name: str | Path = "upload") -> ImageFacts:

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from hilum.artifacts.card import PixelContract
+from hilum.data.levels import stretched
 from hilum.data.pixel_options import Fit, Standardize
 from hilum.data.place import Place, letterboxed, place_of, resampled
 from hilum.errors import DataError
@@ -86,8 +87,8 @@ class Pixels:
     def apply(self, image: np.ndarray) -> "Tensor":
         """A grey image of any size -> the network's input, float32 "1 rows cols".
 
-        `image`: "rows cols", uint8 (0..255), uint16 (stretched from its own minimum and maximum), or float
-        in 0..1. DataError for other types, shapes, or values out of range.
+        `image`: "rows cols", uint8 (0..255), uint16 (stretched over its levels in use), or float in
+        0..1. DataError for other types, shapes, or values out of range.
         """
         import torch
 
@@ -123,8 +124,9 @@ def equalised(image: np.ndarray, clip: float) -> np.ndarray:
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
-    """A grey image as uint8. 16 bit is stretched from its own minimum to its own maximum, because images
-    carry 10, 12 or 14 bits in 16 and the file does not say which; float must lie in 0..1.
+    """A grey image as uint8. 16 bit, with or without a sign, is stretched over its levels in use
+    (`hilum.data.levels`), because images carry 10, 12 or 14 bits in 16 and the file does not say which; float must
+    lie in 0..1.
 
     >>> to_uint8(np.array([[0, 4095]], np.uint16)).tolist()
     [[0, 255]]
@@ -136,9 +138,9 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
     if image.dtype == np.uint8:
         return image
     if image.dtype == np.uint16:
-        low, high = int(image.min()), int(image.max())
-        scale = 255.0 / max(high - low, 1)
-        return np.rint((image.astype(np.float32) - low) * scale).astype(np.uint8)
+        return stretched(image)
+    if image.dtype == np.int16:
+        return stretched(image.view(np.uint16) ^ np.uint16(0x8000))  # the order of the values stays
     if np.issubdtype(image.dtype, np.floating):
         low, high = float(image.min()), float(image.max())
         if not (low >= 0.0 and high <= 1.0):  # also true for NaN

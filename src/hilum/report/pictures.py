@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from hilum.data.decode import read_grey
+from hilum.data.images import to_uint8
 from hilum.data.place import scaled
 from hilum.errors import DataError
 
@@ -35,7 +36,7 @@ def picture_of(path: str | Path, longest: int = 320) -> Picture:
     """
     path = Path(path)
     try:
-        image = read_grey(path)
+        image = to_uint8(read_grey(path))  # the grey levels that a network sees
     except (DataError, OSError):
         return Picture(path.name, "", longest, longest)
     image = _shrunk(image, longest)
@@ -49,12 +50,14 @@ def _shrunk(image: np.ndarray, longest: int) -> np.ndarray:
 
 
 def data_uri(image: np.ndarray, quality: int = QUALITY) -> str:
-    """A grey image uint8 "rows cols" as WebP in a data URI; `quality` from 1 to 100.
+    """A grey image "rows cols" of any type that `to_uint8` understands, as WebP in a data URI; `quality` from 1 to
+    100.
 
     >>> data_uri(np.zeros((8, 8), np.uint8))[:23]
     'data:image/webp;base64,'
     """
-    done, data = cv2.imencode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, quality])
+    seen = image if image.dtype == np.uint8 else to_uint8(image)  # a palette has colours
+    done, data = cv2.imencode(".webp", seen, [cv2.IMWRITE_WEBP_QUALITY, quality])
     if not done:
         raise DataError(f"a picture of {image.shape[0]} x {image.shape[1]} px can't be encoded as WebP")
     return "data:image/webp;base64," + base64.b64encode(data.tobytes()).decode("ascii")
