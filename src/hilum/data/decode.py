@@ -1,6 +1,7 @@
 """Decoding: from a file's bytes to a grey image, and from its header to facts about it.
 
-JPEG (grey, colour, CMYK), PNG (1 to 16 bit, palette, alpha) and TIFF (8 and 16 bit, float in 0..1, first
+DICOM is read by `hilum.data.dicom` and becomes uint8, windowed as a viewer shows it. JPEG (grey, colour, CMYK), PNG
+(1 to 16 bit, palette, alpha) and TIFF (8 and 16 bit, float in 0..1, first
 page) are decoded by OpenCV. Before OpenCV sees a file its structure is walked to the end marker, because
 decoders fill the rest of a truncated image with grey and say nothing: a JPEG must reach its end-of-image
 marker, a PNG its IEND chunk with every checksum right, and in a TIFF every strip must lie inside the file.
@@ -17,15 +18,17 @@ import struct
 import sys
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 import cv2
 import numpy as np
 
+from hilum.data.dicom.grey import read_facts, read_image
+from hilum.data.dicom.header import SUFFIXES, NotRead, is_dicom
 from hilum.data.images import to_uint8
 from hilum.data.levels import counts_of, levels_in_use
 from hilum.errors import DataError
@@ -35,6 +38,8 @@ MAX_PIXELS = 2**27
 
 DIM = 1 / 8
 """A float TIFF whose levels in use span less than this share of 0..1 is stretched."""
+
+Read = TypeVar("Read")
 
 _JPEG = b"\xff\xd8"
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -113,6 +118,8 @@ def decode(data: bytes, name: str | Path = "upload") -> np.ndarray:
     Traceback (most recent call last):
     hilum.data.decode.UnreadableImage: upload is no readable image (empty); replace the file or take it out
     """
+    if is_dicom(data):
+        return _dicom(data, name, read_image)
     header = _header(data, name)
     with quiet_codecs():
         try:
@@ -131,6 +138,14 @@ def decode(data: bytes, name: str | Path = "upload") -> np.ndarray:
         return _from_other(image)
     except DataError as error:
         raise UnreadableImage(name, error.what) from None
+
+
+def _dicom(data: bytes, name: str | Path, read: Callable[[bytes, int], Read]) -> Read:
+    with quiet_codecs():
+        try:
+            return read(data, MAX_PIXELS)
+        except NotRead as error:
+            raise UnreadableImage(name, str(error)) from None
 
 
 def _from_other(image: np.ndarray) -> np.ndarray:
@@ -152,7 +167,7 @@ def facts_of(data: bytes, name: str | Path = "upload") -> ImageFacts:
     >>> facts.width, facts.height, facts.mode, facts.bits
     (3, 2, 'rgb', 8)
     """
-    header = _header(data, name)
+    header = _dicom(data, name, read_facts) if is_dicom(data) else _header(data, name)
     return ImageFacts(header.width, header.height, len(data), header.mode, header.bits)
 
 
@@ -190,14 +205,14 @@ def _header(data: bytes, name: str | Path) -> _Header:
 def _walk(data: bytes, suffix: str) -> _Header:
     if not data:
         raise _Broken("empty")
-    if data[128:132] == b"DICM" or suffix in (".dcm", ".dicom"):
-        raise _Broken("DICOM is not read yet: export it as a 16-bit PNG")
     if _begins(data, _JPEG):
         return _walk_jpeg(data)
     if _begins(data, _PNG):
         return _walk_png(data)
     if any(_begins(data, magic) for magic in _TIFF):
         return _walk_tiff(data)
+    if suffix in SUFFIXES:
+        raise _Broken("not DICOM, although its name says so")
     raise _Broken("not an image: neither JPEG nor PNG nor TIFF")
 
 
