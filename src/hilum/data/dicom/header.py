@@ -98,9 +98,10 @@ def dataset_of(data: bytes, pixels: bool = True) -> "Dataset":
     """
     from pydicom import dcmread
 
-    start = 128 if data[128:132] == b"DICM" else 0
-    if not start and data[:4] == b"DICM":
+    if data[:4] == b"DICM" and data[128:132] != b"DICM":
         data = bytes(128) + data  # the preamble was cut off
+    if data[128:132] == b"DICM" and data[132:134] != b"\x02\x00":
+        data = data[132:]  # no meta header: pydicom finds out how the rest is written
     try:
         dataset = dcmread(BytesIO(data), force=True, stop_before_pixels=not pixels)
     except Exception as error:  # pydicom answers damage by nearly every kind of error

@@ -82,11 +82,11 @@ def check_kind(dataset: "Dataset") -> None:
     >>> dataset.Modality = "CT"
     >>> check_kind(dataset)
     Traceback (most recent call last):
-    hilum.data.dicom.header.NotRead: a CT slice, not a radiograph
+    hilum.data.dicom.header.NotRead: a CT slice, not a radiograph of the chest
     """
     other = _other_kind(dataset)
     if other:
-        raise NotRead(f"{other}, not a radiograph")
+        raise NotRead(f"{other}, not a radiograph of the chest")
     if not _has_pixels(dataset):
         raise NotRead("a DICOM file without a picture")
     frames = number(dataset, "NumberOfFrames") or 1
