@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hilum.evaluation.evaluate import evaluate as evaluate
     from hilum.explain.filters.synthesis import synthesize as synthesize
     from hilum.explain.network.receptive_field import receptive_field as receptive_field
-    from hilum.explain.occlusion import occlusion_map as occlusion_map
+    from hilum.explain.occlusion.occlusion_map import occlusion_map as occlusion_map
     from hilum.inference.prediction import Prediction as Prediction
     from hilum.inference.predictor import Predictor as Predictor
     from hilum.models import load_model as load_model
@@ -51,7 +51,7 @@ _HOMES = {
     "Predictor": "hilum.inference.predictor",
     "Prediction": "hilum.inference.prediction",
     "evaluate": "hilum.evaluation.evaluate",
-    "occlusion_map": "hilum.explain.occlusion",
+    "occlusion_map": "hilum.explain.occlusion.occlusion_map",
     "receptive_field": "hilum.explain.network.receptive_field",
     "synthesize": "hilum.explain.filters.synthesis",
     "k_center": "hilum.anomaly.coreset",
