@@ -1,5 +1,6 @@
 """The acquisition counterfactual: a network that reads the device is exposed, one that reads the lungs passes."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,16 @@ from hilum.data.tasks import task
 from hilum.errors import DataError
 from hilum.evaluation.counterfactual.config import CounterfactualConfig
 from hilum.evaluation.counterfactual.figures import Answers, point, sensitivity_at
-from hilum.evaluation.counterfactual.measure import chosen, measure
+from hilum.evaluation.counterfactual.measure import chosen, measure, val_in_other_look
+from hilum.evaluation.decision import choose_threshold
 from hilum.evaluation.metrics import auroc
 from hilum.files import read_table
 from hilum.models import ChestModel
+from hilum.recipe import load_recipe
 from hilum.report.counterfactual.section import lead, make, verdict
 from hilum.run import Run
+from hilum.stages.contract import Context
+from hilum.stages.evaluate import STAGE as EVALUATE
 
 from .cards import card
 
@@ -170,3 +175,25 @@ def test_the_file_is_read_as_it_was_written(small_run: Run, tmp_path: Path) -> N
     figures = small_run.task("binary").counterfactual()
     figures.save(tmp_path / "counterfactual.json")
     assert Counterfactual.load(tmp_path / "counterfactual.json") == figures
+
+
+@pytest.mark.parametrize("rule", ["sensitivity>=0.9", "youden"])
+def test_the_threshold_may_be_chosen_in_the_other_look(rule: str, small_run: Run, tmp_path: Path) -> None:
+    copy = Run(Path(shutil.copytree(small_run.path, tmp_path / "run")))
+    recipe, cases = load_recipe(copy.path / "recipe.yaml"), copy.cases()
+    binary = task("binary", cases.labels)
+    tasks = {"threshold": rule, "threshold_on": "counterfactual"}
+    changed = recipe.tasks["binary"].model_copy(update=tasks)
+    recipe = recipe.model_copy(update={"tasks": {**recipe.tasks, "binary": changed}})
+    EVALUATE.run(Context(copy, cases, recipe, (binary,), binary), EVALUATE.config())
+    point = copy.task("binary").card().threshold
+    assert point is not None and point.chosen_on == "counterfactual val" and point.rule == rule
+    other = val_in_other_look(copy.task("binary").load_model(), cases, copy.split("binary"), binary)
+    assert set(other["case_id"]) == set(copy.split("binary").index[copy.split("binary") == "val"])
+    probability, abnormal = other["prob_pneumonia"].to_numpy(), (other["target"] == "pneumonia").to_numpy()
+    assert point.value == pytest.approx(choose_threshold(probability, abnormal, rule))
+    if rule.startswith("sensitivity"):
+        assert (probability[abnormal] >= point.value).mean() >= 0.9
+    plain = small_run.task("binary").predictions()
+    predicted = copy.task("binary").predictions()["predicted"]
+    assert (predicted == np.where(plain["prob_pneumonia"] >= point.value, "pneumonia", "normal")).all()

@@ -33,9 +33,11 @@ def predictions_table(
     return table
 
 
-def threshold_entry(table: pd.DataFrame, task: Task, rule: str) -> OperatingPoint | None:
+def threshold_entry(
+    table: pd.DataFrame, task: Task, rule: str, chosen_on: str = "val"
+) -> OperatingPoint | None:
     """The card's threshold of a binary task, chosen on val and on val only; 0.5 without a val split. None for
-    more classes."""
+    more classes. `table`: with the columns split, target and prob_<class>; `chosen_on`: what its images of val are."""
     if len(task.classes) != 2:
         return None
     abnormal = task.classes[1]
@@ -43,7 +45,7 @@ def threshold_entry(table: pd.DataFrame, task: Task, rule: str) -> OperatingPoin
     if val.empty:
         return OperatingPoint(positive=abnormal, value=0.5, chosen_on="nothing", rule="half")
     value = choose_threshold(val[f"prob_{abnormal}"].to_numpy(), (val["target"] == abnormal).to_numpy(), rule)
-    return OperatingPoint(positive=abnormal, value=float(value), chosen_on="val", rule=rule)
+    return OperatingPoint(positive=abnormal, value=float(value), chosen_on=chosen_on, rule=rule)
 
 
 def metrics_of(

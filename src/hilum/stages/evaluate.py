@@ -7,8 +7,10 @@ from hilum.stages.contract import Context, Stage
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
     from hilum.data.cases import Cases
+    from hilum.data.tasks import Task
 
 
 class Config(Base):
@@ -20,8 +22,8 @@ def run(context: Context, config: Config) -> None:
     """Writes predictions.csv, the threshold in model.json, curves.json and, last, metrics.json; published.json
     where published figures fit the data.
 
-    The rule of the task chooses the threshold of a binary task on val, and on val only. Without a val split the
-    threshold is 0.5 and the card says so.
+    The rule of the task chooses the threshold of a binary task on val, and on val only: on its images as they are, or
+    in the look of the other label's devices. Without a val split the threshold is 0.5 and the card says so.
     """
     from hilum.data.facts import facts_table
     from hilum.evaluation.curves import curves_of
@@ -35,7 +37,7 @@ def run(context: Context, config: Config) -> None:
     folder, task, recipe = context.folder, context.this_task, context.recipe
     used, logits = _logits(context)
     table = predictions_table(logits, used, context.split, task, None)
-    threshold = threshold_entry(table, task, recipe.tasks[task.name].threshold)
+    threshold = threshold_entry(*_to_choose_on(context, table))
     value = threshold.value if threshold else None
     table["predicted"] = predicted_classes(softmax(logits), task.classes, value)
     card = folder.card().model_copy(update={"threshold": threshold})
@@ -55,6 +57,20 @@ def run(context: Context, config: Config) -> None:
     if published is not None:
         published.save(folder.baseline_file)
     metrics.save(folder.metrics_file)
+
+
+def _to_choose_on(context: Context, table: "pd.DataFrame") -> "tuple[pd.DataFrame, Task, str, str]":
+    """What `threshold_entry` takes. `table`: the predictions of the images as they are."""
+    from hilum.artifacts.card import IN_OTHER_LOOK
+    from hilum.evaluation.counterfactual.measure import val_in_other_look
+
+    task, recipe = context.this_task, context.recipe.tasks[context.this_task.name]
+    chosen = recipe.threshold_on == "counterfactual" and recipe.threshold != "half"
+    if not chosen or len(task.classes) != 2 or not (table["split"] == "val").any():
+        return table, task, recipe.threshold, "val"
+    model = context.folder.load_model()
+    other = val_in_other_look(model, context.cases, context.split, task)
+    return other, task, recipe.threshold, IN_OTHER_LOOK
 
 
 def _logits(context: Context) -> "tuple[Cases, np.ndarray]":

@@ -124,4 +124,9 @@ class TaskRecipe(Config):
     model: ComponentConfig
     augment: Augment = Augment()
     training: Training
-    threshold: str = Field(default="youden", description="rule for the operating point, applied to val")
+    threshold: str = Field(default="youden", description="rule for the operating point")
+    threshold_on: Literal["val", "counterfactual"] = Field(
+        default="val",
+        description="what the rule is applied to: validation images as they are, or in the look of the other "
+        "label's devices",
+    )

@@ -78,6 +78,25 @@ def measure(
     return Result(figures, _predictions(rows, part, donor_of, answers))
 
 
+def val_in_other_look(
+    model: ChestModel, cases: Cases, split: pd.Series, task: Task, seed: int = 0
+) -> pd.DataFrame:
+    """case_id, split, target and prob_<class> of all val images in the look of the other label's devices, with the
+    donors that `measure` takes. Errors as there."""
+    check_healthy(task.classes)
+    parts = cases.table["case_id"].map(split)
+    rows = cases.table.loc[parts == "val", ["case_id", "patient", "label"]].reset_index(drop=True)
+    donor_of = donors(rows, cases.table[parts == "train"], seed)
+    with advancing("making counterfactual images") as advance:
+        made = counterfactual_images(
+            paths_of(cases, donor_of), {ALL: PARTS}, model.pixels, were_squeezed(cases), advance
+        )
+    probabilities = softmax(logits_of(model, made[ALL]))
+    columns = {f"prob_{name}": probabilities[:, column] for column, name in enumerate(task.classes)}
+    target = rows["label"].map(dict(task.class_of))
+    return pd.DataFrame({"case_id": rows["case_id"], "split": "val", "target": target, **columns})
+
+
 def chosen(
     cases: Cases, split: pd.Series, task: Task, config: CounterfactualConfig
 ) -> tuple[pd.DataFrame, str, int]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from hilum.artifacts.card import (
+    IN_OTHER_LOOK,
     Architecture,
     OperatingPoint,
     PixelContract,
@@ -89,6 +90,8 @@ def _where_chosen(threshold: OperatingPoint) -> str:
     if threshold.rule == "half":
         return "rule: one half, without a choice"
     rule = "highest sensitivity + specificity" if threshold.rule == "youden" else threshold.rule
+    if threshold.chosen_on == IN_OTHER_LOOK:
+        return f"rule: {rule}, chosen on validation images in the look of the other label's devices"
     return f"rule: {rule}, chosen on {split_name(threshold.chosen_on)} images"
 
 
