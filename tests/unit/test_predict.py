@@ -130,7 +130,8 @@ class Counted:
         self.lock = threading.Lock()
 
     def image(self, *_: object) -> np.ndarray:
-        image = np.full((300, 400), self.made % 251, np.uint8)
+        image = np.full((300, 400), self.made % 200, np.uint8)
+        image[:, 200:] += 50  # an image without contrast would be refused
         with self.lock:
             self.made += 1
             number = self.made
@@ -177,7 +178,7 @@ def test_a_stream_that_is_left_early_reads_no_further(monkeypatch: pytest.Monkey
 
 def test_the_guard_flags_and_the_predictor_abstains() -> None:
     guard = Guard(Pixels(size=(8, 8)), lambda batch: np.where(batch.mean((1, 2)) > 0, 0.01, 0.7), 0.03)
-    dark, bright = np.zeros((20, 20), np.uint8), np.full((20, 20), 250, np.uint8)
+    dark, bright = (np.tile(np.arange(first, first + 40, 2, dtype=np.uint8), (20, 1)) for first in (0, 210))
     known, flagged = predictor(guard).stream([dark, bright])
     assert known.ood is not None and (known.ood.p_value, known.ood.flagged) == (0.7, False)
     assert known.prediction in CLASSES and known.reason is None

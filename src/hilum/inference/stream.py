@@ -16,6 +16,7 @@ from hilum.data.decode import read_grey
 from hilum.data.images import Pixels
 from hilum.data.listing import IMAGE_SUFFIXES
 from hilum.errors import DataError, HilumError
+from hilum.inference.refusal import check_picture, in_colour
 
 Image = str | Path | np.ndarray
 """A file, or a grey array "rows cols": uint8, uint16, or float in 0..1."""
@@ -36,7 +37,7 @@ class Prepared:
 
     `images`: uint8 "rows cols" for each pixel contract; `picture`: a small copy for an attribution picture,
     None where none is wanted. `lungs`: False where a contract asks for the lungs and none were found, so that the
-    model sees the central part instead.
+    model sees the central part instead. `colour`: True for a file in colour, where that was asked.
     """
 
     file: str | None
@@ -44,43 +45,58 @@ class Prepared:
     picture: np.ndarray | None = None
     error: str | None = None
     lungs: bool = True
+    colour: bool = False
 
 
-def prepared_images(
-    images: Iterable[Image],
-    contracts: Sequence[Pixels],
-    keep: Callable[[np.ndarray], np.ndarray] | None = None,
-) -> Iterator[Prepared]:
-    """Every image at the sizes of `contracts`, in the order of `images`, read as they are consumed.
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted of each image: its sizes by pixel contract, and more. `keep`: makes the small copy for an
+    attribution picture; `least`: rows and columns that an image must have, None to take any image as it is, a blank
+    one too; `colour`: look whether a file is in colour."""
 
-    `keep`: makes the small copy for an attribution picture.
+    contracts: Sequence[Pixels]
+    keep: Callable[[np.ndarray], np.ndarray] | None = None
+    least: int | None = None
+    colour: bool = False
 
-    >>> [image] = prepared_images([np.zeros((8, 8), np.uint8)], [Pixels(size=(4, 4))])
+
+def prepared_images(images: Iterable[Image], wanted: Wanted) -> Iterator[Prepared]:
+    """Every image as wanted, in the order of `images`, read as they are consumed.
+
+    >>> [image] = prepared_images([np.zeros((8, 8), np.uint8)], Wanted([Pixels(size=(4, 4))]))
     >>> image.images[Pixels(size=(4, 4))].shape
     (4, 4)
     """
-    return look_ahead(partial(prepare, contracts=contracts, keep=keep), images)
+    return look_ahead(partial(prepare, wanted=wanted), images)
 
 
-def prepare(
-    image: Image, contracts: Sequence[Pixels], keep: Callable[[np.ndarray], np.ndarray] | None = None
-) -> Prepared:
-    """One image at the sizes of `contracts`. An image that can't be read gives its `error`, and raises nothing.
+def prepare(image: Image, wanted: Wanted) -> Prepared:
+    """One image as wanted. An image that can't be read, or holds no picture, gives its `error`, and raises nothing.
 
-    >>> prepare("missing.png", [Pixels(size=(4, 4))]).error
+    >>> prepare("missing.png", Wanted([Pixels(size=(4, 4))])).error
     'missing.png is no readable image (no such file or directory); replace the file or take it out'
+    >>> prepare(np.zeros((8, 8), np.uint8), Wanted([Pixels(size=(4, 4))], least=28)).error
+    'the image has 8 x 8 pixels, too few to be judged; give one of at least 28 x 28'
     """
     file = None if isinstance(image, np.ndarray) else str(image)
     try:
         grey = image if isinstance(image, np.ndarray) else read_grey(image)
-        places = {pixels: pixels.place(grey) for pixels in contracts}
+        if wanted.least is not None:
+            check_picture(grey, wanted.least)
+        places = {pixels: pixels.place(grey) for pixels in wanted.contracts}
         small = {pixels: pixels.prepare(grey, place) for pixels, place in places.items()}
         lungs = all(place.lungs is not False for place in places.values())
-        return Prepared(file, small, keep(grey) if keep else None, lungs=lungs)
+        picture = wanted.keep(grey) if wanted.keep else None
+        colour = wanted.colour and file is not None and in_colour(file)
+        return Prepared(file, small, picture, lungs=lungs, colour=colour)
     except HilumError as error:
         return Prepared(file, {}, error=str(error))
     except MemoryError:
         return Prepared(file, {}, error="there is not enough memory to decode this image")
+    except (
+        Exception
+    ) as error:  # of a decoder that meets what nobody has met: one file must not stop the others
+        return Prepared(file, {}, error=f"the image can't be read ({type(error).__name__}: {error})")
 
 
 def look_ahead(
