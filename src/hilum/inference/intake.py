@@ -14,6 +14,7 @@ References
 """
 
 from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,9 @@ LIMIT = 8.0
 
 HIGH = 0.9
 """The two scores are put on one scale by this quantile of theirs."""
+
+FOLDS, FEWEST = 5, 20
+"""Of a set too small to hold images out: into how many parts it is divided, and the fewest images."""
 
 SEED = 0
 REMEDY = "run: hilum reliability RUN --force, or delete the file to predict without it"
@@ -93,6 +97,38 @@ class Intake:
         hilum.errors.DataError: 9 held-out images are too few to flag 2 % of images; hold out 49 or more, ...
         """
         check_number(len(held_out), rate)
+        return cls._fitted(train, side, colour, rate).calibrated(held_out)
+
+    @classmethod
+    def cross_fitted(
+        cls, images: np.ndarray, patients: np.ndarray, side: int, colour: bool = False
+    ) -> "Intake":
+        """The densities of all images, and scores of each by densities of other patients' images, in FOLDS parts: for
+        sets too small to hold images out. An image of a set of fewer than 49 is flagged when it is more unusual than
+        each of these, which is a higher rate.
+
+        `images`: uint8 "images 64 64"; `patients`: "images". DataError for fewer than FEWEST images.
+
+        >>> Intake.cross_fitted(np.zeros((9, 64, 64), np.uint8), np.arange(9), 64)
+        Traceback (most recent call last):
+        hilum.errors.DataError: 9 images are too few to know what is unusual; bring 20 or more
+        """
+        if len(images) < FEWEST:
+            raise DataError(
+                f"{len(images)} images are too few to know what is unusual", f"bring {FEWEST} or more"
+            )
+        rate = max(RATE, ceil(1e4 / (len(images) + 1)) / 1e4)
+        names, number = np.unique(patients, return_inverse=True)
+        fold = np.random.default_rng(SEED).permutation(len(names))[number] % FOLDS
+        scores = np.zeros((len(images), 2))
+        for one in np.unique(fold):
+            others = cls._fitted(images[fold != one], side, colour, rate)
+            scores[fold == one] = others._two_scores(images[fold == one])[0]
+        return cls._fitted(images, side, colour, rate)._ranked_among(scores)
+
+    @classmethod
+    def _fitted(cls, train: np.ndarray, side: int, colour: bool, rate: float) -> "Intake":
+        """Densities without scores of held-out images."""
         chance = np.random.default_rng(SEED)
         chosen = train[np.sort(chance.permutation(len(train))[:MOST])]
         if len(chosen) < 2 or not np.ptp(chosen, axis=0).any():
@@ -102,7 +138,7 @@ class Intake:
         directions = _directions(shown - pattern, min(DIRECTIONS, max(1, len(chosen) // 8)))
         blank = np.zeros(0)
         bare = cls(pattern, directions, blank, blank, blank, blank, blank, blank, blank, side, colour, rate)
-        return bare._with_densities(chosen, chance).calibrated(held_out)
+        return bare._with_densities(chosen, chance)
 
     def _with_densities(self, images: np.ndarray, chance: np.random.Generator) -> "Intake":
         described = self._described(images)
@@ -121,7 +157,10 @@ class Intake:
 
     def calibrated(self, held_out: np.ndarray) -> "Intake":
         """The same intake with the scores of other held-out images, uint8 "images 64 64"."""
-        scores = self._two_scores(held_out)[0]
+        return self._ranked_among(self._two_scores(held_out)[0])
+
+    def _ranked_among(self, scores: np.ndarray) -> "Intake":
+        """`scores`: of held-out images "images 2"."""
         middle = np.median(scores, axis=0)
         width = np.maximum(np.quantile(scores, HIGH, axis=0) - middle, 1e-6)
         return replace(self, middle=middle, width=width, known=np.sort(((scores - middle) / width).max(1)))
