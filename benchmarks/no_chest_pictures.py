@@ -100,10 +100,8 @@ def pattern(_: np.ndarray, chance: Chance) -> np.ndarray:
     rows, cols = _size(chance)
     y, x = np.arange(rows)[:, None], np.arange(cols)[None]
     step = int(chance.integers(3, max(rows, cols) // 3))
-    if chance.random() < 0.5:
-        picture = (y // step + x // step) % 2
-    else:
-        picture = ((y * chance.integers(2) + x) // step) % 2
+    squares, stripes = y // step + x // step, (y * chance.integers(2) + x) // step
+    picture = (squares if chance.random() < 0.5 else stripes) % 2
     return _clipped(picture * chance.uniform(60, 255) + np.zeros((rows, cols)))
 
 
@@ -140,7 +138,9 @@ def scene(_: np.ndarray, chance: Chance) -> np.ndarray:
         if chance.random() < 0.6:
             cv2.rectangle(picture, (left, top - high), (left + wide, top), colour, -1)
             for window in range(left + 5, left + wide - 5, max(12, wide // 4)):
-                cv2.rectangle(picture, (window, top - high + 8), (window + 6, top - high + 20), (200, 220, 230), -1)
+                cv2.rectangle(
+                    picture, (window, top - high + 8), (window + 6, top - high + 20), (200, 220, 230), -1
+                )
         else:
             cv2.ellipse(picture, (left, top - high), (wide // 2, high // 2), 0, 0, 360, colour, -1)
             cv2.rectangle(picture, (left - 3, top - high), (left + 3, top), (40, 60, 80), -1)
@@ -154,16 +154,21 @@ def portrait(_: np.ndarray, chance: Chance) -> np.ndarray:
     middle = int(cols * chance.uniform(0.35, 0.65)), int(rows * chance.uniform(0.35, 0.55))
     wide, high = int(cols * chance.uniform(0.12, 0.28)), int(rows * chance.uniform(0.2, 0.35))
     skin = np.array([110, 150, 200]) * chance.uniform(0.5, 1.2)
-    cv2.ellipse(picture, (middle[0], rows), (2 * wide, rows - middle[1]), 0, 0, 360, tuple(chance.uniform(10, 220, 3)), -1)
-    cv2.ellipse(picture, middle, (int(1.15 * wide), int(1.1 * high)), 0, 180, 360, tuple(chance.uniform(10, 90, 3)), -1)
+    shirt, hair = (tuple(chance.uniform(10, bright, 3)) for bright in (220, 90))
+    cv2.ellipse(picture, (middle[0], rows), (2 * wide, rows - middle[1]), 0, 0, 360, shirt, -1)
+    cv2.ellipse(picture, middle, (int(1.15 * wide), int(1.1 * high)), 0, 180, 360, hair, -1)
     cv2.ellipse(picture, middle, (wide, high), 0, 0, 360, tuple(skin.tolist()), -1)
     for side in (-1, 1):
         eye = middle[0] + side * int(0.4 * wide), middle[1] - high // 6
         cv2.ellipse(picture, eye, (wide // 6 + 1, high // 12 + 1), 0, 0, 360, (250, 250, 250), -1)
         cv2.circle(picture, eye, high // 14 + 1, (40, 40, 40), -1)
-    cv2.ellipse(picture, (middle[0], middle[1] + high // 2), (wide // 3, high // 12 + 1), 0, 0, 180, (60, 60, 160), -1)
+    cv2.ellipse(
+        picture, (middle[0], middle[1] + high // 2), (wide // 3, high // 12 + 1), 0, 0, 180, (60, 60, 160), -1
+    )
     light = 1 + 0.25 * _grid(rows, cols)[1] * chance.normal()
-    return _clipped(cv2.GaussianBlur(picture, (0, 0), 2) * light[..., None] + chance.normal(0, 4, picture.shape))
+    return _clipped(
+        cv2.GaussianBlur(picture, (0, 0), 2) * light[..., None] + chance.normal(0, 4, picture.shape)
+    )
 
 
 # -- radiographs of other parts of the body ------------------------------------------------------------------
@@ -203,7 +208,9 @@ def hand(_: np.ndarray, chance: Chance) -> np.ndarray:
         for row in np.linspace(tip, 0.2, 12):
             _soft(picture, (row, np.interp(-row, -joints, cols)), (0.12, 0.18), 70)
         for low in range(4):
-            _bone(picture, (joints[low] - 0.02, cols[low]), (joints[low + 1] + 0.02, cols[low + 1]), 0.04, 190)
+            _bone(
+                picture, (joints[low] - 0.02, cols[low]), (joints[low + 1] + 0.02, cols[low + 1]), 0.04, 190
+            )
     for _ in range(8):
         _soft(picture, (chance.uniform(0.4, 0.6), chance.uniform(-0.25, 0.25)), (0.09, 0.1), 170)
     for across in (-0.17, 0.17):
@@ -248,8 +255,7 @@ def skull(_: np.ndarray, chance: Chance) -> np.ndarray:
 def abdomen(_: np.ndarray, chance: Chance) -> np.ndarray:
     """Lumbar spine, pelvis with both hips, bowel gas."""
     picture = np.full(_size(chance), chance.uniform(80, 120), np.float32)
-    rows, cols = picture.shape
-    y, x = _grid(rows, cols)
+    _, x = _grid(*picture.shape)
     picture *= np.clip(1.6 - np.abs(x) ** 4, 0.3, 1)
     for row in np.linspace(-0.95, 0.45, 7):
         _soft(picture, (row, 0), (0.16, 0.26), 175)
@@ -259,7 +265,12 @@ def abdomen(_: np.ndarray, chance: Chance) -> np.ndarray:
         _soft(picture, (0.9, side * 0.55), (0.25, 0.25), 210)
     gas = np.zeros_like(picture)
     for _ in range(int(chance.integers(4, 14))):
-        _soft(gas, (chance.uniform(-0.8, 0.6), chance.uniform(-0.7, 0.7)), tuple(chance.uniform(0.08, 0.35, 2)), 1)
+        _soft(
+            gas,
+            (chance.uniform(-0.8, 0.6), chance.uniform(-0.7, 0.7)),
+            tuple(chance.uniform(0.08, 0.35, 2)),
+            1,
+        )
     picture -= 45 * cv2.GaussianBlur(gas, (0, 0), 4)
     return _grain(picture, chance)
 
@@ -363,7 +374,7 @@ KINDS: dict[str, Make] = {
 def pictures(kind: str, radiographs: np.ndarray, count: int, seed: int) -> list[np.ndarray]:
     """`count` pictures of a kind. `radiographs`: uint8 "images rows cols" to change."""
     chance = np.random.default_rng([seed, list(KINDS).index(kind)])
-    sources = radiographs[chance.permutation(len(radiographs))[:count] if count <= len(radiographs) else chance.integers(0, len(radiographs), count)]
+    sources = radiographs[chance.integers(0, len(radiographs), count)]
     if kind == "mosaic":
         return [mosaic(image, chance, radiographs) for image in sources]
     return [KINDS[kind](image, chance) for image in sources]
