@@ -1,7 +1,7 @@
 """From files and arrays to prepared images: decoded a few at a time, in order, with a reason for each failure."""
 
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -133,36 +133,88 @@ def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield batch
 
 
-def list_images(images: Image | Iterable[Image]) -> list[Image]:
-    """Files and arrays, with each folder replaced by the images in it (and below it), in order of name.
+@dataclass(frozen=True)
+class Listed:
+    """Images to predict, in order, and the files of folders that are no images by their names."""
 
-    `images`: one file, folder or array, an array "images rows cols", or several of them. Hidden files are left
-    out. DataError for a path that does not exist and for a folder without images.
+    images: list[Image]
+    skipped: list[Path]
+
+    def skipped_text(self) -> str:
+        """How many files were left out, by suffix, and the first three names; "" for none.
+
+        >>> Listed([], [Path("a/notes.txt"), Path("a/labels.xls"), Path("a/b.txt"), Path("a/README")]).skipped_text()
+        '4 files are no images and were left out (.txt 2, no suffix 1, .xls 1): notes.txt, labels.xls, b.txt, ...'
+        """
+        if not self.skipped:
+            return ""
+        kinds = Counter(path.suffix.lower() or "no suffix" for path in self.skipped)
+        counts = ", ".join(
+            f"{kind} {n:,}" for kind, n in sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0]))
+        )
+        names = ", ".join(path.name for path in self.skipped[:3]) + (", ..." if len(self.skipped) > 3 else "")
+        files = (
+            "1 file is no image and was"
+            if len(self.skipped) == 1
+            else f"{len(self.skipped):,} files are no images and were"
+        )
+        return f"{files} left out ({counts}): {names}"
+
+
+def list_images(images: Image | Iterable[Image]) -> list[Image]:
+    """The images of `listed`.
 
     >>> len(list_images(np.zeros((3, 8, 8), np.uint8)))
     3
     """
+    return listed(images).images
+
+
+def listed(images: Image | Iterable[Image]) -> Listed:
+    """Files and arrays, with each folder replaced by the images in it (and below it), in order of name.
+
+    `images`: one file, folder or array, an array "images rows cols", or several of them. Hidden files and __MACOSX
+    are left out silently, other files that are no images by their suffix are `skipped`. DataError for a path that does
+    not exist and for a folder without images.
+
+    >>> listed("gone.png")
+    Traceback (most recent call last):
+    hilum.errors.DataError: image gone.png does not exist; check the path
+    """
     if isinstance(images, np.ndarray):
-        return list(images) if images.ndim == 3 else [images]
+        return Listed(list(images) if images.ndim == 3 else [images], [])
     if isinstance(images, str | Path):
         images = [images]
-    return [file for image in images for file in _files(image)]
+    whole = Listed([], [])
+    for image in images:
+        found = Listed([image], []) if isinstance(image, np.ndarray) else _at(Path(image))
+        whole.images.extend(found.images)
+        whole.skipped.extend(found.skipped)
+    return whole
 
 
-def _files(image: Image) -> list[Image]:
-    if isinstance(image, np.ndarray):
-        return [image]
-    path = Path(image)
-    if path.is_dir():
-        inside = sorted(file for file in path.rglob("*") if _is_image(file.relative_to(path)))
-        if not inside:
-            raise DataError(f"folder {path} holds no images", "name image files or another folder")
-        return list(inside)
-    if not path.exists():
-        raise DataError(f"image {path} does not exist", "check the path")
-    return [path]
+def _at(path: Path) -> Listed:
+    try:
+        if not path.is_dir():
+            path.stat()
+            return Listed([path], [])
+    except FileNotFoundError:
+        raise DataError(f"image {path} does not exist", "check the path") from None
+    except (OSError, ValueError) as error:  # a name too long, a null byte, a folder that may not be entered
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"image {path} can't be reached ({reason})", "check the path") from None
+    inside = sorted(
+        file for file in path.rglob("*") if not file.is_dir() and not _is_hidden(file.relative_to(path))
+    )
+    found = Listed(
+        [file for file in inside if file.suffix.lower() in IMAGE_SUFFIXES],
+        [file for file in inside if file.suffix.lower() not in IMAGE_SUFFIXES],
+    )
+    if not found.images:
+        others = f" ({found.skipped_text()})" if found.skipped else ""
+        raise DataError(f"folder {path} holds no images{others}", "name image files or another folder")
+    return found
 
 
-def _is_image(path: Path) -> bool:
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-    return not hidden and path.suffix.lower() in IMAGE_SUFFIXES
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
