@@ -156,7 +156,13 @@ class Intake:
         )
 
     def calibrated(self, held_out: np.ndarray) -> "Intake":
-        """The same intake with the scores of other held-out images, uint8 "images 64 64"."""
+        """The same intake with the scores of other held-out images, uint8 "images 64 64".
+
+        >>> from importlib.resources import files
+        >>> intake = Intake.load(Path(str(files("hilum"))) / "weights" / "binary" / FILE)
+        >>> len(intake.calibrated(np.zeros((5, 64, 64), np.uint8)).known)
+        5
+        """
         return self._ranked_among(self._two_scores(held_out)[0])
 
     def _ranked_among(self, scores: np.ndarray) -> "Intake":
@@ -190,7 +196,14 @@ class Intake:
         return np.column_stack([np.sqrt(squares[0]), ratios.max(1)]), ratios.argmax(1)
 
     def judge(self, images: np.ndarray) -> tuple[np.ndarray, list[str]]:
-        """Conformal p-values, float64 "images", and in words what each image looks like; uint8 "images 64 64"."""
+        """Conformal p-values, float64 "images", and in words what each image looks like; uint8 "images 64 64".
+
+        >>> from importlib.resources import files
+        >>> intake = Intake.load(Path(str(files("hilum"))) / "weights" / "binary" / FILE)
+        >>> noise = np.random.default_rng(0).integers(0, 256, (1, 64, 64)).astype(np.uint8)
+        >>> bool(intake.judge(noise)[0][0] < 0.01)
+        True
+        """
         scores, change = self._two_scores(images)
         apart = (scores - self.middle) / self.width
         looks = [words for words, _ in CHANGES.values()]
@@ -203,7 +216,16 @@ class Intake:
         return p_values(apart.max(1), self.known), words
 
     def save(self, path: Path) -> None:
-        """Writes an npz."""
+        """Writes an npz.
+
+        >>> import tempfile
+        >>> from importlib.resources import files
+        >>> intake = Intake.load(Path(str(files("hilum"))) / "weights" / "binary" / FILE)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     intake.save(Path(folder) / FILE)
+        ...     Intake.load(Path(folder) / FILE).side
+        224
+        """
         arrays = {name: np.asarray(value) for name, value in vars(self).items()}
         write_arrays(path, arrays)
 
@@ -227,7 +249,14 @@ class Intake:
         return intake
 
     def check(self) -> None:
-        """DataError when the parts do not fit together, or hold NaN or infinity."""
+        """DataError when the parts do not fit together, or hold NaN or infinity.
+
+        >>> from importlib.resources import files
+        >>> intake = Intake.load(Path(str(files("hilum"))) / "weights" / "binary" / FILE)
+        >>> replace(intake, rate=2.0).check()
+        Traceback (most recent call last):
+        hilum.errors.DataError: a rate of 2 is not between 0 and 1; fit it again
+        """
         number, dim = len(CHANGES) + 1, self.centre.size
         shapes = [self.pattern.shape, self.directions.shape[1:], self.means.shape, self.roots.shape]
         wanted = [(1024,), (1024,), (number, dim), (number, dim, dim)]

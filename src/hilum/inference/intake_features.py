@@ -102,12 +102,21 @@ def tiled(down: int, across: int) -> Change:
 
 
 def part(rows: slice, cols: slice) -> Change:
-    """A part of the image alone, stretched: what is left when an even half is cut off as a frame."""
+    """A part of the image alone, stretched: what is left when an even half is cut off as a frame.
+
+    >>> part(slice(0, 32), slice(None))(np.zeros((3, 64, 64), np.uint8), np.random.default_rng(0)).shape
+    (3, 64, 64)
+    """
     return lambda images, _: stretched(images[:, rows, cols])
 
 
 def missing(rows: slice, cols: slice) -> Change:
-    """A part of the image black."""
+    """A part of the image black.
+
+    >>> white = np.full((1, 64, 64), 255, np.uint8)
+    >>> float(missing(slice(0, 32), slice(None))(white, np.random.default_rng(0)).mean())
+    127.5
+    """
 
     def change(images: np.ndarray, _: np.random.Generator) -> np.ndarray:
         changed = images.copy()

@@ -144,14 +144,12 @@ class Listed:
         """How many files were left out, by suffix, and the first three names; "" for none.
 
         >>> Listed([], [Path("a/notes.txt"), Path("a/labels.xls"), Path("a/b.txt"), Path("a/README")]).skipped_text()
-        '4 files are no images and were left out (.txt 2, no suffix 1, .xls 1): notes.txt, labels.xls, b.txt, ...'
+        '4 files are no images and were left out (.txt 2, .xls 1, no suffix 1): notes.txt, labels.xls, b.txt, ...'
         """
         if not self.skipped:
             return ""
         kinds = Counter(path.suffix.lower() or "no suffix" for path in self.skipped)
-        counts = ", ".join(
-            f"{kind} {n:,}" for kind, n in sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0]))
-        )
+        counts = ", ".join(f"{kind} {n:,}" for kind, n in kinds.most_common())
         names = ", ".join(path.name for path in self.skipped[:3]) + (", ..." if len(self.skipped) > 3 else "")
         files = (
             "1 file is no image and was"

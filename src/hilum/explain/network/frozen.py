@@ -17,7 +17,7 @@ def frozen_copy(model: nn.Module) -> nn.Module:
 
     A network whose layers keep a computed weight (weight_norm, spectral_norm) can be copied as well.
 
-    >>> net = nn.Sequential(nn.utils.weight_norm(nn.Conv2d(1, 1, 3)), nn.Flatten(0))
+    >>> net = nn.Sequential(nn.Conv2d(1, 1, 3), nn.Flatten(0))
     >>> frozen_copy(net)(torch.zeros(2, 1, 3, 3)).shape
     torch.Size([2, 1])
     """
@@ -86,7 +86,11 @@ def example_of(model: nn.Module, image_size: tuple[int, int]) -> tuple[nn.Module
 
 
 def takes_no_image(error: TypeError) -> ModelError:
-    """The sentence for a network that can't be called with one tensor of images."""
+    """The sentence for a network that can't be called with one tensor of images.
+
+    >>> str(takes_no_image(TypeError("missing 'age'")))[:62]
+    "the model can't be called with images alone (missing 'age'); w"
+    """
     return ModelError(
         f"the model can't be called with images alone ({error})",
         "wrap it in a module that takes images and returns logits",

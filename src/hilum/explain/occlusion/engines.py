@@ -154,7 +154,14 @@ class Network:
         return self._corner() if engine == "corner" else self._plain()
 
     def one_by_one(self) -> Callable[[int], Tensor]:
-        """The model itself on one masked image at a time, in the dtype of the image: as `columns`."""
+        """The model itself on one masked image at a time, in the dtype of the image: as `columns`.
+
+        >>> from hilum.explain.occlusion.masks import place_masks
+        >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval().requires_grad_(False)
+        >>> x = torch.zeros(1, 1, 8, 8)
+        >>> Network(net, x, x + 1, place_masks((8, 8), 4, 1), x.dtype).one_by_one()(0).shape
+        torch.Size([5, 2])
+        """
 
         def column(col: int) -> Tensor:
             rows = range(len(self.masks.tops))

@@ -25,7 +25,16 @@ def spot_check(
     score: Callable[[Tensor], Tensor],
 ) -> float:
     """The largest difference between the map and the network at a few positions that were computed (`fresh`), 0.0 where
-    it is rounding. `score`: one number "batch" per row of logits."""
+    it is rounding. `score`: one number "batch" per row of logits.
+
+    >>> from torch import nn
+    >>> from hilum.explain.occlusion.masks import place_masks
+    >>> net = nn.Sequential(nn.Conv2d(1, 2, 3, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    >>> x, values = torch.zeros(1, 1, 8, 8), torch.zeros(5, 5)
+    >>> network = Network(net.eval().requires_grad_(False), x, x, place_masks((8, 8), 4, 1), x.dtype)
+    >>> spot_check(network, values, values == 0, lambda logits: logits[:, 0])
+    0.0
+    """
     near = NEAR_SHORT if network.dtype in SHORT else NEAR
     apart = 0.0
     for row, col in _positions(network, values):
