@@ -252,6 +252,7 @@ class TaskFolder:
         self.last_checkpoint = self.checkpoints / "last.ckpt"
         self.card_file = self.model_folder / "model.json"
         self.guard_file = self.model_folder / "guard.npz"
+        self.intake_file = self.model_folder / "intake.npz"
         self.history_file = self.path / "history.csv"
         self.metrics_file = self.path / "metrics.json"
         self.predictions_file = self.path / "predictions.csv"

@@ -104,3 +104,14 @@ def test_counts_name_images_and_patients() -> None:
     counts = role_counts(cases, assign_roles(cases, split, 0.5, seed=0))
     assert counts["fit"] == {"normal": {"images": 8, "patients": 4}}
     assert counts["test"]["virus"] == {"images": 8, "patients": 4}
+
+
+def test_a_case_without_a_role_is_counted_as_unused() -> None:
+    """An image that lies in train and in test is used once; the other copy has no role."""
+    cases, split = cases_of([("normal", "p", "train"), ("normal", "p", "test"), ("virus", "q", "test")])
+    used = cases.where(cases.table["case_id"] != "image000")
+    roles = assign_roles(used, split, 0.5, seed=0)
+    assert role_counts(cases, roles) == {
+        "test": {"normal": {"images": 1, "patients": 1}, "virus": {"images": 1, "patients": 1}},
+        "unused": {"normal": {"images": 1, "patients": 1}},
+    }

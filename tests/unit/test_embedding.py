@@ -1,6 +1,5 @@
 """Embedding space: neighbours against brute force, planted classes, faithfulness of maps, small sets, bad input."""
 
-import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -227,13 +226,14 @@ def test_shared_neighborhood_of_a_shuffled_map_is_chance() -> None:
     assert shared_neighborhood(points, np.random.default_rng(1).permutation(points)) < 0.1
 
 
-def test_too_few_cases_for_the_perplexity() -> None:
+def test_too_few_cases_for_the_perplexity_lower_it() -> None:
     vectors, targets = planted(n=30)
-    with pytest.raises(
-        DataError, match=r"30 training images are too few for perplexity 30, .* --set perplexity=9 makes it"
-    ):
-        fit_map(MapSettings("tsne"), vectors, targets, vectors[:0])
-    fit_map(MapSettings("tsne", perplexity=9, iterations=50), vectors, targets, vectors[:0])
+    fitted = fit_map(MapSettings("tsne", iterations=50), vectors, targets, vectors[:0])
+    assert fitted.settings.perplexity == 9 and np.isfinite(fitted.train).all()
+    same = fit_map(MapSettings("tsne", perplexity=9, iterations=50), vectors, targets, vectors[:0])
+    np.testing.assert_array_equal(same.train, fitted.train)
+    with pytest.raises(DataError, match="6 training images are too few for this map; bring 7 or more"):
+        fit_map(MapSettings("tsne"), vectors[:6], targets[:6], vectors[:0])
     vectors[0, 0] = np.nan
     with pytest.raises(DataError, match="NaN"):
         fit_map(MapSettings("pca"), vectors, targets, vectors[:0])
@@ -391,21 +391,27 @@ def only(context: Context, train: int) -> Context:
     return replace(context, cases=context.cases.where(keep))
 
 
-def test_a_small_set_loses_one_map_and_nothing_else(context: Context) -> None:
-    """Fewer than 91 training images: t-SNE at perplexity 30 is impossible; the rest of the stage goes on."""
+def test_a_small_set_has_every_part_with_a_lower_perplexity(
+    context: Context, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Fewer than 91 training images: t-SNE at perplexity 30 is impossible, at 9 it is not."""
     small = only(context, train=10)
     figures = run_with(small, maps=("pca", "tsne"))
     assert figures.images["train"] == 30
-    assert list(figures.projections) == ["pca"] and list(figures.left_out) == ["t-SNE"]
-    assert "30 training images are too few for perplexity 30" in figures.left_out["t-SNE"]
+    assert list(figures.projections) == ["pca", "tsne"] and figures.left_out == {}
+    assert figures.projections["tsne"].settings["perplexity"] == 9
+    assert figures.projections["tsne"].note.endswith(
+        "perplexity lowered from 30, too high for 30 training images"
+    )
+    assert "t-SNE: perplexity lowered to 9, because the training images are too few for 30" in (
+        capsys.readouterr().err
+    )
     files = small.folder.embeddings
-    assert [name for name in files.projection() if name.endswith("_x")] == ["pca_x"]
+    assert [name for name in files.projection() if name.endswith("_x")] == ["pca_x", "tsne_x"]
     assert figures.suspects is not None and figures.retrieval.keys() == set(figures.held_out)
     assert {"head", "linear_probe", "knn", "knn_seed"} == {row.name for row in figures.classifiers}
-    said = re.search(r"--set perplexity=(\d+)", figures.left_out["t-SNE"])
-    assert said is not None
-    again = run_with(small, maps=("pca", "tsne"), perplexity=float(said[1]))
-    assert list(again.projections) == ["pca", "tsne"] and again.left_out == {}
+    asked = run_with(small, maps=("pca", "tsne"), perplexity=9.0)
+    assert "lowered" not in asked.projections["tsne"].note
 
 
 def test_too_few_patients_for_folds_lose_the_suspects_only(context: Context) -> None:

@@ -7,6 +7,7 @@ import shutil
 import threading
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -130,7 +131,8 @@ class Counted:
         self.lock = threading.Lock()
 
     def image(self, *_: object) -> np.ndarray:
-        image = np.full((300, 400), self.made % 251, np.uint8)
+        image = np.full((300, 400), self.made % 200, np.uint8)
+        image[:, 200:] += 50  # an image without contrast would be refused
         with self.lock:
             self.made += 1
             number = self.made
@@ -177,7 +179,7 @@ def test_a_stream_that_is_left_early_reads_no_further(monkeypatch: pytest.Monkey
 
 def test_the_guard_flags_and_the_predictor_abstains() -> None:
     guard = Guard(Pixels(size=(8, 8)), lambda batch: np.where(batch.mean((1, 2)) > 0, 0.01, 0.7), 0.03)
-    dark, bright = np.zeros((20, 20), np.uint8), np.full((20, 20), 250, np.uint8)
+    dark, bright = (np.tile(np.arange(first, first + 40, 2, dtype=np.uint8), (20, 1)) for first in (0, 210))
     known, flagged = predictor(guard).stream([dark, bright])
     assert known.ood is not None and (known.ood.p_value, known.ood.flagged) == (0.7, False)
     assert known.prediction in CLASSES and known.reason is None
@@ -203,7 +205,7 @@ def test_packaged_and_own_models_give_the_same_keys(small_run: Run) -> None:
         assert answer["abstained"] == (answer["prediction"] is None) == (answer["reason"] is not None)
         Prediction.model_validate(answer)
     assert list(answers["packaged"]["ood"]) == ["p_value", "flagged"]
-    assert answers["binary"]["ood"] is None and answers["multiclass"]["ood"] is None
+    assert {*answers["binary"]["ood"]} == {*answers["multiclass"]["ood"]} == {"p_value", "flagged"}
     assert answers["packaged"]["model"]["name"] == "packaged"
     assert answers["binary"]["model"]["name"] == "binary/vgg"
 
@@ -218,7 +220,11 @@ def test_an_own_model_predicts_what_evaluation_has_written(small_run: Run) -> No
     )
     assert decisions.predicted == known["predicted"].tolist()
     assert decisions.sets == [p.prediction_set for p in predictions]
-    assert [bool(reason) for reason in decisions.uninformative] == [p.abstained for p in predictions]
+    flagged = [p.ood is not None and p.ood.flagged for p in predictions]
+    assert [
+        bool(reason) or is_flagged
+        for reason, is_flagged in zip(decisions.uninformative, flagged, strict=True)
+    ] == [p.abstained for p in predictions]
     stated = [[*(p.probabilities or {}).values()] for p in predictions]
     np.testing.assert_allclose(stated, decisions.probabilities, atol=1e-3)
 
@@ -335,3 +341,35 @@ def test_public_names_load_and_study_can_be_called() -> None:
     for name in set(hilum.__all__) - {"__version__"}:
         assert callable(getattr(hilum, name)), f"hilum.{name} is a module of that name, or nothing"
     assert hilum.study is importlib.import_module("hilum.runner").study
+
+
+def test_an_error_of_a_decoder_that_nobody_has_met_stays_with_its_image(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(path: str) -> np.ndarray:
+        if path == "odd.png":
+            raise KeyError("tag")
+        return noise(1)[0]
+
+    monkeypatch.setattr(stream, "read_grey", broken)
+    odd, good = predictor().stream(["odd.png", "good.png"])
+    assert odd.error == "the image can't be read (KeyError: 'tag')" and good.error is None
+
+
+def test_rates_of_intake_and_guard_add_up() -> None:
+    class Fixed:
+        side, colour, rate = 20, False, 0.02
+
+        def judge(self, images: np.ndarray) -> tuple[np.ndarray, list[str]]:
+            return np.array([0.5, 0.02, 0.03]), ["it looks like a hat"] * 3
+
+    guard = Guard(Pixels(size=(8, 8)), lambda batch: np.array([0.03, 0.9, 0.04]), 0.03)
+    one = replace(predictor(guard), intake=Fixed())  # type: ignore[arg-type]
+    by_guard, by_intake, by_none = one.stream(noise(3))
+    assert [p.ood and (p.ood.p_value, p.ood.flagged) for p in (by_guard, by_intake, by_none)] == [
+        (0.05, True),
+        (0.05, True),
+        (0.066667, False),
+    ]
+    assert str(by_intake.reason) == "The image is out of distribution (p = 0.050): it looks like a hat."
+    assert "unlike the images that the model was trained on" in str(by_guard.reason)

@@ -50,7 +50,8 @@ def test_csv_has_the_same_content_in_columns(small_run: Run, images: list[Path],
         assert float(line["abnormal_probability"]) == row["abnormal"]["probability"]
         assert [float(line[f"probability_{name}"]) for name in CLASSES] == [*row["probabilities"].values()]
         assert line["prediction_set"] == set_text(row["prediction_set"])
-        assert (line["ood_p_value"], line["model_digest"]) == ("", row["model"]["digest"])
+        assert float(line["ood_p_value"]) == row["ood"]["p_value"]
+        assert line["model_digest"] == row["model"]["digest"]
 
 
 def test_the_table_shows_each_image_and_what_the_columns_mean(
@@ -200,3 +201,39 @@ def test_progress_counts_images_and_leaves_no_trace_in_a_pipe(
     )
     answer = hilum("predict", *images, "--model", small_run.path / "binary", "--format", "csv")
     assert answer.err == "" and shown == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_other_files_of_a_folder_are_counted_and_named_and_hidden_ones_are_not(
+    small_run: Run, images: list[Path], tmp_path: Path, hilum: Callable
+) -> None:
+    for place in ("a", "a/__MACOSX", ".git"):
+        (tmp_path / place).mkdir()
+    (tmp_path / "a" / "x.png").write_bytes(images[0].read_bytes())
+    (tmp_path / "b.png").write_text("no image")
+    (tmp_path / "folder.png").mkdir()
+    for name in ("a/__MACOSX/._x.png", "._b.png", ".DS_Store", ".git/c.png"):
+        (tmp_path / name).write_bytes(b"\0\5\26\7x")
+    for name in ("notes.txt", "labels.xls", "a/more.TXT", "README"):
+        (tmp_path / name).write_text("text")
+    words = ("predict", tmp_path, "--model", small_run.path / "binary", "--format", "json")
+    answer = hilum(*words)
+    rows = json.loads(answer.out)
+    assert answer.code == 0
+    assert [Path(row["file"]).name for row in rows] == ["x.png", "b.png"]
+    assert [row["error"] is None for row in rows] == [True, False]
+    assert answer.err.splitlines() == [
+        "4 files are no images and were left out (.txt 2, no suffix 1, .xls 1): README, more.TXT, labels.xls, ...",
+        "1 of 2 images could not be read; see the column error",
+    ]
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / "a.txt").write_text("text")
+    none = hilum("predict", tmp_path / "only")
+    assert none.code == 2
+    assert (
+        "only holds no images (1 file is no image and was left out (.txt 1): a.txt); name image" in none.err
+    )
+
+
+def test_a_path_that_can_not_be_reached_is_one_sentence(hilum: Callable) -> None:
+    answer = hilum("predict", "x" * 300 + ".png")
+    assert answer.code == 2 and "can't be reached (File name too long); check the path" in answer.err

@@ -62,14 +62,15 @@ def _calibrating(groups: pd.Series, fraction: float, seed: int) -> set[str]:
 
 
 def role_counts(cases: Cases, roles: pd.Series) -> dict[str, dict[str, dict[str, int]]]:
-    """{role: {label: {"images", "patients"}}}, only what occurs.
+    """{role: {label: {"images", "patients"}}}, only what occurs; a case without a role is unused.
 
     >>> from pathlib import Path
     >>> rows = {"case_id": ["a", "b"], "label": ["normal", "virus"], "patient": ["p", "p"]}
     >>> role_counts(Cases(pd.DataFrame(rows), "table", Path("cases.csv")), pd.Series({"a": "test", "b": "test"}))
     {'test': {'normal': {'images': 1, 'patients': 1}, 'virus': {'images': 1, 'patients': 1}}}
     """
-    table = cases.table.assign(role=roles.loc[cases.table["case_id"]].to_numpy())
+    named = roles.reindex(cases.table["case_id"]).fillna("unused")
+    table = cases.table.assign(role=named.to_numpy())
     return {
         role: {
             label: {

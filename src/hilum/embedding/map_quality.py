@@ -125,7 +125,7 @@ def projected(
     space = unit(vectors) if distance == "cosine" else vectors
     quality = Projection(
         title=TITLES[settings.name],
-        settings=_settings(settings, vectors.shape[1]),
+        settings=_settings(fitted.settings, vectors.shape[1]),
         trustworthiness=trustworthiness(space[train], fitted.train),
         knn_map=_accuracies(data, points),
         knn_space=_accuracies(data, space),
@@ -133,9 +133,16 @@ def projected(
         images=len(train),
         seconds=fitted.seconds,
         note="fitted on train; val and test were placed afterwards"
-        + ("; uses the labels of train" if settings.name == "lda" else ""),
+        + ("; uses the labels of train" if settings.name == "lda" else "")
+        + _lowered(settings, fitted.settings, len(train)),
     )
     return points, quality
+
+
+def _lowered(asked: MapSettings, used: MapSettings, n: int) -> str:
+    if used.perplexity == asked.perplexity:
+        return ""
+    return f"; perplexity lowered from {asked.perplexity:g}, too high for {n} training images"
 
 
 def _accuracies(data: TaskCases, points: np.ndarray) -> dict[str, float]:

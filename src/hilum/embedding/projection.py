@@ -5,7 +5,7 @@ How faithful a map is, is measured in hilum.embedding.faithfulness.
 
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -53,7 +53,8 @@ def fit_map(
     """Fits a map to the vectors `train` "cases dim" and places `new` "more dim" on it.
 
     With 'cosine' vectors are given length 1 first: Euclidean distances then rank as cosines do. `targets`
-    are read by LDA alone. DataError when there are fewer cases than the perplexity needs, or for NaN.
+    are read by LDA alone. Where there are too few cases for the perplexity it is lowered (`fitting`): `Map.settings`
+    says to what. DataError for too few cases for any, or for NaN.
 
     >>> line = np.array([[0.0], [1.0], [5.0]])
     >>> fitted = fit_map(MapSettings("pca"), line, np.array([0, 0, 1]), np.array([[2.0]]))
@@ -71,7 +72,7 @@ def fit_map(
     else:
         reduced = _principal(train, new, 2 if settings.name == "pca" else DIMENSIONS)
         if settings.name != "pca":
-            _enough(len(train), settings)
+            settings = fitting(settings, len(train))
         placed = {"pca": lambda _, a, b: (a, b), "tsne": _tsne, "umap": _umap}[settings.name](
             settings, *reduced
         )
@@ -79,14 +80,19 @@ def fit_map(
     return Map(settings, np.asarray(placed[0], np.float64), np.asarray(placed[1], np.float64), seconds)
 
 
-def _enough(n: int, settings: MapSettings) -> None:
-    if n - 1 < 3 * settings.perplexity:
-        possible = (n - 1) // 3
-        raise DataError(
-            f"{n} training images are too few for perplexity {settings.perplexity:g}, which needs "
-            f"{int(3 * settings.perplexity) + 1}",
-            f"hilum embed RUN --set perplexity={possible} makes it" if possible > 1 else "bring more images",
-        )
+def fitting(settings: MapSettings, n: int) -> MapSettings:
+    """The settings with the largest whole perplexity that n training images allow, a third of n - 1, where that is
+    lower. DataError for fewer than 7 images.
+
+    >>> fitting(MapSettings("tsne"), 30).perplexity, fitting(MapSettings("tsne"), 91).perplexity
+    (9, 30.0)
+    """
+    if n - 1 >= 3 * settings.perplexity:
+        return settings
+    possible = (n - 1) // 3
+    if possible < 2:
+        raise DataError(f"{n} training images are too few for this map", "bring 7 or more")
+    return replace(settings, perplexity=possible)
 
 
 def _principal(train: np.ndarray, new: np.ndarray, dimensions: int) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,6 @@ log(p / (1 - p)), and the two classes have opposite evidence. Shrikumar et al. (
 normalise contributions to softmax layers in the same way, up to a factor.
 """
 
-import copy
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hilum.errors import DataError, ModelError, RecipeError, nearest
+from hilum.explain.network.frozen import frozen_copy, takes_no_image
 from hilum.models import ChestModel
 
 GivenImages = Tensor
@@ -107,7 +107,7 @@ def class_evidence(model: nn.Module, x: Tensor, target: int) -> ClassEvidence:
     if not x.isfinite().all():
         raise DataError("an image holds NaN or infinity", "prepare it with model.pixels.apply()")
     x = x.detach().float()
-    frozen = copy.deepcopy(model).float().eval().requires_grad_(False)
+    frozen = frozen_copy(model).float()
     for module in frozen.modules():
         if getattr(module, "inplace", False) is True:
             setattr(module, "inplace", False)  # noqa: B010 (torch's types allow modules and tensors only)
@@ -123,6 +123,8 @@ def check_class(model: nn.Module, x: Tensor, target: int) -> None:
     """
     try:
         logits = model(x[:1])
+    except TypeError as error:
+        raise takes_no_image(error) from None
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise DataError(

@@ -26,8 +26,8 @@ class Ood(Strict):
     p_value: float = Field(
         ge=0,
         le=1,
-        description="Share of held-out images that are at least as unusual as this one; with two guards, twice the "
-        "smaller share, at most 1.",
+        description="Share of held-out images that are at least as unusual as this one; where several checks judge, "
+        "the smallest of their shares, each divided by the check's part of the rate, at most 1.",
     )
     flagged: bool = Field(description="True for an out-of-distribution image.")
 
@@ -42,9 +42,9 @@ class ModelName(Strict):
 class Prediction(Strict):
     """What a model says of one image.
 
-    Either `error` says why the image could not be read, and all parts of the answer are null; or the model
-    abstained, `prediction` is null and `reason` says why; or `prediction` is a class. Parts that a model does
-    not have are null: `prediction_set` and `coverage` without conformal quantiles, `ood` without a guard,
+    Either `error` says why the image could not be read or holds no picture, and all parts of the answer are null; or
+    the model abstained, `prediction` is null and `reason` says why; or `prediction` is a class. Parts that a model does
+    not have are null: `prediction_set` and `coverage` without conformal quantiles, `ood` without intake and guard,
     `abnormal` without a healthy class, `attribution` unless a folder for pictures was given.
 
     >>> Prediction.failed("x.png", "x.png is empty", ModelName(name="binary", digest=None)).error
@@ -65,9 +65,9 @@ class Prediction(Strict):
     coverage: float | None = Field(
         description="Share of images like the calibration images whose set holds the true class, 0 to 1."
     )
-    ood: Ood | None = Field(description="The guard against out-of-distribution images.")
+    ood: Ood | None = Field(description="The intake check and the guards against out-of-distribution images.")
     attribution: str | None = Field(description="Path of a picture: the attribution map over the image.")
-    error: str | None = Field(description="A sentence: why the image could not be read.")
+    error: str | None = Field(description="A sentence: why the image could not be read, or holds no picture.")
     model: ModelName
 
     @classmethod

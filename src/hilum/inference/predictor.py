@@ -4,8 +4,8 @@ Images are decoded a few at a time in threads and reduced at once to the size th
 on batches of 32. An image that can't be read gives an `error` in its place, and the others go on.
 
 A Predictor has one classifier. Further parts are optional: a second classifier of normal vs abnormal (the two must
-agree), guards against out-of-distribution images (one on the classifier's own embedding, and one that scores the
-image itself), and a painter of attribution pictures.
+agree), the intake check (is this a radiograph of the kind at all), guards against out-of-distribution images (one on
+the classifier's own embedding, and one that scores the image itself), and a painter of attribution pictures.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,13 +19,16 @@ from hilum.data.cases import HEALTHY
 from hilum.data.images import Pixels
 from hilum.errors import ModelError
 from hilum.inference.guard import FILE, LAYER, EmbeddingGuard
+from hilum.inference.intake import Intake, intake_of
+from hilum.inference.intake_features import PIXELS
 from hilum.inference.memory import memory_in_words
 from hilum.inference.p_values import bonferroni
 from hilum.inference.prediction import Abnormal, ModelName, Ood, Prediction
+from hilum.inference.refusal import least_side
 from hilum.inference.rules import Decisions, Rules
 from hilum.inference.runtimes import Runtime
 from hilum.inference.runtimes.torch import TorchRuntime
-from hilum.inference.stream import Image, Prepared, in_batches, prepared_images
+from hilum.inference.stream import Image, Prepared, Wanted, in_batches, prepared_images
 from hilum.models import ChestModel, load_model, model_folder
 
 BATCH = 32
@@ -64,7 +67,7 @@ class Classifier:
 
         >>> from hilum.models import build
         >>> classifier = Classifier.of(build("vgg", ("normal", "pneumonia"), Pixels(size=(32, 32))), "cpu")
-        >>> prepared = prepared_images([np.zeros((40, 40), np.uint8)], [classifier.runtime.pixels])
+        >>> prepared = prepared_images([np.zeros((40, 40), np.uint8)], Wanted([classifier.runtime.pixels]))
         >>> decisions, p_values = classifier.decide(list(prepared))
         >>> decisions.probabilities.shape, p_values
         ((1, 2), None)
@@ -89,6 +92,14 @@ class Guard:
     rate: float
 
 
+@dataclass(frozen=True)
+class _Judged:
+    """What intake and guards say of one image: the answer's `ood`, and what the intake sees where it flags."""
+
+    ood: Ood | None
+    words: str
+
+
 @runtime_checkable
 class Painter(Protocol):
     """Makes attribution pictures."""
@@ -109,13 +120,13 @@ class Predictor:
 
     With `second` (two classes, normal and abnormal), its threshold decides `abnormal`, and the predictor abstains
     where the classifier disagrees; without it, where the prediction set is uninformative. It abstains as well where
-    the guards flag an image: `guard`, and the one on the embedding of `classifier`. The p-values of both are combined
-    by Bonferroni, so that together they flag no more ordinary images than one alone may.
+    `intake` or the guards flag an image: `guard`, and the one on the embedding of `classifier`. The two guards share
+    the rate of one, and that of the intake comes on top. An image that holds no picture is refused (`error`).
 
     >>> from hilum.models import build
     >>> model = build("vgg", ["normal", "pneumonia"], Pixels(size=(32, 32)), {"blocks": [[4]], "dense": [4]})
     >>> predictor = Predictor(Classifier.of(model, "cpu"))
-    >>> [prediction] = predictor.stream([np.zeros((64, 64), np.uint8)])
+    >>> [prediction] = predictor.stream([np.eye(64, dtype=np.uint8) * 255])
     >>> list(prediction.probabilities)
     ['normal', 'pneumonia']
     """
@@ -125,6 +136,7 @@ class Predictor:
     guard: Guard | None = None
     painter: Painter | None = None
     name: ModelName | None = None
+    intake: Intake | None = None
 
     @classmethod
     def load(cls, source: str | Path, device: str = "auto") -> "Predictor":
@@ -138,7 +150,8 @@ class Predictor:
         """
         with memory_in_words("loading the model"):
             model = load_model(source)
-            return cls(Classifier.of(model, device, guard_of(model_folder(source), model)))
+            folder = model_folder(source)
+            return cls(Classifier.of(model, device, guard_of(folder, model)), intake=intake_of(folder))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -153,22 +166,30 @@ class Predictor:
 
         >>> from importlib.resources import files
         >>> predictor = Predictor.load(str(files("hilum") / "weights" / "binary"), "cpu")
-        >>> [prediction.error for prediction in predictor.stream([np.zeros((300, 300), np.uint8), "gone.png"])]
+        >>> chance = np.random.default_rng(0)
+        >>> noise = chance.integers(0, 256, (300, 300)).astype(np.uint8)
+        >>> [prediction.error for prediction in predictor.stream([noise, "gone.png"])]
         [None, 'gone.png is no readable image (no such file or directory); replace the file or take it out']
         """
-        keep = self.painter.keep if self.painter else None
-        for batch in in_batches(prepared_images(images, self._contracts(), keep), BATCH):
+        for batch in in_batches(prepared_images(images, self._wanted()), BATCH):
             readable = [image for image in batch if image.error is None]
             with memory_in_words(f"predicting a batch of {len(readable)} images"):
                 answers = iter(self._answers(readable) if readable else [])
             for image in batch:
                 yield self._failed(image) if image.error is not None else next(answers)
 
-    def _contracts(self) -> list[Pixels]:
-        contracts = [self.classifier.runtime.pixels]
+    def _wanted(self) -> Wanted:
+        own = self.classifier.runtime.pixels
+        contracts = [own]
         contracts += [self.second.runtime.pixels] if self.second else []
         contracts += [self.guard.pixels] if self.guard else []
-        return list(dict.fromkeys(contracts))
+        contracts += [PIXELS] if self.intake else []
+        return Wanted(
+            list(dict.fromkeys(contracts)),
+            keep=self.painter.keep if self.painter else None,
+            least=least_side(own.size, self.intake.side if self.intake else None),
+            colour=self.intake is not None and not self.intake.colour,
+        )
 
     def _model(self) -> ModelName:
         return self.name or ModelName(name=self.classifier.name, digest=self.classifier.digest)
@@ -179,30 +200,49 @@ class Predictor:
     def _answers(self, images: list[Prepared]) -> list[Prediction]:
         decisions, p = self.classifier.decide(images)
         second = self.second.decide(images)[0] if self.second else None
-        oods = self._oods(images, p)
+        judged = self._judged(images, p)
         return [
-            self._prediction(image, row, decisions, second, ood)
-            for row, (image, ood) in enumerate(zip(images, oods, strict=True))
+            self._prediction(image, row, decisions, second, one)
+            for row, (image, one) in enumerate(zip(images, judged, strict=True))
         ]
 
-    def _oods(self, images: list[Prepared], p: np.ndarray | None) -> list[Ood | None]:
-        """`p`: the p-values of the guard on the embedding, if there is one."""
-        ranked: list[tuple[float, np.ndarray]] = []
+    def _judged(self, images: list[Prepared], p: np.ndarray | None) -> list["_Judged"]:
+        """What intake and guards say of each image. `p`: the p-values of the guard on the embedding, if there is
+        one. p = min over all of p_i R / r_i, at a rate R = sum of r_i (Bonferroni with weights); the two guards share
+        the rate of one."""
+        guards: list[tuple[float, np.ndarray]] = []
         if self.classifier.guard is not None and p is not None:
-            ranked.append((self.classifier.guard.rate, p))
+            guards.append((self.classifier.guard.rate, p))
         if self.guard is not None:
-            ranked.append((self.guard.rate, self.guard.p_values(_batch(images, self.guard.pixels))))
+            guards.append((self.guard.rate, self.guard.p_values(_batch(images, self.guard.pixels))))
+        ranked = (
+            [(min(rate for rate, _ in guards), bonferroni(np.stack([values for _, values in guards])))]
+            if guards
+            else []
+        )
+        words = [""] * len(images)
+        if self.intake is not None:
+            values, looks = self.intake.judge(np.stack([image.images[PIXELS] for image in images]))
+            ranked.append((self.intake.rate, values))
+            words = [
+                look if value <= self.intake.rate else "" for value, look in zip(values, looks, strict=True)
+            ]
         if not ranked:
-            return [None] * len(images)
-        rate, values = min(rate for rate, _ in ranked), bonferroni(np.stack([values for _, values in ranked]))
-        return [Ood(p_value=_rounded(value), flagged=bool(value <= rate)) for value in values]
+            return [_Judged(None, "")] * len(images)
+        rate = sum(rate for rate, _ in ranked)
+        together = np.min([np.minimum(1.0, values * (rate / own)) for own, values in ranked], axis=0)
+        flagged = np.any([values <= own for own, values in ranked], axis=0)
+        return [
+            _Judged(Ood(p_value=_rounded(value), flagged=bool(is_flagged)), look)
+            for value, is_flagged, look in zip(together, flagged, words, strict=True)
+        ]
 
     def _prediction(
-        self, image: Prepared, row: int, decisions: Decisions, second: Decisions | None, ood: Ood | None
+        self, image: Prepared, row: int, decisions: Decisions, second: Decisions | None, judged: "_Judged"
     ) -> Prediction:
         predicted = decisions.predicted[row]
         abnormal = _abnormal(second or decisions, row)
-        unlike = _no_lungs(image) or _out_of_distribution(ood)
+        unlike = _in_colour(image) or _out_of_distribution(judged) or _no_lungs(image)
         reason = unlike or self._doubt(row, decisions, second, abnormal)
         return Prediction(
             file=image.file,
@@ -213,7 +253,7 @@ class Predictor:
             probabilities=dict(zip(self.classes, map(_rounded, decisions.probabilities[row]), strict=True)),
             prediction_set=self._set(decisions, row),
             coverage=self.classifier.rules.coverage,
-            ood=ood,
+            ood=judged.ood,
             attribution=self._paint(image, int(decisions.probabilities[row].argmax())),
             error=None,
             model=self._model(),
@@ -283,13 +323,16 @@ def _no_lungs(image: Prepared) -> str:
     return "No lungs were found in the image, and the model reads the part around the lungs."
 
 
-def _out_of_distribution(ood: Ood | None) -> str:
+def _in_colour(image: Prepared) -> str:
+    return "The image is in colour, and the model was trained on grey images." if image.colour else ""
+
+
+def _out_of_distribution(judged: _Judged) -> str:
+    ood = judged.ood
     if ood is None or not ood.flagged:
         return ""
-    return (
-        f"The image is out of distribution (p = {ood.p_value:.3f}): "
-        "it is unlike the images that the model was trained on."
-    )
+    why = judged.words or "it is unlike the images that the model was trained on"
+    return f"The image is out of distribution (p = {ood.p_value:.3f}): {why}."
 
 
 def _rounded(value: float) -> float:

@@ -1,6 +1,7 @@
 """From files and arrays to prepared images: decoded a few at a time, in order, with a reason for each failure."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,7 @@ from hilum.data.decode import read_grey
 from hilum.data.images import Pixels
 from hilum.data.listing import IMAGE_SUFFIXES
 from hilum.errors import DataError, HilumError
+from hilum.inference.refusal import check_picture, in_colour
 
 Image = str | Path | np.ndarray
 """A file, or a grey array "rows cols": uint8, uint16, or float in 0..1."""
@@ -34,7 +36,7 @@ class Prepared:
 
     `images`: uint8 "rows cols" for each pixel contract; `picture`: a small copy for an attribution picture,
     None where none is wanted. `lungs`: False where a contract asks for the lungs and none were found, so that the
-    model sees the central part instead.
+    model sees the central part instead. `colour`: True for a file in colour, where that was asked.
     """
 
     file: str | None
@@ -42,43 +44,58 @@ class Prepared:
     picture: np.ndarray | None = None
     error: str | None = None
     lungs: bool = True
+    colour: bool = False
 
 
-def prepared_images(
-    images: Iterable[Image],
-    contracts: Sequence[Pixels],
-    keep: Callable[[np.ndarray], np.ndarray] | None = None,
-) -> Iterator[Prepared]:
-    """Every image at the sizes of `contracts`, in the order of `images`, read as they are consumed.
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted of each image: its sizes by pixel contract, and more. `keep`: makes the small copy for an
+    attribution picture; `least`: rows and columns that an image must have, None to take any image as it is, a blank
+    one too; `colour`: look whether a file is in colour."""
 
-    `keep`: makes the small copy for an attribution picture.
+    contracts: Sequence[Pixels]
+    keep: Callable[[np.ndarray], np.ndarray] | None = None
+    least: int | None = None
+    colour: bool = False
 
-    >>> [image] = prepared_images([np.zeros((8, 8), np.uint8)], [Pixels(size=(4, 4))])
+
+def prepared_images(images: Iterable[Image], wanted: Wanted) -> Iterator[Prepared]:
+    """Every image as wanted, in the order of `images`, read as they are consumed.
+
+    >>> [image] = prepared_images([np.zeros((8, 8), np.uint8)], Wanted([Pixels(size=(4, 4))]))
     >>> image.images[Pixels(size=(4, 4))].shape
     (4, 4)
     """
-    return look_ahead(partial(prepare, contracts=contracts, keep=keep), images, WORKERS, WINDOW)
+    return look_ahead(partial(prepare, wanted=wanted), images, WORKERS, WINDOW)
 
 
-def prepare(
-    image: Image, contracts: Sequence[Pixels], keep: Callable[[np.ndarray], np.ndarray] | None = None
-) -> Prepared:
-    """One image at the sizes of `contracts`. An image that can't be read gives its `error`, and raises nothing.
+def prepare(image: Image, wanted: Wanted) -> Prepared:
+    """One image as wanted. An image that can't be read, or holds no picture, gives its `error`, and raises nothing.
 
-    >>> prepare("missing.png", [Pixels(size=(4, 4))]).error
+    >>> prepare("missing.png", Wanted([Pixels(size=(4, 4))])).error
     'missing.png is no readable image (no such file or directory); replace the file or take it out'
+    >>> prepare(np.zeros((8, 8), np.uint8), Wanted([Pixels(size=(4, 4))], least=28)).error
+    'the image has 8 x 8 pixels, too few to be judged; give one of at least 28 x 28'
     """
     file = None if isinstance(image, np.ndarray) else str(image)
     try:
         grey = image if isinstance(image, np.ndarray) else read_grey(image)
-        places = {pixels: pixels.place(grey) for pixels in contracts}
+        if wanted.least is not None:
+            check_picture(grey, wanted.least)
+        places = {pixels: pixels.place(grey) for pixels in wanted.contracts}
         small = {pixels: pixels.prepare(grey, place) for pixels, place in places.items()}
         lungs = all(place.lungs is not False for place in places.values())
-        return Prepared(file, small, keep(grey) if keep else None, lungs=lungs)
+        picture = wanted.keep(grey) if wanted.keep else None
+        colour = wanted.colour and file is not None and in_colour(file)
+        return Prepared(file, small, picture, lungs=lungs, colour=colour)
     except HilumError as error:
         return Prepared(file, {}, error=str(error))
     except MemoryError:
         return Prepared(file, {}, error="there is not enough memory to decode this image")
+    except (
+        Exception
+    ) as error:  # of a decoder that meets what nobody has met: one file must not stop the others
+        return Prepared(file, {}, error=f"the image can't be read ({type(error).__name__}: {error})")
 
 
 def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
@@ -92,36 +109,86 @@ def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield batch
 
 
-def list_images(images: Image | Iterable[Image]) -> list[Image]:
-    """Files and arrays, with each folder replaced by the images in it (and below it), in order of name.
+@dataclass(frozen=True)
+class Listed:
+    """Images to predict, in order, and the files of folders that are no images by their names."""
 
-    `images`: one file, folder or array, an array "images rows cols", or several of them. Hidden files are left
-    out. DataError for a path that does not exist and for a folder without images.
+    images: list[Image]
+    skipped: list[Path]
+
+    def skipped_text(self) -> str:
+        """How many files were left out, by suffix, and the first three names; "" for none.
+
+        >>> Listed([], [Path("a/notes.txt"), Path("a/labels.xls"), Path("a/b.txt"), Path("a/README")]).skipped_text()
+        '4 files are no images and were left out (.txt 2, .xls 1, no suffix 1): notes.txt, labels.xls, b.txt, ...'
+        """
+        if not self.skipped:
+            return ""
+        kinds = Counter(path.suffix.lower() or "no suffix" for path in self.skipped)
+        counts = ", ".join(f"{kind} {n:,}" for kind, n in kinds.most_common())
+        names = ", ".join(path.name for path in self.skipped[:3]) + (", ..." if len(self.skipped) > 3 else "")
+        files = (
+            "1 file is no image and was"
+            if len(self.skipped) == 1
+            else f"{len(self.skipped):,} files are no images and were"
+        )
+        return f"{files} left out ({counts}): {names}"
+
+
+def list_images(images: Image | Iterable[Image]) -> list[Image]:
+    """The images of `listed`.
 
     >>> len(list_images(np.zeros((3, 8, 8), np.uint8)))
     3
     """
+    return listed(images).images
+
+
+def listed(images: Image | Iterable[Image]) -> Listed:
+    """Files and arrays, with each folder replaced by the images in it (and below it), in order of name.
+
+    `images`: one file, folder or array, an array "images rows cols", or several of them. Hidden files and __MACOSX
+    are left out silently, other files that are no images by their suffix are `skipped`. DataError for a path that does
+    not exist and for a folder without images.
+
+    >>> listed("gone.png")
+    Traceback (most recent call last):
+    hilum.errors.DataError: image gone.png does not exist; check the path
+    """
     if isinstance(images, np.ndarray):
-        return list(images) if images.ndim == 3 else [images]
+        return Listed(list(images) if images.ndim == 3 else [images], [])
     if isinstance(images, str | Path):
         images = [images]
-    return [file for image in images for file in _files(image)]
+    whole = Listed([], [])
+    for image in images:
+        found = Listed([image], []) if isinstance(image, np.ndarray) else _at(Path(image))
+        whole.images.extend(found.images)
+        whole.skipped.extend(found.skipped)
+    return whole
 
 
-def _files(image: Image) -> list[Image]:
-    if isinstance(image, np.ndarray):
-        return [image]
-    path = Path(image)
-    if path.is_dir():
-        inside = sorted(file for file in path.rglob("*") if _is_image(file.relative_to(path)))
-        if not inside:
-            raise DataError(f"folder {path} holds no images", "name image files or another folder")
-        return list(inside)
-    if not path.exists():
-        raise DataError(f"image {path} does not exist", "check the path")
-    return [path]
+def _at(path: Path) -> Listed:
+    try:
+        if not path.is_dir():
+            path.stat()
+            return Listed([path], [])
+    except FileNotFoundError:
+        raise DataError(f"image {path} does not exist", "check the path") from None
+    except (OSError, ValueError) as error:  # a name too long, a null byte, a folder that may not be entered
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"image {path} can't be reached ({reason})", "check the path") from None
+    inside = sorted(
+        file for file in path.rglob("*") if not file.is_dir() and not _is_hidden(file.relative_to(path))
+    )
+    found = Listed(
+        [file for file in inside if file.suffix.lower() in IMAGE_SUFFIXES],
+        [file for file in inside if file.suffix.lower() not in IMAGE_SUFFIXES],
+    )
+    if not found.images:
+        others = f" ({found.skipped_text()})" if found.skipped else ""
+        raise DataError(f"folder {path} holds no images{others}", "name image files or another folder")
+    return found
 
 
-def _is_image(path: Path) -> bool:
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-    return not hidden and path.suffix.lower() in IMAGE_SUFFIXES
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)

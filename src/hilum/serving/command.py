@@ -16,7 +16,7 @@ from hilum.inference.show import (
     predictions_table,
     unreadable_text,
 )
-from hilum.inference.stream import Image, list_images
+from hilum.inference.stream import Image, listed
 from hilum.progress import advancing, say
 from hilum.serving.predictor import predictor_for
 
@@ -35,8 +35,11 @@ def predict_command(
     Traceback (most recent call last):
     hilum.errors.DataError: image gone does not exist; check the path
     """
+    found = listed(images)
+    if found.skipped:
+        say(found.skipped_text())
     with memory_in_words("predicting"):
-        predictions, classes = _predict(list_images(images), model, attribution, device)
+        predictions, classes = _predict(found.images, model, attribution, device)
     _print(predictions, classes, form)
     unreadable = unreadable_text(predictions)
     if unreadable:

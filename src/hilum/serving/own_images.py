@@ -7,7 +7,7 @@ import numpy as np
 from hilum.data.images import Pixels
 from hilum.errors import DataError
 from hilum.files import digest
-from hilum.inference.stream import list_images, prepared_images
+from hilum.inference.stream import Wanted, list_images, prepared_images
 from hilum.progress import advancing, say
 
 
@@ -25,7 +25,7 @@ def own_images(folder: Path, pixels: Pixels) -> np.ndarray:
     kept: dict[str, np.ndarray] = {}
     unreadable = 0
     with advancing("reading images") as advance:
-        for number, image in enumerate(prepared_images(files, [pixels]), 1):
+        for number, image in enumerate(prepared_images(files, Wanted([pixels])), 1):
             if image.error is None:
                 kept.setdefault(digest(image.images[pixels].tobytes()), image.images[pixels])
             unreadable += image.error is not None

@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import copyfile
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,8 @@ def pack_task(run: Run, task: str, out: Path) -> ModelCard:
     half.pretrained = card.pretrained
     save_model(half, out, card.architecture, known)
     packed = _store_half(out)
+    if folder.intake_file.exists():  # a run of an older version has none: what lies in `out` stays
+        copyfile(folder.intake_file, out / folder.intake_file.name)
     if guard is not None:
         guard.save(out / FILE, packed.weights_digest)
     return packed

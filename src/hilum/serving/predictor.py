@@ -21,6 +21,7 @@ from hilum.anomaly.saved import load_detector
 from hilum.errors import ModelError
 from hilum.files import digest, read_arrays
 from hilum.inference.guard import EmbeddingGuard
+from hilum.inference.intake import Intake, intake_of
 from hilum.inference.memory import memory_in_words
 from hilum.inference.p_values import p_values
 from hilum.inference.prediction import ModelName, Prediction
@@ -82,8 +83,10 @@ def packaged(device: str = "cpu", folder: Path = WEIGHTS) -> Predictor:
         binary, multiclass = load_model(folder / "binary"), load_model(folder / "multiclass")
         detector = load_detector(folder / "anomaly")
     held_out = read_arrays(folder / "anomaly" / "golden.npz")["known"].astype(float)
-    embedding = guard_of(folder / "multiclass", multiclass)
-    return together(binary, multiclass, detector, held_out, _rate(detector, folder), device, embedding)
+    embedding, intake = guard_of(folder / "multiclass", multiclass), intake_of(folder / "multiclass")
+    return together(
+        binary, multiclass, detector, held_out, _rate(detector, folder), device, embedding, intake
+    )
 
 
 def _rate(detector: Detector, folder: Path) -> float:
@@ -101,11 +104,13 @@ def together(
     rate: float,
     device: str = "cpu",
     embedding: EmbeddingGuard | None = None,
+    intake: Intake | None = None,
 ) -> Predictor:
     """Two classifiers and a detector as one Predictor, which abstains where the classifiers contradict each other
     or the image is flagged. `held_out`: scores of images that took no part in fitting the detector;
     `rate`: an image with a p-value of at most this is flagged; `embedding`: a guard on the embedding of `multiclass`,
-    whose p-values are combined with those of the detector."""
+    whose p-values are combined with those of the detector; `intake`: the check whether the image is a radiograph of
+    the kind at all."""
     detector = detector.to(device)
 
     def p_of(batch: np.ndarray) -> np.ndarray:
@@ -120,6 +125,7 @@ def together(
         Classifier.of(binary, device),
         Guard(detector.pixels, p_of, rate),
         name=ModelName(name="packaged", digest=digest(*marks)),
+        intake=intake,
     )
 
 

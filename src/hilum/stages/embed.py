@@ -294,6 +294,10 @@ def _projections(
         with log.optional(TITLES[name]):
             points, projections[name] = projected(data, placed, settings, knn.distance, config.map_seeds)
             table[f"{name}_x"], table[f"{name}_y"] = points.T
+            used = projections[name].settings.get("perplexity", config.perplexity)
+            if used != config.perplexity:
+                said = f"the training images are too few for {config.perplexity:g}"
+                say(f"  {TITLES[name]}: perplexity lowered to {used:g}, because {said}")
     write_table(context.folder.embeddings.projection_file, table)
     return projections
 

@@ -40,6 +40,7 @@ def run(context: Context, config: ReliabilityConfig) -> None:
 
     folder = context.folder
     card = folder.card()
+    _fit_intake(context, config)
     design = Design.of(folder.predictions(), tuple(card.classes), config, context.recipe.replicates or FEWEST)
     reliability = Reliability(
         weights_digest=card.weights_digest,
@@ -90,7 +91,24 @@ class _Members:
         return members_of_images(self.model, self.cases, ids, name, self.config.mc_passes, self.config.seed)
 
 
-# -- the guard -----------------------------------------------------------------------------------------------
+# -- intake and guard -----------------------------------------------------------------------------------------------
+
+
+def _fit_intake(context: Context, config: ReliabilityConfig) -> None:
+    """Writes the intake check beside the weights; says why there is none."""
+    from hilum.data.split import used_cases
+    from hilum.errors import DataError
+    from hilum.inference.intake_fit import intake_for
+    from hilum.progress import say
+
+    file = context.folder.intake_file
+    file.unlink(missing_ok=True)
+    if not config.ood_rate:
+        return
+    try:
+        intake_for(used_cases(context.cases, context.split), context.split).save(file)
+    except DataError as error:
+        say(f"  {context.folder.name}: predictions go without the intake check: {error}")
 
 
 def _guarded(context: Context, design: "Design") -> "Ood":
@@ -194,5 +212,5 @@ STAGE = Stage(
     needs=("evaluate",),
     uses=("anomaly",),
     artifacts=("reliability.json",),
-    version=2,
+    version=3,
 )

@@ -9,7 +9,6 @@ A border unit often wins because of the padding that it sees and not because of 
 so for each field, and `margin` leaves border units out.
 """
 
-import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from hilum.errors import DataError, ModelError, RecipeError, nearest
 from hilum.explain.filters.tally import Tally
 from hilum.explain.network.convolutions import activated
+from hilum.explain.network.frozen import frozen_copy
 from hilum.explain.network.layers import last_layer
 from hilum.explain.network.receptive_field import field_of
 from hilum.explain.network.trunk import Trunk
@@ -154,7 +154,7 @@ def _checked(filters: Sequence[int], tally: Tally, layer: str) -> tuple[int, ...
 
 def _trunk(model: nn.Module, layer: str | None, x: Tensor) -> Trunk:
     """The network up to the layer, on the device of the model and in its arithmetic."""
-    frozen = copy.deepcopy(model).eval().requires_grad_(False)
+    frozen = frozen_copy(model)
     x = x[:1].to(next(iter(frozen.parameters()), torch.empty(0)))
     try:
         name = last_layer(frozen, x) if layer is None else activated(frozen, layer, x)

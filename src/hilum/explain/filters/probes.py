@@ -7,7 +7,6 @@ layer, not that the network reads it there. Compare with a network of random wei
 already tell classes better than chance.
 """
 
-import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +20,8 @@ from hilum.artifacts.base import Figure
 from hilum.errors import DataError, ModelError
 from hilum.evaluation.evaluate import evaluate
 from hilum.explain.network.convolutions import activated, conv_layers
-from hilum.explain.network.layers import check_layer, image_channels
+from hilum.explain.network.frozen import example_of, frozen_copy
+from hilum.explain.network.layers import check_layer
 from hilum.models import ChestModel
 
 PENALTY = 0.1
@@ -50,7 +50,7 @@ def probed_layers(model: nn.Module, image_size: tuple[int, int]) -> list[str]:
     ['1', '3']
     """
     layers = [layer.name for layer in conv_layers(model, image_size)]
-    example = torch.zeros(1, image_channels(model), *image_size)
+    _, example = example_of(model, image_size)
     names = [_block(model, layer) or activated(model, layer, example) for layer in layers]
     neck = getattr(model, "neck", None)
     if isinstance(model, ChestModel) and isinstance(neck, nn.Sequential) and len(neck):
@@ -92,7 +92,7 @@ def layer_means(
     >>> layer_means(net, [torch.zeros(3, 1, 4, 4)], ["1"])["1"].shape
     (3, 2)
     """
-    frozen = copy.deepcopy(model).eval().requires_grad_(False)
+    frozen = frozen_copy(model)
     means: dict[str, list[np.ndarray]] = {layer: [] for layer in layers}
 
     def keep(layer: str) -> Callable[..., None]:

@@ -1,6 +1,5 @@
 """The convolutions of a model: their names, filters and receptive fields, and where their maps are read."""
 
-import copy
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -8,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from hilum.errors import ModelError
-from hilum.explain.network.layers import check_layer, image_channels
+from hilum.explain.network.frozen import example_of
+from hilum.explain.network.layers import check_layer
 from hilum.explain.network.receptive_field import field_of
 from hilum.explain.network.recording import record
 from hilum.explain.network.steps import POINTWISE
@@ -26,7 +26,8 @@ class ConvLayer(NamedTuple):
 
 
 def conv_layers(model: nn.Module, image_size: tuple[int, int]) -> list[ConvLayer]:
-    """The convolutions of a model in the order in which they run.
+    """The convolutions of a model in the order in which they run, without those that can't be followed: of a vector
+    (squeeze-and-excitation), or behind a layer of an unknown kind (a transposed convolution).
 
     ModelError if it has none or can't take an image of `image_size` (rows, cols).
 
@@ -35,7 +36,7 @@ def conv_layers(model: nn.Module, image_size: tuple[int, int]) -> list[ConvLayer
     [('0', 4, (14, 18), (3, 3)), ('3', 8, (5, 7), (8, 8))]
     """
     outputs: list[tuple[str, torch.Size]] = []
-    shapes = copy.deepcopy(model).to("meta").float().eval().requires_grad_(False)
+    shapes, example = example_of(model, image_size)
 
     def keep(name: str) -> Callable[..., None]:
         return lambda _module, _inputs, output: outputs.append((name, output.shape))
@@ -43,19 +44,18 @@ def conv_layers(model: nn.Module, image_size: tuple[int, int]) -> list[ConvLayer
     for name, module in shapes.named_modules():
         if isinstance(module, nn.Conv2d):
             module.register_forward_hook(keep(name))
-    try:
-        shapes(torch.empty(1, image_channels(model), *image_size, device="meta"))
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(
-            f"the model can't take an image of {image_size[0]} x {image_size[1]} px ({reason})",
-            "give a size that fits",
-        ) from None
-    layers = []
+    shapes(example)
+    layers, reason = [], ""
     for name, shape in dict(outputs).items():
-        box = field_of(model, name, image_size).box((shape[2] // 2, shape[3] // 2))
+        try:
+            box = field_of(model, name, image_size).box((shape[2] // 2, shape[3] // 2))
+        except ModelError as error:
+            reason = reason or str(error)
+            continue
         sees = (box.bottom - box.top, box.right - box.left)
         layers.append(ConvLayer(name, shape[1], (shape[2], shape[3]), sees))
+    if not layers:
+        raise ModelError(f"no convolution of the model can be followed: {reason}", "give another network")
     return layers
 
 
@@ -70,11 +70,11 @@ def activated(model: nn.Module, layer: str, x: Tensor) -> str:
     ('2', '3')
     """
     check_layer(model, layer)
-    shapes = copy.deepcopy(model).to("meta").float().eval().requires_grad_(False)
+    shapes, _ = example_of(model, (x.shape[2], x.shape[3]))
     for module in shapes.modules():
         if getattr(module, "inplace", False) is True:
             setattr(module, "inplace", False)  # noqa: B010 (torch's types allow modules and tensors only)
-    calls, _, ends = record(shapes, torch.empty(1, *x.shape[1:], device="meta"))
+    calls, _, ends = record(shapes, torch.zeros(1, *x.shape[1:], device=next(shapes.parameters()).device))
     here, name = ends.get(layer), layer
     while here is not None:
         readers = [i for i, call in enumerate(calls) if here in call.inputs]

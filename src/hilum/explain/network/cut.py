@@ -1,6 +1,5 @@
 """A network cut at one layer: the images run up to it once, the rest runs again with changed maps."""
 
-import copy
 from collections.abc import Callable
 
 import torch
@@ -8,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hilum.errors import ModelError
+from hilum.explain.network.frozen import frozen_copy
 from hilum.explain.network.layers import check_layer
 from hilum.explain.network.recording import Call, record, resolve
 
@@ -30,7 +30,7 @@ class Cut:
         """`x`: any images of the size to come. ModelError for a layer that does not exist, with the nearest
         name, or that the logits do not depend on."""
         check_layer(model, layer)
-        self.model = copy.deepcopy(model).float().eval().requires_grad_(False)
+        self.model = frozen_copy(model).float()
         for module in self.model.modules():
             if getattr(module, "inplace", False) is True:
                 setattr(module, "inplace", False)  # noqa: B010 (torch's types allow modules and tensors only)

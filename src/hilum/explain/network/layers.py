@@ -78,15 +78,3 @@ def check_layer(model: nn.Module, name: str) -> None:
     known = [known for known, _ in model.named_modules() if known]
     if name not in known:
         raise ModelError(f"the model has no layer {name!r}", nearest(name, known))
-
-
-def image_channels(model: nn.Module) -> int:
-    """Channels of the first convolution.
-
-    >>> image_channels(nn.Sequential(nn.Conv2d(3, 8, 1)))
-    3
-    """
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            return module.in_channels
-    raise ModelError("the model has no convolution", "give a network of images")

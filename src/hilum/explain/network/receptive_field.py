@@ -6,19 +6,18 @@ without its offset terms) is wrong for padded networks; the support of the gradi
 backward pass and a unit that is not dead.
 """
 
-import copy
 from dataclasses import dataclass
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
-import torch
 from torch import nn
 
 from hilum.errors import ModelError
 from hilum.explain.network.axis import NOWHERE
+from hilum.explain.network.frozen import example_of
 from hilum.explain.network.graph import Graph, follow
-from hilum.explain.network.layers import check_layer, image_channels, layer_name
+from hilum.explain.network.layers import check_layer, layer_name
 from hilum.explain.network.steps import Step
 
 
@@ -122,14 +121,7 @@ def _field(model: nn.Module, name: str, size: tuple[int, int]) -> Field:
 
 def _followed(model: nn.Module, size: tuple[int, int]) -> Graph:
     """The graph of the model, from shapes alone."""
-    shapes = copy.deepcopy(model).to("meta").float().eval().requires_grad_(False)
-    try:
-        return follow(shapes, torch.empty(1, image_channels(model), *size, device="meta"))
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(
-            f"the model can't take an image of {size[0]} x {size[1]} px ({reason})", "give a size that fits"
-        ) from None
+    return follow(*example_of(model, size))
 
 
 def _seen(steps: list[Step], last: int, axis: int) -> tuple[np.ndarray, np.ndarray]:

@@ -160,7 +160,8 @@ def fold_normalisations(model: nn.Module, x: Tensor, keep: str) -> None:
         if conv.name != "conv2d" or conv.layer == keep or readers[norm.inputs[0]] > 1:
             continue
         first, second = model.get_submodule(conv.layer), model.get_submodule(norm.layer)
-        if not (isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d)):
+        plain = type(first) is nn.Conv2d and not first._forward_pre_hooks  # its weight is not computed anew
+        if not (plain and isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d)):
             continue
         if second.running_mean is not None and used[conv.layer] == used[norm.layer] == 1:
             model.set_submodule(conv.layer, fuse_conv_bn_eval(first, second))

@@ -328,7 +328,23 @@ def _cat(call: Call, inputs: list[int], steps: list[Step]) -> Step | None:
     )
 
 
+def _repeat(call: Call, inputs: list[int], steps: list[Step]) -> Step | None:
+    """Channels repeated, as of a grey image for a network of colour images."""
+    before = steps[inputs[0]]
+    if (
+        len(inputs) > 1
+        or call.shape[0] != 1
+        or call.shape[2:] != before.size
+        or call.shape[1] % before.channels
+    ):
+        return None
+    times = call.shape[1] // before.channels
+    return _new(call, inputs, lambda values: torch.cat([values[0]] * times, dim=1), cost=float(call.shape[1]))
+
+
 _MAKERS = {
+    "expand": _repeat,
+    "repeat": _repeat,
     "conv2d": _conv,
     "max_pool2d": _max_pool,
     "avg_pool2d": _average_pool,

@@ -1,12 +1,12 @@
 """The network up to one layer: the forward pass ends where the layer's maps are."""
 
-import copy
 from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
 
 from hilum.errors import ModelError
+from hilum.explain.network.frozen import frozen_copy
 from hilum.explain.network.recording import fold_normalisations
 
 
@@ -26,7 +26,7 @@ class Trunk:
     def __init__(self, model: nn.Module, name: str, x: Tensor, dtype: torch.dtype | None = None) -> None:
         self.name, self.dtype = name, dtype or x.dtype
         self.image_size = (x.shape[2], x.shape[3])
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.model = frozen_copy(model)
         fold_normalisations(self.model, x, name)
         self.model.to(self.dtype)
         self.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]

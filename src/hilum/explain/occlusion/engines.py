@@ -153,6 +153,36 @@ class Network:
             return self._window(np.ones(len(self.masks.tops), dtype=bool))
         return self._corner() if engine == "corner" else self._plain()
 
+    def one_by_one(self) -> Callable[[int], Tensor]:
+        """The model itself on one masked image at a time, in the dtype of the image: as `columns`.
+
+        >>> from hilum.explain.occlusion.masks import place_masks
+        >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval().requires_grad_(False)
+        >>> x = torch.zeros(1, 1, 8, 8)
+        >>> Network(net, x, x + 1, place_masks((8, 8), 4, 1), x.dtype).one_by_one()(0).shape
+        torch.Size([5, 2])
+        """
+
+        def column(col: int) -> Tensor:
+            rows = range(len(self.masks.tops))
+            return torch.cat([self.model(self.masked(row, col)) for row in rows])
+
+        return column
+
+    def masked(self, row: int, col: int) -> Tensor:
+        """The image with the mask at one position, "1 channels rows cols".
+
+        >>> from hilum.explain.occlusion.masks import place_masks
+        >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval().requires_grad_(False)
+        >>> x = torch.zeros(1, 1, 3, 3)
+        >>> Network(net, x, x + 1, place_masks((3, 3), 2, 1), x.dtype).masked(1, 0)[0, 0].tolist()
+        [[0.0, 0.0, 0.0], [1.0, 1.0, 0.0], [1.0, 1.0, 0.0]]
+        """
+        x, top, left = self.x.clone(), int(self.masks.tops[row]), int(self.masks.lefts[col])
+        part = (..., slice(top, top + self.masks.height), slice(left, left + self.masks.width))
+        x[part] = self.filled[part]
+        return x
+
     def _plain(self) -> Callable[[int], Tensor]:
         masks = self.masks
         batch = 4 if self.x.device.type == "cpu" else 128

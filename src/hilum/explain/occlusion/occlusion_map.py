@@ -11,7 +11,7 @@ masked copy. Three engines give the same map:
   last map is a sum over positions, so it is put together from prefix sums.
 """
 
-import copy
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -19,9 +19,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hilum.errors import DataError, ModelError
-from hilum.explain.evidence import scored
+from hilum.explain.evidence import check_class, scored
+from hilum.explain.network.frozen import frozen_copy
 from hilum.explain.occlusion.engines import Network
 from hilum.explain.occlusion.masks import Masks, place_masks
+from hilum.explain.occlusion.spot_check import spot_check
 
 
 @torch.no_grad()
@@ -43,14 +45,16 @@ def occlusion_map(
     pixel is (i * stride, j * stride).
 
     `model`: any network of images that returns logits "batch classes" (softmax gives the probabilities) or
-    one logit (its sigmoid is the probability of target 0); it is not changed. `x`: one image, prepared as
-    the model expects it. `mask`, `stride`: pixels, one number or (rows, cols). `fill`: the value under the
-    mask, or an image like `x` that shows through (a blurred copy, the mean, noise). `dtype`: arithmetic of
+    one logit, "batch 1" or "batch" (its sigmoid is the probability of target 0); it is not changed. `x`: one
+    image, prepared as the model expects it. `mask`, `stride`: pixels, one number or (rows, cols). `fill`: what shows
+    under the mask, a number or an image like `x` (a blurred copy, the mean, noise). `dtype`: arithmetic of
     the maps, by default that of `x`; torch.bfloat16 is faster on processors that have it and moves
     probabilities by about 1e-3 (docs/explain.md has figures).
 
     `engine`: "auto" picks the one with the least work for this network and mask. All are exact. A network
-    that can't be followed (see hilum.explain.network.graph) is run plainly, with a warning that names the layer.
+    that can't be followed (see hilum.explain.network.graph) is run plainly, with a warning that names the layer. A few
+    positions are compared with one masked image at a time; where they differ (the network branches on its values),
+    all are computed so, with a warning.
     `output`: "probability", "logit", or "evidence" (the logit minus the mean of the other logits, see
     hilum.explain.evidence). `progress` is called with (masks done, masks in all). `into`: a float32 map like
     the result to be filled in; values that are already numbers, not NaN, are kept, so an unfinished map that
@@ -58,7 +62,7 @@ def occlusion_map(
 
     Errors: RecipeError for a mask that does not fit, a stride below 1 or an unknown engine; DataError for
     an image or `fill` of another shape; ModelError for a class that the model does not have, or an engine
-    that can't be used.
+    that can't be used, and for one that does not return logits or takes more than images.
 
     >>> net = nn.Sequential(nn.Conv2d(1, 2, 1, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     >>> net[0].weight.data = torch.tensor([1.0, -1.0]).view(2, 1, 1, 1)
@@ -70,22 +74,37 @@ def occlusion_map(
     x = _one_image(x)
     masks = place_masks((x.shape[2], x.shape[3]), mask, stride)
     filled = _filled(x, fill)
-    model = copy.deepcopy(model).eval().requires_grad_(False)
-    classes = model(x).shape[1]
-    if not 0 <= target < classes:
-        raise ModelError(f"the model has no class {target}", f"it has {classes}: 0 to {classes - 1}")
+    model = frozen_copy(model)
+    check_class(model, x, target)
     values = _empty(masks, x, into)
-    shape = values.shape
+    fresh = values.isnan()
     network = Network(model, x, filled, masks, dtype or x.dtype)
-    columns = network.columns(network.choose(engine))
-    for col in range(shape[1]):
-        missing = values[:, col].isnan()
-        if missing.any():
-            scores = scored(columns(col), target, output).to(values)
-            values[:, col] = torch.where(missing, scores, values[:, col])
-        if progress is not None:
-            progress((col + 1) * shape[0], values.numel())
+    chosen = network.choose(engine)
+
+    def fill_in(columns: Callable[[int], Tensor]) -> None:
+        for col in range(values.shape[1]):
+            missing = values[:, col].isnan()
+            if missing.any():
+                scores = scored(columns(col), target, output).to(values)
+                values[:, col] = torch.where(missing, scores, values[:, col])
+            if progress is not None:
+                progress((col + 1) * values.shape[0], values.numel())
+
+    fill_in(network.columns(chosen))
+    apart = spot_check(network, values, fresh, lambda logits: scored(logits, target, output))
+    if apart:
+        _refuse_or_warn(engine, chosen, apart)
+        values[fresh] = float("nan")
+        fill_in(network.one_by_one())
     return values
+
+
+def _refuse_or_warn(engine: str, chosen: str, apart: float) -> None:
+    """ModelError where the caller asked for the engine that gave another map."""
+    what = f"the network computes some masked images in another way, which moved a value by {apart:.2g}"
+    if engine == chosen and engine != "plain":
+        raise ModelError(f"the {engine} engine can't be used: {what}", "use engine='auto'")
+    warnings.warn(f"occlusion runs plainly, one image at a time: {what}", stacklevel=3)
 
 
 def _one_image(x: Tensor) -> Tensor:

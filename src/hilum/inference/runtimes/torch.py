@@ -5,12 +5,13 @@ averaged over the image), "pool" (the pooled trunk) and "embedding" (what the he
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hilum.errors import ModelError, RecipeError, nearest
 from hilum.models import ChestModel
@@ -138,16 +139,33 @@ class TorchRuntime:
 
 
 def _pass(model: ChestModel, x: Tensor, layers: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
-    """Each value is averaged before the next layer runs: that one may work in place."""
+    """Logits and vectors. The trunk runs by its own `forward`, and each part that is asked for is averaged as soon as
+    it has run: between the parts a trunk may do what no list of them tells, and the next part may work in place."""
     vectors: dict[str, Tensor] = {}
-    maps = x
-    for index, part in model.features.named_children():
-        maps = part(maps)
-        if f"features.{index}" in layers:
-            vectors[f"features.{index}"] = maps.mean(dim=(-2, -1))
+
+    def keeping(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def keep(_: nn.Module, __: Any, maps: Any) -> None:
+            if not isinstance(maps, Tensor) or maps.ndim not in (3, 4):
+                raise RecipeError(f"the layer {name!r} gives no maps", "name another layer, e.g. pool")
+            vectors[name] = _averaged(maps)
+
+        return keep
+
+    parts = {f"features.{index}": part for index, part in model.features.named_children()}
+    hooks = [part.register_forward_hook(keeping(name)) for name, part in parts.items() if name in layers]
+    try:
+        maps = model.features(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
     pooled = model.pool(maps)
     if "pool" in layers:
         vectors["pool"] = pooled.clone()
     embedding = model.neck(pooled)
     vectors["embedding"] = embedding
     return model.head(embedding), vectors
+
+
+def _averaged(maps: Tensor) -> Tensor:
+    """ "batch dim" of maps "batch dim rows cols", over the image, or of tokens "batch tokens dim", over the tokens."""
+    return maps.mean(dim=(-2, -1)) if maps.ndim == 4 else maps.mean(dim=1)
