@@ -14,6 +14,7 @@ from hilum import __version__
 from hilum.artifacts.run import DataFacts, Machine, RunFacts, StageRecord
 from hilum.config import Config
 from hilum.data.cases import Cases
+from hilum.data.listing import fitting
 from hilum.data.tasks import TASKS
 from hilum.driver import Driver, check_settings
 from hilum.errors import HilumError, RecipeError, RunError, StageError, nearest
@@ -265,7 +266,7 @@ def default_out(data: str, preset: str) -> Path:
     >>> default_out("path/to/chest_xray/", "quick").as_posix()
     'runs/chest_xray-quick'
     """
-    return Path("runs") / f"{Path(data).stem}-{preset}"
+    return Path("runs") / f"{fitting(Path(data).stem)}-{preset}"
 
 
 # -- what a run says about itself ----------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import numpy as np
 from hilum.ahead import look_ahead
 from hilum.data.decode import read_grey
 from hilum.data.images import Pixels
-from hilum.data.listing import IMAGE_SUFFIXES
+from hilum.data.listing import IMAGE_SUFFIXES, is_junk
 from hilum.errors import DataError, HilumError
 
 Image = str | Path | np.ndarray
@@ -123,5 +123,4 @@ def _files(image: Image) -> list[Image]:
 
 
 def _is_image(path: Path) -> bool:
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-    return not hidden and path.suffix.lower() in IMAGE_SUFFIXES
+    return not any(map(is_junk, path.parts)) and path.suffix.lower() in IMAGE_SUFFIXES
