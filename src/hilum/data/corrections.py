@@ -57,7 +57,7 @@ def _with_healthy(cases: Cases, healthy: str | None) -> Cases:
         if label != HEALTHY and HEALTHY in set(cases.table["label"]):
             raise DataError(
                 f"--healthy {healthy}: the data has the healthy label {written[HEALTHY][0]!r} as well",
-                f"leave one of them out, for example with --exclude {written[HEALTHY][0]!r}",
+                f"leave that one out: name the other labels with --classes, or --exclude {written[HEALTHY][0]!r}",
             )
     if label is None:
         return cases

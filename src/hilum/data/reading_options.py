@@ -1,11 +1,13 @@
 """What a user may say about how data is read: the section `data` of a recipe, and options of the commands."""
 
+import json
 import re
 from collections.abc import Sequence
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from hilum.config import Config
+from hilum.errors import RecipeError
 
 
 class ReadingOptions(Config):
@@ -44,6 +46,38 @@ class ReadingOptions(Config):
         return [*words, *(f"--exclude {pattern!r}" for pattern in self.exclude)]
 
 
+def from_command(
+    source: str | None = None,
+    healthy: str | None = None,
+    patient_from: str | None = None,
+    classes: str | None = None,
+    exclude: Sequence[str] | None = None,
+) -> ReadingOptions:
+    """The options of a command that reads no recipe. RecipeError for a pattern that can't be used.
+
+    >>> from_command(patient_from="(p")
+    Traceback (most recent call last):
+    hilum.errors.RecipeError: --patient-from '(p' is not possible: it is no regular expression (...)
+    """
+    try:
+        return ReadingOptions.model_validate(
+            {
+                "source": source,
+                "healthy": healthy,
+                "patient_from": patient_from,
+                "classes": _names(classes),
+                "exclude": list(exclude or []),
+            }
+        )
+    except ValidationError as error:
+        message = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise RecipeError(f"--patient-from {patient_from!r} is not possible: {message}") from None
+
+
+def _names(classes: str | None) -> list[str] | None:
+    return [name.strip() for name in classes.split(",") if name.strip()] if classes else None
+
+
 def as_changes(
     source: str | None = None,
     healthy: str | None = None,
@@ -56,13 +90,11 @@ def as_changes(
     >>> as_changes(healthy="0", classes="0, 1")
     ['data.healthy="0"', 'data.classes=["0", "1"]']
     """
-    import json
-
     values: dict[str, str | list[str] | None] = {
         "source": source,
         "healthy": healthy,
         "patient_from": patient_from,
-        "classes": [name.strip() for name in classes.split(",") if name.strip()] if classes else None,
+        "classes": _names(classes),
         "exclude": list(exclude) if exclude else None,
     }
     return [f"data.{name}={json.dumps(value)}" for name, value in values.items() if value is not None]

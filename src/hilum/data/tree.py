@@ -199,7 +199,7 @@ def _patient(below: tuple[str, ...]) -> str:
 
 
 def _take_out_shared(placing: Placing) -> None:
-    """Two to six folders that every class has, with several images in each, are kinds of images, not patients."""
+    """Up to six folders that every class has, with several images in each, are kinds of images, not patients."""
     inside: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for image in placing.images:
         inside[canonical_label(image.label)][image.patient].append(image.path.stem)
@@ -207,9 +207,9 @@ def _take_out_shared(placing: Placing) -> None:
     shared = sorted(names.pop()) if len(names) == 1 and len(inside) > 1 else []
     fewest = min((len(stems) for folders in inside.values() for stems in folders.values()), default=0)
     numbered = any(re.search(r"\d", name) for name in shared)
-    if "" in shared or numbered or not 2 <= len(shared) <= _MOST_SHARED or fewest < _FEWEST_SHARED:
+    if "" in shared or numbered or not 1 <= len(shared) <= _MOST_SHARED or fewest < _FEWEST_SHARED:
         return
-    if all(_same_names(folders) for folders in inside.values()):
+    if len(shared) > 1 and all(_same_names(folders) for folders in inside.values()):
         raise DataError(
             f"every class holds the same folders ({', '.join(shared)}) with files of the same names: "
             "some of them may be masks or copies",
