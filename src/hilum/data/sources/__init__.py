@@ -23,7 +23,19 @@ from hilum.data.corrections import corrected
 from hilum.data.reading_options import ReadingOptions
 from hilum.errors import DataError, nearest
 
-_FROM_SPECIFIC = ("phantom", "medmnist", "table", "kaggle")
+_FROM_SPECIFIC = (
+    "phantom",
+    "medmnist",
+    "nih_chestxray14",
+    "chexpert",
+    "rsna_pneumonia",
+    "vindr",
+    "montgomery_shenzhen",
+    "covid19_radiography",
+    "dicom",
+    "table",
+    "kaggle",
+)
 _MOST_GENERAL = "folder"  # it accepts nearly every folder of folders, so it is tried last
 
 
