@@ -142,16 +142,16 @@ def root_of(data: str | Path) -> Path:
     return path if path.is_dir() else path.parent
 
 
-def label_of_findings(findings: Mapping[str, float], beside: Iterable[str] = ()) -> str:
+def label_of_findings(findings: Mapping[str, float], minor: Iterable[str] = ()) -> str:
     """The label of an image from what is stated of each finding, 'No Finding' among them; empty where nothing is
-    present and nothing says that all is well. `beside`: findings that count only if there is no other.
+    present and nothing says that all is well. `minor`: findings that count only if there is no other.
 
     >>> label_of_findings({"Edema": 1.0, "Mass": 0.0}), label_of_findings({"Edema": 1.0, "Mass": 1.0})
     ('Edema', 'several findings')
     >>> label_of_findings({"No Finding": 1.0}), label_of_findings({"Edema": -1.0})
     ('normal', '')
     """
-    apart = set(beside)
+    apart = set(minor)
     present = [name for name, value in findings.items() if value == 1]
     diseases = [name for name in present if name not in apart and not _is_none(name)]
     if not diseases and any(map(_is_none, present)):

@@ -72,8 +72,8 @@ def _with_healthy(cases: Cases, healthy: str | None) -> Cases:
 def _with_patients(cases: Cases, pattern: str) -> Cases:
     """The first group of the pattern where it fits a path relative to the data. DataError where it fits none."""
     root = cases.root if cases.root.is_dir() else cases.root.parent
-    found = [re.search(pattern, _relative(path, root)) for path in cases.table["path"]]
-    groups = [match[1] if match else None for match in found]
+    matches = [re.search(pattern, _relative(path, root)) for path in cases.table["path"]]
+    groups = [match[1] if match else None for match in matches]
     if not any(groups):
         example = _relative(cases.table["path"].iloc[0], root)
         raise DataError(

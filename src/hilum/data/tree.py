@@ -92,9 +92,9 @@ def _walk(folder: Path, tree: Tree, exclude: Sequence[str], masks: bool, above: 
 
     images = kept(inside.images)
     stems = {path.stem for path in images}
-    beside = [path for path in images if masks or base_of_mask(path.stem) in stems]
-    tree.masks.extend(beside)
-    tree.images.extend(path for path in images if path not in set(beside))
+    apart = [path for path in images if masks or base_of_mask(path.stem) in stems]
+    tree.masks.extend(apart)
+    tree.images.extend(path for path in images if path not in set(apart))
     tree.others.extend(kept(inside.others))
     folders = kept(inside.folders)
     of_masks = _mask_folders(folders)

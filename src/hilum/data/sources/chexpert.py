@@ -82,7 +82,7 @@ def _add(annotated: Annotated, table: Path, split: str, exclude: Sequence[str]) 
             annotated.lateral.append(path or Path(text))
             continue
         findings = {name: _value(row, name, f"{table.name} row {number}") for name in names}
-        label = label_of_findings(findings, beside=["Support Devices"])
+        label = label_of_findings(findings, minor=["Support Devices"])
         annotated.add(path, text, label, patient_of(text), split, findings)
 
 
@@ -95,12 +95,12 @@ def _value(row: Mapping[str, object], name: str, where: str) -> float:
     return _VALUES[text]
 
 
-def _file(root: Path, beside: Path, text: str) -> Path | None:
+def _file(root: Path, table_folder: Path, text: str) -> Path | None:
     """The file of a path such as CheXpert-v1.0-small/train/...: its first folders may be called otherwise."""
     parts = PurePosixPath(text).parts
     places = [
         folder.joinpath(*parts[dropped:])
-        for folder in (beside, root)
+        for folder in (table_folder, root)
         for dropped in range(min(3, len(parts)))
     ]
     return next((place for place in places if place.is_file()), None)
