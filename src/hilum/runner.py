@@ -14,6 +14,8 @@ from hilum import __version__
 from hilum.artifacts.run import DataFacts, Machine, RunFacts, StageRecord
 from hilum.config import Config
 from hilum.data.cases import Cases
+from hilum.data.listing import fitting
+from hilum.data.reading_options import ReadingOptions, as_changes
 from hilum.data.tasks import TASKS
 from hilum.driver import Driver, check_settings
 from hilum.errors import HilumError, RecipeError, RunError, StageError, nearest
@@ -49,13 +51,14 @@ def study(
     Traceback (most recent call last):
     hilum.errors.RecipeError: preset 'fast' is not known; did you mean 'best'? (or name a .yaml file)
     """
+    changes = [*changes, *as_changes(source=source)]
     recipe = choose_tasks(load_recipe(preset, changes), tasks)
     folder = Path(out) if out else default_out(str(data), recipe.name)
     going_on = resume and (folder / "run.json").exists()
     if not going_on:
         Run.refuse_taken(folder)  # before minutes are spent on reading data
         check_settings(recipe)  # before anything is written
-    cases = _open(str(data), source)
+    cases = _open(str(data), _reading_options(folder, changes) if going_on else recipe.data)
     if going_on:
         run, recipe = _go_on(folder, recipe, cases, changes)
     else:
@@ -87,7 +90,7 @@ def run_stage(
     recipe = _with_changes(run, stage, changes)
     check_settings(recipe)
     before = _Before.of(run, stage)
-    cases = None if run.split_tasks else _open(run.facts().data.given, None)
+    cases = None if run.split_tasks else _open(run.facts().data.given, recipe.data)
     driver = Driver(run, recipe, cases, silent=[name])
     run.write_recipe(recipe.to_yaml())
     try:
@@ -198,14 +201,22 @@ def _anything_to_do(driver: Driver, wanted: Sequence[Stage]) -> bool:
     return driver.run.facts().status != "finished" or len(records) < len(wanted)
 
 
-def _open(data: str, source: str | None) -> Cases:
+def _open(data: str, options: ReadingOptions) -> Cases:
+    from hilum.data.show import say_reading
     from hilum.data.sources import open_source
 
-    cases = open_source(data, source)
-    say(f"{len(cases)} radiographs from {cases.root} ({cases.source}), labels: {', '.join(cases.labels)}")
-    for note in cases.notes:
-        say(f"  {note}")
+    cases = open_source(data, options=options)
+    say_reading(cases)
     return cases
+
+
+def _reading_options(folder: Path, changes: Sequence[str]) -> ReadingOptions:
+    """How the run in `folder` read its data, with changes: the same command goes on with the same data."""
+    values = Run(folder).recipe()
+    for change in changes:
+        if change.startswith("data."):
+            override(values, change)
+    return checked(values, str(Run(folder).recipe_file)).data
 
 
 def _go_on(folder: Path, recipe: Recipe, cases: Cases, changes: Sequence[str]) -> tuple[Run, Recipe]:
@@ -265,7 +276,7 @@ def default_out(data: str, preset: str) -> Path:
     >>> default_out("path/to/chest_xray/", "quick").as_posix()
     'runs/chest_xray-quick'
     """
-    return Path("runs") / f"{Path(data).stem}-{preset}"
+    return Path("runs") / f"{fitting(Path(data).stem)}-{preset}"
 
 
 # -- what a run says about itself ----------------------------------------------------------------------------
@@ -289,6 +300,7 @@ def _facts(data: str, recipe: Recipe, cases: Cases, out: Path) -> RunFacts:
             n_cases=len(cases),
             n_patients=int(cases.table["patient"].nunique()),
             notes=list(cases.notes),
+            reading=cases.reading,
         ),
         stages={},
     )

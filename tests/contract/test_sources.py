@@ -4,23 +4,17 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
+from tests.unit import public_sets
+from tests.unit.public_sets import images
 
 from hilum.data.cases import COLUMNS
 from hilum.data.sources import get, names, open_source
 
 
-def _images(root: Path, *paths: str) -> Path:
-    for value, path in enumerate(paths):
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(root / path), np.full((8, 8), value, np.uint8))
-    return root
-
-
 def _kaggle(root: Path) -> Path:
-    return _images(
+    return images(
         root / "chest_xray",
         "train/NORMAL/IM-0115-0001.jpeg",
         "train/PNEUMONIA/person1_bacteria_1.jpeg",
@@ -29,11 +23,11 @@ def _kaggle(root: Path) -> Path:
 
 
 def _folder(root: Path) -> Path:
-    return _images(root / "data", "train/normal/p1/a.png", "train/abnormal/b.png", "test/abnormal/c.tif")
+    return images(root / "data", "train/normal/p1/a.png", "train/abnormal/b.png", "test/abnormal/c.tif")
 
 
 def _table(root: Path) -> Path:
-    _images(root / "data", "a.png", "sub/b.png")
+    images(root / "data", "a.png", "sub/b.png")
     path = root / "data" / "list.csv"
     path.write_text("path,label,patient,split\na.png,normal,p1,train\nsub/b.png,virus,,\n")
     return path
@@ -56,6 +50,12 @@ EXAMPLES: dict[str, Callable[[Path], Path]] = {
     "kaggle": _kaggle,
     "medmnist": _medmnist,
     "table": _table,
+    "nih_chestxray14": public_sets.nih,
+    "chexpert": public_sets.chexpert,
+    "covid19_radiography": public_sets.covid19_radiography,
+    "montgomery_shenzhen": public_sets.montgomery_shenzhen,
+    "vindr": public_sets.vindr,
+    "rsna_pneumonia": public_sets.rsna,
 }
 
 
@@ -100,7 +100,8 @@ def test_is_the_one_that_opens_its_example(name: str, example: Path) -> None:
 def test_gives_checked_cases(name: str, example: Path) -> None:
     cases = get(name).load(example)
     table = cases.table
-    assert tuple(table.columns) == COLUMNS
+    assert tuple(table.columns)[: len(COLUMNS)] == COLUMNS
+    assert all(name.startswith("finding:") for name in table.columns[len(COLUMNS) :])
     assert len(cases) > 0
     assert table["case_id"].is_unique
     assert table["case_id"].is_monotonic_increasing

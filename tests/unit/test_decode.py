@@ -213,7 +213,11 @@ def test_a_flipped_bit_in_a_png_is_noticed() -> None:
     ("name", "content", "reason"),
     [
         ("empty.jpeg", b"", "empty"),
-        ("page.jpeg", b"<html>not found</html>", "not an image: neither JPEG nor PNG nor TIFF"),
+        (
+            "page.jpeg",
+            b"<html>not found</html>",
+            "not an image: neither JPEG nor PNG nor TIFF nor BMP nor WebP",
+        ),
         ("image.dcm", b"anything", "DICOM is not read yet: export it as a 16-bit PNG"),
         ("image", bytes(128) + b"DICM", "DICOM is not read yet: export it as a 16-bit PNG"),
         ("whole.tiff", tiff(GREY.astype(np.int32)), "pixels of type int32 are not understood"),

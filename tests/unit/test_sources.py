@@ -199,12 +199,12 @@ def test_folder_beside_the_splits_is_left_out_and_named(tmp_path: Path) -> None:
     )
 
 
-def test_folder_with_an_empty_class_or_too_deep(tmp_path: Path) -> None:
+def test_folder_with_an_empty_class(tmp_path: Path) -> None:
     images(tmp_path, "normal/p/a.png", "abnormal/p/b.png")
     (tmp_path / "virus").mkdir()
     assert "virus holds no images; put" in sentence(open_source, tmp_path)
     images(tmp_path, "virus/p/study/c.png")
-    assert "virus/p/study lies too deep; the layout is <class>/" in sentence(open_source, tmp_path)
+    assert facts(open_source(tmp_path))["virus-p-study-c"] == ("virus", "p", "")
 
 
 def test_folder_of_loose_images_is_not_understood(tmp_path: Path) -> None:

@@ -23,8 +23,22 @@ class Machine(Part):
     gpu: str | None = None
 
 
+class Reading(Part):
+    """How the data was understood. `layout`: what the folders or columns stand for; `patients`: where they come
+    from; `splits` and `labels`: the number of images; `written`: label -> as the data writes it; `healthy`: the
+    word that became 'normal', empty without one; `shaped_by`: the options that changed the reading."""
+
+    layout: str = ""
+    splits: dict[str, int] = Field(default_factory=dict)
+    labels: dict[str, int] = Field(default_factory=dict)
+    written: dict[str, list[str]] = Field(default_factory=dict)
+    healthy: str = ""
+    patients: str = ""
+    shaped_by: list[str] = Field(default_factory=list)
+
+
 class DataFacts(Part):
-    """The data: `given` on the command line, where it lay, its reader, and a digest of all cases."""
+    """The data: `given` on the command line, where it lay, its reader, a digest of all cases, and how it was read."""
 
     given: str = ""
     root: str = ""
@@ -33,6 +47,7 @@ class DataFacts(Part):
     n_cases: int | None = None
     n_patients: int | None = None
     notes: list[str] = Field(default_factory=list)
+    reading: Reading = Reading()
 
     @property
     def place(self) -> str:

@@ -44,6 +44,27 @@ Skip = Annotated[bool, typer.Option("--skip-unreadable", help="Leave damaged fil
 Tasks = Annotated[
     list[str] | None, typer.Option("--task", help="binary or multiclass. Default: all. Repeatable.")
 ]
+Healthy = Annotated[
+    str | None,
+    typer.Option("--healthy", help="The label of people without findings, as the data writes it."),
+]
+PatientFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--patient-from",
+        metavar="REGEX",
+        help="A regular expression, searched in each path below DATA; its first group is the patient.",
+    ),
+]
+Classes = Annotated[
+    str | None, typer.Option("--classes", metavar="A,B,C", help="Read these labels only. Default: all.")
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude", metavar="GLOB", help="Leave out files and folders of this name or path. Repeatable."
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Do the stage again even if nothing has changed.")]
 
 

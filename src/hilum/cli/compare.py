@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from hilum.cli.app import Data, Skip, Source, app, example, going_on
+from hilum.cli.app import (
+    Classes,
+    Data,
+    Exclude,
+    Healthy,
+    PatientFrom,
+    Skip,
+    Source,
+    app,
+    example,
+    going_on,
+)
+from hilum.data.reading_options import ReadingOptions, from_command
 
 
 @app.command(epilog=example("hilum compare path/to/chest_xray --grid alternatives --out runs/alternatives"))
@@ -50,6 +62,10 @@ def compare(
         ),
     ] = 2,
     source: Source = None,
+    healthy: Healthy = None,
+    patient_from: PatientFrom = None,
+    classes: Classes = None,
+    exclude: Exclude = None,
     skip_unreadable: Skip = False,
 ) -> None:
     """Compares many recipes on the same patient-disjoint folds: one table with spread and paired tests.
@@ -57,10 +73,11 @@ def compare(
     What is finished in --out is not trained again; a training that was stopped goes on. With --out RUN/compare
     the report of that run shows the table.
     """
+    options = from_command(source, healthy, patient_from, classes, exclude)
     if leakage:
-        _full_leakage(data, preset, task, folds, change or [], out, source, skip_unreadable)
+        _full_leakage(data, preset, task, folds, change or [], out, options, skip_unreadable)
         return
-    _grid(data, grid, out, change or [], search, only or [], task, source, skip_unreadable)
+    _grid(data, grid, out, change or [], search, only or [], task, options, skip_unreadable)
 
 
 def _grid(
@@ -71,7 +88,7 @@ def _grid(
     search: int,
     only: list[str],
     task: str | None,
-    source: str | None,
+    options: ReadingOptions,
     skip_unreadable: bool,
 ) -> None:
     from hilum.comparison.grid import check_cells, load_grid
@@ -86,7 +103,7 @@ def _grid(
     from hilum.report.comparison.section import build_comparison_page
 
     folder = out or default_out(data, plan.grid.name)
-    request = Request(data, plan, folder, grid, source, skip_unreadable, only, search)
+    request = Request(data, plan, folder, grid, None, skip_unreadable, only, search, options)
     with going_on(f"the same command goes on (folder {folder})"):
         result = run_comparison(request)
     print(comparison_text(result))
@@ -100,7 +117,7 @@ def _full_leakage(
     folds: int,
     changes: list[str],
     out: Path | None,
-    source: str | None,
+    options: ReadingOptions,
     skip_unreadable: bool,
 ) -> None:
     from hilum.recipe import load_recipe
@@ -116,7 +133,9 @@ def _full_leakage(
     folder = out or default_out(data, f"{recipe.name}-leakage")
     trained = choose_tasks(recipe, [name]).tasks[name]
     with going_on(f"the same command goes on (folder {folder})"):
-        figures = full_leakage(data, name, trained, folds, folder, recipe.replicates, source, skip_unreadable)
+        figures = full_leakage(
+            data, name, trained, folds, folder, recipe.replicates, None, skip_unreadable, options
+        )
     print(leakage_text(figures))
     words = ["hilum", "compare", data, "--leakage", "--task", name, "--folds", str(folds)]
     print(build_leakage_page(folder, shlex.join([*words, "--out", str(folder)])))

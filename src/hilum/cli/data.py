@@ -1,14 +1,16 @@
-"""hilum data: audit, fetch or make data."""
+"""hilum data: inspect, audit, fetch or make data."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from hilum.cli.app import Data, Source, app, example
+from hilum.cli.app import Classes, Data, Exclude, Healthy, PatientFrom, Source, app, example
+from hilum.data.reading_options import from_command
 
 data_app = typer.Typer(
-    help="Audit, fetch or make data.",
+    help="Inspect, audit, fetch or make data.",
     epilog=example("hilum data audit path/to/chest_xray"),
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -16,8 +18,40 @@ data_app = typer.Typer(
 app.add_typer(data_app, name="data")
 
 
+class Form(StrEnum):
+    """How `hilum data inspect` prints."""
+
+    table = "table"
+    json = "json"
+
+
+@data_app.command("inspect", epilog=example("hilum data inspect path/to/chest_xray"))
+def data_inspect(
+    data: Data,
+    source: Source = None,
+    healthy: Healthy = None,
+    patient_from: PatientFrom = None,
+    classes: Classes = None,
+    exclude: Exclude = None,
+    form: Annotated[Form, typer.Option("--format", help="table or json.")] = Form.table,
+) -> None:
+    """Prints how the data is read: layout, splits, classes, the healthy label, patients, and what is left out."""
+    from hilum.data.show import reading_json, reading_text
+    from hilum.data.sources import open_source
+
+    cases = open_source(data, options=from_command(source, healthy, patient_from, classes, exclude))
+    print(reading_json(cases) if form is Form.json else reading_text(cases))
+
+
 @data_app.command("audit", epilog=example("hilum data audit path/to/chest_xray"))
-def data_audit(data: Data, source: Source = None) -> None:
+def data_audit(
+    data: Data,
+    source: Source = None,
+    healthy: Healthy = None,
+    patient_from: PatientFrom = None,
+    classes: Classes = None,
+    exclude: Exclude = None,
+) -> None:
     """Lists unreadable files, duplicates, patients in several splits, and what predicts the label without the lungs."""
     from rich.console import Console
 
@@ -26,7 +60,7 @@ def data_audit(data: Data, source: Source = None) -> None:
     from hilum.data.sources import open_source
     from hilum.progress import advancing
 
-    cases = open_source(data, source)
+    cases = open_source(data, options=from_command(source, healthy, patient_from, classes, exclude))
     with advancing("auditing") as advance:
         result = audit(cases, None, advance)
     Console().print(audit_tables(result))

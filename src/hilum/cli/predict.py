@@ -60,10 +60,11 @@ def neighbors(
     ] = None,
 ) -> None:
     """The training images most similar to a radiograph: a table and a contact sheet."""
+    from hilum.data.listing import fitting
     from hilum.embedding.query import contact_sheet, neighbors_of_file
     from hilum.embedding.show import neighbors_tables, print_all
     from hilum.run import Run
 
     similar = neighbors_of_file(Run(run), image, task, k)
     print_all(neighbors_tables(similar))
-    print(contact_sheet(similar, sheet or Path(f"neighbors-{image.stem}.png")))
+    print(contact_sheet(similar, sheet or Path(f"neighbors-{fitting(image.stem)}.png")))

@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hilum.cli.app import Force, RunPath, Tasks, app, example, going_on
+from hilum.cli.app import (
+    Classes,
+    Exclude,
+    Force,
+    Healthy,
+    PatientFrom,
+    RunPath,
+    Tasks,
+    app,
+    example,
+    going_on,
+)
+from hilum.data.reading_options import from_command
 from hilum.stages import STAGES, Stage
 
 if TYPE_CHECKING:
@@ -231,19 +243,24 @@ def counterfactual(
     ] = None,
     task: Tasks = None,
     change: Change = None,
+    healthy: Healthy = None,
+    patient_from: PatientFrom = None,
+    classes: Classes = None,
+    exclude: Exclude = None,
     force: Force = False,
 ) -> None:
     """Held-out images in the look of the other label's devices: does a network read the disease or the device?
 
     With RUN the networks of a study, with DATA those of the package or of --model, on the validation part of the
-    split that the model's card names.
+    split that the model's card names; the options of reading are for DATA.
     """
     from hilum.evaluation.counterfactual.show import counterfactual_text
 
     if not (place / "run.json").exists():
         from hilum.serving.counterfactual import model_figures
 
-        for name, figures in model_figures(str(place), model, change or []):
+        options = from_command(None, healthy, patient_from, classes, exclude)
+        for name, figures in model_figures(str(place), model, change or [], options):
             print(f"{name}: {counterfactual_text(figures)}\n")
         return
     finished = run_stage(place, "counterfactual", task, change, force)

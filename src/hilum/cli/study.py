@@ -5,7 +5,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hilum.cli.app import Data, Out, Preset, Resume, RunPath, Set, Skip, Source, Tasks, app, example, going_on
+from hilum.cli.app import (
+    Classes,
+    Data,
+    Exclude,
+    Healthy,
+    Out,
+    PatientFrom,
+    Preset,
+    Resume,
+    RunPath,
+    Set,
+    Skip,
+    Source,
+    Tasks,
+    app,
+    example,
+    going_on,
+)
+from hilum.data.reading_options import as_changes
 
 if TYPE_CHECKING:
     from hilum.run import Run
@@ -19,11 +37,16 @@ def study(
     task: Tasks = None,
     change: Set = None,
     source: Source = None,
+    healthy: Healthy = None,
+    patient_from: PatientFrom = None,
+    classes: Classes = None,
+    exclude: Exclude = None,
     skip_unreadable: Skip = False,
     resume: Resume = False,
 ) -> None:
     """The main job: runs every stage of the recipe, makes the report and prints its path."""
-    run = _work(data, preset, out, task, change, source, skip_unreadable, resume)
+    change = [*(change or []), *as_changes(source, healthy, patient_from, classes, exclude)]
+    run = _work(data, preset, out, task, change, skip_unreadable, resume)
     print(run.report_file)
     _end(run)
 
@@ -36,6 +59,10 @@ def train(
     task: Tasks = None,
     change: Set = None,
     source: Source = None,
+    healthy: Healthy = None,
+    patient_from: PatientFrom = None,
+    classes: Classes = None,
+    exclude: Exclude = None,
     skip_unreadable: Skip = False,
     resume: Resume = False,
 ) -> None:
@@ -43,7 +70,8 @@ def train(
 
     Takes the same options as `hilum study` and prints the run folder; it makes no report.
     """
-    run = _work(data, preset, out, task, change, source, skip_unreadable, resume, only=["evaluate"])
+    change = [*(change or []), *as_changes(source, healthy, patient_from, classes, exclude)]
+    run = _work(data, preset, out, task, change, skip_unreadable, resume, only=["evaluate"])
     print(run.path)
     _end(run)
 
@@ -53,15 +81,14 @@ def _work(
     preset: str,
     out: Path | None,
     tasks: list[str] | None,
-    changes: list[str] | None,
-    source: str | None,
+    changes: list[str],
     skip_unreadable: bool,
     resume: bool,
     only: list[str] | None = None,
 ) -> "Run":
     from hilum import runner
 
-    changes = [*(changes or []), *(["skip_unreadable=true"] if skip_unreadable else [])]
+    changes = [*changes, *(["skip_unreadable=true"] if skip_unreadable else [])]
     folder = out or runner.default_out(data, runner.load_recipe(preset).name)
     with going_on(f"go on with the same command and --resume (run folder {folder})"):
         return runner.study(
@@ -70,7 +97,6 @@ def _work(
             folder,
             tasks=tasks or [],
             changes=changes,
-            source=source,
             resume=resume,
             only=only or [],
             report=only is None,

@@ -28,6 +28,8 @@ from hilum.comparison.table import cell_result, choose_against, paired_differenc
 from hilum.data.cache import UnreadableFiles
 from hilum.data.cases import Cases
 from hilum.data.facts import facts_table
+from hilum.data.reading_options import ReadingOptions
+from hilum.data.show import say_reading
 from hilum.data.sources import open_source
 from hilum.data.split import Split
 from hilum.data.tasks import Task, task
@@ -42,7 +44,8 @@ from hilum.training.config import TaskRecipe
 @dataclass(frozen=True)
 class Request:
     """What the user wants. `only`: names of the cells to train now; the table shows what is there. `trials`: how
-    many draws of the grid's section `search`; `grid_file`: as on the command line, for the page."""
+    many draws of the grid's section `search`; `grid_file`: as on the command line, for the page; `options`: how the
+    data is read."""
 
     data: str
     plan: Plan
@@ -52,6 +55,7 @@ class Request:
     skip_unreadable: bool = False
     only: Sequence[str] = ()
     trials: int = 0
+    options: ReadingOptions | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ def compare(request: Request) -> Comparison:
     for cell in plan.cells:
         check_architecture(cell.recipe.model.name, cell.recipe.model.options)
     recipes = [cell.recipe for cell in plan.cells]
-    cases = read_cases(request.data, request.source, request.skip_unreadable, recipes)
+    cases = read_cases(request.data, request.source, request.skip_unreadable, recipes, request.options)
     splits = {fold: _split(plan.grid, cases, fold) for fold in plan.grid.held_out}
     bench = Bench(plan, ComparisonFolder(request.out), cases, task(plan.grid.task, cases.labels), splits)
     _check_data(bench)
@@ -110,6 +114,7 @@ def full_leakage(
     replicates: int,
     source: str | None = None,
     skip_unreadable: bool = False,
+    options: ReadingOptions | None = None,
 ) -> Leakage:
     """Trains a whole recipe with patients apart and by image, and writes figures.json. What is finished is not
     trained again. RunError when `out` holds something else.
@@ -126,15 +131,21 @@ def full_leakage(
     folder = LeakageFolder(out)
     if out.is_dir() and any(out.iterdir()) and not folder.way("patient").is_dir():
         raise RunError(f"{out} already holds files", "choose another --out")
-    cases = read_cases(data, source, skip_unreadable, [recipe])
+    cases = read_cases(data, source, skip_unreadable, [recipe], options)
     return measure_leakage(folder, cases, task(name, cases.labels), recipe, folds, replicates)
 
 
-def read_cases(data: str, source: str | None, skip: bool, recipes: Iterable[TaskRecipe]) -> Cases:
+def read_cases(
+    data: str,
+    source: str | None,
+    skip: bool,
+    recipes: Iterable[TaskRecipe],
+    options: ReadingOptions | None = None,
+) -> Cases:
     """The cases, each decoded once at every size that the recipes need. DataError for unreadable files, which
     are left out with `skip`."""
-    cases = open_source(data, source)
-    say(f"{len(cases)} radiographs from {cases.root} ({cases.source}), labels: {', '.join(cases.labels)}")
+    cases = open_source(data, source, options)
+    say_reading(cases)
     for recipe in recipes:
         try:
             train.cache_of(cases, recipe)

@@ -1,12 +1,13 @@
 """Cases: the checked table of who, what and where. Everything downstream joins to it by `case_id`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from hilum.artifacts.run import Reading as Reading
 from hilum.data.labels import HEALTHY as HEALTHY
 from hilum.data.labels import canonical_label as canonical_label
 from hilum.data.multilabel import PREFIX, columns_of
@@ -29,7 +30,7 @@ class Cases:
     stated, a column `finding:<name>` for each: 1, 0, -1 or NaN (see `hilum.data.multilabel`).
 
     `source` names the reader, `root` the folder or file it read, `notes` what a reader of the report
-    should know (for example that patients are unknown).
+    should know (for example that patients are unknown), `reading` how it was understood.
 
     Build it with `Cases.checked`, which raises DataError with row, value and remedy.
     """
@@ -38,6 +39,7 @@ class Cases:
     source: str
     root: Path
     notes: tuple[str, ...] = field(default=())
+    reading: Reading = field(default_factory=Reading)
 
     @classmethod
     def checked(
@@ -101,7 +103,15 @@ class Cases:
         >>> len(cases.where(cases.table["case_id"] == "b"))
         1
         """
-        return Cases(self.table[keep].reset_index(drop=True), self.source, self.root, self.notes)
+        return replace(self, table=self.table[keep].reset_index(drop=True))
+
+    def read_as(self, reading: Reading) -> "Cases":
+        """The same cases with another account of how they were read.
+
+        >>> Cases(pd.DataFrame(), "table", Path("cases.csv")).read_as(Reading(layout="class/image")).reading.layout
+        'class/image'
+        """
+        return replace(self, reading=reading)
 
     def write(self, path: Path) -> None:
         """Writes cases.csv, all or nothing; `read` reads it."""

@@ -1,8 +1,8 @@
 """Decoding: from a file's bytes to a grey image, and from its header to facts about it.
 
 DICOM is read by `hilum.data.dicom` and becomes uint8, windowed as a viewer shows it. JPEG (grey, colour, CMYK), PNG
-(1 to 16 bit, palette, alpha) and TIFF (8 and 16 bit, float in 0..1, first
-page) are decoded by OpenCV. Before OpenCV sees a file its structure is walked to the end marker, because
+(1 to 16 bit, palette, alpha), TIFF (8 and 16 bit, float in 0..1, first page), BMP and WebP
+are decoded by OpenCV. Before OpenCV sees a file its structure is walked to the end marker, because
 decoders fill the rest of a truncated image with grey and say nothing: a JPEG must reach its end-of-image
 marker, a PNG its IEND chunk with every checksum right, and in a TIFF every strip must lie inside the file.
 Bytes after the end and thumbnails inside the header do no harm. A JPEG carries no checksum, so damage that
@@ -27,6 +27,7 @@ from typing import TextIO, TypeVar
 import cv2
 import numpy as np
 
+from hilum.data import formats
 from hilum.data.dicom.grey import read_facts, read_image
 from hilum.data.dicom.header import SUFFIXES, NotRead, is_dicom
 from hilum.data.images import to_uint8
@@ -189,7 +190,7 @@ def _header(data: bytes, name: str | Path) -> _Header:
     """Walks the file to its end. UnreadableImage when it is not whole, or too large."""
     try:
         header = _walk(data, Path(name).suffix.lower())
-    except _Broken as error:
+    except (_Broken, formats.Broken) as error:
         raise UnreadableImage(name, str(error)) from None
     except (struct.error, IndexError, OverflowError):  # an offset or a length points behind the end
         raise UnreadableImage(name, "truncated") from None
@@ -211,9 +212,13 @@ def _walk(data: bytes, suffix: str) -> _Header:
         return _walk_png(data)
     if any(_begins(data, magic) for magic in _TIFF):
         return _walk_tiff(data)
+    if _begins(data, formats.BMP):
+        return _Header("BMP", *formats.bmp_header(data))
+    if formats.is_webp(data):
+        return _Header("WebP", *formats.webp_header(data))
     if suffix in SUFFIXES:
         raise _Broken("not DICOM, although its name says so")
-    raise _Broken("not an image: neither JPEG nor PNG nor TIFF")
+    raise _Broken("not an image: neither JPEG nor PNG nor TIFF nor BMP nor WebP")
 
 
 def _begins(data: bytes, magic: bytes) -> bool:

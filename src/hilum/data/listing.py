@@ -2,19 +2,36 @@
 
 import os
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
 import pandas as pd
 
-from hilum.data.cases import Cases
+from hilum.data.cases import Cases, Reading
+from hilum.data.labels import canonical_label
 from hilum.errors import DataError
-from hilum.files import digest_of_file
+from hilum.files import digest, digest_of_file
 
-IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """Files with other endings are not read; the sources count them in the notes."""
+
+LONGEST = 128
+"""Bytes of a case_id: with the longest ending and a temporary name it still fits into the 255 of a file name."""
+
+_JUNK = {
+    "__macosx",
+    "thumbs.db",
+    "desktop.ini",
+    "ehthumbs.db",
+    "$recycle.bin",
+    "@eadir",
+    "icon\r",
+    "lost+found",
+}
 
 
 class Listing(NamedTuple):
@@ -25,8 +42,19 @@ class Listing(NamedTuple):
     others: list[Path]
 
 
+def is_junk(name: str) -> bool:
+    """Whether a file or folder is of the system and not of the user: hidden files and what Windows, macOS and
+    network disks leave beside images.
+
+    >>> is_junk("._a.png"), is_junk("__MACOSX"), is_junk("Thumbs.db"), is_junk("a.png")
+    (True, True, True, False)
+    """
+    return name.startswith(".") or name.lower() in _JUNK
+
+
 def listing(folder: Path) -> Listing:
-    """The entries of a folder. Hidden files and __MACOSX, which archives made on a Mac carry, are skipped.
+    """The entries of a folder without those of the system (see `is_junk`). A name that is no UTF-8 can't be written
+    down, so such a file is not read.
 
     The audit reports which files with an image suffix can't be decoded.
 
@@ -38,10 +66,12 @@ def listing(folder: Path) -> Listing:
     ['a.png']
     """
     entries = Listing([], [], [])
-    for path in _entries(folder):
-        if path.name.startswith(".") or path.name == "__MACOSX":
+    for path, is_folder in _entries(folder):
+        if is_junk(path.name):
             continue
-        if path.is_dir():
+        if path.name != readable_name(path.name):
+            entries.others.append(path)
+        elif is_folder:
             entries.folders.append(path)
         elif path.suffix.lower() in IMAGE_SUFFIXES:
             entries.images.append(path)
@@ -50,11 +80,34 @@ def listing(folder: Path) -> Listing:
     return entries
 
 
-def _entries(folder: Path) -> list[Path]:
+def _entries(folder: Path) -> list[tuple[Path, bool]]:
     try:
-        return sorted(folder.iterdir())
+        with os.scandir(folder) as entries:
+            return sorted((folder / entry.name, entry.is_dir()) for entry in entries)
     except OSError as error:
         raise DataError(f"{folder} can't be listed ({error.strerror})", "check its permissions") from None
+
+
+def readable_name(name: str) -> str:
+    """A name with bytes that are no UTF-8 written as escapes, so that it can be printed and stored.
+
+    >>> readable_name("caf\\udce9.png")
+    'caf\\\\udce9.png'
+    """
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def is_excluded(relative: PurePath | str, patterns: Sequence[str]) -> bool:
+    """Whether a path relative to the data fits a pattern of --exclude: as a whole, or one of the folders above it,
+    or its name alone. `*` stands for any characters, also for '/'.
+
+    >>> is_excluded("COVID/masks/a.png", ["masks"]), is_excluded("COVID/images/a.png", ["COVID/masks/*"])
+    (True, False)
+    """
+    path = PurePath(relative)
+    parts = [path, *list(path.parents)[:-1]]
+    names = [*(part.as_posix() for part in parts), *path.parts]
+    return any(fnmatchcase(name, pattern.strip("/")) for pattern in patterns for name in names)
 
 
 def existing(data: str | Path) -> Path:
@@ -72,13 +125,16 @@ def existing(data: str | Path) -> Path:
 
 
 def case_id_of(relative: PurePath | str) -> str:
-    """A case_id from a relative path: no ending, folders joined by '-', other characters become '_'.
+    """A case_id from a relative path: no ending, folders joined by '-', other characters become '_', and what is
+    too long for a file name is cut and marked with a digest.
 
     >>> case_id_of("train/normal/image 7.png")
     'train-normal-image_7'
+    >>> len(case_id_of("1.2.826.0.1/" * 30 + "a.png"))
+    128
     """
     parts = [part for part in PurePath(relative).with_suffix("").parts if part not in ("/", "..")]
-    return safe("-".join(parts))
+    return short("-".join(parts))
 
 
 def safe(text: str) -> str:
@@ -87,7 +143,29 @@ def safe(text: str) -> str:
     >>> safe("person 1/a")
     'person_1_a'
     """
-    return re.sub(r"[^\w.-]+", "_", text).lstrip(".")
+    return re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFC", text)).lstrip(".")
+
+
+def short(text: str, longest: int = LONGEST) -> str:
+    """`safe` text of at most `longest` bytes: the end of a longer one becomes 12 digits of the digest of all of it.
+
+    >>> short("1.2.826/7"), short("x" * 300, 20)
+    ('1.2.826_7', 'xxxxxxx-...')
+    """
+    name = safe(text)
+    if len(name.encode()) <= longest:
+        return name
+    head = name.encode()[: longest - 13].decode(errors="ignore")
+    return f"{head}-{digest(readable_name(text))[:12]}"
+
+
+def fitting(name: str, longest: int = LONGEST) -> str:
+    """The name as it is if it is at most `longest` bytes, else `short`: for files that are called after an image.
+
+    >>> fitting("image 7"), len(fitting("x" * 300))
+    ('image 7', 128)
+    """
+    return name if len(name.encode(errors="backslashreplace")) <= longest else short(name, longest)
 
 
 def note_on_others(others: Sequence[Path]) -> list[str]:
@@ -96,10 +174,27 @@ def note_on_others(others: Sequence[Path]) -> list[str]:
     >>> note_on_others([Path("data/notes.txt"), Path("data/labels.xls")])
     ['Not read, because they are not images in a class folder: 2 (notes.txt, labels.xls).']
     """
-    if not others:
+    return noted("Not read, because they are not images in a class folder", others)
+
+
+def noted(what: str, paths: Sequence[Path]) -> list[str]:
+    """A note with a number and the first three names; empty without any.
+
+    >>> noted("Lateral views, left out", [Path("view2_lateral.jpg")])
+    ['Lateral views, left out: 1 (view2_lateral.jpg).']
+    """
+    if not paths:
         return []
-    named = ", ".join(path.name for path in others[:3]) + (", ..." if len(others) > 3 else "")
-    return [f"Not read, because they are not images in a class folder: {len(others)} ({named})."]
+    return [f"{what}: {len(paths)} ({first_names([path.name for path in paths])})."]
+
+
+def first_names(names: Sequence[str], shown: int = 3) -> str:
+    """The first names of a list, and dots where there are more.
+
+    >>> first_names(["a", "b", "c", "d"])
+    'a, b, c, ...'
+    """
+    return ", ".join(readable_name(name) for name in names[:shown]) + (", ..." if len(names) > shown else "")
 
 
 def digests_of(paths: Sequence[str | Path]) -> list[str]:
@@ -129,10 +224,19 @@ def _digest_of(path: str | Path) -> str:
         ) from None
 
 
+Row = Mapping[str, str | Path]
+
+
 def cases_from(
-    rows: Sequence[dict[str, str | Path]], source: str, root: Path, notes: Sequence[str] = ()
+    rows: Sequence[Row],
+    source: str,
+    root: Path,
+    notes: Sequence[str] = (),
+    layout: str = "",
+    patients: str = "",
 ) -> Cases:
-    """Checked Cases from rows of case_id, path, label, patient and split; the digests are added here.
+    """Checked Cases from rows of case_id, path, label (as it is written), patient and split; labels are made
+    canonical and digests added here. `layout` and `patients` say how the rows were read.
 
     DataError when there are no rows, or when two files would get the same case_id.
 
@@ -152,6 +256,28 @@ def cases_from(
                 f"{other} and {row['path']} would both be the case {row['case_id']!r}",
                 "rename one of them or take it out",
             )
-    table = pd.DataFrame(list(rows))
+    table = pd.DataFrame([dict(row) for row in rows])
+    words = table["label"].astype(str)
+    table["label"] = words.map(canonical_label)
     table["digest"] = digests_of(table["path"].tolist())
-    return Cases.checked(table, source, root, notes)
+    written = {str(label): sorted(set(same)) for label, same in words.groupby(table["label"])}
+    reading = Reading(layout=layout, patients=patients, written=written)
+    return Cases.checked(table, source, root, notes).read_as(reading)
+
+
+def told_apart(names: Sequence[str], paths: Sequence[PurePath]) -> list[str]:
+    """case_ids of which two that differ in case alone, or whose paths differ in what `safe` replaces, are marked with
+    a digest of the relative path, so that they are two files on every disk. Those of equal paths but for the
+    ending stay equal: `cases_from` names them.
+
+    >>> told_apart(["NORMAL-a", "Normal-a", "b"], [PurePath("NORMAL/a"), PurePath("Normal/a"), PurePath("b")])
+    ['NORMAL-a-...', 'Normal-a-...', 'b']
+    """
+    stems = [path.with_suffix("").as_posix() for path in paths]
+    used: dict[str, set[str]] = {}
+    for name, stem in zip(names, stems, strict=True):
+        used.setdefault(name.lower(), set()).add(stem)
+    return [
+        f"{name}-{digest(stem)[:6]}" if len(used[name.lower()]) > 1 else name
+        for name, stem in zip(names, stems, strict=True)
+    ]

@@ -1,11 +1,15 @@
-"""The audit for the terminal."""
+"""How data was read, and its audit, for the terminal."""
 
-from rich.console import Group
+import json
+
+from rich.console import Console, Group
 from rich.markup import escape
 from rich.table import Table
 
 from hilum.artifacts.audit import Audit, Count
 from hilum.artifacts.base import Figure
+from hilum.data.cases import HEALTHY, Cases
+from hilum.progress import console, say
 
 
 def audit_tables(audit: Audit) -> Group:
@@ -44,3 +48,111 @@ def _shortcuts(audit: Audit) -> Table:
 def _cells(auroc: Figure) -> tuple[str, str]:
     interval = "" if auroc.low is None else f"{auroc.low:.2f} to {auroc.high:.2f}"
     return f"{auroc.value:.2f}", interval
+
+
+# -- how data was read ---------------------------------------------------------------------------------------
+
+WIDE = 10_000
+"""Columns where the output goes to a file or another program: no cell is wrapped there."""
+
+
+def say_reading(cases: Cases) -> None:
+    """Prints on standard error, before any work, how the data was understood."""
+    say(f"{len(cases)} radiographs from {cases.root} ({cases.source}), labels: {', '.join(cases.labels)}")
+    if console.is_terminal:
+        console.print(reading_table(cases))
+    else:
+        say(_plain(reading_table(cases)))
+
+
+def reading_text(cases: Cases) -> str:
+    """The table of `say_reading` as text, as wide as the terminal.
+
+    >>> import pandas as pd
+    >>> from pathlib import Path
+    >>> table = pd.DataFrame({"label": ["normal"], "patient": ["p"]})
+    >>> print(reading_text(Cases(table, "folder", Path("data"))).splitlines()[0])
+    How the data is read
+    """
+    out = Console()
+    if not out.is_terminal:
+        return _plain(reading_table(cases))
+    with out.capture() as captured:
+        out.print(reading_table(cases))
+    return captured.get().rstrip()
+
+
+def _plain(table: Table) -> str:
+    wide = Console(width=WIDE, color_system=None)
+    with wide.capture() as captured:
+        wide.print(table)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def reading_json(cases: Cases) -> str:
+    """The same as JSON: source, root, numbers, the fields of `Reading`, and notes.
+
+    >>> import pandas as pd
+    >>> from pathlib import Path
+    >>> table = pd.DataFrame({"label": ["normal"], "patient": ["p"]})
+    >>> json.loads(reading_json(Cases(table, "folder", Path("data"))))["n_patients"]
+    1
+    """
+    facts = {
+        "source": cases.source,
+        "root": str(cases.root),
+        "n_cases": len(cases),
+        "n_patients": int(cases.table["patient"].nunique()),
+        **cases.reading.model_dump(mode="json"),
+        "notes": list(cases.notes),
+    }
+    return json.dumps(facts, indent=2, ensure_ascii=False)
+
+
+def reading_table(cases: Cases) -> Table:
+    """A row each for reader, layout, splits, classes, healthy label, patients and options, then the notes.
+
+    >>> import pandas as pd
+    >>> from pathlib import Path
+    >>> reading_table(Cases(pd.DataFrame({"label": ["a"], "patient": ["p"]}), "folder", Path("data"))).row_count
+    5
+    """
+    reading = cases.reading
+    rows = {
+        "reader": cases.source,
+        "layout": reading.layout,
+        "splits": _counted(reading.splits) or "none declared",
+        "classes": _classes(cases),
+        "healthy": _healthy(cases),
+        "patients": f"{cases.table['patient'].nunique():,}; {reading.patients}".rstrip("; "),
+        "options": " ".join(reading.shaped_by),
+    }
+    table = Table(title="How the data is read", title_justify="left", show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for name, text in rows.items():
+        if text:
+            table.add_row(name, escape(text))
+    for place, note in enumerate(cases.notes):
+        table.add_row("" if place else "notes", escape(note))
+    return table
+
+
+def _counted(numbers: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in numbers.items())
+
+
+def _classes(cases: Cases) -> str:
+    counts = {label: int((cases.table["label"] == label).sum()) for label in cases.labels}
+    written = {
+        label: f" (written {', '.join(words)})"
+        for label, words in cases.reading.written.items()
+        if words != [label]
+    }
+    return ", ".join(f"{label} {count:,}{written.get(label, '')}" for label, count in counts.items())
+
+
+def _healthy(cases: Cases) -> str:
+    if HEALTHY not in cases.labels:
+        return "none known; --healthy NAME names one"
+    return cases.reading.healthy or HEALTHY

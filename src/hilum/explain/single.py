@@ -10,6 +10,7 @@ import torch
 
 from hilum.artifacts.explanations import MethodFigures, OcclusionMap
 from hilum.data.decode import UnreadableImage, read_grey
+from hilum.data.listing import fitting
 from hilum.data.place import WHOLE
 from hilum.errors import DataError, ModelError, RunError, nearest
 from hilum.explain.attribution import check_options
@@ -205,7 +206,7 @@ def find_image(run: Run, case: str | None, image: Path | None) -> tuple[str, Pat
     if (case is None) == (image is None):
         raise DataError("one image is explained at a time", "give --case or --image")
     if image is not None:
-        return image.stem, image
+        return fitting(image.stem), image
     table = run.cases().table
     paths = dict(zip(table["case_id"], table["path"], strict=True))
     if case is None or case not in paths:

@@ -14,7 +14,7 @@ import numpy as np
 from hilum.ahead import look_ahead
 from hilum.data.decode import read_grey
 from hilum.data.images import Pixels
-from hilum.data.listing import IMAGE_SUFFIXES
+from hilum.data.listing import IMAGE_SUFFIXES, is_junk
 from hilum.errors import DataError, HilumError
 from hilum.inference.refusal import check_picture, in_colour
 
@@ -178,7 +178,9 @@ def _at(path: Path) -> Listed:
         reason = getattr(error, "strerror", None) or str(error)
         raise DataError(f"image {path} can't be reached ({reason})", "check the path") from None
     inside = sorted(
-        file for file in path.rglob("*") if not file.is_dir() and not _is_hidden(file.relative_to(path))
+        file
+        for file in path.rglob("*")
+        if not file.is_dir() and not any(map(is_junk, file.relative_to(path).parts))
     )
     found = Listed(
         [file for file in inside if file.suffix.lower() in IMAGE_SUFFIXES],
@@ -188,7 +190,3 @@ def _at(path: Path) -> Listed:
         others = f" ({found.skipped_text()})" if found.skipped else ""
         raise DataError(f"folder {path} holds no images{others}", "name image files or another folder")
     return found
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)

@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from hilum.data.listing import fitting
 from hilum.explain.attribution import explain
 from hilum.explain.network.layers import last_layer
 from hilum.inference.predictor import Predictor
@@ -76,6 +77,6 @@ class Pictures:
         return str(final)
 
     def _name(self, file: str | None) -> str:
-        name = Path(file).stem if file else "image"
+        name = fitting(Path(file).stem) if file else "image"
         self._seen[name] += 1
         return name if self._seen[name] == 1 else f"{name}-{self._seen[name]}"

@@ -9,6 +9,7 @@ from hilum.artifacts.card import ModelCard
 from hilum.artifacts.counterfactual import Counterfactual
 from hilum.artifacts.run import SplitFacts
 from hilum.config import fault, parse_change
+from hilum.data.reading_options import ReadingOptions
 from hilum.data.sources import open_source
 from hilum.data.split import split_cases
 from hilum.data.tasks import task
@@ -20,17 +21,21 @@ from hilum.serving.predictor import WEIGHTS
 
 
 def model_figures(
-    data: str | Path, model: str | Path | None = None, changes: Sequence[str] = ()
+    data: str | Path,
+    model: str | Path | None = None,
+    changes: Sequence[str] = (),
+    options: ReadingOptions | None = None,
 ) -> Iterator[tuple[str, Counterfactual]]:
     """Yields the task and the figures of each model: of `model`, or of the binary and the three-class model of the
     package.
 
     `data` is split by the scheme and seed of the model's card, so that on its own data the validation images are
-    those that it was not trained on; donors come from the other part. `changes`: settings as "images=300".
+    those that it was not trained on; donors come from the other part. `changes`: settings as "images=300"; `options`:
+    how the data is read.
     DataError where the data does not allow it, RecipeError for a setting that does not exist.
     """
     config = _config(changes)
-    cases = open_source(data)
+    cases = open_source(data, options=options)
     models = [
         load_model(place) for place in ([model] if model else [WEIGHTS / "binary", WEIGHTS / "multiclass"])
     ]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, model_validator
 
 from hilum.config import Config
+from hilum.data.reading_options import ReadingOptions
 from hilum.data.tasks import TASKS
 from hilum.errors import nearest
 from hilum.training.config import TaskRecipe
@@ -63,12 +64,14 @@ FORMAT = 2
 
 
 class Recipe(Config):
-    """The whole study. `replicates`: bootstrap replicates of the intervals that are drawn; 0: no intervals. Each
-    further key is a stage with its settings; null leaves the stage out."""
+    """The whole study. `data`: how the data is read, where hilum would understand it otherwise; `replicates`:
+    bootstrap replicates of the intervals that are drawn; 0: no intervals. Each further key is a stage with its
+    settings; null leaves the stage out."""
 
     format: int = FORMAT
     name: str
     about: str = ""
+    data: ReadingOptions = ReadingOptions()
     tasks: dict[str, TaskRecipe]
     replicates: int = Field(default=2000, ge=0)
     skip_unreadable: bool = False

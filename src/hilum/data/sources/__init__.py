@@ -4,21 +4,38 @@ A source is a module with
 
     DESCRIPTION: str                          one line, shown in lists
     accepts(data: str | Path) -> bool         whether this source understands the data; reads no images
-    load(data: str | Path) -> Cases           the checked table; DataError says what is wrong and where
+    load(data: str | Path, exclude=()) -> Cases   the checked table without what the patterns of `exclude` name;
+                                              DataError says what is wrong and where
 
 Its file name is its name. A dotted name loads somebody else's module in the same way. Adding a source is
 adding a file: `names` finds it, and so do the contract tests.
 """
 
 import importlib
+import inspect
 import pkgutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
 from hilum.data.cases import Cases
+from hilum.data.corrections import corrected
+from hilum.data.reading_options import ReadingOptions
 from hilum.errors import DataError, nearest
 
-_FROM_SPECIFIC = ("phantom", "medmnist", "table", "kaggle")
+_FROM_SPECIFIC = (
+    "phantom",
+    "medmnist",
+    "nih_chestxray14",
+    "chexpert",
+    "rsna_pneumonia",
+    "vindr",
+    "montgomery_shenzhen",
+    "covid19_radiography",
+    "dicom",
+    "table",
+    "kaggle",
+)
 _MOST_GENERAL = "folder"  # it accepts nearly every folder of folders, so it is tried last
 
 
@@ -33,7 +50,7 @@ class Source(Protocol):
         'phantom'. False when nothing is there."""
         ...
 
-    def load(self, data: str | Path) -> Cases:
+    def load(self, data: str | Path, exclude: Sequence[str] = ()) -> Cases:
         """The checked table. DataError says what is wrong and where."""
         ...
 
@@ -71,10 +88,11 @@ def get(name: str) -> Source:
     return cast(Source, module)
 
 
-def open_source(data: str | Path, source: str | None = None) -> Cases:
-    """Reads `data` with the named source, or else with the first source that accepts it.
+def open_source(data: str | Path, source: str | None = None, options: ReadingOptions | None = None) -> Cases:
+    """Reads `data` with the named source, or else with the first source that accepts it, as the options say.
 
-    DataError when nothing is there, when no source understands it, or when what is there is not usable.
+    DataError when nothing is there, when no source understands it, when what is there is not usable, or when the
+    options do not fit it.
 
     >>> from tempfile import TemporaryDirectory
     >>> import cv2, numpy as np
@@ -85,12 +103,13 @@ def open_source(data: str | Path, source: str | None = None) -> Cases:
     ...     open_source(folder).labels
     ('normal', 'pneumonia')
     """
+    options = options or ReadingOptions()
+    source = source or options.source
     if source is not None:
-        return get(source).load(data)
+        return corrected(_load(source, data, options.exclude), options)
     for name in names():
-        candidate = get(name)
-        if candidate.accepts(data):
-            return candidate.load(data)
+        if get(name).accepts(data):
+            return corrected(_load(name, data, options.exclude), options)
     if not Path(data).expanduser().exists():
         raise DataError(
             f"{data} does not exist", "name a folder of radiographs, a .csv, a .npz, or the word 'phantom'"
@@ -100,3 +119,15 @@ def open_source(data: str | Path, source: str | None = None) -> Cases:
         f"sort the images into one folder per class, or list them in a CSV with the columns path and label "
         f"(sources are {', '.join(names())})",
     )
+
+
+def _load(name: str, data: str | Path, exclude: Sequence[str]) -> Cases:
+    """What a source reads. DataError where patterns are given to a source that knows none."""
+    source = get(name)
+    if not exclude:
+        return source.load(data)
+    if "exclude" not in inspect.signature(source.load).parameters:
+        raise DataError(
+            f"source {name!r} can't leave files out", "take --exclude away, or name another --source"
+        )
+    return source.load(data, exclude)

@@ -2,7 +2,8 @@
 
     [chest_xray/]{train,val,test}/{NORMAL,PNEUMONIA}/*.jpeg        Mendeley has no val
 
-The file names carry the label and the patient, in one of two families:
+Folders may be in any case, and splits may have their other usual names. The file names carry the label and the
+patient, in one of two families:
 
     person1_bacteria_2.jpeg, person1_virus_6.jpeg   Kaggle, abnormal: numbers start again per split and per
                                                     label, so that these two are different children
@@ -14,24 +15,39 @@ Kermany et al., Cell 172 (2018), 1122-1131. The Kaggle archive holds itself once
 and a __MACOSX folder; neither is read.
 """
 
-import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from hilum.data.cases import HEALTHY, SPLITS, Cases
-from hilum.data.listing import case_id_of, cases_from, existing, listing, note_on_others
+from hilum.data.cases import HEALTHY, Cases
+from hilum.data.listing import (
+    case_id_of,
+    cases_from,
+    existing,
+    first_names,
+    is_excluded,
+    listing,
+    note_on_others,
+    noted,
+    told_apart,
+)
+from hilum.data.patients import joined, kermany
+from hilum.data.roles import split_of
 from hilum.errors import DataError
 
 DESCRIPTION = "chest-xray-pneumonia as on Kaggle or Mendeley: {train,val,test}/{NORMAL,PNEUMONIA}/*.jpeg"
 
-CLASS_FOLDERS = ("NORMAL", "PNEUMONIA")
-_ABNORMAL = re.compile(r"(person\d+)_(bacteria|virus)_\d+(?:_\d+)*", re.IGNORECASE)
-_HEALTHY = re.compile(r"((?:NORMAL2-)?IM-\d+)-\d+(?:-\d+)*", re.IGNORECASE)
-_MENDELEY = re.compile(r"(normal|bacteria|virus)-(\d+)-\d+", re.IGNORECASE)
-_CAUSE = re.compile(r"bacteria|virus", re.IGNORECASE)
+CLASS_FOLDERS = ("normal", "pneumonia")
+_FEW = 0.1
+"""Below this share, files whose names do not fit are left out and named; from it on the set is another one."""
+
+
+class _Misfit(DataError):
+    """A file whose name has no cause, or another one than its folder."""
 
 
 def accepts(data: str | Path) -> bool:
-    """Whether there are split folders that hold NORMAL or PNEUMONIA and no other class.
+    """Whether there are split folders that hold NORMAL or PNEUMONIA and no other class, and file names of the set in
+    PNEUMONIA if it holds any images.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -42,15 +58,19 @@ def accepts(data: str | Path) -> bool:
     root = _root(Path(data).expanduser())
     if root is None:
         return False
-    classes = {folder.name for split in _split_folders(root) for folder in listing(split).folders}
-    return classes <= set(CLASS_FOLDERS)
+    classes = [folder for split in _split_folders(root) for folder in listing(split).folders]
+    if any(folder.name.lower() not in CLASS_FOLDERS for folder in classes):
+        return False
+    abnormal = [image for folder in classes if _is_abnormal(folder) for image in listing(folder).images]
+    names = [kermany(image.stem)[0] for image in abnormal]
+    return any(names) if names else all(folder.name.isupper() for folder in classes)
 
 
-def load(data: str | Path) -> Cases:
-    """Every image of the set, with the split that its folder declares.
+def load(data: str | Path, exclude: Sequence[str] = ()) -> Cases:
+    """Every image of the set but those that `exclude` names, with the split that its folder declares.
 
-    DataError when the folders are not there, when a class folder is empty, or when a file's name has no cause
-    or another one than its folder.
+    DataError when the folders are not there, when a class folder is empty, or when the names of a tenth of the files
+    or more have no cause or another one than their folder.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -66,31 +86,64 @@ def load(data: str | Path) -> Cases:
             f"{data} has no folder like train/NORMAL or train/PNEUMONIA",
             "point to the unpacked folder chest_xray, or sort the images into one folder per class",
         )
-    rows: list[dict[str, str | Path]] = []
-    others: list[Path] = []
-    for split in _split_folders(root):
-        inside = listing(split)
-        unknown = [folder for folder in inside.folders if folder.name not in CLASS_FOLDERS]
-        others += [*inside.images, *inside.others, *unknown]
-        for folder in inside.folders:
-            if folder not in unknown:
-                images, more = _images_of_class(folder)
-                others += more
-                rows += [_row(image, split.name, folder.name) for image in images]
-    return cases_from(rows, "kaggle", path, [*_notes(rows), *note_on_others(others)])
+    images, others, excluded = _files(root, path, exclude)
+    rows, misfits = _rows(images, root)
+    notes = [
+        *_notes(rows),
+        *note_on_others(others),
+        *_note_on_misfits(misfits),
+        *noted("Left out by --exclude", excluded),
+    ]
+    unknown = sum(row["patient"] == row["case_id"] for row in rows)
+    words = f"the file name ({len(rows) - unknown} images)"
+    return cases_from(
+        rows,
+        "kaggle",
+        path,
+        notes,
+        layout="split / class / image; NORMAL, and the cause of PNEUMONIA from the file name",
+        patients=words + (f"; unknown, each image its own ({unknown} images)" if unknown else ""),
+    )
 
 
 def _root(path: Path) -> Path | None:
     """The folder that holds the split folders; the Kaggle archive wraps it up to twice."""
     wrapped = "chest_xray"
     for root in (path, path / wrapped, path / wrapped / wrapped):
-        if any((root / split / name).is_dir() for split in SPLITS for name in CLASS_FOLDERS):
+        if root.is_dir() and any(
+            folder.name.lower() in CLASS_FOLDERS
+            for split in _split_folders(root)
+            for folder in listing(split).folders
+        ):
             return root
     return None
 
 
 def _split_folders(root: Path) -> list[Path]:
-    return [root / split for split in SPLITS if (root / split).is_dir()]
+    folders = [folder for folder in listing(root).folders if split_of(folder.name)]
+    return sorted(folders, key=lambda folder: ("train", "val", "test").index(split_of(folder.name)))
+
+
+def _is_abnormal(folder: Path) -> bool:
+    return folder.name.lower() == CLASS_FOLDERS[1]
+
+
+def _files(root: Path, path: Path, exclude: Sequence[str]) -> tuple[list[Path], list[Path], list[Path]]:
+    """The images in class folders, what is none, and what is excluded."""
+    images: list[Path] = []
+    others: list[Path] = []
+    for split in _split_folders(root):
+        inside = listing(split)
+        unknown = [folder for folder in inside.folders if folder.name.lower() not in CLASS_FOLDERS]
+        others += [*inside.images, *inside.others, *unknown]
+        for folder in inside.folders:
+            if folder not in unknown:
+                own, more = _images_of_class(folder)
+                images += own
+                others += more
+    excluded = [image for image in images if exclude and is_excluded(image.relative_to(path), exclude)]
+    gone = set(excluded)
+    return [image for image in images if image not in gone], others, excluded
 
 
 def _images_of_class(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -100,9 +153,30 @@ def _images_of_class(folder: Path) -> tuple[list[Path], list[Path]]:
     return inside.images, [*inside.others, *inside.folders]
 
 
-def _row(image: Path, split: str, folder: str) -> dict[str, str | Path]:
+def _rows(images: Sequence[Path], root: Path) -> tuple[list[dict[str, str | Path]], list[_Misfit]]:
+    """A row per image whose name fits, and an error for each other; the first is raised when there are many."""
+    rows: list[dict[str, str | Path]] = []
+    misfits: list[_Misfit] = []
+    for image in images:
+        try:
+            rows.append(_row(image, image.parent.parent.name, image.parent))
+        except _Misfit as error:
+            misfits.append(error)
+    if len(misfits) >= _FEW * len(images) and misfits:
+        raise misfits[0]
+    relative = [Path(str(row["path"])).relative_to(root) for row in rows]
+    names = told_apart([str(row["case_id"]) for row in rows], relative)
+    patients = joined([str(row["patient"]) for row in rows])
+    for row, name, patient in zip(rows, names, patients, strict=True):
+        row["patient"] = name if patient == row["case_id"] else patient
+        row["case_id"] = name
+    return rows, misfits
+
+
+def _row(image: Path, split_folder: str, folder: Path) -> dict[str, str | Path]:
+    split = split_of(split_folder)
     label, patient = _label_and_patient(image, split, folder)
-    case_id = case_id_of(f"{split}/{image.name}")
+    case_id = case_id_of(f"{split_folder}/{image.name}")
     return {
         "case_id": case_id,
         "path": image,
@@ -112,30 +186,28 @@ def _row(image: Path, split: str, folder: str) -> dict[str, str | Path]:
     }
 
 
-def _label_and_patient(image: Path, split: str, folder: str) -> tuple[str, str | None]:
+def _label_and_patient(image: Path, split: str, folder: Path) -> tuple[str, str | None]:
     """The label, and the patient or None when the name does not tell."""
-    label, patient = _from_name(image.stem, split)
-    if label is None and folder == "NORMAL":
+    label, patient = kermany(image.stem, split)
+    if label is None and not _is_abnormal(folder):
         return HEALTHY, None
     if label is None:
-        raise DataError(
-            f"{image} lies in PNEUMONIA but its name contains neither bacteria nor virus",
+        raise _Misfit(
+            f"{image} lies in {folder.name} but its name contains neither bacteria nor virus",
             "rename it, or read the data with the source 'folder' for the binary task alone",
         )
-    if (label == HEALTHY) != (folder == "NORMAL"):
-        raise DataError(f"{image} lies in {folder} but its name says {label}", "move or rename it")
+    if (label == HEALTHY) == _is_abnormal(folder):
+        raise _Misfit(f"{image} lies in {folder.name} but its name says {label}", "move or rename it")
     return label, patient
 
 
-def _from_name(stem: str, split: str) -> tuple[str | None, str | None]:
-    if match := _MENDELEY.fullmatch(stem):
-        return match[1].lower(), f"patient/{match[2]}"
-    if match := _ABNORMAL.fullmatch(stem):
-        return match[2].lower(), f"{split}/{match[2].lower()}/{match[1].lower()}"
-    if match := _HEALTHY.fullmatch(stem):
-        return HEALTHY, f"{split}/{HEALTHY}/{match[1].upper()}"
-    match = _CAUSE.search(stem)
-    return (match[0].lower() if match else None), None
+def _note_on_misfits(misfits: Sequence[_Misfit]) -> list[str]:
+    if not misfits:
+        return []
+    names = first_names([error.what.split(" lies in ")[0].rsplit("/", 1)[-1] for error in misfits])
+    return [
+        f"Left out, because the file name and the folder do not say the same label: {len(misfits)} ({names})."
+    ]
 
 
 def _notes(rows: list[dict[str, str | Path]]) -> list[str]:

@@ -9,12 +9,13 @@ import shutil
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from hilum.data.cases import HEALTHY, SPLITS, Cases
-from hilum.data.listing import cases_from, existing
+from hilum.data.listing import cases_from, existing, is_excluded
 from hilum.errors import DataError
 from hilum.files import cache_folder, digest_of_file
 
@@ -42,8 +43,8 @@ def accepts(data: str | Path) -> bool:
     return path.suffix.lower() == ".npz" and path.is_file()
 
 
-def load(data: str | Path) -> Cases:
-    """Every image of the three parts, with its split.
+def load(data: str | Path, exclude: Sequence[str] = ()) -> Cases:
+    """Every image of the three parts, with its split, but those whose case_id `exclude` names.
 
     DataError when the file is damaged, lacks an array, holds another MedMNIST set, or can't be unpacked.
 
@@ -73,7 +74,10 @@ def load(data: str | Path) -> Cases:
             (f"{split}-{number:05d}", LABELS[value]) for number, value in enumerate(labels)
         )
     ]
-    return cases_from(rows, "medmnist", path, [_NOTE])
+    rows = [row for row in rows if not is_excluded(str(row["case_id"]), exclude)]
+    return cases_from(
+        rows, "medmnist", path, [_NOTE], "arrays of images and labels", "unknown, each image its own"
+    )
 
 
 def _read(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -10,6 +10,7 @@ built-in set. A written folder holds
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -52,7 +53,7 @@ def accepts(data: str | Path) -> bool:
     return str(data) == "phantom" or (Path(data).expanduser() / "phantom.json").is_file()
 
 
-def load(data: str | Path) -> Cases:
+def load(data: str | Path, exclude: Sequence[str] = ()) -> Cases:
     r"""The cases of the built-in set, written into the cache folder on the first call, or of a written folder.
 
     DataError when the folder is damaged or can't be written.
@@ -67,8 +68,8 @@ def load(data: str | Path) -> Cases:
         folder = write(cache_folder() / f"phantom-{digest(str(VERSION), repr(BUILT_IN))[:12]}", BUILT_IN)
     else:
         folder = Path(data).expanduser().absolute()
-    cases = table.load(folder / "cases.csv")
-    return Cases(cases.table, "phantom", folder, (_NOTE, *cases.notes))
+    cases = table.load(folder / "cases.csv", exclude)
+    return Cases(cases.table, "phantom", folder, (_NOTE, *cases.notes), cases.reading)
 
 
 def write(folder: str | Path, settings: PhantomSettings = BUILT_IN) -> Path:
