@@ -17,8 +17,10 @@ from hilum.evaluation.config import ReliabilityConfig
 from hilum.evaluation.show import reliability_table
 from hilum.files import read_arrays, write_arrays
 from hilum.inference.forward import vectors_of
-from hilum.inference.guard import EmbeddingGuard
+from hilum.inference.guard import FeatureGuard, layers_to_judge
+from hilum.inference.guard_fit import GuardImages
 from hilum.inference.predictor import Predictor
+from hilum.inference.runtimes.torch import layer_names
 from hilum.models import build, load_model, save_model
 from hilum.recipe import load_recipe
 from hilum.report.reliability.section import make
@@ -72,17 +74,26 @@ def ood_of(run: Run) -> Ood:
 
 def test_the_stage_fits_on_train_ranks_among_val_and_measures_on_test(guarded: Run) -> None:
     folder, ood = guarded.task("multiclass"), ood_of(guarded)
-    guard = EmbeddingGuard.load(folder.guard_file, folder.card().weights_digest)
+    guard = FeatureGuard.load(folder.guard_file, folder.card().weights_digest)
     model, cases = folder.load_model(), guarded.cases()
     cache = ImageCache.of(cases, model.pixels)
     split = cases.table["split"].to_numpy()
-    vectors = vectors_of(model, cache.images, ["embedding"])[1]["embedding"]
-    np.testing.assert_allclose(guard.known, np.sort(guard.distances(vectors[split == "val"])), rtol=1e-4)
-    labels = cases.table["label"].to_numpy()
-    means = np.stack([vectors[(split == "train") & (labels == label)].mean(0) for label in LABELS])
-    np.testing.assert_allclose(guard.means, means, rtol=1e-4, atol=1e-6)
+    vectors = vectors_of(model, cache.images, guard.layers)[1]
+    each = guard.joined(vectors)
+    assert guard.layers == layers_to_judge(layer_names(model)) and each.shape == (36, len(guard.mean))
+    own = guard.distances(each[split == "val"])
+    assert len(guard.known) == 24, "twelve as they are, twelve in the look of another label"
+    assert all(np.isclose(guard.known, value, rtol=1e-4).any() for value in own)
+    val = folder.predictions().query("split == 'val'")["case_id"].tolist()
+    images = GuardImages.of(cases, folder.predictions(), val, model.pixels, CONFIG.guard_other_look)
+    assert len(images.train_other_look) == len(images.train) == 12
+    look = guard.joined(vectors_of(model, images.train_other_look, guard.layers)[1])
+    mean = np.concatenate([each[split == "train"], look]).mean(0)
+    np.testing.assert_allclose(guard.mean, mean, rtol=1e-3, atol=1e-5)
     assert (ood.rate, ood.n, ood.reason, ood.altered_from) == (0.1, 12, None, "test")
-    flagged = int((guard.p_values(vectors[split == "test"]) <= 0.1).sum())
+    flagged = int(
+        (guard.p_values({layer: rows[split == "test"] for layer, rows in vectors.items()}) <= 0.1).sum()
+    )
     assert ood.test is not None and (ood.test.k, ood.test.n) == (flagged, 12)
     assert [share.kind for share in ood.altered] == list(KINDS)
     assert {share.n for share in ood.altered} == {7}
@@ -97,18 +108,18 @@ def test_an_own_model_answers_with_the_guard_and_abstains(guarded: Run) -> None:
     """Through the file, in one pass: the same probabilities as without the guard."""
     folder = guarded.task("multiclass")
     val = guarded.cases().table.query("split == 'val'")["path"].tolist()
-    predictor = Predictor.load(folder.path, "cpu")
+    predictor = replace(Predictor.load(folder.path, "cpu"), intake=None)
     answers = list(predictor.stream(val))
     guard = predictor.classifier.guard
     assert guard is not None and [answer.ood is not None for answer in answers] == [True] * 12
     p = [answer.ood.p_value for answer in answers if answer.ood]
     assert len(set(p)) > 6  # ranks among themselves
-    assert min(p) == pytest.approx(2 / 13, abs=1e-5)  # the farthest of val counts itself
+    assert min(p) >= 2 / 25 - 1e-5  # the farthest of val counts itself
     noise = np.random.default_rng(0).integers(0, 256, (60, 60)).astype(np.uint8)
     [foreign] = predictor.stream([noise])
     assert foreign.ood is not None and foreign.ood.flagged == (foreign.ood.p_value <= 0.1)
-    assert foreign.ood.p_value == pytest.approx(1 / 13, abs=1e-5)
-    assert foreign.prediction is None and "out of distribution (p = 0.077)" in str(foreign.reason)
+    assert foreign.ood.p_value == pytest.approx(1 / 25, abs=1e-5)
+    assert foreign.prediction is None and "out of distribution (p = 0.040)" in str(foreign.reason)
     plain = Predictor(replace(predictor.classifier, guard=None))
     assert [answer.probabilities for answer in plain.stream(val)] == [
         answer.probabilities for answer in answers
@@ -143,7 +154,7 @@ def test_too_few_validation_images_give_a_reason_and_no_guard(tmp_path: Path) ->
     assert words in reliability_table(run)
     section = make(run)
     assert section is not None and "There is no guard" in section.values["parts"][0]["ood"].sentence
-    [answer] = Predictor.load(folder.path, "cpu").stream([run.cases().table["path"][0]])
+    [answer] = replace(Predictor.load(folder.path, "cpu"), intake=None).stream([run.cases().table["path"][0]])
     assert answer.ood is None
     assert judged(run, CONFIG.model_copy(update={"ood_rate": None})).ood is None
 

@@ -20,7 +20,7 @@ from hilum.data.tasks import task
 from hilum.errors import ModelError, RunError
 from hilum.evaluation.config import ReliabilityConfig
 from hilum.files import digest, read_arrays, read_json, write_arrays, write_json
-from hilum.inference.guard import EmbeddingGuard
+from hilum.inference.guard import FeatureGuard
 from hilum.inference.prediction import Prediction
 from hilum.inference.predictor import Classifier, Predictor
 from hilum.models import check_golden, load_model
@@ -169,8 +169,8 @@ def p_values_of(predictions: list[Prediction]) -> np.ndarray:
 
 def test_a_packed_model_keeps_its_guard_in_half_the_bytes(guarded_run: Run, tmp_path: Path) -> None:
     packed_card = pack_task(guarded_run, "multiclass", tmp_path)
-    guard = EmbeddingGuard.load(tmp_path / "guard.npz", packed_card.weights_digest)
-    assert {guard.means.dtype.name, guard.precision.dtype.name} == {"float16"}
+    guard = FeatureGuard.load(tmp_path / "guard.npz", packed_card.weights_digest)
+    assert {guard.mean.dtype.name, guard.precision.dtype.name} == {"float16"}
     folder = guarded_run.task("multiclass")
     ood = Reliability.load(folder.reliability_file).ood
     assert ood is not None and ood.test is not None
@@ -309,7 +309,7 @@ def test_the_packing_command(small_run: Run, tmp_path: Path, monkeypatch: pytest
 # -- predicting ------------------------------------------------------------------------------------------------
 
 
-def of_run(run: Run, held_out: np.ndarray, embedding: EmbeddingGuard | None = None) -> Predictor:
+def of_run(run: Run, held_out: np.ndarray, embedding: FeatureGuard | None = None) -> Predictor:
     """The models of the small run, with a guard whose held-out scores are given, and one on the embedding."""
     detector = load_detector(run.anomaly.detector("patch_gaussian").path)
     binary, multiclass = (run.task(name).load_model() for name in ("binary", "multiclass"))
@@ -364,7 +364,7 @@ def test_an_ood_image_gets_no_class(small_run: Run) -> None:
 def test_two_guards_are_one_p_value(guarded_run: Run) -> None:
     """Twice the smaller of both, at most 1; the classes' probabilities stay the same."""
     folder = guarded_run.task("multiclass")
-    guard = EmbeddingGuard.load(folder.guard_file, folder.card().weights_digest)
+    guard = FeatureGuard.load(folder.guard_file, folder.card().weights_digest)
     images = guarded_run.cases().table["path"].head(9).tolist()
     scores = guarded_run.anomaly.scores()["patch_gaussian"].to_numpy(float)
     detector = list(of_run(guarded_run, scores).stream(images))
@@ -383,7 +383,7 @@ def test_the_package_takes_a_guard_that_lies_beside_its_weights(tmp_path: Path) 
     packaged.cache_clear()
     assert packaged("cpu", folder).classifier.guard is None
     mark = card_of("multiclass")["weights_digest"]
-    guard = EmbeddingGuard(np.zeros((3, 256)), np.eye(256), np.zeros(99))
+    guard = FeatureGuard(("embedding",), np.zeros(256), np.eye(256), np.zeros(99))
     guard.save(folder / "multiclass" / "guard.npz", mark)
     packaged.cache_clear()
     noise = np.random.default_rng(0).integers(0, 256, (300, 300)).astype(np.uint8)

@@ -21,8 +21,9 @@ class ReliabilityConfig(Config):
     whose probabilities are averaged with this run's. `mc_passes`: forward passes with dropout; 0 leaves them
     out. `views`: whether images are also predicted rotated, shifted and magnified; `images`: how many random
     held-out images these two predict again. `ood_rate`: the share of images like the validation images that the
-    guard on the embedding flags, null for no guard; `ood_images`: how many held-out images are altered to see how
-    many of those it flags.
+    guard on the network's layers flags, null for no guard; `guard_other_look`: how many training and how many
+    validation images it also sees in the look of the other label's devices, so that these are no reason for a flag;
+    `ood_images`: how many held-out images are altered to see how many of those it flags.
     """
 
     alpha: float = Field(default=0.1, gt=0, lt=1)
@@ -38,5 +39,6 @@ class ReliabilityConfig(Config):
     views: bool = True
     images: int = Field(default=300, ge=1)
     ood_rate: _Part | None = 0.03
+    guard_other_look: int = Field(default=300, ge=0)
     ood_images: int = Field(default=100, ge=1)
     seed: int = Field(default=0, ge=0)

@@ -18,7 +18,7 @@ import numpy as np
 from hilum.data.cases import HEALTHY
 from hilum.data.images import Pixels
 from hilum.errors import ModelError
-from hilum.inference.guard import FILE, LAYER, EmbeddingGuard
+from hilum.inference.guard import FILE, FeatureGuard
 from hilum.inference.intake import Intake, intake_of
 from hilum.inference.intake_features import PIXELS
 from hilum.inference.memory import memory_in_words
@@ -44,10 +44,10 @@ class Classifier:
     rules: Rules
     name: str
     digest: str | None
-    guard: EmbeddingGuard | None = None
+    guard: FeatureGuard | None = None
 
     @classmethod
-    def of(cls, model: ChestModel, device: str = "auto", guard: EmbeddingGuard | None = None) -> "Classifier":
+    def of(cls, model: ChestModel, device: str = "auto", guard: FeatureGuard | None = None) -> "Classifier":
         """A trained model, moved to the device (`choose_device`). ModelError for a damaged card, or a CUDA device
         that is not there.
 
@@ -76,10 +76,10 @@ class Classifier:
         if self.guard is None:
             logits, vectors = self.runtime.logits(batch), {}
         else:
-            logits, vectors = self.runtime.embed(batch, [LAYER])
+            logits, vectors = self.runtime.embed(batch, self.guard.layers)
         if not np.isfinite(logits).all():
             raise ModelError(f"model {self.name} gives NaN or infinity", "train it again")
-        return self.rules.decide(logits), self.guard.p_values(vectors[LAYER]) if self.guard else None
+        return self.rules.decide(logits), self.guard.p_values(vectors) if self.guard else None
 
 
 @dataclass(frozen=True)
@@ -290,7 +290,7 @@ class Predictor:
         return self.painter.paint(image.file, image.picture, pixels.normalize(image.images[pixels]), target)
 
 
-def guard_of(folder: Path, model: ChestModel) -> EmbeddingGuard | None:
+def guard_of(folder: Path, model: ChestModel) -> FeatureGuard | None:
     """The guard beside a model's weights; None where there is none. ModelError when it is damaged or was fitted on
     other weights.
 
@@ -299,7 +299,7 @@ def guard_of(folder: Path, model: ChestModel) -> EmbeddingGuard | None:
     True
     """
     file = folder / FILE
-    return EmbeddingGuard.load(file, model.weights_digest) if file.exists() else None
+    return FeatureGuard.load(file, model.weights_digest) if file.exists() else None
 
 
 def _batch(images: Sequence[Prepared], pixels: Pixels) -> np.ndarray:

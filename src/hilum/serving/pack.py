@@ -7,7 +7,7 @@ in float16. A detector
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import copyfile
@@ -40,13 +40,15 @@ from hilum.artifacts.metrics import HELD_OUT
 from hilum.data.cache import ImageCache
 from hilum.data.cases import HEALTHY
 from hilum.errors import DataError, RunError
+from hilum.evaluation.config import ReliabilityConfig
 from hilum.evaluation.decision import choose_threshold
 from hilum.evaluation.shares import share_figure
 from hilum.files import digest, replacing, write_arrays
 from hilum.folders import TaskFolder
 from hilum.inference.calibrate import softmax
 from hilum.inference.forward import logits_of, vectors_of
-from hilum.inference.guard import FILE, LAYER, EmbeddingGuard
+from hilum.inference.guard import FILE, FeatureGuard
+from hilum.inference.guard_fit import GuardImages, held_out_vectors
 from hilum.inference.rules import classes_in_two_steps, predicted_classes
 from hilum.models import ChestModel, build, golden_images, load_model, save_model
 from hilum.run import Run
@@ -81,7 +83,7 @@ def pack_task(run: Run, task: str, out: Path) -> ModelCard:
     model = folder.load_model()
     half = rounded(model, lambda tensor: tensor.half().float())
     images = _Images.of(run, task, split, model)
-    guard = _halved_guard(folder, _Images.of(run, task, "val", model), half)
+    guard = _halved_guard(run, task, half)
     recipe = run.recipe()["tasks"][task]
     known = card.model_copy(
         update={
@@ -129,24 +131,30 @@ def _swapped(folder: TaskFolder) -> PackedCounterfactual | None:
     )
 
 
-def _halved_guard(folder: TaskFolder, val: "_Images", half: ChestModel) -> EmbeddingGuard | None:
-    """The task's guard in float16, with the distances of validation images in the embedding of the rounded network;
+def _halved_guard(run: Run, task: str, half: ChestModel) -> FeatureGuard | None:
+    """The task's guard in float16, with the distances of validation images in the layers of the rounded network;
     None where the task has none. ModelError for one of other weights."""
+    folder = run.task(task)
     if not folder.guard_file.exists():
         return None
-    guard = EmbeddingGuard.load(folder.guard_file, folder.card().weights_digest)
-    return guard.halved(val.vectors(half, "guard"))
+    guard = FeatureGuard.load(folder.guard_file, folder.card().weights_digest)
+    predictions, cases = folder.predictions(), run.cases()
+    val = predictions.loc[predictions["split"] == "val", "case_id"].tolist()
+    used = cases.where(cases.table["case_id"].isin(predictions["case_id"]))
+    wanted = ReliabilityConfig.model_validate(run.recipe().get("reliability") or {}).guard_other_look
+    images = GuardImages.of(used, predictions, val, half.pixels, wanted)
+    return guard.halved(held_out_vectors(half, guard.layers, images))
 
 
 def _guard_entry(
-    folder: TaskFolder, guard: EmbeddingGuard | None, images: "_Images", half: ChestModel
+    folder: TaskFolder, guard: FeatureGuard | None, images: "_Images", half: ChestModel
 ) -> PackedGuard | None:
     """How many held-out images are flagged before and after rounding, and how far a p-value moves."""
     if guard is None:
         return None
-    trained = EmbeddingGuard.load(folder.guard_file, folder.card().weights_digest)
-    before = trained.p_values(images.vectors(images.model, "guard, as trained"))
-    after = guard.p_values(images.vectors(half, "guard, rounded"))
+    trained = FeatureGuard.load(folder.guard_file, folder.card().weights_digest)
+    before = trained.p_values(images.vectors(images.model, guard.layers))
+    after = guard.p_values(images.vectors(half, guard.layers))
     return PackedGuard(
         rate=guard.rate,
         validation_images=len(guard.known),
@@ -251,10 +259,10 @@ class _Images:
         places = self.cache.rows(self.rows["case_id"].tolist())
         return logits_of(model, self.cache.images, places, f"{self.task}: {words}")
 
-    def vectors(self, model: ChestModel, words: str) -> np.ndarray:
-        """The embedding of another network, "images dim"."""
+    def vectors(self, model: ChestModel, layers: Sequence[str]) -> dict[str, np.ndarray]:
+        """The layers of another network, "images dim" each."""
         places = self.cache.rows(self.rows["case_id"].tolist())
-        return vectors_of(model, self.cache.images, [LAYER], places, f"{self.task}: {words}")[1][LAYER]
+        return vectors_of(model, self.cache.images, layers, places, f"{self.task}: guard")[1]
 
     def compared(self, logits: np.ndarray) -> Rounding:
         """How many images get the same class, and how many the correct one, before and after."""

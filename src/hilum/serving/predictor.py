@@ -20,7 +20,7 @@ from hilum.anomaly.detector import Detector
 from hilum.anomaly.saved import load_detector
 from hilum.errors import ModelError
 from hilum.files import digest, read_arrays
-from hilum.inference.guard import EmbeddingGuard
+from hilum.inference.guard import FeatureGuard
 from hilum.inference.intake import Intake, intake_of
 from hilum.inference.memory import memory_in_words
 from hilum.inference.p_values import p_values
@@ -103,7 +103,7 @@ def together(
     held_out: np.ndarray,
     rate: float,
     device: str = "cpu",
-    embedding: EmbeddingGuard | None = None,
+    embedding: FeatureGuard | None = None,
     intake: Intake | None = None,
 ) -> Predictor:
     """Two classifiers and a detector as one Predictor, which abstains where the classifiers contradict each other

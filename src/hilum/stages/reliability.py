@@ -4,7 +4,6 @@ All from predictions.csv; images go through the network again only for dropout, 
 the conformal quantiles, fitted on all of val, travel with the model's card; the guard lies beside its weights.
 """
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hilum.evaluation.config import ReliabilityConfig
@@ -14,11 +13,11 @@ if TYPE_CHECKING:
     import numpy as np
 
     from hilum.artifacts.reliability import Ood
-    from hilum.data.cache import ImageCache
+    from hilum.data.images import Pixels
     from hilum.evaluation.reliability.design import Design
     from hilum.evaluation.reliability.selective import Scores
-    from hilum.inference.guard import EmbeddingGuard
-    from hilum.models import ChestModel
+    from hilum.inference.guard import FeatureGuard
+    from hilum.inference.guard_fit import GuardImages
 
 FEWEST = 200
 """Bootstrap replicates where the recipe has none: a figure here means little without its interval."""
@@ -116,92 +115,62 @@ def _guarded(context: Context, design: "Design") -> "Ood":
     from hilum.artifacts.reliability import Ood
     from hilum.errors import DataError
     from hilum.inference.guard import check_number
+    from hilum.inference.guard_fit import fitted_guard
 
     folder, rate = context.folder, float(design.config.ood_rate or 0)
     folder.guard_file.unlink(missing_ok=True)
     facts = {"rate": rate, "n": len(design.fit), "altered_from": design.judged_on}
     try:
         check_number(len(design.fit), rate)  # before anything goes through the network
-        embedded = _Embedded.of(context)
-        guard = _fitted_guard(context, design, embedded, rate)
+        model = folder.load_model()
+        guard = fitted_guard(model, _guard_images(context, design, model.pixels), rate)
     except DataError as error:
         return Ood(**facts, reason=str(error), altered=[])
     guard.save(folder.guard_file, folder.card().weights_digest)
-    return Ood(**facts, **_flagged(guard, design, embedded))
+    return Ood(**facts, **_flagged(guard, design, context))
 
 
-@dataclass(frozen=True)
-class _Embedded:
-    """Vectors of a run's images, the model loaded once."""
+def _guard_images(context: Context, design: "Design", pixels: "Pixels") -> "GuardImages":
+    """Images of train and val. DataError without training images."""
+    from hilum.data.split import used_cases
+    from hilum.inference.guard_fit import GuardImages
 
-    model: "ChestModel"
-    cache: "ImageCache"
-
-    @classmethod
-    def of(cls, context: Context) -> "_Embedded":
-        from hilum.data.cache import ImageCache
-        from hilum.data.split import used_cases
-
-        model = context.folder.load_model()
-        return cls(model, ImageCache.of(used_cases(context.cases, context.split), model.pixels))
-
-    def vectors(self, images: "np.ndarray", what: str, rows: "np.ndarray | None" = None) -> "np.ndarray":
-        """float32 "images dim" of prepared images."""
-        from hilum.inference.forward import vectors_of
-        from hilum.inference.guard import LAYER
-
-        return vectors_of(self.model, images, [LAYER], rows, f"guard: {what}")[1][LAYER]
-
-    def of_cases(self, ids: list[str], what: str) -> "np.ndarray":
-        """The same of cases of the run."""
-        return self.vectors(self.cache.images, what, self.cache.rows(ids))
-
-
-def _fitted_guard(context: Context, design: "Design", embedded: _Embedded, rate: float) -> "EmbeddingGuard":
-    """Means and covariance from train, held-out distances from val. DataError without training images."""
-    import pandas as pd
-
-    from hilum.errors import DataError
-    from hilum.inference.guard import EmbeddingGuard
-
-    predictions = context.folder.predictions()
-    train = predictions[predictions["split"] == "train"]
-    if train.empty:
-        raise DataError("predictions.csv has no training images to fit a guard on", "run: hilum evaluate RUN")
-    targets = pd.Index(list(design.fit.classes)).get_indexer(pd.Index(train["target"]))
-    held_out = embedded.of_cases(design.fit.rows["case_id"].tolist(), "validation images")
-    return EmbeddingGuard.fit(
-        embedded.of_cases(train["case_id"].tolist(), "training images"), targets, held_out, rate
+    return GuardImages.of(
+        used_cases(context.cases, context.split),
+        context.folder.predictions(),
+        design.fit.rows["case_id"].tolist(),
+        pixels,
+        design.config.guard_other_look,
     )
 
 
-def _flagged(guard: "EmbeddingGuard", design: "Design", embedded: _Embedded) -> dict[str, Any]:
+def _flagged(guard: "FeatureGuard", design: "Design", context: Context) -> dict[str, Any]:
     """`test` and `altered` of the artifact. The share of val is the rate by construction."""
     import numpy as np
 
     from hilum.anomaly.ood_images import KINDS, ood_images
+    from hilum.data.cache import ImageCache
+    from hilum.data.split import used_cases
     from hilum.evaluation.reliability.ood import altered_shares
     from hilum.evaluation.shares import share_figure
+    from hilum.inference.forward import vectors_of
 
-    config, judged = design.config, design.judged
+    config, judged, model = design.config, design.judged, context.folder.load_model()
     ids = judged.rows["case_id"].tolist()
+    cache = ImageCache.of(used_cases(context.cases, context.split), model.pixels)
+    images = np.asarray(cache.images[cache.rows(ids)])
 
-    def flags(vectors: np.ndarray) -> np.ndarray:
-        return guard.p_values(vectors) <= guard.rate
+    def flags(images: np.ndarray, what: str) -> np.ndarray:
+        return guard.p_values(vectors_of(model, images, guard.layers, what=f"guard: {what}")[1]) <= guard.rate
 
-    test = None
-    if not design.cross_fitted:
-        ordinary = flags(embedded.of_cases(ids, "test images"))
-        test = share_figure(ordinary, judged.patients)
+    test = None if design.cross_fitted else share_figure(flags(images, "test images"), judged.patients)
     chosen = np.sort(np.random.default_rng(config.seed).permutation(len(ids))[: config.ood_images])
-    images = np.asarray(embedded.cache.images[embedded.cache.rows([ids[place] for place in chosen])])
     altered = {
-        kind: flags(embedded.vectors(ood_images(images, kind, config.seed), title))
+        kind: flags(ood_images(images[chosen], kind, config.seed), title)
         for kind, (title, _) in KINDS.items()
     }
     titles = {kind: title for kind, (title, _) in KINDS.items()}
-    shares = altered_shares(altered, titles, judged.patients[chosen])
-    return {"test": test, "altered": shares}
+    return {"test": test, "altered": altered_shares(altered, titles, judged.patients[chosen])}
 
 
 STAGE = Stage(
@@ -212,5 +181,5 @@ STAGE = Stage(
     needs=("evaluate",),
     uses=("anomaly",),
     artifacts=("reliability.json",),
-    version=3,
+    version=4,
 )

@@ -1,0 +1,89 @@
+"""The images that a guard is fitted on and measured against, and its fitting."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from hilum.data.cache import ImageCache
+from hilum.data.cases import Cases
+from hilum.data.counterfactual.donors import donors
+from hilum.data.counterfactual.image import PARTS
+from hilum.data.counterfactual.sets import counterfactual_images, paths_of, were_squeezed
+from hilum.data.images import Pixels
+from hilum.errors import DataError
+from hilum.files import digest
+from hilum.inference.forward import vectors_of
+from hilum.inference.guard import FeatureGuard, layers_to_judge
+from hilum.inference.runtimes.torch import layer_names
+from hilum.models import ChestModel
+from hilum.progress import advancing
+
+
+@dataclass(frozen=True)
+class GuardImages:
+    """Prepared images, uint8 "images rows cols": as they are, and some of them in the look of the other label's
+    devices. Empty where none can be made."""
+
+    train: np.ndarray
+    train_other_look: np.ndarray
+    held_out: np.ndarray
+    held_out_other_look: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        cases: Cases,
+        predictions: pd.DataFrame,
+        held_out: Sequence[str],
+        pixels: Pixels,
+        other_look: int,
+        seed: int = 0,
+    ) -> "GuardImages":
+        """Of a run. `predictions`: with case_id and split; `held_out`: case_ids; `other_look`: how many images of train
+        and how many held-out ones take the look of a training image of the other label, at most. DataError for no
+        training images."""
+        train = predictions.loc[predictions["split"] == "train", "case_id"].tolist()
+        if not train:
+            raise DataError(
+                "predictions.csv has no training images to fit a guard on", "run: hilum evaluate RUN"
+            )
+        cache = ImageCache.of(cases, pixels)
+        looks = [_in_other_look(cases, ids, train, pixels, other_look, seed) for ids in (train, held_out)]
+        plain = [np.asarray(cache.images[cache.rows(list(ids))]) for ids in (train, held_out)]
+        return cls(plain[0], looks[0], plain[1], looks[1])
+
+
+def _in_other_look(
+    cases: Cases, ids: Sequence[str], train: Sequence[str], pixels: Pixels, most: int, seed: int
+) -> np.ndarray:
+    """None of them where train has no image of another label."""
+    table = cases.table.set_index("case_id", drop=False)
+    order = sorted(ids, key=lambda case: digest("guard", str(seed), str(case)))[:most]
+    pool = table.loc[list(train)].reset_index(drop=True)
+    if not order or pool["label"].nunique() < 2:
+        return np.zeros((0, *pixels.size), np.uint8)
+    donor_of = donors(table.loc[order].reset_index(drop=True), pool, seed)
+    with advancing("guard: images in the other look") as advance:
+        made = counterfactual_images(
+            paths_of(cases, donor_of), {"all": PARTS}, pixels, were_squeezed(cases), advance
+        )
+    return made["all"]
+
+
+def fitted_guard(model: ChestModel, images: GuardImages, rate: float) -> FeatureGuard:
+    """The guard of a network. DataError where it can't be fitted (see `FeatureGuard.fit`)."""
+    layers = layers_to_judge(layer_names(model))
+    train = _vectors(model, layers, images.train, images.train_other_look)
+    return FeatureGuard.fit(layers, train, held_out_vectors(model, layers, images), rate)
+
+
+def held_out_vectors(model: ChestModel, layers: Sequence[str], images: GuardImages) -> np.ndarray:
+    """Joined vectors of the held-out images in both looks, float32 "images dim"."""
+    return _vectors(model, layers, images.held_out, images.held_out_other_look)
+
+
+def _vectors(model: ChestModel, layers: Sequence[str], *looks: np.ndarray) -> np.ndarray:
+    each = [vectors_of(model, images, layers, what="guard")[1] for images in looks if len(images)]
+    return np.concatenate([np.concatenate([vectors[layer] for layer in layers], axis=1) for vectors in each])
