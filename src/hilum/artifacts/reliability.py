@@ -244,13 +244,15 @@ class SelectiveFigures(Part):
 
 
 class Ood(Part):
-    """The guard on the embedding, guard.npz beside the weights. `rate`: the share of images like the held-out ones
-    that is flagged; `n`: the validation images among which an image is ranked; `reason`: why there is no guard, None
+    """The guard on the middle layers, guard.npz beside the weights. `rate`: the share of images like the held-out ones
+    that is flagged; `n`: the validation images among which an image is ranked, `n_other_look` of them once more in the
+    look of the other label's devices; `reason`: why there is no guard, None
     where there is one; `test`: the share of test images that is flagged, None without a test split; `altered`: the
     share of altered images, by kind, made from images of `altered_from`."""
 
     rate: float
     n: int
+    n_other_look: int = 0
     reason: str | None = None
     test: Figure | None = None
     altered_from: Literal["val", "test"]

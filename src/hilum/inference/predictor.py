@@ -5,7 +5,7 @@ on batches of 32. An image that can't be read gives an `error` in its place, and
 
 A Predictor has one classifier. Further parts are optional: a second classifier of normal vs abnormal (the two must
 agree), the intake check (is this a radiograph of the kind at all), guards against out-of-distribution images (one on
-the classifier's own embedding, and one that scores the image itself), and a painter of attribution pictures.
+the classifier's own layers, and one that scores the image itself), and a painter of attribution pictures.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -38,7 +38,7 @@ BATCH = 32
 @dataclass(frozen=True)
 class Classifier:
     """A network in some runtime, and the rules of its card. `name`, `digest`: of the model, for its answers; `guard`:
-    judges the network's own embedding."""
+    judges the network's own layers."""
 
     runtime: Runtime
     rules: Rules
@@ -120,7 +120,7 @@ class Predictor:
 
     With `second` (two classes, normal and abnormal), its threshold decides `abnormal`, and the predictor abstains
     where the classifier disagrees; without it, where the prediction set is uninformative. It abstains as well where
-    `intake` or the guards flag an image: `guard`, and the one on the embedding of `classifier`. The two guards share
+    `intake` or the guards flag an image: `guard`, and the one on the layers of `classifier`. The two guards share
     the rate of one, and that of the intake comes on top. An image that holds no picture is refused (`error`).
 
     >>> from hilum.models import build
@@ -207,7 +207,7 @@ class Predictor:
         ]
 
     def _judged(self, images: list[Prepared], p: np.ndarray | None) -> list["_Judged"]:
-        """What intake and guards say of each image. `p`: the p-values of the guard on the embedding, if there is
+        """What intake and guards say of each image. `p`: the p-values of the guard on the layers, if there is
         one. p = min over all of p_i R / r_i, at a rate R = sum of r_i (Bonferroni with weights); the two guards share
         the rate of one."""
         guards: list[tuple[float, np.ndarray]] = []

@@ -1,7 +1,7 @@
 """Puts trained models into the package: python -m hilum.serving.pack RUN --task multiclass [--out FOLDER]
 
 A classifier is stored in float16 and measured again as it is stored, beside the network that was trained. Its
-model.json becomes the full card: data with attribution, recipe, figures, limits. A guard on its embedding goes along
+model.json becomes the full card: data with attribution, recipe, figures, limits. A guard on its layers goes along
 in float16. A detector
 (--task anomaly --detector ROW) keeps float32: its scores are compared with those of held-out images.
 """

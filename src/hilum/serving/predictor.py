@@ -3,7 +3,7 @@
 Two classifiers and a guard look at each image. Both classifiers say first whether the image is abnormal, each by the
 threshold of its card; an abnormal image is then classified as bacterial or viral. The guard is an anomaly detector:
 it says how unlike the images of the training set this one is. Where the classifier of three classes was packed with a
-guard on its embedding, the p-values of both are combined. The predictor abstains when the image is flagged, and when
+guard on its layers, the p-values of both are combined. The predictor abstains when the image is flagged, and when
 the two classifiers contradict each other.
 """
 
@@ -108,7 +108,7 @@ def together(
 ) -> Predictor:
     """Two classifiers and a detector as one Predictor, which abstains where the classifiers contradict each other
     or the image is flagged. `held_out`: scores of images that took no part in fitting the detector;
-    `rate`: an image with a p-value of at most this is flagged; `embedding`: a guard on the embedding of `multiclass`,
+    `rate`: an image with a p-value of at most this is flagged; `embedding`: a guard on the layers of `multiclass`,
     whose p-values are combined with those of the detector; `intake`: the check whether the image is a radiograph of
     the kind at all."""
     detector = detector.to(device)

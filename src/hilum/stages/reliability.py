@@ -127,7 +127,8 @@ def _guarded(context: Context, design: "Design") -> "Ood":
     except DataError as error:
         return Ood(**facts, reason=str(error), altered=[])
     guard.save(folder.guard_file, folder.card().weights_digest)
-    return Ood(**facts, **_flagged(guard, design, context))
+    ranked = {"n_other_look": len(guard.known) - len(design.fit)}
+    return Ood(**facts, **ranked, **_flagged(guard, design, context))
 
 
 def _guard_images(context: Context, design: "Design", pixels: "Pixels") -> "GuardImages":

@@ -1,4 +1,4 @@
-"""How many altered images of each kind the guard on the embedding flags."""
+"""How many altered images of each kind the guard on the network's layers flags."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""The guard on the embedding: a sentence and a table of what it flags."""
+"""The guard on the middle layers: a sentence and a table of what it flags."""
 
 from dataclasses import dataclass
 
@@ -30,13 +30,14 @@ def table(figures: Reliability) -> Table | None:
     if ood is None:
         return None
     if ood.reason:
-        return Table(f"There is no guard on the embedding. {sentence(ood.reason)}", [])
+        return Table(f"There is no guard. {sentence(ood.reason)}", [])
     ordinary = [("Test images as they are", share_cell(ood.test))] if ood.test else []
     altered = [(share.title[0].upper() + share.title[1:], share_cell(share)) for share in ood.altered]
     return Table(_sentence(ood), [*ordinary, *altered])
 
 
 def _sentence(ood: Ood) -> str:
+    look = f" and {count(ood.n_other_look)} of them in the look of other devices" if ood.n_other_look else ""
     test = f" Of the test images it flags {stated(ood.test)}." if ood.test else ""
     altered = (
         f" Altered images are made from {plural(ood.altered[0].n or 0, 'image')} of the"
@@ -45,6 +46,6 @@ def _sentence(ood: Ood) -> str:
         else ""
     )
     return (
-        f"The model abstains on an image whose embedding is farther from every class than nearly all of"
-        f" {count(ood.n)} validation images; of images like these it flags {percent(ood.rate, 0)}.{test}{altered}"
+        f"The model abstains on an image that its middle layers see farther from the training images than nearly all of"
+        f" {count(ood.n)} validation images{look}; of images like these it flags {percent(ood.rate, 0)}.{test}{altered}"
     )
