@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from hilum.data.images import Pixels
 from hilum.inference.forward import BATCH, batches, vectors_of
-from hilum.inference.runtimes.torch import TorchRuntime
-from hilum.models import ChestModel, build
+from hilum.inference.runtimes.torch import TorchRuntime, layer_names
+from hilum.models import AveragePool, ChestModel, build
 from hilum.threads import cores
+
+TWO = ("normal", "pneumonia")
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +57,33 @@ def test_a_users_own_number_of_threads_holds(monkeypatch: pytest.MonkeyPatch) ->
     assert cores() == 3
     monkeypatch.setenv("OMP_NUM_THREADS", "many")
     assert cores() >= 1
+
+
+class Crossing(nn.Module):
+    """A trunk whose parts are not run one after the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first = self.first(x)
+        return first + self.second(first)
+
+
+@pytest.mark.parametrize("shape", ["in turn", "crossing"])
+def test_threads_keep_each_others_layers_apart(model: ChestModel, shape: str) -> None:
+    if shape == "crossing":
+        model = ChestModel(
+            TWO, Pixels(size=(32, 32)), Crossing(), AveragePool(), nn.Identity(), nn.Linear(4, 2)
+        )
+    layers = [name for name in layer_names(model) if name.startswith("features.")]
+    images = np.random.default_rng(1).integers(0, 256, (40 * BATCH + 3, 32, 32), np.uint8)
+
+    def ask(runtime: TorchRuntime, batch: np.ndarray, start: int) -> dict[str, np.ndarray]:
+        return runtime.embed(batch, layers)[1]
+
+    alone, shared = (batches(model.eval(), images, ask, workers=workers) for workers in (1, 4))
+    for one, other in zip(alone, shared, strict=True):
+        for layer in layers:
+            np.testing.assert_allclose(one[layer], other[layer], rtol=1e-4, atol=1e-5)

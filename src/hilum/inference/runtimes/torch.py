@@ -7,6 +7,7 @@ averaged over the image), "pool" (the pooled trunk) and "embedding" (what the he
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -139,25 +140,9 @@ class TorchRuntime:
 
 
 def _pass(model: ChestModel, x: Tensor, layers: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
-    """Logits and vectors. The trunk runs by its own `forward`, and each part that is asked for is averaged as soon as
-    it has run: between the parts a trunk may do what no list of them tells, and the next part may work in place."""
-    vectors: dict[str, Tensor] = {}
-
-    def keeping(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def keep(_: nn.Module, __: Any, maps: Any) -> None:
-            if not isinstance(maps, Tensor) or maps.ndim not in (3, 4):
-                raise RecipeError(f"the layer {name!r} gives no maps", "name another layer, e.g. pool")
-            vectors[name] = _averaged(maps)
-
-        return keep
-
-    parts = {f"features.{index}": part for index, part in model.features.named_children()}
-    hooks = [part.register_forward_hook(keeping(name)) for name, part in parts.items() if name in layers]
-    try:
-        maps = model.features(x)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    """Logits and vectors. Safe in several threads at once."""
+    plain = type(model.features).forward is nn.Sequential.forward
+    maps, vectors = _in_turn(model, x, layers) if plain else _by_hooks(model, x, layers)
     pooled = model.pool(maps)
     if "pool" in layers:
         vectors["pool"] = pooled.clone()
@@ -166,6 +151,43 @@ def _pass(model: ChestModel, x: Tensor, layers: Sequence[str]) -> tuple[Tensor, 
     return model.head(embedding), vectors
 
 
-def _averaged(maps: Tensor) -> Tensor:
+def _in_turn(model: ChestModel, x: Tensor, layers: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Maps of the trunk and vectors of a trunk whose parts run one after the other. Each is averaged before the next
+    part runs: that one may work in place."""
+    maps, vectors = x, {}
+    for index, part in model.features.named_children():
+        maps = part(maps)
+        if (name := f"features.{index}") in layers:
+            vectors[name] = _averaged(name, maps)
+    return maps, vectors
+
+
+def _by_hooks(model: ChestModel, x: Tensor, layers: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
+    """The same of any other trunk, by its own `forward`: between the parts it may do what no list of them tells.
+    Hooks hang on the network itself, so one thread at a time."""
+    vectors: dict[str, Tensor] = {}
+
+    def keeping(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def keep(_: nn.Module, __: Any, maps: Any) -> None:
+            vectors[name] = _averaged(name, maps)
+
+        return keep
+
+    parts = {f"features.{index}": part for index, part in model.features.named_children()}
+    with _HOOKS:
+        hooks = [part.register_forward_hook(keeping(name)) for name, part in parts.items() if name in layers]
+        try:
+            return model.features(x), vectors
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+
+_HOOKS = Lock()
+
+
+def _averaged(name: str, maps: Any) -> Tensor:
     """ "batch dim" of maps "batch dim rows cols", over the image, or of tokens "batch tokens dim", over the tokens."""
+    if not isinstance(maps, Tensor) or maps.ndim not in (3, 4):
+        raise RecipeError(f"the layer {name!r} gives no maps", "name another layer, e.g. pool")
     return maps.mean(dim=(-2, -1)) if maps.ndim == 4 else maps.mean(dim=1)
