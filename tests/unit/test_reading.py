@@ -149,11 +149,11 @@ def test_inspect_prints_the_table_and_the_same_as_json(data: Path, hilum) -> Non
     assert "class / image" in answer.out
     assert "normal 8 (written other), covid 8" in answer.out
     assert "Masks, left out: 16 images in masks." in answer.out
-    assert "--healthy 'other'" in answer.out
+    assert "--healthy other" in answer.out
     values = json.loads(hilum("data", "inspect", data, "--healthy", "other", "--format", "json").out)
     assert values["labels"] == {"normal": 8, "covid": 8}
     assert values["source"] == "folder"
-    assert values["shaped_by"] == ["--healthy 'other'"]
+    assert values["shaped_by"] == ["--healthy other"]
     assert "Masks, left out: 16 images in masks." in values["notes"]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Sequence
 
 from pydantic import Field, ValidationError, field_validator
@@ -13,11 +14,7 @@ from hilum.errors import RecipeError
 class ReadingOptions(Config):
     """`source`: the reader; `healthy`: the label of people without findings, as the data writes it; `patient_from`: a
     regular expression whose first group is the patient, searched in each path relative to the data; `classes`: the
-    only labels to read; `exclude`: patterns of files and folders to leave out.
-
-    >>> ReadingOptions(healthy="No_findings").in_words()
-    ["--healthy 'No_findings'"]
-    """
+    only labels to read; `exclude`: patterns of files and folders to leave out."""
 
     source: str | None = None
     healthy: str | None = None
@@ -39,11 +36,15 @@ class ReadingOptions(Config):
         return pattern
 
     def in_words(self) -> list[str]:
-        """The options that were given, as a command takes them."""
+        """The options that were given, as a command takes them.
+
+        >>> ReadingOptions(healthy="No_findings", exclude=["lung masks"]).in_words()
+        ['--healthy No_findings', "--exclude 'lung masks'"]
+        """
         single = {"source": self.source, "healthy": self.healthy, "patient-from": self.patient_from}
-        words = [f"--{name} {value!r}" for name, value in single.items() if value is not None]
-        words += [f"--classes {','.join(self.classes)!r}"] if self.classes else []
-        return [*words, *(f"--exclude {pattern!r}" for pattern in self.exclude)]
+        words = [f"--{name} {shlex.quote(value)}" for name, value in single.items() if value is not None]
+        words += [f"--classes {shlex.quote(','.join(self.classes))}"] if self.classes else []
+        return [*words, *(f"--exclude {shlex.quote(pattern)}" for pattern in self.exclude)]
 
 
 def from_command(

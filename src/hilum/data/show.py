@@ -57,7 +57,12 @@ WIDE = 10_000
 
 
 def say_reading(cases: Cases) -> None:
-    """Prints on standard error, before any work, how the data was understood."""
+    """Prints on standard error, before any work, how the data was understood.
+
+    >>> import pandas as pd
+    >>> from pathlib import Path
+    >>> say_reading(Cases(pd.DataFrame({"label": ["normal"], "patient": ["p"]}), "folder", Path("data")))
+    """
     say(f"{len(cases)} radiographs from {cases.root} ({cases.source}), labels: {', '.join(cases.labels)}")
     if console.is_terminal:
         console.print(reading_table(cases))

@@ -119,7 +119,12 @@ def _mask_folders(folders: list[Path]) -> set[Path]:
 
 def place(tree: Tree) -> Placing:
     """Split, class and patient of each image from its folders. DataError when every class holds the same few folders
-    with files of the same names: one of them may be masks, and nothing says which."""
+    with files of the same names: one of them may be masks, and nothing says which.
+
+    >>> placed = place(Tree(Path("data"), images=[Path("data/Train/covid/p1/images/a.png")])).images[0]
+    >>> placed.split, placed.label, placed.patient
+    ('train', 'covid', 'p1')
+    """
     placing = Placing()
     parts = {path: _meaningful(path.relative_to(tree.root).parts[:-1]) for path in tree.images}
     splits = _divide(parts)

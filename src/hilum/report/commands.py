@@ -115,7 +115,7 @@ def audit(run: Run) -> str:
     ...     audit(Run.create(folder, RunFacts(data=DataFacts(given="path/to/chest_xray")), {}))
     'hilum data audit path/to/chest_xray'
     """
-    return shlex.join(["hilum", "data", "audit", _data(run)])
+    return " ".join([shlex.join(["hilum", "data", "audit", _data(run)]), *run.facts().data.reading.shaped_by])
 
 
 def _argv(run: Run) -> list[str]:

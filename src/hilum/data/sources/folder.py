@@ -60,19 +60,19 @@ def load(data: str | Path, exclude: Sequence[str] = ()) -> Cases:
         raise DataError(f"{data} is not a folder", _LAYOUT)
     tree = walk(path, exclude)
     placing = place(tree)
-    check_empty(tree, placing)
-    rows = rows_of(placing.images, path)
+    _check_empty(tree, placing)
+    rows = _rows_of(placing.images, path)
     return cases_from(
         rows,
         "folder",
         path,
-        [*_notes(rows), *notes_on(tree, placing)],
-        layout=layout_of(placing.images),
-        patients=patients_in_words(rows, placing.images),
+        [*_notes(rows), *_notes_on(tree, placing)],
+        layout=_layout_of(placing.images),
+        patients=_patients_in_words(rows, placing.images),
     )
 
 
-def rows_of(images: Sequence[Placed], root: Path) -> list[dict[str, str | Path]]:
+def _rows_of(images: Sequence[Placed], root: Path) -> list[dict[str, str | Path]]:
     """A row per placed image; the patient is the case itself where neither folder nor file names one."""
     relative = [image.path.relative_to(root) for image in images]
     names = told_apart([case_id_of(path) for path in relative], relative)
@@ -94,7 +94,7 @@ def rows_of(images: Sequence[Placed], root: Path) -> list[dict[str, str | Path]]
     ]
 
 
-def check_empty(tree: Tree, placing: Placing) -> None:
+def _check_empty(tree: Tree, placing: Placing) -> None:
     """DataError for an empty folder beside class folders: an archive that was unpacked in part looks like it."""
     classes_in = {
         path.parent for image in placing.images for path in image.path.parents if path.name == image.label
@@ -104,7 +104,7 @@ def check_empty(tree: Tree, placing: Placing) -> None:
             raise DataError(f"{folder} holds no images", "put the images there, or remove the folder")
 
 
-def notes_on(tree: Tree, placing: Placing) -> list[str]:
+def _notes_on(tree: Tree, placing: Placing) -> list[str]:
     """What was left out, each kind with its number and first names."""
     return [
         *note_on_others([*placing.loose, *tree.others]),
@@ -127,10 +127,10 @@ def _note_on_masks(masks: Sequence[Path]) -> list[str]:
     return [f"Masks, left out: {len(masks)} images in {folders}."]
 
 
-def layout_of(images: Sequence[Placed]) -> str:
+def _layout_of(images: Sequence[Placed]) -> str:
     """The folders above an image in words, for the table that is printed before any work.
 
-    >>> layout_of([Placed(Path("train/covid/a.png"), "train", "covid", "", ())])
+    >>> _layout_of([Placed(Path("train/covid/a.png"), "train", "covid", "", ())])
     'split / class / image'
     """
     deepest = max((len(image.rest) for image in images), default=0)
@@ -140,7 +140,7 @@ def layout_of(images: Sequence[Placed]) -> str:
     return " / ".join([*split, "class", *patient, *further, "image"])
 
 
-def patients_in_words(rows: Sequence[dict[str, str | Path]], images: Sequence[Placed]) -> str:
+def _patients_in_words(rows: Sequence[dict[str, str | Path]], images: Sequence[Placed]) -> str:
     """How many images have their patient from a folder, from a file's name, or not at all."""
     of_folder = sum(bool(image.patient) for image in images)
     unknown = sum(row["patient"] == row["case_id"] for row in rows)
