@@ -67,6 +67,41 @@ def test_a_wrapping_folder_stands_for_nothing(tmp_path: Path) -> None:
     assert set(two.table["split"]) == {"train", "test"}
 
 
+def test_folders_that_are_called_by_split_and_class(tmp_path: Path) -> None:
+    cases = open_source(
+        images(tmp_path, "train_normal/1.png", "train_covid/2.png", "test_normal/3.png", "covid-test/4.png")
+    )
+    assert {row[0::2] for row in facts(cases).values()} == {
+        ("normal", "train"),
+        ("covid", "train"),
+        ("normal", "test"),
+        ("covid", "test"),
+    }
+
+
+def test_covid_qu_ex_wraps_its_splits_in_folders_called_segmentation_data(tmp_path: Path) -> None:
+    for kind, part in (("images", "a"), ("lung masks", "a"), ("infection masks", "a")):
+        for label in ("COVID-19", "Non-COVID", "Normal"):
+            image(tmp_path / f"Infection Segmentation Data/Train/{label}/{kind}/{label}{part}.png")
+    cases = open_source(tmp_path)
+    assert cases.labels == ("normal", "covid-19", "non-covid")
+    assert len(cases) == 3
+
+
+def test_the_paediatric_set_in_wrapping_folders_and_by_cause(tmp_path: Path) -> None:
+    images(
+        tmp_path,
+        "ZhangLabData/CellData/chest_xray/train/NORMAL/NORMAL-1-0001.jpeg",
+        "ZhangLabData/CellData/chest_xray/train/PNEUMONIA/bacteria/BACTERIA-2-0001.jpeg",
+        "ZhangLabData/CellData/chest_xray/test/PNEUMONIA/virus/VIRUS-2-0001.jpeg",
+        "ZhangLabData/CellData/OCT/1.jpeg",
+    )
+    cases = open_source(tmp_path)
+    assert cases.source == "kaggle"
+    assert cases.labels == ("normal", "bacteria", "virus")
+    assert patients(cases) == {"patient/1", "patient/2"}
+
+
 def test_unlabelled_test_images_do_not_take_the_classes_away(tmp_path: Path) -> None:
     images(tmp_path, "normal/a.png", "pneumonia/b.png", "test/1.png", "test/2.png")
     cases = open_source(tmp_path)

@@ -147,7 +147,7 @@ def test_inspect_prints_the_table_and_the_same_as_json(data: Path, hilum) -> Non
     answer = hilum("data", "inspect", data, "--healthy", "other")
     assert answer.code == 0
     assert "class / image" in answer.out
-    assert "normal 8 (written other), covid 8" in answer.out
+    assert "normal: 8 (written other), covid: 8" in answer.out
     assert "Masks, left out: 16 images in masks." in answer.out
     assert "--healthy other" in answer.out
     values = json.loads(hilum("data", "inspect", data, "--healthy", "other", "--format", "json").out)
@@ -161,7 +161,7 @@ def test_a_run_keeps_how_it_read_and_goes_on_in_the_same_way(data: Path, tmp_pat
     changes = ["data.healthy=other", r"data.patient_from='(x\d+)'", "replicates=0"]
     out = tmp_path / "run"
     run = study(data, "quick", out, tasks=["binary"], changes=changes, only=["prepare"], report=False)
-    assert "normal 8 (written other)" in capsys.readouterr().err
+    assert "normal: 8 (written other)" in capsys.readouterr().err
     reading = run.facts().data.reading
     assert reading.healthy == "other"
     assert reading.labels == {"normal": 8, "covid": 8}

@@ -38,6 +38,21 @@ def split_of(folder: str) -> str:
     return _SPLITS.get(words[0], "") if len(words) == 1 else ""
 
 
+def split_and_class(folder: str) -> tuple[str, str]:
+    """The split and the class of a folder that is called by both; empty texts for one that is not.
+
+    >>> split_and_class("train_NORMAL"), split_and_class("covid test"), split_and_class("normal")
+    (('train', 'NORMAL'), ('test', 'covid'), ('', ''))
+    """
+    parts = re.split(r"[-_ ]+", folder)
+    if len(parts) < 2:
+        return "", ""
+    for word, rest in ((parts[0], parts[1:]), (parts[-1], parts[:-1])):
+        if split := _SPLITS.get(word.lower(), ""):
+            return split, " ".join(rest)
+    return "", ""
+
+
 def is_plain(folder: str) -> bool:
     """Whether a folder's name says only that images lie in it.
 
@@ -69,6 +84,10 @@ def is_mask_folder(folder: str) -> bool:
     (True, True, False)
     """
     text = spaced(folder)
+    if {"data", "dataset", "set"} & set(
+        text.split()
+    ):  # 'Infection Segmentation Data' of COVID-QU-Ex holds both
+        return False
     return "ground truth" in text or any(_MASK.fullmatch(word) for word in text.split())
 
 

@@ -144,7 +144,7 @@ def reading_table(cases: Cases) -> Table:
 
 
 def _counted(numbers: dict[str, int]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in numbers.items())
+    return ", ".join(f"{name}: {count:,}" for name, count in numbers.items())
 
 
 def _classes(cases: Cases) -> str:
@@ -154,7 +154,7 @@ def _classes(cases: Cases) -> str:
         for label, words in cases.reading.written.items()
         if words != [label]
     }
-    return ", ".join(f"{label} {count:,}{written.get(label, '')}" for label, count in counts.items())
+    return ", ".join(f"{label}: {count:,}{written.get(label, '')}" for label, count in counts.items())
 
 
 def _healthy(cases: Cases) -> str:

@@ -8,13 +8,21 @@ Nothing but names is read. `walk` finds the files and takes out masks; `place` g
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hilum.data.labels import HEALTHY, canonical_label, is_missing
 from hilum.data.listing import is_excluded, listing
 from hilum.data.patients import patient_of_folders
-from hilum.data.roles import base_of_mask, is_lateral, is_mask_folder, is_no_patient, is_plain, split_of
+from hilum.data.roles import (
+    base_of_mask,
+    is_lateral,
+    is_mask_folder,
+    is_no_patient,
+    is_plain,
+    split_and_class,
+    split_of,
+)
 from hilum.errors import DataError
 
 _DEEPEST_CLASS = 4
@@ -138,6 +146,7 @@ def place(tree: Tree) -> Placing:
         else:
             _add(placing, path, split, rest[dropped:], tree.root)
     placing.loose = list(dict.fromkeys(placing.loose))
+    placing.images = _with_joint_names(placing.images)
     _take_out_shared(placing)
     return placing
 
@@ -185,6 +194,18 @@ def _wrappers(folders: list[tuple[str, ...]]) -> int:
     return 0
 
 
+def _with_joint_names(images: list[Placed]) -> list[Placed]:
+    """Where every class folder is called by a split and a class, as train_normal and test_covid are, both are taken."""
+    joint = {image.label: split_and_class(image.label) for image in images}
+    if (
+        any(image.split for image in images)
+        or len(joint) < 2
+        or not all(split for split, _ in joint.values())
+    ):
+        return images
+    return [replace(image, split=joint[image.label][0], label=joint[image.label][1]) for image in images]
+
+
 def _add(placing: Placing, path: Path, split: str, rest: tuple[str, ...], root: Path) -> None:
     if is_missing(rest[0]):
         placing.unlabelled.append(path)
@@ -221,7 +242,7 @@ def _take_out_shared(placing: Placing) -> None:
             f"leave out what is no radiograph, for example with --exclude '{shared[-1]}'",
         )
     placing.shared = shared
-    placing.images = [Placed(each.path, each.split, each.label, "", each.rest) for each in placing.images]
+    placing.images = [replace(image, patient="") for image in placing.images]
 
 
 def _same_names(folders: dict[str, list[str]]) -> bool:

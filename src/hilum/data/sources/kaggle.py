@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hilum.data.cases import HEALTHY, Cases
+from hilum.data.labels import spaced
 from hilum.data.listing import (
     case_id_of,
     cases_from,
@@ -32,11 +33,13 @@ from hilum.data.listing import (
 )
 from hilum.data.patients import joined, kermany
 from hilum.data.roles import split_of
+from hilum.data.tree import walk
 from hilum.errors import DataError
 
 DESCRIPTION = "chest-xray-pneumonia as on Kaggle or Mendeley: {train,val,test}/{NORMAL,PNEUMONIA}/*.jpeg"
 
 CLASS_FOLDERS = ("normal", "pneumonia")
+_WRAPPED = 3
 _FEW = 0.1
 """Below this share, files whose names do not fit are left out and named; from it on the set is another one."""
 
@@ -61,7 +64,7 @@ def accepts(data: str | Path) -> bool:
     classes = [folder for split in _split_folders(root) for folder in listing(split).folders]
     if any(folder.name.lower() not in CLASS_FOLDERS for folder in classes):
         return False
-    abnormal = [image for folder in classes if _is_abnormal(folder) for image in listing(folder).images]
+    abnormal = [image for folder in classes if _is_abnormal(folder) for image in walk(folder).images]
     names = [kermany(image.stem)[0] for image in abnormal]
     return any(names) if names else all(folder.name.isupper() for folder in classes)
 
@@ -107,16 +110,24 @@ def load(data: str | Path, exclude: Sequence[str] = ()) -> Cases:
 
 
 def _root(path: Path) -> Path | None:
-    """The folder that holds the split folders; the Kaggle archive wraps it up to twice."""
-    wrapped = "chest_xray"
-    for root in (path, path / wrapped, path / wrapped / wrapped):
-        if root.is_dir() and any(
-            folder.name.lower() in CLASS_FOLDERS
-            for split in _split_folders(root)
-            for folder in listing(split).folders
-        ):
+    """The folder that holds the split folders; archives wrap it in up to three folders."""
+    root: Path | None = path if path.is_dir() else None
+    for _ in range(_WRAPPED + 1):
+        if root is None:
+            return None
+        splits = _split_folders(root)
+        if any(folder.name.lower() in CLASS_FOLDERS for split in splits for folder in listing(split).folders):
             return root
+        root = _inner(root)
     return None
+
+
+def _inner(folder: Path) -> Path | None:
+    """The only folder in a folder, or the one that is called after the set."""
+    folders = listing(folder).folders
+    named = [inside for inside in folders if spaced(inside.name) == "chest xray"]
+    candidates = named or folders
+    return candidates[0] if len(candidates) == 1 else None
 
 
 def _split_folders(root: Path) -> list[Path]:
@@ -147,10 +158,10 @@ def _files(root: Path, path: Path, exclude: Sequence[str]) -> tuple[list[Path], 
 
 
 def _images_of_class(folder: Path) -> tuple[list[Path], list[Path]]:
-    inside = listing(folder)
-    if not inside.images:
+    tree = walk(folder)
+    if not tree.images:
         raise DataError(f"{folder} holds no images", "put the images there, or remove the empty folder")
-    return inside.images, [*inside.others, *inside.folders]
+    return tree.images, [*tree.others, *tree.masks]
 
 
 def _rows(images: Sequence[Path], root: Path) -> tuple[list[dict[str, str | Path]], list[_Misfit]]:
@@ -159,7 +170,8 @@ def _rows(images: Sequence[Path], root: Path) -> tuple[list[dict[str, str | Path
     misfits: list[_Misfit] = []
     for image in images:
         try:
-            rows.append(_row(image, image.parent.parent.name, image.parent))
+            split, folder = image.relative_to(root).parts[:2]
+            rows.append(_row(image, split, root / split / folder))
         except _Misfit as error:
             misfits.append(error)
     if len(misfits) >= _FEW * len(images) and misfits:
