@@ -113,7 +113,7 @@ def main() -> None:
             files = [Path(folder) / f"{kind}-{number}.png" for number in range(options.count)]
             made = pictures(kind, radiographs, options.count, options.seed)
             for file, picture in zip(files, made, strict=True):
-                cv2.imwrite(str(file), picture)
+                cv2.imwrite(str(file), picture, [cv2.IMWRITE_PNG_COMPRESSION, 0])
             print(line(kind, counted(files)), flush=True)
     print(line("held-out radiographs", counted(paths)))
     flagged, n = halves(intake, cases, val)
