@@ -14,7 +14,7 @@ Make = Callable[[np.ndarray, Chance], np.ndarray]
 
 def _size(chance: Chance) -> tuple[int, int]:
     """Rows and columns of a drawn picture."""
-    return int(chance.integers(220, 900)), int(chance.integers(220, 900))
+    return int(chance.integers(200, 420)), int(chance.integers(200, 420))
 
 
 def _clipped(values: np.ndarray) -> np.ndarray:
@@ -110,7 +110,7 @@ def pattern(_: np.ndarray, chance: Chance) -> np.ndarray:
 
 def text_page(_: np.ndarray, chance: Chance) -> np.ndarray:
     """A printed or scanned page: dark on bright, at times bright on dark."""
-    rows, cols = int(chance.integers(500, 1200)), int(chance.integers(400, 900))
+    rows, cols = int(chance.integers(400, 600)), int(chance.integers(300, 500))
     page = np.full((rows, cols), chance.integers(215, 256), np.uint8)
     size, down = chance.uniform(0.4, 1.1), 30
     while down < rows - 20:

@@ -33,7 +33,7 @@ SMALL = [
     "embed={maps: [pca], suspects: false, k: 2}",
     "explain={methods: {occlusion: {stride: 16}, saliency: {}, grad_cam: {}}, occlusion: {stride: 16}, scan: 6,"
     " filters: 1, images: 1, synthesis: {filters: 1, steps: 1, clean_steps: 1},"
-    " faithfulness: {images: 1, steps: 1, truth: 0}, layers: {ablation: 0, probes: 0, concepts: 0}}",
+    " faithfulness: {images: 1, steps: 2, truth: 0}, layers: {ablation: 0, probes: 0, concepts: 0}}",
     "robustness={corruptions: [low_dose], severities: [3]}",
     "counterfactual={images: 6, shown: 1, replicates: 20}",
 ]

@@ -30,7 +30,8 @@ def prepared(images: list[np.ndarray]) -> np.ndarray:
 
 
 def grid(side: int = 300) -> tuple[np.ndarray, np.ndarray]:
-    return tuple(np.meshgrid(np.linspace(-1, 1, side), np.linspace(-1, 1, side), indexing="ij"))
+    rows, cols = np.meshgrid(np.linspace(-1, 1, side), np.linspace(-1, 1, side), indexing="ij")
+    return rows, cols
 
 
 def drawn(kind: str, seed: int) -> np.ndarray:

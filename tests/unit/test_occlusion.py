@@ -122,6 +122,7 @@ def test_heads_of_other_kinds(net: nn.Module) -> None:
     torch.testing.assert_close(occlusion_map(net, IMAGE, 1, 11, 3), everywhere(net, 11, 3))
 
 
+@pytest.mark.filterwarnings("ignore:occlusion runs plainly, one image at a time")
 def test_a_network_that_does_something_else_for_another_image() -> None:
     class Moody(nn.Module):
         def __init__(self) -> None:

@@ -16,6 +16,7 @@ References
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
+from shutil import copyfile
 
 import numpy as np
 
@@ -293,3 +294,12 @@ def intake_of(folder: Path) -> Intake | None:
     """
     file = folder / FILE
     return Intake.load(file) if file.exists() else None
+
+
+def copy_intake(source: Path, target: Path) -> None:
+    """The intake check of one model folder for another; without one in `source`, what lies in `target` stays.
+
+    >>> copy_intake(Path("gone"), Path("anywhere"))
+    """
+    if (source / FILE).exists():
+        copyfile(source / FILE, target / FILE)

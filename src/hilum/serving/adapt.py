@@ -28,7 +28,11 @@ from hilum.artifacts.card import Adaptation, Calibration, EstimatedPrior, ModelC
 from hilum.errors import DataError, ModelError
 from hilum.folders import TaskFolder
 from hilum.inference.calibrate import Scaling, softmax, temperature_scaling
+from hilum.inference.intake import FILE, intake_of
+from hilum.inference.intake_features import PIXELS
+from hilum.inference.p_values import fewest
 from hilum.inference.rules import Rules
+from hilum.inference.stream import Wanted, list_images, prepared_images
 from hilum.models import ChestModel, SingleLogit, load_model, logits_of, model_folder, save_model
 from hilum.progress import advancing
 from hilum.serving.own_images import new_folder, own_images
@@ -81,7 +85,20 @@ def adapt(
     model.pretrained = card.pretrained
     save_model(model, out, card.architecture, ModelFacts(**{**kept, "adaptation": adaptation}))
     _keep_calibration(out, card.calibration)
+    _keep_intake(where, out, folder)
     return out
+
+
+def _keep_intake(before: Path, out: Path, folder: Path) -> None:
+    """The intake check of the old model, with p-values among the images that the new one is for, if they are enough."""
+    intake = intake_of(before)
+    if intake is None:
+        return
+    read = prepared_images(list_images(folder), Wanted([PIXELS]))
+    images = [image.images[PIXELS] for image in read if image.error is None]
+    if len(images) >= fewest(intake.rate):
+        intake = intake.calibrated(np.stack(images))
+    intake.save(out / FILE)
 
 
 def _keep_calibration(out: Path, calibration: Calibration | None) -> None:

@@ -10,7 +10,6 @@ import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import copyfile
 from typing import Any
 
 import numpy as np
@@ -51,6 +50,7 @@ from hilum.inference.calibrate import softmax
 from hilum.inference.forward import logits_of, vectors_of
 from hilum.inference.guard import FILE, FeatureGuard
 from hilum.inference.guard_fit import GuardImages, held_out_vectors
+from hilum.inference.intake import copy_intake
 from hilum.inference.rules import classes_in_two_steps, predicted_classes
 from hilum.models import ChestModel, build, golden_images, load_model, save_model
 from hilum.run import Run
@@ -109,8 +109,7 @@ def pack_task(run: Run, task: str, out: Path) -> ModelCard:
     half.pretrained = card.pretrained
     save_model(half, out, card.architecture, known)
     packed = _store_half(out)
-    if folder.intake_file.exists():  # a run of an older version has none: what lies in `out` stays
-        copyfile(folder.intake_file, out / folder.intake_file.name)
+    copy_intake(folder.model_folder, out)
     if guard is not None:
         guard.save(out / FILE, packed.weights_digest)
     return packed
