@@ -51,6 +51,11 @@ class Job:
         return self.cases.table.set_index("case_id")
 
     @property
+    def patients(self) -> dict[str, str]:
+        """The patient of each case."""
+        return self.table["patient"].to_dict()
+
+    @property
     def is_phantom(self) -> bool:
         """Whether the images are synthetic, so that their lesions are known."""
         return self.cases.source == "phantom"

@@ -125,23 +125,19 @@ def _head(columns: tuple[tuple[str, str, str], ...]) -> list[Heading]:
     return [Heading(title, meaning) for _, title, meaning in columns]
 
 
-def line(known: Faithfulness | None, method: str, case_id: str) -> str:
-    """One line under a picture, in words and with its numbers; empty where nothing was measured.
+def line(known: Faithfulness | None, method: str) -> str:
+    """One line under a picture, in words and with its numbers, of all images that were measured; empty where
+    nothing was.
 
-    >>> line(None, "grad_cam", "some case")
+    >>> line(None, "grad_cam")
     ''
     """
     rows = {row.name: row for row in known.rows} if known else {}
     if method not in rows:
         return ""
-    mean, random = rows[method], rows["random"]
-    own, chance = mean.images.get(case_id, mean), random.images.get(case_id, random)
-    words = (
-        matters(own.deletion, own.insertion, (chance.deletion, chance.insertion)),
-        depends(mean.randomised),
-        steady(mean.noise),
-    )
-    return f"{' '.join(words)} ({numbers_of(own, mean)})"
+    mean = rows[method]
+    words = matters(mean.p_deletion, mean.p_insertion), depends(mean.randomised), steady(mean.noise)
+    return f"{' '.join(words)} ({numbers_of(mean)})"
 
 
 def table(known: Faithfulness | None) -> MethodTable | None:

@@ -304,7 +304,7 @@ def _cell(task: TaskExplanations, row: ExplainedImage, column: Column) -> MapCel
         title=column.title,
         range=f"{on_scale(low, column.scale)} to {on_scale(high, column.scale)}",
         note=_occlusion_note(task, row) if column.name == "occlusion" else "",
-        faithfulness=faithfulness.line(task.figures.faithfulness, column.name, row.case_id),
+        faithfulness=faithfulness.line(task.figures.faithfulness, column.name),
     )
 
 
