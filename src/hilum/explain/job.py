@@ -53,7 +53,7 @@ class Job:
     @property
     def patients(self) -> dict[str, str]:
         """The patient of each case."""
-        return self.table["patient"].to_dict()
+        return dict(zip(self.cases.table["case_id"], self.cases.table["patient"], strict=True))
 
     @property
     def is_phantom(self) -> bool:

@@ -52,4 +52,3 @@ def lung_shares(
         for name, values in shares.items()
     ]
     return Lungs(images=len(images), area=float(np.mean(areas)), overlap=card().iou.mean, rows=rows)
-

@@ -123,20 +123,21 @@ def _row(
     people: Sequence[str],
 ) -> MethodFigures:
     """Means over the images, and whether the areas beat those of every map that knows nothing of the network."""
-    means = {
-        key: mean_over_patients([getattr(image, key) for image in own.values()], people, *LIMITS.get(key, SIGNED))
-        for key in MapFigures.model_fields
-    }
-    p_values = {}
+    areas: dict[str, float] = {}
     if name not in unaware:
-        p_values = {
-            f"p_{area}": max(
-                above_zero(gains(own, other, area, sign), people) for other in unaware.values()
-            )
+        areas = {
+            f"p_{area}": max(above_zero(gains(own, other, area, sign), people) for other in unaware.values())
             for area, sign in (("deletion", -1), ("insertion", 1))
         }
+    means = {
+        key: mean_over_patients(
+            [getattr(image, key) for image in own.values()], people, *LIMITS.get(key, SIGNED)
+        )
+        for key in MapFigures.model_fields
+    }
     kind = "baseline" if name in unaware else "method"
-    return MethodFigures(name=name, title=title_of(name), kind=kind, images=dict(own), **means, **p_values)
+    facts = {"name": name, "title": title_of(name), "kind": kind, "images": dict(own)}
+    return MethodFigures.model_validate({**facts, **means, **areas})
 
 
 def gains(

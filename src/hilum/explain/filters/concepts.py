@@ -83,7 +83,8 @@ class Concept:
         """Whether the layer knows the concept at all: accuracy at least 0.1 above that of shuffled labels.
 
         >>> from dataclasses import replace
-        >>> one = Concept("heart", 1, 1.0, np.ones(3), np.zeros(3), 0.1, 0.8, 0.5, 0.2, 0.6, 0.3, (9, 9), *2 * (np.ones(9),))
+        >>> draws = np.ones(3), np.zeros(3)
+        >>> one = Concept("heart", 1, 1.0, *draws, 0.1, 0.8, 0.5, 0.2, 0.6, 0.3, (9, 9), *draws)
         >>> one.readable(), replace(one, accuracy=0.55).readable()
         (True, False)
         """
@@ -93,7 +94,8 @@ class Concept:
         """Whether the layer knows the concept and it moves the class: `readable`, and p times `tests` at most
         0.05 (Bonferroni).
 
-        >>> one = Concept("heart", 1, 1.0, np.ones(9), np.zeros(9), 0.001, 0.8, 0.5, 0.2, 0.6, 0.3, (9, 9), *2 * (np.ones(9),))
+        >>> draws = np.ones(9), np.zeros(9)
+        >>> one = Concept("heart", 1, 1.0, *draws, 0.001, 0.8, 0.5, 0.2, 0.6, 0.3, (9, 9), *draws)
         >>> one.matters(tests=10)
         True
         """

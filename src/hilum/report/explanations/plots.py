@@ -31,7 +31,9 @@ def probe_curve(rows: Sequence[ProbeRow], head: Figure, name: str) -> Markup:
         low, high = row.accuracy.low, row.accuracy.high
         if low is not None and high is not None:
             axes.plot([place, place], [100 * low, 100 * high], color=INK, linewidth=0.9)
-    axes.axhline(100 * (head.value or 0.0), color=INK, linewidth=0.8, linestyle=":", label="the network itself")
+    axes.axhline(
+        100 * (head.value or 0.0), color=INK, linewidth=0.8, linestyle=":", label="the network itself"
+    )
     axes.legend(loc="lower right")
     axes.set_xticks(list(places), [row.layer for row in rows], rotation=35, ha="right", fontsize=7.5)
     axes.set_title("Linear probe by layer")

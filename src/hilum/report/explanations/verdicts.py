@@ -2,7 +2,7 @@
 too little for a verdict (benchmarks/verdicts.py)."""
 
 from hilum.artifacts.base import Figure
-from hilum.artifacts.explanations import MapFigures, MethodFigures
+from hilum.artifacts.explanations import MethodFigures
 from hilum.report.wording import number, plural
 
 STEADY, SHAKY = 0.8, 0.5
@@ -83,6 +83,7 @@ def _ends(figure: Figure) -> tuple[float, float]:
 def numbers_of(mean: MethodFigures) -> str:
     """The means behind the words, and over how many images.
 
+    >>> from hilum.artifacts.explanations import MapFigures
     >>> values = {key: Figure(value=0.5) for key in MapFigures.model_fields}
     >>> numbers_of(MethodFigures(name="a", title="A", kind="method", images={}, **values))
     'over 0 images: deletion 0.50, insertion 0.50, random weights 0.50, noise 0.50'
