@@ -95,7 +95,7 @@ def test_every_share_is_k_of_n(all_figures: list[tuple[str, dict[str, Any]]]) ->
 def test_no_table_of_the_report_shows_a_point(small_run: Run) -> None:
     page = (small_run.path / "report" / "index.html").read_text().replace("&nbsp;", " ")
     cells = " ".join(re.findall(r"<td.*?</td>", page, re.DOTALL)).replace("\u00a0", " ")
-    intervals = re.findall(r"(\d+\.\d+) to (\d+\.\d+)", cells)
+    intervals = re.findall(r"(−?\d+\.\d+) to (−?\d+\.\d+)", cells)
     assert len(intervals) > 100
     assert [pair for pair in intervals if pair[0] == pair[1]] == []
 

@@ -117,8 +117,17 @@ def cell(figure: Figure | float | None, share: bool = False) -> Cell:
     low, high = block.low, block.high
     if low is None or high is None:
         return Cell(printed, of)
-    ends = f"{100 * low:.1f} to {percent(high)}" if share else f"{number(low, 2)} to {number(high, 2)}"
+    ends = f"{100 * low:.1f} to {percent(high)}" if share else _apart(low, high)
     return Cell(printed, of, ends)
+
+
+def _apart(low: float, high: float) -> str:
+    """Both ends with as many digits as tell them apart, up to six; nothing where that is not enough."""
+    for digits in range(2, 7):
+        first, last = number(low, digits), number(high, digits)
+        if first != last:
+            return f"{first} to {last}"
+    return ""
 
 
 def _head(columns: tuple[tuple[str, str, str], ...]) -> list[Heading]:

@@ -85,8 +85,9 @@ def numbers_of(mean: MethodFigures) -> str:
 
     >>> from hilum.artifacts.explanations import MapFigures
     >>> values = {key: Figure(value=0.5) for key in MapFigures.model_fields}
-    >>> numbers_of(MethodFigures(name="a", title="A", kind="method", images={}, **values))
-    'over 0 images: deletion 0.50, insertion 0.50, random weights 0.50, noise 0.50'
+    >>> text = numbers_of(MethodFigures(name="a", title="A", kind="method", images={}, **values))
+    >>> print(text.replace("\\xa0", " "))
+    over 0 images: deletion 0.50, insertion 0.50, random weights 0.50, noise 0.50
     """
     values = {
         "deletion": mean.deletion,
