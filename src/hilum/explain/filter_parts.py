@@ -202,11 +202,11 @@ def _concepts(job: Job, count: int, seed: int) -> Concepts:
     rows = []
     for name, side in known.items():
         scores = concept_scores(name, means, side, patients, slopes, seed=seed)
-        rows.append(concept_row(scores, job.task.classes, side, patients, whose, tests))
+        rows.append(_concept_row(scores, job.task.classes, side, patients, whose, tests))
     return Concepts(layer=job.layer, images=len(images), rows=rows)
 
 
-def concept_row(
+def _concept_row(
     scores: Sequence[Concept],
     classes: Sequence[str],
     side: np.ndarray,

@@ -51,11 +51,6 @@ class Job:
         return self.cases.table.set_index("case_id")
 
     @property
-    def patients(self) -> dict[str, str]:
-        """The patient of each case."""
-        return dict(zip(self.cases.table["case_id"], self.cases.table["patient"], strict=True))
-
-    @property
     def is_phantom(self) -> bool:
         """Whether the images are synthetic, so that their lesions are known."""
         return self.cases.source == "phantom"
