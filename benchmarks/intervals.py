@@ -6,8 +6,8 @@
 Each row draws many data sets from a known truth and counts the intervals that hold it. Scores are normal in both
 classes, with one variance, and a patient's images share a part of it (`alike`, their correlation). `images` are per
 patient, evenly distributed from 1 to that number. Patients are abnormal by chance, with the prevalence of the row.
-Per method: coverage in per cent with its Monte-Carlo standard error, and in brackets the mean width. The usual intervals
-are slow and are taken in the first quarter of the repetitions.
+Per method: coverage in per cent with its Monte-Carlo standard error, and in brackets the mean width. The usual
+intervals are slow and are taken in the first quarter of the repetitions.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from scipy import stats
 
 from hilum.evaluation import metrics as m
 from hilum.evaluation.areas import precision_of, ranking_figures
+from hilum.evaluation.curves import pr_band, roc_band
 from hilum.evaluation.intervals import bootstrap_weights
 from hilum.evaluation.operating import decision_figures, likelihood_ratios, predictive_values
 from hilum.evaluation.shares import share_interval, wilson_interval
@@ -243,6 +244,27 @@ def _ratio_line(row: Setting, sample: Sample, predicted: np.ndarray) -> Line:
     }
 
 
+CURVE = {"ROC at 0.02": 0.02, "ROC at 0.2": 0.2, "precision at 0.5": 0.5, "precision at 0.9": 0.9}
+"""Points of the bands: a false-positive rate, or a recall."""
+
+
+def band_line(row: Setting, rng: np.random.Generator, usual_too: bool) -> Line:
+    distance = distance_of(row)
+    sample = drawn(rng, row, distance)
+    line: Line = {}
+    for name, place in CURVE.items():
+        at, roc = np.array([place]), name.startswith("ROC")
+        band = (roc_band if roc else pr_band)(sample.score, sample.abnormal, sample.patient, at)
+        ends = float(band["low"][0]), float(band["high"][0])
+        if roc:
+            truth = stats.norm.cdf(distance + stats.norm.ppf(place))
+        else:
+            alarms = (1 - row.prevalence) * stats.norm.sf(distance - stats.norm.ppf(place))
+            truth = row.prevalence * place / (row.prevalence * place + alarms)
+        line[name] = float(truth), ends
+    return line
+
+
 def lines(
     rows: list[Setting],
     one: Callable[[Setting, np.random.Generator, bool], Line],
@@ -284,9 +306,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--tables", nargs="*", default=["auroc", "shares", "tables"])
+    parser.add_argument("--tables", nargs="*", default=["auroc", "shares", "tables", "bands"])
     options = parser.parse_args()
     tables = {"auroc": (AUROC, auroc_line), "shares": (SHARES, share_line), "tables": (TABLES, table_line)}
+    tables["bands"] = AUROC[:25:3], band_line
     for name in options.tables:
         print(
             f"\n{name}, {options.repetitions} repetitions, seed {options.seed}: coverage in % (mean width)\n"

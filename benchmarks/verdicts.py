@@ -13,18 +13,38 @@ from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
+import torch
+from scipy.stats import norm
+from torch import nn
 
+from hilum.artifacts.explanations import MapFigures
+from hilum.artifacts.metrics import Subgroups
+from hilum.evaluation.areas import area_figure
 from hilum.evaluation.calibration import ece, ece_of_chance
 from hilum.evaluation.chance import effective_cases
 from hilum.evaluation.conformal_sets import Sizes, clopper_pearson, coverage_of_chance, fit_quantiles
 from hilum.evaluation.curves import calibration_bins, diagram_bins
+from hilum.evaluation.means import above_zero, mean_over_patients
 from hilum.evaluation.operating import decision_curve
-from hilum.evaluation.paired import delong, permutation
+from hilum.evaluation.paired import delong, difference, permutation
 from hilum.evaluation.reliability.selective import difference_of_aurc
-from hilum.evaluation.subgroups import gap_of_groups
+from hilum.evaluation.shares import share_figure
+from hilum.evaluation.subgroups import FEWEST, corrected, gap_of_groups
+from hilum.explain.faithfulness.curves import deletion, insertion
+from hilum.explain.faithfulness.explainers import BASELINES
+from hilum.explain.faithfulness.table import gains
+from hilum.explain.filters.concepts import concept_scores
+from hilum.report.counterfactual.section import LARGE_LOSS
+from hilum.report.explanations.verdicts import INDEPENDENT, depends, matters
+from hilum.report.summary.shift import Difference
 
 Chance = np.random.Generator
+
+FILTERS = 32
+"""Of the layer whose concepts are tried."""
+
+GRID = norm.ppf((np.arange(4000) + 0.5) / 4000)
+"""Standard normal numbers, evenly likely."""
 
 
 class Setting(NamedTuple):
@@ -168,12 +188,51 @@ def accuracy_test_by_image(chance: Chance, at: Setting) -> bool:
 
 
 def subgroup(chance: Chance, at: Setting) -> bool:
-    """Performance: "accuracy differs by brightness", three groups that do not differ."""
+    """Performance: "accuracy differs by ..." any of four kinds of subgroups, none of which differ."""
     one = images(chance, at)
     correct = (one.probability > 0.5) == one.abnormal
-    third = chance.integers(0, 3, len(correct))
-    groups = [(name, "", third == number) for number, name in enumerate("abc")]
-    return gap_of_groups(correct, one.probability, one.patient, groups, with_ends=False).p < 0.05
+    count = np.bincount(one.patient)[one.patient]
+    kinds = {
+        "size": chance.integers(0, 3, len(correct)),
+        "exposure": chance.integers(0, 3, at.patients)[one.patient],
+        "label": one.abnormal.astype(int),
+        "images": np.minimum(count, 3),
+    }
+    found = {}
+    for kind, group in kinds.items():
+        members = [(str(name), "", group == name) for name in np.unique(group)]
+        kept = [member for member in members if len(np.unique(one.patient[member[2]])) >= FEWEST]
+        if len(kept) > 1:
+            gap = gap_of_groups(correct, one.probability, one.patient, kept, with_ends=False)
+            found[kind] = Subgroups(groups=[], gap=gap)
+    return any((entry.gap.p_holm or 1) < 0.05 for entry in corrected(found).values())
+
+
+def shifted(chance: Chance, at: Setting) -> bool:
+    """Summary: "validation and test differ by more than their intervals", in any of four figures."""
+    blocks = []
+    for _ in range(2):
+        one = images(chance, at)
+        predicted, area = one.probability > 0.5, area_figure(one.probability, one.abnormal, one.patient)
+        correct = share_figure(predicted == one.abnormal, one.patient, one.probability)
+        sides = [
+            share_figure(predicted[rows] == side, one.patient[rows], one.probability[rows])
+            for side, rows in ((True, one.abnormal), (False, ~one.abnormal))
+        ]
+        blocks.append([correct, area, *sides])
+    return any(Difference("", "", *pair).beyond_intervals for pair in zip(*blocks, strict=True))
+
+
+def counterfactual(chance: Chance, at: Setting) -> bool:
+    """Counterfactual: "the network relies on how images were taken", where the AUROC falls by just the loss that is
+    let pass."""
+    one = two_models(chance, at)
+    area = norm.cdf(at.apart / sqrt(2))
+    worse = sqrt(2) * norm.ppf(area - LARGE_LOSS)
+    second = one.second - (at.apart - worse) * (one.abnormal - 0.5)
+    right = np.zeros(len(second))
+    change = difference(second, one.first, right, right, one.abnormal, one.patient, 300)["auroc"]
+    return change.get("high", 0) < -LARGE_LOSS
 
 
 def selective(chance: Chance, at: Setting) -> bool:
@@ -182,6 +241,55 @@ def selective(chance: Chance, at: Setting) -> bool:
     wrong = chance.random(at.patients)[one.patient] < 0.2
     figure, p = difference_of_aurc(one.first, one.second, wrong, one.patient, 500, 0)
     return p is not None and p < 0.05 and (figure.value or 0) < 0
+
+
+def stars(chance: Chance, at: Setting) -> bool:
+    """Explanations: a star at any of twelve scores; the layer knows the concepts, the classes do not need them."""
+    people = np.repeat(np.arange(at.patients), at.most)
+    mix = chance.normal(size=(FILTERS, FILTERS)) / sqrt(FILTERS)
+    means = np.stack([_noise(chance, people, 0.5) for _ in range(FILTERS)], 1) @ mix
+    slopes = {name: chance.normal(size=FILTERS) + chance.normal(size=(60, FILTERS)) / 2 for name in (0, 1)}
+    found = []
+    for _ in range(6):
+        side = (chance.random(at.patients) < 0.5)[people].astype(int)
+        values = means + np.outer(side - 0.5, chance.normal(size=FILTERS)) * 4 / sqrt(FILTERS)
+        found += concept_scores("concept", values, side, people, slopes)
+    return any(score.matters(tests=12) for score in found)
+
+
+def marked(chance: Chance, at: Setting) -> bool:
+    """Explanations: "the marked pixels matter", or a part of that; smooth maps that know nothing of the network."""
+    torch.manual_seed(int(chance.integers(1 << 31)))
+    net = nn.Sequential(nn.Conv2d(1, 4, 5, 2), nn.ReLU(), nn.Conv2d(4, 8, 3, 2), nn.ReLU())
+    net.extend([nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 2)])
+    with torch.no_grad():
+        for weights in net.parameters():
+            weights *= 2
+    figures: dict[str, dict[str, MapFigures]] = {}
+    for number in range(at.patients):
+        x = nn.functional.interpolate(torch.rand(1, 1, 8, 8), size=(24, 24), mode="bicubic")
+        own = nn.functional.interpolate(torch.rand(1, 1, 6, 6), size=(24, 24), mode="bicubic")[:, 0]
+        target = int(net(x).argmax())
+        maps = {"own": own, "random": torch.rand(1, 24, 24)}
+        maps |= {name: BASELINES[name](net, x, target) for name in ("edges", "centre")}
+        for name, heat in maps.items():
+            areas = [float(each(net, x, target, heat, 8, seed=number).auc) for each in (deletion, insertion)]
+            both = dict(zip(("deletion", "insertion"), areas, strict=True))
+            figures.setdefault(name, {})[str(number)] = MapFigures.model_construct(**both)
+    own_figures, people = figures.pop("own"), np.arange(at.patients)
+    p_values = [
+        max(above_zero(gains(own_figures, other, area, sign), people) for other in figures.values())
+        for area, sign in (("deletion", -1), ("insertion", 1))
+    ]
+    return "is not shown: do not rely" not in matters(*p_values)
+
+
+def steadied(chance: Chance, at: Setting) -> bool:
+    """Explanations: "depends on the trained weights", with a mean correlation that is just the limit."""
+    values = np.tanh(0.55 + 0.3 * chance.normal(size=at.patients))
+    moved = np.clip(values - np.tanh(0.55 + 0.3 * GRID).mean() + INDEPENDENT, -1, 1)
+    words = depends(mean_over_patients(moved, np.arange(at.patients), -1, 1))
+    return words == "The map depends on the trained weights."
 
 
 def decision(chance: Chance, at: Setting) -> bool:
@@ -203,7 +311,9 @@ VERDICTS: tuple[tuple[Callable[[Chance, Setting], bool], str], ...] = (
     (auroc_test_by_image, "AUROC of two models, by image"),
     (accuracy_test, "accuracy of two models"),
     (accuracy_test_by_image, "accuracy of two models, by image"),
-    (subgroup, "accuracy by subgroup"),
+    (subgroup, "accuracy by any of four kinds of subgroups"),
+    (shifted, "validation and test differ"),
+    (counterfactual, "AUROC falls in the counterfactual"),
     (selective, "score better than the probability"),
     (decision, "net benefit at some threshold"),
 )
@@ -218,10 +328,18 @@ SETTINGS = (
 )
 
 
+EXPLAINED: tuple[tuple[Callable[[Chance, Setting], bool], str, tuple[Setting, ...]], ...] = (
+    (stars, "a star at any of 12 concept scores", (Setting(100, 1, 0, 0.5), Setting(60, 3, 0, 0.5))),
+    (marked, "the marked pixels of a map matter", (Setting(6, 1, 0, 0), Setting(12, 1, 0, 0))),
+    (steadied, "a map depends on the weights", (Setting(6, 1, 0, 0), Setting(12, 1, 0, 0))),
+)
+"""Verdicts of the explanations, each with settings of its own: patients, and images of each."""
+
+
 def rates(sets: int, wanted: str = "") -> Iterator[tuple[str, Setting, float, float]]:
     """Verdict, setting, share of false alarms, its Monte-Carlo standard error."""
-    for verdict, words in VERDICTS:
-        for number, at in enumerate(SETTINGS):
+    for verdict, words, settings in [*((*pair, SETTINGS) for pair in VERDICTS), *EXPLAINED]:
+        for number, at in enumerate(settings):
             if wanted in words:
                 chance = np.random.default_rng([7, number])
                 share = float(np.mean([verdict(chance, at) for _ in range(sets)]))
@@ -230,12 +348,6 @@ def rates(sets: int, wanted: str = "") -> Iterator[tuple[str, Setting, float, fl
 
 if __name__ == "__main__":
     sets = int(sys.argv[1]) if len(sys.argv) > 1 else 400
-    table = pd.DataFrame(columns=["verdict", *map(str, SETTINGS)]).set_index("verdict")
+    print("| verdict | setting | false alarms, % (Monte-Carlo error) | sets |\n|---|---|---|---|")
     for words, at, share, error in rates(sets, sys.argv[2] if len(sys.argv) > 2 else ""):
-        table.loc[words, str(at)] = f"{100 * share:.1f} ({100 * error:.1f})"
-        print(f"{words}; {at}: {100 * share:.1f} % (+- {100 * error:.1f})", flush=True)
-    print("\nfalse alarms, %, with the Monte-Carlo error in brackets\n")
-    print("| verdict | " + " | ".join(table.columns) + " |")
-    print("|---" * (len(table.columns) + 1) + "|")
-    for words, row in table.iterrows():
-        print(f"| {words} | " + " | ".join(row) + " |")
+        print(f"| {words} | {at} | {100 * share:.1f} ({100 * error:.1f}) | {sets} |", flush=True)

@@ -210,7 +210,7 @@ def test_one_image_has_the_faithfulness_of_its_maps(run: Run, tmp_path: Path) ->
     heat = explanation.maps["grad_cam"]
     steps = config.faithfulness.steps
     curve = deletion(model, x, target, torch.from_numpy(heat)[None], steps=steps, seed=config.seed)
-    assert rows["grad_cam"].figures.deletion == pytest.approx(float(curve.auc[0]), abs=1e-4)
+    assert rows["grad_cam"].figures.deletion.value == pytest.approx(float(curve.auc[0]), abs=1e-4)
     field = lungs_seen(model.pixels, explanation.grey)
     assert explanation.lung_area == pytest.approx(float(field.mean()))
     evidence = np.clip(heat, 0, None)

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
+from hilum.report.results import chosen_note, results
+from hilum.report.robustness.section import _task as robustness_task
 from hilum.run import Run
 
 NO_FIGURE = ("threshold", "best_metric")
 """Keys with a value that is a setting, or steers a training, and no result."""
-
-NOT_YET = ("concepts",)
-"""Parts of files whose figures have no interval."""
 
 SHARES = (
     "accuracy",
@@ -25,8 +24,10 @@ SHARES = (
     "false_alarms",
     "error",
 )
-MEANS = re.compile(r"^leakage/|/at_prevalence/|^multiclass/metrics.json/\w+/(sensitivity|specificity)$")
-"""Means over networks or classes, and values at another prevalence: no counts."""
+MEANS = re.compile(
+    r"^leakage/|/at_prevalence/|/concepts/|^multiclass/metrics.json/\w+/(sensitivity|specificity)$"
+)
+"""Means over networks, classes or draws, and values at another prevalence: no counts."""
 
 
 def figures(values: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -39,7 +40,7 @@ def figures(values: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
     if "value" in values and isinstance(values["value"], float | int | None):
         yield place, values
     for name, each in values.items():
-        if name not in (*NO_FIGURE, *NOT_YET):
+        if name not in NO_FIGURE:
             yield from figures(each, f"{place}/{name}")
 
 
@@ -94,6 +95,28 @@ def test_every_share_is_k_of_n(all_figures: list[tuple[str, dict[str, Any]]]) ->
 def test_no_table_of_the_report_shows_a_point(small_run: Run) -> None:
     page = (small_run.path / "report" / "index.html").read_text().replace("&nbsp;", " ")
     cells = " ".join(re.findall(r"<td.*?</td>", page, re.DOTALL)).replace("\u00a0", " ")
-    intervals = re.findall(r"(\d+\.\d+) to (\d+\.\d+)", cells)
+    intervals = re.findall(r"(−?\d+\.\d+) to (−?\d+\.\d+)", cells)
     assert len(intervals) > 100
     assert [pair for pair in intervals if pair[0] == pair[1]] == []
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+def test_captions_say_what_the_validation_images_chose(small_run: Run, task: str) -> None:
+    folder = small_run.task(task)
+    note = chosen_note(folder, "val")
+    assert "The same images chose the epoch that was kept" in note
+    assert ("the threshold" in note) == (task == "binary")
+    assert chosen_note(folder, "test") == ""
+    robustness = folder.robustness()
+    captions = {
+        split: robustness_task(folder, robustness.model_copy(update={"split": split})).caption
+        for split in ("val", "test")
+    }
+    assert note in captions["val"] and "chose the epoch" not in captions["test"]
+
+
+def test_the_summary_says_on_which_images_and_what_they_chose(small_run: Run) -> None:
+    page = (small_run.path / "report" / "index.html").read_text()
+    known = [results(small_run, task) for task in ("binary", "multiclass")]
+    words = {"test": "used for no choice", "val": "used to choose the epoch that was kept"}
+    assert [words[task.split] in page for task in known if task] == [True, True]

@@ -1,13 +1,13 @@
-"""Curves against scikit-learn, bands against a plain loop, calibration bins by hand."""
+"""Curves against scikit-learn, bands by hand and by simulation, calibration bins by hand."""
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn import metrics as sk
 
 from hilum.errors import DataError
 from hilum.evaluation import metrics as m
 from hilum.evaluation.curves import calibration_bins, pr_band, pr_curve, roc_band, roc_curve
-from hilum.evaluation.intervals import bootstrap_weights
 from hilum.evaluation.shares import wilson_interval
 
 
@@ -42,36 +42,30 @@ def test_pr_equals_scikit_learn(cases: tuple[np.ndarray, np.ndarray, np.ndarray]
     assert steps == pytest.approx(m.average_precision(score, abnormal))
 
 
-def test_bands_equal_a_plain_loop(cases: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
-    score, abnormal, patients = cases
-    grid = np.array([0.0, 0.1, 0.3, 0.5, 1.0])
-    tprs, precisions = [], []
-    for weights in np.concatenate(list(bootstrap_weights(patients, 200, seed=1))).astype(int):
-        drawn = np.repeat(np.arange(80), weights)
-        fpr, tpr, _ = sk.roc_curve(abnormal[drawn], score[drawn])
-        tprs.append([_height(x, fpr, tpr) for x in grid])
-        precision, recall, _ = sk.precision_recall_curve(abnormal[drawn], score[drawn])
-        reached = [
-            np.flatnonzero(recall[:-1] >= x)[-1] for x in grid
-        ]  # the highest threshold that finds enough
-        precisions.append(precision[reached])
-    roc = roc_band(score, abnormal, patients, grid, replicates=200, seed=1)
-    pr = pr_band(score, abnormal, patients, grid, replicates=200, seed=1)
-    for band, heights in ((roc, tprs), (pr, precisions)):
-        low, high = np.quantile(np.array(heights), [0.025, 0.975], axis=0)
-        assert band["low"] == pytest.approx(low)
-        assert band["high"] == pytest.approx(high)
-    assert (roc["fpr"] == grid).all()
-    assert (pr["recall"] == grid).all()
+def test_the_band_of_a_perfect_model_has_a_width() -> None:
+    score, abnormal, patients = np.arange(40), np.arange(40) >= 20, np.arange(40)
+    roc, pr = roc_band(score, abnormal, patients), pr_band(score, abnormal, patients)
+    lowest = wilson_interval(20, 20)[0]
+    for band in (roc, pr):
+        assert band["high"].max() == band["high"].min() == 1
+        assert band["low"].max() < 0.96
+    assert roc["low"][-1] == pytest.approx(lowest) and pr["low"][-1] == pytest.approx(lowest)
 
 
-def _height(x: float, fpr: np.ndarray, tpr: np.ndarray) -> float:
-    """The upper end where the curve is upright, else the straight line between the points around x."""
-    if (fpr == x).any():
-        return float(tpr[fpr == x].max())
-    after = int(np.flatnonzero(fpr > x)[0])
-    slope = (tpr[after] - tpr[after - 1]) / (fpr[after] - fpr[after - 1])
-    return float(tpr[after - 1] + slope * (x - fpr[after - 1]))
+def test_the_bands_hold_the_true_curves_of_normal_scores() -> None:
+    grid, held = np.array([0.05, 0.3, 0.8]), []
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        abnormal = np.arange(120) % 2 == 0
+        score = 2 * abnormal + rng.normal(size=120)
+        roc = roc_band(score, abnormal, np.arange(120), grid)
+        pr = pr_band(score, abnormal, np.arange(120), grid)
+        height = stats.norm.cdf(2 + stats.norm.ppf(grid))
+        alarms = stats.norm.sf(2 - stats.norm.ppf(grid))
+        held.append([(roc["low"] <= height) & (height <= roc["high"])])
+        precision = grid / (grid + alarms)
+        held.append([(pr["low"] <= precision) & (precision <= pr["high"])])
+    assert 0.92 < np.mean(held) < 0.99
 
 
 def test_the_band_holds_the_curve_and_is_wider_over_patients(

@@ -248,11 +248,12 @@ class TestAll:
         rows = {row.name: row for row in found.rows}
         assert list(rows) == ["saliency", "grad_cam", *BASELINES]
         assert [row.kind for row in found.rows] == ["method"] * 2 + ["baseline"] * 3
-        assert rows["edges"].randomised == pytest.approx(1)
-        assert rows["random"].noise == pytest.approx(1)
-        assert rows["random"].noise_change == 0
+        assert rows["edges"].randomised.value == pytest.approx(1)
+        assert rows["random"].noise.value == pytest.approx(1)
+        assert rows["random"].noise_change.value == 0
         two = [image.deletion for image in rows["saliency"].images.values()]
-        assert len(two) == 2 and rows["saliency"].deletion == pytest.approx(sum(two) / 2)
+        assert len(two) == 2 and rows["saliency"].deletion.value == pytest.approx(sum(two) / 2)
+        assert rows["random"].p_deletion is None and 0 < (rows["saliency"].p_deletion or 0) <= 1
         assert found.agreement.names[:3] == ["Saliency", "Grad-CAM", "Random numbers"]
         assert np.shape(found.agreement.values) == (5, 5)
         assert done[-1] == (10, 10)
@@ -261,9 +262,9 @@ class TestAll:
         saliency = explainers({"saliency": {}})
         row = faithfulness_table(small(), {"a": (X, 1)}, saliency, steps=5, samples=7).rows[0]
         heat = saliency["saliency"](small(), X, 1)
-        assert row.deletion == pytest.approx(deletion(small(), X, 1, heat, 5).auc.item())
+        assert row.deletion.value == pytest.approx(deletion(small(), X, 1, heat, 5).auc.item())
         assert row.images["a"].insertion == pytest.approx(insertion(small(), X, 1, heat, 5).auc.item())
-        assert row.unexplained == pytest.approx(infidelity(small(), X, 1, heat, samples=7).share.item())
+        assert row.unexplained.value == pytest.approx(infidelity(small(), X, 1, heat, samples=7).share.item())
 
     def test_no_image(self) -> None:
         with pytest.raises(DataError, match="no image"):

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from hilum.artifacts.base import Artifact, Part
+from hilum.artifacts.base import Artifact, Figure, Part
 
 
 class Bin(Part):
@@ -33,7 +33,7 @@ class Curve(Part):
 
 class ClassCurves(Part):
     """One class against the rest. `share`: how many of the images have it. `sensitivity`,
-    `false_positive_rate` and `precision` are those of the predictions as they stand; `precision` is None where
+    `false_positive_rate` and `precision` are those of the predictions as they stand; `precision` has no value where
     no image was classified as the class."""
 
     name: str
@@ -41,20 +41,19 @@ class ClassCurves(Part):
     roc: Curve
     precision_recall: Curve
     bins: list[Bin]
-    sensitivity: float
-    false_positive_rate: float
-    precision: float | None
+    sensitivity: Figure
+    false_positive_rate: Figure
+    precision: Figure
 
 
 class Curves(Artifact):
-    """`split`: whose images these are; `replicates`: bootstrap samples of the bands; `classes`: those with
-    images on both sides, of two classes the second alone."""
+    """`split`: whose images these are; `classes`: those with images on both sides, of two classes the second
+    alone."""
 
-    SCHEMA: ClassVar[int] = 2
+    SCHEMA: ClassVar[int] = 3
     STAGE: ClassVar[str] = "evaluate"
 
     weights_digest: str
     split: str
     n_cases: int
-    replicates: int
     classes: list[ClassCurves]

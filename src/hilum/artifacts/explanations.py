@@ -77,12 +77,24 @@ class MapFigures(Part):
     shift_change: float
 
 
-class MethodFigures(MapFigures):
-    """Means of one method over the images, and each image's own figures by case_id."""
+class MethodFigures(Part):
+    """Means of one method over the images, each with its interval over patients, and each image's own figures by
+    case_id; see `MapFigures`. `p_deletion`, `p_insertion`: one-sided, of these areas being no better than those of
+    the best map that knows nothing of the network; None for such maps."""
 
     name: str
     title: str
     kind: Kind
+    deletion: Figure
+    insertion: Figure
+    unexplained: Figure
+    randomised: Figure
+    noise: Figure
+    shift: Figure
+    noise_change: Figure
+    shift_change: Figure
+    p_deletion: float | None = None
+    p_insertion: float | None = None
     images: dict[str, MapFigures]
 
 
@@ -139,12 +151,13 @@ class Truth(Part):
 
 
 class LungRow(Part):
-    """`share`: mean share of the positive evidence that lies inside the lungs; None for maps without any."""
+    """`share`: mean share of the positive evidence that lies inside the lungs; without a value for maps without
+    any."""
 
     name: str
     title: str
     kind: Kind
-    share: float | None
+    share: Figure
 
 
 class Lungs(Part):
@@ -217,26 +230,26 @@ class Probes(Part):
     `fitted`, `measured`: images of either kind."""
 
     rows: list[ProbeRow]
-    head: float
+    head: Figure
     fitted: int
     measured: int
 
 
-class ConceptScore(Part):
-    """`value`: share of a class's images whose evidence rises towards the concept; `p`: of no difference from
-    shuffled labels; `matters`: see hilum.explain.filters.concepts."""
+class ConceptScore(Figure):
+    """A mean over the draws of directions: the share of a class's images whose evidence rises towards the concept,
+    with its interval over the patients of these images. `p`: of the concept being no more to the class than shuffled
+    labels; `matters`: see hilum.explain.filters.concepts."""
 
-    value: float
     p: float
     matters: bool
 
 
 class ConceptRow(Part):
-    """`accuracy`: balanced accuracy of the concept's classifier on held-out patients, `chance` that of shuffled
-    labels; `images`: with and without the concept."""
+    """`accuracy`: balanced accuracy of the concept's classifier on held-out patients, a mean over draws of patients,
+    `chance` that of shuffled labels; `images`: with and without the concept."""
 
     title: str
-    accuracy: float
+    accuracy: Figure
     chance: float
     images: tuple[int, int]
     classes: dict[str, ConceptScore]
@@ -276,6 +289,7 @@ class Explanations(Artifact):
     `occlusion`: by case_id; `maps`: by method; `seconds`: by part.
     """
 
+    SCHEMA: ClassVar[int] = 2
     STAGE: ClassVar[str] = "explain"
 
     weights_digest: str

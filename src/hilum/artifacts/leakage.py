@@ -26,28 +26,21 @@ class Official(Part):
     n_patients: int
 
 
-class Counts(Part):
-    """`k` of `n` images classified correctly."""
-
-    k: int
-    n: int
-
-
 class Shared(Part):
     """Of `n_held` images held out by image, `n_images` had an image of their patient in training; accuracy of
     the two ways on exactly these."""
 
     n_images: int
     n_held: int
-    by_image: Counts
-    by_patient: Counts
+    by_image: Figure
+    by_patient: Figure
 
 
 class Leakage(Artifact):
     """One recipe with folds by patient and with folds by image. `difference`: image minus patient, paired;
     `model`, `size` (rows, columns), `epochs`: of the trainings, whose whole `recipe` stands beside them."""
 
-    SCHEMA: ClassVar[int] = 2
+    SCHEMA: ClassVar[int] = 3
     STAGE: ClassVar[str] = "leakage"
 
     task: str

@@ -84,7 +84,7 @@ class CurvePoint(Part):
     images: int
     accuracy: Figure
     seeds: list[float]
-    auroc: float
+    auroc: Figure
     gain: Figure | None = None
 
 
@@ -103,6 +103,7 @@ class LabelEfficiency(HeldOut):
     trainings are left to do.
     """
 
+    SCHEMA: ClassVar[int] = 2
     STAGE: ClassVar[str] = "robustness --labels"
 
     made_from: str
@@ -164,7 +165,7 @@ class TrainedPoint(Part):
 
     accuracy: Figure
     seeds: list[float]
-    ece: float
+    ece: Figure
 
 
 class PairedPoint(Part):
@@ -185,7 +186,7 @@ class CorruptionTraining(HeldOut):
     `corruptions`: name -> severity -> point.
     """
 
-    SCHEMA: ClassVar[int] = 2
+    SCHEMA: ClassVar[int] = 3
     STAGE: ClassVar[str] = "robustness --training"
 
     train_images: int

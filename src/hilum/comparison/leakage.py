@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from hilum.artifacts.base import Figure
-from hilum.artifacts.leakage import Counts, Leakage, Official, Shared, Way
+from hilum.artifacts.leakage import Leakage, Official, Shared, Way
 from hilum.comparison import train
 from hilum.comparison.folds import HELD, held_out, held_out_by_image
 from hilum.comparison.table import at_half, is_correct, paired_difference, pooled, pooled_figures
@@ -30,7 +30,7 @@ from hilum.data.cases import Cases
 from hilum.data.split import Split
 from hilum.data.tasks import Task
 from hilum.errors import DataError
-from hilum.evaluation.shares import minus, share_interval
+from hilum.evaluation.shares import minus, share_figure, share_interval
 from hilum.folders import LeakageFolder
 from hilum.progress import say
 from hilum.training.config import TaskRecipe
@@ -174,10 +174,14 @@ def _shared(cases: Cases, splits: Sequence[Split], tables: Mapping[str, pd.DataF
     return Shared(
         n_images=int(inside.sum()),
         n_held=len(inside),
-        by_image=_counts(by_image[inside], task),
-        by_patient=_counts(tables["patient"][inside], task),
+        by_image=_share(by_image[inside], task),
+        by_patient=_share(tables["patient"][inside], task),
     )
 
 
-def _counts(table: pd.DataFrame, task: Task) -> Counts:
-    return Counts(k=int(is_correct(table, task.classes).sum()), n=len(table))
+def _share(table: pd.DataFrame, task: Task) -> Figure:
+    """Of the images classified correctly."""
+    truth = pd.Index(list(task.classes)).get_indexer(pd.Index(table["target"]))
+    probabilities = table[[f"prob_{name}" for name in task.classes]].to_numpy(np.float64)
+    scores = probabilities[np.arange(len(table)), truth]
+    return share_figure(is_correct(table, task.classes), table["patient"], scores)

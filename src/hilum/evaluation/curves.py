@@ -1,6 +1,6 @@
-"""Curves over all operating points, with bands from a bootstrap over patients, and calibration bins."""
+"""Curves over all operating points, with bands over patients, and calibration bins."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -10,16 +10,16 @@ from numpy.typing import ArrayLike
 from hilum.artifacts.curves import Bin, ClassCurves, Curve, Curves
 from hilum.errors import DataError
 from hilum.evaluation.chance import BY_CHANCE, binned_gaps
+from hilum.evaluation.clusters import effective_size, intraclass_correlation, normal_scores
 from hilum.evaluation.decision import checked_probabilities
-from hilum.evaluation.intervals import bootstrap, percentile_band
 from hilum.evaluation.metrics import cumulative_counts
-from hilum.evaluation.shares import wilson_interval
+from hilum.evaluation.shares import hit_correlation, share_figure, share_interval, wilson_interval
 
 DIAGRAM_BINS, CASES_PER_BIN = 10, 20
 """At most so many bins in a reliability diagram, and about so many cases in each at least."""
 
-REPLICATES = 1000
-"""Bootstrap samples of the bands that a report draws."""
+DRAWS = 1000
+"""Of calibrated models, for what chance explains in a reliability diagram."""
 
 DIGITS = 6
 """Decimals of a curve in curves.json; a drawing shows three."""
@@ -67,40 +67,76 @@ def pr_curve(score: ArrayLike, is_abnormal: ArrayLike) -> dict[str, np.ndarray]:
 
 
 def roc_band(
-    score: ArrayLike,
-    is_abnormal: ArrayLike,
-    patients: ArrayLike,
-    grid: ArrayLike | None = None,
-    replicates: int = 1000,
-    seed: int = 0,
+    score: ArrayLike, is_abnormal: ArrayLike, patients: ArrayLike, grid: ArrayLike | None = None
 ) -> dict[str, np.ndarray]:
     """The 95 % band of a ROC curve: {"fpr": grid, "low", "high"}, each "points".
 
-    At each fpr of the grid (default 0, 0.01, ... 1) the middle 95 % of the sensitivities of all bootstrap
-    replicates (vertical averaging, Fawcett 2006). It holds point by point, not for whole curves. Replicates that miss a
-    class have no curve.
+    At each fpr of the grid (default 0, 0.01, ... 1): Wilson's interval of the sensitivity at the effective number of
+    abnormal images, and what the curve does between the ends of Wilson's interval of the fpr; the two distances are
+    added in squares (Newcombe 1998). It holds point by point, not for whole curves, and never shrinks to a point.
     `patients`: the patient of each case, "cases".
+
+    >>> band = roc_band([0.1, 0.2, 0.8, 0.9], [0, 0, 1, 1], [*"abcd"], grid=[0.0, 1.0])
+    >>> band["low"].round(2).tolist(), band["high"].tolist()
+    ([0.34, 0.34], [1.0, 1.0])
     """
-    at = _grid(grid)
-    low, high = _band(score, is_abnormal, patients, replicates, seed, partial(_tpr_at, at))
+    at, side = _grid(grid), np.asarray(is_abnormal, bool)
+    values, people = np.asarray(score, np.float64), np.asarray(patients)
+    curve = roc_curve(values, side)
+    upright = partial(np.interp, xp=curve["fpr"], fp=curve["tpr"])
+    heights = upright(at)
+    alarms = _intervals(at, values[~side], people[~side])
+    own = _intervals(heights, values[side], people[side])
+    low, high = _both(heights, own, [upright(alarms[:, 0]), upright(alarms[:, 1])])
     return {"fpr": at, "low": low, "high": high}
 
 
 def pr_band(
-    score: ArrayLike,
-    is_abnormal: ArrayLike,
-    patients: ArrayLike,
-    grid: ArrayLike | None = None,
-    replicates: int = 1000,
-    seed: int = 0,
+    score: ArrayLike, is_abnormal: ArrayLike, patients: ArrayLike, grid: ArrayLike | None = None
 ) -> dict[str, np.ndarray]:
     """The 95 % band of a precision-recall curve: {"recall": grid, "low", "high"}, each "points".
 
-    As `roc_band`, with the precision at the highest threshold with at least that recall.
+    As `roc_band`, for the precision at the highest threshold with at least that recall, a patient counting as one
+    image; and what the curve does between the ends of Wilson's interval of the recall.
+
+    >>> band = pr_band([0.1, 0.2, 0.8, 0.9], [0, 0, 1, 1], [*"abcd"], grid=[1.0])
+    >>> band["low"].round(2).tolist(), band["high"].tolist()
+    ([0.34], [1.0])
     """
-    at = _grid(grid)
-    low, high = _band(score, is_abnormal, patients, replicates, seed, partial(_precision_at, at))
+    at, side = _grid(grid), np.asarray(is_abnormal, bool)
+    values = np.asarray(score, np.float64)
+    people = np.unique(np.asarray(patients), return_inverse=True)[1]
+    tp, predicted, scores = _counts(values, side)
+
+    def place(recall: np.ndarray) -> np.ndarray:
+        return np.minimum(np.searchsorted(tp / tp[-1], recall - 1e-12), len(tp) - 1)
+
+    heights = (tp / predicted)[place(at)]
+    own = np.array(
+        [share_interval(side[rows], people[rows]) for rows in values >= scores[place(at)][:, None]]
+    )
+    recalls = _intervals(at, values[side], people[side])
+    low, high = _both(heights, own, [(tp / predicted)[place(ends)] for ends in recalls.T])
     return {"recall": at, "low": low, "high": high}
+
+
+def _intervals(shares: np.ndarray, scores: np.ndarray, patients: np.ndarray) -> np.ndarray:
+    """Wilson's intervals of shares that a threshold cuts from one class, "points 2"."""
+    latent = intraclass_correlation(normal_scores(scores), patients)
+    n = len(scores)
+    sizes = [effective_size(patients, hit_correlation(latent, (n * p + 1) / (n + 2))) for p in shares]
+    return np.array([wilson_interval(p * size, size) for p, size in zip(shares, sizes, strict=True)])
+
+
+def _both(
+    heights: np.ndarray, own: np.ndarray, beside: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both ends, "points": the distances to the own interval and to the curve beside, added in squares."""
+    down = np.maximum(heights - np.minimum(*beside), 0)
+    up = np.maximum(np.maximum(*beside) - heights, 0)
+    low = heights - np.hypot(heights - own[:, 0], down)
+    high = heights + np.hypot(own[:, 1] - heights, up)
+    return np.clip(low, 0, 1), np.clip(high, 0, 1)
 
 
 def calibration_bins(
@@ -130,7 +166,7 @@ def calibration_bins(
     if patients is None:
         return made
     member = np.eye(len(made))[bin_of_case]
-    gaps = binned_gaps(np.clip(values, 0, 1), abnormal, member, patients, REPLICATES, 0)
+    gaps = binned_gaps(np.clip(values, 0, 1), abnormal, member, patients, DRAWS, 0)
     widths = _simultaneous(gaps, member, patients, 1 - (1 - BY_CHANCE) / families) / member.sum(0)
     return [
         curve.model_copy(update={"by_chance": (curve.probability - width, curve.probability + width)})
@@ -158,8 +194,8 @@ def curves_of(rows: pd.DataFrame, classes: Sequence[str], split: str, weights_di
     >>> rows = pd.DataFrame({"patient": [*"abcd"], "target": ["normal", "normal", "abnormal", "abnormal"],
     ...     "predicted": ["normal", "normal", "normal", "abnormal"], "prob_abnormal": [0.1, 0.4, 0.35, 0.8]})
     >>> [curves] = curves_of(rows, ["normal", "abnormal"], "val", "digest").classes
-    >>> curves.name, curves.share, curves.sensitivity, curves.roc.x
-    ('abnormal', 0.5, 0.5, [0.0, 0.0, 0.5, 0.5, 1.0])
+    >>> curves.name, curves.share, curves.sensitivity.counts, curves.roc.x
+    ('abnormal', 0.5, '1/2', [0.0, 0.0, 0.5, 0.5, 1.0])
     """
     wanted = classes[1:] if len(classes) == 2 else classes
     present = rows["target"].value_counts()
@@ -167,7 +203,6 @@ def curves_of(rows: pd.DataFrame, classes: Sequence[str], split: str, weights_di
         weights_digest=weights_digest,
         split=split,
         n_cases=len(rows),
-        replicates=REPLICATES,
         classes=[
             _class_curves(rows, name, len(wanted)) for name in wanted if 0 < present.get(name, 0) < len(rows)
         ],
@@ -178,8 +213,7 @@ def _class_curves(rows: pd.DataFrame, name: str, families: int) -> ClassCurves:
     score, positive = rows[f"prob_{name}"].to_numpy(np.float64), (rows["target"] == name).to_numpy()
     predicted, patients = (rows["predicted"] == name).to_numpy(), rows["patient"].to_numpy()
     roc, precision_recall = roc_curve(score, positive), pr_curve(score, positive)
-    roc_limits = roc_band(score, positive, patients, replicates=REPLICATES)
-    pr_limits = pr_band(score, positive, patients, replicates=REPLICATES)
+    roc_limits, pr_limits = roc_band(score, positive, patients), pr_band(score, positive, patients)
     return ClassCurves(
         name=name,
         share=float(positive.mean()),
@@ -192,9 +226,11 @@ def _class_curves(rows: pd.DataFrame, name: str, families: int) -> ClassCurves:
             pr_limits["high"],
         ),
         bins=calibration_bins(score, positive, diagram_bins(len(rows)), patients, families),
-        sensitivity=float(predicted[positive].mean()),
-        false_positive_rate=float(predicted[~positive].mean()),
-        precision=float(positive[predicted].mean()) if predicted.any() else None,
+        sensitivity=share_figure(predicted[positive], patients[positive], score[positive]),
+        false_positive_rate=share_figure(predicted[~positive], patients[~positive], score[~positive]),
+        precision=share_figure(
+            positive[predicted], patients[predicted], reason="no image was classified as the class"
+        ),
     )
 
 
@@ -259,39 +295,3 @@ def _counts(score: ArrayLike, is_abnormal: ArrayLike) -> tuple[np.ndarray, np.nd
 
 def _grid(grid: ArrayLike | None) -> np.ndarray:
     return np.linspace(0, 1, 101) if grid is None else np.asarray(grid, np.float64)
-
-
-def _band(
-    score: ArrayLike,
-    is_abnormal: ArrayLike,
-    patients: ArrayLike,
-    replicates: int,
-    seed: int,
-    height: Callable[[np.ndarray, np.ndarray], np.ndarray],
-) -> tuple[np.ndarray, np.ndarray]:
-    """The quantiles of the curves' heights, point by point, over bootstrap replicates of patients."""
-
-    def heights(weights: np.ndarray) -> dict[str, np.ndarray]:
-        tp, predicted, _ = cumulative_counts(score, is_abnormal, weights)
-        whole = (tp[:, -1] > 0) & (predicted[:, -1] > tp[:, -1])  # without a class there is no curve
-        pairs = zip(whole, tp, predicted, strict=True)
-        return {"heights": np.array([height(*counts) if both else none for both, *counts in pairs])}
-
-    none = height(*_counts(score, is_abnormal)[:2]) * np.nan
-    drawn, _ = bootstrap(heights, patients, np.asarray(is_abnormal, bool), replicates, seed)
-    if np.isnan(drawn["heights"]).all():
-        raise DataError(f"a class is missing in all {replicates} bootstrap replicates", "use more replicates")
-    return percentile_band(drawn["heights"])
-
-
-def _tpr_at(grid: np.ndarray, tp: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Sensitivity at each fpr; where the curve is upright, its upper end."""
-    fp = predicted - tp
-    return np.interp(grid, np.append(0.0, fp / fp[-1]), np.append(0.0, tp / tp[-1]))
-
-
-def _precision_at(grid: np.ndarray, tp: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Precision where the recall first reaches each value."""
-    tp, predicted = tp[predicted > 0], predicted[predicted > 0]  # the highest scores may not have been drawn
-    first = np.searchsorted(tp / tp[-1], grid - 1e-12)  # a recall of 3/10 reaches 0.3 in spite of rounding
-    return (tp / predicted)[np.minimum(first, len(tp) - 1)]

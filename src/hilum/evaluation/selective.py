@@ -134,7 +134,7 @@ def selective_figures(
         n_cases=len(score),
         aurc=with_interval(values["aurc"][0], drawn["aurc"]),
         lowest_aurc=lowest_aurc(error),
-        error=share_figure(error, people, score),
+        error=share_figure(error, people, _of_truth(score, error)),
         risk_at=[RiskAt(coverage=share, risk=at[share]) for share in coverages],
         curve=RiskCurve(
             coverage=grid.tolist(),
@@ -145,11 +145,17 @@ def selective_figures(
     )
 
 
+def _of_truth(score: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """Numbers in the order of the probability of the true class, with which errors of a patient go together."""
+    above = score - score.min()
+    return np.where(error, -above, above)
+
+
 def _risk(share: float, score: np.ndarray, error: np.ndarray, patients: np.ndarray) -> Figure:
     """The share of errors among the most confident cases, as few as hold this share of all."""
     last = np.sort(score)[::-1][max(0, ceil(share * len(score) - 1e-9) - 1)]
     answered = score >= last
-    return share_figure(error[answered], patients[answered], score[answered])
+    return share_figure(error[answered], patients[answered], _of_truth(score, error)[answered])
 
 
 def _checked(confidence: ArrayLike, wrong: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from hilum.artifacts.base import Figure
 from hilum.artifacts.explanations import (
     Ablation,
     ConceptRow,
@@ -21,9 +22,11 @@ from hilum.artifacts.explanations import (
 )
 from hilum.data.decode import read_grey
 from hilum.data.sources.phantom import masks as phantom_masks
+from hilum.evaluation.areas import mean_of
+from hilum.evaluation.shares import share_figure, share_interval
 from hilum.explain.config import SynthesisConfig
 from hilum.explain.filters.ablation import ablate
-from hilum.explain.filters.concepts import concept_scores, image_concepts, maps_and_slopes, sides
+from hilum.explain.filters.concepts import Concept, concept_scores, image_concepts, maps_and_slopes, sides
 from hilum.explain.filters.maximal import Maxima, maximal_activations
 from hilum.explain.filters.probes import layer_means, probe_layers, probed_layers
 from hilum.explain.filters.synthesis import synthesize, synthesize_clean
@@ -163,7 +166,7 @@ def _probes(job: Job, count: int, seed: int) -> Probes:
     held = images[~fit]
     return Probes(
         rows=[ProbeRow(layer=probe.layer, width=probe.width, accuracy=probe.accuracy) for probe in measured],
-        head=float((held["target"] == held["predicted"]).mean()),
+        head=share_figure(held["target"] == held["predicted"], held["patient"]),
         fitted=int(fit.sum()),
         measured=int((~fit).sum()),
     )
@@ -187,38 +190,52 @@ def _concepts(job: Job, count: int, seed: int) -> Concepts:
     known = sides({name: np.array([values[name] for values in measured]) for name in measured[0]})
     sample = sample_images(table, min(count, CONCEPT_IMAGES), seed)
     means, _ = maps_and_slopes(job.model, job.batch(ids), job.layer, 0)
-    slopes = {}
+    slopes, whose = {}, {}
     for target, name in enumerate(job.task.classes):
-        mine = sample.loc[sample["target"] == name, "case_id"].tolist()
-        if mine:
-            slopes[target] = maps_and_slopes(job.model, job.batch(mine), job.layer, target)[1]
+        mine = sample[sample["target"] == name]
+        if len(mine):
+            slopes[target] = maps_and_slopes(
+                job.model, job.batch(mine["case_id"].tolist()), job.layer, target
+            )[1]
+            whose[target] = mine["patient"].to_numpy()
     tests = len(known) * len(slopes)
-    rows = [
-        _concept_row(job, name, means, side, patients, slopes, tests, seed) for name, side in known.items()
-    ]
+    rows = []
+    for name, side in known.items():
+        scores = concept_scores(name, means, side, patients, slopes, seed=seed)
+        rows.append(_concept_row(scores, job.task.classes, side, patients, whose, tests))
     return Concepts(layer=job.layer, images=len(images), rows=rows)
 
 
 def _concept_row(
-    job: Job,
-    name: str,
-    means: np.ndarray,
+    scores: Sequence[Concept],
+    classes: Sequence[str],
     side: np.ndarray,
     patients: Sequence[str],
-    slopes: Mapping[int, np.ndarray],
+    whose: Mapping[int, np.ndarray],
     tests: int,
-    seed: int,
 ) -> ConceptRow:
-    scores = concept_scores(name, means, side, patients, slopes, seed=seed)
-    classes = {
-        job.task.classes[score.target]: ConceptScore(
-            value=score.score, p=score.p, matters=score.matters(tests)
+    """One concept with its intervals over patients. `scores`: of each class; `side`, `patients`: of the images of the
+    concept; `whose`: by class, the patients of the images whose evidence was measured; `tests`: how many are made."""
+    of_class = {}
+    for score in scores:
+        low, high = share_interval(score.rises, whose[score.target])
+        of_class[classes[score.target]] = ConceptScore(
+            value=score.score, low=low, high=high, p=score.p, matters=score.matters(tests)
         )
-        for score in scores
-    }
     first = scores[0]  # what tells the concept's images apart is the same for all classes
+    used, people = side >= 0, np.asarray(patients)
+    known = np.isfinite(first.hits)
+    sides = []
+    for kind in (0, 1):
+        rows = known & (side[used] == kind)
+        low, high = share_interval(first.hits[rows], people[used][rows])
+        sides.append(Figure(value=float(first.hits[rows].mean()), low=low, high=high))
     return ConceptRow(
-        title=name, accuracy=first.accuracy, chance=first.chance, images=first.images, classes=classes
+        title=first.name,
+        accuracy=mean_of(sides, np.eye(2)),
+        chance=first.chance,
+        images=first.images,
+        classes=of_class,
     )
 
 

@@ -60,7 +60,7 @@ def _faithfulness(explanation: Explanation) -> list[str]:
     }
     rows = [("faithfulness", *heads.values(), "in lungs")]
     for row in explanation.figures:
-        cells = (f"{getattr(row.figures, key):.2f}" for key in heads)
+        cells = (f"{getattr(row.figures, key).value:.2f}" for key in heads)
         rows.append((row.figures.title, *cells, f"{row.share:.2f}"))
     return [
         *columns(rows),

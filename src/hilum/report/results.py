@@ -14,7 +14,7 @@ from hilum.data.labels import HEALTHY
 from hilum.folders import TaskFolder
 from hilum.report.stated import stated, value_text
 from hilum.report.titles import title_of
-from hilum.report.wording import plural, split_name
+from hilum.report.wording import listing, plural, split_name
 from hilum.run import Run
 
 
@@ -180,9 +180,30 @@ class Results:
         ...     TaskFolder(Path("a"))).chosen_on_val
         ['the epoch that was kept', 'the threshold']
         """
-        threshold = self.card.threshold
-        decided = threshold and threshold.chosen_on in ("val", IN_OTHER_LOOK) and threshold.rule != "half"
-        return ["the epoch that was kept", *(["the threshold"] if decided else [])]
+        return chosen_on_val(self.card)
+
+
+def chosen_on_val(card: ModelCard) -> list[str]:
+    """What the validation images decided about a model.
+
+    >>> chosen_on_val(ModelCard.model_construct(threshold=None))
+    ['the epoch that was kept']
+    """
+    threshold = card.threshold
+    decided = threshold and threshold.chosen_on in ("val", IN_OTHER_LOOK) and threshold.rule != "half"
+    return ["the epoch that was kept", *(["the threshold"] if decided else [])]
+
+
+def chosen_note(folder: TaskFolder, split: str) -> str:
+    """What a caption says where the task's model is measured on images that chose it; nothing for other images.
+
+    >>> from pathlib import Path
+    >>> chosen_note(TaskFolder(Path("binary")), "test")
+    ''
+    """
+    if split != "val":
+        return ""
+    return f" The same images chose {listing(chosen_on_val(folder.card()))}, so the figures are slightly optimistic."
 
 
 def results(run: Run, task: str) -> Results | None:

@@ -20,6 +20,7 @@ from hilum.robustness.config import CorruptionTrainingConfig
 from hilum.robustness.corruptions import check_corruptions
 from hilum.robustness.held_out import (
     accuracy_figure,
+    bootstrapped,
     change_figure,
     confidence_error,
     corrupted_images,
@@ -114,11 +115,13 @@ def _trained(
     networks: SmallNetworks,
     config: CorruptionTrainingConfig,
 ) -> TrainedPoint:
-    errors = [float(confidence_error(seed, networks.truth)[0]) for seed in probabilities]
+    def error(weights: np.ndarray | None = None) -> np.ndarray:
+        return np.mean([confidence_error(seed, networks.truth, weights) for seed in probabilities], axis=0)
+
     return TrainedPoint(
         accuracy=accuracy_figure(
             correct.mean(0), networks.test, config, networks.of_truth(np.mean(probabilities, axis=0))
         ),
         seeds=correct.mean(1).tolist(),
-        ece=float(np.mean(errors)),
+        ece=bootstrapped(float(error()[0]), error, networks.test, config),
     )

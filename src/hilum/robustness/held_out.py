@@ -119,11 +119,16 @@ def change_figure(change: np.ndarray, table: pd.DataFrame, config: HeldOutConfig
     return figure if config.replicates else Figure(value=figure.value)
 
 
-def _bootstrapped(
+def bootstrapped(
     value: float, metric: Callable[[np.ndarray], np.ndarray], table: pd.DataFrame, config: HeldOutConfig
 ) -> Figure:
     """`value` with a bootstrap interval over patients. `metric`: weights "replicates cases" -> "replicates", a sum of
-    distances: it is larger in every bootstrap sample, so its interval is moved back (`centred`)."""
+    distances: it is larger in every bootstrap sample, so its interval is moved back (`centred`).
+
+    >>> table = pd.DataFrame({"patient": list("ab"), "target": list("nv")})
+    >>> bootstrapped(0.5, lambda weights: weights[:, 0] / weights.sum(1), table, HeldOutConfig(replicates=0)).value
+    0.5
+    """
     if not config.replicates:
         return Figure(value=value)
     drawn, _ = bootstrap(
@@ -159,7 +164,7 @@ def point_figures(
         rows, classes, ("accuracy", "auroc"), threshold, replicates=config.replicates, seed=config.seed
     )
     target = pd.Index(list(classes)).get_indexer(pd.Index(table["target"]))
-    error = _bootstrapped(
+    error = bootstrapped(
         float(confidence_error(probabilities, target)[0]),
         lambda weights: confidence_error(probabilities, target, weights),
         table,

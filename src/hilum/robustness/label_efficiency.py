@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 import torch
 
+from hilum.artifacts.base import Figure
 from hilum.artifacts.robustness import CurvePoint, LabelEfficiency, LabelledPoint, Pretraining
 from hilum.data.cases import Cases
 from hilum.data.tasks import Task
 from hilum.errors import DataError, RunError
-from hilum.evaluation.metrics import auroc
+from hilum.evaluation.areas import area_correlations, area_figure, mean_of
 from hilum.files import digest
 from hilum.folders import TaskFolder
 from hilum.inference.forward import vectors_of
@@ -221,17 +222,22 @@ def _curve(
                         networks.of_truth(np.mean(probabilities[way], axis=0)),
                     ),
                     seeds=correct[way].mean(1).tolist(),
-                    auroc=float(np.mean([_auroc(each, networks.truth) for each in probabilities[way]])),
+                    auroc=_auroc(probabilities[way], networks),
                     gain=None if way == "scratch" else change_figure(gain, networks.test, config),
                 )
             )
     return curve
 
 
-def _auroc(probabilities: np.ndarray, truth: np.ndarray) -> float:
-    """Mean AUROC over the classes, one against the rest."""
-    areas = [auroc(column, truth == index) for index, column in enumerate(probabilities.T)]
-    return float(np.mean(np.array(areas, np.float64)))
+def _auroc(probabilities: list[np.ndarray], networks: SmallNetworks) -> Figure:
+    """Mean AUROC over the seeds and over the classes, one against the rest. The distances to the ends are the means
+    over the seeds: the same images measure all of them."""
+    target, people = networks.truth, networks.test["patient"].to_numpy()
+    seeds = []
+    for table in probabilities:
+        areas = [area_figure(column, target == index, people) for index, column in enumerate(table.T)]
+        seeds.append(mean_of(areas, area_correlations(table, target, people)))
+    return mean_of(seeds, np.ones((len(seeds), len(seeds))))
 
 
 def _name(way: str, fraction: float, seed: int) -> str:

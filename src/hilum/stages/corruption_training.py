@@ -39,5 +39,5 @@ STAGE = Stage(
     artifacts=("corruption_training.json",),
     check=check,
     on_request=True,
-    version=2,
+    version=3,
 )

@@ -94,5 +94,5 @@ STAGE = Stage(
     needs=("train",),
     artifacts=("predictions.csv", "curves.json", "metrics.json"),
     core=True,
-    version=2,
+    version=3,
 )

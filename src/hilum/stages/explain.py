@@ -242,7 +242,9 @@ def _faithfulness(job: Job, config: ExplainConfig, figures: Figures) -> found.Fa
     def make() -> found.Faithfulness:
         with advancing(f"{job.task.name}: faithfulness of the maps") as advance:
             inputs = {image.case_id: (image.x, image.target) for image in images}
-            return faithfulness_table(job.model, inputs, methods, steps, 2 * steps, config.seed, advance)
+            return faithfulness_table(
+                job.model, inputs, methods, steps, 2 * steps, config.seed, advance, _patients(job)
+            )
 
     depends = [[image.key for image in images], options, steps, config.seed]
     return job.parts.get("faithfulness", found.Faithfulness, depends, make)
@@ -286,9 +288,14 @@ def _lungs(job: Job, config: ExplainConfig, figures: Figures) -> found.Lungs | N
 
     def make() -> found.Lungs:
         pairs = [(image, read_grey(paths[image.case_id])) for image in images]
-        return lung_shares(job.model, pairs, methods)
+        return lung_shares(job.model, pairs, methods, _patients(job))
 
     return job.parts.get("lungs", found.Lungs, [[image.key for image in images], options], make)
+
+
+def _patients(job: Job) -> dict[str, str]:
+    """The patient of each case."""
+    return dict(zip(job.cases.table["case_id"], job.cases.table["patient"], strict=True))
 
 
 def _methods(
@@ -374,4 +381,5 @@ STAGE = Stage(
     needs=("train", "evaluate"),
     artifacts=("attributions/figures.json",),
     check=check,
+    version=2,
 )

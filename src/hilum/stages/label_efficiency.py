@@ -31,4 +31,5 @@ STAGE = Stage(
     needs=("prepare",),
     artifacts=("label_efficiency.json",),
     on_request=True,
+    version=2,
 )

@@ -56,5 +56,5 @@ STAGE = Stage(
     needs=("prepare",),
     per_task=False,
     artifacts=("leakage/figures.json",),
-    version=2,
+    version=3,
 )

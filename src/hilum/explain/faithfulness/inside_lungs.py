@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from hilum.artifacts.explanations import LungRow, Lungs
+from hilum.evaluation.means import mean_over_patients
 from hilum.explain.faithfulness.explainers import BASELINES, Explainer, title_of
 from hilum.explain.lung_share import lungs_seen, share_inside
 from hilum.explain.maps import PreparedImage
@@ -16,9 +17,10 @@ def lung_shares(
     model: ChestModel,
     images: Sequence[tuple[PreparedImage, np.ndarray]],
     methods: Mapping[str, Explainer],
+    patients: Mapping[str, str] | None = None,
 ) -> Lungs:
     """Which share of each method's evidence lies inside the lungs, and what baselines score. `images`: each
-    with the radiograph as decoded, grey "rows cols".
+    with the radiograph as decoded, grey "rows cols"; `patients`: by case_id, None: each image has its own.
 
     >>> import torch
     >>> from hilum.data.images import Pixels
@@ -39,18 +41,14 @@ def lung_shares(
         for name, explainer in tried.items():
             heat = explainer(model, image.x, image.target)[0].cpu().numpy()
             shares[name].append(share_inside(heat, field)[0])
+    people = [(patients or {}).get(image.case_id, image.case_id) for image, _ in images]
     rows = [
         LungRow(
             name=name,
             title=title_of(name),
             kind="baseline" if name in BASELINES else "method",
-            share=_mean(values),
+            share=mean_over_patients(values, people, 0, 1),
         )
         for name, values in shares.items()
     ]
     return Lungs(images=len(images), area=float(np.mean(areas)), overlap=card().iou.mean, rows=rows)
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    known = [value for value in values if np.isfinite(value)]
-    return float(np.mean(known)) if known else None

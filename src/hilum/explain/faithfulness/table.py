@@ -14,19 +14,25 @@ surprise (Hooker et al., NeurIPS 2019). Where the truth is known, `hilum.explain
 better question.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from torch import Tensor, nn
 
 from hilum.artifacts.explanations import Agreement, Faithfulness, MapFigures, MethodFigures
 from hilum.errors import DataError
+from hilum.evaluation.means import above_zero, mean_over_patients
 from hilum.explain.faithfulness.agreement import agreement
 from hilum.explain.faithfulness.curves import deletion, insertion
 from hilum.explain.faithfulness.explainers import BASELINES, Explainer, title_of
 from hilum.explain.faithfulness.infidelity import infidelity
 from hilum.explain.faithfulness.randomisation import randomisation
 from hilum.explain.faithfulness.stability import stability
+
+LIMITS = {"deletion": (0, 1), "insertion": (0, 1), "unexplained": (0, 1), "noise_change": (0, np.inf)}
+LIMITS |= {"shift_change": (0, np.inf)}
+SIGNED = (-1, 1)
+"""Between which values the figures lie; correlations between the last two."""
 
 POINTS = 2
 """Stages of the randomisation; the last one has every layer re-initialised."""
@@ -40,12 +46,13 @@ def faithfulness_table(
     samples: int = 32,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    patients: Mapping[str, str] | None = None,
 ) -> Faithfulness:
     """Every figure for every method on some images, further rows for `BASELINES`, and how far methods agree.
 
     `images`: by case_id an image "1 channels rows cols" and the class to explain. `methods`: see `explainers`.
-    `steps`: points of a deletion or insertion curve; `samples`: changes of an infidelity. DataError without
-    images.
+    `steps`: points of a deletion or insertion curve; `samples`: changes of an infidelity. `patients`: by case_id,
+    None: each image has its own. DataError without images.
 
     >>> import torch
     >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 2))
@@ -68,7 +75,9 @@ def faithfulness_table(
             if progress:
                 progress(number * len(tried) + place + 1, len(images) * len(tried))
         correlations.append(agreement(maps)[1])
-    rows = [_row(name, name in methods, own) for name, own in figures.items()]
+    people = [(patients or {}).get(case_id, case_id) for case_id in images]
+    unaware = {name: figures[name] for name in BASELINES}
+    rows = [_row(name, own, unaware, people) for name, own in figures.items()]
     values = np.mean(correlations, axis=0).round(6).tolist()
     names = [row.title for row in rows]
     return Faithfulness(images=len(images), rows=rows, agreement=Agreement(names=names, values=values))
@@ -107,11 +116,38 @@ def map_figures(
     return MapFigures(**{key: float(value.mean()) for key, value in values.items()})
 
 
-def _row(name: str, is_method: bool, own: Mapping[str, MapFigures]) -> MethodFigures:
-    """Means over the images."""
+def _row(
+    name: str,
+    own: Mapping[str, MapFigures],
+    unaware: Mapping[str, Mapping[str, MapFigures]],
+    people: Sequence[str],
+) -> MethodFigures:
+    """Means over the images, and whether the areas beat those of every map that knows nothing of the network."""
+    areas: dict[str, float] = {}
+    if name not in unaware:
+        areas = {
+            f"p_{area}": max(above_zero(gains(own, other, area, sign), people) for other in unaware.values())
+            for area, sign in (("deletion", -1), ("insertion", 1))
+        }
     means = {
-        key: float(np.mean([getattr(image, key) for image in own.values()]))
+        key: mean_over_patients(
+            [getattr(image, key) for image in own.values()], people, *LIMITS.get(key, SIGNED)
+        )
         for key in MapFigures.model_fields
     }
-    kind = "method" if is_method else "baseline"
-    return MethodFigures(name=name, title=title_of(name), kind=kind, images=dict(own), **means)
+    kind = "baseline" if name in unaware else "method"
+    facts = {"name": name, "title": title_of(name), "kind": kind, "images": dict(own)}
+    return MethodFigures.model_validate({**facts, **means, **areas})
+
+
+def gains(
+    own: Mapping[str, MapFigures], other: Mapping[str, MapFigures], area: str, sign: int
+) -> list[float]:
+    """By how much an area of each image is better than that of another map; `sign`: -1 where low is good.
+
+    >>> values = {key: 0.5 for key in MapFigures.model_fields}
+    >>> good, bad = ({"a": MapFigures(**values | {"deletion": area})} for area in (0.25, 0.5))
+    >>> gains(good, bad, "deletion", -1)
+    [0.25]
+    """
+    return [sign * (getattr(own[case], area) - getattr(other[case], area)) for case in own]

@@ -10,9 +10,10 @@ What differs from the paper:
 - the direction is that of standardised filters, so that loud filters count as much as silent ones;
 - the classifier is judged on held-out patients: a direction of a concept that it can't tell means nothing;
 - scores are compared with those of directions from shuffled concept labels by the rank-sum test (Mann &
-  Whitney 1947), not by a t-test, as many scores are 0 or 1 exactly.
-
-The draws share images, so p-values are about these images and draws, not of new patients.
+  Whitney 1947), not by a t-test, as many scores are 0 or 1 exactly;
+- the draws share images, so that test says "different" of half of all directions that have nothing to do with the
+  class. The cosine between direction and gradient has to stand out as well, among the cosines of shuffled labels,
+  which spread about 0 as those of any unrelated direction do (Student's t).
 
 A direction found by telling images apart holds whatever goes along with the concept in these images. Large
 hearts of abnormal children point to disease, too. Take the images of one class where that matters.
@@ -20,7 +21,7 @@ hearts of abnormal children point to disease, too. Take the images of one class 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -40,15 +41,27 @@ LEAST = 8
 """Images on each side of a concept below which no direction is fitted."""
 
 
+class Direction(NamedTuple):
+    """The unit `normal` of a classifier, "filters"; its balanced `accuracy` on held-out patients; `hits`: whether it
+    told each held-out image, NaN for those of the fit."""
+
+    normal: np.ndarray
+    accuracy: float
+    hits: np.ndarray
+
+
 @dataclass(frozen=True)
 class Concept:
     """One concept and one class. `score`: mean over the draws of the share of images whose evidence rises, 0
     to 1, 0.5 for neither; `scores`, `random`: that share in each draw, for the concept and for shuffled
-    labels. `p`: two-sided, of no difference between these two. `accuracy`: mean balanced accuracy of the
+    labels. `p`: two-sided, of the concept being no more to the class than shuffled labels are, by scores and by
+    alignment, the larger of the two. `accuracy`: mean balanced accuracy of the
     concept's classifier on held-out patients, chance 0.5; `chance`: the same for shuffled labels. `slope`:
     mean change of the evidence for one step of unit length. `alignment`: mean
     cosine between the direction and the gradient of the evidence, -1 to 1; `noise`: the largest absolute
-    alignment of a direction from shuffled labels. `images`: with and without the concept.
+    alignment of a direction from shuffled labels. `images`: with and without the concept. `hits`: how often each
+    image of the concept, of those on either side, was told correctly when held out, 0 to 1, NaN where it never
+    was; `rises`: in which share of the draws the evidence of each of the class's images rises.
     """
 
     name: str
@@ -63,26 +76,30 @@ class Concept:
     alignment: float
     noise: float
     images: tuple[int, int]
+    hits: np.ndarray
+    rises: np.ndarray
 
     def readable(self) -> bool:
         """Whether the layer knows the concept at all: accuracy at least 0.1 above that of shuffled labels.
 
         >>> from dataclasses import replace
-        >>> one = Concept("heart", 1, 1.0, np.ones(3), np.zeros(3), 0.1, 0.8, 0.5, 0.2, 0.6, 0.3, (9, 9))
+        >>> draws = np.ones(3), np.zeros(3)
+        >>> one = Concept("heart", 1, 1.0, *draws, 0.1, 0.8, 0.5, 0.2, 0.6, 0.3, (9, 9), *draws)
         >>> one.readable(), replace(one, accuracy=0.55).readable()
         (True, False)
         """
         return self.accuracy >= self.chance + 0.1
 
     def matters(self, tests: int = 1) -> bool:
-        """Whether the layer knows the concept and it moves the class: `readable`, p times `tests` at most
-        0.05 (Bonferroni), and an alignment beyond that of every shuffled label.
+        """Whether the layer knows the concept and it moves the class: `readable`, and p times `tests` at most
+        0.05 (Bonferroni).
 
-        >>> one = Concept("heart", 1, 1.0, np.ones(9), np.zeros(9), 0.001, 0.8, 0.5, 0.2, 0.6, 0.3, (9, 9))
+        >>> draws = np.ones(9), np.zeros(9)
+        >>> one = Concept("heart", 1, 1.0, *draws, 0.001, 0.8, 0.5, 0.2, 0.6, 0.3, (9, 9), *draws)
         >>> one.matters(tests=10)
         True
         """
-        return self.readable() and self.p * tests <= ALPHA and abs(self.alignment) > self.noise
+        return self.readable() and self.p * tests <= ALPHA
 
 
 def image_concepts(image: np.ndarray, masks: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -218,9 +235,9 @@ def concept_scores(
     DataError when a side has fewer than 8 images or the shapes do not fit.
 
     >>> rng = np.random.default_rng(0)
-    >>> means = rng.normal(size=(60, 4)); side = (means[:, 1] > 0).astype(int)
+    >>> means = rng.normal(size=(60, 16)); side = (means[:, 1] > 0).astype(int)
     >>> people = [str(i) for i in range(60)]
-    >>> [one] = concept_scores("second", means, side, people, {1: np.tile([0.0, 2.0, 0.0, 0.0], (5, 1))})
+    >>> [one] = concept_scores("second", means, side, people, {1: np.tile(2.0 * np.eye(16)[1], (5, 1))})
     >>> one.score, one.accuracy > 0.8, one.matters()
     (1.0, True, True)
     """
@@ -261,34 +278,39 @@ def _concept(
     name: str,
     target: int,
     slopes: np.ndarray,
-    real: Sequence[tuple[np.ndarray, float]],
-    chance: Sequence[tuple[np.ndarray, float]],
+    real: Sequence[Direction],
+    chance: Sequence[Direction],
     images: tuple[int, int],
 ) -> Concept:
     """One class; `real`, `chance`: directions and accuracies for the concept and for shuffled labels."""
-    steps = [slopes @ direction for direction, _ in real]
+    steps = np.array([slopes @ one.normal for one in real])
     scores = np.array([(step > 0).mean() for step in steps])
-    random = np.array([(slopes @ direction > 0).mean() for direction, _ in chance])
+    random = np.array([(slopes @ one.normal > 0).mean() for one in chance])
+    along, apart = (np.array([_alignment(slopes, one.normal) for one in each]) for each in (real, chance))
+    told = np.array([one.hits for one in real])
+    known = np.isfinite(told).sum(0)
     return Concept(
         name,
         target,
         score=float(scores.mean()),
         scores=scores,
         random=random,
-        p=_rank_sum(scores, random),
-        accuracy=float(np.mean([accuracy for _, accuracy in real])),
-        chance=float(np.mean([accuracy for _, accuracy in chance])),
+        p=max(_rank_sum(scores, random), standing_out(float(along.mean()), apart)),
+        accuracy=float(np.mean([one.accuracy for one in real])),
+        chance=float(np.mean([one.accuracy for one in chance])),
         slope=float(np.mean(steps)),
-        alignment=float(np.mean([_alignment(slopes, direction) for direction, _ in real])),
-        noise=max(abs(_alignment(slopes, direction)) for direction, _ in chance),
+        alignment=float(along.mean()),
+        noise=float(np.abs(apart).max()),
         images=images,
+        hits=np.where(known > 0, np.nansum(told, 0) / np.maximum(known, 1), np.nan),
+        rises=(steps > 0).mean(0),
     )
 
 
 def _directions(
     values: np.ndarray, labels: np.ndarray, people: np.ndarray, rng: np.random.Generator, shuffled: int
-) -> tuple[np.ndarray, float]:
-    """(unit normal of a classifier "filters", its balanced accuracy on held-out patients)."""
+) -> Direction:
+    """One draw of patients to fit on and to hold out."""
     from sklearn.linear_model import LogisticRegression
 
     names, number = np.unique(people, return_inverse=True)
@@ -305,13 +327,29 @@ def _directions(
     predicted = probe.predict(values[~fit])
     accuracy = np.mean([(predicted[labels[~fit] == kind] == kind).mean() for kind in (0, 1)])
     direction = probe.coef_[0]
-    return direction / max(float(np.linalg.norm(direction)), 1e-12), float(accuracy)
+    hits = np.full(len(labels), np.nan)
+    hits[~fit] = predicted == labels[~fit]
+    return Direction(direction / max(float(np.linalg.norm(direction)), 1e-12), float(accuracy), hits)
 
 
 def _alignment(slopes: np.ndarray, direction: np.ndarray) -> float:
     """Mean cosine between the slopes "images filters" and a unit direction; a slope of 0 counts as 0."""
     lengths = np.linalg.norm(slopes, axis=1)
     return float((slopes @ direction / np.where(lengths > 0, lengths, 1.0)).mean())
+
+
+def standing_out(value: float, others: np.ndarray) -> float:
+    """Two-sided p-value of `value` being one more of `others`, normal numbers about 0; 1 when all are 0.
+
+    >>> round(standing_out(3.0, np.array([1.0, -1.0] * 10)), 4), standing_out(0.0, np.zeros(3))
+    (0.0083, 1.0)
+    """
+    from scipy.stats import t
+
+    spread = float(np.sqrt((others**2).mean() * (1 + 1 / len(others))))
+    if spread == 0:
+        return float(value == 0)
+    return float(2 * t.sf(abs(value) / spread, len(others)))
 
 
 def _rank_sum(first: np.ndarray, second: np.ndarray) -> float:

@@ -17,6 +17,7 @@ from hilum.folders import TaskFolder
 from hilum.report import commands
 from hilum.report.absent import absent
 from hilum.report.pictures import Picture, data_uri
+from hilum.report.results import chosen_note
 from hilum.report.section import Section
 from hilum.report.stated import interval_text, signed, stated, value_text
 from hilum.report.titles import title_of
@@ -147,7 +148,7 @@ def _task(folder: TaskFolder, figures: Counterfactual, paths: pd.Series) -> dict
             " bootstrap samples over patients. AUROC, sensitivity and specificity: normal against abnormal, at the"
             f" operating point (probability of abnormal from {point} on). At a fixed sensitivity or specificity the"
             " threshold is chosen on the same column’s images. Changed: predictions that differ from those on the plain"
-            " images."
+            f" images.{chosen_note(folder, figures.split)}"
         ),
         "swaps": [swap for case in figures.cases if (swap := _swap(case, figures, paths)) is not None],
     }

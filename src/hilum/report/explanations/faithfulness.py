@@ -117,31 +117,36 @@ def cell(figure: Figure | float | None, share: bool = False) -> Cell:
     low, high = block.low, block.high
     if low is None or high is None:
         return Cell(printed, of)
-    ends = f"{100 * low:.1f} to {percent(high)}" if share else f"{number(low, 2)} to {number(high, 2)}"
+    ends = f"{100 * low:.1f} to {percent(high)}" if share else _apart(low, high)
     return Cell(printed, of, ends)
+
+
+def _apart(low: float, high: float) -> str:
+    """Both ends with as many digits as tell them apart, up to six; nothing where that is not enough."""
+    for digits in range(2, 7):
+        first, last = number(low, digits), number(high, digits)
+        if first != last:
+            return f"{first} to {last}"
+    return ""
 
 
 def _head(columns: tuple[tuple[str, str, str], ...]) -> list[Heading]:
     return [Heading(title, meaning) for _, title, meaning in columns]
 
 
-def line(known: Faithfulness | None, method: str, case_id: str) -> str:
-    """One line under a picture, in words and with its numbers; empty where nothing was measured.
+def line(known: Faithfulness | None, method: str) -> str:
+    """One line under a picture, in words and with its numbers, of all images that were measured; empty where
+    nothing was.
 
-    >>> line(None, "grad_cam", "some case")
+    >>> line(None, "grad_cam")
     ''
     """
     rows = {row.name: row for row in known.rows} if known else {}
     if method not in rows:
         return ""
-    mean, random = rows[method], rows["random"]
-    own, chance = mean.images.get(case_id, mean), random.images.get(case_id, random)
-    words = (
-        matters(own.deletion, own.insertion, (chance.deletion, chance.insertion)),
-        depends(mean.randomised),
-        steady(mean.noise),
-    )
-    return f"{' '.join(words)} ({numbers_of(own, mean)})"
+    mean = rows[method]
+    words = matters(mean.p_deletion, mean.p_insertion), depends(mean.randomised), steady(mean.noise)
+    return f"{' '.join(words)} ({numbers_of(mean)})"
 
 
 def table(known: Faithfulness | None) -> MethodTable | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from hilum.artifacts.base import Figure
 from hilum.artifacts.explanations import Ablation, Concepts, ConceptScore, Probes
 from hilum.report.explanations.plots import probe_curve
 from hilum.report.wording import LEVEL, NOTHING, SPACE, count, digits, percent, plural
@@ -127,7 +128,7 @@ def concepts(known: Concepts | None, classes: Sequence[str]) -> ConceptTable | N
         rows=[
             ConceptRow(
                 row.title,
-                percent(row.accuracy, 0),
+                accuracy_words(row.accuracy),
                 [concept(row.classes.get(name)) for name in classes],
             )
             for row in known.rows
@@ -136,18 +137,35 @@ def concepts(known: Concepts | None, classes: Sequence[str]) -> ConceptTable | N
             f"Layer “{known.layer}”, {plural(known.images, 'phantom image')}. Told apart: balanced accuracy"
             f" of a linear classifier on held-out patients; 50{SPACE}% is guessing. Raises a class: share of"
             " its images whose evidence rises when the layer’s maps move towards the concept; a star where"
-            " this differs from directions of shuffled labels (rank-sum test, Bonferroni) and the concept can"
-            " be told apart. A concept includes whatever goes along with it in these images."
+            " this differs from directions of shuffled labels (rank-sum test and cosine with the gradient,"
+            f" Bonferroni) and the concept can be told apart. In brackets {LEVEL} intervals over patients, the"
+            " network given. A concept includes whatever goes along with it in these images."
         ),
     )
 
 
 def concept(score: ConceptScore | None) -> str:
-    """A share, with a star where it is no chance.
+    """A share with its interval, and a star where it is no chance.
 
-    >>> concept(ConceptScore(value=1.0, p=0.001, matters=True)).replace("\\xa0", " "), concept(None)
-    ('100 % *', '–')
+    >>> score = ConceptScore(value=1.0, low=0.94, high=1.0, p=0.001, matters=True)
+    >>> concept(score).replace("\\xa0", " "), concept(None)
+    ('100 % * (94 to 100)', '–')
     """
     if score is None:
         return NOTHING
-    return percent(score.value, 0) + (f"{SPACE}*" if score.matters else "")
+    return percent(score.value, 0) + (f"{SPACE}*" if score.matters else "") + _ends(score)
+
+
+def accuracy_words(figure: Figure) -> str:
+    """A share with its interval in whole per cent.
+
+    >>> accuracy_words(Figure(value=0.5, low=0.4, high=0.6)).replace("\\xa0", " ")
+    '50 % (40 to 60)'
+    """
+    return percent(figure.value, 0) + _ends(figure)
+
+
+def _ends(figure: Figure) -> str:
+    if figure.low is None or figure.high is None:
+        return ""
+    return f" ({100 * figure.low:.0f} to {100 * figure.high:.0f})"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from markupsafe import Markup
 
+from hilum.artifacts.base import Figure
 from hilum.artifacts.explanations import ProbeRow
 from hilum.report.figures import FAINT, INK, in_style, new_figure, svg
 from hilum.report.wording import digits, plural
@@ -14,12 +15,11 @@ NAMED = 7
 
 
 @in_style
-def probe_curve(rows: Sequence[ProbeRow], head: float, name: str) -> Markup:
+def probe_curve(rows: Sequence[ProbeRow], head: Figure, name: str) -> Markup:
     """Accuracy of a linear probe over the layers in their order, with its interval.
 
-    >>> from hilum.artifacts.base import Figure
     >>> row = ProbeRow(layer="features.3", width=16, accuracy=Figure(value=0.8, low=0.7, high=0.9))
-    >>> print(probe_curve([row], 0.9, "probes").split('"')[5])
+    >>> print(probe_curve([row], Figure(value=0.9), "probes").split('"')[5])
     Accuracy of a linear probe by layer: features.3 80.0 %
     """
     figure = new_figure(5.2, 2.95)
@@ -31,7 +31,9 @@ def probe_curve(rows: Sequence[ProbeRow], head: float, name: str) -> Markup:
         low, high = row.accuracy.low, row.accuracy.high
         if low is not None and high is not None:
             axes.plot([place, place], [100 * low, 100 * high], color=INK, linewidth=0.9)
-    axes.axhline(100 * head, color=INK, linewidth=0.8, linestyle=":", label="the network itself")
+    axes.axhline(
+        100 * (head.value or 0.0), color=INK, linewidth=0.8, linestyle=":", label="the network itself"
+    )
     axes.legend(loc="lower right")
     axes.set_xticks(list(places), [row.layer for row in rows], rotation=35, ha="right", fontsize=7.5)
     axes.set_title("Linear probe by layer")

@@ -20,6 +20,7 @@ from hilum.report.explanations.reading import (
 )
 from hilum.report.heat import bar_colours
 from hilum.report.pictures import Image
+from hilum.report.results import chosen_note
 from hilum.report.section import Section
 from hilum.report.titles import title_of
 from hilum.report.wording import count, digits, listing, plural, probability, sentence, split_name
@@ -148,6 +149,7 @@ class Block:
     task: str
     question: str
     split: str
+    chosen: str
     columns: list[Column]
     rows: list[Row]
     every: EveryMethod | None
@@ -221,6 +223,7 @@ def _block(task: TaskExplanations) -> Block:
         task=figures.task,
         question=title_of(figures.task, figures.classes),
         split=split_name(figures.examples[0].split) if figures.examples else "",
+        chosen=chosen_note(task.results.folder, figures.examples[0].split) if figures.examples else "",
         columns=columns,
         rows=[_row(task, row, columns) for row in figures.examples],
         every=_every(task, columns),
@@ -304,7 +307,7 @@ def _cell(task: TaskExplanations, row: ExplainedImage, column: Column) -> MapCel
         title=column.title,
         range=f"{on_scale(low, column.scale)} to {on_scale(high, column.scale)}",
         note=_occlusion_note(task, row) if column.name == "occlusion" else "",
-        faithfulness=faithfulness.line(task.figures.faithfulness, column.name, row.case_id),
+        faithfulness=faithfulness.line(task.figures.faithfulness, column.name),
     )
 
 

@@ -1,7 +1,9 @@
-"""Faithfulness of a map in words: what was measured, and what it means."""
+"""Faithfulness of a method's maps in words: what was measured over several images, and what it means. One image says
+too little for a verdict (benchmarks/verdicts.py)."""
 
-from hilum.artifacts.explanations import MapFigures
-from hilum.report.wording import number
+from hilum.artifacts.base import Figure
+from hilum.artifacts.explanations import MethodFigures
+from hilum.report.wording import number, plural
 
 STEADY, SHAKY = 0.8, 0.5
 """Correlation of a map with itself when the image changes a little: steady above the first, not below the
@@ -11,73 +13,87 @@ INDEPENDENT = 0.5
 """A map that correlates at least so much with that of a network with random weights shows the image, not the
 network (Adebayo et al., NeurIPS 2018)."""
 
-CLOSE = 0.02
-"""Areas under a curve that differ by less count as equal."""
+ALPHA = 0.05
+"""The p-value from which chance explains a difference."""
 
 
-def matters(deletion: float, insertion: float, random: tuple[float, float]) -> str:
-    """Whether what a map marks matters to the network: areas under the curves of deletion (lower is better) and
-    insertion (higher is better), and the same two of a map of random numbers.
+def matters(p_deletion: float | None, p_insertion: float | None) -> str:
+    """Whether what the maps of a method mark matters to the network, by the p-values of their areas under the curves
+    of deletion and insertion against maps that know nothing of the network; Holm's correction for the two.
 
-    >>> matters(0.2, 0.9, (0.5, 0.6))
-    'The marked pixels matter: removing them first lowers the probability sooner than removing at random.'
+    >>> matters(0.001, 0.04)
+    'The marked pixels matter: removing them first lowers the probability sooner than maps without the network do.'
     """
-    gain = random[0] - deletion, insertion - random[1]
-    if min(gain) > CLOSE:
+    first, second = (1.0 if p is None else p for p in (p_deletion, p_insertion))
+    if min(first, second) > ALPHA / 2:
+        return "That the marked pixels matter is not shown: do not rely on this map."
+    if max(first, second) <= ALPHA:
         return (
-            "The marked pixels matter: removing them first lowers the probability sooner than removing at"
-            " random."
+            "The marked pixels matter: removing them first lowers the probability sooner than maps without the"
+            " network do."
         )
-    if gain[0] > CLOSE:
+    if first < second:
         return (
-            "Removing the marked pixels lowers the probability sooner than removing at random; adding them does"
-            " not raise it sooner."
+            "Removing the marked pixels lowers the probability sooner than maps without the network do; that adding"
+            " them raises it sooner is not shown."
         )
-    if gain[1] > CLOSE:
-        return (
-            "Adding the marked pixels raises the probability sooner than adding at random; removing them does"
-            " not lower it sooner."
-        )
-    return "The marked pixels matter no more than random ones: do not rely on this map."
+    return (
+        "Adding the marked pixels raises the probability sooner than maps without the network do; that removing"
+        " them lowers it sooner is not shown."
+    )
 
 
-def depends(correlation: float) -> str:
-    """Whether the map depends on what the network has learned, by its rank correlation with the map of a
-    network with random weights.
+def depends(correlation: Figure) -> str:
+    """Whether the maps depend on what the network has learned, by their mean rank correlation with those of a
+    network with random weights and its interval.
 
-    >>> depends(0.1)
+    >>> depends(Figure(value=0.1, low=0.0, high=0.2))
     'The map depends on the trained weights.'
     """
-    if correlation >= INDEPENDENT:
+    low, high = _ends(correlation)
+    if low >= INDEPENDENT:
         return "The map is similar with random weights: it shows the image, not the network."
-    return "The map depends on the trained weights."
+    if high < INDEPENDENT:
+        return "The map depends on the trained weights."
+    return "That the map depends on the trained weights is not shown."
 
 
-def steady(correlation: float) -> str:
-    """Whether a change of the image that nobody would see changes the map, by their rank correlation.
+def steady(correlation: Figure) -> str:
+    """Whether a change of the image that nobody would see changes the maps, by their mean rank correlation and its
+    interval.
 
-    >>> steady(0.95), steady(0.3)
+    >>> steady(Figure(value=0.95, low=0.9, high=1.0)), steady(Figure(value=0.3, low=0.1, high=0.4))
     ('A little noise hardly changes it.', 'A little noise changes it: consider large areas only.')
     """
-    if correlation >= STEADY:
+    low, high = _ends(correlation)
+    if low >= STEADY:
         return "A little noise hardly changes it."
-    if correlation < SHAKY:
+    if high < SHAKY:
         return "A little noise changes it: consider large areas only."
-    return "A little noise changes it somewhat."
+    return "A little noise may change it."
 
 
-def numbers_of(own: MapFigures, mean: MapFigures) -> str:
-    """The numbers behind the words: `own` of this image, `mean` over all images.
+def _ends(figure: Figure) -> tuple[float, float]:
+    """Of the interval; -1 and 1 where it is not known."""
+    if figure.low is None or figure.high is None:
+        return -1.0, 1.0
+    return figure.low, figure.high
 
-    >>> one = MapFigures(deletion=0.21, insertion=0.9, unexplained=0.5, randomised=0.1, noise=0.93, shift=0.9,
-    ...                  noise_change=0.1, shift_change=0.2)
-    >>> numbers_of(one, one)
-    'deletion 0.21, insertion 0.90, random weights 0.10, noise 0.93'
+
+def numbers_of(mean: MethodFigures) -> str:
+    """The means behind the words, and over how many images.
+
+    >>> from hilum.artifacts.explanations import MapFigures
+    >>> values = {key: Figure(value=0.5) for key in MapFigures.model_fields}
+    >>> text = numbers_of(MethodFigures(name="a", title="A", kind="method", images={}, **values))
+    >>> print(text.replace("\\xa0", " "))
+    over 0 images: deletion 0.50, insertion 0.50, random weights 0.50, noise 0.50
     """
     values = {
-        "deletion": own.deletion,
-        "insertion": own.insertion,
+        "deletion": mean.deletion,
+        "insertion": mean.insertion,
         "random weights": mean.randomised,
         "noise": mean.noise,
     }
-    return ", ".join(f"{name} {number(value, 2)}" for name, value in values.items())
+    words = ", ".join(f"{name} {number(figure.value, 2)}" for name, figure in values.items())
+    return f"over {plural(len(mean.images), 'image')}: {words}"

@@ -12,7 +12,7 @@ from hilum.report.absent import absent
 from hilum.report.build_page import print_page
 from hilum.report.section import Section
 from hilum.report.stated import interval_text, points_text, stated, value_text
-from hilum.report.wording import LEVEL, SPACE, count, number, percent, plural
+from hilum.report.wording import LEVEL, SPACE, count, number, plural
 from hilum.run import Run
 
 ANCHOR, TITLE = "leakage", "Leakage"
@@ -142,9 +142,8 @@ def _shared(leakage: Leakage) -> str:
     by_image, by_patient = shared.by_image, shared.by_patient
     return (
         f"With the split by image, {count(shared.n_images)} of {plural(shared.n_held, 'held-out image')} had another"
-        f" image of their patient in training. Accuracy on these: {percent(by_image.k / by_image.n)}"
-        f" ({by_image.k}/{by_image.n}) with the split by image, {percent(by_patient.k / by_patient.n)}"
-        f" ({by_patient.k}/{by_patient.n}) with the split by patient."
+        f" image of their patient in training. Accuracy on these: {stated(by_image)} with the split by image,"
+        f" {stated(by_patient)} with the split by patient."
     )
 
 

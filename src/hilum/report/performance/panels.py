@@ -9,7 +9,7 @@ from hilum.artifacts.curves import ClassCurves
 from hilum.report.figures import look
 from hilum.report.performance import plots
 from hilum.report.results import Results
-from hilum.report.wording import LEVEL, count, number, plural, split_name
+from hilum.report.wording import LEVEL, number, plural, split_name
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ def operating_panels(task: Results) -> list[PanelRow]:
     if not task.curves.classes:
         return []
     about = (
-        f"{task.size}, {split_name(task.split)} split. Bands: {LEVEL}, point by point, from"
-        f" {count(task.curves.replicates)} bootstrap samples over patients."
+        f"{task.size}, {split_name(task.split)} split. Bands, and lines at the marker: {LEVEL} intervals over"
+        " patients, point by point."
     )
     if len(task.classes) == 2:
         return [_two_class_panels(task, task.curves.classes[0], about)]
@@ -156,7 +156,7 @@ def _roc(task: Results, curves: ClassCurves, corner: bool = False) -> Markup:
 
 
 def _precision_recall(task: Results, curves: ClassCurves) -> Markup:
-    point = None if curves.precision is None else (curves.sensitivity, curves.precision)
+    point = None if curves.precision.value is None else (curves.sensitivity, curves.precision)
     return plots.precision_recall(
         curves.precision_recall,
         look(curves.name, task.classes),

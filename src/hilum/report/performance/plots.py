@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from hilum.artifacts.base import Figure
 from hilum.artifacts.curves import Bin, Curve
 from hilum.report.figures import (
     FAINT,
@@ -116,7 +117,7 @@ def roc(
     looks: Look,
     title: str,
     area: str,
-    point: tuple[float, float],
+    point: tuple[Figure, Figure],
     name: str,
     corner: bool = False,
 ) -> Markup:
@@ -124,14 +125,16 @@ def roc(
     With `corner` only the upper left quarter of both axes, where good curves crowd.
 
     >>> curve = Curve(x=[0, 0, 1], y=[0, 1, 1], grid=[0, 1], low=[0.9, 1], high=[1, 1])
-    >>> print(roc(curve, look("virus", []), "virus against normal", "1.000", (0.1, 0.9), "roc").split('"')[5])
+    >>> point = Figure(value=0.1), Figure(value=0.9)
+    >>> print(roc(curve, look("virus", []), "virus against normal", "1.000", point, "roc").split('"')[5])
     ROC curve, virus against normal: AUROC 1.000; used at sensitivity 0.900, specificity 0.900
     """
     figure = new_figure()
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle=":")
     _draw_band(axes, curve, looks, steps=False)
-    if not corner or (point[0] <= 0.25 and point[1] >= 0.75):
+    alarms, sensitivity = (figure.value or 0.0 for figure in point)
+    if not corner or (alarms <= 0.25 and sensitivity >= 0.75):
         _draw_point(axes, point, looks)
     share_axes(axes)
     if corner:
@@ -141,7 +144,7 @@ def roc(
     else:
         axes.text(0.98, 0.04, f"AUROC {area}", ha="right", va="bottom", fontsize=9)
     finish(axes, title, "1 − specificity", "sensitivity")
-    used = f"; used at sensitivity {point[1]:.3f}, specificity {1 - point[0]:.3f}"
+    used = f"; used at sensitivity {sensitivity:.3f}, specificity {1 - alarms:.3f}"
     return svg(figure, name, f"ROC curve, {title}: AUROC {area}{used}")
 
 
@@ -152,7 +155,7 @@ def precision_recall(
     title: str,
     area: str,
     share: float,
-    point: tuple[float, float] | None,
+    point: tuple[Figure, Figure] | None,
     name: str,
 ) -> Markup:
     """Precision against recall with its band. `share` of the class: what guessing gives. `point`: (recall,
@@ -183,11 +186,18 @@ def _draw_band(axes: "Axes", curve: Curve, looks: Look, steps: bool) -> None:
     axes.plot(curve.x, curve.y, color=looks.colour, drawstyle=style)
 
 
-def _draw_point(axes: "Axes", point: tuple[float, float] | None, looks: Look) -> None:
+def _draw_point(axes: "Axes", point: tuple[Figure, Figure] | None, looks: Look) -> None:
+    """The marker and the intervals of both its figures."""
     if point is None:
         return
+    x, y = (figure.value or 0.0 for figure in point)
+    for figure, line in ((point[0], lambda end: (end, y)), (point[1], lambda end: (x, end))):
+        if figure.low is not None and figure.high is not None:
+            ends = [line(figure.low), line(figure.high)]
+            axes.plot(*zip(*ends, strict=True), color=looks.colour, linewidth=1)
     axes.plot(
-        *([value] for value in point),
+        [x],
+        [y],
         looks.marker,
         markersize=8,
         markerfacecolor="white",

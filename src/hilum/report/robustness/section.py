@@ -15,6 +15,7 @@ from hilum.folders import TaskFolder
 from hilum.report import commands
 from hilum.report.absent import absent
 from hilum.report.pictures import Image, data_uri
+from hilum.report.results import chosen_note
 from hilum.report.robustness.plots import ACCURACY, ERROR, Curve, panel
 from hilum.report.robustness.trained import (
     LabelView,
@@ -188,6 +189,7 @@ def _task(folder: TaskFolder, robustness: Robustness) -> TaskView:
             f" probable class (10 bins of equal mass). Bands: 95 % intervals over"
             " patients. A change is a fall or a rise where an exact permutation test by patient"
             " gives p < 0.05, each corruption for itself. Dotted: share of the most frequent class."
+            f"{chosen_note(folder, robustness.split)}"
         ),
         rows=[
             _row("clean", "", robustness.clean),

@@ -210,7 +210,7 @@ def _training_sentence(result: CorruptionTraining, name: str) -> str:
     return (
         f"{strength[0].upper()}{strength[1:]}: accuracy {value_text(point.clean.accuracy)} without such training,"
         f" {value_text(point.corrupted.accuracy)} with it, {points_text(point.gain)}. Calibration error"
-        f" {percent(point.clean.ece)} and {percent(point.corrupted.ece)}."
+        f" {stated(point.clean.ece)} and {stated(point.corrupted.ece)}."
     )
 
 
@@ -219,10 +219,10 @@ def _training_row(name: str, point: PairedPoint) -> TrainingRow:
         name=name,
         clean=value_text(point.clean.accuracy),
         clean_interval=interval_text(point.clean.accuracy),
-        clean_error=percent(point.clean.ece),
+        clean_error=stated(point.clean.ece),
         corrupted=value_text(point.corrupted.accuracy),
         corrupted_interval=interval_text(point.corrupted.accuracy),
-        corrupted_error=percent(point.corrupted.ece),
+        corrupted_error=stated(point.corrupted.ece),
         gain=points_text(point.gain),
     )
 
