@@ -49,7 +49,7 @@ def _known(entry: Mapping[str, Any]) -> dict[str, Any]:
 def metrics_table(run: Run) -> str:
     """The metrics of every task of a run, one line per figure, one column per split."""
     lines = []
-    for name in run.tasks:
+    for name in run.class_tasks:
         metrics = Metrics.load(run.task(name).metrics_file).splits
         splits = [split for split in ("val", "test") if split in metrics] or list(metrics)
         rows = [(name, *[f"{split} (n={metrics[split].n_cases})" for split in splits])]

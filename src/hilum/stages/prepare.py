@@ -24,8 +24,9 @@ def run(context: Context, config: Config) -> None:
     for files that can't be read unless the recipe says that they may be left out."""
     cases = readable(context.cases, context.recipe.skip_unreadable, context.run)
     fitting = fitting_tasks(context.recipe, cases)
-    splits = {name: split_of(cases, context.recipe.tasks[name]) for name in fitting}
-    _record_left_out(context, [name for name in context.recipe.tasks if name not in fitting], cases)
+    tasks = context.recipe.tasks
+    splits = {name: split_of(_stratified(cases, name, tasks[name]), tasks[name]) for name in fitting}
+    _record_left_out(context, [name for name in _asked(context.recipe, cases) if name not in fitting], cases)
     cases.write(context.run.cases_file)
     context.run.write_split({name: split.of for name, split in splits.items()})
     known = context.run.facts().split
@@ -39,7 +40,7 @@ def _record_left_out(context: Context, names: list[str], cases: Cases) -> None:
     from hilum.data.tasks import why_not
 
     for name in names:
-        reason = why_not(name, cases.labels)
+        reason = why_not(name, cases.labels, cases.findings)
         context.run.record_stage(f"train {name}", StageRecord(status="skipped", reason=reason))
 
 
@@ -81,16 +82,36 @@ def fitting_tasks(recipe: Recipe, cases: Cases) -> list[str]:
     from hilum.data.tasks import possible_tasks, task
     from hilum.progress import say
 
-    possible = possible_tasks(cases.labels)
+    possible = possible_tasks(cases.labels, cases.findings)
     if not possible:
         task("binary", cases.labels)  # raises the sentence that says why
-    for name in recipe.tasks:
+    for name in _asked(recipe, cases):
         if name not in possible:
             say(f"  task {name} is left out: the labels are {', '.join(cases.labels)}")
     fitting = [name for name in recipe.tasks if name in possible]
     if not fitting:
-        task(next(iter(recipe.tasks)), cases.labels)
+        task(next(iter(recipe.tasks)), cases.labels, cases.findings)
     return fitting
+
+
+def _asked(recipe: Recipe, cases: Cases) -> list[str]:
+    """The recipe's tasks, without findings where the data has none and other tasks stand beside it: presets name it
+    for the data that has."""
+    return [name for name in recipe.tasks if name != "findings" or cases.findings or len(recipe.tasks) == 1]
+
+
+def _stratified(cases: Cases, name: str, recipe: TaskRecipe) -> Cases:
+    """The cases with the labels that a split is stratified by: for findings, the rarest one that is present."""
+    from dataclasses import replace
+
+    from hilum.data.groups import patient_groups
+    from hilum.data.multilabel import strata
+
+    if name != "findings":
+        return cases
+    official = recipe.split.scheme == "official"  # nothing is divided, so no label has to be on both sides
+    label = "any" if official else strata(cases.table, patient_groups(cases.table))
+    return replace(cases, table=cases.table.assign(label=label))
 
 
 def split_of(cases: Cases, recipe: TaskRecipe) -> Split:
