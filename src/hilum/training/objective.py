@@ -1,7 +1,7 @@
 """What a training minimises, and how its logits become probabilities: one class per image, or several findings."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch.nn import functional
 from hilum.training.config import Training
 
 
+@runtime_checkable
 class Objective(Protocol):
     """The link function, the loss and what counts as a hit. `target`: as the set of images has it."""
 
