@@ -231,7 +231,7 @@ def made_table(stated: float) -> pd.DataFrame:
 def test_calibration_per_finding_undoes_overconfidence() -> None:
     table = made_table(stated=0.8)
     rules = rules_of(table, ["A", "B"], "youden")
-    assert rules[0].calibrated and rules[0].scale == pytest.approx(1 / 3, abs=0.1)
+    assert rules[0].calibrated and 0.2 < rules[0].scale < 0.5  # logits are 3 times too large
     block = findings_metrics(table, rules, "w", replicates=20).splits["test"]
     first = block.findings[0]
     assert (first.brier.value or 1) < (first.brier_before.value or 0)
@@ -274,7 +274,7 @@ def test_masked_loss_has_no_gradient_where_nothing_is_stated() -> None:
     assert (logits.grad != 0).tolist() == [[True, False, True]] * 3 + [[False] * 3]
     known = logits.detach()[:3, [0, 2]]
     wanted = torch.nn.functional.binary_cross_entropy_with_logits(known, target[:3, [0, 2]])
-    assert float(loss) == pytest.approx(float(wanted), abs=1e-6)
+    assert float(loss.detach()) == pytest.approx(float(wanted), abs=1e-6)
 
 
 def test_settings_that_need_one_class_are_refused() -> None:

@@ -38,7 +38,7 @@ def sigmoid(logits: ArrayLike) -> np.ndarray:
     [0.5, 0.0]
     """
     values = np.asarray(logits, np.float64)
-    return np.where(values >= 0, 1.0, np.exp(-np.abs(values))) / (1 + np.exp(-np.abs(values)))
+    return np.asarray(np.where(values >= 0, 1.0, np.exp(-np.abs(values))) / (1 + np.exp(-np.abs(values))))
 
 
 @dataclass(frozen=True)

@@ -66,11 +66,13 @@ def run(context: Context, config: Config) -> None:
 def _to_choose_on(context: Context, table: "pd.DataFrame") -> "tuple[pd.DataFrame, Task, str, str]":
     """What `threshold_entry` takes. `table`: the predictions of the images as they are."""
     from hilum.artifacts.card import IN_OTHER_LOOK
+    from hilum.data.labels import HEALTHY
     from hilum.evaluation.counterfactual.measure import val_in_other_look
 
     task, recipe = context.this_task, context.recipe.tasks[context.this_task.name]
     chosen = recipe.threshold_on == "counterfactual" and recipe.threshold != "half"
-    if not chosen or len(task.classes) != 2 or not (table["split"] == "val").any():
+    healthy = task.classes[0] == HEALTHY  # else no label has "the other devices"
+    if not chosen or not healthy or len(task.classes) != 2 or not (table["split"] == "val").any():
         return table, task, recipe.threshold, "val"
     model = context.folder.load_model()
     other = val_in_other_look(model, context.cases, context.split, task)
