@@ -208,6 +208,24 @@ def test_strata_hold_a_patient_together_and_no_rare_one() -> None:
     assert set(label) == {"none", "Often"}
 
 
+def test_findings_that_cannot_be_divided_stop_no_other_task(tmp_path: Path) -> None:
+    from hilum.recipe import load_recipe
+    from hilum.stages.prepare import _splits
+
+    rows = [f"{'normal' if n % 2 else 'flu'},p{n},{int(n == 0)}" for n in range(40)]
+    lines = ["path,label,patient,finding:Mass"]
+    for number, row in enumerate(rows):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((20, 20), number, np.uint8))
+        lines.append(f"{number}.png,{row}")
+    (tmp_path / "t.csv").write_text("\n".join(lines), encoding="utf-8")
+    cases, recipe = source.load(tmp_path / "t.csv"), load_recipe("quick")
+    splits, undivided = _splits(recipe, cases, ["binary", "findings"])
+    assert list(splits) == ["binary"]
+    assert undivided["findings"].startswith("no finding is present and absent in both train and val")
+    with pytest.raises(DataError, match="no finding is present and absent"):
+        _splits(recipe, cases, ["findings"])
+
+
 # -- figures -------------------------------------------------------------------------------------------------------
 
 

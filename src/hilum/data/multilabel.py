@@ -164,3 +164,21 @@ def strata(table: pd.DataFrame, groups: pd.Series) -> pd.Series:
     counts = label.value_counts()
     rare = counts.index[counts < FEWEST_GROUPS]
     return groups.map(label.mask(label.isin(rare), str(counts.index[0])))
+
+
+def check_both_sides(table: pd.DataFrame, of: pd.Series, names: Sequence[str]) -> None:
+    """DataError when no finding is stated as present and as absent both in train and in val. `of`: case_id -> part.
+
+    >>> table = pd.DataFrame({"case_id": ["a", "b"], "finding:Edema": [1.0, 0.0]})
+    >>> check_both_sides(table, pd.Series({"a": "train", "b": "val"}), ["Edema"])
+    Traceback (most recent call last):
+    hilum.errors.DataError: no finding is present and absent in both train and val; choose another split, or add images
+    """
+    part, values = table["case_id"].map(of).to_numpy(), targets(table, names)
+    both = [
+        (values[part == name] == 1).any(0) & (values[part == name] == 0).any(0) for name in ("train", "val")
+    ]
+    if not (both[0] & both[1]).any():
+        raise DataError(
+            "no finding is present and absent in both train and val", "choose another split, or add images"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hilum.artifacts.run import StageRecord
 from hilum.config import Config as Base
 from hilum.errors import DataError
 from hilum.stages.contract import Context, Recipe, Stage
@@ -24,9 +25,10 @@ def run(context: Context, config: Config) -> None:
     for files that can't be read unless the recipe says that they may be left out."""
     cases = readable(context.cases, context.recipe.skip_unreadable, context.run)
     fitting = fitting_tasks(context.recipe, cases)
-    tasks = context.recipe.tasks
-    splits = {name: split_of(_stratified(cases, name, tasks[name]), tasks[name]) for name in fitting}
+    splits, undivided = _splits(context.recipe, cases, fitting)
     _record_left_out(context, [name for name in _asked(context.recipe, cases) if name not in fitting], cases)
+    for name, reason in undivided.items():
+        context.run.record_stage(f"train {name}", StageRecord(status="skipped", reason=reason))
     cases.write(context.run.cases_file)
     context.run.write_split({name: split.of for name, split in splits.items()})
     known = context.run.facts().split
@@ -34,9 +36,29 @@ def run(context: Context, config: Config) -> None:
     _audit(context.run, cases, splits)
 
 
+def _splits(recipe: Recipe, cases: Cases, fitting: list[str]) -> tuple[dict[str, Split], dict[str, str]]:
+    """The split of each task; and why findings can't be divided, which does not stop the other tasks."""
+    from hilum.data.multilabel import check_both_sides
+    from hilum.progress import say
+
+    splits, undivided = {}, {}
+    for name in fitting:
+        own = recipe.tasks[name]
+        try:
+            split = split_of(_stratified(cases, name, own), own)
+            if name == "findings":
+                check_both_sides(cases.table, split.of, cases.findings)
+            splits[name] = split
+        except DataError as error:
+            if name != "findings" or len(fitting) == 1:
+                raise
+            undivided[name] = str(error)
+            say(f"  task {name} is left out: {error}")
+    return splits, undivided
+
+
 def _record_left_out(context: Context, names: list[str], cases: Cases) -> None:
     """Writes into run.json why a task of the recipe is not trained."""
-    from hilum.artifacts.run import StageRecord
     from hilum.data.tasks import why_not
 
     for name in names:

@@ -116,8 +116,7 @@ def _scorer(val: pd.DataFrame, task: Task, score: Score) -> Scorer:
 
 def _check_classes(sets: Mapping[str, ImageSet], task: Task) -> None:
     if task.kind == "multi":
-        _check_findings(sets, task)
-        return
+        return  # the stage prepare has looked at them
     for part, images in sets.items():
         for index, name in enumerate(task.classes):
             if not (images.targets == index).any():
@@ -125,16 +124,3 @@ def _check_classes(sets: Mapping[str, ImageSet], task: Task) -> None:
                     f"split {part} of task {task.name!r} has no case of class {name!r}",
                     "choose another split",
                 )
-
-
-def _check_findings(sets: Mapping[str, ImageSet], task: Task) -> None:
-    """DataError when no finding is stated as present and as absent, in train and in val."""
-    both = [
-        ((images.targets == 1).any(0) & (images.targets == 0).any(0))
-        for images in (sets["train"], sets["val"])
-    ]
-    if not (both[0] & both[1]).any():
-        raise DataError(
-            f"no finding of task {task.name!r} is present and absent in both train and val",
-            "choose another split, or add images",
-        )
