@@ -88,7 +88,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--fit", action="store_true")
     parser.add_argument("--intake-only", action="store_true")
-    parser.add_argument("--kinds", nargs="*", default=list(KINDS), help="default: all; none for radiographs alone")
+    parser.add_argument(
+        "--kinds", nargs="*", default=list(KINDS), help="default: all; none for radiographs alone"
+    )
     options = parser.parse_args()
     cases = hilum.open_source(options.data)
     split = split_cases(cases, "patient", seed=0, val_fraction=0.15).of

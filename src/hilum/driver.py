@@ -16,8 +16,8 @@ from typing import Any
 from hilum.artifacts.run import StageRecord
 from hilum.config import Config
 from hilum.data.cases import Cases
-from hilum.data.tasks import task
-from hilum.errors import HilumError, RunError
+from hilum.data.tasks import kind_of, task
+from hilum.errors import DataError, HilumError, RunError
 from hilum.files import digest, write_text
 from hilum.inference.memory import memory_in_words
 from hilum.progress import say
@@ -108,12 +108,17 @@ class Driver:
         """What a stage is given: the run, the cases that can be read, the recipe, the tasks of the split, and the task
         `name` among them, None for a stage that runs once a study."""
         cases = self.cases if stage.name == "prepare" and self.cases is not None else self.run.cases()
-        tasks = tuple(task(each, cases.labels) for each in self.run.split_tasks)
+        tasks = tuple(task(each, cases.labels, cases.findings) for each in self.run.split_tasks)
         this = next((each for each in tasks if each.name == name), None)
         return Context(self.run, cases, self.recipe, tasks, this, force)
 
     def _check_needs(self, stage: Stage, name: str | None) -> None:
-        """RunError that carries on the reason why a needed stage was not done."""
+        """RunError that carries on the reason why a needed stage was not done; DataError for a stage that does not
+        apply to the kind of the task."""
+        if name and kind_of(name) == "multi" and stage.of_findings is None:
+            raise DataError(
+                f"stage {stage.name!r} needs one class per image; task {name!r} states several findings"
+            )
         records = self.run.stage_records()
         for need in map(stage_of, stage.needs):
             record = records.get(f"{need.name} {name}" if need.per_task and name else need.name)
@@ -126,7 +131,8 @@ class Driver:
         if not record.finished:
             return record.status in DONE
         place = self.run.path / name if name else self.run.path
-        return all((place / file).exists() for file in stage.artifacts)
+        files = stage.of_findings if name and kind_of(name) == "multi" else stage.artifacts
+        return all((place / file).exists() for file in files or ())
 
     def fingerprint(self, stage: Stage, name: str | None, config: Config) -> str:
         """Names everything that a stage's results hang on: its version, its settings, the data, the split, the

@@ -16,6 +16,7 @@ from hilum.artifacts.card import ModelCard
 from hilum.artifacts.comparison import Comparison, MadeFrom
 from hilum.artifacts.counterfactual import Counterfactual
 from hilum.artifacts.explanations import Explanations
+from hilum.artifacts.findings import FindingsMetrics
 from hilum.artifacts.leakage import Leakage
 from hilum.artifacts.metrics import Metrics
 from hilum.artifacts.reliability import Reliability
@@ -264,6 +265,7 @@ class TaskFolder:
         self.label_efficiency_file = self.path / "label_efficiency.json"
         self.unseen_class_file = self.path / "unseen_class.json"
         self.corruption_training_file = self.path / "corruption_training.json"
+        self.findings_file = self.path / "findings.json"
         self.reliability_file = self.path / "reliability.json"
         self.embeddings = EmbeddingFolder(self.path / "embeddings")
         self.attributions = AttributionFolder(self.path / "attributions")
@@ -300,6 +302,11 @@ class TaskFolder:
         [['007', 'test', 0.9]]
         """
         return read_table(self.predictions_file, **dict.fromkeys(PREDICTION_NAMES, str))
+
+    def findings(self) -> FindingsMetrics:
+        """findings.json: figures of each finding. RunError when it was made with other weights than those that lie
+        beside it now."""
+        return FindingsMetrics.load(self.findings_file, self.card().weights_digest)
 
     def counterfactual(self) -> Counterfactual:
         """counterfactual.json. RunError when it was made with other weights than those that lie beside it now."""

@@ -4,7 +4,7 @@
       run.json          status "started" first, "finished" last; argv, versions, commit, device, seed, digests
       recipe.yaml       resolved: running it again repeats the run
       cases.csv  split.csv  audit.json
-      <task>/           binary, multiclass
+      <task>/           binary, multiclass, findings
         model/          weights.safetensors  model.json  golden.npz
         embeddings/     vectors.npz  neighbors.csv  projection.csv
                         suspects.csv  duplicates.csv  figures.json (last)
@@ -29,7 +29,7 @@ import yaml
 from hilum.artifacts.audit import Audit
 from hilum.artifacts.run import RunFacts, StageRecord
 from hilum.data.cases import Cases
-from hilum.data.tasks import TASKS
+from hilum.data.tasks import TASKS, kind_of
 from hilum.errors import RunError
 from hilum.files import (
     digest,
@@ -306,3 +306,19 @@ class Run:
         ('binary',)
         """
         return tuple(name for name in TASKS if self.task(name).card_file.exists())
+
+    @property
+    def class_tasks(self) -> tuple[str, ...]:
+        """The trained tasks of one class per image.
+
+        >>> from hilum.artifacts.run import RunFacts
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     run = Run.create(place, RunFacts(), {"tasks": {}})
+        ...     for name in ("binary", "findings"):
+        ...         run.task(name).model_folder.mkdir(parents=True)
+        ...         run.task(name).card_file.touch()
+        ...     run.class_tasks
+        ('binary',)
+        """
+        return tuple(name for name in self.tasks if kind_of(name) == "single")

@@ -13,7 +13,6 @@ from hilum.data.tasks import possible_tasks, task
 from hilum.errors import DataError
 from hilum.inference.prediction import Prediction
 from hilum.inference.predictor import Predictor
-from hilum.report.build import build_report
 from hilum.run import Run
 
 SETTINGS = [
@@ -140,7 +139,7 @@ def test_five_classes_meet_no_word_of_the_paediatric_set(five: Run) -> None:
 
 
 def test_the_paediatric_labels_meet_them(small_run: Run) -> None:
-    text = words_of(build_report(small_run).read_text(encoding="utf-8"))
+    text = words_of(small_run.report_file.read_text(encoding="utf-8"))
     assert "Bacterial vs viral: Accuracy" in text and "Normal vs pneumonia: Accuracy" in text
     assert "The published baseline was measured on real radiographs, this run on synthetic images" in text
 

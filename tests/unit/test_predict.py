@@ -31,8 +31,8 @@ from hilum.run import Run
 PIXELS = Pixels(size=(32, 40))
 CLASSES = ("normal", "bacteria", "virus")
 KEYS = [
-    *("file", "prediction", "abstained", "reason", "abnormal", "probabilities", "prediction_set"),
-    *("coverage", "ood", "attribution", "error", "model"),
+    *("file", "prediction", "abstained", "reason", "abnormal", "probabilities", "findings"),
+    *("prediction_set", "coverage", "ood", "attribution", "error", "model"),
 ]
 SCHEMA = Path(__file__).parents[2] / "docs" / "prediction.schema.json"
 

@@ -279,9 +279,26 @@ class Distillation(Part):
     correct: int
 
 
+class FindingRule(Part):
+    """How a logit of a finding becomes a probability, sigmoid(scale * logit + shift), and from which probability on the
+    finding is present. `n_present`, `n_absent`: stated in the images of `chosen_on`; `calibrated`: False where they
+    are too few, and the probability is the network's own."""
+
+    name: str
+    threshold: float
+    rule: str
+    chosen_on: str
+    n_present: int
+    n_absent: int
+    calibrated: bool
+    scale: float = 1.0
+    shift: float = 0.0
+
+
 class ModelFacts(Part):
     """What is known of a model beyond its network. `threshold`: None for more than two classes, unless
-    `hilum recalibrate` chose one for abnormal; everything after `adaptation` is in packaged cards alone;
+    `hilum recalibrate` chose one for abnormal; `kind`: one class per image, or several findings, each with its rule in
+    `findings`; everything after `adaptation` is in packaged cards alone;
     `shortcuts`: what numbers of file and image alone reach."""
 
     task: str = ""
@@ -291,6 +308,8 @@ class ModelFacts(Part):
     split: SplitFacts | None = None
     intended_use: str = ""
     threshold: OperatingPoint | None = None
+    kind: Literal["single", "multi"] = "single"
+    findings: list[FindingRule] | None = None
     calibration: Calibration | None = None
     conformal: PredictionSets | None = None
     predictive_values: AtPrevalence | None = None

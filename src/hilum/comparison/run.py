@@ -32,7 +32,7 @@ from hilum.data.reading_options import ReadingOptions
 from hilum.data.show import say_reading
 from hilum.data.sources import open_source
 from hilum.data.split import Split
-from hilum.data.tasks import Task, task
+from hilum.data.tasks import Task, class_task
 from hilum.errors import RunError
 from hilum.files import write_table
 from hilum.folders import ComparisonFolder, LeakageFolder
@@ -96,7 +96,9 @@ def compare(request: Request) -> Comparison:
     recipes = [cell.recipe for cell in plan.cells]
     cases = read_cases(request.data, request.source, request.skip_unreadable, recipes, request.options)
     splits = {fold: _split(plan.grid, cases, fold) for fold in plan.grid.held_out}
-    bench = Bench(plan, ComparisonFolder(request.out), cases, task(plan.grid.task, cases.labels), splits)
+    bench = Bench(
+        plan, ComparisonFolder(request.out), cases, class_task(plan.grid.task, cases.labels), splits
+    )
     _check_data(bench)
     errors = _train_all(bench, request.only)
     if request.trials:
@@ -132,7 +134,7 @@ def full_leakage(
     if out.is_dir() and any(out.iterdir()) and not folder.way("patient").is_dir():
         raise RunError(f"{out} already holds files", "choose another --out")
     cases = read_cases(data, source, skip_unreadable, [recipe], options)
-    return measure_leakage(folder, cases, task(name, cases.labels), recipe, folds, replicates)
+    return measure_leakage(folder, cases, class_task(name, cases.labels), recipe, folds, replicates)
 
 
 def read_cases(

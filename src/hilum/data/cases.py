@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from hilum.artifacts.run import Reading as Reading
+from hilum.data.finding_options import PREFIX
 from hilum.data.labels import HEALTHY as HEALTHY
 from hilum.data.labels import canonical_label as canonical_label
-from hilum.data.multilabel import PREFIX, columns_of
+from hilum.data.multilabel import columns_of
 from hilum.errors import DataError
 from hilum.files import digest, read_table, write_table
 

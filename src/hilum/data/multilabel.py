@@ -9,24 +9,16 @@ References
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from hilum.data.finding_options import ABNORMAL, NOT_STATED, PREFIX, Uncertain
 from hilum.data.labels import HEALTHY, canonical_label
 from hilum.errors import DataError
 
-PREFIX = "finding:"
-"""Begins the name of a finding's column."""
-
-ABNORMAL, NOT_STATED = "abnormal", "not stated"
-"""Labels that `label_of` gives besides normal."""
-
 UNCERTAIN = -1.0
-
-Uncertain = Literal["not_stated", "present", "absent"]
-"""What an uncertain finding counts as in training."""
 
 _CELLS = {"1": 1.0, "0": 0.0, "-1": UNCERTAIN, "": np.nan, "nan": np.nan}
 
@@ -155,19 +147,38 @@ def targets(table: pd.DataFrame, names: Sequence[str], uncertain: Uncertain = "n
 
 
 def strata(table: pd.DataFrame, groups: pd.Series) -> pd.Series:
-    """A label per image to stratify a split by: the rarest of its findings that are present, else that none is; those
-    of too few groups of images (patients) count as the commonest label. The first step of Sechidis et al. (2011).
+    """A label per image to stratify a split by: of the group of images that it belongs to (a patient's), the rarest
+    finding that is present, else that none is; labels of too few groups become the commonest one. The first step of
+    Sechidis et al. (2011).
 
     >>> table = pd.DataFrame({"finding:Edema": [1.0] * 4 + [0.0] * 6, "finding:Mass": [0.0] * 6 + [1.0] + [0.0] * 3})
     >>> strata(table, pd.Series([*"abcdefghij"])).value_counts().to_dict()
     {'none': 6, 'Edema': 4}
     """
-    columns = columns_of(list(table.columns))
-    present = table[columns] == 1
-    order = present.groupby(groups.to_numpy()).any().sum().sort_values(ascending=False, kind="stable").index
-    label = pd.Series("none", index=table.index)
-    for column in order:  # the rarest last, so that it stays
+    present = (table[columns_of(list(table.columns))] == 1).groupby(groups.to_numpy()).any()
+    label = pd.Series("none", index=present.index)
+    for column in (
+        present.sum().sort_values(ascending=False, kind="stable").index
+    ):  # the rarest last: it stays
         label = label.mask(present[column], column.removeprefix(PREFIX))
-    counts = groups.groupby(label).nunique()
+    counts = label.value_counts()
     rare = counts.index[counts < FEWEST_GROUPS]
-    return label.mask(label.isin(rare), counts.idxmax())
+    return groups.map(label.mask(label.isin(rare), str(counts.index[0])))
+
+
+def check_both_sides(table: pd.DataFrame, of: pd.Series, names: Sequence[str]) -> None:
+    """DataError when no finding is stated as present and as absent both in train and in val. `of`: case_id -> part.
+
+    >>> table = pd.DataFrame({"case_id": ["a", "b"], "finding:Edema": [1.0, 0.0]})
+    >>> check_both_sides(table, pd.Series({"a": "train", "b": "val"}), ["Edema"])
+    Traceback (most recent call last):
+    hilum.errors.DataError: no finding is present and absent in both train and val; choose another split, or add images
+    """
+    part, values = table["case_id"].map(of).to_numpy(), targets(table, names)
+    both = [
+        (values[part == name] == 1).any(0) & (values[part == name] == 0).any(0) for name in ("train", "val")
+    ]
+    if not (both[0] & both[1]).any():
+        raise DataError(
+            "no finding is present and absent in both train and val", "choose another split, or add images"
+        )

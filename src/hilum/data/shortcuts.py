@@ -15,6 +15,7 @@ import pandas as pd
 from hilum.artifacts.audit import JointShortcut, Shortcut
 from hilum.artifacts.base import Figure
 from hilum.data.cases import HEALTHY
+from hilum.data.finding_options import NOT_STATED
 from hilum.data.tasks import possible_tasks, task
 
 FOLDS = 5
@@ -58,13 +59,14 @@ def questions(labels: pd.Series) -> tuple[list[Question], list[str]]:
      ('multiclass', 'bacteria', 'virus', [True, False, False])]
     """
     possible, impossible = [], []
-    if "binary" in possible_tasks(labels.tolist()):
-        normal, abnormal = task("binary", labels.tolist()).classes
-        target = (labels != HEALTHY).to_numpy()
-        possible.append(Question("binary", abnormal, normal, np.ones(len(labels), bool), target))
+    stated = labels != NOT_STATED
+    if "binary" in possible_tasks(labels[stated].tolist()):
+        normal, abnormal = task("binary", labels[stated].tolist()).classes
+        target = (labels[stated] != HEALTHY).to_numpy()
+        possible.append(Question("binary", abnormal, normal, stated.to_numpy(), target))
     else:
         impossible.append("abnormal against normal: it needs normal and abnormal images")
-    kinds = Counter(labels[labels != HEALTHY]).most_common(2)
+    kinds = Counter(labels[stated & (labels != HEALTHY)]).most_common(2)
     if len(kinds) == 2:
         negative, positive = sorted(kind for kind, _ in kinds)
         kept = labels.isin([negative, positive]).to_numpy()

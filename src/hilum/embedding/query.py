@@ -67,9 +67,13 @@ def neighbors_of_file(run: Run, path: Path, task: str | None = None, k: int = 7)
 def _task(run: Run, task: str | None) -> str:
     if not run.tasks:
         raise RunError(f"{run.path} holds no trained model", "go on with: hilum study ... --resume")
-    if task is not None and task not in run.tasks:
-        raise RunError(f"{run.path} has no task {task!r}", nearest(task, run.tasks))
-    return task or run.tasks[-1]
+    if not run.class_tasks:
+        raise RunError(f"{run.path} has no task of one class per image", "train one: hilum train")
+    if task is not None and task not in run.class_tasks:
+        raise RunError(
+            f"{run.path} has no task {task!r} of one class per image", nearest(task, run.class_tasks)
+        )
+    return task or run.class_tasks[-1]
 
 
 def _read(path: Path) -> np.ndarray:

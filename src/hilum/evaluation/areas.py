@@ -117,7 +117,7 @@ def area_correlations(scores: np.ndarray, target: np.ndarray, patients: np.ndarr
     From what each patient adds to each area (structural components, Obuchowski 1997); 1, the cautious side, where an
     area is perfect. `scores`: "cases classes"; `target`: class indices; `patients`: the patient of each case.
     """
-    added = np.stack([_added(column, target == index) for index, column in enumerate(scores.T)])
+    added = np.stack([added_by_case(column, target == index) for index, column in enumerate(scores.T)])
     _, group = np.unique(patients, return_inverse=True)
     summed = np.stack([np.bincount(group, row) for row in added])
     spread = np.sqrt((summed**2).sum(1))
@@ -125,8 +125,12 @@ def area_correlations(scores: np.ndarray, target: np.ndarray, patients: np.ndarr
     return np.where(scale > 0, summed @ summed.T / np.where(scale > 0, scale, 1), 1.0)
 
 
-def _added(score: np.ndarray, positive: np.ndarray) -> np.ndarray:
-    """What each case adds to the area beyond the mean of its side, "cases"."""
+def added_by_case(score: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    """What each case adds to the area beyond the mean of its side, "cases".
+
+    >>> added_by_case(np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True])).tolist()
+    [0.125, -0.125, -0.125, 0.125]
+    """
     added = np.zeros(len(score))
     if positive.all() or not positive.any():
         return added

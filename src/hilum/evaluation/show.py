@@ -49,14 +49,28 @@ def _known(entry: Mapping[str, Any]) -> dict[str, Any]:
 def metrics_table(run: Run) -> str:
     """The metrics of every task of a run, one line per figure, one column per split."""
     lines = []
-    for name in run.tasks:
+    for name in run.class_tasks:
         metrics = Metrics.load(run.task(name).metrics_file).splits
         splits = [split for split in ("val", "test") if split in metrics] or list(metrics)
         rows = [(name, *[f"{split} (n={metrics[split].n_cases})" for split in splits])]
         rows += [(key, *[figure(getattr(metrics[split], key)) for split in splits]) for key in SHOWN]
         rows += _acquisition([metrics[split].shift for split in splits])
         lines += [*columns(rows), ""]
-    return "\n".join(lines).rstrip()
+    return "\n".join([*lines, *_findings(run)]).rstrip()
+
+
+def _findings(run: Run) -> list[str]:
+    """AUROC of each finding, one line per finding, where a model states several per image."""
+    folder = run.task("findings")
+    if not folder.findings_file.exists():
+        return []
+    metrics = folder.findings()
+    splits = [split for split in ("val", "test") if split in metrics.splits] or list(metrics.splits)
+    blocks = [metrics.splits[split] for split in splits]
+    rows = [("findings, auroc", *(f"{split} (n={metrics.splits[split].n_cases})" for split in splits))]
+    for place, name in enumerate(metrics.classes):
+        rows.append((name, *(figure(block.findings[place].auroc) for block in blocks)))
+    return columns([*rows, ("mean", *(figure(block.mean["auroc"]) for block in blocks))])
 
 
 def _acquisition(blocks: list[Shift | None]) -> list[tuple[str, ...]]:

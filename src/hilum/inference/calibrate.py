@@ -31,6 +31,16 @@ def softmax(logits: ArrayLike) -> np.ndarray:
     return shifted / shifted.sum(axis=1, keepdims=True)
 
 
+def sigmoid(logits: ArrayLike) -> np.ndarray:
+    """Probabilities of logits, each for itself, in the same shape.
+
+    >>> sigmoid([0.0, -1000.0]).tolist()
+    [0.5, 0.0]
+    """
+    values = np.asarray(logits, np.float64)
+    return np.asarray(np.where(values >= 0, 1.0, np.exp(-np.abs(values))) / (1 + np.exp(-np.abs(values))))
+
+
 @dataclass(frozen=True)
 class Scaling:
     """logits -> logits * scale + shift, one number of each per class.

@@ -20,6 +20,14 @@ class Abnormal(Strict):
     positive: bool = Field(description="Whether the image is classified as abnormal.")
 
 
+class Finding(Strict):
+    """One finding, for itself."""
+
+    probability: float = Field(ge=0, le=1, description="Probability that the finding is present, calibrated.")
+    threshold: float = Field(description="Where present begins, on the scale of `probability`.")
+    positive: bool = Field(description="Whether the finding is present.")
+
+
 class Ood(Strict):
     """Whether the image is of the kind that the model was trained on."""
 
@@ -43,21 +51,31 @@ class Prediction(Strict):
     """What a model says of one image.
 
     Either `error` says why the image could not be read or holds no picture, and all parts of the answer are null; or
-    the model abstained, `prediction` is null and `reason` says why; or `prediction` is a class. Parts that a model does
-    not have are null: `prediction_set` and `coverage` without conformal quantiles, `ood` without intake and guard,
-    `abnormal` without a healthy class, `attribution` unless a folder for pictures was given.
+    the model abstained, `prediction` is null and `reason` says why; or `prediction` is a class; or the model states
+    several findings per image, and they are in `findings`. Parts that a model does not have are null: `prediction_set`
+    and `coverage` without conformal quantiles, `ood` without intake and guard, `abnormal` without a healthy class,
+    `prediction`, `probabilities` and `abnormal` of a model of findings and `findings` of any other, `attribution`
+    unless a folder for pictures was given.
 
     >>> Prediction.failed("x.png", "x.png is empty", ModelName(name="binary", digest=None)).error
     'x.png is empty'
     """
 
     file: str | None = Field(description="Path of the image; null for an array.")
-    prediction: str | None = Field(description="The predicted class; null where the model abstains.")
+    prediction: str | None = Field(
+        description="The predicted class; null where the model abstains, or states findings instead."
+    )
     abstained: bool = Field(description="True where the model gives no class, although the image was read.")
     reason: str | None = Field(description="A sentence: why the model abstains.")
-    abnormal: Abnormal | None = Field(description="Normal vs abnormal.")
+    abnormal: Abnormal | None = Field(
+        description="Normal vs abnormal; null for a model without a healthy class."
+    )
     probabilities: dict[str, float] | None = Field(
-        description="Probability of each class, 0 to 1, calibrated where the model's card says how."
+        description="Probability of each class, 0 to 1, calibrated where the model's card says how; null for a model "
+        "of findings."
+    )
+    findings: dict[str, Finding] | None = Field(
+        description="Each finding of a model that states several per image; null for a model of one class."
     )
     prediction_set: list[str] | None = Field(
         description="The classes of the conformal prediction set, in the order of the model's classes."
@@ -85,6 +103,7 @@ class Prediction(Strict):
             reason=None,
             abnormal=None,
             probabilities=None,
+            findings=None,
             prediction_set=None,
             coverage=None,
             ood=None,

@@ -18,12 +18,13 @@ import numpy as np
 from hilum.data.cases import HEALTHY
 from hilum.data.images import Pixels
 from hilum.errors import ModelError
+from hilum.inference.finding_rules import FindingRules
 from hilum.inference.guard import FILE, FeatureGuard
 from hilum.inference.intake import Intake, intake_of
 from hilum.inference.intake_features import PIXELS
 from hilum.inference.memory import memory_in_words
 from hilum.inference.p_values import bonferroni
-from hilum.inference.prediction import Abnormal, ModelName, Ood, Prediction
+from hilum.inference.prediction import Abnormal, Finding, ModelName, Ood, Prediction
 from hilum.inference.refusal import least_side
 from hilum.inference.rules import Decisions, Rules
 from hilum.inference.runtimes import Runtime
@@ -41,7 +42,7 @@ class Classifier:
     judges the network's own layers."""
 
     runtime: Runtime
-    rules: Rules
+    rules: Rules | FindingRules
     name: str
     digest: str | None
     guard: FeatureGuard | None = None
@@ -59,7 +60,8 @@ class Classifier:
         architecture = card.architecture.name if card else type(model).__name__
         name = f"{card.task}/{architecture}" if card and card.task else architecture
         runtime = TorchRuntime(model, device).place()
-        return cls(runtime, Rules.of(card, model.classes), name, card.weights_digest if card else None, guard)
+        rules = FindingRules.of(card) if card and card.kind == "multi" else Rules.of(card, model.classes)
+        return cls(runtime, rules, name, card.weights_digest if card else None, guard)
 
     def decide(self, images: Sequence[Prepared]) -> tuple[Decisions, np.ndarray | None]:
         """Decisions for images that could be read, and the p-values "images" of the guard, None without one. The
@@ -244,13 +246,15 @@ class Predictor:
         abnormal = _abnormal(second or decisions, row)
         unlike = _in_colour(image) or _out_of_distribution(judged) or _no_lungs(image)
         reason = unlike or self._doubt(row, decisions, second, abnormal)
+        findings = self._findings(decisions.probabilities[row])
         return Prediction(
             file=image.file,
-            prediction=None if reason else predicted,
+            prediction=None if reason or findings else predicted,
             abstained=bool(reason),
             reason=reason or None,
             abnormal=abnormal,
-            probabilities=dict(zip(self.classes, map(_rounded, decisions.probabilities[row]), strict=True)),
+            probabilities=None if findings else self._named(decisions.probabilities[row]),
+            findings=findings,
             prediction_set=self._set(decisions, row),
             coverage=self.classifier.rules.coverage,
             ood=judged.ood,
@@ -258,6 +262,22 @@ class Predictor:
             error=None,
             model=self._model(),
         )
+
+    def _named(self, probabilities: np.ndarray) -> dict[str, float]:
+        return dict(zip(self.classes, map(_rounded, probabilities), strict=True))
+
+    def _findings(self, probabilities: np.ndarray) -> dict[str, Finding] | None:
+        """Each finding; None for a classifier of one class per image."""
+        rules = self.classifier.rules
+        if not isinstance(rules, FindingRules):
+            return None
+        stated = zip(rules.classes, probabilities, rules.thresholds, strict=True)
+        return {
+            name: Finding(
+                probability=_rounded(value), threshold=_rounded(limit), positive=bool(value >= limit)
+            )
+            for name, value, limit in stated
+        }
 
     def _doubt(
         self, row: int, decisions: Decisions, second: Decisions | None, abnormal: Abnormal | None

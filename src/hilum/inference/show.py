@@ -40,23 +40,47 @@ def _columns(classes: Sequence[str]) -> list[str]:
         *("file", "prediction", "abstained", "reason"),
         *("abnormal_probability", "abnormal_threshold", "abnormal_positive"),
         *(f"probability_{name}" for name in classes),
-        *("prediction_set", "coverage", "ood_p_value", "ood_flagged"),
+        *("findings", "prediction_set", "coverage", "ood_p_value", "ood_flagged"),
         *("attribution", "error", "model_name", "model_digest"),
     ]
 
 
 def _flat(prediction: Prediction, classes: Sequence[str]) -> dict[str, object]:
     """The cells of one row, by column."""
-    abnormal, ood, probabilities = prediction.abnormal, prediction.ood, prediction.probabilities or {}
+    abnormal, ood, probabilities = prediction.abnormal, prediction.ood, probabilities_of(prediction)
     cells = [
         *(prediction.file, prediction.prediction, prediction.abstained, prediction.reason),
         *((abnormal.probability, abnormal.threshold, abnormal.positive) if abnormal else (None,) * 3),
         *(probabilities.get(name) for name in classes),
-        *(set_text(prediction.prediction_set), prediction.coverage),
+        *(present_text(prediction), set_text(prediction.prediction_set), prediction.coverage),
         *((ood.p_value, ood.flagged) if ood else (None, None)),
         *(prediction.attribution, prediction.error, prediction.model.name, prediction.model.digest),
     ]
     return dict(zip(_columns(classes), cells, strict=True))
+
+
+def probabilities_of(prediction: Prediction) -> dict[str, float]:
+    """The probability of each class, or of each finding.
+
+    >>> from hilum.inference.prediction import ModelName
+    >>> probabilities_of(Prediction.failed("x.png", "x.png is empty", ModelName(name="binary", digest=None)))
+    {}
+    """
+    if prediction.findings is not None:
+        return {name: finding.probability for name, finding in prediction.findings.items()}
+    return prediction.probabilities or {}
+
+
+def present_text(prediction: Prediction) -> str:
+    """The findings that are present; "none" where no one is, "" for a model of one class.
+
+    >>> from hilum.inference.prediction import ModelName
+    >>> present_text(Prediction.failed("x.png", "x.png is empty", ModelName(name="binary", digest=None)))
+    ''
+    """
+    if prediction.findings is None:
+        return ""
+    return ", ".join(name for name, finding in prediction.findings.items() if finding.positive) or "none"
 
 
 def set_text(prediction_set: list[str] | None) -> str:
@@ -89,10 +113,10 @@ def predictions_table(predictions: Sequence[Prediction], classes: Sequence[str])
 
 
 def _cells(number: int, prediction: Prediction, classes: Sequence[str]) -> list[str]:
-    abnormal, ood, probabilities = prediction.abnormal, prediction.ood, prediction.probabilities or {}
+    abnormal, ood, probabilities = prediction.abnormal, prediction.ood, probabilities_of(prediction)
     return [
         prediction.file or f"image {number}",
-        "abstained" if prediction.abstained else prediction.prediction or "",
+        "abstained" if prediction.abstained else prediction.prediction or present_text(prediction),
         f"{abnormal.probability:.4f}" if abnormal else "",
         *(f"{probabilities[name]:.4f}" if name in probabilities else "" for name in classes),
         set_text(prediction.prediction_set),

@@ -14,6 +14,7 @@ from hilum.report.counterfactual import section as counterfactual
 from hilum.report.data import section as data
 from hilum.report.embedding import section as embedding
 from hilum.report.explanations import section as explanations
+from hilum.report.findings import section as findings
 from hilum.report.leakage import section as leakage
 from hilum.report.overview import section as overview
 from hilum.report.performance.section import make_binary, make_multiclass
@@ -32,6 +33,7 @@ SECTIONS: tuple[Maker, ...] = (
     data.make,
     make_binary,
     make_multiclass,
+    findings.make,
     counterfactual.make,
     reliability.make,
     embedding.make,

@@ -258,9 +258,8 @@ def headline(task: Results) -> str:
     )
     if task.has_normal:
         return f"{accuracy} Sensitivity {sensitivity}, specificity {specificity}."
-    return (
-        f"{accuracy} Sensitivity for {task.classes[1]}: {sensitivity}; for {task.classes[0]}: {specificity}."
-    )
+    negative, positive = list(task.classes)
+    return f"{accuracy} Sensitivity for {positive}: {sensitivity}; for {negative}: {specificity}."
 
 
 def _most_frequent_error(task: Results) -> str:

@@ -21,6 +21,8 @@ def title_of(name: str, classes: Sequence[str]) -> str:
     >>> title_of("multiclass", [f"class {number}" for number in range(14)])
     '14 classes'
     """
+    if name == "findings":
+        return "Findings"
     if set(classes) == set(CLASSES):
         return "Bacterial vs viral"
     if len(classes) < 2:
@@ -46,6 +48,7 @@ def title_in(run: Run, name: str) -> str:
     if run.task(name).card_file.exists():
         return title_of(name, run.task(name).card().classes)
     try:
-        return title_of(name, task(name, run.cases().labels).classes)
+        cases = run.cases()
+        return title_of(name, task(name, cases.labels, cases.findings).classes)
     except HilumError:
         return name

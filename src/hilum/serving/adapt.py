@@ -68,6 +68,8 @@ def adapt(
     where = model_folder(source)
     out = new_folder(out, where, "adapted")
     model, card = load_model(where), ModelCard.load(where / "model.json")
+    if card.kind == "multi":
+        raise ModelError(f"{where} states several findings per image", "adapt a model of one class per image")
     before = calibrated_shares(where, card) if prior else None
     images = own_images(folder, model.pixels)
     layers = adapt_statistics(model, images, source_images)

@@ -7,8 +7,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from hilum.data.listing import fitting
+from hilum.errors import ModelError
 from hilum.explain.attribution import explain
 from hilum.explain.network.layers import last_layer
+from hilum.inference.finding_rules import FindingRules
 from hilum.inference.predictor import Predictor
 from hilum.inference.runtimes.torch import TorchRuntime
 from hilum.report.explanations.png import TILE, write_pictures
@@ -39,6 +41,10 @@ class Pictures:
         runtime = predictor.classifier.runtime
         if not isinstance(runtime, TorchRuntime):
             raise TypeError("attribution pictures need a model in torch")
+        if isinstance(predictor.classifier.rules, FindingRules):
+            raise ModelError(
+                "attribution pictures need a model of one class per image", "leave --attribution out"
+            )
         return cls(runtime, folder)
 
     def keep(self, image: np.ndarray) -> np.ndarray:

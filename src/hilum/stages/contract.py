@@ -34,7 +34,8 @@ class Stage:
     work, given a Context and a config; `needs`: stages that must have finished; `uses`: stages whose results
     it reads where they are there; `artifacts`: the files that it leaves, relative to the task's folder (or the
     run's, for a stage that runs once); `check`: looks at the settings before anything is trained; `version`:
-    raised when the same inputs would give other results. `core`: the study stops when it fails; any other
+    raised when the same inputs would give other results. `of_findings`: the files that it leaves for a task of several
+    findings per image; None where it does not apply to such a task. `core`: the study stops when it fails; any other
     stage is skipped with its reason, and the report is made all the same. `on_request`: a recipe leaves it out
     unless it has settings for it. `in_recipe`: whether the settings are a key of the recipe; those of a core
     stage are the task's.
@@ -52,6 +53,7 @@ class Stage:
     version: int = 1
     core: bool = False
     on_request: bool = False
+    of_findings: tuple[str, ...] | None = None
 
     @property
     def in_recipe(self) -> bool:
@@ -115,6 +117,11 @@ class Context:
         if self.task is None:
             raise TypeError("this stage runs once a study and has no task")
         return self.task
+
+    @property
+    def class_tasks(self) -> tuple["Task", ...]:
+        """The tasks of one class per image."""
+        return tuple(task for task in self.tasks if task.kind == "single")
 
     @property
     def folder(self) -> "TaskFolder":

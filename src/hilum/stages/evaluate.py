@@ -20,11 +20,15 @@ class Config(Base):
 
 def run(context: Context, config: Config) -> None:
     """Writes predictions.csv, the threshold in model.json, curves.json and, last, metrics.json; published.json
-    where published figures fit the data.
+    where published figures fit the data. For a task of several findings per image predictions.csv, the rules of the
+    findings in model.json and, last, findings.json.
 
     The rule of the task chooses the threshold of a binary task on val, and on val only: on its images as they are, or
     in the look of the other label's devices. Without a val split the threshold is 0.5 and the card says so.
     """
+    if context.this_task.kind == "multi":
+        _evaluate_findings(context)
+        return
     from hilum.data.facts import facts_table
     from hilum.evaluation.curves import curves_of
     from hilum.evaluation.evaluate import predicted_classes
@@ -62,15 +66,33 @@ def run(context: Context, config: Config) -> None:
 def _to_choose_on(context: Context, table: "pd.DataFrame") -> "tuple[pd.DataFrame, Task, str, str]":
     """What `threshold_entry` takes. `table`: the predictions of the images as they are."""
     from hilum.artifacts.card import IN_OTHER_LOOK
+    from hilum.data.labels import HEALTHY
     from hilum.evaluation.counterfactual.measure import val_in_other_look
 
     task, recipe = context.this_task, context.recipe.tasks[context.this_task.name]
     chosen = recipe.threshold_on == "counterfactual" and recipe.threshold != "half"
-    if not chosen or len(task.classes) != 2 or not (table["split"] == "val").any():
+    healthy = task.classes[0] == HEALTHY  # else no label has "the other devices"
+    if not chosen or not healthy or len(task.classes) != 2 or not (table["split"] == "val").any():
         return table, task, recipe.threshold, "val"
     model = context.folder.load_model()
     other = val_in_other_look(model, context.cases, context.split, task)
     return other, task, recipe.threshold, IN_OTHER_LOOK
+
+
+def _evaluate_findings(context: Context) -> None:
+    """Writes predictions.csv, the rules of the findings in model.json and, last, findings.json."""
+    from hilum.evaluation.findings import findings_metrics, findings_table, rules_of
+    from hilum.files import write_table
+
+    folder, task, recipe = context.folder, context.this_task, context.recipe
+    used, logits = _logits(context)
+    table = findings_table(logits, used, context.split, task)
+    rules = rules_of(table, task.classes, recipe.tasks[task.name].threshold)
+    card = folder.card().model_copy(update={"findings": rules})
+    write_table(folder.predictions_file, table)
+    metrics = findings_metrics(table, rules, card.weights_digest, recipe.replicates)
+    card.save(folder.card_file)
+    metrics.save(folder.findings_file)
 
 
 def _logits(context: Context) -> "tuple[Cases, np.ndarray]":
@@ -93,6 +115,7 @@ STAGE = Stage(
     run=run,
     needs=("train",),
     artifacts=("predictions.csv", "curves.json", "metrics.json"),
+    of_findings=("predictions.csv", "findings.json"),
     core=True,
     version=3,
 )

@@ -4,6 +4,7 @@ from pydantic import Field
 
 from hilum.config import ComponentConfig
 from hilum.config import Config as Base
+from hilum.errors import DataError
 from hilum.stages.contract import Context, Stage
 from hilum.training.config import Optimizer, PixelConfig, Schedule, TaskRecipe, Training
 
@@ -42,7 +43,9 @@ def run(context: Context, config: Config) -> None:
     """Writes leakage/figures.json of the run. DataError when no patient has two images."""
     from hilum.comparison.leakage import measure_leakage
 
-    task = context.tasks[-1]
+    if not context.class_tasks:
+        raise DataError("leakage is measured for a task of one class per image, and there is none")
+    task = context.class_tasks[-1]
     measure_leakage(
         context.run.leakage, context.cases, task, config.recipe(), replicates=context.recipe.replicates
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hilum.artifacts.run import StageRecord
 from hilum.config import Config as Base
 from hilum.errors import DataError
 from hilum.stages.contract import Context, Recipe, Stage
@@ -24,8 +25,10 @@ def run(context: Context, config: Config) -> None:
     for files that can't be read unless the recipe says that they may be left out."""
     cases = readable(context.cases, context.recipe.skip_unreadable, context.run)
     fitting = fitting_tasks(context.recipe, cases)
-    splits = {name: split_of(cases, context.recipe.tasks[name]) for name in fitting}
-    _record_left_out(context, [name for name in context.recipe.tasks if name not in fitting], cases)
+    splits, undivided = _splits(context.recipe, cases, fitting)
+    _record_left_out(context, [name for name in _asked(context.recipe, cases) if name not in fitting], cases)
+    for name, reason in undivided.items():
+        context.run.record_stage(f"train {name}", StageRecord(status="skipped", reason=reason))
     cases.write(context.run.cases_file)
     context.run.write_split({name: split.of for name, split in splits.items()})
     known = context.run.facts().split
@@ -33,13 +36,33 @@ def run(context: Context, config: Config) -> None:
     _audit(context.run, cases, splits)
 
 
+def _splits(recipe: Recipe, cases: Cases, fitting: list[str]) -> tuple[dict[str, Split], dict[str, str]]:
+    """The split of each task; and why findings can't be divided, which does not stop the other tasks."""
+    from hilum.data.multilabel import check_both_sides
+    from hilum.progress import say
+
+    splits, undivided = {}, {}
+    for name in fitting:
+        own = recipe.tasks[name]
+        try:
+            split = split_of(_stratified(cases, name, own), own)
+            if name == "findings":
+                check_both_sides(cases.table, split.of, cases.findings)
+            splits[name] = split
+        except DataError as error:
+            if name != "findings" or len(fitting) == 1:
+                raise
+            undivided[name] = str(error)
+            say(f"  task {name} is left out: {error}")
+    return splits, undivided
+
+
 def _record_left_out(context: Context, names: list[str], cases: Cases) -> None:
     """Writes into run.json why a task of the recipe is not trained."""
-    from hilum.artifacts.run import StageRecord
     from hilum.data.tasks import why_not
 
     for name in names:
-        reason = why_not(name, cases.labels)
+        reason = why_not(name, cases.labels, cases.findings)
         context.run.record_stage(f"train {name}", StageRecord(status="skipped", reason=reason))
 
 
@@ -81,16 +104,36 @@ def fitting_tasks(recipe: Recipe, cases: Cases) -> list[str]:
     from hilum.data.tasks import possible_tasks, task
     from hilum.progress import say
 
-    possible = possible_tasks(cases.labels)
+    possible = possible_tasks(cases.labels, cases.findings)
     if not possible:
         task("binary", cases.labels)  # raises the sentence that says why
-    for name in recipe.tasks:
+    for name in _asked(recipe, cases):
         if name not in possible:
             say(f"  task {name} is left out: the labels are {', '.join(cases.labels)}")
     fitting = [name for name in recipe.tasks if name in possible]
     if not fitting:
-        task(next(iter(recipe.tasks)), cases.labels)
+        task(next(iter(recipe.tasks)), cases.labels, cases.findings)
     return fitting
+
+
+def _asked(recipe: Recipe, cases: Cases) -> list[str]:
+    """The recipe's tasks, without findings where the data has none and other tasks stand beside it: presets name it
+    for the data that has."""
+    return [name for name in recipe.tasks if name != "findings" or cases.findings or len(recipe.tasks) == 1]
+
+
+def _stratified(cases: Cases, name: str, recipe: TaskRecipe) -> Cases:
+    """The cases with the labels that a split is stratified by: for findings, the rarest one that is present."""
+    from dataclasses import replace
+
+    from hilum.data.groups import patient_groups
+    from hilum.data.multilabel import strata
+
+    if name != "findings":
+        return cases
+    official = recipe.split.scheme == "official"  # nothing is divided, so no label has to be on both sides
+    label = "any" if official else strata(cases.table, patient_groups(cases.table))
+    return replace(cases, table=cases.table.assign(label=label))
 
 
 def split_of(cases: Cases, recipe: TaskRecipe) -> Split:

@@ -14,7 +14,7 @@ def run(context: Context, config: Config) -> None:
     import shutil
 
     from hilum.data.split import Split
-    from hilum.evaluation.scores import validation_figures
+    from hilum.evaluation import findings, scores
     from hilum.training.task import train_task
 
     if context.force:
@@ -23,7 +23,9 @@ def run(context: Context, config: Config) -> None:
     recipe = context.recipe.tasks[context.this_task.name]
     split = Split.known(context.split, context.run.facts().split[context.this_task.name])
     name = context.recipe.name
-    train_task(context.folder, context.cases, split, context.this_task, recipe, name, validation_figures)
+    several = context.this_task.kind == "multi"
+    score = findings.validation_figures if several else scores.validation_figures
+    train_task(context.folder, context.cases, split, context.this_task, recipe, name, score)
 
 
 STAGE = Stage(
@@ -33,5 +35,6 @@ STAGE = Stage(
     run=run,
     needs=("prepare",),
     artifacts=("model/model.json", "model/weights.safetensors", "history.csv"),
+    of_findings=("model/model.json", "model/weights.safetensors", "history.csv"),
     core=True,
 )

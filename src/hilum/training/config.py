@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from hilum.config import ComponentConfig, Config
 from hilum.data.augment import Augment
+from hilum.data.finding_options import Uncertain
 from hilum.data.pixel_options import Fit, Standardize
 
 if TYPE_CHECKING:
@@ -129,4 +130,7 @@ class TaskRecipe(Config):
         default="val",
         description="what the rule is applied to: validation images as they are, or in the look of the other "
         "label's devices",
+    )
+    uncertain: Uncertain = Field(
+        default="not_stated", description="findings: what -1 counts as in training; it is never evaluated"
     )

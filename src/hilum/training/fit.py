@@ -17,8 +17,8 @@ from hilum.artifacts.card import Architecture, BestMetric, ModelFacts, TrainingF
 from hilum.data.tasks import Task
 from hilum.errors import RecipeError, RunError, TrainingError
 from hilum.folders import TaskFolder
-from hilum.models import ChestModel, build, save_model
-from hilum.training.config import TaskRecipe
+from hilum.models import ChestModel, SingleLogit, build, save_model
+from hilum.training.config import TaskRecipe, Training
 from hilum.training.counterfactual import MONITOR, Counterfactuals, is_monitored
 from hilum.training.distill import load_teachers
 from hilum.training.group_dro import GroupWeights
@@ -26,6 +26,7 @@ from hilum.training.keeper import SMALLER_IS_BETTER as SMALLER_IS_BETTER
 from hilum.training.keeper import AtomicCheckpoints, Keeper
 from hilum.training.loader import ImageSet, class_weights, loader
 from hilum.training.module import Classifier, Scorer
+from hilum.training.objective import ManyFindings, OneClass
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,13 @@ def fit_task(
     one.
     """
     config = recipe.training
-    if config.loss == "binary_cross_entropy" and len(task.classes) != 2:
+    if task.kind == "single" and config.loss == "binary_cross_entropy" and len(task.classes) != 2:
         raise RecipeError(
             f"loss binary_cross_entropy needs two classes, task {task.name!r} has {len(task.classes)}",
             "use cross_entropy",
         )
+    if task.kind == "multi":
+        _check_findings(config)
     hardware = Hardware.choose(config.precision)
     train_loader = loader(
         train, config.batch_size, config.seed, recipe.augment, config.balance, True, hardware.workers
@@ -106,6 +109,20 @@ def fit_task(
     return model
 
 
+def _check_findings(config: Training) -> None:
+    """RecipeError for what a training of several findings per image does not have."""
+    for name, value, plain in (
+        ("balance", config.balance, "none"),
+        ("group_dro", config.group_dro, 0),
+        ("distill", config.distill, None),
+    ):
+        if value != plain:
+            raise RecipeError(
+                f"training.{name} needs one class per image, task 'findings' states several findings",
+                f"set training.{name} to {'null' if plain is None else plain}",
+            )
+
+
 def _module(
     recipe: TaskRecipe,
     task: Task,
@@ -119,10 +136,23 @@ def _module(
     config = recipe.training
     torch.manual_seed(config.seed)
     model = build(recipe.model.name, task.classes, train.pixels, recipe.model.options)
+    if task.kind == "multi" and isinstance(model.head, SingleLogit):
+        raise RecipeError(
+            f"model {recipe.model.name!r} has one logit for two classes, two findings need one each",
+            "choose another model, for example resnet",
+        )
     weights = class_weights(train.targets, len(task.classes)) if config.balance == "weights" else None
     groups = GroupWeights.of(train.targets, train.acquisition, config.group_dro) if config.group_dro else None
     module = Classifier(
-        model, config, batches * config.epochs, weights, score, teachers, groups, counterfactuals
+        model,
+        config,
+        batches * config.epochs,
+        weights,
+        score,
+        teachers,
+        groups,
+        counterfactuals,
+        ManyFindings() if task.kind == "multi" else OneClass(),
     )
     module.train_ids = list(train.case_ids)
     return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

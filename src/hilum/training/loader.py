@@ -17,13 +17,15 @@ from hilum.data.cache import ImageCache
 from hilum.data.images import Pixels
 
 Batch = Sequence[torch.Tensor]
-"""images float32 "batch 1 rows cols", targets int64 "batch", positions in the set int64 "batch"."""
+"""images float32 "batch 1 rows cols", targets int64 "batch" or float32 "batch findings", positions in the set int64
+"batch"."""
 
 
 @dataclass(frozen=True)
 class ImageSet:
     """The cases of one split: rows of a cache with their ids and targets, all in one order.
 
+    `targets`: the index of a class, int64 "cases", or what is stated of each finding, float32 "cases findings".
     `acquisition`: the acquisition group of each case (hilum.data.acquisition), for balance 'shortcuts' and
     for group DRO only.
     """
@@ -46,7 +48,7 @@ class ImageSet:
         return self.cache.rows(self.case_ids)
 
 
-class AugmentedImages(Dataset[tuple[np.ndarray, int, int]]):
+class AugmentedImages(Dataset[tuple[np.ndarray, int | np.ndarray, int]]):
     """Items by (epoch, position): image float32 "1 rows cols", target, position."""
 
     def __init__(self, images: ImageSet, augment: Augment, seed: int) -> None:
@@ -58,13 +60,15 @@ class AugmentedImages(Dataset[tuple[np.ndarray, int, int]]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, item: tuple[int, int]) -> tuple[np.ndarray, int, int]:
+    def __getitem__(self, item: tuple[int, int]) -> tuple[np.ndarray, int | np.ndarray, int]:
         epoch, position = item
         image = self.images.cache.images[self.rows[position]]
         chance = np.random.default_rng((self.seed, epoch, position))
         donor = self._donor(chance) if self.augment.tone else None
         values = augmented(self.augment, np.asarray(image), chance, donor)
-        return self.images.pixels.standardized(values)[None], int(self.images.targets[position]), position
+        target = self.images.targets[position]
+        known = int(target) if np.ndim(target) == 0 else np.asarray(target, np.float32)
+        return self.images.pixels.standardized(values)[None], known, position
 
     def _donor(self, chance: np.random.Generator) -> np.ndarray:
         """Any image of the set, whatever its label."""

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hilum.errors import TrainingError
 from hilum.models import ChestModel
@@ -18,6 +17,7 @@ from hilum.training.counterfactual import Counterfactuals
 from hilum.training.distill import mean_logits, soft_loss
 from hilum.training.group_dro import GroupWeights
 from hilum.training.loader import Batch
+from hilum.training.objective import Objective, OneClass
 
 MOMENTUM = 0.9
 """Of SGD."""
@@ -40,12 +40,14 @@ class Classifier(pl.LightningModule):
         teachers: Sequence[ChestModel] = (),
         groups: GroupWeights | None = None,
         counterfactuals: Counterfactuals | None = None,
+        objective: Objective | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self.teachers = tuple(teachers)  # a tuple, so that checkpoints and averages leave them out
         self.groups = groups
         self.counterfactuals = counterfactuals
+        self.objective = objective or OneClass()
         self.settings = training
         self.steps = steps  # optimiser steps of the whole training, for the cosine
         self.score = score
@@ -81,9 +83,9 @@ class Classifier(pl.LightningModule):
         x, target, position = batch
         mixed, partner, share = mix(x, self.settings.mixup)
         logits = self.model(_channels_last(mixed)).float()
-        losses = loss_per_case(logits, target, self.settings, self.class_weights)
+        losses = self.objective.loss(logits, target, self.settings, self.class_weights)
         if share < 1:
-            other = loss_per_case(logits, target[partner], self.settings, self.class_weights)
+            other = self.objective.loss(logits, target[partner], self.settings, self.class_weights)
             losses = share * losses + (1 - share) * other
         loss = losses.mean() if self.groups is None else self.groups(losses, position)
         config = self.settings.distill
@@ -97,7 +99,7 @@ class Classifier(pl.LightningModule):
                 f"(cases {', '.join(first)} ...)",
                 "lower training.optimizer.lr, or set training.precision: fp32",
             )
-        self._train.append((loss.detach(), (logits.argmax(1) == target).float().mean()))
+        self._train.append((loss.detach(), self.objective.hits(logits, target)))
         return loss
 
     def train_figures(self) -> dict[str, float]:
@@ -114,7 +116,7 @@ class Classifier(pl.LightningModule):
         losses, hits = zip(*self._train, strict=True)
         return {
             "train_loss": float(torch.stack(losses).mean()),
-            "train_accuracy": float(torch.stack(hits).mean()),
+            "train_accuracy": float(torch.stack(hits).nanmean()),
         }
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -128,10 +130,10 @@ class Classifier(pl.LightningModule):
         self._val.clear()
         if self.trainer.sanity_checking:
             return
-        loss = functional.cross_entropy(logits, target)
+        loss = self.objective.validation_loss(logits, target)
         if self._plateau is not None:
             self._plateau.step(float(loss))
-        probabilities = logits.double().softmax(1).cpu().numpy()
+        probabilities = self.objective.probabilities(logits)
         figures = {"loss": float(loss), **self.score(probabilities, position.cpu().numpy())}
         if self.counterfactuals is not None:
             figures |= self.counterfactuals.figures(self.model, self.device)
@@ -167,31 +169,6 @@ class Classifier(pl.LightningModule):
 def _channels_last(x: Tensor) -> Tensor:
     """NHWC in memory: the convolutions of CPUs and of tensor cores are faster so."""
     return x.contiguous(memory_format=torch.channels_last)
-
-
-def loss_per_case(
-    logits: Float[Tensor, "batch classes"],
-    target: Int[Tensor, " batch"],
-    training: Training,
-    weights: Float[Tensor, " classes"] | None = None,
-) -> Float[Tensor, " batch"]:
-    """Cross-entropy, or binary cross-entropy of the logit difference (two classes); the same number for two
-    classes, kept apart because the seed report names it.
-
-    Class weights multiply each case's loss.
-
-    >>> t = Training(epochs=1)
-    >>> round(float(loss_per_case(torch.zeros(1, 2), torch.tensor([1]), t)[0]), 4)  # ln 2
-    0.6931
-    """
-    smoothing = training.label_smoothing
-    if training.loss == "binary_cross_entropy":
-        z = logits[:, 1] - logits[:, 0]
-        smoothed = target.float() * (1 - smoothing) + smoothing / 2
-        losses = functional.binary_cross_entropy_with_logits(z, smoothed, reduction="none")
-    else:
-        losses = functional.cross_entropy(logits, target, reduction="none", label_smoothing=smoothing)
-    return losses if weights is None else losses * weights[target]
 
 
 def mix(

@@ -11,6 +11,7 @@ from hilum.data.acquisition import clusters
 from hilum.data.cache import ImageCache
 from hilum.data.cases import Cases
 from hilum.data.facts import facts_table
+from hilum.data.multilabel import targets
 from hilum.data.split import Split, used_cases
 from hilum.data.tasks import Task
 from hilum.errors import DataError
@@ -64,6 +65,8 @@ def train_task(
         patients={part: int(table["patient"].nunique()) for part, table in rows.items()},
     )
     facts = ModelFacts(recipe=name, data=data, split=split.facts(), intended_use=INTENDED_USE, threshold=None)
+    if task.kind == "multi":
+        facts = facts.model_copy(update={"kind": task.kind})
     scorer = _scorer(rows["val"].reset_index(drop=True), task, score)
     swapped = None
     if is_monitored(recipe.training.monitor):
@@ -80,11 +83,19 @@ def _image_sets(
         part: ImageSet(
             cache,
             table["case_id"].tolist(),
-            table["label"].map(task.index).to_numpy(np.int64),
+            _targets(table, task, recipe, part),
             pixels,
         )
         for part, table in rows.items()
     }
+
+
+def _targets(table: pd.DataFrame, task: Task, recipe: TaskRecipe, part: str) -> np.ndarray:
+    """int64 "cases", the index of the class; or float32 "cases findings", where only training has a rule for what is
+    uncertain."""
+    if task.kind == "single":
+        return table["label"].map(task.index).to_numpy(np.int64)
+    return targets(table, task.classes, recipe.uncertain if part == "train" else "not_stated")
 
 
 def _scorer(val: pd.DataFrame, task: Task, score: Score) -> Scorer:
@@ -92,7 +103,10 @@ def _scorer(val: pd.DataFrame, task: Task, score: Score) -> Scorer:
 
     def scored(probabilities: np.ndarray, positions: np.ndarray) -> dict[str, float]:
         table = val.iloc[positions][["case_id", "patient"]].reset_index(drop=True)
-        table["target"] = val["label"].iloc[positions].map(dict(task.class_of)).to_numpy()
+        if task.kind == "multi":
+            table[[f"target_{name}" for name in task.classes]] = targets(val.iloc[positions], task.classes)
+        else:
+            table["target"] = val["label"].iloc[positions].map(dict(task.class_of)).to_numpy()
         for column, name in enumerate(task.classes):
             table[f"prob_{name}"] = probabilities[:, column]
         return score(table, task.classes)
@@ -101,6 +115,8 @@ def _scorer(val: pd.DataFrame, task: Task, score: Score) -> Scorer:
 
 
 def _check_classes(sets: Mapping[str, ImageSet], task: Task) -> None:
+    if task.kind == "multi":
+        return  # the stage prepare has looked at them
     for part, images in sets.items():
         for index, name in enumerate(task.classes):
             if not (images.targets == index).any():

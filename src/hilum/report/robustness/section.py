@@ -69,7 +69,7 @@ def make(run: Run) -> Section | None:
 
 def _further(run: Run) -> dict[str, LabelView | UnseenView | TrainingView | None]:
     """The measurements that were asked for, of the task with the most classes; None for the others."""
-    last = run.task(run.tasks[-1])
+    last = run.task(run.class_tasks[-1])
     labels = last.label_efficiency() if last.label_efficiency_file.exists() else None
     return {
         "labels": label_values(labels) if labels and labels.curve else None,

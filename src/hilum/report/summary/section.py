@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from hilum.artifacts.base import Figure
 from hilum.data.tasks import TASKS
 from hilum.report.anomaly.figures import summary as anomaly_sentence
+from hilum.report.findings.section import headline as findings_headline
 from hilum.report.published import published
 from hilum.report.results import Results, headline, results
 from hilum.report.section import Section
@@ -37,7 +38,7 @@ def make(run: Run) -> Section | None:
     True
     """
     trained = [result for task in TASKS if (result := results(run, task)) is not None]
-    if not trained:
+    if not trained and not run.task("findings").findings_file.exists():
         return None
     rows = [_row(result, split) for result in trained for split in ("test", "val") if split in result.metrics]
     values = {
@@ -80,10 +81,17 @@ def _sentences(run: Run, trained: list[Results]) -> list[str]:
     return [
         *shift_sentences(run, trained),
         *(f"{result.title}: {headline(result)}" for result in trained),
-        _independence(trained),
+        *_findings(run),
+        *([_independence(trained)] if trained else []),
         *_shortcuts(run),
         *([words] if (words := anomaly_sentence(run)) else []),
     ]
+
+
+def _findings(run: Run) -> list[str]:
+    """The means over findings, where a model states several per image."""
+    folder = run.task("findings")
+    return [f"Findings: {findings_headline(folder.findings())}"] if folder.findings_file.exists() else []
 
 
 def _independence(trained: list[Results]) -> str:
