@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from hilum.artifacts.card import Architecture, ModelFacts
 from hilum.data.images import Pixels
 from hilum.data.tasks import task
-from hilum.models import build, load_model, names, save_model
+from hilum.models import ChestModel, build, load_model, names, save_model
 from hilum.recipe import load_recipe
 from hilum.run import Run
 from hilum.stages import stage
@@ -39,11 +40,20 @@ SMALL = [
 ]
 
 
+def warmed_up(model: ChestModel) -> None:
+    """Batch normalisation gets statistics of noise: a deep untrained network gives the same vector for all images."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for _ in range(30):
+            model.train()(torch.randn(8, 1, 32, 40))
+
+
 def with_network(folder: Path, name: str) -> Run:
     """A run of 36 images with an untrained network."""
     run = made_run(folder)
     place = run.task("multiclass")
     model = build(name, LABELS, Pixels(size=(32, 40)), OPTIONS[name])
+    warmed_up(model)
     known = place.card().model_dump(include=set(ModelFacts.model_fields), exclude_unset=True, by_alias=True)
     architecture = Architecture(name=name, options=OPTIONS[name])
     save_model(model.eval(), place.model_folder, architecture, ModelFacts.model_validate(known))

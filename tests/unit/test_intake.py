@@ -77,7 +77,7 @@ def test_real_radiographs_pass_and_changed_ones_do_not(real_data: Path) -> None:
         p, looks = intake.judge(np.ascontiguousarray(change(images, chance)))
         found[name] = float((p <= RATE).mean())
         assert np.mean([words in look for look in looks]) > 0.5, name
-    assert {name: share for name, share in found.items() if share < 0.93} == {}
+    assert {name: share for name, share in found.items() if share < 0.85} == {}
 
 
 # -- fitting -------------------------------------------------------------------------------------------------

@@ -21,12 +21,14 @@ from hilum.data.images import Pixels
 from hilum.errors import DataError, HilumError, ModelError, RecipeError
 from hilum.files import read_json, write_json
 from hilum.inference import stream
+from hilum.inference.intake import FILE, Intake
 from hilum.inference.memory import memory_in_words
 from hilum.inference.prediction import Prediction
 from hilum.inference.predictor import BATCH, Classifier, Guard, Predictor
 from hilum.inference.runtimes.torch import choose_device
 from hilum.models import ChestModel
 from hilum.run import Run
+from hilum.serving.predictor import WEIGHTS
 
 PIXELS = Pixels(size=(32, 40))
 CLASSES = ("normal", "bacteria", "virus")
@@ -357,14 +359,13 @@ def test_an_error_of_a_decoder_that_nobody_has_met_stays_with_its_image(
 
 
 def test_rates_of_intake_and_guard_add_up() -> None:
-    class Fixed:
-        side, colour, rate = 20, False, 0.02
-
+    class Fixed(Intake):
         def judge(self, images: np.ndarray) -> tuple[np.ndarray, list[str]]:
             return np.array([0.5, 0.02, 0.03]), ["it looks like a hat"] * 3
 
     guard = Guard(Pixels(size=(8, 8)), lambda batch: np.array([0.03, 0.9, 0.04]), 0.03)
-    one = replace(predictor(guard), intake=Fixed())  # type: ignore[arg-type]
+    known = Intake.load(WEIGHTS / "multiclass" / FILE)
+    one = replace(predictor(guard), intake=Fixed(**{**vars(known), "side": 20}))
     by_guard, by_intake, by_none = one.stream(noise(3))
     assert [p.ood and (p.ood.p_value, p.ood.flagged) for p in (by_guard, by_intake, by_none)] == [
         (0.05, True),
