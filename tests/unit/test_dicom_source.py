@@ -17,7 +17,7 @@ from hilum.data.decode import UnreadableImage, check_frontal, read_grey
 from hilum.data.dicom.people import header_of, key_of_user
 from hilum.data.sources import open_source
 from hilum.errors import DataError
-from hilum.inference.stream import list_images, prepare
+from hilum.inference.stream import Wanted, list_images, prepare
 from tests.dicom_files import PLANTED, dataset_of, picture, write
 
 
@@ -240,12 +240,12 @@ def test_predict_lists_dicom_with_and_without_an_ending(tmp_path: Path) -> None:
 
 def test_predict_names_a_lateral_view(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = image_of(tmp_path / "a.dcm", 1, ViewPosition="LL")
-    assert "(a lateral or oblique view (LL), not a frontal one)" in (prepare(file, []).error or "")
+    assert "(a lateral or oblique view (LL), not a frontal one)" in (prepare(file, Wanted([])).error or "")
     assert read_grey(file).shape == (60, 72)
     with pytest.raises(UnreadableImage):
         check_frontal(file)
     monkeypatch.setenv("HILUM_DICOM_VIEWS", "all")
-    assert prepare(file, []).error is None
+    assert prepare(file, Wanted([])).error is None
 
 
 def test_planted_identifiers_are_all_known(tmp_path: Path) -> None:
