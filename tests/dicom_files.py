@@ -6,6 +6,8 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
+from hilum.data.dicom.header import quiet_pydicom
+
 DX = "1.2.840.10008.5.1.4.1.1.1.1"
 CR = "1.2.840.10008.5.1.4.1.1.1"
 SC = "1.2.840.10008.5.1.4.1.1.7"
@@ -44,8 +46,9 @@ def dataset_of(values: np.ndarray, bits: int = 12, **header: object) -> Dataset:
         dataset.PlanarConfiguration = 0
     dataset.BitsAllocated, dataset.BitsStored = allocated, min(bits, allocated)
     dataset.HighBit, dataset.PixelRepresentation = dataset.BitsStored - 1, int(signed)
-    for keyword, value in header.items():
-        setattr(dataset, keyword, value)
+    with quiet_pydicom():  # tests write what should not be written
+        for keyword, value in header.items():
+            setattr(dataset, keyword, value)
     data = values.astype(values.dtype.newbyteorder("<")).tobytes()
     dataset.PixelData = data + b"\0" * (len(data) % 2)
     dataset["PixelData"].VR = "OW" if allocated == 16 else "OB"

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.dicom_files import picture as dicom_picture
+from tests.dicom_files import write
 from tests.unit import public_sets
 from tests.unit.public_sets import images
 
-from hilum.data.cases import COLUMNS
+from hilum.data.cases import COLUMNS, DETAILS
 from hilum.data.sources import get, names, open_source
 
 
@@ -45,7 +47,14 @@ def _medmnist(root: Path) -> Path:
     return path
 
 
+def _dicom(root: Path) -> Path:
+    for number, name in enumerate(("train/normal/IM1", "train/virus/IM2", "test/virus/sub/IM3.dcm")):
+        write(root / "disc" / name, dicom_picture(8, 8, seed=number), 12, PatientID=f"MRN-{number}")
+    return root / "disc"
+
+
 EXAMPLES: dict[str, Callable[[Path], Path]] = {
+    "dicom": _dicom,
     "folder": _folder,
     "kaggle": _kaggle,
     "medmnist": _medmnist,
@@ -101,7 +110,8 @@ def test_gives_checked_cases(name: str, example: Path) -> None:
     cases = get(name).load(example)
     table = cases.table
     assert tuple(table.columns)[: len(COLUMNS)] == COLUMNS
-    assert all(name.startswith("finding:") for name in table.columns[len(COLUMNS) :])
+    further = table.columns[len(COLUMNS) :]
+    assert all(name.startswith("finding:") or name in DETAILS for name in further)
     assert len(cases) > 0
     assert table["case_id"].is_unique
     assert table["case_id"].is_monotonic_increasing

@@ -196,8 +196,8 @@ def guess(plane: np.ndarray, row: int, col: int, predictor: int, bits: int) -> i
 def test_jpeg_lossless_of_each_predictor(predictor: int, bits: int) -> None:
     values = picture(9, 11, bits, seed=predictor)
     values[4, 4], values[4, 5] = 2**bits - 1, 0  # the largest difference
-    decoded, found = decode_lossless(encoded(values, predictor, bits))
-    assert found == bits
+    decoded, depth = decode_lossless(encoded(values, predictor, bits))
+    assert depth == bits
     np.testing.assert_array_equal(decoded, values)
 
 

@@ -123,12 +123,12 @@ def test_padding_is_black_and_takes_no_grey_levels(kind: str, tmp_path: Path) ->
     padded = VALUES + np.uint16(8000)
     padded[:20] = 63536
     header = {"PhotometricInterpretation": kind, "PixelPaddingValue": 63536}
-    one = read_grey(write(tmp_path / "a.dcm", padded, 16, **header))
+    single = read_grey(write(tmp_path / "a.dcm", padded, 16, **header))
     padded[:20] = np.arange(63000, 63000 + 72)
     header |= {"PixelPaddingValue": 63000, "PixelPaddingRangeLimit": 63100}
     several = read_grey(write(tmp_path / "b.dcm", padded, 16, **header))
     rest = to_uint8(VALUES[20:]).astype(int)
-    for grey in (one, several):
+    for grey in (single, several):
         assert not grey[:20].any()
         assert np.abs(grey[20:] - (rest if kind == "MONOCHROME2" else 255 - rest)).max() <= 1
 

@@ -96,3 +96,40 @@ def data_phantom(
     if patients is not None:
         settings["patients"] = patients
     print(write(folder, PhantomSettings(**settings)))
+
+
+@data_app.command("to-png", epilog=example("hilum data to-png path/to/dicom --out path/to/png"))
+def data_to_png(
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="A folder, a table, a DICOMDIR or one radiograph.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="The folder to write.")],
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model", help="Cut and resize as for this model. Default: the whole image in its own size."
+        ),
+    ] = None,
+) -> None:
+    """Writes radiographs as 8-bit PNG files with the grey levels that a network sees, and prints the folder.
+
+    DICOM files get pseudonyms for names; with labels there is a folder per class.
+    """
+    from hilum.data.export import export_png
+    from hilum.data.images import Pixels
+    from hilum.progress import advancing, say
+
+    pixels = None
+    if model is not None:
+        from hilum.artifacts.card import ModelCard
+
+        inside = model / "model" / "model.json"
+        pixels = Pixels.of(ModelCard.load(inside if inside.exists() else model / "model.json").pixels)
+    with advancing("writing") as advance:
+        files, unreadable = export_png(data, out, pixels, advance)
+    for sentence in unreadable:
+        say(sentence)
+    say(f"{len(files):,} written, {len(unreadable):,} could not be read")
+    if not files:
+        raise typer.Exit(2)
+    print(out)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from hilum.artifacts.run import Reading as Reading
+from hilum.data.dicom.attach import DETAILS as DETAILS
 from hilum.data.finding_options import PREFIX
 from hilum.data.labels import HEALTHY as HEALTHY
 from hilum.data.labels import canonical_label as canonical_label
@@ -28,7 +29,8 @@ class Cases:
     Columns (all text): `case_id` unique, safe as a file name; `path` absolute; `label` canonical;
     `patient` never empty (the case itself where the source knows no patient); `split` as the source
     declares it, one of train, val, test or empty; `digest` of the file's bytes. Where several findings per image are
-    stated, a column `finding:<name>` for each: 1, 0, -1 or NaN (see `hilum.data.multilabel`).
+    stated, a column `finding:<name>` for each: 1, 0, -1 or NaN (see `hilum.data.multilabel`). Sources of DICOM add what
+    headers say: `study`, `view`, `sex`, `age` in years, `site`, `spacing` in mm.
 
     `source` names the reader, `root` the folder or file it read, `notes` what a reader of the report
     should know (for example that patients are unknown), `reading` how it was understood.
@@ -58,11 +60,14 @@ class Cases:
         if missing:
             raise DataError(f"{where} lacks the column {missing[0]!r}", f"a case needs {', '.join(COLUMNS)}")
         findings = table[columns_of(list(table.columns))].astype(float).reset_index(drop=True)
+        details = (
+            table[[name for name in DETAILS if name in table]].fillna("").astype(str).reset_index(drop=True)
+        )
         table = table.loc[:, list(COLUMNS)].astype(str).reset_index(drop=True)
         if table.empty:
             raise DataError(f"{where} holds no radiographs", "point to a folder or table with images")
         _check_cells(table, where)
-        table = table.join(findings)
+        table = table.join(findings).join(details)
         table = table.sort_values("case_id", ignore_index=True)
         return cls(table, source, Path(root), tuple(notes))
 
@@ -130,8 +135,9 @@ class Cases:
         ...     Cases.read(Path(folder, "cases.csv"), cases.source, cases.root).digest == cases.digest
         True
         """
-        table = read_table(path, **dict.fromkeys(COLUMNS, str))
-        table = table.fillna(dict.fromkeys(COLUMNS, ""))
+        texts = (*COLUMNS, *DETAILS)
+        table = read_table(path, **dict.fromkeys(texts, str))
+        table = table.fillna(dict.fromkeys(texts, ""))
         return cls(table, source, root, tuple(notes))
 
 

@@ -28,8 +28,9 @@ import cv2
 import numpy as np
 
 from hilum.data import formats
-from hilum.data.dicom.grey import read_facts, read_image
+from hilum.data.dicom.grey import read_facts, read_image, refuse_lateral
 from hilum.data.dicom.header import SUFFIXES, NotRead, is_dicom
+from hilum.data.dicom.index import may_be_dicom
 from hilum.data.images import to_uint8
 from hilum.data.levels import counts_of, levels_in_use
 from hilum.errors import DataError
@@ -97,6 +98,20 @@ def read_grey(path: Path | str) -> np.ndarray:
     ((2, 3), 'uint16', 4095)
     """
     return decode(read_bytes(path), path)
+
+
+def check_frontal(path: Path | str) -> None:
+    """UnreadableImage when a file is a DICOM whose header says that it is a lateral or oblique view, unless
+    HILUM_DICOM_VIEWS=all. Other files are not opened.
+
+    >>> check_frontal("gone.png")
+    """
+    if not may_be_dicom(Path(path)):
+        return
+    try:
+        refuse_lateral(Path(path))
+    except NotRead as error:
+        raise UnreadableImage(path, str(error)) from None
 
 
 def probe(path: Path | str) -> ImageFacts:

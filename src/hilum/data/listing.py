@@ -12,11 +12,12 @@ from typing import NamedTuple
 import pandas as pd
 
 from hilum.data.cases import Cases, Reading
+from hilum.data.dicom.attach import with_headers
 from hilum.data.labels import canonical_label
 from hilum.errors import DataError
 from hilum.files import digest, digest_of_file
 
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (".bmp", ".dcm", ".dicom", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """Files with other endings are not read; the sources count them in the notes."""
 
 LONGEST = 128
@@ -248,6 +249,11 @@ def cases_from(
     """
     if not rows:
         raise DataError(f"{root} holds no radiographs", f"images end in {', '.join(IMAGE_SUFFIXES)}")
+    rows, of_headers = with_headers(rows, root)
+    if not rows:
+        raise DataError(
+            f"{root} holds no frontal radiographs", "set HILUM_DICOM_VIEWS=all to read lateral views too"
+        )
     first: dict[str, str | Path] = {}
     for row in rows:
         other = first.setdefault(str(row["case_id"]), row["path"])
@@ -262,7 +268,7 @@ def cases_from(
     table["digest"] = digests_of(table["path"].tolist())
     written = {str(label): sorted(set(same)) for label, same in words.groupby(table["label"])}
     reading = Reading(layout=layout, patients=patients, written=written)
-    return Cases.checked(table, source, root, notes).read_as(reading)
+    return Cases.checked(table, source, root, [*notes, *of_headers]).read_as(reading)
 
 
 def told_apart(names: Sequence[str], paths: Sequence[PurePath]) -> list[str]:

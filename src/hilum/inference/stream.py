@@ -12,7 +12,8 @@ from typing import TypeVar
 import numpy as np
 
 from hilum.ahead import look_ahead
-from hilum.data.decode import read_grey
+from hilum.data.decode import check_frontal, read_grey
+from hilum.data.dicom.index import may_be_dicom
 from hilum.data.images import Pixels
 from hilum.data.listing import IMAGE_SUFFIXES, is_junk
 from hilum.errors import DataError, HilumError
@@ -79,6 +80,8 @@ def prepare(image: Image, wanted: Wanted) -> Prepared:
     """
     file = None if isinstance(image, np.ndarray) else str(image)
     try:
+        if not isinstance(image, np.ndarray):
+            check_frontal(image)
         grey = image if isinstance(image, np.ndarray) else read_grey(image)
         if wanted.least is not None:
             check_picture(grey, wanted.least)
@@ -183,10 +186,13 @@ def _at(path: Path) -> Listed:
         if not file.is_dir() and not any(map(is_junk, file.relative_to(path).parts))
     )
     found = Listed(
-        [file for file in inside if file.suffix.lower() in IMAGE_SUFFIXES],
-        [file for file in inside if file.suffix.lower() not in IMAGE_SUFFIXES],
+        [file for file in inside if _is_image(file)], [file for file in inside if not _is_image(file)]
     )
     if not found.images:
         others = f" ({found.skipped_text()})" if found.skipped else ""
         raise DataError(f"folder {path} holds no images{others}", "name image files or another folder")
     return found
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in IMAGE_SUFFIXES or may_be_dicom(file)

@@ -8,6 +8,7 @@ use are stretched as those of any 16-bit image (`hilum.data.levels`).
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -23,7 +24,7 @@ from hilum.data.dicom.header import (
     text,
     value,
 )
-from hilum.data.dicom.kinds import aspect_of, check_kind
+from hilum.data.dicom.kinds import aspect_of, check_kind, is_frontal, view_of, views_are_kept
 from hilum.data.dicom.pixels import Layout, layout_of, stored_values
 from hilum.data.levels import counts_of, levels_in_use, looked_up, stretched
 
@@ -45,7 +46,12 @@ class DicomFacts:
 
 
 def read_facts(data: bytes, most: int) -> DicomFacts:
-    """The facts in the bytes of a file, without decoding it. NotRead as in `read_image`."""
+    """The facts in the bytes of a file, without decoding it. NotRead as in `read_image`.
+
+    >>> read_facts(bytes(128) + b"DICM", 2**27)
+    Traceback (most recent call last):
+    hilum.data.dicom.header.NotRead: damaged: a DICOM file without a header
+    """
     with quiet_pydicom():
         dataset = _checked(data, most)
         layout = layout_of(dataset, most)
@@ -58,11 +64,32 @@ def read_image(data: bytes, most: int) -> np.ndarray:
 
     `most`: a picture of more pixels is refused before it is decoded. NotRead says why there is none: no radiograph,
     truncated, damaged, or what it needs.
+
+    >>> read_image(bytes(128) + b"DICM", 2**27)
+    Traceback (most recent call last):
+    hilum.data.dicom.header.NotRead: damaged: a DICOM file without a header
     """
     with quiet_pydicom():
         dataset = _checked(data, most)
         grey = grey_of(dataset, most)
         return _square(grey, aspect_of(dataset), most)
+
+
+def refuse_lateral(path: Path) -> None:
+    """NotRead when the header of a file says that the view is lateral or oblique; HILUM_DICOM_VIEWS=all allows it.
+    Nothing is said of a file that can't be read.
+
+    >>> refuse_lateral(Path("gone.dcm"))
+    """
+    if views_are_kept():
+        return
+    try:
+        with quiet_pydicom():
+            view = view_of(dataset_of(path.read_bytes(), pixels=False))
+    except (NotRead, OSError):
+        return
+    if not is_frontal(view):
+        raise NotRead(f"a lateral or oblique view ({view}), not a frontal one")
 
 
 def _checked(data: bytes, most: int) -> "Dataset":
@@ -73,7 +100,13 @@ def _checked(data: bytes, most: int) -> "Dataset":
 
 
 def grey_of(dataset: "Dataset", most: int) -> np.ndarray:
-    """The picture of a dataset, uint8 "rows cols", its pixels as stored."""
+    """The picture of a dataset, uint8 "rows cols", its pixels as stored.
+
+    >>> from pydicom.dataset import Dataset
+    >>> grey_of(Dataset(), 2**27)
+    Traceback (most recent call last):
+    hilum.data.dicom.header.NotRead: damaged: its header lacks Rows
+    """
     layout = layout_of(dataset, most)
     values = stored_values(dataset, layout)
     if layout.photometric in ("MONOCHROME1", "MONOCHROME2") and layout.samples == 1:

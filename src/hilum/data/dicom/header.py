@@ -118,7 +118,7 @@ def dataset_of(data: bytes, pixels: bool = True) -> "Dataset":
 
 
 def _has_header(dataset: "Dataset") -> bool:
-    return any(tag.group >= 8 for tag in dataset.keys())  # noqa: SIM118 (a dataset iterates over its elements)
+    return any(tag.group >= 4 for tag in dataset.keys())  # noqa: SIM118 (a dataset iterates over its elements)
 
 
 def check_deflated(data: bytes, most: int) -> None:
@@ -147,10 +147,10 @@ def value(dataset: "Dataset", keyword: str) -> Any:
     True
     """
     try:
-        found = dataset.get(keyword)
+        content = dataset.get(keyword)
     except Exception:  # an element whose bytes do not fit its kind
         return None
-    return None if found is None or found == "" else found
+    return None if content is None or content == "" else content
 
 
 def text(dataset: "Dataset", keyword: str) -> str:
@@ -162,14 +162,14 @@ def text(dataset: "Dataset", keyword: str) -> str:
     >>> text(dataset, "ViewPosition"), text(dataset, "Modality")
     ('PA', '')
     """
-    found = value(dataset, keyword)
-    if found is None:
+    content = value(dataset, keyword)
+    if content is None:
         return ""
     try:
         several = (
-            not isinstance(found, str | bytes) and hasattr(found, "__iter__") and keyword != "PatientName"
+            not isinstance(content, str | bytes) and hasattr(content, "__iter__") and keyword != "PatientName"
         )
-        return "\\".join(str(part) for part in found).strip() if several else str(found).strip()
+        return "\\".join(str(part) for part in content).strip() if several else str(content).strip()
     except Exception:  # a character set that is not known
         return ""
 
@@ -183,10 +183,12 @@ def numbers(dataset: "Dataset", keyword: str) -> list[float]:
     >>> numbers(dataset, "WindowCenter"), numbers(dataset, "Rows")
     ([2000.0, 1000.0], [])
     """
-    found = value(dataset, keyword)
-    if found is None:
+    content = value(dataset, keyword)
+    if content is None:
         return []
-    parts = list(found) if hasattr(found, "__iter__") and not isinstance(found, str | bytes) else [found]
+    parts = (
+        list(content) if hasattr(content, "__iter__") and not isinstance(content, str | bytes) else [content]
+    )
     try:
         read = [float(part) for part in parts]
     except (TypeError, ValueError, OverflowError):
@@ -201,8 +203,8 @@ def number(dataset: "Dataset", keyword: str) -> float | None:
     >>> number(Dataset(), "Rows") is None
     True
     """
-    found = numbers(dataset, keyword)
-    return found[0] if found else None
+    content = numbers(dataset, keyword)
+    return content[0] if content else None
 
 
 def whole(dataset: "Dataset", keyword: str, default: int | None = None) -> int:
@@ -213,16 +215,16 @@ def whole(dataset: "Dataset", keyword: str, default: int | None = None) -> int:
     Traceback (most recent call last):
     hilum.data.dicom.header.NotRead: damaged: its header lacks Rows
     """
-    found = number(dataset, keyword)
-    if found is None:
+    content = number(dataset, keyword)
+    if content is None:
         if default is None:
             raise NotRead(f"damaged: its header lacks {keyword}")
         return default
-    return int(found)
+    return int(content)
 
 
 def syntax(dataset: "Dataset") -> str:
-    """The transfer syntax, as the meta header gives it or as the dataset was found to be written.
+    """The transfer syntax, as the meta header gives it or as the dataset turns out to be written.
 
     >>> from pydicom.dataset import Dataset
     >>> syntax(Dataset())

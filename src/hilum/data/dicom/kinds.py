@@ -1,5 +1,6 @@
 """What a DICOM file shows: whether it is a single chest radiograph, and from where it was taken."""
 
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 RADIOGRAPHY = ("CR", "DX", "DR", "XR", "RG", "RF", "SC", "OT", "")
-"""Modalities that are read: computed, digital and film radiography, fluoroscopy as a single image, secondary capture;
+"""Modalities that are read: computed, digital and screen radiography, fluoroscopy as a single image, secondary capture;
 OT and an empty cell, which exports write, say nothing."""
 
 _MODALITIES = {
@@ -141,29 +142,40 @@ def is_frontal(view: str) -> bool:
     return not words & (_LATERAL | _OBLIQUE)
 
 
+def views_are_kept() -> bool:
+    """Whether the user asks for lateral and oblique views too.
+
+    >>> from unittest.mock import patch
+    >>> with patch.dict(os.environ, HILUM_DICOM_VIEWS="all"):
+    ...     views_are_kept()
+    True
+    """
+    return os.environ.get("HILUM_DICOM_VIEWS", "").lower() == "all"
+
+
 def remarks(dataset: "Dataset") -> list[str]:
     """What a reader should know of an image that is read: each is the end of 'n images ...'.
 
     >>> from pydicom.dataset import Dataset
     >>> dataset = Dataset()
-    >>> dataset.BurnedInAnnotation = "YES"
+    >>> dataset.Modality, dataset.BurnedInAnnotation = "DX", "YES"
     >>> remarks(dataset)
     ['carry text burned into the picture (BurnedInAnnotation)']
     """
-    found = []
+    findings = []
     if text(dataset, "BurnedInAnnotation").upper() == "YES":
-        found.append("carry text burned into the picture (BurnedInAnnotation)")
+        findings.append("carry text burned into the picture (BurnedInAnnotation)")
     direction = text(dataset, "PatientOrientation").upper().split("\\")
     if len(direction) == 2 and all(direction) and (direction[0][:1], direction[1][:1]) != ("L", "F"):
-        found.append("are mirrored or turned by their header (PatientOrientation) and are read as stored")
+        findings.append("are mirrored or turned by their header (PatientOrientation) and are read as stored")
     part = text(dataset, "BodyPartExamined").upper()
     if part and not _CHEST.search(part):
-        found.append("have a body part in their header that is not known to be the chest")
+        findings.append("have a body part in their header that is not known to be the chest")
     if modality_is_silent(dataset):
-        found.append("do not say in their header that they are radiographs (Modality)")
+        findings.append("do not say in their header that they are radiographs (Modality)")
     if aspect_of(dataset) != 1.0:
-        found.append("have pixels that are not square and were stretched to true proportions")
-    return found
+        findings.append("have pixels that are not square and were stretched to true proportions")
+    return findings
 
 
 def modality_is_silent(dataset: "Dataset") -> bool:
@@ -186,9 +198,9 @@ def spacing_of(dataset: "Dataset") -> tuple[float, float] | None:
     (0.139, 0.139)
     """
     for keyword in ("ImagerPixelSpacing", "PixelSpacing", "NominalScannedPixelSpacing"):
-        found = numbers(dataset, keyword)
-        if len(found) == 2 and min(found) > 0:
-            return found[0], found[1]
+        pair = numbers(dataset, keyword)
+        if len(pair) == 2 and min(pair) > 0:
+            return pair[0], pair[1]
     return None
 
 

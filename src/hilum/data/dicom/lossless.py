@@ -29,6 +29,10 @@ def decode_lossless(data: bytes) -> tuple[np.ndarray, int]:
     """The samples of a JPEG lossless stream, uint16 "rows cols" or "rows cols components", and their bits.
 
     NotRead when the stream is truncated, damaged, or of a kind that no radiograph uses (subsampled colour).
+
+    >>> decode_lossless(b"\\xff\\xd8")
+    Traceback (most recent call last):
+    hilum.data.dicom.header.NotRead: damaged: its JPEG lossless picture can't be decoded
     """
     try:
         return _decode(data)
@@ -135,7 +139,7 @@ def _restarts(scan: bytes) -> list[int]:
 
 def _differences(scan: bytes, tables: list[tuple[np.ndarray, np.ndarray]], n: int) -> np.ndarray:
     """The first n differences of a scan, modulo 65536 (T.81, H.1.2.2), components in turn."""
-    found = np.zeros(n, np.uint16)
+    differences = np.zeros(n, np.uint16)
     padded = np.frombuffer(scan + bytes([255] * 8), np.uint8)
     total, bit, done, turn = 8 * len(scan), 0, 0, len(tables)
     while done < n:
@@ -159,12 +163,12 @@ def _differences(scan: bytes, tables: list[tuple[np.ndarray, np.ndarray]], n: in
                 size[mine], window[mine] = sizes[places[mine]], windows[places[mine]]
             ends = looked[int(which[-1])][1][places[-1]] + places[-1]
         lengths = _lengths(tables, window, done, turn)
-        found[done : done + len(places)] = _extended(window, lengths, size)
+        differences[done : done + len(places)] = _extended(window, lengths, size)
         done += len(places)
         bit = 8 * start + int(ends)
     if bit > total:
         raise NotRead("truncated")
-    return found
+    return differences
 
 
 def _lengths(

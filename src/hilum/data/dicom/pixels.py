@@ -77,7 +77,14 @@ def layout_of(dataset: "Dataset", most: int) -> Layout:
 
 def stored_values(dataset: "Dataset", layout: Layout) -> np.ndarray:
     """The picture as it is stored, uint8 or uint16: "rows cols", or "rows cols 3" for colour; values with a sign
-    keep their bits. NotRead when it is truncated, damaged, or needs a plug-in that is not installed."""
+    keep their bits. NotRead when it is truncated, damaged, or needs a plug-in that is not installed.
+
+    >>> from pydicom.dataset import Dataset
+    >>> dataset = Dataset()
+    >>> dataset.PixelData = bytes([7, 8])
+    >>> stored_values(dataset, Layout(1, 2, 1, 8, 8, 7, False, False, "MONOCHROME2")).tolist()
+    [[7, 8]]
+    """
     name = syntax(dataset)
     data = dataset.PixelData
     if not isinstance(data, bytes):
@@ -134,12 +141,10 @@ def _frame(data: bytes) -> bytes:
 
 def _check_size(frame: bytes, layout: Layout, name: str) -> None:
     """A stream that says another size than the header is refused before it is decoded."""
-    found = (
-        _size_of_jpeg_2000(frame) if name in _JPEG_2000 else None if name == _RLE else _size_of_jpeg(frame)
-    )
-    if found and found != (layout.rows, layout.cols):
+    size = _size_of_jpeg_2000(frame) if name in _JPEG_2000 else None if name == _RLE else _size_of_jpeg(frame)
+    if size and size != (layout.rows, layout.cols):
         raise NotRead(
-            f"damaged: its header says {layout.cols} x {layout.rows} pixels, its picture {found[1]} x {found[0]}"
+            f"damaged: its header says {layout.cols} x {layout.rows} pixels, its picture {size[1]} x {size[0]}"
         )
 
 

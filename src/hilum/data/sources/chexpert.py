@@ -11,6 +11,7 @@ well. Lateral views are left out. Irvin J et al. CheXpert. AAAI (2019).
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -86,7 +87,7 @@ def _add(annotated: Annotated, table: Path, split: str, exclude: Sequence[str]) 
         annotated.add(path, text, label, patient_of(text), split, findings)
 
 
-def _value(row: Mapping[str, object], name: str, where: str) -> float:
+def _value(row: Mapping[Any, Any], name: str, where: str) -> float:
     text = str(row[name])
     if text not in _VALUES:
         raise DataError(
