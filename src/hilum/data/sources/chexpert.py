@@ -9,7 +9,7 @@ present. An image on which nothing is more than uncertain has no label and is le
 well. Lateral views are left out. Irvin J et al. CheXpert. AAAI (2019).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -81,13 +81,12 @@ def _add(annotated: Annotated, table: Path, split: str, exclude: Sequence[str]) 
         if row["Frontal/Lateral"] == "Lateral":
             annotated.lateral.append(path or Path(text))
             continue
-        findings = {name: _value(row, name, f"{table.name} row {number}") for name in names}
+        findings = {name: _value(str(row[name]), name, f"{table.name} row {number}") for name in names}
         label = label_of_findings(findings, minor=["Support Devices"])
         annotated.add(path, text, label, patient_of(text), split, findings)
 
 
-def _value(row: Mapping[str, object], name: str, where: str) -> float:
-    text = str(row[name])
+def _value(text: str, name: str, where: str) -> float:
     if text not in _VALUES:
         raise DataError(
             f"{where}: finding {name!r} is {text!r}", "write 1, 0, -1 (uncertain) or leave it empty"

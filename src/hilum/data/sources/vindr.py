@@ -75,7 +75,7 @@ def load(data: str | Path, exclude: Sequence[str] = ()) -> Cases:
     known = sorted({name for share in shares.values() for name in share.columns})
     for part, share in shares.items():
         for image, values in share.reindex(columns=known).iterrows():
-            findings = {name: float(value >= 0.5) for name, value in values.items() if value == value}
+            findings = {str(name): float(value >= 0.5) for name, value in values.items() if value == value}
             label = label_of_findings(findings)
             stated = {name: findings.get(name, float("nan")) for name in known}
             annotated.add(files.by_stem.get(str(image)), str(image), label, "", _SPLITS[part], stated)
