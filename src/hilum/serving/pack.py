@@ -24,7 +24,6 @@ from hilum.anomaly.saved import load_detector, save_detector
 from hilum.artifacts.anomaly import DetectorCard, FittedOn, Flagged, PackagedFigures, PackagedThreshold
 from hilum.artifacts.audit import JointShortcut
 from hilum.artifacts.card import (
-    IN_OTHER_LOOK,
     Attribution,
     Distillation,
     MadeWith,
@@ -34,28 +33,24 @@ from hilum.artifacts.card import (
     PackedGuard,
     Rounding,
     TrainingData,
-    TwoSteps,
 )
 from hilum.artifacts.metrics import HELD_OUT
 from hilum.data.cache import ImageCache
-from hilum.data.cases import HEALTHY
 from hilum.errors import DataError, RunError
 from hilum.evaluation.config import ReliabilityConfig
-from hilum.evaluation.counterfactual.measure import ALL
-from hilum.evaluation.decision import choose_threshold
-from hilum.evaluation.shares import share_figure
-from hilum.files import digest, read_table, replacing, write_arrays
+from hilum.files import digest, replacing, write_arrays
 from hilum.folders import TaskFolder
 from hilum.inference.calibrate import softmax
 from hilum.inference.forward import logits_of, vectors_of
 from hilum.inference.guard import FILE, FeatureGuard
 from hilum.inference.guard_fit import GuardImages, held_out_vectors
 from hilum.inference.intake import copy_intake
-from hilum.inference.rules import classes_in_two_steps, predicted_classes
+from hilum.inference.rules import predicted_classes
 from hilum.models import ChestModel, build, golden_images, load_model, save_model
 from hilum.run import Run
 from hilum.serving.known_limits import DETECTOR_LIMITS, KERMANY, LIMITS
 from hilum.serving.predictor import WEIGHTS
+from hilum.serving.two_steps import two_steps
 from hilum.training.distill import abnormal_together
 
 KNOWN_RATE = 0.03
@@ -97,7 +92,7 @@ def pack_task(run: Run, task: str, out: Path) -> ModelCard:
             ),
             "figures": PackedFigures(split=split, **figures),
             "shortcuts": _shortcuts(run, task),
-            "two_steps": _two_steps(run, task, split) if len(model.classes) > 2 else None,
+            "two_steps": two_steps(run, task, split) if len(model.classes) > 2 else None,
             "half_precision": images.compared(images.logits(half, "float16")),
             "int8_weights": images.compared(images.logits(rounded(model, to_int8), "int8")),
             "counterfactual": _swapped(folder),
@@ -277,45 +272,6 @@ class _Images:
             correct_in_float32=int((self.rows["predicted"] == self.rows["target"]).sum()),
             largest_difference_of_a_logit=float(np.abs(logits - before).max()),
         )
-
-
-def _two_steps(run: Run, task: str, split: str) -> TwoSteps | None:
-    """A threshold between healthy and any abnormal class by the rule of the recipe, on val as the recipe wants it, and
-    the accuracy of deciding that first and then the most probable abnormal class. None where val does not hold both
-    sides."""
-    table, classes = run.task(task).predictions(), run.task(task).card().classes
-    columns = [f"prob_{name}" for name in classes]
-    val, chosen_on = _val(run, task, table)
-    abnormal = (val["target"] != classes[0]).to_numpy()
-    if classes[0] != HEALTHY or abnormal.all() or not abnormal.any():
-        return None
-    rule = str(run.recipe()["tasks"][task]["threshold"])
-    value = choose_threshold(np.clip(1 - val[columns[0]].to_numpy(float), 0, 1), abnormal, rule)
-    rows = table[table["split"] == split]
-    correct = classes_in_two_steps(rows[columns].to_numpy(float), classes, value) == rows["target"].to_numpy()
-    target = pd.Index(classes).get_indexer(pd.Index(rows["target"]))
-    of_truth = rows[columns].to_numpy(float)[np.arange(len(rows)), target]
-    accuracy = share_figure(correct, rows["patient"].to_numpy(), of_truth)
-    return TwoSteps(threshold=value, rule=rule, chosen_on=chosen_on, split=split, accuracy=accuracy)
-
-
-def _val(run: Run, task: str, table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Predictions of the val images, and what they are: in the look of the other label's devices where the recipe
-    chooses its threshold on these."""
-    val = table[table["split"] == "val"]
-    if run.recipe()["tasks"][task].get("threshold_on") != "counterfactual":
-        return val, "val"
-    file = run.task(task).counterfactual_predictions_file
-    if not file.exists():
-        raise RunError(f"{file} is missing", "run: hilum counterfactual RUN --set images=null")
-    swapped = read_table(file)
-    swapped = swapped[(swapped["images"] == ALL) & swapped["case_id"].isin(val["case_id"])]
-    if len(swapped) < len(val):
-        raise RunError(
-            f"{file} holds {len(swapped)} of {len(val)} validation images",
-            "run: hilum counterfactual RUN --set images=null",
-        )
-    return swapped, IN_OTHER_LOOK
 
 
 def _distilled(recipe: dict[str, Any], images: _Images) -> Distillation | None:
