@@ -294,7 +294,8 @@ def test_sentences_for_bad_input(squares: Cases, tmp_path: Path) -> None:
     run = tmp_path / "run"
     abnormal = squares.where(squares.table["label"] != "normal")
     with pytest.raises(
-        DataError, match=r"no image is labelled 'normal' .*bacteria, virus.* label the healthy"
+        DataError,
+        match=r"no image is labelled 'normal' .*bacteria, virus.* name the label of healthy images",
     ):
         detect(run, abnormal, config({"patch_memory": PATCHES}))
     with pytest.raises(

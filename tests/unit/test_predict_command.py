@@ -41,6 +41,7 @@ def test_csv_has_the_same_content_in_columns(small_run: Run, images: list[Path],
         *("file", "prediction", "abstained", "reason"),
         *("abnormal_probability", "abnormal_threshold", "abnormal_positive"),
         *(f"probability_{name}" for name in CLASSES),
+        "findings",
         *("prediction_set", "coverage", "ood_p_value", "ood_flagged"),
         *("attribution", "error", "model_name", "model_digest"),
     ]
@@ -60,7 +61,7 @@ def test_the_table_shows_each_image_and_what_the_columns_mean(
     answer = hilum("predict", *images, "--model", small_run.path / "multiclass")
     lines = answer.out.splitlines()
     assert lines[0].split()[:3] == ["file", "prediction", "P(abnormal)"]
-    assert "OOD" not in lines[0] and "error" not in lines[0]  # nothing to show in these columns
+    assert "attribution" not in lines[0] and "error" not in lines[0]  # nothing to show in these columns
     assert [line.split()[0] for line in lines[1:4]] == [str(image) for image in images]
     assert lines[4] == ""
     assert "holds the true class for 90 % of images like the calibration images" in answer.out
@@ -75,6 +76,7 @@ def made(number: int, **changes: object) -> Prediction:
         "reason": None,
         "abnormal": Abnormal(probability=0.75, threshold=0.5, positive=True),
         "probabilities": {"normal": 0.25, "bacteria": 0.25, "virus": 0.5},
+        "findings": None,
         "prediction_set": ["bacteria", "virus"],
         "coverage": 0.9,
         "ood": Ood(p_value=0.25, flagged=False),

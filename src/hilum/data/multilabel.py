@@ -77,15 +77,15 @@ def stated(cells: Mapping[str, str], where: str) -> dict[str, float]:
     Traceback (most recent call last):
     hilum.errors.DataError: t.csv row 2: finding 'Edema' is 'yes'; write 1, 0, -1 (uncertain) or leave it empty
     """
-    found = {}
+    values = {}
     for column, text in cells.items():
         name, value = column.removeprefix(PREFIX).strip(), cell_value(text)
         if value is None:
             raise DataError(
                 f"{where}: finding {name!r} is {text!r}", "write 1, 0, -1 (uncertain) or leave it empty"
             )
-        found[f"{PREFIX}{name}"] = value
-    return found
+        values[f"{PREFIX}{name}"] = value
+    return values
 
 
 def label_of(findings: Mapping[str, float]) -> str:

@@ -139,10 +139,10 @@ def projected(
     return points, quality
 
 
-def _lowered(asked: MapSettings, used: MapSettings, n: int) -> str:
-    if used.perplexity == asked.perplexity:
+def _lowered(wanted: MapSettings, used: MapSettings, n: int) -> str:
+    if used.perplexity == wanted.perplexity:
         return ""
-    return f"; perplexity lowered from {asked.perplexity:g}, too high for {n} training images"
+    return f"; perplexity lowered from {wanted.perplexity:g}, too high for {n} training images"
 
 
 def _accuracies(data: TaskCases, points: np.ndarray) -> dict[str, float]:

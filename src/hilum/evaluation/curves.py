@@ -129,11 +129,11 @@ def _intervals(shares: np.ndarray, scores: np.ndarray, patients: np.ndarray) -> 
 
 
 def _both(
-    heights: np.ndarray, own: np.ndarray, beside: Sequence[np.ndarray]
+    heights: np.ndarray, own: np.ndarray, neighbors: Sequence[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Both ends, "points": the distances to the own interval and to the curve beside, added in squares."""
-    down = np.maximum(heights - np.minimum(*beside), 0)
-    up = np.maximum(np.maximum(*beside) - heights, 0)
+    """Both ends, "points": the distances to the own interval and to the neighbouring curves, added in squares."""
+    down = np.maximum(heights - np.minimum(*neighbors), 0)
+    up = np.maximum(np.maximum(*neighbors) - heights, 0)
     low = heights - np.hypot(heights - own[:, 0], down)
     high = heights + np.hypot(own[:, 1] - heights, up)
     return np.clip(low, 0, 1), np.clip(high, 0, 1)

@@ -122,9 +122,9 @@ class Intake:
         names, number = np.unique(patients, return_inverse=True)
         fold = np.random.default_rng(SEED).permutation(len(names))[number] % FOLDS
         scores = np.zeros((len(images), 2))
-        for one in np.unique(fold):
-            others = cls._fitted(images[fold != one], side, colour, rate)
-            scores[fold == one] = others._two_scores(images[fold == one])[0]
+        for part in np.unique(fold):
+            others = cls._fitted(images[fold != part], side, colour, rate)
+            scores[fold == part] = others._two_scores(images[fold == part])[0]
         return cls._fitted(images, side, colour, rate)._ranked_among(scores)
 
     @classmethod

@@ -204,8 +204,8 @@ class Predictor:
         second = self.second.decide(images)[0] if self.second else None
         judged = self._judged(images, p)
         return [
-            self._prediction(image, row, decisions, second, one)
-            for row, (image, one) in enumerate(zip(images, judged, strict=True))
+            self._prediction(image, row, decisions, second, check)
+            for row, (image, check) in enumerate(zip(images, judged, strict=True))
         ]
 
     def _judged(self, images: list[Prepared], p: np.ndarray | None) -> list["_Judged"]:

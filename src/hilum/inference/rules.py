@@ -126,8 +126,8 @@ class Rules:
 
         >>> from importlib.resources import files
         >>> card = ModelCard.load(files("hilum") / "weights" / "binary" / "model.json")
-        >>> Rules.of(card, card.classes).threshold
-        0.5
+        >>> Rules.of(card, card.classes).classes
+        ('normal', 'pneumonia')
         """
         if card is None:
             return cls(tuple(classes))

@@ -164,9 +164,9 @@ def listed(images: Image | Iterable[Image]) -> Listed:
         images = [images]
     whole = Listed([], [])
     for image in images:
-        found = Listed([image], []) if isinstance(image, np.ndarray) else _at(Path(image))
-        whole.images.extend(found.images)
-        whole.skipped.extend(found.skipped)
+        part = Listed([image], []) if isinstance(image, np.ndarray) else _at(Path(image))
+        whole.images.extend(part.images)
+        whole.skipped.extend(part.skipped)
     return whole
 
 
@@ -185,13 +185,13 @@ def _at(path: Path) -> Listed:
         for file in path.rglob("*")
         if not file.is_dir() and not any(map(is_junk, file.relative_to(path).parts))
     )
-    found = Listed(
+    part = Listed(
         [file for file in inside if _is_image(file)], [file for file in inside if not _is_image(file)]
     )
-    if not found.images:
-        others = f" ({found.skipped_text()})" if found.skipped else ""
+    if not part.images:
+        others = f" ({part.skipped_text()})" if part.skipped else ""
         raise DataError(f"folder {path} holds no images{others}", "name image files or another folder")
-    return found
+    return part
 
 
 def _is_image(file: Path) -> bool:

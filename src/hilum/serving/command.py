@@ -35,11 +35,11 @@ def predict_command(
     Traceback (most recent call last):
     hilum.errors.DataError: image gone does not exist; check the path
     """
-    found = listed(images)
-    if found.skipped:
-        say(found.skipped_text())
+    files = listed(images)
+    if files.skipped:
+        say(files.skipped_text())
     with memory_in_words("predicting"):
-        predictions, classes = _predict(found.images, model, attribution, device)
+        predictions, classes = _predict(files.images, model, attribution, device)
     _print(predictions, classes, form)
     unreadable = unreadable_text(predictions)
     if unreadable:

@@ -296,8 +296,8 @@ def _projections(
             table[f"{name}_x"], table[f"{name}_y"] = points.T
             used = projections[name].settings.get("perplexity", config.perplexity)
             if used != config.perplexity:
-                said = f"the training images are too few for {config.perplexity:g}"
-                say(f"  {TITLES[name]}: perplexity lowered to {used:g}, because {said}")
+                reason = f"the training images are too few for {config.perplexity:g}"
+                say(f"  {TITLES[name]}: perplexity lowered to {used:g}, because {reason}")
     write_table(context.folder.embeddings.projection_file, table)
     return projections
 

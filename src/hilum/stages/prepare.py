@@ -26,7 +26,7 @@ def run(context: Context, config: Config) -> None:
     cases = readable(context.cases, context.recipe.skip_unreadable, context.run)
     fitting = fitting_tasks(context.recipe, cases)
     splits, undivided = _splits(context.recipe, cases, fitting)
-    _record_left_out(context, [name for name in _asked(context.recipe, cases) if name not in fitting], cases)
+    _record_left_out(context, [name for name in _wanted(context.recipe, cases) if name not in fitting], cases)
     for name, reason in undivided.items():
         context.run.record_stage(f"train {name}", StageRecord(status="skipped", reason=reason))
     cases.write(context.run.cases_file)
@@ -107,7 +107,7 @@ def fitting_tasks(recipe: Recipe, cases: Cases) -> list[str]:
     possible = possible_tasks(cases.labels, cases.findings)
     if not possible:
         task("binary", cases.labels)  # raises the sentence that says why
-    for name in _asked(recipe, cases):
+    for name in _wanted(recipe, cases):
         if name not in possible:
             say(f"  task {name} is left out: the labels are {', '.join(cases.labels)}")
     fitting = [name for name in recipe.tasks if name in possible]
@@ -116,7 +116,7 @@ def fitting_tasks(recipe: Recipe, cases: Cases) -> list[str]:
     return fitting
 
 
-def _asked(recipe: Recipe, cases: Cases) -> list[str]:
+def _wanted(recipe: Recipe, cases: Cases) -> list[str]:
     """The recipe's tasks, without findings where the data has none and other tasks stand beside it: presets name it
     for the data that has."""
     return [name for name in recipe.tasks if name != "findings" or cases.findings or len(recipe.tasks) == 1]

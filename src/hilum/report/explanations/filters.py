@@ -106,9 +106,9 @@ def marks(labels: Iterable[str]) -> dict[str, str]:
     """
     names = list(dict.fromkeys(labels))
     for length in range(1, 5):
-        found = {name: name[:length].upper() for name in names}
-        if len(set(found.values())) == len(names):
-            return found
+        shortened = {name: name[:length].upper() for name in names}
+        if len(set(shortened.values())) == len(names):
+            return shortened
     return {name: str(number) for number, name in enumerate(names, start=1)}
 
 

@@ -69,7 +69,8 @@ def panel(
 def learning_curve(result: LabelEfficiency, spoken: str) -> Markup:
     """Accuracy in percent against labelled patients on a logarithmic axis, with a band for each way.
 
-    >>> point = CurvePoint(fraction=0.1, patients=9, images=10, accuracy=Figure(value=0.8), seeds=[0.8], auroc=0.9)
+    >>> figures = {"accuracy": Figure(value=0.8), "auroc": Figure(value=0.9)}
+    >>> point = CurvePoint(fraction=0.1, patients=9, images=10, seeds=[0.8], **figures)
     >>> result = LabelEfficiency.model_construct(majority=0.6, curve=dict.fromkeys(WAYS, [point]))
     >>> print(learning_curve(result, "Accuracy 80 % with labels of 9 patients.").split('"')[5])
     Learning curve. Accuracy 80 % with labels of 9 patients.
