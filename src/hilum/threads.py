@@ -111,7 +111,14 @@ def _ticks() -> tuple[int, int]:
 
 def use_threads(count: int | None) -> None:
     """Lets torch compute with so many threads, at most as many as there are cores; None: as torch has chosen.
-    Loads torch. Holds for the whole process."""
+    Loads torch. Holds for the whole process.
+
+    >>> import torch
+    >>> with one_thread_each():
+    ...     use_threads(1)
+    ...     torch.get_num_threads()
+    1
+    """
     import torch
 
     if count:
@@ -121,7 +128,15 @@ def use_threads(count: int | None) -> None:
 @contextmanager
 def one_thread_each() -> Iterator[None]:
     """Around worker threads that call `compute_alone` first: afterwards torch computes with as many threads as
-    before. Loads torch."""
+    before. Loads torch.
+
+    >>> import torch
+    >>> before = torch.get_num_threads()
+    >>> with one_thread_each():
+    ...     torch.set_num_threads(1)
+    >>> torch.get_num_threads() == before
+    True
+    """
     import torch
 
     before = torch.get_num_threads()
@@ -132,7 +147,14 @@ def one_thread_each() -> Iterator[None]:
 
 
 def compute_alone() -> None:
-    """Lets the present thread compute without helpers. torch must be loaded."""
+    """Lets the present thread compute without helpers. torch must be loaded.
+
+    >>> import torch
+    >>> with one_thread_each():
+    ...     compute_alone()
+    ...     torch.get_num_threads()
+    1
+    """
     import torch
 
     torch.set_num_threads(1)

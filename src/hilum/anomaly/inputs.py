@@ -40,7 +40,15 @@ class Inputs:
     seed: int
 
     def rows(self, role: str, label: str | None = None) -> np.ndarray:
-        """Positions in `table` of the images with a role, and with a label where one is given; int64, ascending."""
+        """Positions in `table` of the images with a role, and with a label where one is given; int64, ascending.
+
+        >>> from pathlib import Path
+        >>> table = pd.DataFrame({"role": ["fit", "test", "test"], "label": ["normal", "normal", "virus"]})
+        >>> cases, cache = Cases(table, "table", Path("cases.csv")), ImageCache(np.zeros((3, 8, 8)), {}, Path("."))
+        >>> inputs = Inputs(cases, table, Pixels(size=(8, 8)), cache, 0, 0, 0, seed=0)
+        >>> inputs.rows("test").tolist(), inputs.rows("test", "virus").tolist()
+        ([1, 2], [2])
+        """
         chosen = (self.table["role"] == role).to_numpy()
         if label is not None:
             chosen = chosen & (self.table["label"] == label).to_numpy()

@@ -31,7 +31,15 @@ class OtherLook:
     ) -> "OtherLook | None":
         """At most `images` images with the role measure (test where that has not both kinds), half of them healthy;
         donors are images of train. `table`: see `Inputs.table`. None where no images are wanted, where a kind is
-        not held out, or where train has no donor for them."""
+        not held out, or where train has no donor for them.
+
+        >>> from pathlib import Path
+        >>> rows = {"case_id": ["a", "b"], "patient": ["p", "q"], "label": ["normal", "virus"]}
+        >>> table = pd.DataFrame({**rows, "split": "test", "role": "test"})
+        >>> cases = Cases(table, "table", Path("cases.csv"))
+        >>> print(OtherLook.of(cases, table, Pixels(size=(8, 8)), images=2, seed=0))  # train has no donor
+        None
+        """
         chosen = measured_images(table, images, seed)
         pool = table[table["split"] == "train"]
         kinds = {HEALTHY, *pool["label"]} if (pool["label"] == HEALTHY).any() else set()

@@ -223,7 +223,12 @@ class AnomalyFigures(Artifact):
 
     @property
     def basis(self) -> str:
-        """What the best row was chosen by: "other_look", "matched" or "plain"."""
+        """What the best row was chosen by: "other_look", "matched" or "plain".
+
+        >>> row = DetectorFigures.model_construct(parts={"measure": Measured.model_construct(matched=None)})
+        >>> AnomalyFigures.model_construct(detectors={"patch_memory": row}, best="patch_memory").basis
+        'plain'
+        """
         best = self.detectors[self.best]
         measured = best.on("measure")
         if best.other_look is not None:

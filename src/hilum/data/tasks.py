@@ -38,7 +38,11 @@ class Task:
 
     @property
     def kind(self) -> Kind:
-        """Of the task's name."""
+        """Of the task's name.
+
+        >>> task("binary", ["normal", "virus"]).kind
+        'single'
+        """
         return kind_of(self.name)
 
     def index(self, label: str) -> int:

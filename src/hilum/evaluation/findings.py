@@ -39,7 +39,17 @@ _ABSENT = "absent"
 
 def findings_table(logits: np.ndarray, cases: Cases, split: pd.Series, task: Task) -> pd.DataFrame:
     """The rows of predictions.csv, in the order of `cases`: case_id, patient, split, label and, for each finding,
-    target_<name> (1, 0 or NaN), logit_<name> and prob_<name>, the network's own probability."""
+    target_<name> (1, 0 or NaN), logit_<name> and prob_<name>, the network's own probability.
+
+    >>> from pathlib import Path
+    >>> from hilum.data.tasks import task
+    >>> rows = {"case_id": ["a", "b"], "patient": ["p", "q"], "label": ["abnormal", "normal"]}
+    >>> cases = Cases(pd.DataFrame({**rows, "finding:Edema": [1.0, np.nan]}), "table", Path("cases.csv"))
+    >>> split = pd.Series({"a": "train", "b": "val"})
+    >>> table = findings_table(np.array([[2.0], [0.0]]), cases, split, task("findings", cases.labels, cases.findings))
+    >>> table[["split", "target_Edema", "prob_Edema"]].values.tolist()
+    [['train', 1.0, 0.8808], ['val', nan, 0.5]]
+    """
     table = cases.table[["case_id", "patient"]].copy()
     table["split"] = split.loc[table["case_id"]].to_numpy()
     table["label"] = cases.table["label"]
@@ -79,7 +89,13 @@ def validation_figures(predictions: pd.DataFrame, names: Sequence[str]) -> dict[
 
 def rules_of(table: pd.DataFrame, names: Sequence[str], rule: str) -> list[FindingRule]:
     """Calibration and threshold of each finding, from val and from val only: one half, on the network's own
-    probability, where val has no image on one side."""
+    probability, where val has no image on one side.
+
+    >>> table = pd.DataFrame({"split": "val", "target_Edema": [0.0, 0.0, 1.0], "logit_Edema": [-1.0, 0.0, 2.0],
+    ...     "target_Mass": [0.0, 0.0, np.nan], "logit_Mass": 0.0})
+    >>> [(rule.name, rule.rule, rule.calibrated) for rule in rules_of(table, ["Edema", "Mass"], "youden")]
+    [('Edema', 'youden', False), ('Mass', 'half', False)]
+    """
     val = table[table["split"] == "val"]
     return [_rule(val, name, rule) for name in names]
 

@@ -61,7 +61,12 @@ class FindingRules:
         )
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
-        """Calibrated probabilities "images findings", each finding for itself."""
+        """Calibrated probabilities "images findings", each finding for itself.
+
+        >>> rules = FindingRules(("Edema", "Mass"), np.array([1.0, 2.0]), np.array([0.0, -6.0]), np.full(2, 0.5))
+        >>> rules.probabilities(np.array([[0.0, 3.0]])).tolist()
+        [[0.5, 0.5]]
+        """
         return sigmoid(np.asarray(logits, np.float64) * self.scale + self.shift)
 
     def decide(self, logits: np.ndarray) -> Decisions:

@@ -43,7 +43,15 @@ class GuardImages:
     ) -> "GuardImages":
         """Of a run. `predictions`: with case_id and split; `held_out`: case_ids; `other_look`: how many images of train
         and how many held-out ones take the look of a training image of the other label, at most. DataError for no
-        training images."""
+        training images.
+
+        >>> from pathlib import Path
+        >>> cases = Cases(pd.DataFrame({"case_id": ["a"]}), "table", Path("cases.csv"))
+        >>> predictions = pd.DataFrame({"case_id": ["a"], "split": ["val"]})
+        >>> GuardImages.of(cases, predictions, ["a"], Pixels(size=(8, 8)), other_look=0)
+        Traceback (most recent call last):
+        hilum.errors.DataError: predictions.csv has no training images to fit a guard on; run: hilum evaluate RUN
+        """
         train = predictions.loc[predictions["split"] == "train", "case_id"].tolist()
         if not train:
             raise DataError(
@@ -73,14 +81,29 @@ def _in_other_look(
 
 
 def fitted_guard(model: ChestModel, images: GuardImages, rate: float) -> FeatureGuard:
-    """The guard of a network. DataError where it can't be fitted (see `FeatureGuard.fit`)."""
+    """The guard of a network. DataError where it can't be fitted (see `FeatureGuard.fit`).
+
+    >>> from hilum.models import build
+    >>> model = build("vgg", ("normal", "pneumonia"), Pixels(size=(8, 8)), {"blocks": [[4]], "dense": [4]})
+    >>> images, none = np.random.default_rng(0).integers(0, 256, (6, 8, 8), np.uint8), np.zeros((0, 8, 8), np.uint8)
+    >>> guard = fitted_guard(model, GuardImages(images[:3], none, images[3:], none), rate=0.5)
+    >>> len(guard.known), guard.rate
+    (3, 0.5)
+    """
     layers = layers_to_judge(layer_names(model))
     train = _vectors(model, layers, images.train, images.train_other_look)
     return FeatureGuard.fit(layers, train, held_out_vectors(model, layers, images), rate)
 
 
 def held_out_vectors(model: ChestModel, layers: Sequence[str], images: GuardImages) -> np.ndarray:
-    """Joined vectors of the held-out images in both looks, float32 "images dim"."""
+    """Joined vectors of the held-out images in both looks, float32 "images dim".
+
+    >>> from hilum.models import build
+    >>> model = build("vgg", ("normal", "pneumonia"), Pixels(size=(8, 8)), {"blocks": [[4]], "dense": [4]})
+    >>> images, none = np.zeros((2, 8, 8), np.uint8), np.zeros((0, 8, 8), np.uint8)
+    >>> held_out_vectors(model, ("pool",), GuardImages(images, none, held_out=images, held_out_other_look=images)).shape
+    (4, 4)
+    """
     return _vectors(model, layers, images.held_out, images.held_out_other_look)
 
 

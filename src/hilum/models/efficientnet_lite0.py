@@ -45,7 +45,12 @@ class ImageNetScale(nn.Module):
         self.gain, self.offset = 255 / 128 * sd, (255 * mean - 127) / 128
 
     def forward(self, x: Float[Tensor, "batch 1 rows cols"]) -> Float[Tensor, "batch 1 rows cols"]:
-        """The same image in ImageNet's units."""
+        """The same image in ImageNet's units.
+
+        >>> black = torch.full((1, 1, 1, 1), -2.0)  # (0 - mean) / sd
+        >>> ImageNetScale(Pixels(size=(1, 1), mean=0.5, sd=0.25))(black).item()  # -127 / 128
+        -0.9921875
+        """
         return x * self.gain + self.offset
 
 
@@ -57,7 +62,11 @@ class Resize(nn.Module):
         self.side = side
 
     def forward(self, x: Float[Tensor, "batch 1 rows cols"]) -> Float[Tensor, "batch 1 side side"]:
-        """The resized image."""
+        """The resized image.
+
+        >>> Resize(4)(torch.ones(1, 1, 2, 6)).shape
+        torch.Size([1, 1, 4, 4])
+        """
         size = (self.side, self.side)
         return nn.functional.interpolate(x, size, mode="bilinear", align_corners=False)
 
@@ -70,7 +79,13 @@ class InvertedBottleneck(nn.Module):
         self.layers, self.added = layers, added
 
     def forward(self, x: Float[Tensor, "batch inside rows cols"]) -> Tensor:
-        """ "batch outside outrows outcols"."""
+        """ "batch outside outrows outcols".
+
+        >>> layers = nn.Sequential(nn.ReLU6())
+        >>> x = torch.full((1, 1, 1, 1), 9.0)
+        >>> InvertedBottleneck(layers, added=False)(x).item(), InvertedBottleneck(layers, added=True)(x).item()
+        (6.0, 15.0)
+        """
         return x + self.layers(x) if self.added else self.layers(x)
 
 
@@ -84,7 +99,14 @@ class Grid:
     def padded(self, kernel: int, stride: int) -> list[nn.Module]:
         """What pads a convolution as TensorFlow's SAME does, and from then on the grid of its output. Where the stride
         is 2 there is one pixel more below and on the right than above and on the left, which no padding of a
-        convolution can say."""
+        convolution can say.
+
+        >>> grid = Grid(rows=64, cols=48)
+        >>> grid.padded(kernel=3, stride=2)  # left, right, above, below
+        [ZeroPad2d((0, 1, 0, 1))]
+        >>> grid
+        Grid(rows=32, cols=24)
+        """
         before, after = zip(*(_same(size, kernel, stride) for size in (self.rows, self.cols)), strict=True)
         self.rows, self.cols = (-(-size // stride) for size in (self.rows, self.cols))
         sides = (before[1], after[1], before[0], after[0])

@@ -57,7 +57,13 @@ class Stage:
 
     @property
     def in_recipe(self) -> bool:
-        """Whether the recipe has a key of this name."""
+        """Whether the recipe has a key of this name.
+
+        >>> Stage("train", "Trains a network.", Config, print, core=True).in_recipe
+        False
+        >>> Stage("embed", "What lies near what.", Config, print).in_recipe
+        True
+        """
         return not self.core
 
 

@@ -54,7 +54,17 @@ class Counterfactuals:
         cls, cases: Cases, split: pd.Series, task: Task, pixels: Pixels, score: Score, seed: int = 0
     ) -> "Counterfactuals":
         """Those of the val part, with donors from the train part, seeded as in the stage `counterfactual`.
-        RecipeError for a task without a healthy class."""
+        RecipeError for a task without a healthy class.
+
+        >>> from pathlib import Path
+        >>> from hilum.data.tasks import task
+        >>> table = pd.DataFrame({"case_id": ["a", "b"], "label": ["covid", "virus"]})
+        >>> cases = Cases(table, "table", Path("cases.csv"))
+        >>> split, kinds = pd.Series({"a": "train", "b": "val"}), task("multiclass", cases.labels)
+        >>> Counterfactuals.of(cases, split, kinds, Pixels(size=(8, 8)), score=lambda table, classes: {})
+        Traceback (most recent call last):
+        hilum.errors.RecipeError: training.monitor 'counterfactual_auroc' needs the class 'normal', task ...
+        """
         if task.classes[0] != HEALTHY:
             raise RecipeError(
                 f"training.monitor {MONITOR!r} needs the class {HEALTHY!r}, task {task.name!r} has none",

@@ -62,7 +62,12 @@ class Keeper(Callback):
         self._bar_task = self._bar.add_task(name, total=epochs * batches, figures="")
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed training needs to know of the epochs before."""
+        """What a resumed training needs to know of the epochs before.
+
+        >>> folder = TaskFolder(Path("runs/small/binary"))
+        >>> Keeper(folder, "val_auroc", "binary", epochs=5, batches=10, batch_size=32).state_dict()
+        {'rows': [], 'best_epoch': 0, 'best_value': nan}
+        """
         return {"rows": self.rows, "best_epoch": self.best_epoch, "best_value": self.best_value}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -141,7 +141,16 @@ class Classifier(pl.LightningModule):
             self.log(f"val_{name}", value)
 
     def configure_optimizers(self) -> Any:
-        """Optimiser and schedule as the recipe names them."""
+        """Optimiser and schedule as the recipe names them.
+
+        >>> from hilum.data.images import Pixels
+        >>> from hilum.models import build
+        >>> model = build("vgg", ["normal", "pneumonia"], Pixels(size=(64, 64)), {"blocks": [[4]], "dense": [4]})
+        >>> training = Training(epochs=1, optimizer=Optimizer(name="sgd", lr=0.1))
+        >>> module = Classifier(model, training, steps=1, weights=None, score=lambda shares, positions: {})
+        >>> type(module.configure_optimizers()).__name__
+        'SGD'
+        """
         optimizer = make_optimizer(self.model, self.settings.optimizer)
         config = self.settings.schedule
         if config.name == "plateau":
@@ -158,7 +167,17 @@ class Classifier(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The plateau schedule is ours: Lightning steps its own after the checkpoint of the epoch is written,
-        so that a resumed training would miss a step."""
+        so that a resumed training would miss a step.
+
+        >>> from hilum.data.images import Pixels
+        >>> from hilum.models import build
+        >>> model = build("vgg", ["normal", "pneumonia"], Pixels(size=(64, 64)), {"blocks": [[4]], "dense": [4]})
+        >>> module = Classifier(model, Training(epochs=1), steps=1, weights=None, score=lambda shares, positions: {})
+        >>> checkpoint = {}
+        >>> module.on_save_checkpoint(checkpoint)
+        >>> checkpoint  # the schedule is constant
+        {'plateau': None}
+        """
         checkpoint["plateau"] = None if self._plateau is None else self._plateau.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

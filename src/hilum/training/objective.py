@@ -38,19 +38,36 @@ class OneClass:
     """Softmax and cross-entropy; the target is the index of a class, int64 "batch"."""
 
     def loss(self, logits: Tensor, target: Tensor, training: Training, weights: Tensor | None) -> Tensor:
-        """See `loss_per_case`."""
+        """See `loss_per_case`.
+
+        >>> logits, target = torch.tensor([[0.0, 0.0], [0.0, 2.0]]), torch.tensor([0, 1])
+        >>> [round(value, 3) for value in OneClass().loss(logits, target, Training(epochs=1), None).tolist()]
+        [0.693, 0.127]
+        """
         return loss_per_case(logits, target, training, weights)
 
     def validation_loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Mean cross-entropy in nats."""
+        """Mean cross-entropy in nats.
+
+        >>> round(float(OneClass().validation_loss(torch.zeros(1, 2), torch.tensor([1]))), 4)  # ln 2
+        0.6931
+        """
         return functional.cross_entropy(logits, target)
 
     def hits(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Accuracy of the most probable class."""
+        """Accuracy of the most probable class.
+
+        >>> float(OneClass().hits(torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0])))
+        0.5
+        """
         return (logits.argmax(1) == target).float().mean()
 
     def probabilities(self, logits: Tensor) -> np.ndarray:
-        """Softmax."""
+        """Softmax.
+
+        >>> OneClass().probabilities(torch.zeros(1, 2)).tolist()
+        [[0.5, 0.5]]
+        """
         return logits.double().softmax(1).cpu().numpy()
 
 
@@ -60,20 +77,40 @@ class ManyFindings:
     stated, float32 "batch findings"."""
 
     def loss(self, logits: Tensor, target: Tensor, training: Training, weights: Tensor | None) -> Tensor:
-        """See `masked_loss_per_case`; there are no class weights."""
+        """See `masked_loss_per_case`; there are no class weights.
+
+        >>> target = torch.tensor([[1.0, float("nan")], [0.0, 1.0]])
+        >>> losses = ManyFindings().loss(torch.zeros(2, 2), target, Training(epochs=1), None)
+        >>> [round(value, 4) for value in losses.tolist()]
+        [0.4621, 0.9242]
+        """
         return masked_loss_per_case(logits, target, training.label_smoothing)
 
     def validation_loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Mean binary cross-entropy of what is stated, in nats."""
+        """Mean binary cross-entropy of what is stated, in nats.
+
+        >>> target = torch.tensor([[1.0, float("nan")]])
+        >>> round(float(ManyFindings().validation_loss(torch.zeros(1, 2), target)), 4)  # ln 2
+        0.6931
+        """
         return masked_loss_per_case(logits, target).mean()
 
     def hits(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Share of what is stated that lies on its side of probability 0.5; NaN where nothing is stated."""
+        """Share of what is stated that lies on its side of probability 0.5; NaN where nothing is stated.
+
+        >>> target = torch.tensor([[1.0, float("nan"), 0.0]])
+        >>> float(ManyFindings().hits(torch.tensor([[2.0, 2.0, 2.0]]), target))
+        0.5
+        """
         known = ~target.isnan()
         return ((logits > 0) == (target > 0.5))[known].float().mean()
 
     def probabilities(self, logits: Tensor) -> np.ndarray:
-        """Sigmoid of each logit."""
+        """Sigmoid of each logit.
+
+        >>> ManyFindings().probabilities(torch.tensor([[0.0, 1000.0]])).tolist()
+        [[0.5, 1.0]]
+        """
         return logits.double().sigmoid().cpu().numpy()
 
 

@@ -79,7 +79,15 @@ def make(run: Run) -> Section | None:
 
 
 def headline(metrics: FindingsMetrics) -> str:
-    """The means over findings, and the findings with the lowest and the highest AUROC, of the reported split."""
+    """The means over findings, and the findings with the lowest and the highest AUROC, of the reported split.
+
+    >>> from hilum.artifacts.base import Figure
+    >>> area = Figure(value=0.9, low=0.85, high=0.95)
+    >>> block = FindingsBlock.model_construct(n_cases=20, n_patients=15, findings=[], averaged=["Edema"],
+    ...     mean={"auroc": area, "average_precision": area})
+    >>> headline(FindingsMetrics.model_construct(splits={"test": block}))
+    'Mean AUROC 0.900 ... of 15...patients.'
+    """
     block = metrics.splits[metrics.reported]
     where = f"{plural(block.n_cases, f'{split_name(metrics.reported)} image')} of {plural(block.n_patients, 'patient')}"
     words = (
