@@ -9,6 +9,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from hilum.threads import compute_alone, one_thread_each
+
 Item = TypeVar("Item")
 Output = TypeVar("Output")
 
@@ -58,3 +60,19 @@ def look_ahead(
         finally:
             for future in pending:
                 future.cancel()
+
+
+def on_cores(
+    step: Callable[[Item], Output], items: Iterable[Item], workers: int, window: int | None = None
+) -> Iterator[Output]:
+    """`step` of each item, in order, by threads that compute alone; by the caller where `workers` is 1. `window`: as
+    in `look_ahead`; None: as many as there are workers.
+
+    >>> list(on_cores(abs, [-1, 2], workers=1))
+    [1, 2]
+    """
+    if workers == 1:
+        yield from map(step, items)
+        return
+    with one_thread_each():
+        yield from look_ahead(step, items, workers, window or workers, compute_alone)

@@ -4,18 +4,18 @@ Everything that asks a trained classifier about many images comes through here: 
 robustness, and `hilum predict` by way of the predictor.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
 import torch
 
-from hilum.ahead import look_ahead
+from hilum.ahead import on_cores
 from hilum.inference.calibrate import softmax as softmax
 from hilum.inference.runtimes.torch import TorchRuntime
 from hilum.models import ChestModel
 from hilum.progress import advancing
-from hilum.threads import compute_alone, cores, one_thread_each
+from hilum.threads import cores
 
 BATCH = 64
 """Images that go through the network together."""
@@ -54,7 +54,7 @@ def batches(
                 return ask(runtime, model.pixels.normalize(prepared), start)
 
         outputs = []
-        for output in _outputs(step, starts, _workers(workers, runtime, len(starts))):
+        for output in on_cores(step, starts, _workers(workers, runtime, len(starts))):
             outputs.append(output)
             advance(min(len(outputs) * BATCH, len(order)), len(order))
     return outputs
@@ -63,14 +63,6 @@ def batches(
 def _workers(wanted: int | None, runtime: TorchRuntime, steps: int) -> int:
     """One thread asks a GPU; on the CPU each core has its own batch."""
     return max(1, min(wanted or (cores() if runtime.device == "cpu" else 1), steps))
-
-
-def _outputs(step: Callable[[int], Output], starts: Iterable[int], workers: int) -> Iterator[Output]:
-    if workers == 1:
-        yield from map(step, starts)
-        return
-    with one_thread_each():
-        yield from look_ahead(step, starts, workers, 2 * workers, compute_alone)
 
 
 def logits_of(

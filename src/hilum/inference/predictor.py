@@ -10,11 +10,13 @@ the classifier's own layers, and one that scores the image itself), and a painte
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from hilum.ahead import on_cores
 from hilum.data.cases import HEALTHY
 from hilum.data.images import Pixels
 from hilum.errors import ModelError
@@ -31,6 +33,7 @@ from hilum.inference.runtimes import Runtime
 from hilum.inference.runtimes.torch import TorchRuntime
 from hilum.inference.stream import Image, Prepared, Wanted, in_batches, prepared_images
 from hilum.models import ChestModel, load_model, model_folder
+from hilum.threads import cores
 
 BATCH = 32
 """Images that go through the networks together."""
@@ -163,7 +166,8 @@ class Predictor:
     def stream(self, images: Iterable[Image]) -> Iterator[Prediction]:
         """One Prediction for each file or array of `images`, in order, while they are read.
 
-        At most WORKERS images are decoded at a time and WINDOW asked for ahead, however many there are. Nothing is
+        At most WORKERS images are decoded at a time and WINDOW asked for ahead, however many there are; on the CPU each
+        core predicts a batch of its own. Nothing is
         raised for an image that can't be read: see `Prediction.error`. HilumError when memory runs out.
 
         >>> from importlib.resources import files
@@ -173,12 +177,20 @@ class Predictor:
         >>> [prediction.error for prediction in predictor.stream([noise, "gone.png"])]
         [None, 'gone.png is no readable image (no such file or directory); replace the file or take it out']
         """
-        for batch in in_batches(prepared_images(images, self._wanted()), BATCH):
-            readable = [image for image in batch if image.error is None]
-            with memory_in_words(f"predicting a batch of {len(readable)} images"):
-                answers = iter(self._answers(readable) if readable else [])
-            for image in batch:
-                yield self._failed(image) if image.error is not None else next(answers)
+        rest = in_batches(prepared_images(images, self._wanted()), BATCH)
+        first = next(rest, [])
+        workers = self._workers() if len(first) == BATCH else 1
+        yield from chain.from_iterable(on_cores(self._answered, chain([first], rest), workers))
+
+    def _workers(self) -> int:
+        """One batch for each core; one at a time on a GPU, and where pictures are painted, which needs gradients."""
+        return cores() if self.classifier.runtime.device == "cpu" and self.painter is None else 1
+
+    def _answered(self, batch: list[Prepared]) -> list[Prediction]:
+        readable = [image for image in batch if image.error is None]
+        with memory_in_words(f"predicting a batch of {len(readable)} images"):
+            answers = iter(self._answers(readable) if readable else [])
+        return [self._failed(image) if image.error is not None else next(answers) for image in batch]
 
     def _wanted(self) -> Wanted:
         own = self.classifier.runtime.pixels

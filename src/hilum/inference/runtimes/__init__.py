@@ -10,10 +10,12 @@ from hilum.data.images import Pixels
 
 @runtime_checkable
 class Runtime(Protocol):
-    """A network in some engine. `pixels`: how an image must be prepared; `classes`: names of the logits."""
+    """A network in some engine. `pixels`: how an image must be prepared; `classes`: names of the logits;
+    `device`: "cpu", or where else it computes."""
 
     pixels: Pixels
     classes: tuple[str, ...]
+    device: str
 
     def logits(self, batch: np.ndarray) -> np.ndarray:
         """float32 "batch rows cols", normalised -> float64 logits "batch classes"."""
