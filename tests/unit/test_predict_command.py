@@ -106,7 +106,7 @@ def test_a_table_and_csv_of_all_kinds_of_answers() -> None:
     assert "attribution" not in columns
     assert notes(rows).count("\n") == 2 and "OOD p-value is small" in notes(rows)
     lines = predictions_csv(rows, CLASSES).splitlines()
-    assert lines[3] == "2.png,,False,,,,,,,,,,,,,2.png is empty,packaged,abc"
+    assert lines[3] == "2.png,,False,,,,,,,,,,,,,,2.png is empty,packaged,abc"
 
 
 def test_one_bad_image_in_a_folder(

@@ -58,15 +58,21 @@ class GuardImages:
                 "predictions.csv has no training images to fit a guard on", "run: hilum evaluate RUN"
             )
         cache = ImageCache.of(cases, pixels)
-        looks = [_in_other_look(cases, ids, train, pixels, other_look, seed) for ids in (train, held_out)]
+        looks = [in_other_look(cases, ids, train, pixels, other_look, seed) for ids in (train, held_out)]
         plain = [np.asarray(cache.images[cache.rows(list(ids))]) for ids in (train, held_out)]
         return cls(plain[0], looks[0], plain[1], looks[1])
 
 
-def _in_other_look(
+def in_other_look(
     cases: Cases, ids: Sequence[str], train: Sequence[str], pixels: Pixels, most: int, seed: int
 ) -> np.ndarray:
-    """None of them where train has no image of another label."""
+    """At most `most` of the images `ids` in the look of training images of another label, uint8 "images rows cols";
+    none where train has no other label. `ids`, `train`: case_ids.
+
+    >>> from pathlib import Path
+    >>> in_other_look(Cases(pd.DataFrame({"case_id": []}), "table", Path(".")), [], [], Pixels(size=(4, 4)), 9, 0).shape
+    (0, 4, 4)
+    """
     table = cases.table.set_index("case_id", drop=False)
     order = sorted(ids, key=lambda case: digest("guard", str(seed), str(case)))[:most]
     pool = table.loc[list(train)].reset_index(drop=True)

@@ -7,6 +7,7 @@ from hilum.data.cache import ImageCache
 from hilum.data.cases import Cases
 from hilum.data.decode import probe
 from hilum.errors import DataError
+from hilum.inference.guard_fit import in_other_look
 from hilum.inference.intake import MOST, RATE, SEED, Intake
 from hilum.inference.intake_features import PIXELS
 from hilum.inference.p_values import fewest
@@ -19,10 +20,12 @@ OFTEN = 0.02
 """Colour is usual where more than this share of these files is in colour."""
 
 
-def intake_for(cases: Cases, split: pd.Series) -> Intake:
+def intake_for(cases: Cases, split: pd.Series, other_look: int = 0) -> Intake:
     """Densities from train and held-out scores from val; cross-fitted on both where val is too small.
 
     `cases`: those that the split uses; `split`: case_id -> train, val or test. At most MOST images of each are read.
+    `other_look`: so many of each take part once more in the look of the other label's devices, so that another device
+    is no reason for a flag; not where both are cross-fitted.
     DataError for too few images, or for files that can't be read.
 
     >>> from pathlib import Path
@@ -42,8 +45,15 @@ def intake_for(cases: Cases, split: pd.Series) -> Intake:
         images = ImageCache.of(used, PIXELS).images if len(both) else np.zeros((0, *PIXELS.size), np.uint8)
         return Intake.cross_fitted(np.asarray(images), used.table["patient"].to_numpy(str), side, colour)
     cache = ImageCache.of(used, PIXELS)
+    ids = {name: table["case_id"].iloc[places].tolist() for name, places in chosen.items()}
     train, val = (
-        np.asarray(cache.images[cache.rows(table["case_id"].iloc[places])]) for places in chosen.values()
+        np.concatenate(
+            [
+                np.asarray(cache.images[cache.rows(ids[name])]),
+                in_other_look(used, ids[name], ids["train"], PIXELS, other_look, SEED),
+            ]
+        )
+        for name in ("train", "val")
     )
     return Intake.fit(train, val, side, colour)
 

@@ -105,7 +105,9 @@ def _fit_intake(context: Context, config: ReliabilityConfig) -> None:
     if not config.ood_rate:
         return
     try:
-        intake_for(used_cases(context.cases, context.split), context.split).save(file)
+        intake_for(used_cases(context.cases, context.split), context.split, config.guard_other_look).save(
+            file
+        )
     except DataError as error:
         say(f"  {context.folder.name}: predictions go without the intake check: {error}")
 
