@@ -31,7 +31,7 @@ from hilum.inference.refusal import check_picture, in_colour, least_side
 from hilum.serving.predictor import WEIGHTS, packaged
 from no_chest_pictures import KINDS, pictures
 
-SIZE = (112, 112)
+SIZE = (128, 128)
 """Of the packaged models."""
 
 
@@ -96,7 +96,7 @@ def main() -> None:
     split = split_cases(cases, "patient", seed=0, val_fraction=0.15).of
     if options.fit:
         for task in ("binary", "multiclass"):
-            intake_for(cases, split).save(WEIGHTS / task / FILE)
+            intake_for(cases, split, 300).save(WEIGHTS / task / FILE)
     intake = Intake.load(WEIGHTS / "multiclass" / FILE)
     val = (split.reindex(cases.table["case_id"]) == "val").to_numpy()
     paths = [Path(path) for path in cases.table["path"][val]]
