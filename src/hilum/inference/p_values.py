@@ -5,6 +5,7 @@ References
     Laxhammar R, Falkman G. Online learning and sequential anomaly detection in trajectories. IEEE TPAMI 36 (2014).
 """
 
+from collections.abc import Sequence
 from fractions import Fraction
 from math import ceil
 
@@ -29,17 +30,20 @@ def p_values(scores: np.ndarray, held_out: np.ndarray) -> np.ndarray:
     return (1 + at_least) / (len(known) + 1)
 
 
-def bonferroni(p: np.ndarray) -> np.ndarray:
-    """One p-value per image, float64 "images", of p-values "guards images": min(1, k * the smallest of k).
+def bonferroni(p: np.ndarray, weights: Sequence[float] | None = None) -> np.ndarray:
+    """One p-value per image, float64 "images", of p-values "guards images": min(1, the smallest of p / weight).
 
-    If each of the k is at most alpha with a probability of at most alpha, so is the combined one, however they depend
-    on each other (Bonferroni's inequality).
+    `weights`: of the guards, with sum 1; None for equal ones. If each of the p-values is at most alpha with a
+    probability of at most alpha, so is the combined one, however they depend on each other (Bonferroni's inequality).
 
     >>> bonferroni(np.array([[0.01, 0.9], [0.5, 0.8]])).tolist()
     [0.02, 1.0]
+    >>> bonferroni(np.array([[0.01], [0.5]]), weights=(0.8, 0.2)).tolist()
+    [0.0125]
     """
     values = np.asarray(p, np.float64)
-    return np.minimum(1.0, len(values) * values.min(axis=0))
+    each = np.full(len(values), 1 / len(values)) if weights is None else np.asarray(weights)
+    return np.minimum(1.0, (values / each[:, None]).min(axis=0))
 
 
 def fewest(rate: float) -> int:
