@@ -10,12 +10,9 @@ import numpy as np
 import pandas as pd
 
 from hilum.data.cases import HEALTHY, Cases
-from hilum.data.counterfactual.donors import donors
-from hilum.data.counterfactual.image import PARTS
-from hilum.data.counterfactual.sets import counterfactual_images, paths_of, were_squeezed
+from hilum.data.counterfactual.sets import in_other_look
 from hilum.data.images import Pixels
 from hilum.files import digest
-from hilum.progress import advancing
 
 
 @dataclass(frozen=True)
@@ -45,10 +42,8 @@ class OtherLook:
         kinds = {HEALTHY, *pool["label"]} if (pool["label"] == HEALTHY).any() else set()
         if chosen is None or len(kinds) < 2:
             return None
-        pairs = paths_of(cases, donors(chosen, pool, seed))
-        with advancing("anomaly: images in the other look") as advance:
-            made = counterfactual_images(pairs, {"all": PARTS}, pixels, were_squeezed(cases), advance)
-        return cls(chosen, made["all"])
+        what = "anomaly: images in the other look"
+        return cls(chosen, in_other_look(cases, chosen, pool, pixels, seed, what))
 
 
 def measured_images(table: pd.DataFrame, images: int, seed: int) -> pd.DataFrame | None:

@@ -8,9 +8,7 @@ import pandas as pd
 
 from hilum.data.cache import ImageCache
 from hilum.data.cases import Cases
-from hilum.data.counterfactual.donors import donors
-from hilum.data.counterfactual.image import PARTS
-from hilum.data.counterfactual.sets import counterfactual_images, paths_of, were_squeezed
+from hilum.data.counterfactual.sets import in_other_look
 from hilum.data.images import Pixels
 from hilum.errors import DataError
 from hilum.files import digest
@@ -18,7 +16,6 @@ from hilum.inference.forward import vectors_of
 from hilum.inference.guard import FeatureGuard, layers_to_judge
 from hilum.inference.runtimes.torch import layer_names
 from hilum.models import ChestModel
-from hilum.progress import advancing
 
 
 @dataclass(frozen=True)
@@ -58,19 +55,20 @@ class GuardImages:
                 "predictions.csv has no training images to fit a guard on", "run: hilum evaluate RUN"
             )
         cache = ImageCache.of(cases, pixels)
-        looks = [in_other_look(cases, ids, train, pixels, other_look, seed) for ids in (train, held_out)]
+        looks = [some_in_other_look(cases, ids, train, pixels, other_look, seed) for ids in (train, held_out)]
         plain = [np.asarray(cache.images[cache.rows(list(ids))]) for ids in (train, held_out)]
         return cls(plain[0], looks[0], plain[1], looks[1])
 
 
-def in_other_look(
+def some_in_other_look(
     cases: Cases, ids: Sequence[str], train: Sequence[str], pixels: Pixels, most: int, seed: int
 ) -> np.ndarray:
     """At most `most` of the images `ids` in the look of training images of another label, uint8 "images rows cols";
     none where train has no other label. `ids`, `train`: case_ids.
 
     >>> from pathlib import Path
-    >>> in_other_look(Cases(pd.DataFrame({"case_id": []}), "table", Path(".")), [], [], Pixels(size=(4, 4)), 9, 0).shape
+    >>> none = Cases(pd.DataFrame({"case_id": []}), "table", Path("."))
+    >>> some_in_other_look(none, [], [], Pixels(size=(4, 4)), most=9, seed=0).shape
     (0, 4, 4)
     """
     table = cases.table.set_index("case_id", drop=False)
@@ -78,12 +76,8 @@ def in_other_look(
     pool = table.loc[list(train)].reset_index(drop=True)
     if not order or pool["label"].nunique() < 2:
         return np.zeros((0, *pixels.size), np.uint8)
-    donor_of = donors(table.loc[order].reset_index(drop=True), pool, seed)
-    with advancing("guard: images in the other look") as advance:
-        made = counterfactual_images(
-            paths_of(cases, donor_of), {"all": PARTS}, pixels, were_squeezed(cases), advance
-        )
-    return made["all"]
+    rows = table.loc[order].reset_index(drop=True)
+    return in_other_look(cases, rows, pool, pixels, seed, "guard: images in the other look")
 
 
 def fitted_guard(model: ChestModel, images: GuardImages, rate: float) -> FeatureGuard:

@@ -7,7 +7,7 @@ from hilum.data.cache import ImageCache
 from hilum.data.cases import Cases
 from hilum.data.decode import probe
 from hilum.errors import DataError
-from hilum.inference.guard_fit import in_other_look
+from hilum.inference.guard_fit import some_in_other_look
 from hilum.inference.intake import MOST, RATE, SEED, Intake
 from hilum.inference.intake_features import PIXELS
 from hilum.inference.p_values import fewest
@@ -50,7 +50,7 @@ def intake_for(cases: Cases, split: pd.Series, other_look: int = 0) -> Intake:
         np.concatenate(
             [
                 np.asarray(cache.images[cache.rows(ids[name])]),
-                in_other_look(used, ids[name], ids["train"], PIXELS, other_look, SEED),
+                some_in_other_look(used, ids[name], ids["train"], PIXELS, other_look, SEED),
             ]
         )
         for name in ("train", "val")

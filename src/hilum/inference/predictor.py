@@ -38,7 +38,6 @@ from hilum.threads import cores
 BATCH = 32
 """Images that go through the networks together."""
 
-
 WEIGHTS_OF_GUARDS = (0.9, 0.1)
 """Shares of the rate of false flags: the network's own layers see far more (docs/log.md, "a guard in the middle")."""
 
@@ -171,8 +170,8 @@ class Predictor:
         """One Prediction for each file or array of `images`, in order, while they are read.
 
         At most WORKERS images are decoded at a time and WINDOW asked for ahead, however many there are; on the CPU each
-        core predicts a batch of its own. Nothing is
-        raised for an image that can't be read: see `Prediction.error`. HilumError when memory runs out.
+        core predicts a batch of its own. Nothing is raised for an image that can't be read: see `Prediction.error`.
+        HilumError when memory runs out.
 
         >>> from importlib.resources import files
         >>> predictor = Predictor.load(str(files("hilum") / "weights" / "binary"), "cpu")

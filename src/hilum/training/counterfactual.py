@@ -11,15 +11,12 @@ import pandas as pd
 import torch
 
 from hilum.data.cases import Cases
-from hilum.data.counterfactual.donors import donors
-from hilum.data.counterfactual.image import PARTS
-from hilum.data.counterfactual.sets import counterfactual_images, paths_of, were_squeezed
+from hilum.data.counterfactual.sets import in_other_look
 from hilum.data.images import Pixels
 from hilum.data.labels import HEALTHY
 from hilum.data.tasks import Task
 from hilum.errors import RecipeError
 from hilum.models import ChestModel
-from hilum.progress import advancing
 
 MONITOR = "counterfactual_auroc"
 """The figure, and the monitor that needs it."""
@@ -72,11 +69,8 @@ class Counterfactuals:
             )
         part = cases.table["case_id"].map(split)
         rows = cases.table.loc[part == "val", ["case_id", "patient", "label"]].reset_index(drop=True)
-        donor_of = donors(rows, cases.table[part == "train"], seed)
-        squeezed = were_squeezed(cases)
-        with advancing(f"{task.name}: making counterfactual images") as advance:
-            made = counterfactual_images(paths_of(cases, donor_of), {"all": PARTS}, pixels, squeezed, advance)
-        return cls(made["all"], rows, pixels, score)
+        pool, what = cases.table[part == "train"], f"{task.name}: making counterfactual images"
+        return cls(in_other_look(cases, rows, pool, pixels, seed, what), rows, pixels, score)
 
     def figures(self, model: ChestModel, device: torch.device) -> dict[str, float]:
         """{"counterfactual_auroc": AUROC of normal against abnormal} of a network in eval mode."""

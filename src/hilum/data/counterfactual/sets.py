@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 
 from hilum.data.cases import Cases
-from hilum.data.counterfactual.image import Look, in_the_look_of
+from hilum.data.counterfactual.donors import donors
+from hilum.data.counterfactual.image import PARTS, Look, in_the_look_of
 from hilum.data.decode import quiet_codecs, read_grey
 from hilum.data.facts import facts_table
 from hilum.data.images import Pixels
+from hilum.progress import advancing
 
 WORKERS = 2
 """Images that are made at a time."""
@@ -57,3 +59,19 @@ def counterfactual_images(
             if progress:
                 progress(row + 1, len(pairs))
     return made
+
+
+def in_other_look(
+    cases: Cases, rows: pd.DataFrame, pool: pd.DataFrame, pixels: Pixels, seed: int, what: str
+) -> np.ndarray:
+    """Images of `rows` with every part of the look of a donor's, uint8 "rows rows cols" of the model's size.
+
+    `rows`, `pool`: case_id, patient and label of the images and of the possible donors; `what`: the words beside the
+    progress bar. DataError when an image has no donor (see `donors`), UnreadableImage when a file can't be read.
+    """
+    donor_of = donors(rows, pool, seed)
+    with advancing(what) as advance:
+        made = counterfactual_images(
+            paths_of(cases, donor_of), {"all": PARTS}, pixels, were_squeezed(cases), advance
+        )
+    return made["all"]

@@ -10,7 +10,12 @@ from hilum.artifacts.counterfactual import Counterfactual, CounterfactualCase
 from hilum.data.cases import Cases
 from hilum.data.counterfactual.donors import donors
 from hilum.data.counterfactual.image import PARTS
-from hilum.data.counterfactual.sets import counterfactual_images, paths_of, were_squeezed
+from hilum.data.counterfactual.sets import (
+    counterfactual_images,
+    in_other_look,
+    paths_of,
+    were_squeezed,
+)
 from hilum.data.tasks import Task
 from hilum.errors import DataError
 from hilum.evaluation.counterfactual.config import CounterfactualConfig
@@ -86,12 +91,9 @@ def val_in_other_look(
     check_healthy(task.classes)
     parts = cases.table["case_id"].map(split)
     rows = cases.table.loc[parts == "val", ["case_id", "patient", "label"]].reset_index(drop=True)
-    donor_of = donors(rows, cases.table[parts == "train"], seed)
-    with advancing("making counterfactual images") as advance:
-        made = counterfactual_images(
-            paths_of(cases, donor_of), {ALL: PARTS}, model.pixels, were_squeezed(cases), advance
-        )
-    probabilities = softmax(logits_of(model, made[ALL]))
+    pool = cases.table[parts == "train"]
+    images = in_other_look(cases, rows, pool, model.pixels, seed, "making counterfactual images")
+    probabilities = softmax(logits_of(model, images))
     columns = {f"prob_{name}": probabilities[:, column] for column, name in enumerate(task.classes)}
     target = rows["label"].map(dict(task.class_of))
     return pd.DataFrame({"case_id": rows["case_id"], "split": "val", "target": target, **columns})
