@@ -15,6 +15,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from hilum.data.cases import Cases
 from hilum.data.decode import UnreadableImage, check_frontal, read_grey
 from hilum.data.dicom.people import header_of, key_of_user
+from hilum.data.reading_options import ReadingOptions
 from hilum.data.sources import open_source
 from hilum.errors import DataError
 from hilum.inference.stream import Wanted, list_images, prepare
@@ -97,7 +98,7 @@ def test_names_and_views_are_kept_when_asked(folder: Path, monkeypatch: pytest.M
 
 
 def test_splits_and_other_images_in_the_folders(tmp_path: Path) -> None:
-    for number, part in enumerate(("Train", "validation", "test"), start=1):
+    for number, part in enumerate(("Train", "validation_set", "Testing"), start=1):
         image_of(tmp_path / part / "virus" / "a", number)
         image_of(tmp_path / part / "normal" / "b.dcm", number + 10)
     cv2.imwrite(str(tmp_path / "Train" / "normal" / "c.png"), np.zeros((8, 8), np.uint8))
@@ -252,3 +253,11 @@ def test_planted_identifiers_are_all_known(tmp_path: Path) -> None:
     header = header_of(dataset_of(picture(), 12, **PLANTED), b"key")
     for word in PLANTED.values():
         assert header.names(f"folder/{word}/a.dcm")
+
+
+def test_excluded_files_are_those_of_every_source(tmp_path: Path) -> None:
+    for number, name in enumerate(("virus/a", "virus/old/b", "normal/c.dcm", "normal/d.dcm"), start=1):
+        image_of(tmp_path / name, number)
+    cases = open_source(tmp_path, options=ReadingOptions(exclude=["virus/old", "d.dcm"]))
+    assert sorted(cases.table["label"]) == ["normal", "virus"]
+    assert any("Left out by --exclude: 2" in note for note in cases.notes)

@@ -1,4 +1,4 @@
-"""What the intake looks at: the grey levels of a small copy of an image, and changed copies of radiographs.
+"""What the intake check measures: the grey levels of a small copy of an image, and changed copies of radiographs.
 
 The copy has 64 x 64 pixels, without an even frame around the image. Its description has two parts: the pattern at
 32 x 32, each image with mean 0 and variance 1, and statistics of its grey levels: mean, contrast, quantiles, shares of

@@ -10,7 +10,6 @@ are read as well.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from hilum.data.cases import Cases
@@ -18,16 +17,12 @@ from hilum.data.dicom.attach import Headers, details_of, hidden, is_frontal, not
 from hilum.data.dicom.index import files_below, files_of_dicomdir, is_dicomdir, may_be_dicom
 from hilum.data.dicom.labels import Labels, labels_beside
 from hilum.data.dicom.people import Header, headers_of, linked, names_are_kept
-from hilum.data.listing import IMAGE_SUFFIXES, case_id_of, cases_from, existing
+from hilum.data.listing import IMAGE_SUFFIXES, case_id_of, cases_from, existing, is_excluded
+from hilum.data.roles import split_of
 from hilum.errors import DataError
 
 DESCRIPTION = "DICOM in one folder per class, or a folder of DICOM or a DICOMDIR with a CSV of labels"
 
-_SPLIT_OF = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
 _REMEDY = (
     "put them into one folder per class, or put a CSV beside them with the column label and one of path, "
     "SOPInstanceUID, StudyInstanceUID, PatientID"
@@ -111,11 +106,7 @@ def _look(path: Path, exclude: Sequence[str] = ()) -> _Files:
         listed, files = files_below(path), _Files(path)
     for file in listed:
         relative = file.relative_to(files.root)
-        if any(
-            fnmatchcase(name, pattern)
-            for pattern in exclude
-            for name in (relative.as_posix(), *relative.parts)
-        ):
+        if is_excluded(relative, exclude):
             files.excluded += 1
         elif may_be_dicom(file):
             files.dicom.append(file)
@@ -129,8 +120,8 @@ def _look(path: Path, exclude: Sequence[str] = ()) -> _Files:
 def _row(file: Path, header: Header | None, labels: Labels | None, root: Path) -> _Row:
     folders = file.relative_to(root).parts[:-1]
     split = ""
-    if folders and folders[0].lower() in _SPLIT_OF:
-        split, folders = _SPLIT_OF[folders[0].lower()], folders[1:]
+    if folders and split_of(folders[0]):
+        split, folders = split_of(folders[0]), folders[1:]
     if labels is not None:
         return {"path": file, "label": labels.of(file.relative_to(root), header), "split": split}
     return {"path": file, "label": folders[0] if folders else "", "split": split}
