@@ -7,8 +7,9 @@
 `--data` holds the public paediatric set. Its held-out radiographs are those of the packaged models: by patient, 15 %,
 seed 0. The pictures are drawn, or made from these radiographs, with a seed; they are given as files, so that colour is
 seen. A picture counts as answered when it gets a class; else it is refused, flagged (by intake or guards), or abstained
-from for another reason. The last rows are the held-out radiographs: as they are, and with p-values among the other half
-of the patients.
+from for another reason. The last rows are phantoms, which should be flagged, and the held-out
+radiographs, which should not: in the look of the other label's devices, as they are, and with p-values among the other
+half of the patients.
 """
 
 import argparse
@@ -18,10 +19,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 
 import hilum
 from hilum.data.cases import Cases
+from hilum.data.counterfactual.sets import in_other_look
 from hilum.data.decode import read_grey
+from hilum.data.images import Pixels
+from hilum.data.sources.phantom import PhantomSettings, phantom_image
 from hilum.data.split import split_cases
 from hilum.inference.intake import FILE, Intake
 from hilum.inference.intake_features import PIXELS
@@ -80,6 +85,21 @@ def halves(intake: Intake, cases: Cases, val: np.ndarray) -> tuple[int, int]:
     return flagged, len(images)
 
 
+def phantoms(count: int) -> np.ndarray:
+    """Drawn chests, of a kind that the models have not seen: uint8 "images rows cols"."""
+    settings = PhantomSettings()
+    labels = ("normal", "bacteria", "virus")
+    return np.stack([phantom_image(settings, labels[number % 3], number, 0).image for number in range(count)])
+
+
+def in_the_other_look(cases: Cases, split: pd.Series, count: int, seed: int) -> np.ndarray:
+    """Held-out radiographs in the look of the other label's devices (docs/shift.md), uint8 "images 224 224"."""
+    part = cases.table["case_id"].map(split)
+    rows = cases.table[part == "val"].sample(count, random_state=seed).reset_index(drop=True)
+    pixels = Pixels(size=(224, 224), trim=False)
+    return in_other_look(cases, rows, cases.table[part == "train"], pixels, seed, "images in the other look")
+
+
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", 1)[0])
@@ -116,6 +136,12 @@ def main() -> None:
             made = pictures(kind, radiographs, options.count, options.seed)
             for file, picture in zip(files, made, strict=True):
                 cv2.imwrite(str(file), picture, [cv2.IMWRITE_PNG_COMPRESSION, 0])
+            print(line(kind, counted(files)), flush=True)
+        looks = in_the_other_look(cases, split, 2 * options.count, options.seed)
+        for kind, made in (("phantoms", phantoms(options.count)), ("radiographs, other look", looks)):
+            files = [Path(folder) / f"{kind}-{number}.png" for number in range(len(made))]
+            for file, picture in zip(files, made, strict=True):
+                cv2.imwrite(str(file), picture)
             print(line(kind, counted(files)), flush=True)
     print(line("held-out radiographs", counted(paths)))
     flagged, n = halves(intake, cases, val)
