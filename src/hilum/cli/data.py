@@ -122,9 +122,9 @@ def data_to_png(
     pixels = None
     if model is not None:
         from hilum.artifacts.card import ModelCard
+        from hilum.models import model_folder
 
-        inside = model / "model" / "model.json"
-        pixels = Pixels.of(ModelCard.load(inside if inside.exists() else model / "model.json").pixels)
+        pixels = Pixels.of(ModelCard.load(model_folder(model) / "model.json").pixels)
     with advancing("writing") as advance:
         files, unreadable = export_png(data, out, pixels, advance)
     for sentence in unreadable:
