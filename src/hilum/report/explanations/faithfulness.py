@@ -135,7 +135,7 @@ def _head(columns: tuple[tuple[str, str, str], ...]) -> list[Heading]:
 
 
 def line(known: Faithfulness | None, method: str) -> str:
-    """One line under a picture, in words and with its numbers, of all images that were measured; empty where
+    """One line beside a method's name, in words and with its numbers, of all images that were measured; empty where
     nothing was.
 
     >>> line(None, "grad_cam")

@@ -64,7 +64,8 @@ FILLS = {"zero": "black", "mean": "even grey", "blur": "blurred", "noise": "nois
 
 @dataclass(frozen=True)
 class Column:
-    """One method: `scale`, what full colour stands for, `full` as text, in `unit`."""
+    """One method: `scale`, what full colour stands for, `full` as text, in `unit`; `faithfulness`: in words, empty
+    where nothing was measured."""
 
     name: str
     title: str
@@ -74,17 +75,17 @@ class Column:
     scale: float
     full: str
     unit: str
+    faithfulness: str
 
 
 @dataclass(frozen=True)
 class MapCell:
-    """One map on its image, its range and its faithfulness."""
+    """One map on its image, and its range."""
 
     picture: Image
     title: str
     range: str
     note: str
-    faithfulness: str
 
 
 @dataclass(frozen=True)
@@ -268,6 +269,7 @@ def _column(task: TaskExplanations, name: str) -> Column:
         scale=scale,
         full=digits(scale),
         unit=UNITS.get(name, "evidence"),
+        faithfulness=faithfulness.line(task.figures.faithfulness, name),
     )
 
 
@@ -296,7 +298,7 @@ def _row(task: TaskExplanations, row: ExplainedImage, columns: list[Column]) -> 
 
 
 def _cell(task: TaskExplanations, row: ExplainedImage, column: Column) -> MapCell | None:
-    """One map on its image, its range and its faithfulness."""
+    """One map on its image, and its range."""
     picture = task.picture(row.case_id, column.name, column.scale)
     values = task.evidence(column.name, row.case_id)
     if picture is None or values is None:
@@ -307,7 +309,6 @@ def _cell(task: TaskExplanations, row: ExplainedImage, column: Column) -> MapCel
         title=column.title,
         range=f"{on_scale(low, column.scale)} to {on_scale(high, column.scale)}",
         note=_occlusion_note(task, row) if column.name == "occlusion" else "",
-        faithfulness=faithfulness.line(task.figures.faithfulness, column.name),
     )
 
 
