@@ -44,7 +44,7 @@ def ways(now: bool, images: np.ndarray, paths: list[Path]) -> dict[str, Callable
             "evaluation": lambda: logits_of(model, images),
             "prediction": lambda: list(predictor.stream(paths)),
         }
-    from hilum.evaluation.stage import predict_films  # type: ignore[import-not-found]
+    from hilum.evaluation.stage import predict_films as logits_of_the_time  # type: ignore[import-not-found]
 
     class Cache:
         """What the earlier code reads of a cache."""
@@ -53,12 +53,12 @@ def ways(now: bool, images: np.ndarray, paths: list[Path]) -> dict[str, Callable
 
     @torch.inference_mode()
     def predicted() -> None:
-        films = [read_grey(path) for path in paths]
-        for start in range(0, len(films), 64):
-            model(torch.stack([model.pixels.apply(film) for film in films[start : start + 64]]))
+        greys = [read_grey(path) for path in paths]
+        for start in range(0, len(greys), 64):
+            model(torch.stack([model.pixels.apply(grey) for grey in greys[start : start + 64]]))
 
     return {
-        "evaluation": lambda: predict_films(model, Cache, np.arange(len(images))),
+        "evaluation": lambda: logits_of_the_time(model, Cache, np.arange(len(images))),
         "prediction": predicted,
     }
 

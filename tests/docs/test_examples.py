@@ -19,7 +19,7 @@ CEILINGS = {
     "artifacts": 9,
     "cli": 0,
     "comparison": 15,
-    "data": 28,
+    "data": 26,
     "embedding": 6,
     "evaluation": 47,
     "explain": 32,

@@ -96,7 +96,13 @@ class Cases:
 
     @property
     def digest(self) -> str:
-        """Names the contents (ids, labels, patients, splits, image bytes), not the place they lie in."""
+        """Names the contents (ids, labels, patients, splits, image bytes), not the place they lie in.
+
+        >>> row = {"case_id": "a", "path": "a.png", "label": "virus", "patient": "p", "split": "", "digest": "d"}
+        >>> here, there = (pd.DataFrame([row | {"path": path}]) for path in ("a.png", "elsewhere/a.png"))
+        >>> Cases(here, "table", Path(".")).digest == Cases(there, "table", Path(".")).digest
+        True
+        """
         columns = [name for name in COLUMNS if name != "path"]
         columns += columns_of(list(self.table.columns))
         return digest(*self.table[columns].to_csv(index=False).splitlines())

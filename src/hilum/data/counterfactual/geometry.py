@@ -58,7 +58,11 @@ class Box:
 
 
 def whole(shape: tuple[int, ...]) -> Box:
-    """The box of a whole image."""
+    """The box of a whole image.
+
+    >>> whole((20, 30))
+    Box(top=0, bottom=20, left=0, right=30)
+    """
     return Box(0, shape[0], 0, shape[1])
 
 

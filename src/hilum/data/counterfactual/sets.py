@@ -29,7 +29,13 @@ def were_squeezed(cases: Cases) -> bool:
 
 
 def paths_of(cases: Cases, donor_of: pd.Series) -> list[tuple[str, str]]:
-    """The files of each image and its donor. `donor_of`: case_id -> case_id, see `donors`."""
+    """The files of each image and its donor. `donor_of`: case_id -> case_id, see `donors`.
+
+    >>> from pathlib import Path
+    >>> table = pd.DataFrame({"case_id": ["a", "b"], "path": ["a.png", "b.png"]})
+    >>> paths_of(Cases(table, "table", Path("cases.csv")), pd.Series({"a": "b"}))
+    [('a.png', 'b.png')]
+    """
     path_of = dict(zip(cases.table["case_id"], cases.table["path"], strict=True))
     return [(path_of[str(case)], path_of[str(donor)]) for case, donor in donor_of.items()]
 
