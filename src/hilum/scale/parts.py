@@ -256,7 +256,14 @@ class Parts:
         return facts
 
     def close(self, manifest: Manifest) -> Path:
-        """Writes the manifest, takes the journal away, and gives the manifest's path."""
+        """Writes the manifest, takes the journal away, and gives the manifest's path.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     parts = Parts(Path(folder), Belongs("abc", None))
+        ...     parts.close(Manifest.model_construct(rows=0, parts=[])).name
+        '_manifest.json'
+        """
         path = self.folder / MANIFEST
         with room(path):
             write_json(path, manifest.model_dump(mode="json"))

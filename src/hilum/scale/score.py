@@ -81,7 +81,7 @@ def score(source: str, out: Path, config: ScoreConfig = ScoreConfig()) -> Scored
             parts.check(listing.n_parts)
             work = _Work(parts, Columns(model.classes, config.embedding), parts.journal())
             todo = work.unfinished(listing)
-            if todo or not (out / MANIFEST).exists():
+            if todo:
                 _run(work, listing, todo, config)
             manifest = _manifest(model, listed, listing, work, config)
             return Scored(parts.close(manifest), manifest, listing.n_parts - len(todo))

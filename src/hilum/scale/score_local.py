@@ -9,9 +9,10 @@ out with an error, so that one image that brings down its decoder does not stop 
 import os
 import signal
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -34,8 +35,9 @@ def serve(pipe: Connection, settings: Settings) -> None:
     >>> from pathlib import Path
     >>> ours, theirs = Pipe()
     >>> serve(theirs, Settings(Path("gone"), "cpu", None, None))
-    >>> ours.recv()
-    ('failed', ModelError('gone holds no model (no model.json)...
+    >>> kind, error = ours.recv()
+    >>> print(kind, error)
+    failed gone holds no model (no model.json); name a run's task, e.g. runs/NAME/binary
     """
     with suppress(BrokenPipeError, ConnectionResetError, EOFError):  # the main process is gone
         try:
@@ -65,13 +67,14 @@ class _Worker:
 @dataclass
 class LocalEngine:
     """Worker processes. `total`: images in all; `done`: images that are finished already; `advance`: called as images
-    are done."""
+    are done; `target`: what a process runs."""
 
     settings: Settings
     workers: int
     total: int
     done: int
     advance: Advance
+    target: Callable[[Connection, Settings], None] = _main
     _running: list[_Worker] = field(default_factory=list)
     _again: deque[Chunk] = field(default_factory=deque)
     _ends: Counter[int] = field(default_factory=Counter)
@@ -80,7 +83,14 @@ class LocalEngine:
 
     def run(self, chunks: Iterator[Chunk]) -> Iterator[tuple[int, bytes]]:
         """(number, rows) of each chunk as it is finished, each exactly once, in any order; chunks are asked for as
-        workers become free. HilumError as a worker raises it; RunError when workers end one after the other."""
+        workers become free. HilumError as a worker raises it; RunError when workers end one after the other.
+
+        >>> list(LocalEngine(Settings(None, "cpu", None, None), 2, 0, 0, lambda done, total: None).run(iter([])))
+        []
+        """
+        if (first := next(chunks, None)) is None:
+            return
+        chunks = chain([first], chunks)
         try:
             with _without_threads():
                 for _ in range(self.workers):
@@ -92,7 +102,7 @@ class LocalEngine:
 
     def _start(self) -> None:
         ours, theirs = get_context("spawn").Pipe()
-        process = get_context("spawn").Process(target=_main, args=(theirs, self.settings), daemon=True)
+        process = get_context("spawn").Process(target=self.target, args=(theirs, self.settings), daemon=True)
         process.start()
         theirs.close()
         self._running.append(_Worker(process, ours))

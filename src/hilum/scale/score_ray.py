@@ -60,9 +60,13 @@ class RayEngine:
 
     def run(self, chunks: Iterator[Chunk]) -> Iterator[tuple[int, bytes]]:
         """(number, rows) of each chunk as it is finished, each exactly once, in any order. HilumError as an actor
-        raises it; RunError when actors end again and again."""
-        ray = connected(self.workers)
+        raises it; RunError when actors end again and again.
+
+        >>> list(RayEngine(Settings(None, "cpu", None, None), 2, 0, 0, lambda done, total: None).run(iter([])))
+        []
+        """
         while group := list(islice(chunks, GROUP)):
+            ray = _connected(self.workers)
             waiting = {chunk.number: len(chunk.refs) for chunk in group}
             try:
                 for number, rows in self._rows(ray, group):
@@ -101,7 +105,7 @@ class RayEngine:
                 yield int(number), bytes(rows)
 
 
-def connected(workers: int | None) -> Any:
+def _connected(workers: int | None) -> Any:
     """The package ray, connected: to the cluster that RAY_ADDRESS names or that runs here, else to one of its own on
     this machine. HilumError where ray is not installed."""
     try:

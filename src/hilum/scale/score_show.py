@@ -7,9 +7,14 @@ from hilum.scale.score import Scored
 def scored_text(scored: Scored) -> str:
     """Images, parts, how many could not be read, and where the table lies.
 
-    >>> scored_text(Scored.__new__(Scored))
-    Traceback (most recent call last):
-    AttributeError: ...
+    >>> from pathlib import Path
+    >>> from hilum.scale.parts import Manifest
+    >>> manifest = Manifest.model_construct(rows=1200, errors=2, parts=[None])
+    >>> print(scored_text(Scored(Path("scores/_manifest.json"), manifest, skipped=1)))
+    1,200 images in 1 part, 1 of them finished before.
+    2 could not be read; see the column error.
+    scores/part-*.parquet, scores/_manifest.json
+    Research use only; not a medical device.
     """
     manifest = scored.manifest
     n, folder = len(manifest.parts), scored.path.parent

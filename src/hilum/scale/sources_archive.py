@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from hilum.data.dicom.header import HEAD
 from hilum.errors import DataError
-from hilum.scale.sources_store import opened, read
+from hilum.scale.sources_store import is_remote, opened, read
 
 OPEN = 8
 """So many zip files a process keeps open: each holds its list of entries in memory."""
@@ -90,8 +90,8 @@ def read_zip_member(location: str, number: int) -> bytes:
     Traceback (most recent call last):
     FileNotFoundError: [Errno 2] No such file or directory: 'gone.zip'
     """
-    archive = _kept_open(location)
     try:
+        archive = _kept_open(location)
         return archive.read(archive.infolist()[number])
     except (RuntimeError, zipfile.BadZipFile, zlib.error, IndexError, EOFError) as error:
         raise OSError(f"{location}: {error}") from None
@@ -100,4 +100,4 @@ def read_zip_member(location: str, number: int) -> bytes:
 @lru_cache(OPEN)
 def _kept_open(location: str) -> zipfile.ZipFile:
     """Closed when no thread needs it any more."""
-    return zipfile.ZipFile(opened(location))
+    return zipfile.ZipFile(opened(location) if is_remote(location) else location)

@@ -44,12 +44,21 @@ class Listing:
         >>> refs = [Ref(f"{name}.png", "file", f"{name}.png") for name in "abc"]
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     listing = Listing.of(refs, 2, Path(folder), lambda done, total: None)
-        ...     [len(part.refs) for part in listing.parts()], listing.images
+        ...     with listing.spool:
+        ...         [len(part.refs) for part in listing.parts()], listing.images
         ([2, 1], 3)
         """
         spool = TemporaryFile(dir=folder)  # noqa: SIM115 (it lives as long as the listing)
-        digests, names, rest = [], array("q"), iter(refs)
-        while part := list(islice(rest, part_size)):
+        try:
+            return cls._filled(spool, iter(refs), part_size, advance)
+        except BaseException:
+            spool.close()
+            raise
+
+    @classmethod
+    def _filled(cls, spool: IO[bytes], refs: Iterator[Ref], part_size: int, advance: Advance) -> "Listing":
+        digests, names = [], array("q")
+        while part := list(islice(refs, part_size)):
             digests.append(digest(*(ref.file for ref in part)))
             names.extend(hash(ref.file) for ref in part)
             pickle.dump((part, digests[-1]), spool, pickle.HIGHEST_PROTOCOL)

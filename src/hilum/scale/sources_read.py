@@ -47,17 +47,17 @@ def _of_table(
 ) -> Iterator[Encoded]:
     """The rows that are wanted are read as they are consumed; where the table can't be read, the rest gets an error."""
     cells = cells_of(home, column, [ref.at for at, ref in places if at not in reasons])
+    damaged: str | None = None
+    cell: bytes | None = None
     for at, ref in places:
-        if (excluded := _left_out(ref, reasons.get(at))) is not None:
+        if (excluded := _left_out(ref, reasons.get(at, damaged))) is not None:
             yield excluded
             continue
         try:
             cell = next(cells, None)
         except HilumError as error:
-            cells = iter(())
-            yield _left_out(ref, str(error)) or _of_file(ref)
-            continue
-        yield Encoded(ref.file, partial(bytes, cell or b""))
+            damaged = str(error)
+        yield _left_out(ref, damaged) or Encoded(ref.file, partial(bytes, cell or b""))
 
 
 def _left_out(ref: Ref, reason: str | None) -> Encoded | None:

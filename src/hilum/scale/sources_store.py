@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any
 
 from hilum.data.dicom.index import files_below
 from hilum.errors import DataError
@@ -133,8 +133,8 @@ def matching(pattern: str) -> list[str]:
     return sorted(map(str, Path(path.anchor or ".").glob(str(path.relative_to(path.anchor)))))
 
 
-def opened(location: str) -> BinaryIO:
-    """A file, opened for reading, in which one may seek. OSError as the file system raises it.
+def opened(location: str) -> Any:
+    """A file, opened for reading bytes, in which one may seek. OSError as the file system raises it.
 
     >>> file_system("memory").pipe("/shop/b.png", b"2")
     >>> with opened("memory://shop/b.png") as file:
