@@ -5,6 +5,7 @@ again. Rows come back to the main process, which alone writes parts. Chunks go t
 images is never in memory as a whole.
 """
 
+import logging
 import os
 import pickle
 from collections.abc import Iterator
@@ -95,8 +96,7 @@ class RayEngine:
             fn_constructor_args=(self.settings,),
             num_cpus=1,
             num_gpus=1 if on_gpu else 0,
-            max_restarts=RESTARTS,
-            max_task_retries=RESTARTS,
+            ray_remote_args_fn=lambda: {"max_restarts": RESTARTS, "max_task_retries": RESTARTS},
         )
         for batch in scored.iter_batches(batch_size=None, prefetch_batches=0):
             for number, rows, error in zip(batch["number"], batch["rows"], batch["error"], strict=True):
@@ -125,4 +125,5 @@ def _connected(workers: int | None) -> Any:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it says becomes one sentence
     return ray
