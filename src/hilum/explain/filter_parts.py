@@ -251,7 +251,7 @@ def _measured(job: Job, case_id: str) -> dict[str, float]:
 def synthesis(job: Job, start: str, first: Sequence[int], settings: SynthesisConfig, seed: int) -> Synthesis:
     """Images that drive filters of the layer, by the plain ascent from the image `start` and by the careful
     one. `first`: filters that come before others."""
-    depends = [job.layer, start, list(first), settings.model_dump(mode="json"), seed]
+    depends = [job.layer, start, list(first), settings.model_dump(mode="json", exclude={"tasks"}), seed]
     make = partial(_synthesis, job, start, first, settings, seed)
     return job.parts.get("synthesis", Synthesis, depends, make, [job.folder.synthesis_file])
 
