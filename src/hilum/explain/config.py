@@ -25,13 +25,14 @@ class OcclusionConfig(Config):
 class SynthesisConfig(Config):
     """Images that drive a filter. `filters`: how many of the layer. `steps` and `lr`: of the plain ascent
     from an image. `clean_steps`: of the careful ascent, which has a step length of its own; 0 leaves it out. `tasks`:
-    those whose network is asked; None: all."""
+    those whose network is asked; None: all. `precision`: of the network; the pixels stay fp32."""
 
     filters: int = Field(default=64, ge=0)
     steps: int = Field(default=1000, ge=1)
     lr: float = Field(default=10_000.0, gt=0)
     clean_steps: int = Field(default=256, ge=0)
     tasks: tuple[TaskName, ...] | None = None
+    precision: Literal["fp32", "bf16"] = "fp32"
 
 
 class LayersConfig(Config):
