@@ -49,10 +49,11 @@ WARM = 0.25
 def write_images(folder: Path, count: int, size: tuple[int, int], ending: str) -> Path:
     """Files; few phantoms are made, each is written several times with another brightness."""
     folder.mkdir(parents=True)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 92] if ending == "jpeg" else []
     made = [phantom_image(PhantomSettings(size=size), "normal", person, 0).image for person in range(8)]
     for number in range(count):
         image = np.clip(made[number % 8].astype(np.int16) + number % 40, 0, 255).astype(np.uint8)
-        cv2.imwrite(str(folder / f"{number:06d}.{ending}"), image, [cv2.IMWRITE_JPEG_QUALITY, 92])
+        cv2.imwrite(str(folder / f"{number:06d}.{ending}"), image, quality)
     return folder
 
 
@@ -207,7 +208,7 @@ def cost(options: argparse.Namespace, folder: Path) -> None:
     alone()
     source = write_images(folder / "images", BATCH, tuple(options.size), "jpeg")
     path = source / "000000.jpeg"
-    scorer = Scorer(Settings(options.model, "cpu", "float16", None))
+    scorer = Scorer(Settings(None if options.packaged else options.model, "cpu", "float16", None))
     predictor = scorer.predictor
     wanted, megapixels = predictor._wanted(), options.size[0] * options.size[1] / 1e6
     prepared = [prepare(each, wanted) for each in sorted(source.iterdir())]
@@ -229,6 +230,13 @@ def cost(options: argparse.Namespace, folder: Path) -> None:
         ("rows and Parquet", table),
     ):
         print(f"{name:40}{value:8.2f} ms of one core")
+    files = Files(source, predictor.classifier.runtime.pixels.size, 0.5, 0.25)
+    batch = predictor.classifier.runtime.pixels.normalize(np.zeros((BATCH, *files.size), np.uint8))
+    bare = milliseconds(lambda: predictor.classifier.runtime.logits(batch)) / BATCH
+    pillow = milliseconds(lambda: files[0])
+    print(
+        f"{'plain loop: Pillow, network alone':40}{pillow + bare:8.2f} ms of one core ({pillow:.2f} + {bare:.2f})"
+    )
     each, n = whole + network + table, 100e6
     print(f"{'together':40}{each:8.2f} ms of one core, {1000 / each:.1f} images/s a core")
     print(
@@ -247,6 +255,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=2, default=(1500, 2000), metavar=("ROWS", "COLUMNS"))
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--model", type=Path, default=WEIGHTS / "binary")
+    parser.add_argument("--packaged", action="store_true", help="the models of the package together")
     parser.add_argument("--faults", type=int, default=0, metavar="N", help="kill workers during N phantoms")
     parser.add_argument("--every", type=float, default=20.0, help="seconds between two kills, in the mean")
     parser.add_argument("--part-size", type=int, default=1000)
