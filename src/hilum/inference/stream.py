@@ -14,7 +14,7 @@ import numpy as np
 from hilum.ahead import look_ahead
 from hilum.data.decode import check_frontal, decode, read_grey
 from hilum.data.dicom.index import may_be_dicom
-from hilum.data.images import Pixels
+from hilum.data.images import Pixels, to_uint8
 from hilum.data.listing import IMAGE_SUFFIXES, is_junk
 from hilum.errors import DataError, HilumError
 from hilum.inference.encoded import Encoded
@@ -81,13 +81,14 @@ def prepare(image: Image, wanted: Wanted) -> Prepared:
     """
     file = _name(image)
     try:
-        grey, coloured = _grey(image)
+        stored, coloured = _grey(image)
+        grey = to_uint8(stored)  # once: 16 bits are stretched by their histogram
         if wanted.least is not None:
             check_picture(grey, wanted.least)
         places = {pixels: pixels.place(grey) for pixels in wanted.contracts}
         small = {pixels: pixels.prepare(grey, place) for pixels, place in places.items()}
         lungs = all(place.lungs is not False for place in places.values())
-        picture = wanted.keep(grey) if wanted.keep else None
+        picture = wanted.keep(stored) if wanted.keep else None
         colour = wanted.colour and coloured()
         return Prepared(file, small, picture, lungs=lungs, colour=colour)
     except HilumError as error:

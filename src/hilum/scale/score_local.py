@@ -76,7 +76,7 @@ class LocalEngine:
     advance: Advance
     target: Callable[[Connection, Settings], None] = _main
     _running: list[_Worker] = field(default_factory=list)
-    _again: deque[Chunk] = field(default_factory=deque)
+    _repeated: deque[Chunk] = field(default_factory=deque)
     _ends: Counter[int] = field(default_factory=Counter)
     _blamed: Counter[tuple[int, int]] = field(default_factory=Counter)
     _in_a_row: int = 0
@@ -112,7 +112,7 @@ class LocalEngine:
         for worker in self._running:
             if worker.chunk is not None or not worker.ready:
                 continue
-            worker.chunk = self._again.popleft() if self._again else next(chunks, None)
+            worker.chunk = self._repeated.popleft() if self._repeated else next(chunks, None)
             if worker.chunk is None:
                 break
             worker.at = 0
@@ -148,7 +148,7 @@ class LocalEngine:
         worker.process.join()
         self._in_a_row += 1
         if worker.chunk is not None:
-            self._again.append(self._once_more(worker.chunk, worker.at))
+            self._repeated.append(self._once_more(worker.chunk, worker.at))
         if self._in_a_row >= IN_A_ROW * self.workers:
             raise RunError(
                 f"{self._in_a_row} worker processes ended one after the other (the last with exit code"

@@ -70,7 +70,15 @@ class Scorer:
 
 
 def alone() -> None:
-    """One thread for this process, in every library: workers share the cores among themselves."""
+    """One thread for this process, in every library: workers share the cores among themselves.
+
+    >>> import torch
+    >>> from hilum.threads import one_thread_each
+    >>> with one_thread_each():
+    ...     alone()
+    ...     torch.get_num_threads()
+    1
+    """
     if "torch" not in sys.modules:
         os.environ["OMP_NUM_THREADS"] = "1"
     import cv2

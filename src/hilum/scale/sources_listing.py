@@ -69,7 +69,13 @@ class Listing:
         return listing
 
     def parts(self) -> Iterator[PartRefs]:
-        """Each part with its images, read back one by one. One reader at a time."""
+        """Each part with its images, read back one by one. One reader at a time.
+
+        >>> with TemporaryFile() as spool:
+        ...     pickle.dump(([Ref("a.png", "file", "a.png")], "abc"), spool)
+        ...     [part.digest for part in Listing(1, 1, "def", spool).parts()]
+        ['abc']
+        """
         self.spool.seek(0)
         for number in range(self.n_parts):
             refs, of_names = pickle.load(self.spool)
