@@ -180,22 +180,38 @@ class Predictor:
         >>> [prediction.error for prediction in predictor.stream([noise, "gone.png"])]
         [None, 'gone.png is no readable image (no such file or directory); replace the file or take it out']
         """
-        rest = in_batches(prepared_images(images, self._wanted()), BATCH)
+        rest = in_batches(prepared_images(images, self.wanted()), BATCH)
         first = next(rest, [])
         workers = self._workers() if len(first) == BATCH else 1
-        yield from chain.from_iterable(on_cores(self._answered, chain([first], rest), workers))
+        yield from chain.from_iterable(on_cores(self.answered, chain([first], rest), workers))
 
     def _workers(self) -> int:
         """One batch for each core; one at a time on a GPU, and where pictures are painted, which needs gradients."""
         return cores() if self.classifier.runtime.device == "cpu" and self.painter is None else 1
 
-    def _answered(self, batch: list[Prepared]) -> list[Prediction]:
+    def answered(self, batch: list[Prepared]) -> list[Prediction]:
+        """One Prediction for each prepared image, all of them through the networks together. HilumError when memory
+        runs out.
+
+        >>> from importlib.resources import files
+        >>> predictor = Predictor.load(str(files("hilum") / "weights" / "binary"), "cpu")
+        >>> [prediction] = predictor.answered([Prepared("a.png", {}, error="a.png is empty")])
+        >>> prediction.error
+        'a.png is empty'
+        """
         readable = [image for image in batch if image.error is None]
         with memory_in_words(f"predicting a batch of {len(readable)} images"):
             answers = iter(self._answers(readable) if readable else [])
         return [self._failed(image) if image.error is not None else next(answers) for image in batch]
 
-    def _wanted(self) -> Wanted:
+    def wanted(self) -> Wanted:
+        """What has to be prepared of each image for `answered`.
+
+        >>> from importlib.resources import files
+        >>> predictor = Predictor.load(str(files("hilum") / "weights" / "binary"), "cpu")
+        >>> [pixels.size for pixels in predictor.wanted().contracts], predictor.wanted().least
+        ([(128, 128), (64, 64)], 112)
+        """
         own = self.classifier.runtime.pixels
         contracts = [own]
         contracts += [self.second.runtime.pixels] if self.second else []
