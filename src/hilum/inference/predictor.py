@@ -210,7 +210,7 @@ class Predictor:
         >>> from importlib.resources import files
         >>> predictor = Predictor.load(str(files("hilum") / "weights" / "binary"), "cpu")
         >>> [pixels.size for pixels in predictor.wanted().contracts], predictor.wanted().least
-        ([(128, 128), (64, 64)], 112)
+        ([(128, 128), (64, 64)], 64)
         """
         own = self.classifier.runtime.pixels
         contracts = [own]
