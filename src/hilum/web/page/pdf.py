@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Sequence
 from datetime import date
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hilum.inference.prediction import Prediction
 from hilum.inference.show import NOTE, probabilities_of, set_text
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 A4 = (8.27, 11.69)
-LEFT, RIGHT = 0.09, 0.91
+LEFT, RIGHT, TOP, GAP = 0.09, 0.91, 0.925, 0.02
 _LOCK = Lock()
 
 
@@ -58,26 +58,23 @@ def _draw(figure: "Figure", sheet: Sheet, place: str) -> None:
 
 
 def _text(
-    figure: "Figure", x: float, y: float, words: str, size: float, colour: str = INK, **more: str
+    figure: "Figure", x: float, y: float, words: str, size: float, colour: str = INK, **more: Any
 ) -> None:
     figure.text(x, y, words, fontsize=size, color=colour, va="top", parse_math=False, **more)
 
 
 def _pictures(figure: "Figure", sheet: Sheet) -> float:
     """The image, with its attribution map on the right where there is one; gives where the text begins."""
-    shown = [
-        (sheet.picture, "Image"),
-        *([(sheet.overlay, "Attribution")] if sheet.overlay is not None else []),
-    ]
-    width = (RIGHT - LEFT - 0.02 * (len(shown) - 1)) / len(shown)
-    height = min(0.5, width * A4[0] / A4[1] * 1.0)
-    bottom = 0.925 - height
-    for place, (pixels, _) in enumerate(shown):
-        axes = figure.add_axes((LEFT + place * (width + 0.02), bottom, width, height))
+    shown = [pixels for pixels in (sheet.picture, sheet.overlay) if pixels is not None]
+    width = (RIGHT - LEFT - GAP * (len(shown) - 1)) / len(shown)
+    rows, cols = shown[0].shape[:2]
+    height = min(0.5, width * A4[0] / A4[1] * rows / cols)
+    for place, pixels in enumerate(shown):
+        axes = figure.add_axes((LEFT + place * (width + GAP), TOP - height, width, height))
         axes.set_axis_off()
-        axes.set_anchor("N" if len(shown) == 1 else "NW")
+        axes.set_anchor("N")
         axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="bilinear")
-    return bottom - 0.015
+    return TOP - height - 0.02
 
 
 def _verdict(figure: "Figure", answer: Prediction, top: float) -> float:
@@ -153,7 +150,7 @@ def _facts(answer: Prediction, caption: str) -> list[str]:
 
 def _sentences(figure: "Figure", lines: Sequence[str], top: float) -> float:
     for line in lines:
-        wrapped = textwrap.wrap(line, 98)[:6]
+        wrapped = textwrap.wrap(line, 102)[:6]
         _text(figure, LEFT, top, "\n".join(wrapped), 9.5, linespacing=1.45)
         top -= 0.0175 * len(wrapped) + 0.006
     return top - 0.004

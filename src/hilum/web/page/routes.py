@@ -12,11 +12,12 @@ from pydantic import TypeAdapter, ValidationError
 from hilum.errors import DataError
 from hilum.inference.prediction import Prediction
 from hilum.inference.show import predictions_csv, probabilities_of
+from hilum.run import Run
 from hilum.web.page.demo import phantom_png
 from hilum.web.page.files import static_files
 from hilum.web.page.pdf import sheets_pdf
 from hilum.web.page.sheets import parsed_sheets
-from hilum.web.page.studies import report_of, runs_of, study_of
+from hilum.web.page.studies import report_of, study_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -44,6 +45,11 @@ def html_page(request: Request, template: str, status: int = 200, **values: obje
     return Response(text, status, media_type="text/html; charset=utf-8")
 
 
+def _runs(request: Request) -> dict[str, Run]:
+    """The runs that the service was given, by id: no other file of a run can be reached."""
+    return request.app.state.service.runs
+
+
 @router.get("/")
 def reading(request: Request) -> Response:
     """Worklist and viewer."""
@@ -53,18 +59,19 @@ def reading(request: Request) -> Response:
 @router.get("/studies")
 def studies(request: Request) -> Response:
     """The study browser."""
-    runs = runs_of(request.app.state.settings)
+    runs = _runs(request)
     lead = "Past studies, their reports, and their models to read images with."
     if not runs:
         lead = "No study was given. Start the service with runs: hilum serve runs/NAME, or hilum serve --runs runs."
-    shown = [study_of(name, path) for name, path in runs.items()]
+    shown = [study_of(name, run) for name, run in runs.items()]
     return html_page(request, "studies.html", page="studies", lead=lead, studies=shown)
 
 
 @router.get("/studies/{name}/report/")
 def report(request: Request, name: str) -> Response:
     """The report of one study."""
-    content = report_of(request.app.state.settings, name)
+    run = _runs(request).get(name)
+    content = None if run is None else report_of(run)
     if content is None:
         return JSONResponse({"error": "there is no such report; open /studies for those that there are"}, 404)
     headers = {"Content-Security-Policy": REPORT_POLICY}

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from hilum.artifacts.run import RunFacts
 from hilum.errors import HilumError
 from hilum.report.results import Results, results
 from hilum.report.stated import stated
 from hilum.report.titles import title_of
 from hilum.report.wording import listing, moment, plural
 from hilum.run import Run
-from hilum.web.settings import Settings
 
 REPORT = Path("report", "index.html")
 
@@ -39,53 +39,36 @@ class Study:
     error: str = ""
 
 
-def runs_of(settings: Settings) -> dict[str, Path]:
-    """The run folders that may be shown, by name; a name that occurs twice gets a number.
-
-    >>> runs_of(Settings(runs=(Path("runs/real"), Path("others/real"))))
-    {'real': PosixPath('runs/real'), 'real-2': PosixPath('others/real')}
-    """
-    paths = list(settings.runs)
-    if settings.runs_folder is not None:
-        inside = sorted(path.parent for path in settings.runs_folder.glob("*/run.json"))
-        given = {path.resolve() for path in paths}
-        paths += [path for path in inside if path.resolve() not in given]
-    named: dict[str, Path] = {}
-    for path in paths:
-        base = path.resolve().name
-        number = sum(name == base or name.rpartition("-")[0] == base for name in named)
-        named[base if base not in named else f"{base}-{number + 1}"] = path
-    return named
-
-
-def study_of(name: str, path: Path) -> Study:
+def study_of(name: str, run: Run) -> Study:
     """What the page shows of one run; a run that can't be read gives its `error` instead.
 
-    >>> study_of("gone", Path("gone")).error.startswith("gone ")
-    True
+    >>> from hilum.artifacts.run import RunFacts
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     study_of("real", Run.create(place, RunFacts(), {"tasks": {}})).facts
+    [('State', 'not finished')]
     """
     try:
-        run = Run(path)
-        return Study(
-            name, _facts(run), _tasks(run, name), _report(run, name), " ".join(run.facts().data.notes)
-        )
+        facts = run.facts()
+        return Study(name, _facts(facts), _tasks(run, name), _report(run, name), " ".join(facts.data.notes))
     except HilumError as error:
         return Study(name, [], [], error=str(error))
 
 
-def report_of(settings: Settings, name: str) -> bytes | None:
-    """The report of a run by its name; None where there is no such run or no report.
+def report_of(run: Run) -> bytes | None:
+    """The report of a run; None where there is none.
 
-    >>> report_of(Settings(), "../../etc/passwd") is None
+    >>> from hilum.artifacts.run import RunFacts
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     report_of(Run.create(place, RunFacts(), {"tasks": {}})) is None
     True
     """
-    path = runs_of(settings).get(name)
-    file = None if path is None else path / REPORT
-    return file.read_bytes() if file is not None and file.is_file() else None
+    file = run.path / REPORT
+    return file.read_bytes() if file.is_file() else None
 
 
-def _facts(run: Run) -> list[tuple[str, str]]:
-    facts = run.facts()
+def _facts(facts: RunFacts) -> list[tuple[str, str]]:
     data = facts.data
     parts = [data.place]
     if data.n_cases is not None:

@@ -49,7 +49,8 @@ const section = (heading, ...content) => make("section", { class: "panel" }, mak
 
 function abnormal(answer) {
   const { probability, threshold, positive } = answer.abnormal;
-  const words = `${positive ? "At or above" : "Below"} the operating point of ${percent(threshold)}: classified as ${positive ? "abnormal" : "normal"}.`;
+  const classified = answer.abstained ? "" : `: classified as ${positive ? "abnormal" : "normal"}`;
+  const words = `${positive ? "At or above" : "Below"} the operating point of ${percent(threshold)}${classified}.`;
   return section("Normal or abnormal", make("ul", { class: "probabilities" },
     row("abnormal", probability, { threshold, note: words, colour: "var(--accent)", strong: true })));
 }
@@ -74,8 +75,8 @@ function predictionSet(answer) {
 function ood(answer) {
   const { p_value: p, flagged } = answer.ood;
   const words = flagged
-    ? `Flagged: the image is unlike the images that the model was trained on (p-value ${digits(p)}).`
-    : `Not flagged: the image is like the images that the model was trained on (p-value ${digits(p)}).`;
+    ? `Flagged: p-value ${digits(p)}.`
+    : `Not flagged: p-value ${digits(p)}. The image is like the images that the model was trained on.`;
   return section("Out-of-distribution check", make("p", { class: flagged ? "flagged" : "", text: words }));
 }
 

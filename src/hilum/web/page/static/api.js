@@ -61,13 +61,13 @@ const query = (given) => {
 /** The models that can answer; the first is the default. */
 export const models = async () => (await send("/v1/models", {})).json();
 
-/** The answer for one image. `kept`: its id where the service keeps images. */
+/** The answer for one image. `kept`: its id where the service keeps images; `notKept`: why it could not keep it. */
 export async function predict(item, model, signal) {
   const response = await send(`/v1/predict${query({ model })}`, withImage(item, signal), [422]);
   const body = await response.json();
   const answer = Array.isArray(body) ? body[0] : body;
   if (!answer || answer.model === undefined) throw new Refused(response.status, answer?.error ?? "The service sent no answer");
-  return { answer, kept: response.headers.get("Hilum-Kept") };
+  return { answer, kept: response.headers.get("Hilum-Kept")?.split(",")[0] || null, notKept: response.headers.get("Hilum-Keep-Error") };
 }
 
 /** The grey picture of an image, its longest side at most `side`; `width` and `height` are those of the original. */

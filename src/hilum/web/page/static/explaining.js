@@ -5,6 +5,8 @@ import { coloured, drawScale, pictureOf } from "./colours.js";
 import { fill, make } from "./dom.js";
 import { digits, leading, methodName, plural, timeLeft, title } from "./words.js";
 
+const QUICK = "layer_cam"; // the method that is shown first: that of hilum predict --attribution
+
 /** Connects the controls of the overlay with the viewer. `elements`: on, method, target, opacity, line, scale, low, high, stop, progress. */
 export class Explaining {
   constructor(store, viewer, elements) {
@@ -19,7 +21,7 @@ export class Explaining {
 
   /** Another model: other methods and classes. */
   use(model) {
-    const methods = model?.methods ?? [];
+    const methods = [...(model?.methods ?? [])].sort((a, b) => (b === QUICK) - (a === QUICK));
     fill(this.method, methods.map((name) => make("option", { value: name, text: methodName(name) })));
     fill(this.target, make("option", { value: "", text: "most probable class" }),
       (model?.classes ?? []).map((name) => make("option", { value: name, text: title(name) })));
@@ -93,8 +95,8 @@ export class Explaining {
     drawScale(this.scale, map.low, map.high);
     this.low.textContent = digits(map.low);
     this.high.textContent = digits(map.high);
-    const what = `${methodName(map.method)} for ${map.target ?? "the most probable class"}.`;
-    const faithfulness = map.faithfulness?.sentence ?? "The faithfulness of this method was not measured for this model.";
+    const what = `${map.title ?? methodName(map.method)} for ${map.target}.`;
+    const faithfulness = map.faithfulness?.sentence ?? "Its faithfulness was not measured.";
     item.shown = { ...map, words: `${what} ${faithfulness}` };
     this.#say(item.shown.words);
   }

@@ -38,6 +38,7 @@ function progress() {
   const total = store.items.length, { left } = queue, bar = byId("progress");
   Object.assign(bar, { max: Math.max(total, 1), value: total - left });
   byId("progress-row").hidden = left === 0;
+  byId("summary").textContent = total && !left ? summary() : "";
   if (!total) return say("");
   const seconds = queue.secondsLeft, time = seconds === null ? "" : ` About ${timeLeft(seconds)} left.`;
   if (left) {
@@ -245,7 +246,10 @@ async function listenForModels() {
 
 store.addEventListener("list", () => { document.body.classList.toggle("empty", store.items.length === 0); progress(); });
 store.addEventListener("open", (event) => open(event.detail));
-store.addEventListener("item", (event) => { if (event.detail === store.open) answer(); });
+store.addEventListener("item", ({ detail: item }) => {
+  if (item.notKept) alarm(item.notKept);
+  if (item === store.open) answer();
+});
 addEventListener("theme", () => { worklist.redraw(); answer(); });
 // With --keep: deletes the image and its answer at the service, and takes it out of the list.
 byId("forget")?.addEventListener("click", async () => {

@@ -52,8 +52,8 @@ export class Queue {
     const model = this.store.model?.id, turn = item.turn;
     let state;
     try {
-      const { answer, kept } = await predict(item, model, this.stopper.signal);
-      state = { answer, kept, failure: null, status: "done" };
+      const { answer, kept, notKept } = await predict(item, model, this.stopper.signal);
+      state = { answer, kept, notKept, failure: null, status: "done" };
     } catch (error) {
       state = error.name === "AbortError" ? { status: "stopped" } : { answer: null, failure: error.message, status: "failed" };
     }

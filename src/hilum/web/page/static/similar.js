@@ -52,7 +52,7 @@ function map({ map: points, place, neighbors: near }) {
   return make("figure", { class: "map-figure" }, canvas,
     make("figcaption", { class: "soft small" },
       make("ul", { class: "legend" }, labels.map((label) => make("li", {}, swatch(label), title(label))), place ? make("li", {}, make("span", { class: "ring", "aria-hidden": "true" }), "this image") : null),
-      `Embedding map: ${points.x.length.toLocaleString("en")} training images, projected to two dimensions. Near means similar to the network; directions have no unit.`));
+      `${points.title ? `${points.title} of the embedding space` : "Embedding map"}: ${points.x.length.toLocaleString("en")} training images. ${place ? "The ring is the mean place of the neighbours, near ones weighing more." : ""} The axes have no unit.`));
 }
 
 function mapInWords(points, place, near) {

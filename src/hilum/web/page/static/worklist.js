@@ -106,7 +106,7 @@ export class Worklist extends EventTarget {
       const sorted = head.dataset.key === this.sort.key;
       head.setAttribute("aria-sort", sorted ? (this.sort.down ? "descending" : "ascending") : "none");
     }
-    this.count.textContent = images.length === length ? plural(length, "image") : `${images.length} of ${plural(length, "image")}`;
+    this.count.textContent = images.length === length ? "" : `${images.length} of ${plural(length, "image")} listed`;
     this.none.hidden = images.length > 0 || length === 0;
     if (this.marked !== this.store.open) this.#mark();
   }
