@@ -18,7 +18,9 @@ def serve(
         Path | None, typer.Option("--runs", metavar="FOLDER", help="Serve every run in this folder as well.")
     ] = None,
     host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", help="The port; 0 takes a free one.", min=0, max=65535)] = 8000,
+    port: Annotated[
+        int, typer.Option("--port", help="The port; 0 takes a free one.", min=0, max=65535)
+    ] = 8000,
     token: Annotated[
         str | None,
         typer.Option(
@@ -30,9 +32,7 @@ def serve(
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep recent images and answers in SQLite beside the first run.")
     ] = False,
-    demo: Annotated[
-        bool, typer.Option("--demo", help="Offer phantom images to try the page with.")
-    ] = False,
+    demo: Annotated[bool, typer.Option("--demo", help="Offer phantom images to try the page with.")] = False,
     show_identifiers: Annotated[
         bool, typer.Option("--show-identifiers", help="Answers and exports may hold file names and case ids.")
     ] = False,
@@ -50,8 +50,8 @@ def serve(
 
     Research use only; not a medical device. Without RUN the packaged models answer.
     """
-    from hilum.web.settings import Settings
     from hilum.web.server import serve as run_server
+    from hilum.web.settings import Settings
 
     settings = Settings(
         runs=tuple(runs or ()),

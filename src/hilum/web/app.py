@@ -1,66 +1,104 @@
-"""The application (skeleton)."""
+"""The application: the gate, the routes of the REST service, and those of the page."""
 
-import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-import cv2
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 
-from hilum.data.decode import decode
-from hilum.data.images import to_uint8
-from hilum.serving.predictor import packaged
+import hilum
+from hilum.errors import HilumError
+from hilum.web import api_images, api_kept, api_state
+from hilum.web.gate import Gate
+from hilum.web.keep import NoSpace, NotKept
+from hilum.web.limits import Busy
+from hilum.web.models import NoSuchModel
+from hilum.web.neighbors import NoNeighbors
+from hilum.web.page.routes import router as page
+from hilum.web.security import Doorkeeper
+from hilum.web.service import Refusal, Service
 from hilum.web.settings import Settings
+from hilum.web.uploads import BadUpload
+
+DESCRIPTION = """Class probabilities, explanations and similar cases for chest radiographs.
+
+Research use only; not a medical device."""
+
+STATUS = {NoSuchModel: 404, NotKept: 404, NoNeighbors: 409, NoSpace: 507}
+"""Of the answer to a HilumError; any other kind is 422, a request that can't be answered as it is."""
 
 
 def create_app(settings: Settings) -> FastAPI:
-    app = FastAPI(title="hilum", docs_url=None, redoc_url=None)
+    """The service as an ASGI application. HilumError for a run that is none, or a database that can't be opened.
 
-    async def files(request: Request) -> list[bytes]:
-        if request.headers.get("content-type", "").startswith("multipart/"):
-            form = await request.form()
-            return [await part.read() for part in form.getlist("file")]
-        return [await request.body()]
+    >>> app = create_app(Settings(workers=1))
+    >>> [path for path in app.openapi()["paths"] if path.endswith("predict")]
+    ['/v1/predict']
+    """
+    service, doorkeeper = Service(settings), Doorkeeper(settings.token)
 
-    @app.get("/v1/models")
-    def models() -> list[dict]:
-        predictor = packaged("cpu")
-        return [
-            {
-                "id": "packaged",
-                "name": "packaged",
-                "digest": predictor.name.digest,
-                "task": "multiclass",
-                "classes": list(predictor.classes),
-                "pixels": predictor.classifier.runtime.pixels.to_contract().model_dump(mode="json"),
-                "schema_version": 1,
-                "methods": ["layer_cam"],
-                "neighbors": False,
-                "run": None,
-            }
-        ]
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await run_in_threadpool(service.start)
+        yield
+        await run_in_threadpool(service.stop)
 
-    @app.post("/v1/predict")
-    async def predict(request: Request) -> Response:
-        data = await files(request)
-        found = []
-        for number, each in enumerate(data):
-            [prediction] = packaged("cpu").stream([decode(each)])
-            found.append({**prediction.model_dump(mode="json"), "file": f"image {number + 1}"})
-        return JSONResponse(found[0] if len(found) == 1 else found)
-
-    @app.post("/v1/preview")
-    async def preview(request: Request) -> Response:
-        [data] = await files(request)
-        grey = to_uint8(decode(data))
-        rows, cols = grey.shape
-        png = cv2.imencode(".png", grey)[1].tobytes()
-        return Response(png, media_type="image/png", headers={"Hilum-Width": str(cols), "Hilum-Height": str(rows)})
-
-    try:
-        from hilum.web.page.routes import router
-    except ModuleNotFoundError:
-        pass
-    else:
-        app.include_router(router)
-    app.state.settings = settings
+    app = FastAPI(
+        title="hilum",
+        version=hilum.__version__,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.settings, app.state.service, app.state.doorkeeper = settings, service, doorkeeper
+    app.include_router(api_images.router)
+    app.include_router(api_kept.router)
+    app.include_router(api_state.router)
+    app.include_router(page)
+    app.add_exception_handler(HilumError, _sentence)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(Busy, _busy)
+    app.add_exception_handler(BadUpload, _bad_upload)
+    app.add_middleware(
+        Gate, settings=settings, doorkeeper=doorkeeper, memory=service.memory, metrics=service.metrics
+    )
     return app
+
+
+def _sentence(request: Request, error: Exception) -> JSONResponse:
+    status = error.status if isinstance(error, Refusal) else STATUS.get(type(error), 422)
+    return JSONResponse({"error": str(error)}, status)
+
+
+def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    words = {
+        404: "there is nothing at this address; see /docs",
+        405: "this address does not take that method",
+    }
+    return JSONResponse(
+        {"error": words.get(error.status_code, str(error.detail))}, error.status_code, headers=error.headers
+    )
+
+
+def _invalid(request: Request, error: Exception) -> JSONResponse:
+    """A parameter that does not fit: its name and what is wrong with it, not its value."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"][1:]) or "the body"
+    return JSONResponse({"error": f"{place}: {first['msg'].lower()}; see /docs"}, 422)
+
+
+def _busy(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Busy)
+    return JSONResponse({"error": str(error)}, 429, headers={"Retry-After": str(error.seconds)})
+
+
+def _bad_upload(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, BadUpload)
+    return JSONResponse({"error": str(error)}, error.status)

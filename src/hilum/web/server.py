@@ -27,7 +27,8 @@ def serve(settings: Settings, certificate: Path | None = None, key: Path | None 
         from hilum.web.app import create_app
     except ModuleNotFoundError as error:
         raise HilumError(
-            f"hilum serve needs {error.name}, which is not installed", "install it: pip install 'hilum[serve]'"
+            f"hilum serve needs {error.name}, which is not installed",
+            "install it: pip install 'hilum[serve]'",
         ) from None
     is_new = settings.token is None and not settings.is_local
     if is_new:
@@ -64,7 +65,9 @@ def bound(host: str, port: int) -> socket.socket:
         listening.bind(address)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise HilumError(f"{host}:{port} can't be used ({reason})", "choose another --host or --port") from None
+        raise HilumError(
+            f"{host}:{port} can't be used ({reason})", "choose another --host or --port"
+        ) from None
     return listening
 
 
@@ -80,5 +83,7 @@ def welcome(settings: Settings, show_token: bool = False) -> list[str]:
     if show_token:
         lines.append(f"Token, shown once: {settings.token}")
     if not settings.is_local and not settings.tls:
-        lines.append("The connection is not encrypted: give --tls-certificate and --tls-key, or use a proxy with TLS.")
+        lines.append(
+            "The connection is not encrypted: give --tls-certificate and --tls-key, or use a proxy with TLS."
+        )
     return [*lines, "Research use only; not a medical device."]
