@@ -1,4 +1,5 @@
 # make study [DATA=folder] [PRESET=quick] [OUT=runs/name]   the main job; prints the report's path
+# make serve                                                the page with the packaged models and phantoms
 # make test                                                 all tests
 # make check                                                style and types
 PYTHON ?= python3
@@ -8,7 +9,7 @@ OUT ?= runs/$(notdir $(DATA:/=))-$(PRESET)
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: setup study test check clean
+.PHONY: setup study serve test check clean
 
 setup: $(READY)
 
@@ -20,6 +21,9 @@ $(READY): pyproject.toml constraints.txt
 
 study: $(READY)
 	$(BIN)/hilum study "$(DATA)" --preset "$(PRESET)" --out "$(OUT)" --resume
+
+serve: $(READY)
+	$(BIN)/hilum serve --demo
 
 test: $(READY)
 	$(BIN)/python -m pytest -q -n auto
