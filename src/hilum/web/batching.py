@@ -50,13 +50,24 @@ class Batcher:
             thread.start()
 
     def ask(self, image: Prepared) -> Future[Prediction]:
-        """The prediction to come. The caller bounds how many it asks for at a time (`hilum.web.limits.Places`)."""
+        """The prediction to come. The caller bounds how many it asks for at a time (`hilum.web.limits.Places`).
+
+        >>> from hilum.serving.predictor import packaged
+        >>> batcher = Batcher(packaged("cpu"), size=2, seconds=0.0)
+        >>> batcher.ask(Prepared("image 7", {}, error="image 7 is empty")).result().file
+        'image 7'
+        >>> batcher.stop()
+        """
         answer: Future[Prediction] = Future()
         self._queue.put((image, answer))
         return answer
 
     def stop(self) -> None:
-        """Answers what waits, then ends the threads."""
+        """Answers what waits, then ends the threads.
+
+        >>> from hilum.serving.predictor import packaged
+        >>> Batcher(packaged("cpu"), size=2, seconds=0.0).stop()
+        """
         for _ in self._threads:
             self._queue.put(None)
         for thread in self._threads:

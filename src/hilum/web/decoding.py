@@ -93,7 +93,13 @@ class Decoders:
         self._idle.put(child or self._spawn())
 
     def run(self, header: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytearray]:
-        """A task of hilum.web.tasks in a child. The reply has `error` and `status` when it could not be done."""
+        """A task of hilum.web.tasks in a child. The reply has `error` and `status` when it could not be done.
+
+        >>> decoders = Decoders(Limits(), workers=1)
+        >>> decoders.run({"task": "preview", "name": "image 1", "side": 64, "pixels": 10**6}, b"")[0]["error"]
+        'image 1 is no readable image (empty); replace the file or take it out'
+        >>> decoders.stop()
+        """
         child = self._idle.get()
         try:
             for _ in range(TRIES):

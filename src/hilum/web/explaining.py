@@ -92,6 +92,12 @@ class Lane:
 
         RecipeError for an unknown method, ModelError for an unknown class or a model without gradients; each names the
         nearest known.
+
+        >>> grey = np.arange(128 * 128, dtype=np.uint32).reshape(128, 128).astype(np.uint8)
+        >>> seen = Seen(grey, Place(0, 0, 1, 1), (128, 128), grey)
+        >>> shown = Lane().explained(Served("packaged", "cpu"), seen, "saliency", "virus", checks=False)
+        >>> shown["target"], shown["signed"], shown["map"][:15]
+        ('virus', True, 'data:image/png;')
         """
         module = load_method(check_method(method))
         model = self._model(served)

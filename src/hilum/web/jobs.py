@@ -86,7 +86,13 @@ class Jobs:
 
     def submit(self, work: Callable[[Report], dict[str, Any]]) -> Job:
         """Queues work, which is given a function to report (done, total) to. Busy when there are too many jobs; those
-        that have ended make room first."""
+        that have ended make room first.
+
+        >>> jobs = Jobs(1, 60.0)
+        >>> jobs.submit(lambda report: {}).status in ("queued", "running", "done")
+        True
+        >>> jobs.stop()
+        """
         job = Job(secrets.token_urlsafe(12))
         with self._lock:
             self._forget()
@@ -134,7 +140,10 @@ class Jobs:
             return sum(not job.is_over for job in self._jobs.values())
 
     def stop(self) -> None:
-        """Ends all jobs."""
+        """Ends all jobs.
+
+        >>> Jobs(1, 60.0).stop()
+        """
         with self._lock:
             for job in self._jobs.values():
                 job.is_cancelled = True

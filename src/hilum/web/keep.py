@@ -108,7 +108,16 @@ class Kept:
     def add(
         self, png: bytes, answer: dict[str, Any], model: str, digest: str | None, name: str | None
     ) -> str:
-        """Keeps an image and its answer; the id. NoSpace when it can't be written."""
+        """Keeps an image and its answer; the id. NoSpace when it can't be written.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     kept = Kept(Path(folder))
+        ...     name = kept.add(b"PNG", {"prediction": "virus"}, "packaged", None, None)
+        ...     len(name)
+        ...     kept.close()
+        16
+        """
         key = secrets.token_hex(8)
         now = datetime.now(UTC).isoformat(timespec="microseconds")
         with self._open() as database:
@@ -122,7 +131,16 @@ class Kept:
         return key
 
     def listed(self) -> list[dict[str, Any]]:
-        """What is kept, the newest first: id, time, name, model, answer, label."""
+        """What is kept, the newest first: id, time, name, model, answer, label.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     kept = Kept(Path(folder))
+        ...     name = kept.add(b"PNG", {"prediction": "virus"}, "packaged", None, None)
+        ...     kept.listed()[0]["answer"]
+        ...     kept.close()
+        {'prediction': 'virus'}
+        """
         with self._open() as database:
             rows = database.execute(
                 "SELECT id, time, name, model, answer, label FROM kept ORDER BY time DESC, rowid DESC"
@@ -131,7 +149,16 @@ class Kept:
         return [{**dict(zip(names, row, strict=True)), "answer": json.loads(row[4])} for row in rows]
 
     def image(self, key: str) -> bytes:
-        """The PNG of a kept image. NotKept for an unknown id."""
+        """The PNG of a kept image. NotKept for an unknown id.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     kept = Kept(Path(folder))
+        ...     name = kept.add(b"PNG", {"prediction": "virus"}, "packaged", None, None)
+        ...     kept.image(name)
+        ...     kept.close()
+        b'PNG'
+        """
         with self._open() as database:
             row = database.execute("SELECT image FROM kept WHERE id = ?", (key,)).fetchone()
         if row is None:
@@ -140,7 +167,17 @@ class Kept:
 
     def disagree(self, key: str, label: str, labels: tuple[str, ...]) -> None:
         """Writes down what a person says of an image instead: one of `labels`, or "poor quality". NotKept for an
-        unknown id, HilumError for another word."""
+        unknown id, HilumError for another word.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     kept = Kept(Path(folder))
+        ...     name = kept.add(b"PNG", {"prediction": "virus"}, "packaged", None, None)
+        ...     kept.disagree(name, POOR, ("normal", "virus"))
+        ...     kept.listed()[0]["label"]
+        ...     kept.close()
+        'poor quality'
+        """
         known = [*labels, POOR]
         if label not in known:
             raise HilumError(f"the label {label[:80]!r} is not one of the model", nearest(label[:80], known))
@@ -152,7 +189,17 @@ class Kept:
             self._write_csv(database)
 
     def delete(self, key: str) -> None:
-        """Deletes an image, its answer and its correction. NotKept for an unknown id."""
+        """Deletes an image, its answer and its correction. NotKept for an unknown id.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     kept = Kept(Path(folder))
+        ...     name = kept.add(b"PNG", {"prediction": "virus"}, "packaged", None, None)
+        ...     kept.delete(name)
+        ...     kept.listed()
+        ...     kept.close()
+        []
+        """
         with self._open() as database:
             count = database.execute("DELETE FROM kept WHERE id = ?", (key,)).rowcount
             if count:
@@ -163,7 +210,16 @@ class Kept:
             raise _not_kept(key)
 
     def delete_all(self) -> int:
-        """Deletes everything; how many images there were."""
+        """Deletes everything; how many images there were.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     kept = Kept(Path(folder))
+        ...     name = kept.add(b"PNG", {"prediction": "virus"}, "packaged", None, None)
+        ...     kept.delete_all()
+        ...     kept.close()
+        1
+        """
         with self._open() as database:
             count = database.execute("DELETE FROM kept").rowcount
             for file in self.images.glob("*.png"):
@@ -181,12 +237,30 @@ class Kept:
             self.csv_file.unlink(missing_ok=True)
 
     def corrections(self) -> str:
-        """The disagreements as a CSV that the source "table" reads where the folder images lies beside it."""
+        """The disagreements as a CSV that the source "table" reads where the folder images lies beside it.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     kept = Kept(Path(folder))
+        ...     name = kept.add(b"PNG", {"prediction": "virus"}, "packaged", None, None)
+        ...     kept.corrections()
+        ...     kept.close()
+        'path,label,case_id,quality,predicted,model,digest,time\\n'
+        """
         with self._open() as database:
             return _csv_of(database)
 
     def corrections_zip(self) -> bytes:
-        """corrections.csv and its images, for another machine."""
+        """corrections.csv and its images, for another machine.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     kept = Kept(Path(folder))
+        ...     name = kept.add(b"PNG", {"prediction": "virus"}, "packaged", None, None)
+        ...     zipfile.ZipFile(io.BytesIO(kept.corrections_zip())).namelist()
+        ...     kept.close()
+        ['corrections.csv']
+        """
         packed = io.BytesIO()
         with self._open() as database, zipfile.ZipFile(packed, "w") as archive:
             archive.writestr("corrections.csv", _csv_of(database))
@@ -195,7 +269,12 @@ class Kept:
         return packed.getvalue()
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Ends the connection.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     Kept(Path(folder)).close()
+        """
         with self._lock:
             self._database.close()
 

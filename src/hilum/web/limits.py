@@ -66,7 +66,13 @@ class Places:
 
     @contextmanager
     def taken(self, number: int) -> Iterator[None]:
-        """The places for the time of a block."""
+        """The places for the time of a block.
+
+        >>> places = Places(2)
+        >>> with places.taken(2):
+        ...     places.used
+        2
+        """
         self.take(number)
         try:
             yield
@@ -90,7 +96,10 @@ class Rate:
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def check(self, address: str) -> None:
-        """Counts a request. Busy when the address has used up what it may."""
+        """Counts a request. Busy when the address has used up what it may.
+
+        >>> Rate(per_second=1, burst=2).check("10.0.0.1")
+        """
         now = time.monotonic()
         left, last = self._left.pop(address, (float(self.burst), now))
         left = min(float(self.burst), left + (now - last) * self.per_second)

@@ -41,5 +41,9 @@ class Metrics:
         self.jobs = Gauge("hilum_jobs", "Slow explanations that wait or run.", registry=self.registry)
 
     def text(self) -> bytes:
-        """The page /metrics, in the text format of Prometheus."""
+        """The page /metrics, in the text format of Prometheus.
+
+        >>> b"hilum_jobs 0.0" in Metrics().text()
+        True
+        """
         return generate_latest(self.registry)

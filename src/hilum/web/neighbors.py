@@ -52,7 +52,12 @@ class Reference:
 
     @classmethod
     def of(cls, served: Served) -> "Reference":
-        """Of a run's model. NoNeighbors for a model without embeddings; RunError for vectors of other weights."""
+        """Of a run's model. NoNeighbors for a model without embeddings; RunError for vectors of other weights.
+
+        >>> Reference.of(Served("packaged", "cpu"))
+        Traceback (most recent call last):
+        hilum.web.neighbors.NoNeighbors: the packaged models carry no training images; serve a run: ...
+        """
         if served.run is None or served.task is None:
             raise NoNeighbors(
                 "the packaged models carry no training images",
@@ -78,8 +83,16 @@ class Reference:
         return cls(space.layer, fitted, space.distance, base, cases, points, title)
 
     def answer(self, vector: np.ndarray, k: int, show_names: bool) -> dict[str, Any]:
-        """The answer of POST /v1/neighbors for a vector "1 dim". DataError for a larger k than there are images."""
-        near = nearest_neighbors(self.base, self.space.apply(vector), k, self.distance)
+        """The answer of POST /v1/neighbors for a vector "1 dim": k neighbours, or as many as there are.
+
+        >>> base = np.array([[0.0], [3.0]], np.float32)
+        >>> cases = {"case_id": ["a", "b"], "number": [1, 2], "label": ["normal", "virus"], "path": ["a.png", "b.png"]}
+        >>> space = Space("none", np.zeros(1), None)
+        >>> reference = Reference("pool", space, "euclidean", base, pd.DataFrame(cases), None, "")
+        >>> reference.answer(np.array([[1.0]]), 7, show_names=False)["neighbors"][0]
+        {'case_id': 'case 1', 'label': 'normal', 'distance': 1.0, 'thumbnail': None}
+        """
+        near = nearest_neighbors(self.base, self.space.apply(vector), min(k, len(self.base)), self.distance)
         rows, distances = near.index[0], near.distance[0]
         chosen = self.cases.iloc[rows]
         neighbors = [

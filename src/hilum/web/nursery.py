@@ -28,7 +28,8 @@ def nursery(control: socket.socket) -> None:
 
     >>> ours, theirs = socket.socketpair()
     >>> ours.close()
-    >>> nursery(theirs)
+    >>> with theirs:
+    ...     nursery(theirs)
     """
     children: set[int] = set()
     with contextlib.suppress(wire.Closed):

@@ -138,7 +138,12 @@ class Doorkeeper:
         return self._token is not None and hmac.compare_digest(word.encode(), self._token)
 
     def knows(self, headers: Mapping[str, str]) -> bool:
-        """Whether a request carries the token or the cookie of a session; true where no token is asked for."""
+        """Whether a request carries the token or the cookie of a session; true where no token is asked for.
+
+        >>> doorkeeper = Doorkeeper("secret")
+        >>> doorkeeper.knows({"cookie": f"{COOKIE}={doorkeeper.session}"})
+        True
+        """
         if self._token is None:
             return True
         scheme, _, word = headers.get("authorization", "").partition(" ")

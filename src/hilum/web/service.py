@@ -145,7 +145,13 @@ class Service:
 
     async def images(self, uploads: Sequence[Upload]) -> list[Upload]:
         """The uploads, each zip replaced by its images. Refusal for a zip that is damaged or a bomb, and for too many
-        images."""
+        images.
+
+        >>> service = Service(Settings(workers=1))
+        >>> [image.name for image in asyncio.run(service.images([Upload("a", b""), Upload("b", b"")]))]
+        ['image 1', 'image 2']
+        >>> service.stop()
+        """
         images: list[Upload] = []
         show_names, limits = self.settings.show_identifiers, self.settings.limits
         for upload in uploads:
@@ -168,7 +174,15 @@ class Service:
 
     async def predictions(self, served: Served, images: Sequence[Upload]) -> list[Answer]:
         """An answer for each image, in order. Busy when there are no places for them; HilumError when the model can't
-        be loaded or memory runs out."""
+        be loaded or memory runs out.
+
+        >>> service = Service(Settings(workers=1))
+        >>> service.decoders.run = lambda header, data: ({"error": "it is empty", "status": 422}, bytearray())
+        >>> [answer] = asyncio.run(service.predictions(service.models.default, [Upload("image 1", b"")]))
+        >>> answer.status, answer.prediction.error
+        (422, 'it is empty')
+        >>> service.stop()
+        """
         with self.places.taken(len(images)):
             batcher = await asyncio.get_running_loop().run_in_executor(None, self.batcher, served)
             turn = asyncio.Semaphore(2 * self.decoders.workers)  # a long request leaves room for others
@@ -192,7 +206,14 @@ class Service:
         return Answer(prediction, 200, bytes(rest))
 
     async def one(self, task: str, image: Upload, more: dict[str, Any]) -> tuple[dict[str, Any], bytearray]:
-        """The reply of a decoding process about one image (hilum.web.tasks)."""
+        """The reply of a decoding process about one image (hilum.web.tasks).
+
+        >>> service = Service(Settings(workers=1))
+        >>> service.decoders.run = lambda header, data: ({"error": "it is empty", "status": 422}, bytearray())
+        >>> asyncio.run(service.one("preview", Upload("image 1", b""), {"side": 64}))[0]["status"]
+        422
+        >>> service.stop()
+        """
         header = {"task": task, "name": image.name, "pixels": self.settings.limits.pixels, **more}
         return await self._task(header, image.data)
 
@@ -201,7 +222,14 @@ class Service:
         return await loop.run_in_executor(self.decoders.threads, self.decoders.run, header, data)
 
     async def seen(self, served: Served, image: Upload) -> Seen:
-        """What a model sees of one image, for an explanation. Refusal for an image that can't be read."""
+        """What a model sees of one image, for an explanation. Refusal for an image that can't be read.
+
+        >>> service = Service(Settings(workers=1))
+        >>> service.decoders.run = lambda header, data: ({"error": "it is empty", "status": 422}, bytearray())
+        >>> asyncio.run(service.seen(service.models.default, Upload("image 1", b"")))
+        Traceback (most recent call last):
+        hilum.web.service.Refusal: it is empty
+        """
         pixels = await self.pixels(served)
         facts, payload = await self.one("explain", image, as_json(Wanted([pixels])))
         if "error" in facts:
@@ -209,7 +237,13 @@ class Service:
         return Seen.of(facts, payload, pixels)
 
     async def pixels(self, served: Served) -> Pixels:
-        """The pixel contract of a model, which is loaded for it."""
+        """The pixel contract of a model, which is loaded for it.
+
+        >>> service = Service(Settings(workers=1))
+        >>> asyncio.run(service.pixels(service.models.default)).size
+        (128, 128)
+        >>> service.stop()
+        """
         predictor = (await asyncio.get_running_loop().run_in_executor(None, self.batcher, served)).predictor
         return predictor.classifier.runtime.pixels
 

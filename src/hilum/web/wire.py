@@ -26,6 +26,8 @@ def send(to: socket.socket, header: dict[str, Any], payload: bytes | bytearray |
     >>> send(ours, {"side": 64}, b"pixels")
     >>> receive(theirs)
     ({'side': 64}, bytearray(b'pixels'))
+    >>> ours.close(), theirs.close()
+    (None, None)
     """
     text = json.dumps(header, allow_nan=False).encode()
     try:
@@ -42,7 +44,8 @@ def receive(source: socket.socket, most: int = 2**33) -> tuple[dict[str, Any], b
 
     >>> ours, theirs = socket.socketpair()
     >>> ours.close()
-    >>> receive(theirs)
+    >>> with theirs:
+    ...     receive(theirs)
     Traceback (most recent call last):
     hilum.web.wire.Closed
     """
