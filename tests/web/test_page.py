@@ -58,7 +58,10 @@ def test_sheets_come_back_with_their_pixels() -> None:
     ("sent", "sentence"),
     [
         (b"\xff\xff\xff\xff[]", "the sheets are cut off; send them again"),
-        (body([(prediction(), 3, 2, False)], extra=b"x"), "the pixels do not fit the sheets; send them again"),
+        (
+            body([(prediction(), 3, 2, False)], extra=b"x"),
+            "the pixels do not fit the sheets; send them again",
+        ),
         (body([(prediction(), 0, 0, False)] * (MOST + 1)), "51 sheets were sent at once; send 50 or fewer"),
     ],
 )
@@ -87,10 +90,17 @@ def test_a_class_in_dollar_signs_is_no_formula() -> None:
 
 def test_templates_hold_no_script_and_no_style_of_their_own() -> None:
     templates = sorted((PAGE / "templates").glob("*.html"))
-    assert [template.name for template in templates] == ["base.html", "login.html", "reading.html", "studies.html"]
+    assert [template.name for template in templates] == [
+        "base.html",
+        "login.html",
+        "reading.html",
+        "studies.html",
+    ]
     for template in templates:
         text = template.read_text(encoding="utf-8")
-        assert not re.search(r"\sstyle=|\son\w+=|<style|javascript:|<script(?![^>]*\ssrc=)", text), template.name
+        assert not re.search(r"\sstyle=|\son\w+=|<style|javascript:|<script(?![^>]*\ssrc=)", text), (
+            template.name
+        )
         assert not re.search(r"https?://", text), template.name
 
 

@@ -26,7 +26,9 @@ CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 if not Path(CHROMIUM).exists():
     pytest.skip("no Chromium: apt-get install chromium", allow_module_level=True)
 playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install 'hilum[dev]'")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe-core: pip install 'hilum[dev]'")
+axe = pytest.importorskip(
+    "axe_playwright_python.sync_playwright", reason="no axe-core: pip install 'hilum[dev]'"
+)
 
 from playwright.sync_api import Browser, Page, Route, expect  # noqa: E402
 
@@ -40,6 +42,8 @@ FLAGS = [
     "--disable-sync",
 ]
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+expect.set_options(timeout=60_000)  # a busy machine is no failure; a test that passes does not wait
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 
@@ -93,6 +97,7 @@ def opened(browser: Browser, address: str) -> Iterator[Open]:
         context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         contexts.append(context)
         page = context.new_page()
+        page.set_default_timeout(60_000)
         page.on("request", lambda request: requests.append(request.url))
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda line: errors.append(line.text) if "Content Security" in line.text else None)
@@ -124,7 +129,7 @@ def give(page: Page, paths: list[Path]) -> None:
     total = already + len(paths)
     expect(page.locator("#rows tr")).to_have_count(total)
     word = "image" if total == 1 else "images"
-    expect(page.locator("#status")).to_have_text(re.compile(rf"^{total} {word}: "), timeout=60_000)
+    expect(page.locator("#status")).to_have_text(re.compile(rf"^{total} {word}: "))
 
 
 def drop(page: Page, files: dict[str, bytes]) -> None:
@@ -134,8 +139,8 @@ def drop(page: Page, files: dict[str, bytes]) -> None:
             const transfer = new DataTransfer();
             for (const [name, bytes] of Object.entries(files))
                 transfer.items.add(new File([new Uint8Array(bytes)], name));
-            for (const kind of ["dragenter", "dragover", "drop"])
-                document.body.dispatchEvent(new DragEvent(kind, { dataTransfer: transfer, bubbles: true, cancelable: true }));
+            const facts = { dataTransfer: transfer, bubbles: true, cancelable: true }, target = document.body;
+            for (const kind of ["dragenter", "dragover", "drop"]) target.dispatchEvent(new DragEvent(kind, facts));
         }""",
         {name: list(content) for name, content in files.items()},
     )
@@ -204,7 +209,7 @@ def test_dropped_images_are_answered_and_a_zip_is_opened(opened: Open, images: l
         archive.writestr("__MACOSX/inside/._one.png", "no image")
     page = opened()
     drop(page, {images[0].name: images[0].read_bytes(), "many.zip": packed.getvalue()})
-    expect(page.locator("#status")).to_have_text(re.compile("^3 images: "), timeout=30_000)
+    expect(page.locator("#status")).to_have_text(re.compile("^3 images: "))
     assert page.locator(".row-name").all_inner_texts() == [images[0].name, "one.png", "two.png"]
     expect(page.locator("#alert")).to_have_text("1 file left out: no image by the suffix (.txt).")
 
@@ -216,7 +221,7 @@ def test_a_folder_is_sifted(opened: Open, images: list[Path], tmp_path: Path) ->
     (tmp_path / ".hidden.png").write_bytes(b"")
     page = opened()
     page.set_input_files("#folder", str(tmp_path))
-    expect(page.locator("#status")).to_have_text(re.compile("^1 image: "), timeout=30_000)
+    expect(page.locator("#status")).to_have_text(re.compile("^1 image: "))
     expect(page.locator("#alert")).to_contain_text("1 file left out")
 
 
@@ -293,7 +298,9 @@ def test_size_moving_and_inversion(opened: Open, images: list[Path]) -> None:
     expect(page.locator("#view-words")).not_to_contain_text("Size 125 %")
     large = shown(page)
     page.locator(".switch label", has_text="Move").click()
-    page.locator("#viewer").drag_to(page.locator("#viewer"), source_position={"x": 200, "y": 200}, target_position={"x": 260, "y": 230})
+    page.locator("#viewer").drag_to(
+        page.locator("#viewer"), source_position={"x": 200, "y": 200}, target_position={"x": 260, "y": 230}
+    )
     assert not np.array_equal(shown(page), large)
     expect(page.locator("#view-words")).to_contain_text("level 128, width 255")
     page.get_by_role("button", name="Whole image").click()
@@ -332,15 +339,15 @@ def test_the_overlay_follows_its_slider_method_and_class(opened: Open, images: l
     page.get_by_label("Evidence for").select_option("pneumonia")
     page.get_by_label("Opacity").fill("90")
     page.locator("#map-on").check()
-    expect(page.locator("#map-line")).to_contain_text("for pneumonia.", timeout=30_000)
+    expect(page.locator("#map-line")).to_contain_text("for pneumonia.")
     expect(page.locator("#map-line")).to_contain_text("deletion, lower is better")
     expect(page.locator("#map-high")).not_to_have_text("")
     strong = colourfulness(page)
     page.get_by_label("Opacity").fill("30")
     assert 0 < colourfulness(page) < strong
     page.get_by_label("Method").select_option("occlusion")
-    expect(page.locator("#map-line")).to_contain_text("Occlusion", timeout=60_000)
-    expect(page.locator("#map-line")).to_contain_text("for pneumonia.", timeout=60_000)
+    expect(page.locator("#map-line")).to_contain_text("Occlusion")
+    expect(page.locator("#map-line")).to_contain_text("for pneumonia.")
     page.locator("#map-on").uncheck()
     assert colourfulness(page) == 0
 
@@ -351,7 +358,7 @@ def test_a_large_image_is_shown_reduced(opened: Open, tmp_path: Path) -> None:
     cv2.imwrite(str(large), np.broadcast_to(ramp, (4000, 4000)))
     page = opened()
     give(page, [large])
-    expect(page.locator("#image-size")).to_have_text("4000 × 4000 pixels, shown at 2048 × 2048", timeout=30_000)
+    expect(page.locator("#image-size")).to_have_text("4000 × 4000 pixels, shown at 2048 × 2048")
     assert shown(page).std() > 10
     page.locator("#viewer").press("i")
     expect(page.locator("#view-words")).to_contain_text("inverted")
@@ -361,16 +368,8 @@ def test_a_large_image_is_shown_reduced(opened: Open, tmp_path: Path) -> None:
 
 
 def test_fifty_images_are_sorted_filtered_and_exported(opened: Open, images: list[Path]) -> None:
-    page = opened()
+    page = opened("/?model=small/multiclass")
     give(page, images)
-    confidence = page.locator("#rows .cell-share")
-    page.get_by_role("button", name="Confidence").click()
-    expect(page.locator("th[data-key=confidence]")).to_have_attribute("aria-sort", "descending")
-    shares = [float(text.strip("<> %")) for text in confidence.all_inner_texts()]
-    assert len(shares) == 50 and shares == sorted(shares, reverse=True) and shares[0] > shares[-1]
-    page.get_by_role("button", name="No.").click()
-    expect(page.locator("#rows .cell-number").first).to_have_text("1")
-
     with page.expect_download() as download:
         page.get_by_role("button", name="JSON").click()
     answers = json.loads(Path(download.value.path()).read_text())
@@ -380,16 +379,22 @@ def test_fifty_images_are_sorted_filtered_and_exported(opened: Open, images: lis
         page.get_by_role("button", name="CSV").click()
     rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text())))
     assert [row["file"] for row in rows] == [answer["file"] for answer in answers]
-    assert [float(row["abnormal_probability"]) for row in rows] == [
-        answer["abnormal"]["probability"] for answer in answers
+    assert [float(row["probability_virus"]) for row in rows] == [
+        answer["probabilities"]["virus"] for answer in answers
     ]
     assert images[0].name not in json.dumps(answers) + json.dumps(rows)
 
-    least = sorted(max(answer["probabilities"].values()) for answer in answers)[40]
-    bound = 5 * int(20 * least)
-    passing = sum(max(answer["probabilities"].values()) >= bound / 100 for answer in answers)
+    most = [max(answer["probabilities"].values()) for answer in answers]
+    page.get_by_role("button", name="Confidence").click()
+    expect(page.locator("th[data-key=confidence]")).to_have_attribute("aria-sort", "descending")
+    numbers = [int(text) for text in page.locator("#rows .cell-number").all_inner_texts()]
+    assert [most[number - 1] for number in numbers] == sorted(most, reverse=True)
+    page.get_by_role("button", name="No.").click()
+    expect(page.locator("#rows .cell-number").first).to_have_text("1")
+
+    bound = 5 * int(20 * sorted(most)[25]) + 5
     page.get_by_label("Confidence at least").fill(str(bound))
-    expect(page.locator("#rows tr")).to_have_count(passing)
+    expect(page.locator("#rows tr")).to_have_count(sum(share >= bound / 100 for share in most))
     page.get_by_label("Confidence at least").fill("0")
     page.get_by_label("Flag").select_option("abstained")
     expect(page.locator("#rows tr")).to_have_count(sum(answer["abstained"] for answer in answers))
@@ -413,7 +418,7 @@ def test_another_model_reads_the_images_again(opened: Open, images: list[Path]) 
     give(page, images[:2])
     expect(page.locator("#answer")).to_contain_text("Virus")
     page.get_by_label("Model").select_option("small/binary")
-    expect(page.locator("#answer")).to_contain_text("Pneumonia", timeout=30_000)
+    expect(page.locator("#answer")).to_contain_text("Pneumonia")
     expect(page.locator("#answer")).not_to_contain_text("Virus")
 
 
@@ -432,17 +437,23 @@ def test_similar_images_stand_with_labels_distances_and_the_map(opened: Open, im
     page = opened("/?model=small/multiclass")
     give(page, images[:1])
     near = page.locator(".neighbors li")
-    expect(near).to_have_count(7, timeout=30_000)
-    distances = [float(text) for text in re.findall(r"distance ([\d.e-]+)", page.locator(".neighbors").inner_text())]
+    expect(near).to_have_count(7)
+    distances = [
+        float(text) for text in re.findall(r"distance ([\d.e-]+)", page.locator(".neighbors").inner_text())
+    ]
     assert len(distances) == 7 and distances == sorted(distances)
-    expect(page.get_by_role("img", name=re.compile("^Embedding map of .* with the place of this image"))).to_be_visible()
+    expect(
+        page.get_by_role("img", name=re.compile("^Embedding map of .* with the place of this image"))
+    ).to_be_visible()
 
 
 def test_a_disagreement_becomes_a_correction(opened: Open, images: list[Path], address: str) -> None:
     page = opened("/?model=small/multiclass")
     give(page, images[:1])
     page.locator("#disagree").get_by_role("button", name="Poor quality").click()
-    expect(page.locator("#disagree").get_by_role("button", name="Poor quality")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#disagree").get_by_role("button", name="Poor quality")).to_have_attribute(
+        "aria-pressed", "true"
+    )
     corrections = page.request.get(f"{address}/v1/kept/corrections.csv").text()
     assert "poor quality" in corrections
     before = len(page.request.get(f"{address}/v1/kept").json())
@@ -458,7 +469,11 @@ def test_the_study_browser_leads_to_report_and_models(opened: Open, address: str
     response = page.request.get(f"{address}/studies/small/report/")
     assert response.headers["content-security-policy"].startswith("sandbox allow-scripts")
     assert response.text().startswith("<!doctype html>")
-    for path in ("/studies/gone/report/", "/studies/..%2Fsmall/report/", "/studies/small/report/..%2F..%2Frun.json"):
+    for path in (
+        "/studies/gone/report/",
+        "/studies/..%2Fsmall/report/",
+        "/studies/small/report/..%2F..%2Frun.json",
+    ):
         assert page.request.get(address + path).status == 404, path
     page.get_by_role("link", name="Read images with small, Bacterial vs viral").click()
     page.wait_for_selector("html[data-ready=true]")
@@ -484,7 +499,7 @@ def test_everything_can_be_reached_by_keyboard(opened: Open, images: list[Path])
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Enter")
     chooser.value.set_files([str(path) for path in images[:3]])
-    expect(page.locator("#status")).to_have_text(re.compile("^3 images: "), timeout=30_000)
+    expect(page.locator("#status")).to_have_text(re.compile("^3 images: "))
     tab_to("tr:nth-child(1) .row-open")
     page.keyboard.press("ArrowDown")
     expect(page.locator("tr:nth-child(2) .row-open")).to_be_focused()
@@ -500,7 +515,7 @@ def test_everything_can_be_reached_by_keyboard(opened: Open, images: list[Path])
     expect(page.locator("#view-words")).to_have_text("Size 100 %, level 128, width 255")
     tab_to("#map-on")
     page.keyboard.press("Space")
-    expect(page.locator("#map-line")).to_contain_text("deletion", timeout=30_000)
+    expect(page.locator("#map-line")).to_contain_text("deletion")
     tab_to("#disagree button:nth-child(1)")
 
 
@@ -509,14 +524,15 @@ def test_small_screens_need_no_horizontal_scrolling(opened: Open, images: list[P
     page = opened("/?model=small/multiclass", width=width)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     give(page, images[:3])
-    expect(page.locator(".neighbors li")).to_have_count(7, timeout=30_000)
+    expect(page.locator(".neighbors li")).to_have_count(7)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     small = page.evaluate(
         """() => [...document.querySelectorAll("button, select, input:not([hidden]), a[href], summary")]
             .filter((each) => each.checkVisibility() && !each.matches("[hidden], .skip"))
             .map((each) => [each.id || each.textContent.trim(), each.closest("label") ?? each])
             .map(([name, each]) => [name, each.getBoundingClientRect()])
-            .filter(([, box]) => Math.min(box.width, box.height) < 24).map(([name, box]) => `${name} ${box.width} x ${box.height}`)"""
+            .filter(([, box]) => Math.min(box.width, box.height) < 24)
+            .map(([name, box]) => `${name} ${box.width} x ${box.height}`)"""
     )
     assert small == []
     expect(page.locator(".purpose")).to_be_in_viewport()
@@ -530,7 +546,7 @@ def ground(page: Page) -> int:
     return max(int(value) for value in re.findall(r"\d+", colour)[:3])
 
 
-def test_dark_unless_the_reader_wants_light(opened: Open) -> None:
+def test_dark_unless_the_reader_or_the_system_wants_light(opened: Open) -> None:
     page = opened()
     assert ground(page) < 40
     page.get_by_role("button", name="Light mode").click()
@@ -538,7 +554,6 @@ def test_dark_unless_the_reader_wants_light(opened: Open) -> None:
     page.reload()
     assert ground(page) > 220
     assert ground(opened(scheme="light")) > 220
-    assert ground(opened(scheme="no-preference")) < 40
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
@@ -546,7 +561,8 @@ def test_axe_finds_nothing(opened: Open, images: list[Path], tmp_path: Path, sch
     def check(page: Page, state: str) -> None:
         report = axe.Axe().run(page, options={"runOnly": RULES, "resultTypes": ["violations"]})
         assert [
-            (state, each["id"], [node["target"] for node in each["nodes"]]) for each in report.response["violations"]
+            (state, each["id"], [node["target"] for node in each["nodes"]])
+            for each in report.response["violations"]
         ] == []
 
     page = opened("/?model=small/multiclass", scheme=scheme)
@@ -554,9 +570,9 @@ def test_axe_finds_nothing(opened: Open, images: list[Path], tmp_path: Path, sch
     bad = tmp_path / "bad.png"
     bad.write_text("no image")
     give(page, [images[0], bad])
-    expect(page.locator(".neighbors li")).to_have_count(7, timeout=30_000)
+    expect(page.locator(".neighbors li")).to_have_count(7)
     page.locator("#map-on").check()
-    expect(page.locator("#map-line")).to_contain_text("deletion", timeout=30_000)
+    expect(page.locator("#map-line")).to_contain_text("deletion")
     check(page, "an image")
     page.locator("#rows tr").nth(1).click()
     expect(page.locator("#answer .verdict.bad")).to_be_visible()

@@ -1,4 +1,4 @@
-// Dark or light: what the reader chose here before, else what the system prefers, else dark.
+// Dark or light: what the reader chose here before, else light where the system asks for it, else dark.
 
 const KEY = "hilum-theme", root = document.documentElement;
 const stored = () => { try { return localStorage.getItem(KEY); } catch { return null; } };
