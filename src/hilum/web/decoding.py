@@ -90,7 +90,10 @@ class Decoders:
         >>> decoders.stop()
         """
         child = self._idle.get()
-        self._idle.put(child or self._spawn())
+        try:
+            child = child or self._spawn()
+        finally:
+            self._idle.put(child)
 
     def run(self, header: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytearray]:
         """A task of hilum.web.tasks in a child. The reply has `error` and `status` when it could not be done.
@@ -172,7 +175,11 @@ class Decoders:
                 env={**os.environ, **ALONE},
             )
         ours.settimeout(PATIENCE)
-        self._folder = wire.receive(ours)[0]["folder"]
+        try:
+            self._folder = wire.receive(ours)[0]["folder"]
+        except BaseException:
+            ours.close()
+            raise
         self._control = ours
         return ours
 

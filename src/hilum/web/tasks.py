@@ -73,7 +73,7 @@ def refuse(head: bytes, data: bytes | bytearray, name: str, most: int) -> None:
     hilum.web.tasks.Refused: image 1 is no readable image (not JPEG, PNG, TIFF, BMP, WebP, DICOM ...
     """
     kind = kind_of_file(head)
-    if kind is None or kind == "zip":
+    if data and kind in (None, "zip"):
         what = f"not {KINDS}" if kind is None else "a zip within a zip"
         raise Refused(f"{name} is no readable image ({what}); replace the file or take it out", NO_IMAGE)
     try:
