@@ -393,9 +393,9 @@ def test_fifty_images_are_sorted_filtered_and_exported(opened: Open, images: lis
     expect(page.locator("#rows .cell-number").first).to_have_text("1")
 
     bound = 5 * int(20 * sorted(most)[25]) + 5
-    page.get_by_label("Confidence at least").fill(str(bound))
+    page.get_by_role("slider", name="Confidence at least").fill(str(bound))
     expect(page.locator("#rows tr")).to_have_count(sum(share >= bound / 100 for share in most))
-    page.get_by_label("Confidence at least").fill("0")
+    page.get_by_role("slider", name="Confidence at least").fill("0")
     page.get_by_label("Flag").select_option("abstained")
     expect(page.locator("#rows tr")).to_have_count(sum(answer["abstained"] for answer in answers))
     page.get_by_label("Flag").select_option("none")

@@ -114,11 +114,18 @@ def _bars(figure: "Figure", answer: Prediction, top: float) -> float:
         if threshold is not None:
             axes.plot([threshold] * 2, [place - 0.42, place + 0.42], color=INK, linewidth=2)
         axes.text(-0.02, place, name[:24], ha="right", va="center", fontsize=9.5, color=INK, parse_math=False)
-        axes.text(1.02, place, percent(value), va="center", fontsize=9.5, color=INK)
+        axes.text(1.02, place, _share(value), va="center", fontsize=9.5, color=INK)
     axes.set_xlim(0, 1)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_axis_off()
     return top - height - 0.015
+
+
+def _share(probability: float) -> str:
+    """Never 100 % or 0 %, as no image is certain."""
+    if probability >= 0.9995:
+        return "> 99.9 %"
+    return "< 0.1 %" if probability < 0.0005 else percent(probability)
 
 
 def _facts(answer: Prediction, caption: str) -> list[str]:

@@ -1,9 +1,9 @@
 // Numbers and sentences: subject, verb, number, unit.
 
-/** 0.9712 -> "97.1 %"; never 100 % or 0 % for what is only close to it. */
+/** 0.9712 -> "97.1 %"; never 100 % or 0 %, as no image is certain. */
 export function percent(share) {
-  if (share > 0.9995 && share < 1) return "> 99.9 %";
-  if (share < 0.0005 && share > 0) return "< 0.1 %";
+  if (share >= 0.9995) return "> 99.9 %";
+  if (share < 0.0005) return "< 0.1 %";
   return `${(100 * share).toFixed(1)} %`;
 }
 
