@@ -61,7 +61,11 @@ def test_one_image_is_an_object_and_says_which_model_and_pixels(client: TestClie
 
 def test_a_raw_body_and_a_zip_are_read_by_their_first_bytes(client: TestClient) -> None:
     form = client.post("/v1/predict", files=sent(png())).json()
-    for kind, data in (("image/jpeg", png()), ("application/octet-stream", png()), ("application/zip", zipped(png()))):
+    for kind, data in (
+        ("image/jpeg", png()),
+        ("application/octet-stream", png()),
+        ("application/zip", zipped(png())),
+    ):
         raw = client.post("/v1/predict", content=data, headers={"content-type": kind}).json()
         assert raw == form
     pair = client.post("/v1/predict", files=sent(png(2), zipped(png(), b"notes", png(3)))).json()
@@ -131,7 +135,9 @@ def test_a_map_lies_on_the_frame_of_the_whole_image(client: TestClient) -> None:
     assert body["target"] == "virus" and body["low"] == 0 and body["high"] >= 0
     checks = body["faithfulness"]
     assert 0 <= checks["deletion"] <= 1 and "P(virus)" in checks["sentence"]
-    quick = client.post("/v1/explain?method=grad_cam&target=virus&faithfulness=false", files=sent(png())).json()
+    quick = client.post(
+        "/v1/explain?method=grad_cam&target=virus&faithfulness=false", files=sent(png())
+    ).json()
     assert quick["faithfulness"] is None and quick["map"] == body["map"]
 
 
@@ -194,7 +200,7 @@ def test_a_model_folder_that_has_gone_is_one_sentence(small_run: Run, tmp_path: 
 def test_events_of_a_cancelled_job_end(client: TestClient) -> None:
     jobs = client.app.state.service.jobs  # type: ignore[attr-defined]
 
-    def work(report) -> dict:  # noqa: ANN001
+    def work(report) -> dict:
         while True:
             time.sleep(0.01)
             report(1, 2)

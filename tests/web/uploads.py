@@ -70,7 +70,9 @@ def tiff_bomb(side: int) -> bytes:
     tags += [(278, 4, side), (279, 4, 64)]
     entries = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags)
     start = 8 + 64
-    return struct.pack("<2sHI", b"II", 42, start) + bytes(64) + struct.pack("<H", len(tags)) + entries + bytes(4)
+    return (
+        struct.pack("<2sHI", b"II", 42, start) + bytes(64) + struct.pack("<H", len(tags)) + entries + bytes(4)
+    )
 
 
 def sent(*files: bytes) -> list[tuple[str, tuple[str, bytes]]]:
