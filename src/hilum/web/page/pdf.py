@@ -91,14 +91,21 @@ def _class_text(answer: Prediction) -> str:
     return sentence(answer.prediction or "no class").rstrip(".")
 
 
-def _bars(figure: "Figure", answer: Prediction, top: float) -> float:
-    """Calibrated probabilities as bars, the operating points as lines across them."""
-    rows = [(name, value, None) for name, value in probabilities_of(answer).items()]
+def _rows(answer: Prediction) -> list[tuple[str, float, float | None]]:
+    """Name, probability and operating point of each bar."""
     if answer.findings is not None:
-        rows = [(name, each.probability, each.threshold) for name, each in answer.findings.items()]
-    if answer.abnormal is not None:
-        rows.insert(0, ("abnormal", answer.abnormal.probability, answer.abnormal.threshold))
-    rows = rows[:16]
+        return [(name, each.probability, each.threshold) for name, each in answer.findings.items()]
+    classes: list[tuple[str, float, float | None]] = [
+        (name, value, None) for name, value in probabilities_of(answer).items()
+    ]
+    if answer.abnormal is None:
+        return classes
+    return [("abnormal", answer.abnormal.probability, answer.abnormal.threshold), *classes]
+
+
+def _bars(figure: "Figure", answer: Prediction, top: float) -> float:
+    """Calibrated probabilities as bars, the operating points as lines across them; gives where the text goes on."""
+    rows = _rows(answer)[:16]
     if not rows:
         return top
     height = 0.021 * len(rows)

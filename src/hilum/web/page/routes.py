@@ -39,7 +39,15 @@ def _templates() -> Environment:
 
 
 def html_page(request: Request, template: str, status: int = 200, **values: object) -> Response:
-    """A page from a template."""
+    """A page from a template.
+
+    >>> from fastapi import FastAPI
+    >>> from hilum.web.settings import Settings
+    >>> app = FastAPI()
+    >>> app.state.settings = Settings()
+    >>> html_page(Request({"type": "http", "app": app}), "login.html", page="login", error="").status_code
+    200
+    """
     settings = request.app.state.settings
     text = _templates().get_template(template).render(settings=settings, **values)
     return Response(text, status, media_type="text/html; charset=utf-8")
@@ -51,13 +59,13 @@ def _runs(request: Request) -> dict[str, Run]:
 
 
 @router.get("/")
-def reading(request: Request) -> Response:
+def _reading(request: Request) -> Response:
     """Worklist and viewer."""
     return html_page(request, "reading.html", page="reading")
 
 
 @router.get("/studies")
-def studies(request: Request) -> Response:
+def _studies(request: Request) -> Response:
     """The study browser."""
     runs = _runs(request)
     lead = "Past studies, their reports, and their models to read images with."
@@ -68,7 +76,7 @@ def studies(request: Request) -> Response:
 
 
 @router.get("/studies/{name}/report/")
-def report(request: Request, name: str) -> Response:
+def _report(request: Request, name: str) -> Response:
     """The report of one study."""
     run = _runs(request).get(name)
     content = None if run is None else report_of(run)
@@ -79,7 +87,7 @@ def report(request: Request, name: str) -> Response:
 
 
 @router.get("/static/{name}")
-def static(request: Request, name: str) -> Response:
+def _static(request: Request, name: str) -> Response:
     """A file of the page itself."""
     file = static_files().get(name)
     if file is None:
@@ -91,7 +99,7 @@ def static(request: Request, name: str) -> Response:
 
 
 @router.get("/demo/phantom-{number}.png")
-def phantom(request: Request, number: int) -> Response:
+def _phantom(request: Request, number: int) -> Response:
     """A synthetic image to try the page with, under --demo."""
     if not (request.app.state.settings.demo and 1 <= number <= 12):
         return JSONResponse({"error": "there is no such phantom; start with hilum serve --demo"}, 404)
@@ -99,7 +107,7 @@ def phantom(request: Request, number: int) -> Response:
 
 
 @router.post("/export/answers.csv")
-async def answers_csv(request: Request) -> Response:
+async def _answers_csv(request: Request) -> Response:
     """Answers as CSV with the columns of `hilum predict --format csv`."""
     try:
         answers = TypeAdapter(list[Prediction]).validate_json(await request.body())
@@ -110,7 +118,7 @@ async def answers_csv(request: Request) -> Response:
 
 
 @router.post("/export/sheets.pdf")
-async def sheets(request: Request) -> Response:
+async def _sheets(request: Request) -> Response:
     """One printable page per image, from the answers and the pixels that the page holds."""
     try:
         parsed = parsed_sheets(await request.body())

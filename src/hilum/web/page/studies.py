@@ -45,8 +45,8 @@ def study_of(name: str, run: Run) -> Study:
     >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     study_of("real", Run.create(place, RunFacts(), {"tasks": {}})).facts
-    [('State', 'not finished')]
+    ...     study_of("real", Run.create(place, RunFacts(), {"tasks": {}})).facts[-1]
+    ('State', 'not finished')
     """
     try:
         facts = run.facts()

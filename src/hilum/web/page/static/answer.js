@@ -33,7 +33,7 @@ function verdict(answer) {
   }
   const stated = answer.probabilities?.[answer.prediction];
   const least = best && best.name !== answer.prediction ? ` ${title(best.name)} is the most probable class; the operating point decides.` : "";
-  return ["plain", title(answer.prediction), stated === undefined ? "" : `Its calibrated probability is ${percent(stated)}.${least}`];
+  return ["plain", title(answer.prediction), stated === undefined ? "" : `Its calibrated probability is ${percent(stated).replace(">", "over").replace("<", "under")}.${least}`];
 }
 
 function heading(answer) {

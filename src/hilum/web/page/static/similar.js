@@ -40,7 +40,7 @@ function card({ case_id: name, label, distance, thumbnail }, place) {
   });
   return make("li", {}, frame,
     make("span", { class: "neighbor-label" }, swatch(label), title(label)),
-    make("span", { class: "soft tiny", text: `distance ${digits(distance)}` }),
+    make("span", { class: "soft distance", text: `distance ${digits(distance)}` }),
     make("span", { class: "soft tiny", text: name, title: name }));
 }
 
