@@ -263,6 +263,33 @@ def test_a_refused_request_is_sent_again(opened: Open, images: list[Path]) -> No
     expect(page.locator("#answer")).to_contain_text("operating point")
 
 
+def test_images_that_were_not_sent_can_be_read_later(opened: Open, images: list[Path]) -> None:
+    page = opened()
+    page.route("**/v1/predict*", lambda route: None)
+    page.set_input_files("#files", [str(path) for path in images[:4]])
+    expect(page.locator("#progress-words")).to_contain_text("0 of 4 images read.")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#summary")).to_have_text("4 images: 4 not read.")
+    page.unroute("**/v1/predict*")
+    page.get_by_role("button", name="Read the rest").click()
+    expect(page.locator("#summary")).to_have_text(re.compile("^4 images: (?!.*not read)"))
+    expect(page.get_by_role("button", name="Read the rest")).to_be_hidden()
+
+
+def test_a_file_that_the_service_refuses_is_in_the_exports(opened: Open, images: list[Path]) -> None:
+    page = opened()
+    page.route(
+        "**/v1/predict*",
+        lambda route: route.fulfill(status=413, json={"error": "the upload is too large; send less"}),
+    )
+    give(page, images[:1])
+    expect(page.locator("#answer .verdict.bad")).to_contain_text("The upload is too large; send less.")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="CSV").click()
+    [row] = csv.DictReader(io.StringIO(Path(download.value.path()).read_text()))
+    assert (row["file"], row["error"]) == ("image 1", "the upload is too large; send less")
+
+
 # -- the viewer -------------------------------------------------------------------------------------------------
 
 
@@ -504,6 +531,10 @@ def test_everything_can_be_reached_by_keyboard(opened: Open, images: list[Path])
     page.keyboard.press("ArrowDown")
     expect(page.locator("tr:nth-child(2) .row-open")).to_be_focused()
     expect(page.locator("#image-name")).to_have_text(images[1].name)
+    page.keyboard.press("Delete")
+    expect(page.locator("#rows tr")).to_have_count(2)
+    expect(page.locator("tr:nth-child(2) .row-open")).to_be_focused()
+    expect(page.locator("#image-name")).to_have_text(images[2].name)
     tab_to("#viewer")
     wait_for_picture(page)
     page.keyboard.press("+")

@@ -86,7 +86,6 @@ const origin = (answer) => make("p", { class: "soft small origin" }, `Model ${an
 /** Fills `element` with the answer for an image. */
 export function showAnswer(element, item) {
   if (!item) return fill(element);
-  if (item.status === "failed") return fill(element, heading({ error: item.failure }));
   if (!item.answer) {
     const words = { waiting: "The image waits for its answer.", reading: "The image is being read.", stopped: "The image was not read." };
     return fill(element, make("p", { class: "soft pending", text: words[item.status] }));

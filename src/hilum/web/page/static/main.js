@@ -38,6 +38,7 @@ function progress() {
   const total = store.items.length, { left } = queue, bar = byId("progress");
   Object.assign(bar, { max: Math.max(total, 1), value: total - left });
   byId("progress-row").hidden = left === 0;
+  byId("resume").hidden = left > 0 || !store.items.some((item) => item.status === "stopped");
   byId("summary").textContent = total && !left ? summary() : "";
   if (!total) return say("");
   const seconds = queue.secondsLeft, time = seconds === null ? "" : ` About ${timeLeft(seconds)} left.`;
@@ -54,7 +55,7 @@ function progress() {
 function summary() {
   const counts = new Map();
   for (const item of store.items) {
-    const word = item.status === "failed" ? "unreadable" : item.status === "stopped" ? "not read" : result(item.answer);
+    const word = item.status === "stopped" ? "not read" : result(item.answer);
     counts.set(word, (counts.get(word) ?? 0) + 1);
   }
   const parts = [...counts].sort((a, b) => b[1] - a[1]).map(([word, count]) => `${count} ${word}`);
@@ -209,6 +210,11 @@ function listenForList() {
     });
   }
   byId("clear").addEventListener("click", () => { queue.stop(); store.clear(); alarm(""); byId("choose-files").focus(); });
+  byId("resume").addEventListener("click", () => {
+    alarm("");
+    store.readAgain(store.items.filter((item) => item.status === "stopped"));
+    queue.start();
+  });
   byId("stop").addEventListener("click", () => queue.stop());
   byId("by-confidence").addEventListener("input", (event) => {
     byId("by-confidence-words").textContent = `${event.target.value} %`;
@@ -247,7 +253,7 @@ async function listenForModels() {
 store.addEventListener("list", () => { document.body.classList.toggle("empty", store.items.length === 0); progress(); });
 store.addEventListener("open", (event) => open(event.detail));
 store.addEventListener("item", ({ detail: item }) => {
-  if (item.notKept) alarm(item.notKept);
+  if (item.notKept ?? item.unsent) alarm(item.notKept ?? item.unsent);
   if (item === store.open) answer();
 });
 addEventListener("theme", () => { worklist.redraw(); answer(); });

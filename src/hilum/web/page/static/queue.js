@@ -3,6 +3,11 @@
 import { predict } from "./api.js";
 
 const TOGETHER = 3;
+const PASSING = [0, 429, 503]; // no connection, over capacity, not ready
+const NOTHING = {
+  file: null, prediction: null, abstained: false, reason: null, abnormal: null, probabilities: null, findings: null, prediction_set: null,
+  coverage: null, ood: null, attribution: null,
+};
 
 /** Sends the waiting images of a store. `changed` is called after each step. */
 export class Queue {
@@ -25,6 +30,14 @@ export class Queue {
   /** Seconds that the images left take at the rate so far; null before the first is done. */
   get secondsLeft() {
     return this.done ? (this.left * (performance.now() - this.started)) / 1000 / this.done : null;
+  }
+
+  /** An image that was refused has an answer that says why; one that could not be sent at all can be read again. */
+  #failed(error) {
+    if (error.name === "AbortError") return { status: "stopped" };
+    if (PASSING.includes(error.status)) return { status: "stopped", unsent: error.message };
+    const { name, digest } = this.store.model ?? { name: "", digest: null };
+    return { answer: { ...NOTHING, error: error.message, model: { name, digest } }, status: "done" };
   }
 
   /** Starts what is waiting. */
@@ -53,9 +66,9 @@ export class Queue {
     let state;
     try {
       const { answer, kept, notKept } = await predict(item, model, this.stopper.signal);
-      state = { answer, kept, notKept, failure: null, status: "done" };
+      state = { answer, kept, notKept, unsent: null, status: "done" };
     } catch (error) {
-      state = error.name === "AbortError" ? { status: "stopped" } : { answer: null, failure: error.message, status: "failed" };
+      state = this.#failed(error);
     }
     if (item.turn === turn) Object.assign(item, state);
     this.running -= 1;

@@ -16,7 +16,7 @@ export class Store extends EventTarget {
       this.#next += 1;
       this.items.push({
         number, name, blob, sentName: this.showNames ? name : `image ${number}`, status: "waiting",
-        answer: null, failure: null, kept: null, thumbnail: null, maps: new Map(), similar: null, turn: 0,
+        answer: null, kept: null, thumbnail: null, maps: new Map(), similar: null, turn: 0,
       });
     }
     this.#tell("list");
@@ -40,7 +40,7 @@ export class Store extends EventTarget {
 
   /** All images wait for an answer again, e.g. of another model. */
   readAgain(items = this.items) {
-    for (const item of items) Object.assign(item, { status: "waiting", answer: null, failure: null, maps: new Map(), shown: null, similar: null, turn: item.turn + 1 });
+    for (const item of items) Object.assign(item, { status: "waiting", answer: null, maps: new Map(), shown: null, similar: null, turn: item.turn + 1 });
     this.#tell("list");
     this.show(this.open);
   }

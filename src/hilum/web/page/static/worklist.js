@@ -9,7 +9,7 @@ const SIDE = 96;
 
 /** What the filters know an image by. */
 export function flags(item) {
-  if (item.status === "failed" || item.answer?.error) return ["unreadable"];
+  if (item.answer?.error) return ["unreadable"];
   const words = [];
   if (item.answer?.ood?.flagged) words.push("out-of-distribution");
   if (item.answer?.abstained) words.push("abstained");
@@ -19,7 +19,7 @@ export function flags(item) {
 const KEYS = {
   number: (item) => item.number,
   name: (item) => item.name.toLowerCase(),
-  result: (item) => (item.status === "failed" ? "unreadable" : result(item.answer)),
+  result: (item) => result(item.answer),
   confidence: (item) => confidence(item.answer) ?? -1,
 };
 
@@ -65,7 +65,9 @@ export class Worklist extends EventTarget {
     for (const head of this.heads) head.querySelector("button").addEventListener("click", () => this.#sortBy(head.dataset.key));
     this.body.addEventListener("click", (event) => {
       const row = event.target.closest("tr");
-      if (row) this.#open(row.item);
+      if (!row) return;
+      this.#open(row.item);
+      this.dispatchEvent(new CustomEvent("chosen", { detail: row.item }));
     });
     this.body.addEventListener("keydown", (event) => this.#key(event));
     this.store.addEventListener("list", () => this.draw());
@@ -76,16 +78,16 @@ export class Worklist extends EventTarget {
   #open(item, focus = false) {
     this.store.show(item);
     if (focus) this.rows.get(item)?.querySelector("button").focus();
-    this.dispatchEvent(new CustomEvent("chosen", { detail: item }));
   }
 
   #key(event) {
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key], row = event.target.closest("tr");
-    if (event.key === "Delete" && row) return this.store.remove(row.item);
-    if (!step || !row) return undefined;
+    const step = { ArrowDown: 1, ArrowUp: -1, Delete: 1 }[event.key], row = event.target.closest("tr");
+    if (!step || !row) return;
     event.preventDefault();
-    const images = this.shown, next = images[images.indexOf(row.item) + step];
-    return next && this.#open(next, true);
+    const images = this.shown, place = images.indexOf(row.item), next = images[place + step];
+    if (event.key === "Delete") this.store.remove(row.item);
+    if (next) this.#open(next, true);
+    else if (event.key === "Delete" && place > 0) this.#open(images[place - 1], true);
   }
 
   #sortBy(key) {
@@ -151,7 +153,7 @@ export class Worklist extends EventTarget {
   }
 
   #resultOf(item) {
-    if (item.status === "failed" || item.answer?.error) return make("span", { class: "badge bad", text: "unreadable" });
+    if (item.answer?.error) return make("span", { class: "badge bad", text: "unreadable" });
     if (!item.answer) return make("span", { class: "soft", text: { waiting: "waiting", reading: "reading …", stopped: "not read" }[item.status] });
     const word = result(item.answer);
     const badges = flags(item).map((flag) => make("span", { class: "badge doubt", text: flag === "out-of-distribution" ? "OOD" : flag }));
