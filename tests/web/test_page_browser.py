@@ -21,6 +21,8 @@ import numpy as np
 import pytest
 
 from hilum.run import Run
+from tests.dicom_files import PLANTED
+from tests.web.uploads import dicom
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 if not Path(CHROMIUM).exists():
@@ -212,6 +214,20 @@ def test_dropped_images_are_answered_and_a_zip_is_opened(opened: Open, images: l
     expect(page.locator("#status")).to_have_text(re.compile("^3 images: "))
     assert page.locator(".row-name").all_inner_texts() == [images[0].name, "one.png", "two.png"]
     expect(page.locator("#alert")).to_have_text("1 file left out: no image by the suffix (.txt).")
+
+
+def test_a_dicom_file_is_shown_without_the_names_in_it(opened: Open, tmp_path: Path) -> None:
+    file = tmp_path / "IM0001"
+    file.write_bytes(dicom(**PLANTED))
+    page = opened()
+    page.on("request", lambda request: sent.append((request.post_data_buffer or b"")[:300]))
+    sent: list[bytes] = []
+    give(page, [file])
+    expect(page.locator("#image-size")).to_have_text("256 × 256 pixels")
+    assert shown(page).std() > 10
+    text = page.content()
+    assert [value for value in PLANTED.values() if str(value) in text] == []
+    assert sent and [head for head in sent if b"IM0001" in head] == [], "a file name stays in the browser"
 
 
 def test_a_folder_is_sifted(opened: Open, images: list[Path], tmp_path: Path) -> None:
