@@ -1,4 +1,5 @@
 # make study [DATA=folder] [PRESET=quick] [OUT=runs/name]   the main job; prints the report's path
+# make seed DATA=folder [OUT=runs/name]                     the seed report's own systems at their own size: two to three hours
 # make serve                                                the page with the packaged models and phantoms
 # make test                                                 all tests
 # make check                                                style and types
@@ -9,7 +10,7 @@ OUT ?= runs/$(notdir $(DATA:/=))-$(PRESET)
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: setup study serve test check clean
+.PHONY: setup study seed serve test check clean
 
 setup: $(READY)
 
@@ -21,6 +22,9 @@ $(READY): pyproject.toml constraints.txt
 
 study: $(READY)
 	$(BIN)/hilum study "$(DATA)" --preset "$(PRESET)" --out "$(OUT)" --resume
+
+seed:
+	$(MAKE) study PRESET=seed
 
 serve: $(READY)
 	$(BIN)/hilum serve --demo
