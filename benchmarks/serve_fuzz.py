@@ -128,7 +128,7 @@ def fuzz(number: int, clients: int = 4) -> bool:
     metrics = server.request("GET", "/metrics")[1].decode()
     is_alive = server.request("POST", "/v1/predict", kinds["JPEG"][0])[0] == 200
     server.stop()
-    replaced = re.search(r"hilum_decoders_replaced_total (\S+)", metrics)
+    replaced = re.search(r"^hilum_decoders_replaced_total (\d\S*)", metrics, re.MULTILINE)
     growth = after - before
     print(f"{len(work)} mutated files: statuses {dict(sorted(statuses.items()))}; slowest {slowest[0]:.1f} s; memory "
           f"{before / 2**20:.0f} MB after {warm}, {after / 2**20:.0f} MB at the end ({growth / 2**20:+.0f} MB); "
