@@ -92,6 +92,7 @@ def test_templates_hold_no_script_and_no_style_of_their_own() -> None:
     templates = sorted((PAGE / "templates").glob("*.html"))
     assert [template.name for template in templates] == [
         "base.html",
+        "kept.html",
         "login.html",
         "reading.html",
         "studies.html",

@@ -167,6 +167,13 @@ def colourfulness(page: Page) -> float:
     return float((pixels.max(2) - pixels.min(2)).mean())
 
 
+def check_axe(page: Page, state: str) -> None:
+    """axe-core finds nothing."""
+    report = axe.Axe().run(page, options={"runOnly": RULES, "resultTypes": ["violations"]})
+    violations = report.response["violations"]
+    assert [(state, each["id"], [node["target"] for node in each["nodes"]]) for each in violations] == []
+
+
 def wait_for_picture(page: Page) -> None:
     expect(page.locator("#image-size")).to_contain_text("pixels")
 
@@ -505,6 +512,28 @@ def test_a_disagreement_becomes_a_correction(opened: Open, images: list[Path], a
     assert len(page.request.get(f"{address}/v1/kept").json()) == before - 1
 
 
+def test_kept_images_are_listed_and_deleted(opened: Open, images: list[Path], address: str) -> None:
+    page = opened()
+    give(page, images[:2])
+    page.get_by_role("link", name="Kept").click()
+    page.wait_for_selector("html[data-ready=true]")
+    kept = page.request.get(f"{address}/v1/kept").json()
+    assert len(kept) >= 2
+    expect(page.locator("#rows tr")).to_have_count(len(kept))
+    expect(page.locator("#status")).to_have_text(f"{len(kept)} images kept.")
+    check_axe(page, "kept")
+    page.locator("#rows button").first.click()
+    expect(page.locator("#rows tr")).to_have_count(len(kept) - 1)
+    assert kept[0]["id"] not in [item["id"] for item in page.request.get(f"{address}/v1/kept").json()]
+    page.get_by_role("button", name="Delete all").click()
+    page.get_by_role("button", name="Keep them").click()
+    expect(page.locator("#rows tr")).to_have_count(len(kept) - 1)
+    page.get_by_role("button", name="Delete all").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete all").click()
+    expect(page.locator("#status")).to_have_text("No image is kept.")
+    assert page.request.get(f"{address}/v1/kept").json() == []
+
+
 def test_the_study_browser_leads_to_report_and_models(opened: Open, address: str) -> None:
     page = opened("/studies")
     expect(page.get_by_role("heading", name="small")).to_be_visible()
@@ -613,19 +642,19 @@ def test_axe_finds_nothing(opened: Open, images: list[Path], tmp_path: Path, sch
         ] == []
 
     page = opened("/?model=small/multiclass", scheme=scheme)
-    check(page, "empty")
+    check_axe(page, "empty")
     bad = tmp_path / "bad.png"
     bad.write_text("no image")
     give(page, [images[0], bad])
     expect(page.locator(".neighbors li")).to_have_count(7)
     page.locator("#map-on").check()
     expect(page.locator("#map-line")).to_contain_text("deletion")
-    check(page, "an image")
+    check_axe(page, "an image")
     page.locator("#rows tr").nth(1).click()
     expect(page.locator("#answer .verdict.bad")).to_be_visible()
-    check(page, "an unreadable image")
-    check(opened("/studies", scheme=scheme), "studies")
-    check(opened("/login", scheme=scheme), "token")
+    check_axe(page, "an unreadable image")
+    check_axe(opened("/studies", scheme=scheme), "studies")
+    check_axe(opened("/login", scheme=scheme), "token")
 
 
 def test_the_addresses_of_the_page_are_this_machine_s(opened: Open, address: str) -> None:

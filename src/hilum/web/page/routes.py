@@ -75,6 +75,14 @@ def _studies(request: Request) -> Response:
     return html_page(request, "studies.html", page="studies", lead=lead, studies=shown)
 
 
+@router.get("/kept")
+def _kept(request: Request) -> Response:
+    """What lies at the service under --keep."""
+    if not request.app.state.settings.keep:
+        return JSONResponse({"error": "nothing is kept; start the service with --keep"}, 404)
+    return html_page(request, "kept.html", page="kept")
+
+
 @router.get("/studies/{name}/report/")
 def _report(request: Request, name: str) -> Response:
     """The report of one study."""

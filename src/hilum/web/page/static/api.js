@@ -118,8 +118,11 @@ export const disagree = async (kept, label) => send(`/v1/kept/${encodeURICompone
   method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ label }),
 });
 
-/** Deletes one kept image and its answer. */
-export const forget = async (kept) => send(`/v1/kept/${encodeURIComponent(kept)}`, { method: "DELETE" });
+/** What is kept, the newest first. */
+export const kept = async () => (await send("/v1/kept", {})).json();
+
+/** Deletes one kept image with its answer; all of them for an empty id. */
+export const forget = async (id) => send(id ? `/v1/kept/${encodeURIComponent(id)}` : "/v1/kept", { method: "DELETE" });
 
 /** A file of all answers, made by the service and kept by nobody: "answers.csv" or "sheets.pdf". */
 export async function exported(name, body) {
