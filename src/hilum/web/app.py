@@ -8,6 +8,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 import hilum
 from hilum.errors import HilumError
@@ -81,8 +82,16 @@ def _http(request: Request, error: Exception) -> JSONResponse:
         404: "there is nothing at this address; see /docs",
         405: "this address does not take that method",
     }
-    return JSONResponse(
-        {"error": words.get(error.status_code, str(error.detail))}, error.status_code, headers=error.headers
+    sentence = words.get(error.status_code, str(error.detail))
+    headers = {"Allow": _allowed(request)} if error.status_code == 405 else error.headers
+    return JSONResponse({"error": sentence}, error.status_code, headers=headers)
+
+
+def _allowed(request: Request) -> str:
+    """The methods of every route at an address; starlette names those of the first."""
+    matching = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return ", ".join(
+        sorted({method for route in matching for method in getattr(route, "methods", None) or ()})
     )
 
 

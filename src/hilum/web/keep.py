@@ -178,10 +178,9 @@ class Kept:
         ...     kept.close()
         'poor quality'
         """
-        known = [*labels, POOR]
+        png, known = self.image(key), [*labels, POOR]
         if label not in known:
             raise HilumError(f"the label {label[:80]!r} is not one of the model", nearest(label[:80], known))
-        png = self.image(key)
         with self._open() as database:
             self.images.mkdir(exist_ok=True)
             (self.images / f"{key}.png").write_bytes(png)
