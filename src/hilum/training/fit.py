@@ -207,7 +207,7 @@ def _places(processes: Processes) -> dict[str, Any]:
     """What Lightning's Trainer must know of the devices and processes."""
     if processes.alone:
         return {"devices": 1, "plugins": [AtomicCheckpoints()]}
-    from lightning.pytorch.plugins.environments import TorchElasticEnvironment
+    from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
     from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy
 
     sharded = processes.strategy == "fsdp"

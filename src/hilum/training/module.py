@@ -142,11 +142,11 @@ class Classifier(pl.LightningModule):
 
     def _validated(self) -> tuple[Tensor, Tensor, Tensor]:
         """Logits, targets and positions of the whole split, from all processes, in the order of the split."""
-        mine = tuple(torch.cat(parts) for parts in zip(*self._val, strict=True))
+        logits, target, position = (torch.cat(parts) for parts in zip(*self._val, strict=True))
         processes = current()
         if processes.alone:
-            return mine
-        parts = processes.gathered(tuple(values.cpu() for values in mine))
+            return logits, target, position
+        parts = processes.gathered((logits.cpu(), target.cpu(), position.cpu()))
         logits, target, position = (torch.cat(values).to(self.device) for values in zip(*parts, strict=True))
         order = position.argsort()
         return logits[order], target[order], position[order]

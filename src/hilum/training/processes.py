@@ -206,7 +206,7 @@ def _slurm_address() -> None:
     """What torchrun would have set, from SLURM's environment."""
     if "MASTER_ADDR" in os.environ or "SLURM_PROCID" not in os.environ:
         return
-    from lightning.pytorch.plugins.environments import SLURMEnvironment
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
     slurm = SLURMEnvironment()
     os.environ.update(
