@@ -88,11 +88,11 @@ def _image(request: Request, name: str) -> Response:
     response_class=Response,
     responses=errors(404, 507),
 )
-def _disagree(request: Request, name: str, said: Disagreement) -> Response:
+def _disagree(request: Request, name: str, other: Disagreement) -> Response:
     """Says that the answer is another: a label of the model, or "poor quality"."""
     kept, service = _kept(request), request.app.state.service
     labels = {label for model in service.models.listed() for label in model["classes"]}
-    kept.disagree(name, said.label, tuple(sorted(labels)))
+    kept.disagree(name, other.label, tuple(sorted(labels)))
     return Response(status_code=204)
 
 

@@ -258,10 +258,10 @@ class Service:
         ids: list[str] = []
         try:
             for answer in answers:
-                said = answer.prediction.model_dump(mode="json")
+                body = answer.prediction.model_dump(mode="json")
                 name = answer.prediction.file if self.settings.show_identifiers else None
                 digest = answer.prediction.model.digest
-                ids.append(self.kept.add(answer.png, said, served.id, digest, name) if answer.png else "")
+                ids.append(self.kept.add(answer.png, body, served.id, digest, name) if answer.png else "")
         except HilumError as error:
             return ",".join(ids), str(error)
         return ",".join(ids), ""
