@@ -88,6 +88,16 @@ def test_a_class_in_dollar_signs_is_no_formula() -> None:
     assert sheets_pdf([Sheet(odd, None, None, "$")]).startswith(b"%PDF-")
 
 
+def test_numbers_out_of_range_and_endless_names_still_give_a_page() -> None:
+    odd = prediction(
+        "name " * 500,
+        probabilities={"a" * 500: float("inf"), "b": -3.0, "c": float("nan")},
+        abnormal=Abnormal(probability=1.0, threshold=float("inf"), positive=False),
+        prediction_set=["a" * 5000],
+    )
+    assert sheets_pdf([Sheet(odd, None, None, "x" * 5000)]).startswith(b"%PDF-")
+
+
 def test_templates_hold_no_script_and_no_style_of_their_own() -> None:
     templates = sorted((PAGE / "templates").glob("*.html"))
     assert [template.name for template in templates] == [

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 A4 = (8.27, 11.69)
 LEFT, RIGHT, TOP, GAP = 0.09, 0.91, 0.925, 0.02
+LONGEST = 60
+"""Letters of a heading."""
+
 _LOCK = Lock()
 
 
@@ -47,7 +50,7 @@ def sheets_pdf(sheets: Sequence[Sheet]) -> bytes:
 
 def _draw(figure: "Figure", sheet: Sheet, place: str) -> None:
     answer = sheet.answer
-    _text(figure, LEFT, 0.955, answer.file or "image", 17, weight="bold")
+    _text(figure, LEFT, 0.955, (answer.file or "image")[:LONGEST], 17, weight="bold")
     _text(figure, RIGHT, 0.958, f"hilum, {date.today():%d %B %Y}".replace(", 0", ", "), 9, FAINT, ha="right")
     top = _pictures(figure, sheet) if sheet.picture is not None else 0.9
     top = _verdict(figure, answer, top)
@@ -79,7 +82,7 @@ def _pictures(figure: "Figure", sheet: Sheet) -> float:
 
 def _verdict(figure: "Figure", answer: Prediction, top: float) -> float:
     words = "Unreadable" if answer.error else "Abstained" if answer.abstained else _class_text(answer)
-    _text(figure, LEFT, top, words, 15, weight="bold")
+    _text(figure, LEFT, top, words[:LONGEST], 15, weight="bold")
     reason = answer.error or answer.reason
     return _sentences(figure, [sentence(reason)], top - 0.028) if reason else top - 0.036
 
@@ -117,8 +120,8 @@ def _bars(figure: "Figure", answer: Prediction, top: float) -> float:
             else look(name, list(probabilities_of(answer))).colour
         )
         axes.barh(place, 1, 0.5, color="#e6e9ed")
-        axes.barh(place, value, 0.5, color=colour)
-        if threshold is not None:
+        axes.barh(place, value if 0 <= value <= 1 else 0, 0.5, color=colour)
+        if threshold is not None and 0 <= threshold <= 1:
             axes.plot([threshold] * 2, [place - 0.42, place + 0.42], color=INK, linewidth=2)
         axes.text(-0.02, place, name[:24], ha="right", va="center", fontsize=9.5, color=INK, parse_math=False)
         axes.text(1.02, place, _share(value), va="center", fontsize=9.5, color=INK)
