@@ -7,9 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 
 from hilum.errors import DataError
 from hilum.inference.prediction import Abnormal, ModelName, Ood, Prediction
+from hilum.inference.show import predictions_csv
 from hilum.web.page.demo import phantom_png
 from hilum.web.page.files import static_files
 from hilum.web.page.pdf import sheets_pdf
@@ -138,3 +140,52 @@ def test_phantoms_differ_by_number_and_are_images() -> None:
     first, second = (cv2.imdecode(np.frombuffer(phantom_png(number), np.uint8), 0) for number in (1, 2))
     assert first.shape == (896, 1024)
     assert not np.array_equal(first, second)
+
+
+# -- over HTTP ----------------------------------------------------------------------------------------------------
+
+
+def test_the_page_says_that_nothing_is_kept_and_offers_no_phantoms(client: TestClient) -> None:
+    text = client.get("/").text
+    assert "Nothing is kept" in text and "Exports carry image numbers" in text
+    assert 'id="phantoms"' not in text and 'href="/kept"' not in text
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("/kept", "nothing is kept; start the service with --keep"),
+        ("/demo/phantom-1.png", "there is no such phantom; start with hilum serve --demo"),
+        ("/static/..%2Froutes.py", "there is nothing at this address; see /docs"),
+        ("/static/routes.py", "there is no such file"),
+        ("/studies/gone/report/", "there is no such report; open /studies for those that there are"),
+    ],
+)
+def test_what_is_not_there_gets_a_sentence(client: TestClient, path: str, sentence: str) -> None:
+    response = client.get(path)
+    assert (response.status_code, response.json()) == (404, {"error": sentence})
+
+
+def test_static_files_are_sent_once(client: TestClient) -> None:
+    first = client.get("/static/style.css")
+    again = client.get("/static/style.css", headers={"If-None-Match": first.headers["etag"]})
+    assert (first.status_code, again.status_code, again.content) == (200, 304, b"")
+
+
+def test_without_runs_the_study_browser_says_how_to_give_some(client: TestClient) -> None:
+    assert "hilum serve runs/NAME" in client.get("/studies").text
+
+
+def test_answers_are_exported_as_hilum_predict_writes_them(client: TestClient) -> None:
+    answers = [prediction(), Prediction.failed("image 2", "image 2 is empty", MODEL)]
+    response = client.post("/export/answers.csv", content=json.dumps([each.model_dump() for each in answers]))
+    assert response.headers["content-type"].startswith("text/csv")
+    assert response.text == predictions_csv(answers, ["normal", "bacteria", "virus"]) + "\n"
+
+
+@pytest.mark.parametrize("path", ["/export/answers.csv", "/export/sheets.pdf"])
+@pytest.mark.parametrize("sent", [b"", b"[{}]", b"\x00\x00\x00\x04[{}]", b"\xff" * 9, b'[{"answer": 1}]'])
+def test_what_is_no_answer_is_refused(client: TestClient, path: str, sent: bytes) -> None:
+    response = client.post(path, content=sent)
+    assert response.status_code == 422
+    assert len(response.json()["error"]) > 20
