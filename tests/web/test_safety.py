@@ -185,6 +185,9 @@ def test_memory_for_uploads_is_bounded() -> None:
     with client_of(Settings(workers=1, limits=limits)) as client:
         answer = client.post("/v1/predict", content=bytes(60_000), headers={"content-type": "image/png"})
         assert answer.status_code == 429 and "Retry-After" in answer.headers
+        packed = zipped(tiff_bomb(16) + bytes(80_000))  # small as a zip, too large unpacked
+        answer = client.post("/v1/predict", content=packed, headers={"content-type": "application/zip"})
+        assert len(packed) < 50_000 and answer.status_code == 429
         assert client.app.state.service.memory.used == 0  # type: ignore[attr-defined]
 
 

@@ -24,6 +24,7 @@ from hilum.web.described import (
     errors,
 )
 from hilum.web.explaining import SLOW, check_method
+from hilum.web.gate import HOLD
 from hilum.web.jobs import Job
 from hilum.web.models import SCHEMA_VERSION, Served
 from hilum.web.neighbors import MOST
@@ -51,7 +52,7 @@ async def _uploads(request: Request) -> list[Upload]:
 
 
 async def _one_image(request: Request) -> Upload:
-    images = await _service(request).images(await _uploads(request))
+    images = await _service(request).images(await _uploads(request), request.scope[HOLD])
     if len(images) != 1:
         raise BadUpload(
             f"the request holds {len(images)} images; send them to this address one at a time", 422
@@ -103,7 +104,7 @@ async def _predict(request: Request, model: ModelId = None) -> Response:
     served = service.models.get(model)
     uploads = await _uploads(request)
     is_single = len(uploads) == 1
-    images = await service.images(uploads)
+    images = await service.images(uploads, request.scope[HOLD])
     is_single = is_single and len(images) == 1
     answers = await service.predictions(served, images)
     headers = await run_in_threadpool(_headers, service, served, answers)

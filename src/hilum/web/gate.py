@@ -18,6 +18,9 @@ from hilum.web.security import HEADERS, Doorkeeper, Forbidden, check_host, check
 from hilum.web.settings import Settings
 from hilum.web.uploads import BadUpload
 
+HOLD = "hilum.hold"
+"""Where the scope of a request has the function that counts further bytes, those of an unpacked zip."""
+
 OPEN = ("/healthz", "/readyz", "/login")
 """Paths that need no token; the files of the page are open as well."""
 
@@ -93,11 +96,17 @@ class _Exchange:
         self.gate, self.scope = gate, scope
         self._receive, self._send = receive, send
         limits = gate.settings.limits
-        self.most, self.held, self.status = limits.upload_bytes, 0, 0
+        self.most, self.held, self.received, self.status = limits.upload_bytes, 0, 0, 0
         self.until = time.monotonic() + limits.receive_seconds
         self.is_received = False
         stated = _headers(scope).get("content-length", "0")
         self.is_too_large = stated.isdigit() and int(stated) > self.most
+        scope[HOLD] = self.hold
+
+    def hold(self, number: int) -> None:
+        """Counts bytes as held until the request is answered. Busy when memory is full."""
+        self.gate.memory.take(number)
+        self.held += number
 
     async def receive(self) -> Message:
         """A part of the body, counted. BadUpload when it is too large or too slow; Busy when memory is full."""
@@ -116,10 +125,10 @@ class _Exchange:
             raise BadUpload("the client has gone", 400)
         number = len(message.get("body", b""))
         self.is_received = not message.get("more_body", False)
-        if self.held + number > self.most:
+        if self.received + number > self.most:
             raise self._too_large()
-        self.gate.memory.take(number)
-        self.held += number
+        self.received += number
+        self.hold(number)
         return message
 
     def _too_large(self) -> BadUpload:

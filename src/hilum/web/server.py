@@ -33,22 +33,21 @@ def serve(settings: Settings, certificate: Path | None = None, key: Path | None 
     is_new = settings.token is None and not settings.is_local
     if is_new:
         settings = replace(settings, token=secrets.token_urlsafe(24))
-    listening = bound(settings.host, settings.port)
-    port = listening.getsockname()[1]
-    settings = replace(settings, port=port)
-    for line in welcome(settings, show_token=is_new):
-        say(line)
-    config = uvicorn.Config(
-        create_app(settings),
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=15,
-        timeout_graceful_shutdown=5,
-        ssl_certfile=certificate,
-        ssl_keyfile=key,
-    )
-    uvicorn.Server(config).run(sockets=[listening])
+    with bound(settings.host, settings.port) as listening:
+        settings = replace(settings, port=listening.getsockname()[1])
+        config = uvicorn.Config(
+            create_app(settings),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=15,
+            timeout_graceful_shutdown=5,
+            ssl_certfile=certificate,
+            ssl_keyfile=key,
+        )
+        for line in welcome(settings, show_token=is_new):
+            say(line)
+        uvicorn.Server(config).run(sockets=[listening])
 
 
 def bound(host: str, port: int) -> socket.socket:

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,9 +143,11 @@ class Service:
 
     # -- from bytes to answers -------------------------------------------------------------------------------
 
-    async def images(self, uploads: Sequence[Upload]) -> list[Upload]:
+    async def images(
+        self, uploads: Sequence[Upload], hold: Callable[[int], None] = lambda number: None
+    ) -> list[Upload]:
         """The uploads, each zip replaced by its images. Refusal for a zip that is damaged or a bomb, and for too many
-        images.
+        images. `hold`: counts the bytes that were unpacked.
 
         >>> service = Service(Settings(workers=1))
         >>> [image.name for image in asyncio.run(service.images([Upload("a", b""), Upload("b", b"")]))]
@@ -163,6 +165,7 @@ class Service:
             facts, payload = await self._task({"task": "unpack", "name": name, **bounds}, upload.data)
             if "error" in facts:
                 raise Refusal(facts["error"], facts["status"])
+            hold(len(payload))
             at = 0
             for entry in facts["entries"]:
                 name = entry["name"] if show_names else f"image {len(images) + 1}"
