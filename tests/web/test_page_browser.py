@@ -100,6 +100,9 @@ def opened(browser: Browser, address: str) -> Iterator[Open]:
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(60_000)
+        page.on(
+            "filechooser", lambda chooser: None
+        )  # from the start: asked for later, the first may be missed
         page.on("request", lambda request: requests.append(request.url))
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda line: errors.append(line.text) if "Content Security" in line.text else None)
