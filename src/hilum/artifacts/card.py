@@ -189,7 +189,7 @@ class OverlapFacts(Part):
     """Intersection over union with the true lungs: mean, and the value that nine in ten images exceed."""
 
     images: str
-    mean: float
+    mean: Figure
     lowest_tenth: float
 
 
