@@ -208,7 +208,7 @@ def _area_cell(figure: Figure | None) -> Cell:
 
 
 def _share_cell(figure: Figure) -> Cell:
-    return Cell(percent(figure.value), figure.counts, interval_text(figure))
+    return Cell(percent(figure.value), figure.counts, interval_text(figure) or figure.reason or "")
 
 
 def _shortcut_lines(shortcuts: Shortcuts, residual: Shortcuts) -> list[ShortcutRow]:
