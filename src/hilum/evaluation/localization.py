@@ -154,8 +154,8 @@ def added_by_image(maps: np.ndarray, lesions: np.ndarray, weights: np.ndarray, m
     order = np.argsort(inside[counts], kind="stable")
     before = np.concatenate([[0.0], np.cumsum(share[counts][order])])
     scores = inside[counts][order]
-    ends = (np.searchsorted(scores, outside, side) for side in ("left", "right"))
-    taken = sum(before[end] for end in ends) / 2 / most  # by each pixel outside, of what lies below it
+    least, most_taken = (before[np.searchsorted(scores, outside, side)] for side in ("left", "right"))
+    taken = (least + most_taken) / 2 / most  # by each pixel outside, of what lies below it
     of_pixel = np.zeros(maps.shape)
     of_pixel[lesions] = share * (found - share @ found)
     of_pixel[~lesions] = -(taken - taken.mean()) / len(outside)

@@ -80,7 +80,10 @@ def faithfulness_table(
     unaware = {name: figures[name] for name in BASELINES}
     rows = [_row(name, own, unaware, people) for name, own in figures.items()]
     names = [row.title for row in rows]
-    values = [[_correlation(column, people) for column in line] for line in np.moveaxis(correlations, 0, -1)]
+    values = [
+        [_correlation(column, people) for column in line]
+        for line in np.moveaxis(np.array(correlations), 0, -1)
+    ]
     return Faithfulness(images=len(images), rows=rows, agreement=Agreement(names=names, values=values))
 
 

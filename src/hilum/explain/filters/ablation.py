@@ -190,7 +190,8 @@ def effect(logits: Float[Tensor, "images classes"], targets: Tensor) -> Effect:
                 float(evidence(logits[mine], target).mean()),
             ]
     losses = F.cross_entropy(logits, targets, reduction="none")
-    return Effect(float(losses.mean()), float(right.mean()), *per_class, losses.cpu().numpy(), of_truth)
+    share = float(right.mean())
+    return Effect(float(losses.mean()), share, *per_class, losses=losses.cpu().numpy(), of_truth=of_truth)
 
 
 def _checked(x: Tensor, targets: Sequence[int] | np.ndarray) -> Tensor:
