@@ -149,7 +149,7 @@ def added_by_image(maps: np.ndarray, lesions: np.ndarray, weights: np.ndarray, m
     share = weights[lesions]
     ordered = np.sort(outside)
     false = 1 - _below(ordered, inside) / len(outside)
-    found = np.maximum(most - false, 0) / most
+    reached = np.maximum(most - false, 0) / most
     counts = false < most
     order = np.argsort(inside[counts], kind="stable")
     before = np.concatenate([[0.0], np.cumsum(share[counts][order])])
@@ -157,7 +157,7 @@ def added_by_image(maps: np.ndarray, lesions: np.ndarray, weights: np.ndarray, m
     least, most_taken = (before[np.searchsorted(scores, outside, side)] for side in ("left", "right"))
     taken = (least + most_taken) / 2 / most  # by each pixel outside, of what lies below it
     of_pixel = np.zeros(maps.shape)
-    of_pixel[lesions] = share * (found - share @ found)
+    of_pixel[lesions] = share * (reached - share @ reached)
     of_pixel[~lesions] = -(taken - taken.mean()) / len(outside)
     return of_pixel.sum(axis=(1, 2))
 
