@@ -65,9 +65,8 @@ def test_the_figures_of_the_stage_are_printed(small_run: Run, real_page: str) ->
         cells = ".*?".join(f"<td>{each.value:.2f}" for each in (row.deletion, row.insertion, row.unexplained))
         head = re.escape(f'<th scope="row">{row.title}</th>')
         assert re.search(head + cells, re.sub(r"\s*\n\s*", "", real_page))
-    assert f"The lungs fill {stated(figures.lungs.area)} of the image" in real_page.replace(
-        "&nbsp;", "\u00a0"
-    )
+    lungs = stated(figures.lungs.area).replace("\u00a0", " ")
+    assert f"The lungs fill {lungs} of the image" in real_page
     assert f"Filter {figures.ablation.rows[0].filter} matters most" in real_page
     assert f"Fitted on {figures.probes.fitted} training images" in real_page
     assert f"{figures.concepts.images} phantom images" in real_page
