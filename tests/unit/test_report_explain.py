@@ -384,7 +384,9 @@ def test_verdicts_at_their_limits() -> None:
     assert "depends on the trained weights." in depends(_between(0.3, 0.49))
     assert "is not shown" in depends(_between(0.3, 0.51)) and "is not shown" in depends(Figure(value=0.1))
     assert steady(_between(0.85, 0.95)).startswith("A little noise hardly")
-    assert steady(_between(0.81, 0.9)) == "A little noise may change it."  # skewed: two fifths more room below
+    assert (
+        steady(_between(0.81, 0.9)) == "A little noise may change it."
+    )  # skewed: two fifths more room below
     assert "large areas only" in steady(_between(0.3, 0.49))
     assert steady(_between(0.6, 0.9)) == steady(Figure(value=0.9)) == "A little noise may change it."
 
