@@ -11,7 +11,8 @@ second."""
 
 SKEW = 1.4
 """By so much the lower half of the interval is longer for "hardly changes": correlations near 1 are skewed to the left,
-and with Student's own interval a mean of just the limit is called steady in 6 to 8 % of sets (benchmarks/verdicts.py)."""
+and with Student's own interval a mean of just the limit is called steady in 6 to 8 % of sets
+(benchmarks/verdicts.py)."""
 
 INDEPENDENT = 0.5
 """A map that correlates at least so much with that of a network with random weights shows the image, not the
