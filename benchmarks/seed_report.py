@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 from captum.attr import Occlusion
+from synthesis import session
 from torch import Tensor, nn
 
 from hilum.data.cache import ImageCache
@@ -27,7 +28,6 @@ from hilum.explain.images import choose_images
 from hilum.explain.network.convolutions import chosen_layer
 from hilum.explain.occlusion.occlusion_map import occlusion_map
 from hilum.run import Run
-from synthesis import session
 
 MASK, POSITIONS, FILTERS, STEPS = 90, 100, 64, 1000
 
