@@ -18,8 +18,9 @@ from torch import Tensor
 from hilum.artifacts.card import LungCard, OverlapFacts
 from hilum.data.sources.phantom import LABELS, PhantomSettings, draw
 from hilum.files import digest, replacing, write_json
-from hilum.lungs.field import SIDE, field_of, standardised
 from hilum.lungs.net import LungNet
+from hilum.lungs.outline import SIDE
+from hilum.lungs.segment import field_of, standardised
 from hilum.progress import advancing
 
 Generator = np.random.Generator

@@ -17,8 +17,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from hilum.ahead import on_cores
-from hilum.data.cases import HEALTHY
 from hilum.data.images import Pixels
+from hilum.data.labels import HEALTHY
 from hilum.errors import ModelError
 from hilum.inference.finding_rules import FindingRules
 from hilum.inference.guard import FILE, FeatureGuard
