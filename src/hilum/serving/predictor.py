@@ -12,12 +12,10 @@ from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from hilum.anomaly.detector import Detector
-from hilum.anomaly.saved import load_detector
 from hilum.errors import ModelError
 from hilum.files import digest, read_arrays
 from hilum.inference.guard import FeatureGuard
@@ -26,9 +24,11 @@ from hilum.inference.memory import memory_in_words
 from hilum.inference.p_values import p_values
 from hilum.inference.prediction import ModelName, Prediction
 from hilum.inference.predictor import Classifier, Guard, Predictor, guard_of
-from hilum.inference.runtimes.torch import choose_device
 from hilum.inference.stream import Image, list_images
-from hilum.models import ChestModel, check_golden, load_model
+
+if TYPE_CHECKING:  # torch is loaded by the functions that need it
+    from hilum.anomaly.detector import Detector
+    from hilum.models import ChestModel
 
 WEIGHTS = Path(str(files("hilum"))) / "weights"
 """Where the models of the package lie: binary, multiclass and anomaly."""
@@ -64,7 +64,11 @@ def predictor_for(model: str | Path | None = None, device: str = "auto") -> Pred
     Traceback (most recent call last):
     hilum.errors.ModelError: gone holds no model (no model.json); name a run's task, e.g. runs/NAME/binary
     """
-    return packaged(choose_device(device)) if model is None else Predictor.load(model, device)
+    if model is not None:
+        return Predictor.load(model, device)
+    from hilum.inference.runtimes.torch import choose_device
+
+    return packaged(choose_device(device))
 
 
 @cache
@@ -74,6 +78,9 @@ def packaged(device: str = "cpu", folder: Path = WEIGHTS) -> Predictor:
     >>> packaged("cpu").classes
     ('normal', 'bacteria', 'virus')
     """
+    from hilum.anomaly.saved import load_detector
+    from hilum.models import load_model
+
     missing = [name for name in ("binary", "multiclass", "anomaly") if not (folder / name).is_dir()]
     if missing:
         raise ModelError(f"{folder} lacks the model {missing[0]!r}", "install hilum again, or give --model")
@@ -83,13 +90,13 @@ def packaged(device: str = "cpu", folder: Path = WEIGHTS) -> Predictor:
         binary, multiclass = load_model(folder / "binary"), load_model(folder / "multiclass")
         detector = load_detector(folder / "anomaly")
     held_out = read_arrays(folder / "anomaly" / "golden.npz")["known"].astype(float)
-    embedding, intake = guard_of(folder / "multiclass", multiclass), intake_of(folder / "multiclass")
+    embedding, intake = guard_of(folder / "multiclass", multiclass.weights_digest), intake_of(folder / "multiclass")
     return together(
         binary, multiclass, detector, held_out, _rate(detector, folder), device, embedding, intake
     )
 
 
-def _rate(detector: Detector, folder: Path) -> float:
+def _rate(detector: "Detector", folder: Path) -> float:
     """The share of ordinary images that the packaged detector flags."""
     if detector.card is None or detector.card.threshold is None:
         raise ModelError(f"{folder / 'anomaly'} is not a packaged detector", "install hilum again")
@@ -97,9 +104,9 @@ def _rate(detector: Detector, folder: Path) -> float:
 
 
 def together(
-    binary: ChestModel,
-    multiclass: ChestModel,
-    detector: Detector,
+    binary: "ChestModel",
+    multiclass: "ChestModel",
+    detector: "Detector",
     held_out: np.ndarray,
     rate: float,
     device: str = "cpu",
@@ -111,6 +118,8 @@ def together(
     `rate`: an image with a p-value of at most this is flagged; `embedding`: a guard on the layers of `multiclass`,
     whose p-values are combined with those of the detector; `intake`: the check whether the image is a radiograph of
     the kind at all."""
+    import torch
+
     detector = detector.to(device)
 
     def p_of(batch: np.ndarray) -> np.ndarray:
@@ -134,6 +143,8 @@ def check_packaged(folder: Path = WEIGHTS) -> None:
 
     >>> check_packaged(WEIGHTS)
     """
+    from hilum.models import check_golden
+
     check_golden(folder / "binary")
     check_golden(folder / "multiclass")
     check_golden_scores(folder / "anomaly")
@@ -147,6 +158,10 @@ def check_golden_scores(folder: Path) -> float:
     >>> check_golden_scores(WEIGHTS / "anomaly") < GOLDEN_TOLERANCE
     True
     """
+    import torch
+
+    from hilum.anomaly.saved import load_detector
+
     detector = load_detector(folder)
     golden = read_arrays(folder / "golden.npz")
     x = torch.from_numpy(detector.pixels.normalize(golden["images"]))[:, None]
