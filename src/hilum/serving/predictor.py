@@ -57,18 +57,36 @@ def predict(
     return list(predictor_for(model, device).stream(list_images(images)))
 
 
-def predictor_for(model: str | Path | None = None, device: str = "auto") -> Predictor:
-    """The Predictor of a trained model, or of the models of the package (None).
+def predictor_for(
+    model: str | Path | None = None, device: str = "auto", runtime: str = "torch"
+) -> Predictor:
+    """The Predictor of a trained model, or of the models of the package (None). `runtime`: "torch", or the engine that
+    runs an exported `model`, "onnx" or "openvino", on the CPU.
 
     >>> predictor_for("gone", "cpu")
     Traceback (most recent call last):
     hilum.errors.ModelError: gone holds no model (no model.json); name a run's task, e.g. runs/NAME/binary
     """
+    if runtime != "torch":
+        return _exported(model, device, runtime)
     if model is not None:
         return Predictor.load(model, device)
     from hilum.inference.runtimes.torch import choose_device
 
     return packaged(choose_device(device))
+
+
+def _exported(model: str | Path | None, device: str, runtime: str) -> Predictor:
+    if model is None:
+        raise ModelError(
+            f"the runtime {runtime} needs an exported model",
+            f"run: hilum export packaged --to {runtime} --out exported, then give --model exported",
+        )
+    if device not in ("auto", "cpu"):
+        raise ModelError(f"the runtime {runtime} computes on the CPU, not on {device!r}", "leave --device out")
+    from hilum.inference.exported import load_exported
+
+    return load_exported(Path(model), runtime)
 
 
 @cache

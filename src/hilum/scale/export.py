@@ -1,0 +1,211 @@
+"""`hilum export`: a trained model, or the models of the package, for engines without torch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from shutil import copyfile, rmtree
+from typing import Literal
+
+from hilum import __version__
+from hilum.anomaly.saved import load_detector
+from hilum.artifacts.anomaly import DetectorCard
+from hilum.artifacts.card import ModelCard
+from hilum.artifacts.export import Export, ExportedGraph
+from hilum.data.images import Pixels
+from hilum.errors import DataError, ModelError
+from hilum.files import digest
+from hilum.inference.exported import FILE, TOGETHER
+from hilum.inference.finding_rules import FindingRules, rules_of
+from hilum.inference.guard import FILE as GUARD
+from hilum.inference.intake import FILE as INTAKE
+from hilum.inference.predictor import guard_of
+from hilum.models import load_model, model_folder
+from hilum.scale.facts import classifier_facts, detector_facts
+from hilum.scale.graphs import open_exported, verified, write_onnx, write_openvino, write_torch_export
+from hilum.scale.labelled import Labelled, run_of
+from hilum.scale.networks import Network, classifier_network, detector_network, lung_network
+from hilum.scale.quantize import checked_accuracy, ranked_again, write_int8
+from hilum.serving.predictor import WEIGHTS
+
+Target = Literal["onnx", "openvino", "torch-export"]
+Precision = Literal["fp32", "fp16", "int8"]
+
+PACKAGED = "packaged"
+SUFFIX = {"onnx": ".onnx", "openvino": ".xml", "torch-export": ".pt2"}
+
+
+def no_words(sentence: str) -> None:
+    """Does nothing: for an export that says nothing."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """`source`: "packaged", a task folder of a run or a model folder; `data`: labelled images for int8, where the run's
+    own are not meant; `force`: write over an earlier export, and accept a loss of accuracy; `say`: gets a sentence for
+    each file."""
+
+    source: str
+    target: Target
+    out: Path
+    precision: Precision = "fp32"
+    data: str | None = None
+    force: bool = False
+    say: Callable[[str], None] = field(default=no_words)
+
+
+def export_model(request: Request) -> Export:
+    """Writes the folder `out`, export.json last, and gives that back. Each network is compared with torch on its golden
+    images.
+
+    DataError for a folder that holds something else; ModelError for a model that is missing, a package that is not
+    installed, a network that differs from torch's or loses accuracy in int8.
+
+    >>> export_model(Request("gone", "onnx", Path("exported")))
+    Traceback (most recent call last):
+    hilum.errors.ModelError: gone holds no model (no model.json); name a run's task, e.g. runs/NAME/binary
+    """
+    _check(request)
+    folder = None if request.source == PACKAGED else model_folder(request.source)
+    _empty(request)
+    writer = _Writer(request)
+    source = writer.packaged() if folder is None else writer.single(folder)
+    export = Export(
+        kind="packaged" if folder is None else "classifier",
+        target=request.target,
+        precision=request.precision,
+        hilum=__version__,
+        source=source,
+        graphs=writer.graphs,
+    )
+    export.save(request.out / FILE)
+    return export
+
+
+def _check(request: Request) -> None:
+    if request.target == "torch-export" and request.precision != "fp32":
+        raise ModelError(
+            f"--to torch-export has no precision {request.precision}", "leave --precision out"
+        )
+    if request.precision == "int8" and request.source == PACKAGED and request.data is None:
+        raise DataError(
+            "int8 measures ranges on training images, and the models of the package carry none",
+            "give labelled radiographs with --data FOLDER",
+        )
+
+
+def _empty(request: Request) -> None:
+    """The folder, empty. DataError where something else than an earlier export lies there."""
+    out = request.out
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        ours = out.is_dir() and (out / FILE).exists()
+        if not (ours and request.force):
+            remedy = "write over it with --force" if ours else "name another folder with --out, or delete it"
+            raise DataError(f"{out} exists already", remedy)
+        rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
+
+
+@dataclass
+class _Writer:
+    """Writes networks into the folder of a request and keeps their facts in `graphs`."""
+
+    request: Request
+    graphs: dict[str, ExportedGraph] = field(default_factory=dict)
+
+    def packaged(self) -> str:
+        """The two classifiers, the detector and the lungs."""
+        marks = [self.classifier(name, WEIGHTS / name, self.request.out / name) for name in TOGETHER[:2]]
+        anomaly, out = WEIGHTS / "anomaly", self.request.out / "anomaly"
+        out.mkdir()
+        for name in ("detector.json", "golden.npz"):
+            copyfile(anomaly / name, out / name)
+        card = DetectorCard.load(anomaly / "detector.json")
+        network = detector_network(load_detector(anomaly), detector_facts(card))
+        self.write("anomaly", network, "anomaly/detector", "fp32")
+        return digest(*marks, card.weights_digest)
+
+    def single(self, folder: Path) -> str:
+        return self.classifier("model", folder, self.request.out)
+
+    def classifier(self, name: str, folder: Path, out: Path) -> str:
+        """One classifier with its card, its guard and its intake check; the digest of its weights."""
+        model, card = load_model(folder), ModelCard.load(folder / "model.json")
+        guard = guard_of(folder, card.weights_digest)
+        out.mkdir(exist_ok=True)
+        for file in ("model.json", INTAKE, GUARD):
+            if (folder / file).exists():
+                copyfile(folder / file, out / file)
+        network = classifier_network(model, guard.layers if guard else (), classifier_facts(card, guard))
+        stem = (out / "model").relative_to(self.request.out).as_posix()
+        if self.request.precision == "int8":
+            self.int8(name, network, folder, card)
+        else:
+            self.write(name, network, stem, self.request.precision)
+        if model.pixels.fit == "lungs" and "lungs" not in self.graphs:
+            self.write("lungs", lung_network(), "lungs", "fp32")
+        return card.weights_digest
+
+    def write(self, name: str, network: Network, stem: str, precision: str) -> None:
+        """One network, checked."""
+        out, target = self.request.out, self.request.target
+        file = out / f"{stem}{SUFFIX[target]}"
+        files = [f"{stem}{SUFFIX[target]}"]
+        if target == "torch-export":
+            write_torch_export(network, file)
+        elif target == "onnx":
+            write_onnx(network, file, precision)
+        else:
+            between = out / f"{stem}.onnx"
+            write_onnx(network, between)
+            write_openvino(between, file, network.facts, precision)
+            between.unlink()
+            files.append(f"{stem}.bin")
+        self.keep(name, verified(network, out, files, precision))
+
+    def keep(self, name: str, facts: ExportedGraph) -> None:
+        self.graphs[name] = facts
+        size = sum((self.request.out / file).stat().st_size for file in facts.files)
+        allowed = "" if facts.tolerance is None else f" (allowed {facts.tolerance:g})"
+        self.request.say(
+            f"{facts.files[0]}: {size / 1e6:.1f} MB, largest difference from torch {facts.difference:.1e}{allowed}"
+        )
+
+    def int8(self, name: str, network: Network, folder: Path, card: ModelCard) -> None:
+        """One classifier in int8; the guard's ranks are taken anew."""
+        rules, pixels, out = rules_of(card), Pixels.of(card.pixels), self.request.out
+        if isinstance(rules, FindingRules):
+            raise ModelError("int8 is checked by the accuracy of one class per image", "use --precision fp16")
+        place = out if name == "model" else out / name
+        guard = guard_of(folder, card.weights_digest)
+        labelled = self._labelled(folder, card, pixels, guard is not None)
+        before, after = place / "float32.onnx", place / "model.onnx"
+        write_onnx(network, before)
+        write_int8(before, after, labelled.calibration, pixels)
+        files = [after.relative_to(out).as_posix()]
+        if self.request.target == "openvino":
+            write_openvino(after, after.with_suffix(".xml"), network.facts, "int8")
+            files = [f"{files[0].removesuffix('.onnx')}{end}" for end in (".xml", ".bin")]
+        facts = verified(network, out, files, "int8")
+        graph = open_exported(out / files[0])
+        check = checked_accuracy(open_exported(before), graph, labelled, rules, pixels, self.request.force)
+        before.unlink()
+        if self.request.target == "openvino":
+            after.unlink()
+        if guard is not None:
+            ranked_again(guard, graph, labelled, pixels).save(place / GUARD, card.weights_digest)
+        self.keep(name, facts.model_copy(update={"int8": check}))
+        self.request.say(
+            f"{files[0]}: correct on val {check.correct}/{check.images} in int8, "
+            f"{check.correct_in_float32}/{check.images} in float32; ranges of {check.calibrated_on} training images"
+        )
+
+    def _labelled(self, folder: Path, card: ModelCard, pixels: Pixels, guarded: bool) -> Labelled:
+        if self.request.data is not None:
+            return Labelled.of_data(self.request.data, card, pixels, guarded)
+        home = run_of(folder)
+        if home is None:
+            raise DataError(
+                f"{folder} belongs to no run, so there are no training images to measure ranges on",
+                "give labelled radiographs with --data FOLDER",
+            )
+        return Labelled.of_run(home[0], home[1], pixels, guarded)
