@@ -41,12 +41,15 @@ CHECK = "HILUM_CHECK_GOLDEN"
 
 
 def predict(
-    images: Image | Iterable[Image], model: str | Path | None = None, device: str = "auto"
+    images: Image | Iterable[Image],
+    model: str | Path | None = None,
+    device: str = "auto",
+    runtime: str = "torch",
 ) -> list[Prediction]:
     """Predictions for images: files, folders, grey arrays "rows cols", or several of them, in their order.
 
     `model`: a run's task folder or a model folder; None: the models of the package. `device`: "auto", "cpu" or
-    "cuda". An image that can't be read gives an `error` in its place. DataError for a path that does not exist;
+    "cuda"; `runtime`: as in `predictor_for`. An image that can't be read gives an `error` in its place. DataError for a path that does not exist;
     ModelError for a damaged model, or a CUDA device that is not there.
 
     >>> noise = np.random.default_rng(0).integers(0, 256, (300, 300)).astype(np.uint8)
@@ -54,7 +57,7 @@ def predict(
     >>> prediction.abstained, prediction.ood.flagged, list(prediction.probabilities)
     (True, True, ['normal', 'bacteria', 'virus'])
     """
-    return list(predictor_for(model, device).stream(list_images(images)))
+    return list(predictor_for(model, device, runtime).stream(list_images(images)))
 
 
 def predictor_for(
