@@ -45,6 +45,10 @@ def export(
         str | None,
         typer.Option("--data", help="Labelled radiographs for int8. Default: those of the run."),
     ] = None,
+    with_pixels: Annotated[
+        bool,
+        typer.Option("--with-pixels", help="A second graph, from raw pixels of any size to the decision."),
+    ] = False,
     force: Annotated[
         bool,
         typer.Option(
@@ -56,5 +60,5 @@ def export(
     from hilum.progress import say
     from hilum.scale.export import Request, export_model
 
-    export_model(Request(model, to.value, out, precision.value, data, force, say))
+    export_model(Request(model, to.value, out, precision.value, data, force, with_pixels, say))
     print(out)

@@ -23,14 +23,21 @@ from hilum.models import load_model, model_folder
 from hilum.scale.facts import classifier_facts, detector_facts
 from hilum.scale.graphs import open_exported, verified, write_onnx, write_openvino, write_torch_export
 from hilum.scale.labelled import Labelled, run_of
-from hilum.scale.networks import Network, classifier_network, detector_network, lung_network
+from hilum.scale.networks import (
+    Network,
+    classifier_network,
+    detector_network,
+    lung_network,
+    whole_network,
+)
+from hilum.scale.pixel_graph import check_whole
 from hilum.scale.quantize import checked_accuracy, ranked_again, write_int8
 from hilum.serving.predictor import WEIGHTS
 
 Target = Literal["onnx", "openvino", "torch-export"]
 Precision = Literal["fp32", "fp16", "int8"]
 
-PACKAGED = "packaged"
+PACKAGED, WHOLE = "packaged", "whole"
 SUFFIX = {"onnx": ".onnx", "openvino": ".xml", "torch-export": ".pt2"}
 
 
@@ -41,8 +48,8 @@ def no_words(sentence: str) -> None:
 @dataclass(frozen=True)
 class Request:
     """`source`: "packaged", a task folder of a run or a model folder; `data`: labelled images for int8, where the run's
-    own are not meant; `force`: write over an earlier export, and accept a loss of accuracy; `say`: gets a sentence for
-    each file."""
+    own are not meant; `force`: write over an earlier export, and accept a loss of accuracy; `with_pixels`: a second
+    graph, from raw pixels to the decision; `say`: gets a sentence for each file."""
 
     source: str
     target: Target
@@ -50,6 +57,7 @@ class Request:
     precision: Precision = "fp32"
     data: str | None = None
     force: bool = False
+    with_pixels: bool = False
     say: Callable[[str], None] = field(default=no_words)
 
 
@@ -66,6 +74,9 @@ def export_model(request: Request) -> Export:
     """
     _check(request)
     folder = None if request.source == PACKAGED else model_folder(request.source)
+    if request.with_pixels:
+        card = ModelCard.load((folder or WEIGHTS / TOGETHER[0]) / "model.json")
+        check_whole(Pixels.of(card.pixels))
     _empty(request)
     writer = _Writer(request)
     source = writer.packaged() if folder is None else writer.single(folder)
@@ -75,7 +86,8 @@ def export_model(request: Request) -> Export:
         precision=request.precision,
         hilum=__version__,
         source=source,
-        graphs=writer.graphs,
+        graphs={name: facts for name, facts in writer.graphs.items() if name != WHOLE},
+        whole=writer.graphs.get(WHOLE),
     )
     export.save(request.out / FILE)
     return export
@@ -86,6 +98,8 @@ def _check(request: Request) -> None:
         raise ModelError(
             f"--to torch-export has no precision {request.precision}", "leave --precision out"
         )
+    if request.precision == "int8" and request.with_pixels:
+        raise ModelError("--with-pixels has no precision int8", "choose --precision fp16 or fp32")
     if request.precision == "int8" and request.source == PACKAGED and request.data is None:
         raise DataError(
             "int8 measures ranges on training images, and the models of the package carry none",
@@ -125,7 +139,12 @@ class _Writer:
         return digest(*marks, card.weights_digest)
 
     def single(self, folder: Path) -> str:
-        return self.classifier("model", folder, self.request.out)
+        mark = self.classifier("model", folder, self.request.out)
+        if self.request.with_pixels:
+            card = ModelCard.load(folder / "model.json")
+            network = whole_network(load_model(folder), rules_of(card), classifier_facts(card))
+            self.write(WHOLE, network, WHOLE, self.request.precision)
+        return mark
 
     def classifier(self, name: str, folder: Path, out: Path) -> str:
         """One classifier with its card, its guard and its intake check; the digest of its weights."""

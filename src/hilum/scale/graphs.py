@@ -82,7 +82,7 @@ def write_onnx(network: Network, file: Path, precision: str = "fp32") -> None:
                 network.module,
                 (network.example,),
                 dynamo=True,
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                dynamic_shapes=(_free(network),),
                 input_names=[INPUT],
                 output_names=list(network.outputs),
                 verbose=False,
@@ -99,6 +99,10 @@ def write_onnx(network: Network, file: Path, precision: str = "fp32") -> None:
         model.metadata_props.add(key=name, value=text)
     with replacing(file) as temporary:
         onnx.save(model, temporary)
+
+
+def _free(network: Network) -> dict[int, torch.export.Dim]:
+    return {axis: torch.export.Dim(name) for axis, name in enumerate(network.free)}
 
 
 def in_half(model) -> None:  # noqa: ANN001
@@ -153,8 +157,7 @@ def write_torch_export(network: Network, file: Path) -> None:
     torch.Size([4, 3])
     """
     with quiet(), torch.no_grad():
-        dynamic = ({0: torch.export.Dim("batch")},)
-        program = torch.export.export(network.module, (network.example,), dynamic_shapes=dynamic)
+        program = torch.export.export(network.module, (network.example,), dynamic_shapes=(_free(network),))
         with replacing(file) as temporary:
             torch.export.save(program, temporary, extra_files=dict(network.facts))
 
@@ -181,15 +184,17 @@ def open_exported(file: Path) -> Graph:
 
 
 def verified(network: Network, folder: Path, files: list[str], precision: str) -> ExportedGraph:
-    """The facts of an exported network after the check: all golden images at once and the first alone give torch's
-    outputs. ModelError above the tolerance; int8 has none here, its accuracy is checked on images.
+    """The facts of an exported network after the check: all golden images at once and the first alone, or images of two
+    sizes, give torch's outputs. ModelError above the tolerance; int8 has none here, its accuracy is checked on images.
 
     >>> verified(Network(torch.nn.Identity(), torch.zeros(2, 3), ("y",)), Path("gone"), ["model.onnx"], "fp32")
     Traceback (most recent call last):
     hilum.errors.ModelError: gone/model.onnx is missing; export the model again
     """
     graph, allowed = open_exported(folder / files[0]), TOLERANCE.get(precision)
-    difference = apart(network.answers(), graph, network.example.numpy())
+    batch = network.example
+    inputs = [batch, *([batch[:1]] if network.free == ("batch",) else network.others)]
+    difference = max(apart(network.answers(some), graph(some.numpy())) for some in inputs)
     if allowed is not None and not difference <= allowed:
         raise ModelError(
             f"{folder / files[0]} differs from torch by {difference:.2g}, more than {allowed:g}",
@@ -204,17 +209,16 @@ def verified(network: Network, folder: Path, files: list[str], precision: str) -
     )
 
 
-def apart(wanted: Mapping[str, np.ndarray], graph: Graph, batch: np.ndarray) -> float:
-    """The largest difference of an output, as TOLERANCE counts it, for a batch and for its first image alone.
+def apart(wanted: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> float:
+    """The largest difference of an output, as TOLERANCE counts it. ModelError for another shape, NaN or infinity.
 
-    >>> apart({"y": np.array([2.0, 4.0])}, lambda x: {"y": x}, np.array([2.0, 5.0]))
+    >>> apart({"y": np.array([2.0, 4.0])}, {"y": np.array([2.0, 5.0])})
     0.25
     """
     largest = 0.0
-    for some in (batch, batch[:1]):
-        for (name, expected), value in zip(wanted.items(), graph(some).values(), strict=True):
-            unit = max(1.0, float(np.abs(expected).max()))
-            if value.shape != expected[: len(some)].shape or not np.isfinite(value).all():
-                raise ModelError(f"the exported network gives no {name} of the shape that torch gives", "")
-            largest = max(largest, float(np.abs(value - expected[: len(some)]).max()) / unit)
+    for (name, expected), value in zip(wanted.items(), outputs.values(), strict=True):
+        if value.shape != expected.shape or not np.isfinite(value).all():
+            raise ModelError(f"the exported network gives no {name} as torch does", "choose another --to")
+        unit = max(1.0, float(np.abs(expected).max()))
+        largest = max(largest, float(np.abs(value.astype(float) - expected.astype(float)).max()) / unit)
     return largest

@@ -12,33 +12,39 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from hilum.anomaly.detector import Detector
 from hilum.data.images import Pixels
 from hilum.inference.exported import ODDS, SCORE
+from hilum.inference.finding_rules import FindingRules
+from hilum.inference.rules import Rules
 from hilum.inference.runtimes.graph import LOGITS
 from hilum.inference.runtimes.torch import logits_and_layers
 from hilum.lungs.outline import SIDE
 from hilum.lungs.segment import Segmenter, trained
 from hilum.models import ChestModel, golden_images
+from hilum.scale.pixel_graph import Whole, whole_outputs
 
 EMBEDDING = "embedding"
 
 
 @dataclass(frozen=True)
 class Network:
-    """`module`: one float32 tensor to the tensors of `outputs`, in eval mode; `example`: float32 input with a batch of 2
-    or more, which is what the export is checked on; `facts`: text by name that goes into the file."""
+    """`module`: one tensor to the tensors of `outputs`, in eval mode; `example`: an input, with a batch of 2 or more where
+    it has one; `facts`: text by name that goes into the file; `free`: the axes of the input that may have any length;
+    `others`: further inputs that the export is checked on."""
 
     module: nn.Module
     example: Tensor
     outputs: tuple[str, ...]
     facts: dict[str, str] = field(default_factory=dict)
+    free: tuple[str, ...] = ("batch",)
+    others: tuple[Tensor, ...] = ()
 
-    def answers(self) -> dict[str, np.ndarray]:
-        """The module's own outputs for the example, by name.
+    def answers(self, given: Tensor | None = None) -> dict[str, np.ndarray]:
+        """The module's own outputs by name, of the example or another input.
 
         >>> sorted(lung_network().answers())
         ['odds']
         """
         with torch.no_grad():
-            outputs = self.module(self.example)
+            outputs = self.module(self.example if given is None else given)
         values = outputs if isinstance(outputs, tuple) else (outputs,)
         return {name: value.numpy() for name, value in zip(self.outputs, values, strict=True)}
 
@@ -88,6 +94,21 @@ def detector_network(detector: Detector, facts: dict[str, str] | None = None) ->
     (3,)
     """
     return Network(_Scoring(detector).eval(), prepared(detector.pixels), (SCORE,), facts or {})
+
+
+def whole_network(model: ChestModel, rules: Rules | FindingRules, facts: dict[str, str] | None = None) -> Network:
+    """Input: grey levels uint8 "rows cols" of any size; outputs: `whole_outputs`. ModelError for a pixel contract that no
+    graph can follow.
+
+    >>> from hilum.inference.rules import Rules
+    >>> from hilum.models import build
+    >>> model = build("vgg", ("normal", "pneumonia"), Pixels(size=(32, 32))).eval()
+    >>> whole_network(model, Rules(model.classes)).answers()["probabilities"].shape
+    (2,)
+    """
+    module = Whole(folded(model), rules).eval()
+    ramp, other = (torch.from_numpy(golden_images(Pixels(size=size))[0]) for size in ((96, 120), (60, 77)))
+    return Network(module, ramp, whole_outputs(rules), facts or {}, ("rows", "cols"), (other.T.contiguous(),))
 
 
 def lung_network() -> Network:
