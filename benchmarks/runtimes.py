@@ -88,7 +88,9 @@ def main() -> None:
                 taken[name] = min(taken[name], clock() - start)
     first = next(iter(engines))
     for name, seconds in taken.items():
-        print(f"{name:<18} {1000 * seconds / options.batch:7.1f} ms/image  {taken[first] / seconds:5.2f} x torch")
+        print(
+            f"{name:<18} {1000 * seconds / options.batch:7.1f} ms/image  {taken[first] / seconds:5.2f} x torch"
+        )
     largest = np.abs(answers[first]).max()
     for name, logits in answers.items():
         print(f"{name:<18} differs by {np.abs(logits - answers[first]).max() / largest:.1e}")

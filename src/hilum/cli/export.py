@@ -15,6 +15,7 @@ class To(StrEnum):
     onnx = "onnx"
     openvino = "openvino"
     torch_export = "torch-export"
+    monai_bundle = "monai-bundle"
 
 
 class Precision(StrEnum):
@@ -34,7 +35,7 @@ def export(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="The folder to write.")],
-    to: Annotated[To, typer.Option("--to", help="onnx, openvino or torch-export.")] = To.onnx,
+    to: Annotated[To, typer.Option("--to", help="onnx, openvino, torch-export or monai-bundle.")] = To.onnx,
     precision: Annotated[
         Precision,
         typer.Option(
@@ -51,9 +52,7 @@ def export(
     ] = False,
     force: Annotated[
         bool,
-        typer.Option(
-            "--force", help="Write over an earlier export, and accept a loss of accuracy in int8."
-        ),
+        typer.Option("--force", help="Write over an earlier export, and accept a loss of accuracy in int8."),
     ] = False,
 ) -> None:
     """A trained model for engines without torch, compared with torch; `hilum predict --runtime onnx` runs it."""

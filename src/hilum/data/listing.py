@@ -22,6 +22,7 @@ from hilum.files import digest, digest_of_file
 LONGEST = 128
 """Bytes of a case_id: with the longest ending and a temporary name it still fits into the 255 of a file name."""
 
+
 class Listing(NamedTuple):
     """What a folder holds directly, each sorted by name."""
 

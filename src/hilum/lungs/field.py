@@ -57,9 +57,7 @@ def _in_torch() -> Segment:
     return log_odds
 
 
-def lung_box(
-    image: np.ndarray, segment: Segment | None = None
-) -> tuple[float, float, float, float] | None:
+def lung_box(image: np.ndarray, segment: Segment | None = None) -> tuple[float, float, float, float] | None:
     """(top, left, bottom, right) of the box around the lungs of a uint8 image, as shares of its rows and columns, or None
     where no lungs are found, or such that no chest has. What is no chest may have a box all the same: the network
     knows chests alone.

@@ -20,6 +20,7 @@ from hilum.inference.guard import FILE as GUARD
 from hilum.inference.intake import FILE as INTAKE
 from hilum.inference.predictor import guard_of
 from hilum.models import load_model, model_folder
+from hilum.scale.bundle import write_bundle
 from hilum.scale.facts import classifier_facts, detector_facts
 from hilum.scale.graphs import open_exported, verified, write_onnx, write_openvino, write_torch_export
 from hilum.scale.labelled import Labelled, run_of
@@ -34,7 +35,7 @@ from hilum.scale.pixel_graph import check_whole
 from hilum.scale.quantize import checked_accuracy, ranked_again, write_int8
 from hilum.serving.predictor import WEIGHTS
 
-Target = Literal["onnx", "openvino", "torch-export"]
+Target = Literal["onnx", "openvino", "torch-export", "monai-bundle"]
 Precision = Literal["fp32", "fp16", "int8"]
 
 PACKAGED, WHOLE = "packaged", "whole"
@@ -94,9 +95,14 @@ def export_model(request: Request) -> Export:
 
 
 def _check(request: Request) -> None:
-    if request.target == "torch-export" and request.precision != "fp32":
+    if request.target in ("torch-export", "monai-bundle") and request.precision != "fp32":
         raise ModelError(
-            f"--to torch-export has no precision {request.precision}", "leave --precision out"
+            f"--to {request.target} has no precision {request.precision}", "leave --precision out"
+        )
+    if request.target == "monai-bundle" and (request.source == PACKAGED or request.with_pixels):
+        raise ModelError(
+            "a MONAI bundle holds one network, from prepared images to logits",
+            f"leave --with-pixels out, and name one model, e.g. {WEIGHTS / 'binary'}",
         )
     if request.precision == "int8" and request.with_pixels:
         raise ModelError("--with-pixels has no precision int8", "choose --precision fp16 or fp32")
@@ -139,6 +145,10 @@ class _Writer:
         return digest(*marks, card.weights_digest)
 
     def single(self, folder: Path) -> str:
+        if self.request.target == "monai-bundle":
+            card = ModelCard.load(folder / "model.json")
+            self.keep("model", write_bundle(load_model(folder), card, self.request.out))
+            return card.weights_digest
         mark = self.classifier("model", folder, self.request.out)
         if self.request.with_pixels:
             card = ModelCard.load(folder / "model.json")

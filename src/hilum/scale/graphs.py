@@ -88,13 +88,17 @@ def write_onnx(network: Network, file: Path, precision: str = "fp32") -> None:
                 verbose=False,
             )
     except torch.onnx.errors.OnnxExporterError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"the network can't be exported to ONNX ({reason})", "choose --to torch-export") from None
+        while error.__cause__ is not None:
+            error = error.__cause__
+        reason = str(error).strip().split("\n", 1)[0]
+        raise ModelError(
+            f"the network can't be exported to ONNX ({reason})", "choose --to torch-export"
+        ) from None
     assert program is not None  # it is None only where a file is named
     model = program.model_proto
     if precision == "fp16":
         in_half(model)
-    del model.metadata_props[:]
+    without_traces(model)
     for name, text in network.facts.items():
         model.metadata_props.add(key=name, value=text)
     with replacing(file) as temporary:
@@ -105,7 +109,23 @@ def _free(network: Network) -> dict[int, torch.export.Dim]:
     return {axis: torch.export.Dim(name) for axis, name in enumerate(network.free)}
 
 
-def in_half(model) -> None:  # noqa: ANN001
+def without_traces(model) -> None:
+    """Takes out what the exporter tells of this machine: traces with paths at each node.
+
+    >>> import onnx
+    >>> node = onnx.helper.make_node("Relu", ["x"], ["y"], doc_string="/home/somebody/net.py")
+    >>> model = onnx.helper.make_model(onnx.helper.make_graph([node], "net", [], []))
+    >>> without_traces(model)
+    >>> model.graph.node[0].doc_string
+    ''
+    """
+    for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
+        del part.metadata_props[:]
+    for node in model.graph.node:
+        node.doc_string = ""
+
+
+def in_half(model) -> None:
     """Stores the large float32 arrays of an ONNX model as float16, each with a cast back.
 
     >>> import onnx

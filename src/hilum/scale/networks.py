@@ -96,7 +96,9 @@ def detector_network(detector: Detector, facts: dict[str, str] | None = None) ->
     return Network(_Scoring(detector).eval(), prepared(detector.pixels), (SCORE,), facts or {})
 
 
-def whole_network(model: ChestModel, rules: Rules | FindingRules, facts: dict[str, str] | None = None) -> Network:
+def whole_network(
+    model: ChestModel, rules: Rules | FindingRules, facts: dict[str, str] | None = None
+) -> Network:
     """Input: grey levels uint8 "rows cols" of any size; outputs: `whole_outputs`. ModelError for a pixel contract that no
     graph can follow.
 

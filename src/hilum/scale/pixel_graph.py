@@ -126,8 +126,7 @@ def content_of(grey: Tensor) -> tuple[Tensor, ...]:
         left, right = torch.where(narrow, left, first), torch.where(narrow, right, last)
         blank = blank | narrow | ((right - left) < LEAST * cols)
     return tuple(
-        torch.where(blank, edge, found)
-        for edge, found in zip(whole, (top, left, bottom, right), strict=True)
+        torch.where(blank, edge, found) for edge, found in zip(whole, (top, left, bottom, right), strict=True)
     )
 
 
@@ -145,8 +144,8 @@ def _uneven(lines: Tensor, start: Tensor, end: Tensor, first: Tensor, last: Tens
     near = ((levels >= low) & (levels < high)).to(torch.int64).sum(1)
     even = (n - near).to(torch.float64) <= UNEVEN * n.to(torch.float64)
     uneven = ~even & (numbers >= start) & (numbers < end)
-    begin = torch.where(uneven, numbers, end).amin()
-    return begin, torch.where(uneven, numbers + 1, begin).amax()
+    begin = torch.where(uneven, numbers, end).min()
+    return begin, torch.where(uneven, numbers + 1, begin).max()
 
 
 def _at(levels: Tensor, place: Tensor) -> Tensor:
@@ -161,7 +160,11 @@ def _modes(rows: Tensor, cols: Tensor, size: tuple[int, int]) -> tuple[Tensor, T
 
 
 def weights_of(
-    axis: tuple[Tensor, Tensor, Tensor, Tensor], size: int, length: int, modes: tuple[Tensor, Tensor], fit: str
+    axis: tuple[Tensor, Tensor, Tensor, Tensor],
+    size: int,
+    length: int,
+    modes: tuple[Tensor, Tensor],
+    fit: str,
 ) -> Tensor:
     """float32 "size length": how much each line of the image counts in each line of the result.
 
@@ -179,7 +182,9 @@ def weights_of(
     edge = (numbers == 0) | (numbers == last - first - 1)
     turns = torch.arange(-REFLECTIONS, REFLECTIONS + 1)[:, None] * period
     plain, mirrored = (
-        _kernel((turns + way * numbers - start).reshape(-1), count, size, modes).reshape(size, -1, length).sum(1)
+        _kernel((turns + way * numbers - start).reshape(-1), count, size, modes)
+        .reshape(size, -1, length)
+        .sum(1)
         for way in (1, -1)
     )
     return torch.where(inside, plain + torch.where(edge, 0.0, mirrored), 0.0)
@@ -221,7 +226,10 @@ class Whole(nn.Module):
         rules, own = self.rules, logits.softmax(0)
         scaled = logits
         if rules.scaling is not None:
-            scale, shift = (torch.tensor(values, dtype=torch.float32) for values in (rules.scaling.scale, rules.scaling.shift))
+            scale, shift = (
+                torch.tensor(values, dtype=torch.float32)
+                for values in (rules.scaling.scale, rules.scaling.shift)
+            )
             scaled = logits * scale + shift
         predicted = _predicted(own, rules)
         outputs = [scaled.softmax(0), predicted]

@@ -82,7 +82,7 @@ def write_int8(source: Path, file: Path, images: np.ndarray, pixels: Pixels) -> 
     onnx.save(model, file)
 
 
-def _last_layers(model) -> list[str]:  # noqa: ANN001
+def _last_layers(model) -> list[str]:
     """The dense layers of a convolutional network: those after its last convolution. None of a transformer."""
     nodes = list(model.graph.node)
     last = max((place for place, node in enumerate(nodes) if node.op_type == "Conv"), default=len(nodes))
@@ -90,7 +90,9 @@ def _last_layers(model) -> list[str]:  # noqa: ANN001
     return dense if sum(node.op_type == "MatMul" for node in nodes[last:]) <= 4 else []
 
 
-def outputs_of(graph: Graph, images: np.ndarray, pixels: Pixels, names: Sequence[str]) -> dict[str, np.ndarray]:
+def outputs_of(
+    graph: Graph, images: np.ndarray, pixels: Pixels, names: Sequence[str]
+) -> dict[str, np.ndarray]:
     """Outputs of a graph for many images, "images dim" by name.
 
     >>> graph = lambda x: {"logits": x[:, 0, 0, :2]}

@@ -40,7 +40,9 @@ class Pictures:
         """
         runtime = predictor.classifier.runtime
         if not isinstance(runtime, TorchRuntime):
-            raise ModelError("attribution pictures need a model in torch", "leave --attribution or --runtime out")
+            raise ModelError(
+                "attribution pictures need a model in torch", "leave --attribution or --runtime out"
+            )
         if isinstance(predictor.classifier.rules, FindingRules):
             raise ModelError(
                 "attribution pictures need a model of one class per image", "leave --attribution out"

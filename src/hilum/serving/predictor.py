@@ -60,9 +60,7 @@ def predict(
     return list(predictor_for(model, device, runtime).stream(list_images(images)))
 
 
-def predictor_for(
-    model: str | Path | None = None, device: str = "auto", runtime: str = "torch"
-) -> Predictor:
+def predictor_for(model: str | Path | None = None, device: str = "auto", runtime: str = "torch") -> Predictor:
     """The Predictor of a trained model, or of the models of the package (None). `runtime`: "torch", or the engine that
     runs an exported `model`, "onnx" or "openvino", on the CPU.
 
@@ -86,7 +84,9 @@ def _exported(model: str | Path | None, device: str, runtime: str) -> Predictor:
             f"run: hilum export packaged --to {runtime} --out exported, then give --model exported",
         )
     if device not in ("auto", "cpu"):
-        raise ModelError(f"the runtime {runtime} computes on the CPU, not on {device!r}", "leave --device out")
+        raise ModelError(
+            f"the runtime {runtime} computes on the CPU, not on {device!r}", "leave --device out"
+        )
     from hilum.inference.exported import load_exported
 
     return load_exported(Path(model), runtime)
@@ -111,7 +111,10 @@ def packaged(device: str = "cpu", folder: Path = WEIGHTS) -> Predictor:
         binary, multiclass = load_model(folder / "binary"), load_model(folder / "multiclass")
         detector = load_detector(folder / "anomaly")
     held_out = read_arrays(folder / "anomaly" / "golden.npz")["known"].astype(float)
-    embedding, intake = guard_of(folder / "multiclass", multiclass.weights_digest), intake_of(folder / "multiclass")
+    embedding, intake = (
+        guard_of(folder / "multiclass", multiclass.weights_digest),
+        intake_of(folder / "multiclass"),
+    )
     return together(
         binary, multiclass, detector, held_out, _rate(detector, folder), device, embedding, intake
     )

@@ -41,7 +41,9 @@ def open_graph(engine: str, file: Path) -> Graph:
     try:
         return opened(file)
     except Exception as error:  # each engine has errors of its own for a file that it can't run
-        raise ModelError(f"{file} can't be run by {engine} ({_first_line(error)})", "export it again") from None
+        raise ModelError(
+            f"{file} can't be run by {engine} ({_first_line(error)})", "export it again"
+        ) from None
 
 
 def _first_line(error: Exception) -> str:
