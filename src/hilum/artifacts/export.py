@@ -38,7 +38,7 @@ class Export(Artifact):
     REMEDY: ClassVar[str] = "export the model again: hilum export"
 
     kind: Literal["classifier", "packaged"]
-    target: Literal["onnx", "openvino", "torch-export", "monai-bundle"]
+    target: Literal["onnx", "openvino", "torch-export", "monai-bundle", "browser"]
     precision: Literal["fp32", "fp16", "int8"]
     hilum: str
     source: str

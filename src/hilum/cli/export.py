@@ -16,6 +16,7 @@ class To(StrEnum):
     openvino = "openvino"
     torch_export = "torch-export"
     monai_bundle = "monai-bundle"
+    browser = "browser"
 
 
 class Precision(StrEnum):
@@ -35,7 +36,7 @@ def export(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="The folder to write.")],
-    to: Annotated[To, typer.Option("--to", help="onnx, openvino, torch-export or monai-bundle.")] = To.onnx,
+    to: Annotated[To, typer.Option("--to", help="onnx, openvino, torch-export, monai-bundle or browser (a page).")] = To.onnx,
     precision: Annotated[
         Precision,
         typer.Option(
@@ -45,6 +46,10 @@ def export(
     data: Annotated[
         str | None,
         typer.Option("--data", help="Labelled radiographs for int8. Default: those of the run."),
+    ] = None,
+    ort: Annotated[
+        Path | None,
+        typer.Option("--ort", help="The npm package onnxruntime-web, for a page. Default: npm fetches it."),
     ] = None,
     with_pixels: Annotated[
         bool,
@@ -59,5 +64,5 @@ def export(
     from hilum.progress import say
     from hilum.scale.export import Request, export_model
 
-    export_model(Request(model, to.value, out, precision.value, data, force, with_pixels, say))
+    export_model(Request(model, to.value, out, precision.value, data, force, with_pixels, ort, say))
     print(out)

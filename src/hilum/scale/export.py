@@ -14,12 +14,13 @@ from hilum.artifacts.export import Export, ExportedGraph
 from hilum.data.images import Pixels
 from hilum.errors import DataError, ModelError
 from hilum.files import digest
-from hilum.inference.exported import FILE, TOGETHER
+from hilum.inference.exported import FILE, TOGETHER, digest_of
 from hilum.inference.finding_rules import FindingRules, rules_of
 from hilum.inference.guard import FILE as GUARD
 from hilum.inference.intake import FILE as INTAKE
 from hilum.inference.predictor import guard_of
 from hilum.models import load_model, model_folder
+from hilum.scale.browser import ort_folder, write_page
 from hilum.scale.bundle import write_bundle
 from hilum.scale.facts import classifier_facts, detector_facts
 from hilum.scale.graphs import open_exported, verified, write_onnx, write_openvino, write_torch_export
@@ -35,7 +36,7 @@ from hilum.scale.pixel_graph import check_whole
 from hilum.scale.quantize import checked_accuracy, ranked_again, write_int8
 from hilum.serving.predictor import WEIGHTS
 
-Target = Literal["onnx", "openvino", "torch-export", "monai-bundle"]
+Target = Literal["onnx", "openvino", "torch-export", "monai-bundle", "browser"]
 Precision = Literal["fp32", "fp16", "int8"]
 
 PACKAGED, WHOLE = "packaged", "whole"
@@ -50,7 +51,7 @@ def no_words(sentence: str) -> None:
 class Request:
     """`source`: "packaged", a task folder of a run or a model folder; `data`: labelled images for int8, where the run's
     own are not meant; `force`: write over an earlier export, and accept a loss of accuracy; `with_pixels`: a second
-    graph, from raw pixels to the decision; `say`: gets a sentence for each file."""
+    graph, from raw pixels to the decision; `ort`: onnxruntime-web, for a page; `say`: gets a sentence for each file."""
 
     source: str
     target: Target
@@ -59,6 +60,7 @@ class Request:
     data: str | None = None
     force: bool = False
     with_pixels: bool = False
+    ort: Path | None = None
     say: Callable[[str], None] = field(default=no_words)
 
 
@@ -75,7 +77,7 @@ def export_model(request: Request) -> Export:
     """
     _check(request)
     folder = None if request.source == PACKAGED else model_folder(request.source)
-    if request.with_pixels:
+    if request.with_pixels or request.target == "browser":
         card = ModelCard.load((folder or WEIGHTS / TOGETHER[0]) / "model.json")
         check_whole(Pixels.of(card.pixels))
     _empty(request)
@@ -104,8 +106,8 @@ def _check(request: Request) -> None:
             "a MONAI bundle holds one network, from prepared images to logits",
             f"leave --with-pixels out, and name one model, e.g. {WEIGHTS / 'binary'}",
         )
-    if request.precision == "int8" and request.with_pixels:
-        raise ModelError("--with-pixels has no precision int8", "choose --precision fp16 or fp32")
+    if request.precision == "int8" and (request.with_pixels or request.target == "browser"):
+        raise ModelError("a graph from raw pixels has no precision int8", "choose --precision fp16 or fp32")
     if request.precision == "int8" and request.source == PACKAGED and request.data is None:
         raise DataError(
             "int8 measures ranges on training images, and the models of the package carry none",
@@ -149,12 +151,27 @@ class _Writer:
             card = ModelCard.load(folder / "model.json")
             self.keep("model", write_bundle(load_model(folder), card, self.request.out))
             return card.weights_digest
+        if self.request.target == "browser":
+            return self.page(folder)
         mark = self.classifier("model", folder, self.request.out)
         if self.request.with_pixels:
             card = ModelCard.load(folder / "model.json")
             network = whole_network(load_model(folder), rules_of(card), classifier_facts(card))
             self.write(WHOLE, network, WHOLE, self.request.precision)
         return mark
+
+    def page(self, folder: Path) -> str:
+        """index.html alone."""
+        card, out = ModelCard.load(folder / "model.json"), self.request.out
+        ort, whole = ort_folder(self.request.ort), out / "whole.onnx"
+        network = whole_network(load_model(folder), rules_of(card), classifier_facts(card))
+        write_onnx(network, whole, self.request.precision)
+        facts = verified(network, out, [whole.name], self.request.precision)
+        write_page(whole, card, ort, out / "index.html")
+        whole.unlink()
+        page = {"files": ["index.html"], "digest": digest_of(out, ["index.html"])}
+        self.keep("model", facts.model_copy(update=page))
+        return card.weights_digest
 
     def classifier(self, name: str, folder: Path, out: Path) -> str:
         """One classifier with its card, its guard and its intake check; the digest of its weights."""
