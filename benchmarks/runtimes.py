@@ -5,9 +5,8 @@
     python benchmarks/runtimes.py --threads 2 --rounds 5
 
 The network is ResNet34 with ReLU (hilum's `resnet` with 3, 4, 6 and 3 blocks), untrained; its batches are noise. All
-engines compute the same batch in turn, after one warm-up; the best round counts. int8 is quantised on noise as well: speed does
-not depend on the numbers. The last lines say how far each is from torch, as a share of the largest
-logit.
+engines compute the same batch in turn, after one warm-up; the best round counts. int8 is quantised on noise as well:
+speed does not depend on the numbers. The last lines say how far each is from torch, as a share of the largest logit.
 
 Aims (times torch eager in float32): ONNX or OpenVINO in float32 1.4, bf16 2.4, int8 4.
 """

@@ -31,12 +31,24 @@ from hilum.serving.predictor import predict, predictor_for
 from .made_run import LABELS, made_run
 from .test_every_architecture import OPTIONS, warmed_up
 
-BLOCK = """
+MISSING = {
+    "torch",
+    "lightning",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "safetensors",
+    "matplotlib",
+    "jinja2",
+    "jaxtyping",
+}
+
+BLOCK = f"""
 import sys
 class Blocked:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"torch", "lightning", "pandas", "scipy", "sklearn", "matplotlib", "jinja2", "jaxtyping"}:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        if name.split(".")[0] in {MISSING!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Blocked())
 """
 """Put first in a program, as if these were not installed."""

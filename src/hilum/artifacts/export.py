@@ -1,4 +1,5 @@
-"""export.json, what `hilum export` writes last: the graphs of a folder, their digests and how far they are from torch."""
+"""export.json, what `hilum export` writes last: the graphs of a folder, their digests and how far they are from
+torch."""
 
 from typing import ClassVar, Literal
 
@@ -29,9 +30,9 @@ class ExportedGraph(Part):
 
 
 class Export(Artifact):
-    """`kind`: one classifier, or the models of the package; `graphs`: by name, "model" or "binary", "multiclass",
-    "anomaly", and "lungs" where the lungs are marked; `source`: digest of what was exported; `whole`: the graph from raw
-    pixels to the decision, where there is one."""
+    """`kind`: one classifier, or the models of the package; `graphs`: by name, "model" or "binary", "multiclass" and
+    "anomaly", and "lungs" where the lungs are marked; `source`: digest of what was exported; `whole`: the graph from
+    raw pixels to the decision, where there is one."""
 
     SCHEMA: ClassVar[int] = 1
     STAGE: ClassVar[str] = "export"

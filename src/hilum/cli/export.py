@@ -36,7 +36,9 @@ def export(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="The folder to write.")],
-    to: Annotated[To, typer.Option("--to", help="onnx, openvino, torch-export, monai-bundle or browser (a page).")] = To.onnx,
+    to: Annotated[
+        To, typer.Option("--to", help="onnx, openvino, torch-export, monai-bundle or browser (a page).")
+    ] = To.onnx,
     precision: Annotated[
         Precision,
         typer.Option(

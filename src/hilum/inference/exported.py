@@ -25,7 +25,13 @@ FILE = "export.json"
 SCORE, ODDS = "score", "odds"
 """Outputs of a detector and of the network that marks the lungs."""
 
-RUNS = {"onnx": ("onnx", "openvino"), "openvino": ("openvino",), "torch-export": (), "monai-bundle": (), "browser": ()}
+RUNS = {
+    "onnx": ("onnx", "openvino"),
+    "openvino": ("openvino",),
+    "torch-export": (),
+    "monai-bundle": (),
+    "browser": (),
+}
 """Targets of an export, and the runtimes that open it."""
 
 TOGETHER = ("binary", "multiclass", "anomaly")

@@ -129,8 +129,8 @@ class Painter(Protocol):
 
 @dataclass(frozen=True)
 class Predictor:
-    """One classifier and what may stand beside it; `name`: how its answers name it; `segment`: the engine that marks the
-    lungs where a network reads them alone, None: torch.
+    """One classifier and what may stand beside it; `name`: how its answers name it; `segment`: the engine that marks
+    the lungs where a network reads them alone, None: torch.
 
     With `second` (two classes, normal and abnormal), its threshold decides `abnormal`, and the predictor abstains
     where the classifier disagrees; without it, where the prediction set is uninformative. It abstains as well where

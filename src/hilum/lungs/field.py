@@ -58,9 +58,9 @@ def _in_torch() -> Segment:
 
 
 def lung_box(image: np.ndarray, segment: Segment | None = None) -> tuple[float, float, float, float] | None:
-    """(top, left, bottom, right) of the box around the lungs of a uint8 image, as shares of its rows and columns, or None
-    where no lungs are found, or such that no chest has. What is no chest may have a box all the same: the network
-    knows chests alone.
+    """(top, left, bottom, right) of the box around the lungs of a uint8 image, as shares of its rows and columns, or
+    None where no lungs are found, or such that no chest has. What is no chest may have a box all the same: the
+    network knows chests alone.
 
     >>> lung_box(np.full((64, 64), 9, np.uint8)) is None
     True

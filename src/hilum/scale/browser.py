@@ -29,8 +29,8 @@ TEST_SIZE = (96, 120)
 
 
 def ort_folder(given: Path | None) -> Path:
-    """The folder with ORT_FILES: `given` or its dist/, else what npm fetches, once, into the cache. ModelError where they
-    are not to be had.
+    """The folder with ORT_FILES: `given` or its dist/, else what npm fetches, once, into the cache. ModelError where
+    they are not to be had.
 
     >>> ort_folder(Path("gone"))
     Traceback (most recent call last):
@@ -42,7 +42,8 @@ def ort_folder(given: Path | None) -> Path:
                 return folder
         missing = next(name for name in ORT_FILES if not (given / name).exists())
         raise ModelError(
-            f"{given} holds no {missing}", f"name the folder dist of the npm package onnxruntime-web {ORT_VERSION}"
+            f"{given} holds no {missing}",
+            f"name the folder dist of the npm package onnxruntime-web {ORT_VERSION}",
         )
     folder = cache_folder() / f"onnxruntime-web-{ORT_VERSION}"
     if not all((folder / name).exists() for name in ORT_FILES):
@@ -70,8 +71,8 @@ def _fetch(folder: Path) -> None:
 
 
 def write_page(whole: Path, card: ModelCard, ort: Path, file: Path) -> None:
-    """The page. `whole`: the .onnx file from raw pixels; `ort`: the folder of ORT_FILES. The page holds a test image with
-    the probabilities that it must get, and refuses to work in a browser that gives others.
+    """The page. `whole`: the .onnx file from raw pixels; `ort`: the folder of ORT_FILES. The page holds a test image
+    with the probabilities that it must get, and refuses to work in a browser that gives others.
 
     >>> write_page(Path("gone.onnx"), ModelCard.model_construct(), Path("ort"), Path("index.html"))
     Traceback (most recent call last):

@@ -2,7 +2,7 @@
 
 The bundle needs hilum, which brings the architecture and the pixel contract, and MONAI, which reads the configs:
 
-    python -m monai.bundle run --config_file configs/inference.json --meta_file configs/metadata.json --dataset_dir IMAGES
+    python -m monai.bundle run --config_file configs/inference.json --dataset_dir IMAGES
 
 Specification: https://docs.monai.io/en/stable/mb_specification.html
 """
@@ -160,7 +160,8 @@ def metadata(card: ModelCard) -> dict[str, Any]:
     """configs/metadata.json. ModelError where MONAI is not installed.
 
     >>> from hilum.serving.predictor import WEIGHTS
-    >>> metadata(ModelCard.load(WEIGHTS / "binary" / "model.json"))["network_data_format"]["outputs"]["pred"]["channel_def"]
+    >>> formats = metadata(ModelCard.load(WEIGHTS / "binary" / "model.json"))["network_data_format"]
+    >>> formats["outputs"]["pred"]["channel_def"]
     {'0': 'normal', '1': 'pneumonia'}
     """
     classes = {str(place): name for place, name in enumerate(card.classes)}
@@ -173,7 +174,7 @@ def metadata(card: ModelCard) -> dict[str, Any]:
         "numpy_version": _version("numpy"),
         "required_packages_version": {"hilum": __version__},
         "task": f"Classification of chest radiographs: {', '.join(card.classes)}",
-        "description": f"{card.architecture.name}, trained with hilum; the pixel contract is in configs/inference.json.",
+        "description": f"{card.architecture.name}, trained with hilum; configs/inference.json has its pixels.",
         "authors": "made with hilum",
         "copyright": "see docs/license.txt",
         "intended_use": card.intended_use,
@@ -222,15 +223,15 @@ def readme(card: ModelCard) -> str:
     """
     return f"""# {", ".join(card.classes)}
 
-A classifier of chest radiographs ({card.architecture.name}, {card.pixels.size[0]} x {card.pixels.size[1]} pixels), trained with hilum.
-{card.intended_use}
+A classifier of chest radiographs ({card.architecture.name}, {card.pixels.size[0]} x {card.pixels.size[1]} pixels),
+trained with hilum. {card.intended_use}
 
 It needs `hilum` {__version__} and `monai`. In the folder of the bundle:
 
-    python -m monai.bundle run --config_file configs/inference.json --meta_file configs/metadata.json --dataset_dir IMAGES
+    python -m monai.bundle run --config_file configs/inference.json --dataset_dir IMAGES
 
-writes eval/predictions.json: for each image calibrated probabilities, the predicted class and the prediction set. The network
-gives logits. Intake check and guard of hilum are not part of the bundle: `hilum predict` has them.
+writes eval/predictions.json: for each image calibrated probabilities, the predicted class and the prediction set. The
+network gives logits. Intake check and guard of hilum are not part of the bundle: `hilum predict` has them.
 """
 
 

@@ -64,9 +64,9 @@ def quiet() -> Iterator[None]:
 
 
 def write_onnx(network: Network, file: Path, precision: str = "fp32") -> None:
-    """The network as .onnx with a dynamic batch and its facts as metadata; "fp16" halves the file: weights are stored in
-    float16, and the engine computes in float32. ModelError where onnx or onnxscript is missing, or the network holds
-    something that ONNX can't say.
+    """The network as .onnx with a dynamic batch and its facts as metadata; "fp16" halves the file: weights are stored
+    in float16, and the engine computes in float32. ModelError where onnx or onnxscript is missing, or the network
+    holds something that ONNX can't say.
 
     >>> write_onnx(Network(torch.nn.Identity(), torch.zeros(2, 3), ("y",)), Path("gone/x.onnx"), "fp8")
     Traceback (most recent call last):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -26,9 +27,9 @@ EMBEDDING = "embedding"
 
 @dataclass(frozen=True)
 class Network:
-    """`module`: one tensor to the tensors of `outputs`, in eval mode; `example`: an input, with a batch of 2 or more where
-    it has one; `facts`: text by name that goes into the file; `free`: the axes of the input that may have any length;
-    `others`: further inputs that the export is checked on."""
+    """`module`: one tensor to the tensors of `outputs`, in eval mode; `example`: an input, with a batch of 2 or more
+    where it has one; `facts`: text by name that goes into the file; `free`: the axes of the input that may have any
+    length; `others`: further inputs that the export is checked on."""
 
     module: nn.Module
     example: Tensor
@@ -99,8 +100,8 @@ def detector_network(detector: Detector, facts: dict[str, str] | None = None) ->
 def whole_network(
     model: ChestModel, rules: Rules | FindingRules, facts: dict[str, str] | None = None
 ) -> Network:
-    """Input: grey levels uint8 "rows cols" of any size; outputs: `whole_outputs`. ModelError for a pixel contract that no
-    graph can follow.
+    """Input: grey levels uint8 "rows cols" of any size; outputs: `whole_outputs`. ModelError for a pixel contract
+    that no graph can follow.
 
     >>> from hilum.inference.rules import Rules
     >>> from hilum.models import build
@@ -146,7 +147,7 @@ def folded(model: ChestModel) -> ChestModel:
         if not isinstance(sequence, nn.Sequential) or sequence is copy.features:
             continue  # the parts of the trunk are layers that can be asked for, each with its own output
         parts = list(sequence.named_children())
-        for (first, conv), (second, norm) in zip(parts, parts[1:], strict=False):
+        for (first, conv), (second, norm) in pairwise(parts):
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 setattr(sequence, first, fuse_conv_bn_eval(conv, norm))
                 setattr(sequence, second, nn.Identity())

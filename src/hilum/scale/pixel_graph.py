@@ -1,9 +1,10 @@
-"""From raw pixels to the decision inside the graph: what hilum does in numpy and OpenCV, as arithmetic that any engine has.
+"""From raw pixels to the decision inside the graph: what hilum does in numpy and OpenCV, as arithmetic that any
+engine has.
 
-The even frame around the image is cut off, the image is stretched or padded with its reflection to the network's size, and
-resampled as OpenCV does: area averaging to shrink, linear to grow, both as products with a matrix of weights per axis. Grey
-levels agree with `Pixels.prepare` within one of 256. A box around the lungs, or CLAHE, is no arithmetic of this kind: such
-models are refused.
+The even frame around the image is cut off, the image is stretched or padded with its reflection to the network's
+size, and resampled as OpenCV does: area averaging to shrink, linear to grow, both as products with a matrix of
+weights per axis. Grey levels agree with `Pixels.prepare` within one of 256. A box around the lungs, or CLAHE, is no
+arithmetic of this kind: such models are refused.
 """
 
 from collections.abc import Sequence
@@ -162,7 +163,7 @@ def _modes(rows: Tensor, cols: Tensor, size: tuple[int, int]) -> tuple[Tensor, T
 def weights_of(
     axis: tuple[Tensor, Tensor, Tensor, Tensor],
     size: int,
-    length: int,
+    length: int | torch.SymInt,
     modes: tuple[Tensor, Tensor],
     fit: str,
 ) -> Tensor:
@@ -251,8 +252,8 @@ class Whole(nn.Module):
 
 
 def whole_outputs(rules: Rules | FindingRules) -> tuple[str, ...]:
-    """Names of what `Whole` gives: calibrated probabilities "classes", the predicted class's place, the prediction set as
-    true or false per class, and whether the set is a reason to abstain; for findings what is present.
+    """Names of what `Whole` gives: calibrated probabilities "classes", the predicted class's place, the prediction
+    set as true or false per class, and whether the set is a reason to abstain; for findings what is present.
 
     >>> whole_outputs(Rules(("normal", "pneumonia")))
     ('probabilities', 'predicted')

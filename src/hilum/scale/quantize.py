@@ -1,8 +1,8 @@
 """int8: weights and activations of a network as whole numbers, with ranges measured on training images.
 
 Static quantisation after training (Jacob et al., CVPR 2018): weights per output channel and symmetric, activations per
-tensor. The quantised graph holds pairs of QuantizeLinear and DequantizeLinear, which ONNX Runtime and OpenVINO turn into
-arithmetic of 8 bits. The last layers stay float32: they are small, and probabilities hang on them.
+tensor. The quantised graph holds pairs of QuantizeLinear and DequantizeLinear, which ONNX Runtime and OpenVINO turn
+into arithmetic of 8 bits. The last layers stay float32: they are small, and probabilities hang on them.
 """
 
 from collections.abc import Iterator, Sequence

@@ -49,8 +49,8 @@ def predict(
     """Predictions for images: files, folders, grey arrays "rows cols", or several of them, in their order.
 
     `model`: a run's task folder or a model folder; None: the models of the package. `device`: "auto", "cpu" or
-    "cuda"; `runtime`: as in `predictor_for`. An image that can't be read gives an `error` in its place. DataError for a path that does not exist;
-    ModelError for a damaged model, or a CUDA device that is not there.
+    "cuda"; `runtime`: as in `predictor_for`. An image that can't be read gives an `error` in its place. DataError for
+    a path that does not exist; ModelError for a damaged model, or a CUDA device that is not there.
 
     >>> noise = np.random.default_rng(0).integers(0, 256, (300, 300)).astype(np.uint8)
     >>> [prediction] = predict(noise)

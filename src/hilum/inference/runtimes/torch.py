@@ -142,8 +142,8 @@ class TorchRuntime:
 def logits_and_layers(
     model: ChestModel, x: Tensor, layers: Sequence[str]
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Logits "batch classes", and vectors "batch dim" of the named layers and of "embedding". Safe in several threads at
-    once.
+    """Logits "batch classes", and vectors "batch dim" of the named layers and of "embedding". Safe in several threads
+    at once.
 
     >>> from hilum.data.images import Pixels
     >>> from hilum.models import build
