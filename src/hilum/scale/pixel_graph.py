@@ -127,7 +127,7 @@ def content_of(grey: Tensor) -> tuple[Tensor, ...]:
         left, right = torch.where(narrow, left, first), torch.where(narrow, right, last)
         blank = blank | narrow | ((right - left) < LEAST * cols)
     return tuple(
-        torch.where(blank, edge, found) for edge, found in zip(whole, (top, left, bottom, right), strict=True)
+        torch.where(blank, edge, inner) for edge, inner in zip(whole, (top, left, bottom, right), strict=True)
     )
 
 
