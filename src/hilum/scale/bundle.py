@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from hilum import __version__
-from hilum.artifacts.card import ModelCard
+from hilum.artifacts.card import ModelCard, PixelContract
 from hilum.artifacts.export import ExportedGraph
 from hilum.builders import find_build
 from hilum.data.decode import read_grey
@@ -125,7 +125,7 @@ def inference_config(card: ModelCard, network: dict[str, Any]) -> dict[str, Any]
         "output_dir": "$@bundle_root + '/eval'",
         "device": "$torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')",
         "checkpoint": "$@bundle_root + '/models/model.pt'",
-        "pixels": {"_target_": "hilum.data.images.Pixels", **contract},
+        "pixels": {"_target_": "hilum.scale.bundle.pixels_of", **contract},
         "network_def": network,
         "network": "$@network_def.to(@device)",
         "images": {"_target_": "hilum.scale.bundle.image_files", "folder": "@dataset_dir"},
@@ -236,6 +236,15 @@ network gives logits. Intake check and guard of hilum are not part of the bundle
 
 
 # -- what the configs name -----------------------------------------------------------------------------------
+
+
+def pixels_of(**contract: Any) -> Pixels:
+    """The pixel contract of a config.
+
+    >>> pixels_of(size=[4, 6]).size
+    (4, 6)
+    """
+    return Pixels.of(PixelContract.model_validate(contract))
 
 
 def image_files(folder: str) -> list[str]:
