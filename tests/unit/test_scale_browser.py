@@ -1,7 +1,7 @@
 """A model as one page: everything is inside, nothing can leave, and a browser gives torch's probabilities.
 
-The last test needs Chromium, Playwright, and onnxruntime-web in a folder that HILUM_TEST_ORT names; it says so where they are
-missing.
+The last test needs Chromium, Playwright, and onnxruntime-web in a folder that HILUM_TEST_ORT names. Where they are
+missing it says that it was skipped.
 """
 
 import os

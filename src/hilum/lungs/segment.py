@@ -41,7 +41,11 @@ class Segmenter(nn.Module):
         self.net = net
 
     def forward(self, grey: Float[Tensor, "images 64 64"]) -> Float[Tensor, "images 64 64"]:
-        """Log-odds."""
+        """Log-odds.
+
+        >>> Segmenter(LungNet().eval())(torch.full((1, 64, 64), 9.0)).dtype
+        torch.float32
+        """
         x = _standardised(grey[:, None])
         return ((self.net(x) + self.net(x.flip(3)).flip(3)) / 2)[:, 0]
 

@@ -64,11 +64,11 @@ def write_bundle(model: ChestModel, card: ModelCard, out: Path) -> ExportedGraph
     card.save(out / "configs" / "model.json")
     write_text(out / "docs" / "README.md", readme(card))
     write_text(out / "docs" / "license.txt", LICENCE)
-    again = _built(card)
-    again.load_state_dict(torch.load(weights, weights_only=True))
+    rebuilt = _built(card)
+    rebuilt.load_state_dict(torch.load(weights, weights_only=True))
     x, answers = prepared(model.pixels), []
     with torch.no_grad():
-        for each in (model, again.eval()):
+        for each in (model, rebuilt.eval()):
             answers.append({LOGITS: each(x).numpy()})
     difference, allowed = apart(*answers), TOLERANCE["fp32"]
     if not difference <= allowed:

@@ -44,7 +44,10 @@ SUFFIX = {"onnx": ".onnx", "openvino": ".xml", "torch-export": ".pt2"}
 
 
 def no_words(sentence: str) -> None:
-    """Does nothing: for an export that says nothing."""
+    """Does nothing: for an export that says nothing.
+
+    >>> no_words("model.onnx: 14.9 MB")
+    """
 
 
 @dataclass(frozen=True)

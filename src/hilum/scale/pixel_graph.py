@@ -57,7 +57,12 @@ class PixelGraph(nn.Module):
         self.pixels = pixels
 
     def forward(self, image: Tensor) -> Tensor:
-        """Resized and normalised."""
+        """Resized and normalised.
+
+        >>> white = torch.full((2, 2), 255, dtype=torch.uint8)
+        >>> PixelGraph(Pixels(size=(2, 2), mean=0.0, sd=1.0, trim=False))(white).sum()
+        tensor(4.)
+        """
         x = self.resized(image) / 255.0
         if self.pixels.standardize == "image":
             mean = x.mean()
@@ -174,7 +179,7 @@ def weights_of(
     [[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5]]
     """
     start, end, first, last = axis
-    numbers = torch.arange(length) - first
+    numbers = torch.arange(length) - first  # type: ignore[call-overload]
     inside = (numbers >= 0) & (numbers < last - first)
     count = end - start
     if fit != "pad":
@@ -220,7 +225,14 @@ class Whole(nn.Module):
         self.pixels, self.model, self.rules = PixelGraph(model.pixels), model, rules
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Probabilities, decision, and the prediction set where the model has one."""
+        """Probabilities, decision, and the prediction set where the model has one.
+
+        >>> from hilum.models import build
+        >>> model = build("vgg", ("normal", "pneumonia"), Pixels(size=(32, 32))).eval()
+        >>> probabilities, predicted = Whole(model, Rules(model.classes))(torch.zeros(40, 50, dtype=torch.uint8))
+        >>> probabilities.shape, predicted.shape
+        (torch.Size([2]), torch.Size([]))
+        """
         logits = self.model(self.pixels(image))[0]
         if isinstance(self.rules, FindingRules):
             return self._findings(logits, self.rules)
@@ -238,8 +250,8 @@ class Whole(nn.Module):
             limits = torch.tensor([rules.quantiles[name] for name in rules.classes], dtype=torch.float32)
             inside = (1 - own) <= limits
             size = inside.to(torch.int64).sum()
-            lacking = ~torch.index_select(inside, 0, predicted.reshape(1))[0]
-            outputs += [inside, (size == 0) | (size == len(rules.classes)) | lacking]
+            absent = ~torch.index_select(inside, 0, predicted.reshape(1))[0]
+            outputs += [inside, (size == 0) | (size == len(rules.classes)) | absent]
         return tuple(outputs)
 
     def _findings(self, logits: Tensor, rules: FindingRules) -> tuple[Tensor, ...]:
