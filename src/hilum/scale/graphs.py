@@ -156,9 +156,10 @@ def write_openvino(onnx_file: Path, file: Path, facts: Mapping[str, str], precis
 
     >>> write_openvino(Path("gone.onnx"), Path("gone.xml"), {}, "fp32")
     Traceback (most recent call last):
-    ...
-    RuntimeError: ...
+    hilum.errors.ModelError: gone.onnx is missing; export the model again
     """
+    if not onnx_file.exists():
+        raise ModelError(f"{onnx_file} is missing", "export the model again")
     openvino = package("openvino", "openvino")
     model = openvino.convert_model(str(onnx_file))
     for name, text in facts.items():

@@ -116,10 +116,10 @@ def _edges_of(grey: Tensor) -> tuple[Tensor, ...]:
 def content_of(grey: Tensor) -> tuple[Tensor, ...]:
     """(top, left, bottom, right) of an image without its even frame, whole numbers; `hilum.data.place.content_of`.
 
-    >>> image = torch.zeros(20, 20)
-    >>> image[4:18, 2:19] = torch.arange(14 * 17).reshape(14, 17) % 250
-    >>> [int(edge) for edge in content_of(image)]
-    [4, 2, 18, 19]
+    >>> framed = torch.zeros(40, 40)
+    >>> framed[10:30, 5:35] = torch.arange(600).reshape(20, 30) % 256
+    >>> [int(edge) for edge in content_of(framed)]
+    [10, 5, 30, 35]
     """
     whole = _edges_of(grey)
     top, left, bottom, right = whole

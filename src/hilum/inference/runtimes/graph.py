@@ -18,6 +18,9 @@ Graph = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino"}
 """Engines and what must be installed for them."""
 
+EXTRAS = {"onnx": "runtime", "openvino": "runtime-openvino"}
+"""The extras of hilum that bring it."""
+
 
 def open_graph(engine: str, file: Path) -> Graph:
     """The graph in a file, opened by an engine of PACKAGES. ModelError where the package is not installed, or can't
@@ -36,7 +39,7 @@ def open_graph(engine: str, file: Path) -> Graph:
             raise
         raise ModelError(
             f"the runtime {engine!r} needs {PACKAGES[engine]}, which is not installed",
-            f"pip install {PACKAGES[engine]}",
+            f"pip install 'hilum[{EXTRAS[engine]}]'",
         ) from None
     try:
         return opened(file)
