@@ -351,6 +351,9 @@ def test_an_export_is_not_written_over_other_things(exported: tuple[Path, Path],
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(DataError, match="exists already; name another folder"):
         export_model(Request(str(model), "onnx", tmp_path, force=True))
+    Export.load(out / "export.json").save(tmp_path / "export.json")
+    with pytest.raises(DataError, match=r"holds notes.txt, which is no part of an export; move it away"):
+        export_model(Request(str(model), "onnx", tmp_path, force=True))
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
@@ -360,6 +363,7 @@ def test_a_network_that_differs_is_refused(
     monkeypatch.setitem(graphs.TOLERANCE, "fp32", 0.0)
     with pytest.raises(HilumError, match=r"differs from torch by .*, more than 0; choose another --to"):
         export_model(Request(str(exported[0]), "onnx", tmp_path / "onnx"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_prints_the_folder(exported: tuple[Path, Path], tmp_path: Path, hilum: Callable) -> None:

@@ -1,7 +1,7 @@
 """`hilum export`: a trained model, or the models of the package, for engines without torch."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shutil import copyfile, rmtree
 from typing import Literal
@@ -40,6 +40,22 @@ Target = Literal["onnx", "openvino", "torch-export", "monai-bundle", "browser"]
 Precision = Literal["fp32", "fp16", "int8"]
 
 PACKAGED, WHOLE = "packaged", "whole"
+PARTS = {
+    "export",
+    "model",
+    "lungs",
+    WHOLE,
+    "guard",
+    "intake",
+    *TOGETHER,
+    "configs",
+    "models",
+    "docs",
+    "index",
+    "eval",
+}
+"""Names in an exported folder, without their endings."""
+
 SUFFIX = {"onnx": ".onnx", "openvino": ".xml", "torch-export": ".pt2"}
 
 
@@ -83,7 +99,22 @@ def export_model(request: Request) -> Export:
     if request.with_pixels or request.target == "browser":
         card = ModelCard.load((folder or WEIGHTS / TOGETHER[0]) / "model.json")
         check_whole(Pixels.of(card.pixels))
-    _empty(request)
+    _refuse_taken(request)
+    out = request.out.absolute()
+    part = out.parent / f".{out.name}.part"
+    rmtree(part, ignore_errors=True)  # of an export that was stopped
+    part.mkdir(parents=True)
+    try:
+        export = _written(replace(request, out=part), folder)
+        rmtree(out, ignore_errors=True)
+        part.rename(out)
+    finally:
+        rmtree(part, ignore_errors=True)
+    return export
+
+
+def _written(request: Request, folder: Path | None) -> Export:
+    """Everything in the folder of the request, export.json last."""
     writer = _Writer(request)
     source = writer.packaged() if folder is None else writer.single(folder)
     export = Export(
@@ -118,16 +149,20 @@ def _check(request: Request) -> None:
         )
 
 
-def _empty(request: Request) -> None:
-    """The folder, empty. DataError where something else than an earlier export lies there."""
+def _refuse_taken(request: Request) -> None:
+    """DataError where something else than an earlier export lies in the folder, or one and there is no `force`."""
     out = request.out
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        ours = out.is_dir() and (out / FILE).exists()
-        if not (ours and request.force):
-            remedy = "write over it with --force" if ours else "name another folder with --out, or delete it"
-            raise DataError(f"{out} exists already", remedy)
-        rmtree(out)
-    out.mkdir(parents=True, exist_ok=True)
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not out.is_dir() or not (out / FILE).exists():
+        raise DataError(f"{out} exists already", "name another folder with --out, or delete it")
+    if not request.force:
+        raise DataError(f"{out} exists already", "write over it with --force")
+    others = [file.name for file in out.iterdir() if file.name.split(".")[0] not in PARTS]
+    if others:
+        raise DataError(
+            f"{out} holds {others[0]}, which is no part of an export", "move it away, or name another --out"
+        )
 
 
 @dataclass

@@ -218,7 +218,7 @@ def verified(network: Network, folder: Path, files: list[str], precision: str) -
     difference = max(apart(network.answers(some), graph(some.numpy())) for some in inputs)
     if allowed is not None and not difference <= allowed:
         raise ModelError(
-            f"{folder / files[0]} differs from torch by {difference:.2g}, more than {allowed:g}",
+            f"{files[0]} differs from torch by {difference:.2g}, more than {allowed:g}",
             "choose another --to or --precision",
         )
     return ExportedGraph(
