@@ -40,6 +40,7 @@ SEE_ALSO = {
     "robustness": ("robustness.md",),
     "leakage": ("compare.md",),
     "predict": ("predict.md", "models.md", "export.md"),
+    "score": ("scale.md", "predict.md"),
     "export": ("export.md",),
     "recalibrate": ("adapt.md",),
     "adapt": ("adapt.md",),

@@ -13,11 +13,12 @@ from hilum.data.images import Pixels
 from hilum.errors import ModelError, RunError
 from hilum.files import digest, digest_of_file, read_arrays
 from hilum.inference.finding_rules import rules_of
+from hilum.inference.guard import guard_of
 from hilum.inference.intake import intake_of
 from hilum.inference.memory import memory_in_words
 from hilum.inference.p_values import p_values
 from hilum.inference.prediction import ModelName
-from hilum.inference.predictor import Classifier, Guard, Predictor, guard_of
+from hilum.inference.predictor import Classifier, Guard, Predictor
 from hilum.inference.runtimes.graph import LOGITS, PACKAGES, Graph, GraphRuntime, open_graph
 from hilum.lungs.field import Segment
 

@@ -1,1 +1,1 @@
-"""Where one machine with Python and torch is outgrown: exported models."""
+"""Where one machine with Python and torch is outgrown: whole archives, exported models."""

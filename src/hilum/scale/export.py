@@ -17,8 +17,8 @@ from hilum.files import digest
 from hilum.inference.exported import FILE, TOGETHER, digest_of
 from hilum.inference.finding_rules import FindingRules, rules_of
 from hilum.inference.guard import FILE as GUARD
+from hilum.inference.guard import guard_of
 from hilum.inference.intake import FILE as INTAKE
-from hilum.inference.predictor import guard_of
 from hilum.models import load_model, model_folder
 from hilum.scale.browser import ort_folder, write_page
 from hilum.scale.bundle import write_bundle

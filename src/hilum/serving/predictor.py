@@ -18,12 +18,12 @@ import numpy as np
 
 from hilum.errors import ModelError
 from hilum.files import digest, read_arrays
-from hilum.inference.guard import FeatureGuard
+from hilum.inference.guard import FeatureGuard, guard_of
 from hilum.inference.intake import Intake, intake_of
 from hilum.inference.memory import memory_in_words
 from hilum.inference.p_values import p_values
 from hilum.inference.prediction import ModelName, Prediction
-from hilum.inference.predictor import Classifier, Guard, Predictor, guard_of
+from hilum.inference.predictor import Classifier, Guard, Predictor
 from hilum.inference.stream import Image, list_images
 
 if TYPE_CHECKING:  # torch is loaded by the functions that need it
