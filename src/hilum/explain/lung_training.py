@@ -20,8 +20,9 @@ from hilum.artifacts.card import LungCard, OverlapFacts
 from hilum.data.sources.phantom import LABELS, PhantomSettings, draw
 from hilum.evaluation.means import mean_over_patients
 from hilum.files import digest, replacing, write_json
-from hilum.lungs.field import SIDE, field_of, standardised
 from hilum.lungs.net import LungNet
+from hilum.lungs.outline import SIDE
+from hilum.lungs.segment import field_of, standardised
 from hilum.progress import advancing
 
 Generator = np.random.Generator
