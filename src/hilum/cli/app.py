@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from hilum.data.reading_options import Views
 from hilum.errors import HilumError, StageError
 
 app = typer.Typer(
@@ -63,6 +64,19 @@ Exclude = Annotated[
     list[str] | None,
     typer.Option(
         "--exclude", metavar="GLOB", help="Leave out files and folders of this name or path. Repeatable."
+    ),
+]
+ViewsRead = Annotated[
+    Views | None,
+    typer.Option("--views", help="all: read lateral and oblique views too. Default: frontal ones."),
+]
+ShowNames = Annotated[
+    bool, typer.Option("--show-names", help="Keep patient identifiers and names of DICOM files as they are.")
+]
+DicomKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--dicom-key", metavar="FILE", help="A text file with a secret, the key of pseudonyms for DICOM."
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Do the stage again even if nothing has changed.")]

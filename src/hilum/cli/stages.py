@@ -8,12 +8,15 @@ import typer
 
 from hilum.cli.app import (
     Classes,
+    DicomKey,
     Exclude,
     Force,
     Healthy,
     PatientFrom,
     RunPath,
+    ShowNames,
     Tasks,
+    ViewsRead,
     app,
     example,
     going_on,
@@ -247,6 +250,9 @@ def counterfactual(
     patient_from: PatientFrom = None,
     classes: Classes = None,
     exclude: Exclude = None,
+    views: ViewsRead = None,
+    show_names: ShowNames = False,
+    dicom_key: DicomKey = None,
     force: Force = False,
 ) -> None:
     """Held-out images in the look of the other label's devices: does a network read the disease or the device?
@@ -259,7 +265,7 @@ def counterfactual(
     if not (place / "run.json").exists():
         from hilum.serving.counterfactual import model_figures
 
-        options = from_command(None, healthy, patient_from, classes, exclude)
+        options = from_command(None, healthy, patient_from, classes, exclude, views, show_names, dicom_key)
         for name, figures in model_figures(str(place), model, change or [], options):
             print(f"{name}: {counterfactual_text(figures)}\n")
         return

@@ -8,6 +8,7 @@ import typer
 from hilum.cli.app import (
     Classes,
     Data,
+    DicomKey,
     Exclude,
     Healthy,
     Out,
@@ -16,9 +17,11 @@ from hilum.cli.app import (
     Resume,
     RunPath,
     Set,
+    ShowNames,
     Skip,
     Source,
     Tasks,
+    ViewsRead,
     app,
     example,
     going_on,
@@ -41,11 +44,17 @@ def study(
     patient_from: PatientFrom = None,
     classes: Classes = None,
     exclude: Exclude = None,
+    views: ViewsRead = None,
+    show_names: ShowNames = False,
+    dicom_key: DicomKey = None,
     skip_unreadable: Skip = False,
     resume: Resume = False,
 ) -> None:
     """The main job: runs every stage of the recipe, makes the report and prints its path."""
-    change = [*(change or []), *as_changes(source, healthy, patient_from, classes, exclude)]
+    change = [
+        *(change or []),
+        *as_changes(source, healthy, patient_from, classes, exclude, views, show_names, dicom_key),
+    ]
     run = _work(data, preset, out, task, change, skip_unreadable, resume)
     print(run.report_file)
     _end(run)
@@ -63,6 +72,9 @@ def train(
     patient_from: PatientFrom = None,
     classes: Classes = None,
     exclude: Exclude = None,
+    views: ViewsRead = None,
+    show_names: ShowNames = False,
+    dicom_key: DicomKey = None,
     skip_unreadable: Skip = False,
     resume: Resume = False,
 ) -> None:
@@ -70,7 +82,10 @@ def train(
 
     Takes the same options as `hilum study` and prints the run folder; it makes no report.
     """
-    change = [*(change or []), *as_changes(source, healthy, patient_from, classes, exclude)]
+    change = [
+        *(change or []),
+        *as_changes(source, healthy, patient_from, classes, exclude, views, show_names, dicom_key),
+    ]
     run = _work(data, preset, out, task, change, skip_unreadable, resume, only=["evaluate"])
     print(run.path)
     _end(run)

@@ -101,8 +101,8 @@ def read_grey(path: Path | str) -> np.ndarray:
 
 
 def check_frontal(path: Path | str) -> None:
-    """UnreadableImage when a file is a DICOM whose header says that it is a lateral or oblique view, unless
-    HILUM_DICOM_VIEWS=all. Other files are not opened.
+    """UnreadableImage when a file is a DICOM whose header says that it is a lateral or oblique view, unless all
+    views are wanted. Other files are not opened.
 
     >>> check_frontal("gone.png")
     """

@@ -251,9 +251,7 @@ def cases_from(
         raise DataError(f"{root} holds no radiographs", f"images end in {', '.join(IMAGE_SUFFIXES)}")
     rows, of_headers = with_headers(rows, root)
     if not rows:
-        raise DataError(
-            f"{root} holds no frontal radiographs", "set HILUM_DICOM_VIEWS=all to read lateral views too"
-        )
+        raise DataError(f"{root} holds no frontal radiographs", "read lateral views too with --views all")
     first: dict[str, str | Path] = {}
     for row in rows:
         other = first.setdefault(str(row["case_id"]), row["path"])

@@ -18,6 +18,13 @@ def audit_tables(audit: Audit) -> Group:
     return Group(_counts(audit), _shortcuts(audit), *(lines or ["Nothing unusual was found."]))
 
 
+def unreadable_of(audit: Audit, cases: Cases) -> list[str]:
+    """A sentence for each file that can't be read, with the path that its owner gave it: for standard error, since
+    the names of DICOM files may be those of patients."""
+    path = cases.by_original_paths().table.set_index("case_id")["path"]
+    return [f"{path[file.case_id]} can't be read ({file.reason})" for file in audit.unreadable]
+
+
 def _counts(audit: Audit) -> Table:
     table = Table(title="Images (patients)", title_justify="left")
     table.add_column("split")

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from hilum.data.dicom.choices import views_are_kept
 from hilum.data.labels import HEALTHY, canonical_label, is_missing
 from hilum.data.listing import is_excluded, listing
 from hilum.data.patients import patient_of_folders
@@ -209,7 +210,7 @@ def _with_joint_names(images: list[Placed]) -> list[Placed]:
 def _add(placing: Placing, path: Path, split: str, rest: tuple[str, ...], root: Path) -> None:
     if is_missing(rest[0]):
         placing.unlabelled.append(path)
-    elif is_lateral(Path(*rest, path.name)):
+    elif is_lateral(Path(*rest, path.name)) and not views_are_kept():
         placing.lateral.append(path)
     else:
         placing.images.append(Placed(path, split, rest[0], _patient(rest[1:]), rest[1:]))

@@ -10,6 +10,8 @@ from hilum.errors import DataError
 from hilum.stages.contract import Context, Recipe, Stage
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from hilum.data.cases import Cases
     from hilum.data.split import Split
     from hilum.run import Run
@@ -77,16 +79,23 @@ def readable(cases: Cases, skip: bool, run: Run) -> Cases:
     bad = facts.loc[~facts["readable"], ["case_id", "reason"]]
     if bad.empty:
         return cases
-    names = [f"{row.case_id} ({row.reason})" for row in bad.itertuples()]
+    shown = _shown(bad, cases)
     if not skip:
-        shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
         raise DataError(
-            f"{len(names)} of {len(cases)} files can't be read: {shown}",
+            f"{len(bad)} of {len(cases)} files can't be read: {shown}",
             "replace them, or pass --skip-unreadable",
         )
-    say(f"  {len(names)} unreadable files are left out: {', '.join(names[:3])}")
-    run.add_facts(skipped_files=names)
+    say(f"  {len(bad)} unreadable files are left out: {shown}")
+    run.add_facts(skipped_files=[f"{row.case_id} ({row.reason})" for row in bad.itertuples()])
     return cases.where(~cases.table["case_id"].isin(set(bad["case_id"])))
+
+
+def _shown(bad: pd.DataFrame, cases: Cases) -> str:
+    """Up to three files that can't be read, by the paths that their owner gave them, for the terminal alone: files of
+    the run name DICOM by pseudonyms."""
+    path = cases.by_original_paths().table.set_index("case_id")["path"]
+    names = [f"{path[row.case_id]} ({row.reason})" for row in bad.head(3).itertuples()]
+    return ", ".join(names) + (" ..." if len(bad) > 3 else "")
 
 
 def fitting_tasks(recipe: Recipe, cases: Cases) -> list[str]:

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from hilum.data.dicom.choices import names_are_kept
 from hilum.data.dicom.index import may_be_dicom
-from hilum.data.dicom.people import Header, headers_of, is_named, linked, names_are_kept
+from hilum.data.dicom.people import Header, headers_of, is_named, linked
 
 DETAILS = ("study", "view", "sex", "age", "site", "spacing")
 """Columns of cases that headers fill; empty for images that are no DICOM."""

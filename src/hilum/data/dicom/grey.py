@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from hilum.data.dicom.choices import views_are_kept
 from hilum.data.dicom.header import (
     NotRead,
     check_deflated,
@@ -24,7 +25,7 @@ from hilum.data.dicom.header import (
     text,
     value,
 )
-from hilum.data.dicom.kinds import aspect_of, check_kind, is_frontal, view_of, views_are_kept
+from hilum.data.dicom.kinds import aspect_of, check_kind, is_frontal, view_of
 from hilum.data.dicom.pixels import Layout, layout_of, stored_values
 from hilum.data.levels import counts_of, levels_in_use, looked_up, stretched
 
@@ -76,7 +77,7 @@ def read_image(data: bytes, most: int) -> np.ndarray:
 
 
 def refuse_lateral(path: Path) -> None:
-    """NotRead when the header of a file says that the view is lateral or oblique; HILUM_DICOM_VIEWS=all allows it.
+    """NotRead when the header of a file says that the view is lateral or oblique, unless all views are wanted.
     Nothing is said of a file that can't be read.
 
     >>> refuse_lateral(Path("gone.dcm"))
@@ -124,30 +125,31 @@ def grey_of(dataset: "Dataset", most: int) -> np.ndarray:
 
 
 def _monochrome(dataset: "Dataset", layout: Layout, stored: np.ndarray) -> np.ndarray:
-    deep = stored.astype(np.uint16) if stored.dtype == np.uint8 else stored
-    codes = np.arange(2 ** (8 * stored.dtype.itemsize))
-    values = _in_use(codes, layout, aligned=stored.dtype.itemsize * 8 >= layout.allocated)
+    place = _places(layout, stored.dtype.itemsize * 8)
+    values = _values(layout)
     is_padding = _padding(dataset, layout, values)
     rescaled = _modality(dataset, layout, values)
     table = _shown(dataset, rescaled)
-    if table is None or _is_flat(table, deep, is_padding):
-        counts = counts_of(deep)[: len(codes)]
+    if table is None or _is_flat(table, stored, place, is_padding):
+        counts = np.bincount(place, counts_of(stored), len(values))
         table = _stretch(rescaled, np.where(is_padding, 0, counts))
     if layout.photometric == "MONOCHROME1":
         table = 255.0 - table
-    table = np.where(is_padding, 0, table)
-    whole = np.zeros(65536, np.uint8)
-    whole[: len(codes)] = np.rint(np.clip(table, 0, 255))
-    return looked_up(deep, whole)
+    table = np.rint(np.clip(np.where(is_padding, 0, table), 0, 255)).astype(np.uint8)
+    return looked_up(stored, table[place])
 
 
-def _in_use(codes: np.ndarray, layout: Layout, aligned: bool) -> np.ndarray:
-    """The value of each code: its bits in use, with their sign."""
-    shift = layout.high + 1 - layout.stored if aligned else 0
-    values = (codes >> shift) & ((1 << layout.stored) - 1)
-    if layout.signed:
-        values = np.where(values >= 1 << (layout.stored - 1), values - (1 << layout.stored), values)
-    return values
+def _places(layout: Layout, bits: int) -> np.ndarray:
+    """Which of the values in `_values` each code of so many bits stands for, by its bits in use."""
+    shift = layout.high + 1 - layout.stored if bits >= layout.allocated else 0
+    return (np.arange(2**bits, dtype=np.int32) >> shift) & ((1 << layout.stored) - 1)
+
+
+def _values(layout: Layout) -> np.ndarray:
+    """The values that the bits in use can have, with their sign, in the order of their codes."""
+    values = np.arange(1 << layout.stored)
+    half = 1 << (layout.stored - 1)
+    return np.where(values >= half, values - 2 * half, values) if layout.signed else values
 
 
 def _padding(dataset: "Dataset", layout: Layout, values: np.ndarray) -> np.ndarray:
@@ -207,11 +209,17 @@ def _sigmoid(values: np.ndarray, center: float, width: float) -> np.ndarray:
     return 255 / (1 + np.exp(np.clip(-4 * (values - center) / width, -500, 500)))
 
 
-def _is_flat(table: np.ndarray, stored: np.ndarray, is_padding: np.ndarray) -> bool:
-    """Whether a window shows one grey only, although the values differ: such a window was meant for nothing."""
-    used = np.unique(stored[:: max(1, len(stored) // 64)])
-    used = used[~is_padding[used]]
-    return len(used) > 1 and bool(np.ptp(np.rint(table[used])) == 0)
+def _is_flat(table: np.ndarray, stored: np.ndarray, place: np.ndarray, is_padding: np.ndarray) -> bool:
+    """Whether a window shows one grey only, although the values differ: such a window was meant for nothing. Some
+    pixels of some rows mostly show two; else all pixels of these rows are looked at."""
+    rows = stored[:: max(1, len(stored) // 64)]
+    some = rows[:, :: max(1, rows.shape[1] // 64)]
+    for sample in (some, rows):
+        used = np.unique(place[sample])
+        used = used[~is_padding[used]]
+        if len(used) and np.ptp(np.rint(table[used])) > 0:
+            return False
+    return len(used) > 1
 
 
 def _stretch(values: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -1,6 +1,5 @@
 """What a DICOM file shows: whether it is a single chest radiograph, and from where it was taken."""
 
-import os
 import re
 from typing import TYPE_CHECKING
 
@@ -140,17 +139,6 @@ def is_frontal(view: str) -> bool:
     """
     words = set(view.split())
     return not words & (_LATERAL | _OBLIQUE)
-
-
-def views_are_kept() -> bool:
-    """Whether the user asks for lateral and oblique views too.
-
-    >>> from unittest.mock import patch
-    >>> with patch.dict(os.environ, HILUM_DICOM_VIEWS="all"):
-    ...     views_are_kept()
-    True
-    """
-    return os.environ.get("HILUM_DICOM_VIEWS", "").lower() == "all"
 
 
 def remarks(dataset: "Dataset") -> list[str]:

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from hilum.data.cases import Cases
 from hilum.data.dicom.attach import Headers, details_of, hidden, is_frontal, notes_on, pseudonymous_id
+from hilum.data.dicom.choices import names_are_kept
 from hilum.data.dicom.index import files_below, files_of_dicomdir, is_dicomdir, may_be_dicom
 from hilum.data.dicom.labels import Labels, labels_beside
-from hilum.data.dicom.people import Header, headers_of, linked, names_are_kept
+from hilum.data.dicom.people import Header, headers_of, linked
 from hilum.data.listing import IMAGE_SUFFIXES, case_id_of, cases_from, existing, is_excluded
 from hilum.data.roles import split_of
 from hilum.errors import DataError
@@ -82,7 +83,7 @@ def load(data: str | Path, exclude: Sequence[str] = ()) -> Cases:
     if not frontal:
         raise DataError(
             f"all {len(labelled)} radiographs of {data} are lateral or oblique views",
-            "set HILUM_DICOM_VIEWS=all to read them",
+            "read them with --views all",
         )
     notes = _notes(files, headers, rows, labelled, frontal)
     return cases_from(
