@@ -128,6 +128,8 @@ def test_a_prediction_states_each_finding(chest: Run, tmp_path: Path) -> None:
     assert Prediction.model_validate(json.loads(two.model_dump_json())) == two
     row = next(csv.DictReader(predictions_csv([one], predictor.classes).splitlines()))
     assert row["probability_Mass"] == str(one.findings["Mass"].probability) and row["prediction"] == ""
+    present = [name for name, finding in one.findings.items() if finding.positive]
+    assert row["findings"] == (", ".join(present) or "none")
 
 
 def test_what_needs_one_class_refuses_the_model(chest: Run) -> None:

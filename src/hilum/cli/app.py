@@ -43,6 +43,10 @@ Source = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with what is already in the folder --out.")]
 Skip = Annotated[bool, typer.Option("--skip-unreadable", help="Leave damaged files out instead of stopping.")]
 Tasks = Annotated[
+    list[str] | None,
+    typer.Option("--task", help="binary, multiclass or findings. Default: all. Repeatable."),
+]
+ClassTasks = Annotated[
     list[str] | None, typer.Option("--task", help="binary or multiclass. Default: all. Repeatable.")
 ]
 Healthy = Annotated[

@@ -8,6 +8,7 @@ import typer
 
 from hilum.cli.app import (
     Classes,
+    ClassTasks,
     DicomKey,
     Exclude,
     Force,
@@ -63,7 +64,7 @@ def evaluate(run: RunPath, task: Tasks = None, force: Force = False) -> None:
 @app.command(epilog=example("hilum embed runs/real --set maps=[tsne,umap] --set select=true"))
 def embed(
     run: RunPath,
-    task: Tasks = None,
+    task: ClassTasks = None,
     change: Change = None,
     force: Force = False,
 ) -> None:
@@ -244,7 +245,7 @@ def counterfactual(
         Path | None,
         typer.Option("--model", help="With DATA: a model folder. Default: the packaged models."),
     ] = None,
-    task: Tasks = None,
+    task: ClassTasks = None,
     change: Change = None,
     healthy: Healthy = None,
     patient_from: PatientFrom = None,
@@ -283,7 +284,7 @@ def _plain_command(stage: Stage) -> Callable[..., None]:
             if label.split()[0] == stage.name:
                 print(f"{label}: {record.status}")
 
-    def for_tasks(run: RunPath, task: Tasks = None, change: Change = None, force: Force = False) -> None:
+    def for_tasks(run: RunPath, task: ClassTasks = None, change: Change = None, force: Force = False) -> None:
         work(run, task, change, force)
 
     def for_study(run: RunPath, change: Change = None, force: Force = False) -> None:

@@ -54,7 +54,7 @@ def read_facts(data: bytes, most: int) -> DicomFacts:
     hilum.data.dicom.header.NotRead: damaged: a DICOM file without a header
     """
     with quiet_pydicom():
-        dataset = _checked(data, most)
+        dataset = checked_dataset(data, most)
         layout = layout_of(dataset, most)
     mode = "palette" if layout.photometric == "PALETTE COLOR" else "grey" if layout.samples == 1 else "rgb"
     return DicomFacts(layout.cols, layout.rows, mode, layout.stored)
@@ -71,7 +71,7 @@ def read_image(data: bytes, most: int) -> np.ndarray:
     hilum.data.dicom.header.NotRead: damaged: a DICOM file without a header
     """
     with quiet_pydicom():
-        dataset = _checked(data, most)
+        dataset = checked_dataset(data, most)
         grey = grey_of(dataset, most)
         return _square(grey, aspect_of(dataset), most)
 
@@ -93,7 +93,13 @@ def refuse_lateral(path: Path) -> None:
         raise NotRead(f"a lateral or oblique view ({view}), not a frontal one")
 
 
-def _checked(data: bytes, most: int) -> "Dataset":
+def checked_dataset(data: bytes, most: int) -> "Dataset":
+    """The dataset in the bytes of a file, if it can be a single radiograph of a chest. NotRead as in `read_image`.
+
+    >>> checked_dataset(bytes(128) + b"DICM", 2**27)
+    Traceback (most recent call last):
+    hilum.data.dicom.header.NotRead: damaged: a DICOM file without a header
+    """
     check_deflated(data, most * _INFLATED)
     dataset = dataset_of(data)
     check_kind(dataset)
@@ -113,7 +119,7 @@ def grey_of(dataset: "Dataset", most: int) -> np.ndarray:
     if layout.photometric in ("MONOCHROME1", "MONOCHROME2") and layout.samples == 1:
         return _monochrome(dataset, layout, values)
     if layout.photometric == "PALETTE COLOR" and layout.samples == 1:
-        return _luma(_from_palette(dataset, values))
+        return _luma(from_palette(dataset, values))
     if layout.samples == 3 and layout.photometric in ("RGB", "YBR_RCT", "YBR_ICT"):
         return _luma(values)  # JPEG 2000 has turned its YBR into RGB already
     if layout.samples == 3 and layout.photometric in ("YBR_FULL", "YBR_FULL_422"):
@@ -273,7 +279,14 @@ def _entries(data: Any, length: int) -> np.ndarray:
 # -- colour ---------------------------------------------------------------------------------------------------
 
 
-def _from_palette(dataset: "Dataset", values: np.ndarray) -> np.ndarray:
+def from_palette(dataset: "Dataset", values: np.ndarray) -> np.ndarray:
+    """Stored values "rows cols" through the palette of the header, uint8 "rows cols 3". NotRead where it can't be read.
+
+    >>> from pydicom.dataset import Dataset
+    >>> from_palette(Dataset(), np.zeros((1, 1), np.uint8))
+    Traceback (most recent call last):
+    hilum.data.dicom.header.NotRead: damaged: its palette can't be read
+    """
     from pydicom.pixels.processing import apply_color_lut
 
     try:

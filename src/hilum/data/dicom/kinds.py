@@ -153,6 +153,10 @@ def remarks(dataset: "Dataset") -> list[str]:
     findings = []
     if text(dataset, "BurnedInAnnotation").upper() == "YES":
         findings.append("carry text burned into the picture (BurnedInAnnotation)")
+    if (number(dataset, "SamplesPerPixel") or 1) > 1 or text(
+        dataset, "PhotometricInterpretation"
+    ) == "PALETTE COLOR":
+        findings.append("are stored in colour and are read by their brightness (PhotometricInterpretation)")
     direction = text(dataset, "PatientOrientation").upper().split("\\")
     if len(direction) == 2 and all(direction) and (direction[0][:1], direction[1][:1]) != ("L", "F"):
         findings.append("are mirrored or turned by their header (PatientOrientation) and are read as stored")

@@ -16,6 +16,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hilum.data.details import OLDEST, age_of, sex_of
 from hilum.data.dicom.choices import given_key, names_are_kept, views_are_kept
 from hilum.data.dicom.header import NotRead, dataset_of, quiet_pydicom, text
 from hilum.data.dicom.kinds import is_frontal, remarks, spacing_of, view_of
@@ -24,9 +25,6 @@ from hilum.files import cache_folder
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
-
-OLDEST = 90
-"""Years; higher ages are written as this one, since few people reach them."""
 
 _NO_IDENTIFIER = re.compile(
     r"(?:anon.*|unknown|none|n/?a|null|patient|test|de-?identified|[0\W_]*)", re.IGNORECASE
@@ -239,21 +237,18 @@ def _patient(dataset: "Dataset", study: str) -> str:
 
 
 def _sex(dataset: "Dataset") -> str:
-    letter = text(dataset, "PatientSex").upper()[:1]
-    return letter if letter in ("M", "F", "O") else ""
+    return sex_of(text(dataset, "PatientSex"))
 
 
 def _age(dataset: "Dataset") -> str:
     """Years: as the header says, else from birth to the study; those above OLDEST as OLDEST."""
-    match = re.fullmatch(r"(\d{1,3})([DWMY])", text(dataset, "PatientAge").upper())
-    if match:
-        years = int(match[1]) / {"D": 365.25, "W": 52.18, "M": 12, "Y": 1}[match[2]]
-    else:
-        born, seen = (_day(text(dataset, name)) for name in ("PatientBirthDate", "StudyDate"))
-        if born is None or seen is None or seen < born:
-            return ""
-        years = (seen - born).days / 365.25
-    return f"{min(years, OLDEST):.3g}"
+    said = text(dataset, "PatientAge")
+    if re.fullmatch(r"\d{1,3}[DWMYdwmy]", said):
+        return age_of(said)
+    born, seen = (_day(text(dataset, name)) for name in ("PatientBirthDate", "StudyDate"))
+    if born is None or seen is None or seen < born:
+        return ""
+    return f"{min((seen - born).days / 365.25, OLDEST):.3g}"
 
 
 def _day(words: str) -> date | None:

@@ -24,6 +24,7 @@ from hilum.data.annotated import (
     root_of,
 )
 from hilum.data.cases import Cases
+from hilum.data.details import person
 from hilum.data.dicom.choices import views_are_kept
 from hilum.data.patients import patient_of
 from hilum.errors import DataError
@@ -84,7 +85,8 @@ def _add(annotated: Annotated, table: Path, split: str, exclude: Sequence[str]) 
             continue
         findings = {name: _value(str(row[name]), name, f"{table.name} row {number}") for name in names}
         label = label_of_findings(findings, minor=["Support Devices"])
-        annotated.add(path, text, label, patient_of(text), split, findings)
+        who = person(str(row.get("Sex", "")), str(row.get("Age", "")))
+        annotated.add(path, text, label, patient_of(text), split, findings, who)
 
 
 def _value(text: str, name: str, where: str) -> float:

@@ -92,11 +92,24 @@ def load(data: str | Path, exclude: Sequence[str] = ()) -> Cases:
         path,
         notes,
         "split / class / ..." if labels is None else f"labels of {labels.file.name}",
-        "the headers",
+        _patients_in_words(frontal, headers),
     )
 
 
 _Row = dict[str, str | Path]
+
+
+def _patients_in_words(rows: list[_Row], headers: Headers) -> str:
+    known = _with_patient(rows, headers)
+    unknown = len(rows) - known
+    parts = {"the headers": known, "unknown, each image its own": unknown}
+    return "; ".join(f"{what} ({count} images)" for what, count in parts.items() if count)
+
+
+def _with_patient(rows: list[_Row], headers: Headers) -> int:
+    """How many rows have a header that says whose image it is."""
+    found = (headers.get(Path(row["path"])) for row in rows)
+    return sum(header is not None and bool(header.patient) for header in found)
 
 
 def _look(path: Path, exclude: Sequence[str] = ()) -> _Files:
@@ -183,10 +196,10 @@ def _notes(
     }
     notes = [f"{what}: {count}." for what, count in counts.items() if count > 0]
     notes += notes_on(frontal, headers)
-    known = [header for row in frontal if (header := headers.get(Path(row["path"]))) and header.patient]
-    if len(known) < len(frontal):
+    known = _with_patient(frontal, headers)
+    if known < len(frontal):
         notes.append(
-            f"The patient of {len(frontal) - len(known)} of {len(frontal)} images is unknown: each such image counts "
+            f"The patient of {len(frontal) - known} of {len(frontal)} images is unknown: each such image counts "
             "as its own patient, so that splits may leak and intervals may be too narrow if a patient has several "
             "images."
         )
