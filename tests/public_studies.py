@@ -13,7 +13,7 @@ import numpy as np
 from tests import dicom_files
 from tests.unit.public_sets import CHEXPERT_FINDINGS, NIH_HEAD
 
-EACH = 10
+EACH = 12
 """Patients per label."""
 
 

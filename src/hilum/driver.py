@@ -45,8 +45,9 @@ class Driver:
 
     def execute(self, wanted: Sequence[Stage], force: Sequence[str] = (), only: Sequence[str] = ()) -> None:
         """Runs the wanted stages and what they need, in the order of STAGES. `force`: names of stages to do
-        again; `only`: tasks, empty for all. An error of a core stage ends it; another stage is skipped with
-        its sentence, or marked as failed, and the rest goes on. ModelError for weights that were changed."""
+        again; `only`: tasks, empty for all. What a user has to mend in a core stage ends it; another stage is
+        skipped with its sentence. A defect marks a stage as failed, and the rest goes on, other tasks too; only one in
+        a core stage of the whole study ends it. ModelError for weights that were changed."""
         for name in self.run.tasks:
             self.run.task(name).check_weights()
         for stage in with_needs(wanted):
@@ -92,7 +93,8 @@ class Driver:
             self._say(stage, f"{label} is skipped: {error}")
             return StageRecord(status="skipped", reason=str(error))
         except Exception as error:
-            if stage.core:
+            of_everything = stage.core and not stage.per_task
+            if of_everything or (stage.core and isinstance(error, OSError)):  # a full disk stops all that follows
                 raise
             self.failed.append(label)
             place = self.run.path / "errors" / f"{label.replace(' ', '-')}.txt"

@@ -147,9 +147,22 @@ def place(tree: Tree) -> Placing:
         else:
             _add(placing, path, split, rest[dropped:], tree.root)
     placing.loose = list(dict.fromkeys(placing.loose))
+    _check_beside(tree, splits)
     placing.images = _with_joint_names(placing.images)
     _take_out_shared(placing)
     return placing
+
+
+def _check_beside(tree: Tree, splits: dict[Path, tuple[str, tuple[str, ...]] | None]) -> None:
+    """DataError where folders beside the splits hold most of the images: one of them may be a split by another name."""
+    beside = [path.relative_to(tree.root).parts[0] for path, found in splits.items() if found is None]
+    if len(beside) > len(splits) / 2:
+        [(folder, _)] = Counter(beside).most_common(1)
+        raise DataError(
+            f"{len(beside)} of {len(splits)} images of {tree.root} lie beside its folders of splits, for example in"
+            f" {folder!r}",
+            f"call that folder train, val or test, or leave it out with --exclude {folder!r}",
+        )
 
 
 def _meaningful(folders: Sequence[str]) -> tuple[str, ...]:
