@@ -94,7 +94,9 @@ class Driver:
             return StageRecord(status="skipped", reason=str(error))
         except Exception as error:
             of_everything = stage.core and not stage.per_task
-            if of_everything or (stage.core and isinstance(error, OSError)):  # a full disk stops all that follows
+            if of_everything or (
+                stage.core and isinstance(error, OSError)
+            ):  # a full disk stops all that follows
                 raise
             self.failed.append(label)
             place = self.run.path / "errors" / f"{label.replace(' ', '-')}.txt"

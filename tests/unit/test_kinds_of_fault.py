@@ -186,6 +186,19 @@ def test_words_for_not_known_are_no_class_and_no_patient(word: str, tmp_path: Pa
     assert cases.table["patient"].nunique() == len(cases) == 3
 
 
+def test_a_table_may_say_sex_age_and_site(tmp_path: Path) -> None:
+    images(tmp_path, "0.png", "1.png", "2.png")
+    rows = ["0.png,1,female,58,Ward A", "1.png,0,M,018M,", "2.png,0,1,414,Ward B"]
+    (tmp_path / "t.csv").write_text("path,Edema,Sex,Age,Site\n" + "\n".join(rows) + "\n")
+    cases = open_source(tmp_path / "t.csv")
+    assert cases.findings == ("Edema",)  # a column of numbers called Sex is no finding
+    assert cases.table[["sex", "age", "site"]].to_numpy().tolist() == [
+        ["F", "58", "Ward A"],
+        ["M", "1.5", ""],
+        ["", "", "Ward B"],
+    ]
+
+
 def test_long_names_of_many_bytes_stay_apart(tmp_path: Path) -> None:
     names = [f"{label}/{'é' * 100}{n}.png" for label in "ab" for n in range(2)]
     (tmp_path / "t.csv").write_text(
