@@ -1,16 +1,18 @@
 """What is said of DICOM on the command line and in recipes: views, names, key; and files that can't be read."""
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from hilum.data.reading_options import ReadingOptions, Views
 from hilum.data.sources import open_source
 from hilum.errors import DataError
 from hilum.run import Run
-from hilum.runner import study
 from tests.dicom_files import picture, write
 
 from ..conftest import Answer
@@ -86,8 +88,9 @@ def test_a_run_keeps_the_options_and_not_the_key(
     assert Run(out).facts().data.reading.shaped_by == ["--views all"]
     written = [path.read_bytes() for path in out.rglob("*") if path.is_file()]
     assert not [text for text in written if b"the secret of the ward" in text]
-    again = study(data, "quick", out, tasks=["binary"], resume=True, only=["prepare"], report=False)
-    assert len(again.cases()) == 8
+    again = hilum("train", data, "--out", out, "--resume", "--task", "binary", *small)
+    assert again.code == 0, again.err  # with the views and the key of the run
+    assert len(Run(out).cases()) == 8
 
 
 def test_a_file_that_can_not_be_read_is_named_to_its_owner_alone(
@@ -131,3 +134,48 @@ def test_commands_take_the_options(data: Path, tmp_path: Path, hilum: Command) -
     lateral = data / "virus" / "MRN-47117.dcm"
     answers = [hilum("predict", lateral, "--format", "csv", *more).out for more in ((), ("--views", "all"))]
     assert ["a lateral or oblique view (LL)" in answer for answer in answers] == [True, False]
+
+
+OTHERS: dict[str, tuple[dict[str, object], str]] = {
+    "ct.dcm": ({"Modality": "CT"}, "a CT slice, not a radiograph of the chest"),
+    "photo.dcm": ({"Modality": "XC"}, "a clinical photograph, not a radiograph of the chest"),
+    "hand.dcm": ({"BodyPartExamined": "HAND"}, "its header says the body part HAND, not the chest"),
+    "series.dcm": ({"NumberOfFrames": 2}, "2 frames, a series of pictures and not a single radiograph"),
+}
+"""Headers of what is no radiograph of a chest, and the reason that is given."""
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """Files that are no frontal radiograph of a chest, one in colour, and two that are, in folders of classes."""
+    for number, (name, (header, _)) in enumerate(OTHERS.items()):
+        write(tmp_path / "set/flu" / name, picture(300, 300, seed=number), 12, **header)
+    write(tmp_path / "set/flu/side.dcm", picture(300, 300), 12, ViewPosition="LATERAL")
+    grey = (picture(300, 300) >> 4).astype(np.uint8)
+    write(tmp_path / "set/flu/colour.dcm", cv2.applyColorMap(grey, cv2.COLORMAP_JET), 8, Modality="OT")
+    for label in ("flu", "normal"):
+        write(tmp_path / "set" / label / "good.dcm", picture(300, 300, seed=9), 12)
+    return tmp_path / "set"
+
+
+def test_predictions_name_what_is_no_frontal_chest(mixed: Path, hilum: Command) -> None:
+    answer = hilum("predict", mixed, "--format", "csv")
+    rows = {Path(row["file"]).name: row for row in csv.DictReader(answer.out.splitlines())}
+    assert answer.code == 0 and len(rows) == len(OTHERS) + 3  # the two good ones have one name
+    for name, (_, reason) in OTHERS.items():
+        assert f"{name} is no readable image ({reason})" in rows[name]["error"]
+    assert "a lateral or oblique view (LATERAL), not a frontal one" in rows["side.dcm"]["error"]
+    colour, good = rows["colour.dcm"], rows["good.dcm"]
+    assert (colour["error"], colour["abstained"]) == ("", "True")
+    assert colour["reason"].startswith("The image is in colour, and the model was trained on grey images.")
+    assert good["error"] == "" and "colour" not in good["reason"]
+
+
+def test_a_study_names_what_is_no_frontal_chest(mixed: Path, hilum: Command) -> None:
+    cases = open_source(mixed)
+    assert "Lateral or oblique views, left out: 1." in cases.notes
+    assert any(note.startswith("1 of 7 images are stored in colour") for note in cases.notes)
+    audited = hilum("data", "audit", mixed)
+    assert audited.code == 0
+    for name, (_, reason) in OTHERS.items():
+        assert f"{mixed / 'flu' / name} can't be read ({reason})" in audited.err

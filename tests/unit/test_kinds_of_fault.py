@@ -223,19 +223,19 @@ def test_a_patient_and_an_image_on_both_sides_are_used_once(tmp_path: Path) -> N
     from hilum.data.split import split_cases
 
     names = [
-        f"{part}/{label}/{part[:2]}{n}/{n}.png"
+        f"{part}/{label}/{part[:2]}{label}{n}/{n}.png"
         for part in ("train", "test")
         for label in "ab"
         for n in range(9)
     ]
-    root = images(tmp_path, *names, "train/a/te3/x.png")
-    (root / "test/b/te4/copy.png").write_bytes((root / "train/b/tr5/5.png").read_bytes())
+    root = images(tmp_path, *names, "train/a/tea3/x.png")
+    (root / "test/b/teb4/copy.png").write_bytes((root / "train/b/trb5/5.png").read_bytes())
     split = split_cases(open_source(root), "patient", seed=0)
     assert split.of.value_counts()["unused"] == 2
     assert (
         "2 images are unused because their patient, or the very same image, is in the test part" in split.note
     )
-    (root / "train/a/te3/x.png").unlink()
+    (root / "train/a/tea3/x.png").unlink()
     assert "1 image is unused because its patient" in split_cases(open_source(root), "patient", seed=0).note
 
 
