@@ -88,7 +88,7 @@ class Driver:
                 stage.run(self.context(stage, name, force), config)
             return StageRecord(status="finished")
         except HilumError as error:
-            if stage.core:
+            if stage.core and not self._lacks_what_failed(stage, name):
                 raise
             self._say(stage, f"{label} is skipped: {error}")
             return StageRecord(status="skipped", reason=str(error))
@@ -129,6 +129,10 @@ class Driver:
             if record is None or not record.finished:
                 why = (record and record.reason) or "it has not run"
                 raise RunError(f"stage {stage.name!r} needs {need.name!r}, which left nothing ({why})")
+
+    def _lacks_what_failed(self, stage: Stage, name: str | None) -> bool:
+        """Whether a needed stage of this task has failed by a defect: then there is nothing to do."""
+        return any(f"{need} {name}" in self.failed for need in stage.needs)
 
     def _whole(self, stage: Stage, name: str | None, record: StageRecord) -> bool:
         """A finished stage's files are there; a skipped one has none."""

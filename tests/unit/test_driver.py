@@ -173,7 +173,7 @@ def test_a_defect_in_a_core_stage_costs_its_task_alone(run: Run, stages) -> None
     error: Exception = ZeroDivisionError("by zero")
     calls: list[Context] = []
     write = Stage("write", "", Settings, break_down, needs=(), core=True)
-    read = Stage("read", "", Settings, lambda context, config: None, needs=("write",))
+    read = Stage("read", "", Settings, lambda context, config: None, needs=("write",), core=True)
     whole = Stage("whole", "", Settings, break_down, needs=(), core=True, per_task=False)
     count = counting(calls)
     stages(write, read, whole, count)

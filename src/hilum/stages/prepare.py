@@ -28,6 +28,7 @@ def run(context: Context, config: Config) -> None:
     cases = readable(context.cases, context.recipe.skip_unreadable, context.run)
     fitting = fitting_tasks(context.recipe, cases)
     splits, undivided = _splits(context.recipe, cases, fitting)
+    _say_unused(splits)
     _record_left_out(context, [name for name in _wanted(context.recipe, cases) if name not in fitting], cases)
     for name, reason in undivided.items():
         context.run.record_stage(f"train {name}", StageRecord(status="skipped", reason=reason))
@@ -57,6 +58,15 @@ def _splits(recipe: Recipe, cases: Cases, fitting: list[str]) -> tuple[dict[str,
             undivided[name] = str(error)
             say(f"  task {name} is left out: {error}")
     return splits, undivided
+
+
+def _say_unused(splits: dict[str, Split]) -> None:
+    """Why images are in no part of a split, once for all tasks that are divided in the same way."""
+    from hilum.progress import say
+
+    notes = {split.note: name for name, split in reversed(splits.items()) if (split.of == "unused").any()}
+    for note, name in notes.items():
+        say(f"  split of {name}: {note}")
 
 
 def _record_left_out(context: Context, names: list[str], cases: Cases) -> None:
