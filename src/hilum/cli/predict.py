@@ -41,11 +41,11 @@ def predict(
 
     An image that cannot be read gets a row with its error; the others are predicted.
     """
-    from hilum.data.dicom.choices import chosen
+    from hilum.data.dicom.options import reading_with
     from hilum.data.reading_options import from_command
     from hilum.serving.command import predict_command
 
-    with chosen(from_command(views=views).of_dicom):
+    with reading_with(from_command(views=views).of_dicom):
         done = predict_command(images, model, form.value, attribution, device, strict)
     if not done:
         raise typer.Exit(2)

@@ -9,8 +9,8 @@ import numpy as np
 from hilum.data.cases import Cases
 from hilum.data.decode import UnreadableImage, check_frontal, quiet_codecs, read_grey
 from hilum.data.dicom.attach import pseudonymous_id
-from hilum.data.dicom.choices import chosen, names_are_kept
 from hilum.data.dicom.index import files_below, is_dicomdir, may_be_dicom
+from hilum.data.dicom.options import names_are_kept, reading_with
 from hilum.data.dicom.people import headers_of, original
 from hilum.data.images import Pixels, to_uint8
 from hilum.data.listing import IMAGE_SUFFIXES, case_id_of, existing, safe
@@ -45,7 +45,7 @@ def export_png(
     options = options or ReadingOptions()
     written: list[Path] = []
     unreadable: list[str] = []
-    with quiet_codecs(), chosen(options.of_dicom):
+    with quiet_codecs(), reading_with(options.of_dicom):
         pairs = _pairs(existing(data), options)
         for number, (path, name) in enumerate(pairs, start=1):
             try:

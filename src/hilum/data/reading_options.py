@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError, field_validator
 
 from hilum.config import Config
-from hilum.data.dicom.choices import DicomChoices
+from hilum.data.dicom.options import DicomOptions
 from hilum.errors import RecipeError
 
 
@@ -26,7 +26,7 @@ class ReadingOptions(Config):
     regular expression whose first group is the patient, searched in each path relative to the data; `classes`: the
     only labels to read; `exclude`: patterns of files and folders to leave out; `views`: frontal ones alone, or lateral
     and oblique ones too; `show_names`: keep the identifiers of DICOM headers; `dicom_key`: the text file that holds the
-    key of their pseudonyms. What the last three leave open, environment variables say (`hilum.data.dicom.choices`)."""
+    key of their pseudonyms. What the last three leave open, environment variables say (`hilum.data.dicom.options`)."""
 
     source: str | None = None
     healthy: str | None = None
@@ -64,14 +64,14 @@ class ReadingOptions(Config):
         return [*words, *(["--show-names"] if self.show_names else [])]
 
     @property
-    def of_dicom(self) -> DicomChoices:
+    def of_dicom(self) -> DicomOptions:
         """What is said of DICOM.
 
         >>> ReadingOptions(views="all").of_dicom.all_views
         True
         """
         all_views = None if self.views is None else self.views == Views.all
-        return DicomChoices(all_views, self.show_names, self.dicom_key)
+        return DicomOptions(all_views, self.show_names, self.dicom_key)
 
 
 def from_command(

@@ -22,7 +22,15 @@ def audit_tables(audit: Audit) -> Group:
 
 def unreadable_of(audit: Audit, cases: Cases) -> list[str]:
     """A sentence for each file that can't be read, with the path that its owner gave it: for standard error, since
-    the names of DICOM files may be those of patients."""
+    the names of DICOM files may be those of patients.
+
+    >>> from pathlib import Path
+    >>> import pandas as pd
+    >>> from hilum.artifacts.audit import UnreadableFile
+    >>> audit = Audit.model_construct(unreadable=[UnreadableFile(case_id="a", path="link", reason="truncated")])
+    >>> unreadable_of(audit, Cases(pd.DataFrame({"case_id": ["a"], "path": ["set/a.png"]}), "folder", Path("set")))
+    ["set/a.png can't be read (truncated)"]
+    """
     path = cases.by_original_paths().table.set_index("case_id")["path"]
     return [f"{path[file.case_id]} can't be read ({file.reason})" for file in audit.unreadable]
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hilum.data.dicom.choices import views_are_kept
+from hilum.data.dicom.options import views_are_kept
 from hilum.data.labels import HEALTHY, canonical_label, is_missing
 from hilum.data.listing import is_excluded, listing
 from hilum.data.patients import patient_of_folders
@@ -155,11 +155,11 @@ def place(tree: Tree) -> Placing:
 
 def _check_beside(tree: Tree, splits: dict[Path, tuple[str, tuple[str, ...]] | None]) -> None:
     """DataError where folders beside the splits hold most of the images: one of them may be a split by another name."""
-    beside = [path.relative_to(tree.root).parts[0] for path, found in splits.items() if found is None]
-    if len(beside) > len(splits) / 2:
-        [(folder, _)] = Counter(beside).most_common(1)
+    outside = [path.relative_to(tree.root).parts[0] for path, place in splits.items() if place is None]
+    if len(outside) > len(splits) / 2:
+        [(folder, _)] = Counter(outside).most_common(1)
         raise DataError(
-            f"{len(beside)} of {len(splits)} images of {tree.root} lie beside its folders of splits, for example in"
+            f"{len(outside)} of {len(splits)} images of {tree.root} lie beside its folders of splits, for example in"
             f" {folder!r}",
             f"call that folder train, val or test, or leave it out with --exclude {folder!r}",
         )

@@ -88,13 +88,13 @@ def held_out_images(cases: Cases, split: pd.Series) -> dict[str, tuple[np.ndarra
     fitted = _chosen(cases, split, ("train", "val"))  # its cache is there already
     parts = {"val": fitted, "test": _chosen(cases, split, ("test",))}
     patient = cases.table.set_index("case_id")["patient"]
-    found = {}
+    held_out = {}
     for name, ids in parts.items():
         if ids[name]:
             cache = ImageCache.of(_cases_of(cases, ids), PIXELS)
             images = np.asarray(cache.images[cache.rows(ids[name])])
-            found[name] = images, patient[ids[name]].to_numpy(str)
-    return found
+            held_out[name] = images, patient[ids[name]].to_numpy(str)
+    return held_out
 
 
 def _files(paths: list[str]) -> tuple[int, bool]:

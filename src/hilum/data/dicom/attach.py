@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hilum.data.dicom.choices import names_are_kept
 from hilum.data.dicom.index import may_be_dicom
+from hilum.data.dicom.options import names_are_kept
 from hilum.data.dicom.people import Header, headers_of, is_named, linked
 
 DETAILS = ("study", "view", "sex", "age", "site", "spacing")
@@ -104,10 +104,10 @@ def _attached(row: Row, headers: Headers, root: Path) -> Row:
         patient = header.patient
     elif patient == given:
         patient = case_id
-    said = {name: words for name, words in details_of(header).items() if words or name not in row}
+    details = {name: words for name, words in details_of(header).items() if words or name not in row}
     return {
         **row,
-        **said,
+        **details,
         **from_header,
         "case_id": case_id,
         "patient": patient,

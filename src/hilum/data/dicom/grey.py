@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from hilum.data.dicom.choices import views_are_kept
 from hilum.data.dicom.header import (
     NotRead,
     check_deflated,
@@ -26,6 +25,7 @@ from hilum.data.dicom.header import (
     value,
 )
 from hilum.data.dicom.kinds import aspect_of, check_kind, is_frontal, view_of
+from hilum.data.dicom.options import views_are_kept
 from hilum.data.dicom.pixels import Layout, layout_of, stored_values
 from hilum.data.levels import counts_of, levels_in_use, looked_up, stretched
 

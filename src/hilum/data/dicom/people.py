@@ -1,6 +1,6 @@
 """Who and where, from headers: pseudonyms by a keyed hash, so that no name, date or identifier of a header is written.
 
-A pseudonym is the beginning of HMAC-SHA-256 of the identifier. The key is the user's (hilum.data.dicom.choices), or
+A pseudonym is the beginning of HMAC-SHA-256 of the identifier. The key is the user's (hilum.data.dicom.options), or
 else one that is made once and kept in $HILUM_CACHE, readable by its owner only: the same patient has the same pseudonym
 in every study made with the same key, and nobody without it can test whether an identifier is behind a pseudonym.
 """
@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hilum.data.details import OLDEST, age_of, sex_of
-from hilum.data.dicom.choices import given_key, names_are_kept, views_are_kept
 from hilum.data.dicom.header import NotRead, dataset_of, quiet_pydicom, text
 from hilum.data.dicom.kinds import is_frontal, remarks, spacing_of, view_of
+from hilum.data.dicom.options import given_key, names_are_kept, views_are_kept
 from hilum.errors import DataError
 from hilum.files import cache_folder
 
@@ -242,9 +242,9 @@ def _sex(dataset: "Dataset") -> str:
 
 def _age(dataset: "Dataset") -> str:
     """Years: as the header says, else from birth to the study; those above OLDEST as OLDEST."""
-    said = text(dataset, "PatientAge")
-    if re.fullmatch(r"\d{1,3}[DWMYdwmy]", said):
-        return age_of(said)
+    age = text(dataset, "PatientAge")
+    if re.fullmatch(r"\d{1,3}[DWMYdwmy]", age):
+        return age_of(age)
     born, seen = (_day(text(dataset, name)) for name in ("PatientBirthDate", "StudyDate"))
     if born is None or seen is None or seen < born:
         return ""

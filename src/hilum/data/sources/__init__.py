@@ -20,7 +20,7 @@ from typing import Protocol, cast, runtime_checkable
 
 from hilum.data.cases import Cases
 from hilum.data.corrections import corrected
-from hilum.data.dicom.choices import chosen
+from hilum.data.dicom.options import reading_with
 from hilum.data.reading_options import ReadingOptions
 from hilum.errors import DataError, nearest
 
@@ -105,7 +105,7 @@ def open_source(data: str | Path, source: str | None = None, options: ReadingOpt
     ('normal', 'pneumonia')
     """
     options = options or ReadingOptions()
-    with chosen(options.of_dicom):
+    with reading_with(options.of_dicom):
         return _opened(data, source or options.source, options)
 
 

@@ -25,7 +25,7 @@ from hilum.data.annotated import (
 )
 from hilum.data.cases import Cases
 from hilum.data.details import person
-from hilum.data.dicom.choices import views_are_kept
+from hilum.data.dicom.options import views_are_kept
 from hilum.data.patients import patient_of
 from hilum.errors import DataError
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from hilum.data.cases import Cases
 from hilum.data.dicom.attach import Headers, details_of, hidden, is_frontal, notes_on, pseudonymous_id
-from hilum.data.dicom.choices import names_are_kept
 from hilum.data.dicom.index import files_below, files_of_dicomdir, is_dicomdir, may_be_dicom
 from hilum.data.dicom.labels import Labels, labels_beside
+from hilum.data.dicom.options import names_are_kept
 from hilum.data.dicom.people import Header, headers_of, linked
 from hilum.data.listing import IMAGE_SUFFIXES, case_id_of, cases_from, existing, is_excluded
 from hilum.data.roles import split_of
@@ -108,8 +108,8 @@ def _patients_in_words(rows: list[_Row], headers: Headers) -> str:
 
 def _with_patient(rows: list[_Row], headers: Headers) -> int:
     """How many rows have a header that says whose image it is."""
-    found = (headers.get(Path(row["path"])) for row in rows)
-    return sum(header is not None and bool(header.patient) for header in found)
+    known = (headers.get(Path(row["path"])) for row in rows)
+    return sum(header is not None and bool(header.patient) for header in known)
 
 
 def _look(path: Path, exclude: Sequence[str] = ()) -> _Files:

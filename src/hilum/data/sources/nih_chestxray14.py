@@ -60,8 +60,8 @@ def load(data: str | Path, exclude: Sequence[str] = ()) -> Cases:
     known = sorted({name.strip() for names in split for name in names})
     annotated = Annotated(root, excluded=files.excluded)
     details = [
-        person(*said)
-        for said in zip(column(rows, "Patient Gender"), column(rows, "Patient Age"), strict=True)
+        person(*cells)
+        for cells in zip(column(rows, "Patient Gender"), column(rows, "Patient Age"), strict=True)
     ]
     for name, present, patient, who in zip(
         rows["Image Index"], split, rows["Patient ID"], details, strict=True

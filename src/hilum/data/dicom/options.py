@@ -16,7 +16,7 @@ from hilum.errors import DataError
 
 
 @dataclass(frozen=True)
-class DicomChoices:
+class DicomOptions:
     """What was said by options. `all_views`: None where nothing was said; `key_file`: the file that holds the key."""
 
     all_views: bool | None = None
@@ -24,23 +24,23 @@ class DicomChoices:
     key_file: Path | None = None
 
 
-_NOTHING = DicomChoices()
-_CHOSEN: ContextVar[DicomChoices] = ContextVar("dicom_choices", default=_NOTHING)
+_NONE = DicomOptions()
+_OPTIONS: ContextVar[DicomOptions] = ContextVar("dicom_options", default=_NONE)
 
 
 @contextmanager
-def chosen(choices: DicomChoices) -> Iterator[None]:
+def reading_with(options: DicomOptions) -> Iterator[None]:
     """Files that are read inside are read in this way.
 
-    >>> with chosen(DicomChoices(all_views=True)):
+    >>> with reading_with(DicomOptions(all_views=True)):
     ...     views_are_kept()
     True
     """
-    token = _CHOSEN.set(choices)
+    token = _OPTIONS.set(options)
     try:
         yield
     finally:
-        _CHOSEN.reset(token)
+        _OPTIONS.reset(token)
 
 
 def views_are_kept() -> bool:
@@ -51,8 +51,8 @@ def views_are_kept() -> bool:
     ...     views_are_kept()
     True
     """
-    said = _CHOSEN.get().all_views
-    return os.environ.get("HILUM_DICOM_VIEWS", "").lower() == "all" if said is None else said
+    all_views = _OPTIONS.get().all_views
+    return os.environ.get("HILUM_DICOM_VIEWS", "").lower() == "all" if all_views is None else all_views
 
 
 def names_are_kept() -> bool:
@@ -63,18 +63,18 @@ def names_are_kept() -> bool:
     ...     names_are_kept()
     True
     """
-    return _CHOSEN.get().show_names or os.environ.get("HILUM_DICOM_NAMES", "").lower() == "keep"
+    return _OPTIONS.get().show_names or os.environ.get("HILUM_DICOM_NAMES", "").lower() == "keep"
 
 
 def given_key() -> bytes | None:
     """The key that the user gives, None without one. DataError when its file can't be read or is empty.
 
-    >>> with chosen(DicomChoices(key_file=Path("gone"))):
+    >>> with reading_with(DicomOptions(key_file=Path("gone"))):
     ...     given_key()
     Traceback (most recent call last):
     hilum.errors.DataError: --dicom-key gone can't be read (No such file or directory); name a text file that ...
     """
-    file = _CHOSEN.get().key_file
+    file = _OPTIONS.get().key_file
     if file is None:
         return os.environ.get("HILUM_DICOM_KEY", "").encode() or None
     remedy = "name a text file that holds a secret of your own"
