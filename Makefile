@@ -1,4 +1,5 @@
 # make study [DATA=folder] [PRESET=quick] [OUT=runs/name]   the main job; prints the report's path
+# make seed DATA=folder [OUT=runs/name]                     the seed report's own systems at their own size: two to three hours
 # make test                                                 all tests
 # make check                                                style and types
 PYTHON ?= python3
@@ -8,7 +9,7 @@ OUT ?= runs/$(notdir $(DATA:/=))-$(PRESET)
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: setup study test check clean
+.PHONY: setup study seed test check clean
 
 setup: $(READY)
 
@@ -20,6 +21,9 @@ $(READY): pyproject.toml constraints.txt
 
 study: $(READY)
 	$(BIN)/hilum study "$(DATA)" --preset "$(PRESET)" --out "$(OUT)" --resume
+
+seed:
+	$(MAKE) study PRESET=seed
 
 test: $(READY)
 	$(BIN)/python -m pytest -q -n auto

@@ -123,6 +123,21 @@ def test_nothing_is_made_twice_and_a_change_makes_only_its_part(
     assert fewer and before.maximal and fewer.images == 20 < before.maximal.images
 
 
+def test_occlusion_and_synthesis_of_chosen_tasks_alone(run: Run, hilum: Command, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run.path, copy)
+    before = {name: Run(copy).task(name).attributions.figures() for name in ("binary", "multiclass")}
+    only = ["--set", "occlusion.tasks=[binary]", "--set", "synthesis.tasks=[multiclass]"]
+    answer = hilum("explain", copy, *only)
+    assert answer.code == 0, answer.err
+    after = {name: Run(copy).task(name).attributions.figures() for name in ("binary", "multiclass")}
+    assert after["binary"] == before["binary"].model_copy(update={"synthesis": None})
+    assert after["multiclass"] == before["multiclass"].model_copy(update={"occlusion": {}})
+    assert hilum("report", copy).code == 0
+    wrong = hilum("explain", copy, "--set", "occlusion.tasks=[binray]")
+    assert wrong.code == 2 and "occlusion.tasks" in wrong.err
+
+
 def test_a_lost_map_is_made_again(run: Run, hilum: Command, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(run.path, copy)

@@ -251,7 +251,7 @@ def _measured(job: Job, case_id: str) -> dict[str, float]:
 def synthesis(job: Job, start: str, first: Sequence[int], settings: SynthesisConfig, seed: int) -> Synthesis:
     """Images that drive filters of the layer, by the plain ascent from the image `start` and by the careful
     one. `first`: filters that come before others."""
-    depends = [job.layer, start, list(first), settings.model_dump(mode="json"), seed]
+    depends = [job.layer, start, list(first), settings.model_dump(mode="json", exclude={"tasks"}), seed]
     make = partial(_synthesis, job, start, first, settings, seed)
     return job.parts.get("synthesis", Synthesis, depends, make, [job.folder.synthesis_file])
 
@@ -260,14 +260,24 @@ def _synthesis(job: Job, start: str, first: Sequence[int], settings: SynthesisCo
     x, width = job.batch([start])[0], _width(job)
     others = [number for number in spread(width, settings.filters) if number not in first]
     filters = [*first, *others][: settings.filters]
+    dtype = torch.bfloat16 if settings.precision == "bf16" else None
     arrays = {"filters": np.array(filters), "start": x[0].cpu().numpy()}
     with advancing(f"{job.task.name}: synthesised inputs") as advance:
-        plain = synthesize(job.model, job.layer, filters, x, settings.steps, settings.lr, progress=advance)
+        plain = synthesize(
+            job.model, job.layer, filters, x, settings.steps, settings.lr, dtype=dtype, progress=advance
+        )
     arrays |= {"plain": _first_channel(plain.images), "plain_activation": plain.activation.cpu().numpy()}
     if settings.clean_steps:
         with advancing(f"{job.task.name}: synthesised inputs, careful ascent") as advance:
             clean = synthesize_clean(
-                job.model, job.layer, filters, x, settings.clean_steps, seed=seed, progress=advance
+                job.model,
+                job.layer,
+                filters,
+                x,
+                settings.clean_steps,
+                seed=seed,
+                dtype=dtype,
+                progress=advance,
             )
         arrays |= {"clean": _first_channel(clean.images), "clean_activation": clean.activation.cpu().numpy()}
     job.write(job.folder.synthesis_file, arrays)

@@ -143,7 +143,7 @@ def probability_map(
         folder.write_arrays(path, {"map": values}, facts)
         return made
 
-    depends = [image.key, config.model_dump(mode="json"), seed]
+    depends = [image.key, config.model_dump(mode="json", exclude={"tasks"}), seed]
     return parts.get(f"{PROBABILITY} {image.case_id}", OcclusionMap, depends, make, [path])
 
 

@@ -22,6 +22,7 @@ from hilum.report.reliability import section as reliability
 from hilum.report.reproducibility import section as reproducibility
 from hilum.report.robustness import section as robustness
 from hilum.report.section import Section
+from hilum.report.seed_report import section as seed_report
 from hilum.report.summary import section as summary
 from hilum.run import Run
 
@@ -42,6 +43,7 @@ SECTIONS: tuple[Maker, ...] = (
     robustness.make,
     comparison.make,
     leakage.make,
+    seed_report.make,
 )
 """In the order of the page. A section that has nothing to print returns None and leaves no trace. Sections of
 plug-ins, "Reproducibility" and "Reporting checklists" follow."""

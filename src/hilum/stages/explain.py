@@ -171,16 +171,21 @@ def _images(job: Job, config: ExplainConfig) -> list[found.ExplainedImage]:
     ]
 
 
+def _wanted(part: OcclusionConfig | SynthesisConfig, job: Job) -> bool:
+    """Whether a part is made of the job's task."""
+    return part.tasks is None or job.task.name in part.tasks
+
+
 # -- maps ----------------------------------------------------------------------------------------------------
 
 
 def _occlusion(job: Job, config: ExplainConfig, figures: Figures) -> dict[str, found.OcclusionMap]:
-    """Raw occlusion maps of the examples."""
+    """Raw occlusion maps of the examples; none where the settings leave this task out."""
     from hilum.explain.maps import probability_map
     from hilum.progress import advancing
 
     maps = {}
-    for row in figures.examples:
+    for row in figures.examples if _wanted(config.occlusion, job) else ():
         image = job.image(row.case_id, row.target_class)
         with advancing(f"{job.task.name}: occlusion of {row.case_id}") as advance:
             maps[row.case_id] = probability_map(
@@ -353,7 +358,7 @@ def _concepts(job: Job, config: ExplainConfig, figures: Figures) -> found.Concep
 def _synthesis(job: Job, config: ExplainConfig, figures: Figures) -> found.Synthesis | None:
     from hilum.explain.filter_parts import synthesis
 
-    if not config.synthesis.filters:
+    if not (config.synthesis.filters and _wanted(config.synthesis, job)):
         return None
     first = figures.maximal.filters if figures.maximal else []  # those with pictures, then others
     return synthesis(job, figures.images[0].case_id, first, config.synthesis, config.seed)

@@ -82,14 +82,15 @@ def synthesize_clean(
     smooth: float = 0.02,
     seed: int = 0,
     batch: int | None = None,
+    dtype: torch.dtype | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Synthesis:
     """The same by the careful way; `start` gives the size, the mean and the spread of the pixel values.
 
     `lr`: length of a step, in standard deviations of `start` per pixel and root of steps; `shift`: largest
     random shift in pixels; `frame_fraction`: largest random change of scale; `smooth`: weight of the total variation,
-    relative to the activation. Pixels stay within four standard deviations of the mean. Same seed, same
-    images.
+    relative to the activation; `dtype`: as in `synthesize`. Pixels stay within four standard deviations of the mean.
+    Same seed, same images.
 
     >>> net = nn.Sequential(nn.Conv2d(1, 2, 3))
     >>> found = synthesize_clean(net, "0", [1], torch.rand(1, 16, 16), steps=8)
@@ -103,7 +104,7 @@ def synthesize_clean(
             f"shift {shift}, frame_fraction {frame_fraction} or smooth {smooth} is out of range",
             "use 0 or more, frame_fraction below 1",
         )
-    ascent = _Ascent(model, layer, image, filters, None)
+    ascent = _Ascent(model, layer, image, filters, dtype)
     generator = torch.Generator().manual_seed(seed)
     return ascent.run(
         batch,

@@ -1,6 +1,6 @@
 """Votes of neighbours next to the network's head: the first sentence, the table, the confusion matrices."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from hilum.artifacts.base import Figure
@@ -225,8 +225,9 @@ def _number_cell(figure: Figure) -> Cell:
     return Cell(number(figure.value), "", interval_text(figure, ""))
 
 
-def confusions(embedding: TaskEmbedding) -> list[Confusion]:
-    """The confusion matrix of every classifier on the first held-out split, and the published ones.
+def confusions(embedding: TaskEmbedding, names: Collection[str] | None = None) -> list[Confusion]:
+    """The confusion matrix of each classifier on the first held-out split, and the published ones. `names`: of the
+    classifiers; None: all.
 
     >>> import pandas as pd
     >>> from hilum.artifacts.embedding import Classifier
@@ -237,7 +238,11 @@ def confusions(embedding: TaskEmbedding) -> list[Confusion]:
     [('kNN', '9/10')]
     """
     figures, split = embedding.figures, embedding.split
-    matrices = [(_capital(row.title), row.splits[split].confusion) for row in figures.classifiers]
+    matrices = [
+        (_capital(row.title), row.splits[split].confusion)
+        for row in figures.classifiers
+        if names is None or row.name in names
+    ]
     matrices += [(f"Seed report: {row.title}", row.confusion) for row in figures.published]
     return [_confusion(title, figures.classes, matrix) for title, matrix in matrices]
 

@@ -8,6 +8,7 @@ from markupsafe import Markup, escape
 
 from hilum.report.embedding.explorer import class_order
 from hilum.report.figures import INK, look
+from hilum.report.wording import listing, plural, split_name
 
 WIDTH, HEIGHT, DOT = 460, 420, 3.4
 """CSS pixels of the drawing, and of its markers."""
@@ -36,6 +37,24 @@ def still_map(images: pd.DataFrame, name: str, classes: Sequence[str], title: st
         f'<text x="6" y="16" font-size="12.5" font-weight="bold" fill="{INK}">{escape(title)}</text>'
         f"{''.join(paths)}</svg>"
     )
+
+
+def stills(shown: pd.DataFrame, name: str, title: str, classes: Sequence[str]) -> list[Markup]:
+    """A map twice: images that it was fitted on, and images that were placed afterwards. `name`: its column prefix.
+
+    >>> images = pd.DataFrame({"split": ["train", "val"], "label": "normal", "tsne_x": [0.0, 1], "tsne_y": [0.0, 1]})
+    >>> print(*(drawing.split('"')[5] for drawing in stills(images, "tsne", "t-SNE", ["normal"])), sep="; ")
+    t-SNE map, 1 training image; t-SNE map, 1 validation image
+    """
+    train = shown["split"] == "train"
+    held_out = listing([split_name(split) for split in ("val", "test") if (shown["split"] == split).any()])
+    halves = {"training": train, held_out: ~train}
+    return [
+        still_map(shown[rows], name, classes, f"{title}: {words}", f"{title} map, {words}")
+        for kind, rows in halves.items()
+        if rows.any()
+        for words in [plural(int(rows.sum()), f"{kind} image")]
+    ]
 
 
 def _places(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -4,17 +4,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from markupsafe import Markup
 
 from hilum.report import commands
 from hilum.report.absent import absent
 from hilum.report.embedding import classifiers, images, projections
 from hilum.report.embedding.explorer import MOST, as_script, on_the_map, script_data
-from hilum.report.embedding.plots import still_map
+from hilum.report.embedding.plots import stills
 from hilum.report.embedding.sprites import sprites
 from hilum.report.embedding.task import TaskEmbedding, task_embedding
 from hilum.report.section import Section
-from hilum.report.wording import count, listing, plural, split_name
+from hilum.report.wording import count, plural, split_name
 from hilum.run import Run
 
 ANCHOR, TITLE = "embedding", "Embedding space"
@@ -87,7 +86,7 @@ def _map_values(run: Run, embedding: TaskEmbedding) -> dict[str, Any]:
         "colourings": _colourings(data),
         "splits": [(split, split_name(split)) for split in data["splits"]],
         "data": as_script(data),
-        "stills": _stills(shown, *next(iter(maps.items())), embedding.figures.classes),
+        "stills": stills(shown, *next(iter(maps.items())), embedding.figures.classes),
         "legend": [{"name": each["name"], "colour": each["colour"]} for each in data["classes"]],
         "on_map": _on_map(shown, embedding.images),
     }
@@ -101,19 +100,6 @@ def _with_anomaly_scores(run: Run, table: pd.DataFrame) -> pd.DataFrame:
     best = run.anomaly.figures().best
     scores = run.anomaly.scores().set_index("case_id")
     return table.assign(anomaly_score=table["case_id"].map(1 - scores[f"{best}_p"]))
-
-
-def _stills(shown: pd.DataFrame, name: str, title: str, classes: Sequence[str]) -> list[Markup]:
-    """The first map twice: images that it was fitted on, and images that were placed afterwards."""
-    train = shown["split"] == "train"
-    held_out = listing([split_name(split) for split in ("val", "test") if (shown["split"] == split).any()])
-    halves = {"training": train, held_out: ~train}
-    return [
-        still_map(shown[rows], name, classes, f"{title}: {words}", f"{title} map, {words}")
-        for kind, rows in halves.items()
-        if rows.any()
-        for words in [plural(int(rows.sum()), f"{kind} image")]
-    ]
 
 
 def _on_map(shown: pd.DataFrame, table: pd.DataFrame) -> str:

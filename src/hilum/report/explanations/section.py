@@ -11,11 +11,10 @@ from hilum.report.explanations import faithfulness, filters, layers
 from hilum.report.explanations.faithfulness import AgreementTable, LungTable, MethodTable, TruthTable
 from hilum.report.explanations.filters import MaximalView, SynthesisView
 from hilum.report.explanations.layers import AblationTable, ConceptTable, ProbeView
+from hilum.report.explanations.positions import RawMaps, raw_maps
 from hilum.report.explanations.reading import (
-    PROBABILITY,
     TaskExplanations,
     raw_colours,
-    raw_map,
     read_explanations,
 )
 from hilum.report.heat import bar_colours
@@ -23,7 +22,7 @@ from hilum.report.pictures import Image
 from hilum.report.results import chosen_note
 from hilum.report.section import Section
 from hilum.report.titles import title_of
-from hilum.report.wording import count, digits, listing, plural, probability, sentence, split_name
+from hilum.report.wording import digits, plural, probability, sentence, split_name
 from hilum.run import Run
 
 ANCHOR, TITLE = "explanations", "Explanations"
@@ -58,8 +57,6 @@ QUESTIONS = {
     "saliency": _GRADIENT,
     "rise": "How probable is the class, on average, when this pixel is left visible?",
 }
-
-FILLS = {"zero": "black", "mean": "even grey", "blur": "blurred", "noise": "noisy"}
 
 
 @dataclass(frozen=True)
@@ -116,31 +113,6 @@ class EveryMethod:
 
     columns: list[Column]
     rows: list[SmallRow]
-
-
-@dataclass(frozen=True)
-class RawPicture:
-    """The probability at every position of the mask as a picture, beside the image."""
-
-    source: str
-    image: Image
-    case: str
-    label: str
-    target_class: str
-    range: str
-    without: str
-
-
-@dataclass(frozen=True)
-class RawMaps:
-    """Occlusion position by position; `mask`, `stride`: pixels."""
-
-    pictures: list[RawPicture]
-    mask: int
-    stride: int
-    fill: str
-    positions: str
-    classes: str
 
 
 @dataclass(frozen=True)
@@ -228,7 +200,7 @@ def _block(task: TaskExplanations) -> Block:
         columns=columns,
         rows=[_row(task, row, columns) for row in figures.examples],
         every=_every(task, columns),
-        raw=_raw(task),
+        raw=raw_maps(task),
         faithfulness=faithfulness.table(figures.faithfulness),
         agreement=faithfulness.agreement(figures.faithfulness),
         truth=faithfulness.truth(figures.truth),
@@ -334,41 +306,3 @@ def _every(task: TaskExplanations, shown: list[Column]) -> EveryMethod | None:
         cells = [task.picture(row.case_id, column.name, column.scale, longest=150) for column in columns]
         rows.append(SmallRow(row.case_id, row.label, row.target_class, cells))
     return EveryMethod(columns, rows)
-
-
-# -- occlusion at every position of the mask -------------------------------------------------------------------------
-
-
-def _raw(task: TaskExplanations) -> RawMaps | None:
-    """The probability of the class at every position of the mask, as a picture by itself."""
-    pictures: list[RawPicture] = []
-    known = task.figures.occlusion
-    for row in task.figures.examples:
-        values, facts = task.map_of(PROBABILITY, row.case_id), known.get(row.case_id)
-        if values is None or facts is None:
-            continue
-        pictures.append(
-            RawPicture(
-                source=raw_map(values),
-                image=task.plain(row.case_id, 200),
-                case=row.case_id,
-                label=row.label,
-                target_class=facts.target_class,
-                range=f"{probability(facts.lowest)} to {probability(facts.highest)}",
-                without=probability(facts.probability),
-            )
-        )
-    if not pictures:
-        return None
-    facts = next(iter(known.values()))
-    rows, cols = facts.positions
-    return RawMaps(
-        pictures=pictures,
-        mask=facts.mask,
-        stride=facts.stride,
-        fill=FILLS[facts.fill],
-        positions=f"{rows} × {cols} = {count(rows * cols)}",
-        classes=listing(
-            [f"P({name})" for name in dict.fromkeys(picture.target_class for picture in pictures)]
-        ),
-    )
