@@ -104,7 +104,7 @@ def _shown(bad: pd.DataFrame, cases: Cases) -> str:
     """Up to three files that can't be read, by the paths that their owner gave them, for the terminal alone: files of
     the run name DICOM by pseudonyms."""
     path = cases.by_original_paths().table.set_index("case_id")["path"]
-    names = [f"{path[row.case_id]} ({row.reason})" for row in bad.head(3).itertuples()]
+    names = [f"{path[str(row.case_id)]} ({row.reason})" for row in bad.head(3).itertuples()]
     return ", ".join(names) + (" ..." if len(bad) > 3 else "")
 
 
