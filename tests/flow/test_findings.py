@@ -113,7 +113,8 @@ def test_stages_of_one_class_say_why_they_are_absent(chest: Run) -> None:
     assert "Findings: Mean AUROC" in page
     for metric in ("ROC curve, Edema", "Precision-recall curve, Edema", "Reliability diagram, Edema"):
         assert f'aria-label="{metric}' in page, metric
-    assert "The images show people aged 40 to 48 (120 of 120" in page.replace("\u00a0", " ")
+    people = "aged 40 to 48 years (known for 120 of 120 images), male in 120 images"
+    assert f"The images show people {people}" in page.replace("\u00a0", " ")
 
 
 def test_a_prediction_states_each_finding(chest: Run, tmp_path: Path) -> None:

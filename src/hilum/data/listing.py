@@ -179,14 +179,15 @@ def note_on_others(others: Sequence[Path]) -> list[str]:
 
 
 def noted(what: str, paths: Sequence[Path]) -> list[str]:
-    """A note with a number and the first three names; empty without any.
+    """A note with a number and the first three different names; empty without any.
 
     >>> noted("Lateral views, left out", [Path("view2_lateral.jpg")])
     ['Lateral views, left out: 1 (view2_lateral.jpg).']
     """
     if not paths:
         return []
-    return [f"{what}: {len(paths)} ({first_names([path.name for path in paths])})."]
+    names = list(dict.fromkeys(path.name for path in paths))
+    return [f"{what}: {len(paths)} ({first_names(names)})."]
 
 
 def first_names(names: Sequence[str], shown: int = 3) -> str:

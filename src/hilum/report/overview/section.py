@@ -39,18 +39,16 @@ def make(run: Run) -> Section:
 
 
 def _people(run: Run) -> str:
-    """Sex and age of the people that the images show, where the data says them."""
+    """Age and sex of the people that the images show, where the data says them."""
     table = run.cases().table if run.cases_file.exists() else pd.DataFrame()
     parts = []
     if "age" in table:
         years = pd.to_numeric(table["age"], errors="coerce").dropna()
-        if len(years):
-            parts.append(
-                f"aged {years.min():g} to {years.max():g} ({count(len(years))} of {plural(len(table), 'image')} say it)"
-            )
+        known = f"known for {count(len(years))} of {plural(len(table), 'image')}"
+        parts += [f"aged {years.min():g} to {years.max():g} years ({known})"] if len(years) else []
     if "sex" in table:
         counted = {word: int((table["sex"] == sex).sum()) for sex, word in (("F", "female"), ("M", "male"))}
-        parts += [f"{count(n)} images {word}" for word, n in counted.items() if n]
+        parts += [f"{word} in {plural(n, 'image')}" for word, n in counted.items() if n]
     if not parts:
         return UNKNOWN_PEOPLE
     return f"The images show people {', '.join(parts)}; the figures hold for such images only."
