@@ -105,7 +105,7 @@ def test_a_file_that_can_not_be_read_is_named_to_its_owner_alone(
     left_out = hilum("train", data, "--out", tmp_path / "run", "--skip-unreadable", *small)
     assert left_out.code == 0, left_out.err
     assert (
-        f"1 unreadable files are left out: {bad} (truncated)" in left_out.err and str(bad) not in left_out.out
+        f"1 unreadable file is left out: {bad} (truncated)" in left_out.err and str(bad) not in left_out.out
     )
     [name] = Run(tmp_path / "run").facts().skipped_files
     assert name.endswith("(truncated)") and "4711" not in name

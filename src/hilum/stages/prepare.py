@@ -95,7 +95,8 @@ def readable(cases: Cases, skip: bool, run: Run) -> Cases:
             f"{len(bad)} of {len(cases)} files can't be read: {shown}",
             "replace them, or pass --skip-unreadable",
         )
-    say(f"  {len(bad)} unreadable files are left out: {shown}")
+    files = "1 unreadable file is" if len(bad) == 1 else f"{len(bad)} unreadable files are"
+    say(f"  {files} left out: {shown}")
     run.add_facts(skipped_files=[f"{row.case_id} ({row.reason})" for row in bad.itertuples()])
     return cases.where(~cases.table["case_id"].isin(set(bad["case_id"])))
 
