@@ -25,7 +25,7 @@ LAYERS = (
     ("robustness", "embedding", "anomaly", "explain", "comparison"),
     ("stages", "report"),
     ("recipe",),
-    ("driver",),
+    ("driver", "follower"),
     ("runner",),
     ("serving",),
     ("cli",),

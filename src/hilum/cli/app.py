@@ -83,6 +83,16 @@ DicomKey = Annotated[
         "--dicom-key", metavar="FILE", help="A text file with a secret, the key of pseudonyms for DICOM."
     ),
 ]
+Devices = Annotated[
+    int, typer.Option("--devices", help="Processes that train together on each machine.", min=1)
+]
+Nodes = Annotated[
+    int,
+    typer.Option("--num-nodes", help="Machines that train together; torchrun or srun starts hilum.", min=1),
+]
+Strategy = Annotated[
+    str, typer.Option("--strategy", help="ddp, or fsdp (weights in parts, CUDA devices alone).")
+]
 Force = Annotated[bool, typer.Option("--force", help="Do the stage again even if nothing has changed.")]
 
 

@@ -1,5 +1,7 @@
 """hilum study, train, report, recipe: a whole study and what belongs to it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,8 +11,10 @@ from hilum.cli.app import (
     Classes,
     Data,
     DicomKey,
+    Devices,
     Exclude,
     Healthy,
+    Nodes,
     Out,
     PatientFrom,
     Preset,
@@ -20,6 +24,7 @@ from hilum.cli.app import (
     ShowNames,
     Skip,
     Source,
+    Strategy,
     Tasks,
     ViewsRead,
     app,
@@ -27,6 +32,7 @@ from hilum.cli.app import (
     going_on,
 )
 from hilum.data.reading_options import as_changes
+from hilum.errors import RecipeError
 
 if TYPE_CHECKING:
     from hilum.run import Run
@@ -49,15 +55,20 @@ def study(
     dicom_key: DicomKey = None,
     skip_unreadable: Skip = False,
     resume: Resume = False,
+    devices: Devices = 1,
+    num_nodes: Nodes = 1,
+    strategy: Strategy = "ddp",
 ) -> None:
     """The main job: runs every stage of the recipe, makes the report and prints its path."""
     change = [
         *(change or []),
         *as_changes(source, healthy, patient_from, classes, exclude, views, show_names, dicom_key),
     ]
-    run = _work(data, preset, out, task, change, skip_unreadable, resume)
-    print(run.report_file)
-    _end(run)
+    with _first_of(devices, num_nodes, strategy) as first:
+        if first:
+            run = _work(data, preset, out, task, change, skip_unreadable, resume)
+            print(run.report_file)
+            _end(run)
 
 
 @app.command(epilog=example("hilum train path/to/chest_xray --task multiclass --preset seed --out runs/seed"))
@@ -77,6 +88,9 @@ def train(
     dicom_key: DicomKey = None,
     skip_unreadable: Skip = False,
     resume: Resume = False,
+    devices: Devices = 1,
+    num_nodes: Nodes = 1,
+    strategy: Strategy = "ddp",
 ) -> None:
     """Trains and evaluates the network of each task: the stages prepare, train and evaluate of a study.
 
@@ -86,9 +100,31 @@ def train(
         *(change or []),
         *as_changes(source, healthy, patient_from, classes, exclude, views, show_names, dicom_key),
     ]
-    run = _work(data, preset, out, task, change, skip_unreadable, resume, only=["evaluate"])
-    print(run.path)
-    _end(run)
+    with _first_of(devices, num_nodes, strategy) as first:
+        if first:
+            run = _work(data, preset, out, task, change, skip_unreadable, resume, only=["evaluate"])
+            print(run.path)
+            _end(run)
+
+
+@contextmanager
+def _first_of(devices: int, machines: int, strategy: str) -> Iterator[bool]:
+    """Whether this process does the work of the command; another one takes its part in the trainings."""
+    if strategy not in ("ddp", "fsdp"):
+        raise RecipeError(f"strategy {strategy!r} is not known", "use ddp or fsdp")
+    if devices * machines == 1:
+        yield True
+        return
+    from hilum.threads import wait_passively
+    from hilum.training.processes import together
+
+    wait_passively()
+    with together(devices, machines, strategy) as processes:
+        if not processes.first:
+            from hilum.follower import follow
+
+            follow(processes)
+        yield processes.first
 
 
 def _work(

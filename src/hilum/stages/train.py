@@ -1,5 +1,8 @@
 """Train: one network per task; goes on after its last epoch when it was stopped."""
 
+from dataclasses import dataclass
+from pathlib import Path
+
 from hilum.config import Config as Base
 from hilum.stages.contract import Context, Stage
 
@@ -13,19 +16,37 @@ def run(context: Context, config: Config) -> None:
     loss is no number any more."""
     import shutil
 
+    from hilum.training.processes import current
+
+    if context.folder.card_file.exists() and not context.force:
+        return
+    if context.force:
+        shutil.rmtree(context.folder.model_folder, ignore_errors=True)
+        shutil.rmtree(context.folder.checkpoints, ignore_errors=True)
+    current().tell(Job(context.run.path, context.this_task.name))
+    train_job(context)
+
+
+def train_job(context: Context) -> None:
+    """This process's part of the training of the context's task."""
     from hilum.data.split import Split
     from hilum.evaluation import findings, scores
     from hilum.training.task import train_task
 
-    if context.force:
-        shutil.rmtree(context.folder.model_folder, ignore_errors=True)
-        shutil.rmtree(context.folder.checkpoints, ignore_errors=True)
     recipe = context.recipe.tasks[context.this_task.name]
     split = Split.known(context.split, context.run.facts().split[context.this_task.name])
     name = context.recipe.name
     several = context.this_task.kind == "multi"
     score = findings.validation_figures if several else scores.validation_figures
     train_task(context.folder, context.cases, split, context.this_task, recipe, name, score)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the first process tells the others to train: a task of a run."""
+
+    run: Path
+    task: str
 
 
 STAGE = Stage(

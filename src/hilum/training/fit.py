@@ -4,6 +4,7 @@ import logging
 import warnings
 import zipfile
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,11 @@ from hilum.training.keeper import AtomicCheckpoints, Keeper
 from hilum.training.loader import ImageSet, class_weights, loader
 from hilum.training.module import Classifier, Scorer
 from hilum.training.objective import ManyFindings, OneClass
+from hilum.training.processes import Processes, current
+from hilum.training.shared_batch_norm import shared_batch_norm
+
+LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL")
+"""What torch says in a process when another one is gone."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +95,12 @@ def fit_task(
     if task.kind == "multi":
         _check_findings(config)
     hardware = Hardware.choose(config.precision)
+    processes = current()
+    batch, share = _share_of_batch(config, processes), (processes.rank, processes.world)
     train_loader = loader(
-        train, config.batch_size, config.seed, recipe.augment, config.balance, True, hardware.workers
+        train, batch, config.seed, recipe.augment, config.balance, True, hardware.workers, share
     )
-    val_loader = loader(val, 2 * config.batch_size, config.seed)
+    val_loader = loader(val, 2 * batch, config.seed, share=share)
     places = config.distill.teachers if config.distill else ()
     teachers = load_teachers(places, task.classes, train.pixels, known)
     module = _module(recipe, task, train, score, teachers, len(train_loader), counterfactuals)
@@ -100,6 +108,8 @@ def fit_task(
     keeper = Keeper(folder, monitor, task.name, config.epochs, len(train_loader), config.batch_size)
     _train(module, keeper, train_loader, val_loader, hardware, folder, config.ema, config.epochs, resume)
     model = module.model
+    if not processes.first:
+        return model
     model.load_state_dict(load_file(folder.checkpoints / "best.safetensors"))
     model.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     training = _facts(recipe, keeper, hardware, train, teachers)
@@ -107,6 +117,18 @@ def fit_task(
     architecture = Architecture(name=recipe.model.name, options=recipe.model.options)
     save_model(model, folder.model_folder, architecture, facts)
     return model
+
+
+def _share_of_batch(config: Training, processes: Processes) -> int:
+    """Images of a batch in this process. RecipeError where a batch cannot be shared."""
+    if config.batch_size % processes.world:
+        raise RecipeError(
+            f"a batch of {config.batch_size} cannot be shared by {processes.world} processes",
+            f"set training.batch_size to a multiple of {processes.world}",
+        )
+    if config.group_dro and not processes.alone:
+        raise RecipeError("group DRO needs the whole batch in one process", "use one device")
+    return config.batch_size // processes.world
 
 
 def _check_findings(config: Training) -> None:
@@ -181,6 +203,23 @@ def _facts(
     )
 
 
+def _places(processes: Processes) -> dict[str, Any]:
+    """What Lightning's Trainer must know of the devices and processes."""
+    if processes.alone:
+        return {"devices": 1, "plugins": [AtomicCheckpoints()]}
+    from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+    from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy
+
+    sharded = processes.strategy == "fsdp"
+    return {
+        "devices": processes.local,
+        "num_nodes": processes.world // processes.local,
+        "strategy": FSDPStrategy(state_dict_type="full") if sharded else DDPStrategy(),
+        "use_distributed_sampler": False,
+        "plugins": [TorchElasticEnvironment(), *([] if sharded else [AtomicCheckpoints()])],
+    }
+
+
 def _train(
     module: Classifier,
     keeper: Keeper,
@@ -204,13 +243,13 @@ def _train(
         # Lightning advises on worker counts, loggers and folders that exist; we chose all three on purpose.
         warnings.filterwarnings("ignore", module="lightning")
         warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*before.*optimizer.step.*")
+        processes = current()
         trainer = pl.Trainer(
             accelerator="gpu" if hardware.device == "cuda" else "cpu",
-            devices=1,
+            **_places(processes),
             precision=hardware.precision,  # type: ignore[arg-type]
             max_epochs=epochs,
             callbacks=callbacks,
-            plugins=[AtomicCheckpoints()],
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -223,13 +262,19 @@ def _train(
         if start is None:
             folder.checkpoints.mkdir(parents=True, exist_ok=True)
         try:
-            trainer.fit(module, train_loader, val_loader, ckpt_path=start, weights_only=True)
+            with nullcontext() if processes.alone else shared_batch_norm(module.model):
+                trainer.fit(module, train_loader, val_loader, ckpt_path=start, weights_only=True)
         except SystemExit:  # Lightning's answer to Ctrl-C, after a graceful end
             raise KeyboardInterrupt from None
         except (RuntimeError, KeyError, EOFError) as error:
             if start is not None and "state_dict" in str(error):
                 raise RunError(
                     f"{start} belongs to another network", "delete it or choose another --out"
+                ) from None
+            if not processes.alone and any(words in str(error) for words in LOST):
+                raise TrainingError(
+                    "a process of this training has ended",
+                    "the same command with --resume goes on after the last finished epoch",
                 ) from None
             raise
     if not keeper.rows:

@@ -85,10 +85,11 @@ class Keeper(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """The bar starts where an interrupted training stopped."""
-        if self.rows:
+        if self.rows and trainer.is_global_zero:
             say(f"{self.name}: continues after epoch {len(self.rows)} of {self.epochs}")
         self._bar.update(self._bar_task, completed=len(self.rows) * self.batches)
-        self._bar.start()
+        if trainer.is_global_zero:
+            self._bar.start()
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -128,8 +129,11 @@ class Keeper(Callback):
         value = row[self.monitor]
         if not self.best_epoch or self.sign * value > self.sign * self.best_value:
             self.best_epoch, self.best_value = int(row["epoch"]), value
-            with replacing(self.folder.checkpoints / "best.safetensors") as temporary:
-                save_file(self._weights, temporary)
+            if trainer.is_global_zero:
+                with replacing(self.folder.checkpoints / "best.safetensors") as temporary:
+                    save_file(self._weights, temporary)
+        if not trainer.is_global_zero:
+            return
         write_table(self.folder.history_file, pd.DataFrame(self.rows))
         say(
             f"{self.name} epoch {row['epoch']}/{self.epochs}  train_loss {row['train_loss']:.3f}  "

@@ -80,7 +80,9 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
     balance: 'none' and 'weights' take every case once; 'undersample' takes as many of each class as the
     rarest has, others in every epoch; 'sampler' samples with replacement so that classes are equally
-    likely; 'shortcuts' samples by `reweighed`. Lightning calls `set_epoch` before each epoch.
+    likely; 'shortcuts' samples by `reweighed`. Lightning calls `set_epoch` before each epoch. `share`: (rank, world)
+    of a training by several processes: each takes every world-th position, in training as many as the others, so
+    that their batches together are those of one process; otherwise each position is taken once.
     """
 
     def __init__(
@@ -90,7 +92,9 @@ class EpochSampler(Sampler[tuple[int, int]]):
         seed: int,
         shuffle: bool = True,
         acquisition: np.ndarray | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
+        self.share = share
         self.targets = np.asarray(targets)
         self.acquisition = acquisition
         self.balance = balance
@@ -109,13 +113,20 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
+        rank, world = self.share
+        whole = self._whole()
+        return whole // world if self.shuffle else len(range(rank, whole, world))
+
+    def _whole(self) -> int:
+        """Images of an epoch, of all processes."""
         if self.balance == "undersample":
             counts = np.unique(self.targets, return_counts=True)[1]
             return int(counts.min() * len(counts))
         return len(self.targets)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        for position in self._positions():
+        rank, world = self.share
+        for position in self._positions()[rank::world][: len(self)]:
             yield self.epoch, int(position)
 
     def _positions(self) -> np.ndarray:
@@ -143,9 +154,11 @@ def loader(
     balance: str = "none",
     train: bool = False,
     workers: int = 0,
+    share: tuple[int, int] = (0, 1),
 ) -> DataLoader:
     """A DataLoader over an ImageSet. Training: shuffled, augmented, last short batch dropped (a batch of one
-    has no batch statistics). Otherwise in order, every case once, without augmentation.
+    has no batch statistics). Otherwise in order, every case once, without augmentation. `batch_size`: of this
+    process; `share`: (rank, world), see EpochSampler.
 
     >>> from pathlib import Path
     >>> cache = ImageCache(np.zeros((3, 4, 4), np.uint8), {"a": 0, "b": 1, "c": 2}, Path("cache"))
@@ -153,7 +166,7 @@ def loader(
     >>> [(tuple(x.shape), target.tolist()) for x, target, _ in loader(images, batch_size=2, seed=0)]
     [((2, 1, 4, 4), [1, 0]), ((1, 1, 4, 4), [0])]
     """
-    sampler = EpochSampler(images.targets, balance, seed, shuffle=train, acquisition=images.acquisition)
+    sampler = EpochSampler(images.targets, balance, seed, train, images.acquisition, share)
     return DataLoader(
         AugmentedImages(images, augment or Augment(), seed),
         batch_size=batch_size,

@@ -18,6 +18,7 @@ from hilum.training.distill import mean_logits, soft_loss
 from hilum.training.group_dro import GroupWeights
 from hilum.training.loader import Batch
 from hilum.training.objective import Objective, OneClass
+from hilum.training.processes import current
 
 MOMENTUM = 0.9
 """Of SGD."""
@@ -75,7 +76,7 @@ class Classifier(pl.LightningModule):
         """Dropout, too, must not depend on earlier epochs (see loader.py). Lightning does not call
         on_train_epoch_start in the first epoch after a resume, therefore here."""
         if batch_idx == 0:
-            torch.manual_seed(self.settings.seed * 1_000_003 + self.current_epoch)
+            torch.manual_seed(self.settings.seed * 1_000_003 + self.current_epoch + (current().rank << 32))
             self._train.clear()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -113,11 +114,10 @@ class Classifier(pl.LightningModule):
         >>> module.train_figures()["train_accuracy"]
         0.5
         """
-        losses, hits = zip(*self._train, strict=True)
-        return {
-            "train_loss": float(torch.stack(losses).mean()),
-            "train_accuracy": float(torch.stack(hits).nanmean()),
-        }
+        losses, hits = (torch.stack(values).float().cpu() for values in zip(*self._train, strict=True))
+        both = torch.stack([losses.mean(), hits.nanmean()])
+        loss, accuracy = torch.stack(current().gathered(both)).nanmean(0).tolist()
+        return {"train_loss": loss, "train_accuracy": accuracy}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Collects; the figures come from all cases at once in on_validation_epoch_end."""
@@ -126,7 +126,7 @@ class Classifier(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """One call of the scorer over the whole split."""
-        logits, target, position = (torch.cat(parts) for parts in zip(*self._val, strict=True))
+        logits, target, position = self._validated()
         self._val.clear()
         if self.trainer.sanity_checking:
             return
@@ -139,6 +139,17 @@ class Classifier(pl.LightningModule):
             figures |= self.counterfactuals.figures(self.model, self.device)
         for name, value in figures.items():
             self.log(f"val_{name}", value)
+
+    def _validated(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits, targets and positions of the whole split, from all processes, in the order of the split."""
+        logits, target, position = (torch.cat(parts) for parts in zip(*self._val, strict=True))
+        processes = current()
+        if processes.alone:
+            return logits, target, position
+        parts = processes.gathered((logits.cpu(), target.cpu(), position.cpu()))
+        logits, target, position = (torch.cat(values).to(self.device) for values in zip(*parts, strict=True))
+        order = position.argsort()
+        return logits[order], target[order], position[order]
 
     def configure_optimizers(self) -> Any:
         """Optimiser and schedule as the recipe names them.

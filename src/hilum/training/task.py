@@ -22,6 +22,7 @@ from hilum.training.counterfactual import Counterfactuals, is_monitored
 from hilum.training.fit import fit_task
 from hilum.training.loader import ImageSet
 from hilum.training.module import Scorer
+from hilum.training.processes import current
 
 INTENDED_USE = "Research and teaching only. Not a medical device; not for diagnosis or treatment of people."
 
@@ -50,7 +51,7 @@ def train_task(
         return
     used = used_cases(cases, split.of)  # test images too: one cache serves training and evaluation
     if cache is None:
-        with advancing(f"{task.name}: decoding") as advance:
+        with current().first_goes_ahead(), advancing(f"{task.name}: decoding") as advance:
             cache = ImageCache.of(used, recipe.pixels.contract(0.5, 0.25), advance)
     rows = {part: used.table[used.table["case_id"].map(split.of) == part] for part in ("train", "val")}
     sets = _image_sets(cache, rows, task, recipe)
