@@ -10,8 +10,8 @@ import typer
 from hilum.cli.app import (
     Classes,
     Data,
-    DicomKey,
     Devices,
+    DicomKey,
     Exclude,
     Healthy,
     Nodes,
