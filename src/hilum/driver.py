@@ -93,10 +93,7 @@ class Driver:
             self._say(stage, f"{label} is skipped: {error}")
             return StageRecord(status="skipped", reason=str(error))
         except Exception as error:
-            of_everything = stage.core and not stage.per_task
-            if of_everything or (
-                stage.core and isinstance(error, OSError)
-            ):  # a full disk stops all that follows
+            if _ends_all(stage, error):
                 raise
             self.failed.append(label)
             place = self.run.path / "errors" / f"{label.replace(' ', '-')}.txt"
@@ -172,6 +169,16 @@ class Driver:
                 yield from (
                     self.run.task(each).weights_digest for each in ([name] if name else self.run.tasks)
                 )
+
+
+def _ends_all(stage: Stage, error: Exception) -> bool:
+    """Whether a defect leaves nothing to go on with: in a core stage, where it is of the whole study, where the disk
+    is full, and where other processes wait in the middle of a training."""
+    if not stage.core:
+        return False
+    from hilum.training.processes import current
+
+    return not stage.per_task or isinstance(error, OSError) or not current().alone
 
 
 def with_needs(wanted: Sequence[Stage]) -> list[Stage]:
