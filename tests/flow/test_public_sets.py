@@ -67,6 +67,7 @@ EXPECTED = {
 """The tasks that are trained, and words that the report holds."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_study_runs_to_its_report(name: str, tmp_path: Path, hilum: Callable) -> None:
     data = public_studies.SETS[name](tmp_path / name)
