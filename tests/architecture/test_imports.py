@@ -28,6 +28,7 @@ LAYERS = (
     ("driver", "follower"),
     ("runner",),
     ("serving",),
+    ("scale",),
     ("cli",),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

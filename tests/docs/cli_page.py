@@ -40,6 +40,7 @@ SEE_ALSO = {
     "robustness": ("robustness.md",),
     "leakage": ("compare.md",),
     "predict": ("predict.md", "models.md"),
+    "score": ("scale.md", "predict.md"),
     "recalibrate": ("adapt.md",),
     "adapt": ("adapt.md",),
     "compare": ("compare.md",),

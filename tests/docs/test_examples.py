@@ -28,6 +28,7 @@ CEILINGS = {
     "models": 5,
     "report": 44,
     "robustness": 12,
+    "scale": 0,
     "serving": 9,
     "stages": 22,
     "training": 19,

@@ -10,6 +10,7 @@ the classifier's own layers, and one that scores the image itself), and a painte
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -27,6 +28,7 @@ from hilum.inference.intake_features import PIXELS
 from hilum.inference.memory import memory_in_words
 from hilum.inference.p_values import bonferroni
 from hilum.inference.prediction import Abnormal, Finding, ModelName, Ood, Prediction
+from hilum.inference.reasons import Judged, reason_to_abstain
 from hilum.inference.refusal import least_side
 from hilum.inference.rules import Decisions, Rules
 from hilum.inference.runtimes import Runtime
@@ -34,6 +36,9 @@ from hilum.inference.runtimes.torch import TorchRuntime
 from hilum.inference.stream import Image, Prepared, Wanted, in_batches, prepared_images
 from hilum.models import ChestModel, load_model, model_folder
 from hilum.threads import cores
+
+Pair = tuple[Prediction, np.ndarray | None]
+"""A prediction, and the vector of the image where one is wanted."""
 
 BATCH = 32
 """Images that go through the networks together."""
@@ -80,14 +85,30 @@ class Classifier:
         >>> decisions.probabilities.shape, p_values
         ((1, 2), None)
         """
+        decisions, p_values, _ = self.decide_and_embed(images, ())
+        return decisions, p_values
+
+    def decide_and_embed(
+        self, images: Sequence[Prepared], layers: Sequence[str]
+    ) -> tuple[Decisions, np.ndarray | None, dict[str, np.ndarray]]:
+        """The same, and float32 vectors "images dim" of each named layer, from the same pass through the network.
+
+        >>> from hilum.models import build
+        >>> classifier = Classifier.of(build("vgg", ("normal", "pneumonia"), Pixels(size=(32, 32))), "cpu")
+        >>> prepared = list(prepared_images([np.zeros((40, 40), np.uint8)], Wanted([classifier.runtime.pixels])))
+        >>> classifier.decide_and_embed(prepared, ["embedding"])[2]["embedding"].shape
+        (1, 128)
+        """
         batch = _batch(images, self.runtime.pixels)
-        if self.guard is None:
-            logits, vectors = self.runtime.logits(batch), {}
-        else:
-            logits, vectors = self.runtime.embed(batch, self.guard.layers)
+        judged = self.guard.layers if self.guard else ()
+        asked_for = tuple(dict.fromkeys([*judged, *layers]))
+        logits, vectors = (
+            self.runtime.embed(batch, asked_for) if asked_for else (self.runtime.logits(batch), {})
+        )
         if not np.isfinite(logits).all():
             raise ModelError(f"model {self.name} gives NaN or infinity", "train it again")
-        return self.rules.decide(logits), self.guard.p_values(vectors) if self.guard else None
+        p_values = self.guard.p_values(vectors) if self.guard else None
+        return self.rules.decide(logits), p_values, {layer: vectors[layer] for layer in layers}
 
 
 @dataclass(frozen=True)
@@ -98,14 +119,6 @@ class Guard:
     pixels: Pixels
     p_values: Callable[[np.ndarray], np.ndarray]
     rate: float
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """What intake and guards say of one image: the answer's `ood`, and what the intake sees where it flags."""
-
-    ood: Ood | None
-    words: str
 
 
 @runtime_checkable
@@ -180,20 +193,39 @@ class Predictor:
         >>> [prediction.error for prediction in predictor.stream([noise, "gone.png"])]
         [None, 'gone.png is no readable image (no such file or directory); replace the file or take it out']
         """
+        yield from (prediction for prediction, _ in self._pairs(images, self._answered))
+
+    def embedded(
+        self, images: Iterable[Image], layer: str = "embedding"
+    ) -> Iterator[tuple[Prediction, np.ndarray | None]]:
+        """The same predictions, each with the float32 vector "dim" of a layer of the classifier, from the same pass;
+        None for an image that can't be read. RecipeError for a layer that the network lacks.
+
+        >>> from importlib.resources import files
+        >>> predictor = Predictor.load(str(files("hilum") / "weights" / "binary"), "cpu")
+        >>> noise = np.random.default_rng(0).integers(0, 256, (300, 300)).astype(np.uint8)
+        >>> [None if vector is None else vector.ndim for _, vector in predictor.embedded([noise, "gone.png"])]
+        [1, None]
+        """
+        yield from self._pairs(images, partial(self._answered, layer=layer))
+
+    def _pairs(
+        self, images: Iterable[Image], answered: Callable[[list[Prepared]], list[Pair]]
+    ) -> Iterator[Pair]:
         rest = in_batches(prepared_images(images, self._wanted()), BATCH)
         first = next(rest, [])
         workers = self._workers() if len(first) == BATCH else 1
-        yield from chain.from_iterable(on_cores(self._answered, chain([first], rest), workers))
+        yield from chain.from_iterable(on_cores(answered, chain([first], rest), workers))
 
     def _workers(self) -> int:
         """One batch for each core; one at a time on a GPU, and where pictures are painted, which needs gradients."""
         return cores() if self.classifier.runtime.device == "cpu" and self.painter is None else 1
 
-    def _answered(self, batch: list[Prepared]) -> list[Prediction]:
+    def _answered(self, batch: list[Prepared], layer: str | None = None) -> list[Pair]:
         readable = [image for image in batch if image.error is None]
         with memory_in_words(f"predicting a batch of {len(readable)} images"):
-            answers = iter(self._answers(readable) if readable else [])
-        return [self._failed(image) if image.error is not None else next(answers) for image in batch]
+            answers = iter(self._answers(readable, layer) if readable else [])
+        return [(self._failed(image), None) if image.error is not None else next(answers) for image in batch]
 
     def _wanted(self) -> Wanted:
         own = self.classifier.runtime.pixels
@@ -214,16 +246,20 @@ class Predictor:
     def _failed(self, image: Prepared) -> Prediction:
         return Prediction.failed(image.file, str(image.error), self._model())
 
-    def _answers(self, images: list[Prepared]) -> list[Prediction]:
-        decisions, p = self.classifier.decide(images)
+    def _answers(self, images: list[Prepared], layer: str | None) -> list[Pair]:
+        layers = () if layer is None else (layer,)
+        decisions, p, vectors = self.classifier.decide_and_embed(images, layers)
         second = self.second.decide(images)[0] if self.second else None
         judged = self._judged(images, p)
         return [
-            self._prediction(image, row, decisions, second, check)
+            (
+                self._prediction(image, row, decisions, second, check),
+                None if layer is None else vectors[layer][row],
+            )
             for row, (image, check) in enumerate(zip(images, judged, strict=True))
         ]
 
-    def _judged(self, images: list[Prepared], p: np.ndarray | None) -> list["_Judged"]:
+    def _judged(self, images: list[Prepared], p: np.ndarray | None) -> list[Judged]:
         """What intake and guards say of each image. `p`: the p-values of the guard on the layers, if there is
         one. p = min over all of p_i R / r_i, at a rate R = sum of r_i (Bonferroni with weights); the two guards share
         the rate of one."""
@@ -251,22 +287,21 @@ class Predictor:
                 look if value <= self.intake.rate else "" for value, look in zip(values, looks, strict=True)
             ]
         if not ranked:
-            return [_Judged(None, "")] * len(images)
+            return [Judged(None, "")] * len(images)
         rate = sum(rate for rate, _ in ranked)
         together = np.min([np.minimum(1.0, values * (rate / own)) for own, values in ranked], axis=0)
         flagged = np.any([values <= own for own, values in ranked], axis=0)
         return [
-            _Judged(Ood(p_value=_rounded(value), flagged=bool(is_flagged)), look)
+            Judged(Ood(p_value=_rounded(value), flagged=bool(is_flagged)), look)
             for value, is_flagged, look in zip(together, flagged, words, strict=True)
         ]
 
     def _prediction(
-        self, image: Prepared, row: int, decisions: Decisions, second: Decisions | None, judged: "_Judged"
+        self, image: Prepared, row: int, decisions: Decisions, second: Decisions | None, judged: Judged
     ) -> Prediction:
         predicted = decisions.predicted[row]
         abnormal = _abnormal(second or decisions, row)
-        unlike = _in_colour(image) or _out_of_distribution(judged) or _no_lungs(image)
-        reason = unlike or self._doubt(row, decisions, second, abnormal)
+        reason = reason_to_abstain(image, judged) or self._doubt(row, decisions, second, abnormal)
         findings = self._findings(decisions.probabilities[row])
         return Prediction(
             file=image.file,
@@ -356,24 +391,6 @@ def _abnormal(decisions: Decisions, row: int) -> Abnormal | None:
         threshold=_rounded(decisions.thresholds[row]),
         positive=bool(decisions.positive[row]),
     )
-
-
-def _no_lungs(image: Prepared) -> str:
-    if image.lungs:
-        return ""
-    return "No lungs were found in the image, and the model reads the part around the lungs."
-
-
-def _in_colour(image: Prepared) -> str:
-    return "The image is in colour, and the model was trained on grey images." if image.colour else ""
-
-
-def _out_of_distribution(judged: _Judged) -> str:
-    ood = judged.ood
-    if ood is None or not ood.flagged:
-        return ""
-    why = judged.words or "it is unlike the images that the model was trained on"
-    return f"The image is out of distribution (p = {ood.p_value:.3f}): {why}."
 
 
 def _rounded(value: float) -> float:

@@ -72,8 +72,19 @@ def in_colour(path: str | Path) -> bool:
     False
     """
     try:
-        data = read_bytes(path)
-        if facts_of(data, path).mode in GREY_MODES:
+        return is_coloured(read_bytes(path), path)
+    except HilumError:
+        return False
+
+
+def is_coloured(data: bytes, name: str | Path) -> bool:
+    """The same of the bytes of a file; `name` as in `hilum.data.decode.decode`.
+
+    >>> is_coloured(cv2.imencode(".png", np.full((32, 32, 3), (0, 0, 255), np.uint8))[1].tobytes(), "red.png")
+    True
+    """
+    try:
+        if facts_of(data, name).mode in GREY_MODES:
             return False
         if is_dicom(data):
             return _is_coloured(dicom_colour(data, path))

@@ -12,15 +12,16 @@ from typing import TypeVar
 import numpy as np
 
 from hilum.ahead import look_ahead
-from hilum.data.decode import check_frontal, read_grey
+from hilum.data.decode import check_frontal, decode, read_grey
 from hilum.data.dicom.index import may_be_dicom
-from hilum.data.images import Pixels
+from hilum.data.images import Pixels, to_uint8
 from hilum.data.listing import IMAGE_SUFFIXES, is_junk
 from hilum.errors import DataError, HilumError
-from hilum.inference.refusal import check_picture, in_colour
+from hilum.inference.encoded import Encoded
+from hilum.inference.refusal import check_picture, in_colour, is_coloured
 
-Image = str | Path | np.ndarray
-"""A file, or a grey array "rows cols": uint8, uint16, or float in 0..1."""
+Image = str | Path | np.ndarray | Encoded
+"""A file, a grey array "rows cols" (uint8, uint16, or float in 0..1), or the bytes of a file that lie elsewhere."""
 
 WORKERS = min(4, max(2, os.cpu_count() or 1))
 """So many images are decoded at a time; each is let go once it has been reduced to the model's size."""
@@ -78,18 +79,17 @@ def prepare(image: Image, wanted: Wanted) -> Prepared:
     >>> prepare(np.zeros((8, 8), np.uint8), Wanted([Pixels(size=(4, 4))], least=28)).error
     'the image has 8 x 8 pixels, too few to be judged; give one of at least 28 x 28'
     """
-    file = None if isinstance(image, np.ndarray) else str(image)
+    file = _name(image)
     try:
-        if not isinstance(image, np.ndarray):
-            check_frontal(image)
-        grey = image if isinstance(image, np.ndarray) else read_grey(image)
+        stored, coloured = _grey(image)
+        grey = to_uint8(stored)  # once: 16 bits are stretched by their histogram
         if wanted.least is not None:
             check_picture(grey, wanted.least)
         places = {pixels: pixels.place(grey) for pixels in wanted.contracts}
         small = {pixels: pixels.prepare(grey, place) for pixels, place in places.items()}
         lungs = all(place.lungs is not False for place in places.values())
-        picture = wanted.keep(grey) if wanted.keep else None
-        colour = wanted.colour and file is not None and in_colour(file)
+        picture = wanted.keep(stored) if wanted.keep else None
+        colour = wanted.colour and coloured()
         return Prepared(file, small, picture, lungs=lungs, colour=colour)
     except HilumError as error:
         return Prepared(file, {}, error=str(error))
@@ -99,6 +99,23 @@ def prepare(image: Image, wanted: Wanted) -> Prepared:
         Exception
     ) as error:  # of a decoder that meets what nobody has met: one file must not stop the others
         return Prepared(file, {}, error=f"the image can't be read ({type(error).__name__}: {error})")
+
+
+def _name(image: Image) -> str | None:
+    if isinstance(image, np.ndarray):
+        return None
+    return image.name if isinstance(image, Encoded) else str(image)
+
+
+def _grey(image: Image) -> tuple[np.ndarray, Callable[[], bool]]:
+    """The grey image, and what tells whether it is in colour."""
+    if isinstance(image, np.ndarray):
+        return image, lambda: False
+    if isinstance(image, Encoded):
+        data = image.data()
+        return decode(data, image.name), lambda: is_coloured(data, image.name)
+    check_frontal(image)
+    return read_grey(image), lambda: in_colour(image)
 
 
 def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
@@ -160,11 +177,11 @@ def listed(images: Image | Iterable[Image]) -> Listed:
     """
     if isinstance(images, np.ndarray):
         return Listed(list(images) if images.ndim == 3 else [images], [])
-    if isinstance(images, str | Path):
+    if isinstance(images, str | Path | Encoded):
         images = [images]
     whole = Listed([], [])
     for image in images:
-        part = Listed([image], []) if isinstance(image, np.ndarray) else _at(Path(image))
+        part = Listed([image], []) if isinstance(image, np.ndarray | Encoded) else _at(Path(image))
         whole.images.extend(part.images)
         whole.skipped.extend(part.skipped)
     return whole

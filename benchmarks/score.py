@@ -1,0 +1,270 @@
+"""How fast `hilum score` is: images per second and core, from one worker to two, beside a plain PyTorch loop.
+
+    python benchmarks/score.py                            # 200 JPEG files of 1500 x 2000, the packaged binary model
+    python benchmarks/score.py --images 64 --rounds 1     # shorter
+    python benchmarks/score.py --faults 20000             # kills workers at random while 20,000 phantoms are scored
+    python benchmarks/score.py --cost                     # the constants of the cost model, and 100 million images
+
+Every way reads the same full-size JPEG files. `hilum score` does all that it does for a user: intake check, lung field,
+guard, embedding, Parquet. The plain loop is what is written without it: Pillow decodes and resizes in a
+torch.utils.data.DataLoader, the same network predicts in batches of 32, nothing else. Wall time is measured after the
+first quarter of the images, so that starting processes does not count; processor time of all processes is given
+beside it, because wall time says little on a machine with other work. With `--faults` the network is a tiny untrained
+one, because what counts there are rows.
+
+Aims: two workers 1.85 x one; two workers 3 x the plain loop.
+"""
+
+import argparse
+import os
+import random
+import resource
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing import active_children
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from hilum.artifacts.card import Architecture
+from hilum.data.images import Pixels
+from hilum.data.sources.phantom import PhantomSettings, phantom_image
+from hilum.models import ModelFacts, build, load_model, save_model
+from hilum.scale.score import ScoreConfig, score
+from hilum.scale.score_local import LocalEngine
+from hilum.scale.score_worker import Chunk, Settings
+from hilum.scale.sources import Source
+from hilum.serving.predictor import WEIGHTS
+
+BATCH = 32
+WARM = 0.25
+"""Share of the images that pass before the clock starts."""
+
+
+def write_images(folder: Path, count: int, size: tuple[int, int], ending: str) -> Path:
+    """Files; few phantoms are made, each is written several times with another brightness."""
+    folder.mkdir(parents=True)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 92] if ending == "jpeg" else []
+    made = [phantom_image(PhantomSettings(size=size), "normal", person, 0).image for person in range(8)]
+    for number in range(count):
+        image = np.clip(made[number % 8].astype(np.int16) + number % 40, 0, 255).astype(np.uint8)
+        cv2.imwrite(str(folder / f"{number:06d}.{ending}"), image, quality)
+    return folder
+
+
+def cpu_seconds() -> float:
+    """Processor time of this process and of all that have ended under it."""
+    times = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in times)
+
+
+def scored(source: Path, model: Path, workers: int) -> float:
+    """Seconds per image after the warm-up, by the engine of `hilum score` with so many workers."""
+    refs = list(Source(str(source)).refs())
+    size = max(BATCH, len(refs) // (8 * workers) // BATCH * BATCH)
+    chunks = [Chunk(at // size, refs[at : at + size]) for at in range(0, len(refs), size)]
+    seen: list[tuple[float, int]] = []
+    engine = LocalEngine(
+        Settings(model, "cpu", "float16", None),
+        workers,
+        len(refs),
+        0,
+        lambda done, total: seen.append((time.perf_counter(), done)),
+    )
+    assert len(list(engine.run(iter(chunks)))) == len(chunks)
+    first = next(mark for mark in seen if mark[1] >= WARM * len(refs))
+    return (seen[-1][0] - first[0]) / (seen[-1][1] - first[1])
+
+
+class Files(torch.utils.data.Dataset):
+    """Radiographs as a plain loop reads them."""
+
+    def __init__(self, folder: Path, size: tuple[int, int], mean: float, sd: float) -> None:
+        self.paths, self.size, self.mean, self.sd = sorted(folder.iterdir()), size, mean, sd
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        from PIL import Image
+
+        image = Image.open(self.paths[index]).convert("L").resize(self.size[::-1])
+        return (torch.from_numpy(np.array(image, np.float32))[None] / 255 - self.mean) / self.sd
+
+
+@torch.inference_mode()
+def plain(source: Path, model_folder: Path, workers: int) -> float:
+    """Seconds per image after the warm-up, by a plain loop with so many workers of its DataLoader."""
+    model = load_model(model_folder).eval()
+    files = Files(source, model.pixels.size, model.pixels.mean, model.pixels.sd)
+    done, first = 0, None
+    for batch in torch.utils.data.DataLoader(files, BATCH, num_workers=workers):
+        model(batch).softmax(1).numpy()
+        done += len(batch)
+        if first is None and done >= WARM * len(files):
+            first = time.perf_counter(), done
+    assert first is not None and done > first[1], "give more --images"
+    return (time.perf_counter() - first[0]) / (done - first[1])
+
+
+def compare(options: argparse.Namespace, folder: Path) -> None:
+    """Prints images per second of each way, scaling and ratio."""
+    source = write_images(folder / "images", options.images, tuple(options.size), "jpeg")
+    ways: dict[str, Callable[[], float]] = {
+        "hilum score, 1 worker": lambda: scored(source, options.model, 1),
+        "hilum score, 2 workers": lambda: scored(source, options.model, 2),
+        "DataLoader, 0 workers": lambda: plain(source, options.model, 0),
+        "DataLoader, 2 workers": lambda: plain(source, options.model, 2),
+    }
+    wall, cpu = dict.fromkeys(ways, np.inf), dict.fromkeys(ways, np.inf)
+    for _ in range(options.rounds):
+        for name, way in ways.items():
+            before = cpu_seconds()
+            wall[name] = min(wall[name], way())
+            cpu[name] = min(cpu[name], (cpu_seconds() - before) / options.images)
+    print(f"{'':24}{'images/s':>10}{'CPU ms an image, start included':>34}")
+    for name in ways:
+        print(f"{name:24}{1 / wall[name]:10.1f}{1000 * cpu[name]:34.1f}")
+    single, double = (wall[f"hilum score, {words}"] for words in ("1 worker", "2 workers"))
+    print(f"scaling 1 -> 2 workers   {single / double:.2f} x (aim 1.85)")
+    print(f"beside 0 workers         {wall['DataLoader, 0 workers'] / double:.2f} x (aim 3)")
+    print(f"beside 2 workers         {wall['DataLoader, 2 workers'] / double:.2f} x")
+
+
+# -- faults --------------------------------------------------------------------------------------------------
+
+
+def killing(every: float, stop: threading.Event, kills: list[int]) -> None:
+    """Kills a worker at random, again and again."""
+    chance = random.Random(0)
+    while not stop.wait(chance.uniform(0, 2 * every)):
+        workers = active_children()
+        if workers and (pid := chance.choice(workers).pid):
+            os.kill(pid, signal.SIGKILL)
+            kills.append(pid)
+
+
+def tiny_model(folder: Path) -> Path:
+    """A model folder with an untrained network."""
+    options = {"blocks": [[4]], "dense": [4]}
+    model = build("vgg", ("normal", "pneumonia"), Pixels(size=(32, 40)), options).eval()
+    save_model(model, folder, Architecture(name="vgg", options=options), ModelFacts(task="binary"))
+    return folder
+
+
+def faults(options: argparse.Namespace, folder: Path) -> None:
+    """Scores phantoms while workers are killed; prints what was lost and what stands twice."""
+    import pyarrow.parquet as pq
+
+    source = write_images(folder / "images", options.faults, (64, 72), "png")
+    stop, kills = threading.Event(), []
+    killer = threading.Thread(target=killing, args=(options.every, stop, kills))
+    killer.start()
+    start = time.perf_counter()
+    try:
+        config = ScoreConfig(
+            model=tiny_model(folder / "model"), workers=2, device="cpu", part_size=options.part_size
+        )
+        done = score(str(source), folder / "scores", config)
+    finally:
+        stop.set()
+        killer.join()
+    files = pq.read_table(folder / "scores", columns=["file", "error"])
+    names = files.column("file").to_pylist()
+    expected = {path.name for path in source.iterdir()}
+    print(
+        f"{len(expected):,} images, {len(kills)} workers killed, {time.perf_counter() - start:.0f} s:"
+        f" {len(expected - set(names))} lost, {len(names) - len(set(names))} twice,"
+        f" {len(names) - files.column('error').null_count} with an error, {len(done.manifest.parts)} parts"
+    )
+
+
+# -- cost ----------------------------------------------------------------------------------------------------
+
+
+def milliseconds(call: Callable[[], object], times: int = 12) -> float:
+    """Processor time of the fastest of several calls."""
+
+    def each() -> Iterator[float]:
+        for _ in range(times):
+            start = time.process_time()
+            call()
+            yield 1000 * (time.process_time() - start)
+
+    return min(each())
+
+
+def cost(options: argparse.Namespace, folder: Path) -> None:
+    """Prints the constants of the cost model, and what 100 million images cost."""
+    from hilum.data.decode import read_grey
+    from hilum.inference.stream import prepare
+    from hilum.scale.score_worker import Scorer, alone
+
+    alone()
+    source = write_images(folder / "images", BATCH, tuple(options.size), "jpeg")
+    path = source / "000000.jpeg"
+    scorer = Scorer(Settings(None if options.packaged else options.model, "cpu", "float16", None))
+    predictor = scorer.predictor
+    wanted, megapixels = predictor._wanted(), options.size[0] * options.size[1] / 1e6
+    prepared = [prepare(each, wanted) for each in sorted(source.iterdir())]
+    decode, whole = milliseconds(lambda: read_grey(path)), milliseconds(lambda: prepare(path, wanted))
+    network = milliseconds(lambda: predictor._answered(prepared, "embedding")) / BATCH
+    chance = np.random.default_rng(0)  # the vectors of different images, which do not compress
+    pairs = [
+        (prediction, chance.normal(size=np.shape(vector)).astype(np.float32))
+        for prediction, vector in predictor.embedded([path] * BATCH)
+    ]
+    table = milliseconds(lambda: scorer.columns.chunk(pairs)) / BATCH
+    out = len(scorer.columns.parquet(scorer.columns.table([scorer.columns.chunk(pairs)]), {})) / BATCH
+    size = path.stat().st_size
+    print(f"one image: {megapixels:.1f} megapixels, {size / 1e6:.2f} MB of JPEG")
+    for name, value in (
+        ("decode", decode),
+        ("prepare (checks, lung field, resize)", whole - decode),
+        ("network, guard, intake, decision", network),
+        ("rows and Parquet", table),
+    ):
+        print(f"{name:40}{value:8.2f} ms of one core")
+    files = Files(source, predictor.classifier.runtime.pixels.size, 0.5, 0.25)
+    batch = predictor.classifier.runtime.pixels.normalize(np.zeros((BATCH, *files.size), np.uint8))
+    bare = milliseconds(lambda: predictor.classifier.runtime.logits(batch)) / BATCH
+    pillow = milliseconds(lambda: files[0])
+    print(
+        f"{'plain loop: Pillow, network alone':40}{pillow + bare:8.2f} ms of one core ({pillow:.2f} + {bare:.2f})"
+    )
+    each, n = whole + network + table, 100e6
+    print(f"{'together':40}{each:8.2f} ms of one core, {1000 / each:.1f} images/s a core")
+    print(
+        f"100 million images: {n * each / 3.6e6:,.0f} core hours; on 64 cores {n * each / 3.6e6 / 64:.1f} hours"
+    )
+    print(
+        f"they are {n * size / 1e12:.1f} TB to read ({n * size * 8 / 1e9 / 3600 / 10:.1f} hours at 10 Gbit/s)"
+    )
+    print(f"their table has at most {n * out / 1e9:.0f} GB ({out:.0f} bytes a row)")
+
+
+def main() -> None:
+    """Compares, or kills, or counts."""
+    parser = argparse.ArgumentParser(description=str(__doc__).split("\n", 1)[0])
+    parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--size", type=int, nargs=2, default=(1500, 2000), metavar=("ROWS", "COLUMNS"))
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--model", type=Path, default=WEIGHTS / "binary")
+    parser.add_argument("--packaged", action="store_true", help="the models of the package together")
+    parser.add_argument("--faults", type=int, default=0, metavar="N", help="kill workers during N phantoms")
+    parser.add_argument("--every", type=float, default=20.0, help="seconds between two kills, in the mean")
+    parser.add_argument("--part-size", type=int, default=1000)
+    parser.add_argument("--cost", action="store_true", help="measure the constants of the cost model")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        work = faults if options.faults else cost if options.cost else compare
+        work(options, Path(folder))
+
+
+if __name__ == "__main__":
+    main()
