@@ -87,7 +87,7 @@ def is_coloured(data: bytes, name: str | Path) -> bool:
         if facts_of(data, name).mode in GREY_MODES:
             return False
         if is_dicom(data):
-            return _is_coloured(dicom_colour(data, path))
+            return _has_colour(dicom_colour(data, name))
     except HilumError:
         return False
     with quiet_codecs():
@@ -95,8 +95,8 @@ def is_coloured(data: bytes, name: str | Path) -> bool:
             picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_COLOR_8)
         except cv2.error:
             return False
-    return _is_coloured(picture)
+    return _has_colour(picture)
 
 
-def _is_coloured(picture: np.ndarray | None) -> bool:
+def _has_colour(picture: np.ndarray | None) -> bool:
     return picture is not None and bool((np.ptp(picture.astype(np.int16), axis=2) > CHROMA).mean() > COLOURED)
