@@ -1,4 +1,4 @@
-"""How fast `hilum score` is: images per second and core, from one worker to two, beside a plain PyTorch loop.
+"""How fast `hilum score` is: images per second and core, from one core to two, beside a plain PyTorch loop.
 
     python benchmarks/score.py                            # 200 JPEG files of 1500 x 2000, the packaged binary model
     python benchmarks/score.py --images 64 --rounds 1     # shorter
@@ -12,7 +12,7 @@ first quarter of the images, so that starting processes does not count; processo
 beside it, because wall time says little on a machine with other work. With `--faults` the network is a tiny untrained
 one, because what counts there are rows.
 
-Aims: two workers 1.85 x one; two workers 3 x the plain loop.
+Aims: two cores 1.85 x one; two cores 3 x the plain loop. A core means a worker that may use this core alone.
 """
 
 import argparse
@@ -24,6 +24,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing import active_children
 from pathlib import Path
 
@@ -64,7 +65,26 @@ def cpu_seconds() -> float:
 
 
 def scored(source: Path, model: Path, workers: int) -> float:
-    """Seconds per image after the warm-up, by the engine of `hilum score` with so many workers."""
+    """Seconds per image after the warm-up, by the engine of `hilum score` with so many workers on as many cores."""
+    with pinned(workers):
+        return _scored(source, model, workers)
+
+
+@contextmanager
+def pinned(cores: int) -> Iterator[None]:
+    """Only so many cores for this process and those that it starts, where the system can do that."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[:cores])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _scored(source: Path, model: Path, workers: int) -> float:
     refs = list(Source(str(source)).refs())
     size = max(BATCH, len(refs) // (8 * workers) // BATCH * BATCH)
     chunks = [Chunk(at // size, refs[at : at + size]) for at in range(0, len(refs), size)]
@@ -116,8 +136,8 @@ def compare(options: argparse.Namespace, folder: Path) -> None:
     """Prints images per second of each way, scaling and ratio."""
     source = write_images(folder / "images", options.images, tuple(options.size), "jpeg")
     ways: dict[str, Callable[[], float]] = {
-        "hilum score, 1 worker": lambda: scored(source, options.model, 1),
-        "hilum score, 2 workers": lambda: scored(source, options.model, 2),
+        "hilum score, 1 core": lambda: scored(source, options.model, 1),
+        "hilum score, 2 cores": lambda: scored(source, options.model, 2),
         "DataLoader, 0 workers": lambda: plain(source, options.model, 0),
         "DataLoader, 2 workers": lambda: plain(source, options.model, 2),
     }
@@ -130,8 +150,8 @@ def compare(options: argparse.Namespace, folder: Path) -> None:
     print(f"{'':24}{'images/s':>10}{'CPU ms an image, start included':>34}")
     for name in ways:
         print(f"{name:24}{1 / wall[name]:10.1f}{1000 * cpu[name]:34.1f}")
-    single, double = (wall[f"hilum score, {words}"] for words in ("1 worker", "2 workers"))
-    print(f"scaling 1 -> 2 workers   {single / double:.2f} x (aim 1.85)")
+    single, double = (wall[f"hilum score, {words}"] for words in ("1 core", "2 cores"))
+    print(f"scaling 1 -> 2 cores     {single / double:.2f} x (aim 1.85)")
     print(f"beside 0 workers         {wall['DataLoader, 0 workers'] / double:.2f} x (aim 3)")
     print(f"beside 2 workers         {wall['DataLoader, 2 workers'] / double:.2f} x")
 
@@ -210,7 +230,7 @@ def cost(options: argparse.Namespace, folder: Path) -> None:
     path = source / "000000.jpeg"
     scorer = Scorer(Settings(None if options.packaged else options.model, "cpu", "float16", None))
     predictor = scorer.predictor
-    wanted, megapixels = predictor._wanted(), options.size[0] * options.size[1] / 1e6
+    wanted, megapixels = predictor.wanted(), options.size[0] * options.size[1] / 1e6
     prepared = [prepare(each, wanted) for each in sorted(source.iterdir())]
     decode, whole = milliseconds(lambda: read_grey(path)), milliseconds(lambda: prepare(path, wanted))
     network = milliseconds(lambda: predictor._answered(prepared, "embedding")) / BATCH

@@ -212,7 +212,7 @@ class Predictor:
     def _pairs(
         self, images: Iterable[Image], answered: Callable[[list[Prepared]], list[Pair]]
     ) -> Iterator[Pair]:
-        rest = in_batches(prepared_images(images, self._wanted()), BATCH)
+        rest = in_batches(prepared_images(images, self.wanted()), BATCH)
         first = next(rest, [])
         workers = self._workers() if len(first) == BATCH else 1
         yield from chain.from_iterable(on_cores(answered, chain([first], rest), workers))
@@ -221,13 +221,32 @@ class Predictor:
         """One batch for each core; one at a time on a GPU, and where pictures are painted, which needs gradients."""
         return cores() if self.classifier.runtime.device == "cpu" and self.painter is None else 1
 
+    def answered(self, batch: list[Prepared]) -> list[Prediction]:
+        """One Prediction for each prepared image, all of them through the networks together. HilumError when memory
+        runs out.
+
+        >>> from importlib.resources import files
+        >>> predictor = Predictor.load(str(files("hilum") / "weights" / "binary"), "cpu")
+        >>> [prediction] = predictor.answered([Prepared("a.png", {}, error="a.png is empty")])
+        >>> prediction.error
+        'a.png is empty'
+        """
+        return [prediction for prediction, _ in self._answered(batch)]
+
     def _answered(self, batch: list[Prepared], layer: str | None = None) -> list[Pair]:
         readable = [image for image in batch if image.error is None]
         with memory_in_words(f"predicting a batch of {len(readable)} images"):
             answers = iter(self._answers(readable, layer) if readable else [])
         return [(self._failed(image), None) if image.error is not None else next(answers) for image in batch]
 
-    def _wanted(self) -> Wanted:
+    def wanted(self) -> Wanted:
+        """What has to be prepared of each image for `answered`.
+
+        >>> from importlib.resources import files
+        >>> predictor = Predictor.load(str(files("hilum") / "weights" / "binary"), "cpu")
+        >>> [pixels.size for pixels in predictor.wanted().contracts], predictor.wanted().least
+        ([(128, 128), (64, 64)], 64)
+        """
         own = self.classifier.runtime.pixels
         contracts = [own]
         contracts += [self.second.runtime.pixels] if self.second else []
