@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from hilum.data.reading_options import Views
 from hilum.errors import HilumError, StageError
 
 app = typer.Typer(
@@ -42,6 +43,10 @@ Source = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with what is already in the folder --out.")]
 Skip = Annotated[bool, typer.Option("--skip-unreadable", help="Leave damaged files out instead of stopping.")]
 Tasks = Annotated[
+    list[str] | None,
+    typer.Option("--task", help="binary, multiclass or findings. Default: all. Repeatable."),
+]
+ClassTasks = Annotated[
     list[str] | None, typer.Option("--task", help="binary or multiclass. Default: all. Repeatable.")
 ]
 Healthy = Annotated[
@@ -63,6 +68,19 @@ Exclude = Annotated[
     list[str] | None,
     typer.Option(
         "--exclude", metavar="GLOB", help="Leave out files and folders of this name or path. Repeatable."
+    ),
+]
+ViewsRead = Annotated[
+    Views | None,
+    typer.Option("--views", help="all: read lateral and oblique views too. Default: frontal ones."),
+]
+ShowNames = Annotated[
+    bool, typer.Option("--show-names", help="Keep patient identifiers and names of DICOM files as they are.")
+]
+DicomKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--dicom-key", metavar="FILE", help="A text file with a secret, the key of pseudonyms for DICOM."
     ),
 ]
 Devices = Annotated[

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hilum.cli.app import RunPath, app, example
+from hilum.cli.app import RunPath, ViewsRead, app, example
 
 
 class Form(StrEnum):
@@ -47,14 +47,19 @@ def predict(
     strict: Annotated[
         bool, typer.Option("--strict", help="End with exit code 2 if any image could not be read.")
     ] = False,
+    views: ViewsRead = None,
 ) -> None:
     """Class probabilities and a prediction for each radiograph; without --model with the packaged models.
 
     An image that cannot be read gets a row with its error; the others are predicted.
     """
+    from hilum.data.dicom.options import reading_with
+    from hilum.data.reading_options import from_command
     from hilum.serving.command import predict_command
 
-    if not predict_command(images, model, form.value, attribution, device, strict, runtime.value):
+    with reading_with(from_command(views=views).of_dicom):
+        done = predict_command(images, model, form.value, attribution, device, strict, runtime.value)
+    if not done:
         raise typer.Exit(2)
 
 

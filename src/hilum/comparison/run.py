@@ -154,7 +154,7 @@ def read_cases(
             train.cache_of(cases, recipe)
         except UnreadableFiles as error:
             if not skip:
-                raise
+                raise UnreadableFiles(cases.by_original_paths(), error.reasons) from None
             say(f"  {len(error.reasons)} unreadable files are left out")
             cases = cases.where(~cases.table["case_id"].isin(set(error.reasons)))
             train.cache_of(cases, recipe)
