@@ -35,6 +35,9 @@ FILE = "guard.npz"
 DEPTHS = (1 / 2, 2 / 3, 8 / 9)
 """Where in the trunk the layers lie that are judged, as shares of its depth."""
 
+WEIGHTS_OF_GUARDS = (0.9, 0.1)
+"""Shares of the rate of false flags: the network's own layers see far more (docs/log.md, "a guard in the middle")."""
+
 REMEDY = "run: hilum reliability RUN --force, or delete the file to predict without a guard"
 
 

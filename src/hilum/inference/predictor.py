@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,11 +22,12 @@ from hilum.data.images import Pixels
 from hilum.data.labels import HEALTHY
 from hilum.errors import ModelError
 from hilum.inference.finding_rules import FindingRules, rules_of
-from hilum.inference.guard import FeatureGuard, guard_of
+from hilum.inference.guard import WEIGHTS_OF_GUARDS, FeatureGuard, guard_of
 from hilum.inference.intake import Intake, intake_of
 from hilum.inference.intake_features import PIXELS
 from hilum.inference.memory import memory_in_words
 from hilum.inference.p_values import bonferroni
+from hilum.inference.painter import Painter
 from hilum.inference.prediction import Abnormal, Finding, ModelName, Ood, Prediction
 from hilum.inference.reasons import Judged, reason_to_abstain
 from hilum.inference.refusal import least_side
@@ -44,9 +45,6 @@ Pair = tuple[Prediction, np.ndarray | None]
 
 BATCH = 32
 """Images that go through the networks together."""
-
-WEIGHTS_OF_GUARDS = (0.9, 0.1)
-"""Shares of the rate of false flags: the network's own layers see far more (docs/log.md, "a guard in the middle")."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +73,8 @@ class Classifier:
         architecture = card.architecture.name if card else type(model).__name__
         name = f"{card.task}/{architecture}" if card and card.task else architecture
         runtime = TorchRuntime(model, device).place()
-        if card is None:
-            return cls(runtime, Rules.of(None, model.classes), name, None, guard)
-        return cls(runtime, rules_of(card), name, card.weights_digest, guard)
+        rules = rules_of(card) if card else Rules.of(None, model.classes)
+        return cls(runtime, rules, name, card.weights_digest if card else None, guard)
 
     def decide(self, images: Sequence[Prepared]) -> tuple[Decisions, np.ndarray | None]:
         """Decisions for images that could be read, and the p-values "images" of the guard, None without one. The
@@ -124,20 +121,6 @@ class Guard:
     pixels: Pixels
     p_values: Callable[[np.ndarray], np.ndarray]
     rate: float
-
-
-@runtime_checkable
-class Painter(Protocol):
-    """Makes attribution pictures."""
-
-    def keep(self, image: np.ndarray) -> np.ndarray:
-        """The small copy of a grey image that a picture is painted on."""
-        ...
-
-    def paint(self, file: str | None, picture: np.ndarray, prepared: np.ndarray, target: int) -> str:
-        """Writes one picture and gives its path. `picture`: from `keep`; `prepared`: normalised float32 "rows
-        cols"; `target`: index of the class that is explained."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -247,7 +230,11 @@ class Predictor:
         readable = [image for image in batch if image.error is None]
         with memory_in_words(f"predicting a batch of {len(readable)} images"):
             answers = iter(self._answers(readable, layer) if readable else [])
-        return [(self._failed(image), None) if image.error is not None else next(answers) for image in batch]
+        name = self._model()
+        return [
+            next(answers) if image.error is None else (Prediction.failed(image.file, image.error, name), None)
+            for image in batch
+        ]
 
     def wanted(self) -> Wanted:
         """What has to be prepared of each image for `answered`.
@@ -272,9 +259,6 @@ class Predictor:
 
     def _model(self) -> ModelName:
         return self.name or ModelName(name=self.classifier.name, digest=self.classifier.digest)
-
-    def _failed(self, image: Prepared) -> Prediction:
-        return Prediction.failed(image.file, str(image.error), self._model())
 
     def _answers(self, images: list[Prepared], layer: str | None) -> list[Pair]:
         layers = () if layer is None else (layer,)
