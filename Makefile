@@ -1,5 +1,6 @@
 # make study [DATA=folder] [PRESET=quick] [OUT=runs/name]   the main job; prints the report's path
 # make seed DATA=folder [OUT=runs/name]                     the seed report's own systems at their own size: two to three hours
+# make serve                                                the page with the packaged models and phantoms
 # make test                                                 all tests
 # make check                                                style and types
 PYTHON ?= python3
@@ -9,7 +10,7 @@ OUT ?= runs/$(notdir $(DATA:/=))-$(PRESET)
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: setup study seed test check clean
+.PHONY: setup study seed serve test check clean
 
 setup: $(READY)
 
@@ -24,6 +25,9 @@ study: $(READY)
 
 seed:
 	$(MAKE) study PRESET=seed
+
+serve: $(READY)
+	$(BIN)/hilum serve --demo
 
 test: $(READY)
 	$(BIN)/python -m pytest -q -n auto

@@ -230,7 +230,7 @@ def cost(options: argparse.Namespace, folder: Path) -> None:
     path = source / "000000.jpeg"
     scorer = Scorer(Settings(None if options.packaged else options.model, "cpu", "float16", None))
     predictor = scorer.predictor
-    wanted, megapixels = predictor._wanted(), options.size[0] * options.size[1] / 1e6
+    wanted, megapixels = predictor.wanted(), options.size[0] * options.size[1] / 1e6
     prepared = [prepare(each, wanted) for each in sorted(source.iterdir())]
     decode, whole = milliseconds(lambda: read_grey(path)), milliseconds(lambda: prepare(path, wanted))
     network = milliseconds(lambda: predictor._answered(prepared, "embedding")) / BATCH

@@ -28,7 +28,7 @@ LAYERS = (
     ("driver", "follower"),
     ("runner",),
     ("serving",),
-    ("scale",),
+    ("scale", "web"),
     ("cli",),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

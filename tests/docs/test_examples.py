@@ -32,6 +32,7 @@ CEILINGS = {
     "serving": 9,
     "stages": 22,
     "training": 19,
+    "web": 0,
 }
 """Public functions and methods without an example by package. Whoever adds examples lowers the number."""
 

@@ -138,16 +138,17 @@ class SetFigures(Part):
 
 
 class RepeatedHalves(Part):
-    """Means over divisions of the patients into halves; `within`: the share of divisions whose binomial
+    """Means over divisions of the patients into halves, with intervals over patients: each image counts with its
+    mean over the divisions that measured it. `coverage_sd`: over the divisions; `within`: the divisions whose binomial
     interval holds the nominal coverage."""
 
     divisions: int
-    coverage: float
+    coverage: Figure
     coverage_sd: float
-    mean_size: float
-    abstained: float
-    per_class: dict[str, float]
-    within: float
+    mean_size: Figure
+    abstained: Figure
+    per_class: dict[str, Figure]
+    within: Figure
 
 
 class FittedSets(Part):
@@ -264,7 +265,7 @@ class Reliability(Artifact):
     `folds` parts because there is no test split; `n_fitted`: validation images; `ood`: None where the settings leave
     the guard out."""
 
-    SCHEMA: ClassVar[int] = 2
+    SCHEMA: ClassVar[int] = 3
     STAGE: ClassVar[str] = "reliability"
 
     weights_digest: str

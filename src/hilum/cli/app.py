@@ -87,6 +87,23 @@ def example(text: str) -> str:
     return f"Example:  {text}"
 
 
+OF_ALL = (
+    "torch",
+    "lightning",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "safetensors",
+    "matplotlib",
+    "jinja2",
+    "jaxtyping",
+    "threadpoolctl",
+    "openTSNE",
+    "cleanlab",
+)
+"""Packages of the extra `all`, which predicting with an exported model does without."""
+
+
 class HilumInterrupt(Exception):
     """Ctrl-C with a sentence about what to do next."""
 
@@ -128,6 +145,11 @@ def run() -> None:
         end("stopped", 130)
     except OSError as error:
         end(_sentence(error), 2)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package not in OF_ALL:
+            raise
+        end(f"this needs {package}, which is not installed; pip install 'hilum[all]'", 2)
 
 
 def _sentence(error: OSError) -> str:

@@ -17,6 +17,14 @@ class Form(StrEnum):
     csv = "csv"
 
 
+class Engine(StrEnum):
+    """What computes the answers."""
+
+    torch = "torch"
+    onnx = "onnx"
+    openvino = "openvino"
+
+
 @app.command(epilog=example("hilum predict image1.jpeg folder_of_images --format csv"))
 def predict(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Radiographs, or folders of them.")],
@@ -32,6 +40,10 @@ def predict(
         typer.Option("--attribution", help="A folder to write an attribution map of each image to."),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    runtime: Annotated[
+        Engine,
+        typer.Option("--runtime", help="torch; or onnx or openvino, with --model an exported folder."),
+    ] = Engine.torch,
     strict: Annotated[
         bool, typer.Option("--strict", help="End with exit code 2 if any image could not be read.")
     ] = False,
@@ -42,7 +54,7 @@ def predict(
     """
     from hilum.serving.command import predict_command
 
-    if not predict_command(images, model, form.value, attribution, device, strict):
+    if not predict_command(images, model, form.value, attribution, device, strict, runtime.value):
         raise typer.Exit(2)
 
 

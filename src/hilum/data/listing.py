@@ -13,26 +13,14 @@ import pandas as pd
 
 from hilum.data.cases import Cases, Reading
 from hilum.data.dicom.attach import with_headers
+from hilum.data.file_kinds import IMAGE_SUFFIXES as IMAGE_SUFFIXES
+from hilum.data.file_kinds import is_junk as is_junk
 from hilum.data.labels import canonical_label
 from hilum.errors import DataError
 from hilum.files import digest, digest_of_file
 
-IMAGE_SUFFIXES = (".bmp", ".dcm", ".dicom", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-"""Files with other endings are not read; the sources count them in the notes."""
-
 LONGEST = 128
 """Bytes of a case_id: with the longest ending and a temporary name it still fits into the 255 of a file name."""
-
-_JUNK = {
-    "__macosx",
-    "thumbs.db",
-    "desktop.ini",
-    "ehthumbs.db",
-    "$recycle.bin",
-    "@eadir",
-    "icon\r",
-    "lost+found",
-}
 
 
 class Listing(NamedTuple):
@@ -41,16 +29,6 @@ class Listing(NamedTuple):
     folders: list[Path]
     images: list[Path]
     others: list[Path]
-
-
-def is_junk(name: str) -> bool:
-    """Whether a file or folder is of the system and not of the user: hidden files and what Windows, macOS and
-    network disks leave beside images.
-
-    >>> is_junk("._a.png"), is_junk("__MACOSX"), is_junk("Thumbs.db"), is_junk("a.png")
-    (True, True, True, False)
-    """
-    return name.startswith(".") or name.lower() in _JUNK
 
 
 def listing(folder: Path) -> Listing:

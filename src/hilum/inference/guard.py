@@ -207,6 +207,17 @@ class FeatureGuard:
         checked_scores(self.known, "held-out scores")
 
 
+def guard_of(folder: Path, weights_digest: str) -> FeatureGuard | None:
+    """The guard beside a model's weights; None where there is none. ModelError when it is damaged or was fitted on
+    other weights.
+
+    >>> guard_of(Path("gone"), "") is None
+    True
+    """
+    file = folder / FILE
+    return FeatureGuard.load(file, weights_digest) if file.exists() else None
+
+
 def check_number(held_out: int, rate: float) -> None:
     """DataError when so many held-out images are too few for the rate: no p-value would be small enough.
 

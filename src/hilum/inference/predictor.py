@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
 from hilum.ahead import on_cores
-from hilum.data.cases import HEALTHY
 from hilum.data.images import Pixels
+from hilum.data.labels import HEALTHY
 from hilum.errors import ModelError
-from hilum.inference.finding_rules import FindingRules
-from hilum.inference.guard import FILE, FeatureGuard
+from hilum.inference.finding_rules import FindingRules, rules_of
+from hilum.inference.guard import FeatureGuard, guard_of
 from hilum.inference.intake import Intake, intake_of
 from hilum.inference.intake_features import PIXELS
 from hilum.inference.memory import memory_in_words
@@ -32,10 +32,12 @@ from hilum.inference.reasons import Judged, reason_to_abstain
 from hilum.inference.refusal import least_side
 from hilum.inference.rules import Decisions, Rules
 from hilum.inference.runtimes import Runtime
-from hilum.inference.runtimes.torch import TorchRuntime
 from hilum.inference.stream import Image, Prepared, Wanted, in_batches, prepared_images
-from hilum.models import ChestModel, load_model, model_folder
+from hilum.lungs.field import Segment
 from hilum.threads import cores
+
+if TYPE_CHECKING:  # torch is loaded where a model in torch is: other engines need none
+    from hilum.models import ChestModel
 
 Pair = tuple[Prediction, np.ndarray | None]
 """A prediction, and the vector of the image where one is wanted."""
@@ -59,7 +61,7 @@ class Classifier:
     guard: FeatureGuard | None = None
 
     @classmethod
-    def of(cls, model: ChestModel, device: str = "auto", guard: FeatureGuard | None = None) -> "Classifier":
+    def of(cls, model: "ChestModel", device: str = "auto", guard: FeatureGuard | None = None) -> "Classifier":
         """A trained model, moved to the device (`choose_device`). ModelError for a damaged card, or a CUDA device
         that is not there.
 
@@ -67,12 +69,15 @@ class Classifier:
         >>> Classifier.of(build("vgg", ("normal", "pneumonia"), Pixels(size=(32, 32))), "cpu").rules.classes
         ('normal', 'pneumonia')
         """
+        from hilum.inference.runtimes.torch import TorchRuntime
+
         card = model.card
         architecture = card.architecture.name if card else type(model).__name__
         name = f"{card.task}/{architecture}" if card and card.task else architecture
         runtime = TorchRuntime(model, device).place()
-        rules = FindingRules.of(card) if card and card.kind == "multi" else Rules.of(card, model.classes)
-        return cls(runtime, rules, name, card.weights_digest if card else None, guard)
+        if card is None:
+            return cls(runtime, Rules.of(None, model.classes), name, None, guard)
+        return cls(runtime, rules_of(card), name, card.weights_digest, guard)
 
     def decide(self, images: Sequence[Prepared]) -> tuple[Decisions, np.ndarray | None]:
         """Decisions for images that could be read, and the p-values "images" of the guard, None without one. The
@@ -137,7 +142,8 @@ class Painter(Protocol):
 
 @dataclass(frozen=True)
 class Predictor:
-    """One classifier and what may stand beside it; `name`: how its answers name it.
+    """One classifier and what may stand beside it; `name`: how its answers name it; `segment`: the engine that marks
+    the lungs where a network reads them alone, None: torch.
 
     With `second` (two classes, normal and abnormal), its threshold decides `abnormal`, and the predictor abstains
     where the classifier disagrees; without it, where the prediction set is uninformative. It abstains as well where
@@ -158,6 +164,7 @@ class Predictor:
     painter: Painter | None = None
     name: ModelName | None = None
     intake: Intake | None = None
+    segment: Segment | None = None
 
     @classmethod
     def load(cls, source: str | Path, device: str = "auto") -> "Predictor":
@@ -169,10 +176,13 @@ class Predictor:
         >>> Predictor.load(str(files("hilum") / "weights" / "binary"), "cpu").classes
         ('normal', 'pneumonia')
         """
+        from hilum.models import load_model, model_folder
+
         with memory_in_words("loading the model"):
             model = load_model(source)
             folder = model_folder(source)
-            return cls(Classifier.of(model, device, guard_of(folder, model)), intake=intake_of(folder))
+            guard = guard_of(folder, model.weights_digest)
+            return cls(Classifier.of(model, device, guard), intake=intake_of(folder))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -212,7 +222,7 @@ class Predictor:
     def _pairs(
         self, images: Iterable[Image], answered: Callable[[list[Prepared]], list[Pair]]
     ) -> Iterator[Pair]:
-        rest = in_batches(prepared_images(images, self._wanted()), BATCH)
+        rest = in_batches(prepared_images(images, self.wanted()), BATCH)
         first = next(rest, [])
         workers = self._workers() if len(first) == BATCH else 1
         yield from chain.from_iterable(on_cores(answered, chain([first], rest), workers))
@@ -221,13 +231,32 @@ class Predictor:
         """One batch for each core; one at a time on a GPU, and where pictures are painted, which needs gradients."""
         return cores() if self.classifier.runtime.device == "cpu" and self.painter is None else 1
 
+    def answered(self, batch: list[Prepared]) -> list[Prediction]:
+        """One Prediction for each prepared image, all of them through the networks together. HilumError when memory
+        runs out.
+
+        >>> from importlib.resources import files
+        >>> predictor = Predictor.load(str(files("hilum") / "weights" / "binary"), "cpu")
+        >>> [prediction] = predictor.answered([Prepared("a.png", {}, error="a.png is empty")])
+        >>> prediction.error
+        'a.png is empty'
+        """
+        return [prediction for prediction, _ in self._answered(batch)]
+
     def _answered(self, batch: list[Prepared], layer: str | None = None) -> list[Pair]:
         readable = [image for image in batch if image.error is None]
         with memory_in_words(f"predicting a batch of {len(readable)} images"):
             answers = iter(self._answers(readable, layer) if readable else [])
         return [(self._failed(image), None) if image.error is not None else next(answers) for image in batch]
 
-    def _wanted(self) -> Wanted:
+    def wanted(self) -> Wanted:
+        """What has to be prepared of each image for `answered`.
+
+        >>> from importlib.resources import files
+        >>> predictor = Predictor.load(str(files("hilum") / "weights" / "binary"), "cpu")
+        >>> [pixels.size for pixels in predictor.wanted().contracts], predictor.wanted().least
+        ([(128, 128), (64, 64)], 64)
+        """
         own = self.classifier.runtime.pixels
         contracts = [own]
         contracts += [self.second.runtime.pixels] if self.second else []
@@ -238,6 +267,7 @@ class Predictor:
             keep=self.painter.keep if self.painter else None,
             least=least_side(own.size, self.intake.side if self.intake else None),
             colour=self.intake is not None and not self.intake.colour,
+            segment=self.segment,
         )
 
     def _model(self) -> ModelName:
@@ -364,18 +394,6 @@ class Predictor:
             return None
         pixels = self.classifier.runtime.pixels
         return self.painter.paint(image.file, image.picture, pixels.normalize(image.images[pixels]), target)
-
-
-def guard_of(folder: Path, model: ChestModel) -> FeatureGuard | None:
-    """The guard beside a model's weights; None where there is none. ModelError when it is damaged or was fitted on
-    other weights.
-
-    >>> from hilum.models import build
-    >>> guard_of(Path("gone"), build("vgg", ("normal", "pneumonia"), Pixels(size=(32, 32)))) is None
-    True
-    """
-    file = folder / FILE
-    return FeatureGuard.load(file, model.weights_digest) if file.exists() else None
 
 
 def _batch(images: Sequence[Prepared], pixels: Pixels) -> np.ndarray:

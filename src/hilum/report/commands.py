@@ -82,6 +82,18 @@ def report(run: Run) -> str:
     return shlex.join(["hilum", "report", place(run)])
 
 
+def serve(run: Run) -> str:
+    """The page for single images, with the models and the report of the run.
+
+    >>> from hilum.artifacts.run import RunFacts
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     serve(Run.create(folder, RunFacts(argv=["hilum", "study", "phantom", "--out", "runs/mine"]), {}))
+    'hilum serve runs/mine'
+    """
+    return shlex.join(["hilum", "serve", place(run)])
+
+
 def anomaly(run: Run) -> str:
     """Detectors fitted on healthy images, with the choices at hand.
 

@@ -184,5 +184,5 @@ STAGE = Stage(
     needs=("evaluate",),
     uses=("anomaly",),
     artifacts=("reliability.json",),
-    version=4,
+    version=5,
 )

@@ -28,7 +28,15 @@ def run(context: Context, config: Config) -> None:
 
 
 def train_job(context: Context) -> None:
-    """This process's part of the training of the context's task."""
+    """This process's part of the training of the context's task; where the model is there, nothing.
+
+    TypeError for a context without a task:
+
+    >>> from hilum.stages.contract import Recipe
+    >>> train_job(Context(None, None, Recipe.model_construct(tasks={}), ()))
+    Traceback (most recent call last):
+    TypeError: this stage runs once a study and has no task
+    """
     from hilum.data.split import Split
     from hilum.evaluation import findings, scores
     from hilum.training.task import train_task

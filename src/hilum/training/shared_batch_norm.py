@@ -39,7 +39,11 @@ class SharedBatchNorm(nn.BatchNorm2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """ "batch channels rows cols" -> the same shape and type."""
+        """ "batch channels rows cols" -> the same shape and type.
+
+        >>> SharedBatchNorm(2).forward(torch.zeros(1, 2, 3, 3)).shape
+        torch.Size([1, 2, 3, 3])
+        """
         if not (self.training and torch.distributed.is_initialized()):
             return super().forward(x)
         world = torch.distributed.get_world_size()

@@ -35,7 +35,21 @@ class RawMaps:
 
 
 def raw_maps(task: TaskExplanations) -> RawMaps | None:
-    """The probability of the class at every position of the mask, as a picture by itself."""
+    """The probability of the class at every position of the mask, as a picture by itself; None without such maps.
+
+    >>> import pandas as pd
+    >>> from pathlib import Path
+    >>> from hilum.artifacts.card import ModelCard
+    >>> from hilum.artifacts.explanations import Explanations
+    >>> from hilum.artifacts.metrics import Metrics
+    >>> from hilum.folders import AttributionFolder, TaskFolder
+    >>> from hilum.report.results import Results
+    >>> task = Results("binary", ModelCard.model_construct(), Metrics({}), *[pd.DataFrame()] * 2, None, "test",
+    ...     TaskFolder(Path("binary")))
+    >>> figures = Explanations.model_construct(images=[], occlusion={})
+    >>> raw_maps(TaskExplanations(task, figures, AttributionFolder(Path("none")), pd.Series())) is None
+    True
+    """
     pictures: list[RawPicture] = []
     known = task.figures.occlusion
     for row in task.figures.examples:

@@ -20,6 +20,7 @@ def make(run: Run) -> Section:
         {
             "command": commands.whole(run),
             "report_command": commands.report(run),
+            "serve_command": commands.serve(run),
             "recipe": run.recipe_file.read_text(encoding="utf-8") if run.recipe_file.exists() else "",
             "facts": _rows(facts, cards),
             "cards": [

@@ -1,0 +1,1 @@
+"""`hilum serve`: the page on this machine and the same over HTTP. Needs the extra `serve`; see docs/serve.md."""
