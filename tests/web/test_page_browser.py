@@ -550,7 +550,7 @@ def test_the_study_browser_leads_to_report_and_models(opened: Open, address: str
         "/studies/small/report/..%2F..%2Frun.json",
     ):
         assert page.request.get(address + path).status == 404, path
-    page.get_by_role("link", name="Read images with small, Normal, bacterial or viral").click()
+    page.get_by_role("link", name="Read images with small, Bacterial vs viral").click()
     page.wait_for_selector("html[data-ready=true]")
     assert page.locator("#model").input_value() == "small/multiclass"
 

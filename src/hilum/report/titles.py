@@ -15,7 +15,7 @@ def title_of(name: str, classes: Sequence[str]) -> str:
     """The heading of a task with these classes; with many of them, or long names, their number.
 
     >>> title_of("binary", ["normal", "pneumonia"]), title_of("multiclass", ["normal", "bacteria", "virus"])
-    ('Normal vs pneumonia', 'Normal, bacterial or viral')
+    ('Normal vs pneumonia', 'Bacterial vs viral')
     >>> title_of("multiclass", ["bacteria", "virus"])
     'Bacterial vs viral'
     >>> title_of("multiclass", ["0", "1"]), title_of("multiclass", ["normal", "covid", "tuberculosis"])
@@ -26,7 +26,7 @@ def title_of(name: str, classes: Sequence[str]) -> str:
     if name == "findings":
         return "Findings"
     if set(classes) == set(CLASSES):
-        return "Normal, bacterial or viral"
+        return "Bacterial vs viral"
     if set(classes) == {"bacteria", "virus"}:
         return "Bacterial vs viral"
     if len(classes) < 2:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pandas as pd
-from mlflow.pyfunc import PythonModel, PythonModelContext
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from hilum.inference.predictor import Predictor
 
