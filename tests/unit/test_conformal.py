@@ -67,7 +67,8 @@ def test_combined_p_values_are_no_smaller_than_bonferroni_allows(rows: list[tupl
     assert (bonferroni(values[:1]) == values[0]).all()  # one guard is left as it is
     for alpha in (0.01, 0.03, 0.2):
         flagged = (values * 3 <= alpha).any(0)
-        assert ((combined <= alpha) == flagged).all()
+        clear = np.abs(combined - alpha) > 1e-12  # at the limit itself the last digit decides
+        assert ((combined <= alpha) == flagged)[clear].all()
 
 
 @pytest.mark.parametrize("shared", [0.0, 1.0])

@@ -1,7 +1,5 @@
 """A trained model as MLflow runs it: paths of images in, the answers of `hilum predict` out."""
 
-from typing import Any
-
 import pandas as pd
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
@@ -15,13 +13,24 @@ class HilumModel(PythonModel):
     predictor: Predictor | None = None
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Opens the model folder that was logged."""
+        """Opens the model folder that was logged.
+
+        >>> HilumModel().load_context(PythonModelContext({"model": "gone"}, {}))
+        Traceback (most recent call last):
+        hilum.errors.ModelError: gone holds no model (no model.json); name a run's task, e.g. runs/NAME/binary
+        """
         self.predictor = Predictor.load(context.artifacts["model"])
 
-    def predict(
-        self, context: PythonModelContext, model_input: Any, params: dict[str, Any] | None = None
-    ) -> Any:
-        """A row per image."""
+    # MLflow reads type hints as the schema of its inputs; a list and a table are both taken here, so there are none
+    def predict(self, context, model_input, params=None):
+        """A row per image.
+
+        >>> from hilum.serving.predictor import packaged
+        >>> model = HilumModel()
+        >>> model.predictor = packaged("cpu")
+        >>> model.predict(None, ["gone.png"])["error"][0].startswith("gone.png is no readable image")
+        True
+        """
         assert self.predictor is not None
         files = model_input["file"] if isinstance(model_input, pd.DataFrame) else model_input
         rows = [prediction.model_dump(mode="json") for prediction in self.predictor.stream(list(files))]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import yaml
 
+from hilum.artifacts.metrics import Metrics
 from hilum.errors import HilumError, ModelError, RunError
 from hilum.report.performance.panels import operating_panels, training_panels
 from hilum.report.results import Results, results
@@ -26,18 +27,17 @@ WEIGHTS = "hilum.weights"
 """The tag by which a task's MLflow run is known again."""
 
 
-def figures_of(task: Results) -> Iterator[tuple[str, float]]:
+def figures_of(metrics: Metrics) -> Iterator[tuple[str, float]]:
     """Name and value of every figure and of the ends of its interval: "val_auroc", "val_auroc_low", "val_auroc_high".
 
     >>> from hilum.artifacts.base import Figure
-    >>> from hilum.artifacts.metrics import Metrics, SplitMetrics, FIGURES
-    >>> from types import SimpleNamespace
+    >>> from hilum.artifacts.metrics import FIGURES, SplitMetrics
     >>> auroc = Figure(value=0.9, low=0.8, high=0.95)
     >>> block = SplitMetrics.model_construct(**dict.fromkeys(FIGURES) | {"auroc": auroc})
-    >>> list(figures_of(SimpleNamespace(metrics=Metrics({"val": block}))))
+    >>> list(figures_of(Metrics({"val": block})))
     [('val_auroc', 0.9), ('val_auroc_low', 0.8), ('val_auroc_high', 0.95)]
     """
-    for split, block in task.metrics.splits.items():
+    for split, block in metrics.splits.items():
         for name, figure in block.figures.items():
             for part, value in (("", figure.value), ("_low", figure.low), ("_high", figure.high)):
                 if value is not None:
@@ -60,7 +60,19 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def drawings(task: Results) -> Iterator[tuple[str, str]]:
-    """File name and SVG of the curves of the report: training, ROC, precision and recall."""
+    """File name and SVG of the curves of the report: training, ROC, precision and recall.
+
+    >>> from hilum.artifacts.card import ModelCard
+    >>> from hilum.artifacts.curves import Curves
+    >>> from hilum.folders import TaskFolder
+    >>> history = pd.DataFrame({"epoch": [1, 2], "train_loss": [0.7, 0.5], "val_loss": [0.8, 0.6]})
+    >>> images = pd.DataFrame({"split": ["train", "val"]})
+    >>> task = Results("binary", ModelCard.model_construct(), Metrics({}), images, history, None, "test",
+    ...     TaskFolder(Path("binary")))
+    >>> task.__dict__["curves"] = Curves.model_construct(classes=[])
+    >>> [name for name, _ in drawings(task)]
+    ['training-1.svg']
+    """
     for kind, rows in (("training", [training_panels(task)]), ("operating", operating_panels(task))):
         images = [drawing for row in rows for drawing in row.drawings]
         for number, drawing in enumerate(images, start=1):
@@ -91,20 +103,29 @@ def evaluated(run: Run) -> list[Results]:
 
 def to_tensorboard(run: Run, folder: Path) -> list[Path]:
     """Writes an event file for each task below `folder` and gives their folders back; those of an earlier call are
-    replaced. ModelError without the extra `track`."""
+    replaced. ModelError without the extra `track`.
+
+    >>> from hilum.artifacts.run import RunFacts
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     to_tensorboard(Run.create(place, RunFacts(), {"tasks": {}}), Path(place))
+    Traceback (most recent call last):
+    hilum.errors.RunError: ... has no evaluated network; run: hilum evaluate ...
+    """
+    tasks = evaluated(run)
     _needs("tensorboard")
     from shutil import rmtree
 
     from torch.utils.tensorboard.writer import SummaryWriter
 
     written = []
-    for task in evaluated(run):
+    for task in tasks:
         place = folder / run.name / task.task
         rmtree(place, ignore_errors=True)
         with SummaryWriter(str(place)) as writer:
             for epoch, name, value in _epochs(task.history):
                 writer.add_scalar(name, value, epoch)
-            figures = dict(figures_of(task))
+            figures = dict(figures_of(task.metrics))
             for name, value in figures.items():
                 writer.add_scalar(f"figures/{name}", value, 0)
             settings = flat(run.recipe()["tasks"][task.task])
@@ -132,13 +153,21 @@ def _epochs(history: pd.DataFrame) -> Iterator[tuple[int, str, float]]:
 def to_mlflow(run: Run, address: str, experiment: str = "hilum") -> list[str]:
     """Sends each task to the MLflow server or database at `address` ("sqlite:///mlflow.db", "http://HOST:5000") and
     gives the ids of its runs back. ModelError without the extra `track`; HilumError where the server does not
-    answer."""
+    answer.
+
+    >>> from hilum.artifacts.run import RunFacts
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     to_mlflow(Run.create(place, RunFacts(), {"tasks": {}}), "sqlite:///mlflow.db")
+    Traceback (most recent call last):
+    hilum.errors.RunError: ... has no evaluated network; run: hilum evaluate ...
+    """
+    tasks = evaluated(run)
     _needs("mlflow")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nobody but this server is told of the run
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    tasks = evaluated(run)
     before = mlflow.get_tracking_uri()
     try:
         mlflow.set_tracking_uri(address)
@@ -173,7 +202,7 @@ def _send(run: Run, task: Results) -> str:
             mlflow.log_params(flat(run.recipe()["tasks"][task.task]))
             for epoch, name, value in _epochs(task.history):
                 mlflow.log_metric(f"epoch_{name}", value, step=epoch)
-        mlflow.log_metrics(dict(figures_of(task)))
+        mlflow.log_metrics(dict(figures_of(task.metrics)))
         for name in ("metrics_file", "card_file", "history_file"):
             mlflow.log_artifact(str(getattr(task.folder, name)))
         mlflow.log_artifact(str(run.recipe_file))

@@ -43,7 +43,8 @@ def stills(shown: pd.DataFrame, name: str, title: str, classes: Sequence[str]) -
     """A map twice: images that it was fitted on, and images that were placed afterwards. `name`: its column prefix.
 
     >>> images = pd.DataFrame({"split": ["train", "val"], "label": "normal", "tsne_x": [0.0, 1], "tsne_y": [0.0, 1]})
-    >>> print(*(drawing.split('"')[5] for drawing in stills(images, "tsne", "t-SNE", ["normal"])), sep="; ")
+    >>> spoken = [drawing.split('"')[5] for drawing in stills(images, "tsne", "t-SNE", ["normal"])]
+    >>> print("; ".join(spoken).replace("\\xa0", " "))
     t-SNE map, 1 training image; t-SNE map, 1 validation image
     """
     train = shown["split"] == "train"
