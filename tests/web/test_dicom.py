@@ -230,6 +230,9 @@ def test_a_report_that_is_not_delivered_is_said(listening: TestClient, archive: 
     assert again is not None and again.Status == 0
 
 
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # pynetdicom leaves its socket to Python
 def test_a_peer_that_is_gone_is_said() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -381,6 +384,7 @@ def test_a_report_needs_uids_alone_and_asks_for_no_more() -> None:
 # -- the command ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the same, for a port in use
 def test_mistakes_are_one_sentence(hilum) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -19,7 +19,7 @@ import numpy as np
 
 from hilum.artifacts.card import PixelContract
 from hilum.data.decode import MAX_PIXELS, facts_of, read_grey
-from hilum.data.dicom.header import dataset_of, quiet_pydicom, text
+from hilum.data.dicom.header import check_deflated, dataset_of, quiet_pydicom, text
 from hilum.data.images import Pixels, to_uint8
 from hilum.data.listing import is_junk
 from hilum.data.place import scaled
@@ -43,7 +43,7 @@ def run_task(header: dict[str, Any], data: bytes | bytearray) -> Reply:
     415
     """
     try:
-        if header["task"] != "unpack":
+        if header["task"] not in ("unpack", "identify"):
             refuse(bytes(data[:160]), data, header["name"], header["pixels"])
         return TASKS[header["task"]](header, data)
     except Refused as refused:
@@ -264,6 +264,7 @@ def _identify(header: dict[str, Any], data: bytes | bytearray) -> Reply:
     if kind_of_file(data) != "DICOM":
         raise Refused(f"{header['name']} is no DICOM instance; send one that belongs to a study", NO_IMAGE)
     with quiet_pydicom():
+        check_deflated(bytes(data), 4 * MAX_PIXELS)
         dataset = dataset_of(bytes(data), pixels=False)
         identity = {keyword: text(dataset, keyword) for keyword in header["keywords"]}
     return {"identity": identity}, b""

@@ -30,8 +30,11 @@ from hilum.web.service import Refusal, Service
 from hilum.web.settings import Settings
 from hilum.web.uploads import Upload
 
-ASSOCIATIONS = 4
+ASSOCIATIONS = 8
 """At a time; each may hold the bytes of one instance while it is received."""
+
+GREETING = 5
+"""Seconds in which a connection must have asked for an association; until then it takes the place of one."""
 
 PDU_BYTES = 2**20
 """A longer unit of the protocol is not read: ours are 16 KB, and the longest request is far below it."""
@@ -87,8 +90,10 @@ class Listener:
 
         >>> settings = Settings(dicom_port=0, keep=True)
         >>> listener = Listener(Service(settings), settings)
-        >>> listener.start(asyncio.new_event_loop())
+        >>> loop = asyncio.new_event_loop()
+        >>> listener.start(loop)
         >>> listener.stop()
+        >>> loop.close()
         """
         self._loop = loop
         threading.Thread(target=self._server.serve_forever, name="dicom", daemon=True).start()
@@ -185,10 +190,12 @@ def _server(settings: Settings, handlers: list[Any]) -> _Server:
     entity = AE(settings.dicom_title)
     entity.require_called_aet = True
     entity.maximum_associations = ASSOCIATIONS
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = seconds
+    entity.acse_timeout = GREETING
+    entity.dimse_timeout = entity.network_timeout = seconds
     entity.add_supported_context(Verification)
     for context in AllStoragePresentationContexts:  # a CT is taken as well, to hear why it is not answered
         entity.add_supported_context(str(context.abstract_syntax), ALL_TRANSFER_SYNTAXES)
+    allowed = _allowed(settings.dicom_to.host) if settings.dicom_to is not None else frozenset()
     try:
         address = _addresses(settings.host, settings.dicom_port or 0)[0]
         server = entity.make_server(address, evt_handlers=handlers, server_class=_Server)
@@ -197,8 +204,7 @@ def _server(settings: Settings, handlers: list[Any]) -> _Server:
         raise HilumError(
             f"{settings.host}:{settings.dicom_port} can't be used ({reason})", "choose another --dicom-port"
         ) from None
-    if settings.dicom_to is not None:
-        server.allowed = _allowed(settings.dicom_to.host)
+    server.allowed = allowed
     return server
 
 

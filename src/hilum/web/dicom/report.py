@@ -106,9 +106,11 @@ def _evidence(identity: Mapping[str, str]) -> "Dataset":
 
 
 def _fitting(keyword: str, value: str) -> str:
-    """A date or a time that is none becomes empty; anything else stays as it is."""
+    """A date, a time or a sex that is none becomes empty; anything else stays as it is."""
     from pydicom.valuerep import DA, TM
 
+    if keyword == "PatientSex" and value not in ("M", "F", "O"):
+        return ""
     try:
         for end, kind in (("Date", DA), ("Time", TM)):
             if keyword.endswith(end):
