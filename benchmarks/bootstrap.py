@@ -132,7 +132,7 @@ def reliability_figures(table: pd.DataFrame, replicates: int) -> dict[str, Calla
         "operating point at three prevalences": lambda: decision_figures(
             probability >= 0.5, abnormal, patients, (0.05, 0.2, 0.5), probability
         ),
-        "risk and coverage": lambda: selective_figures(sure, wrong, patients, replicates=replicates),
+        "risk and coverage": lambda: selective_figures(sure, wrong, patients),
     }
 
 

@@ -13,7 +13,7 @@ intervals are slow and are taken in the first quarter of the repetitions.
 import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 from scipy import stats
@@ -23,6 +23,7 @@ from hilum.evaluation.areas import precision_of, ranking_figures
 from hilum.evaluation.curves import pr_band, roc_band
 from hilum.evaluation.intervals import bootstrap_weights
 from hilum.evaluation.operating import decision_figures, likelihood_ratios, predictive_values
+from hilum.evaluation.selective import aurc, aurc_interval, aurc_of
 from hilum.evaluation.shares import share_interval, wilson_interval
 from hilum.evaluation.tables import JudgedTable
 
@@ -88,6 +89,16 @@ TABLES = [
     *(Setting(1000, 3, 0.994, 0.5, 0.1), Setting(400, 2, 0.98, 0.5, 0.05)),
 ]
 """`truth`: sensitivity and specificity."""
+
+
+RISKS = [
+    *(Setting(300, 1, 0.8, 0, 0.1), Setting(300, 2, 0.9, 0.5, 0.02), Setting(300, 2, 0.9, 0.5, 0.01)),
+    *(Setting(100, 1, 0.85, 0, 0.03), Setting(551, 2, 0.95, 0.5, 0.015), Setting(150, 3, 0.7, 0.5, 0.2)),
+    *(Setting(60, 10, 0.8, 0.7, 0.1), Setting(300, 2, 2, 0.5, 0.5, "calibrated")),
+    *(Setting(300, 2, 4, 0.5, 0.5, "calibrated"), Setting(551, 2, 5, 0.5, 0.5, "calibrated")),
+    *(Setting(100, 1, 3, 0, 0.5, "calibrated"), Setting(60, 10, 3, 0.7, 0.5, "calibrated")),
+]
+"""See `risk_sample`."""
 
 
 # -- data ----------------------------------------------------------------------------------------------------
@@ -265,6 +276,41 @@ def band_line(row: Setting, rng: np.random.Generator, usual_too: bool) -> Line:
     return line
 
 
+def risk_line(row: Setting, rng: np.random.Generator, usual_too: bool) -> Line:
+    truth, sample = risk_truth(row), risk_sample(row, rng, row.patients)
+    line: Line = {"hilum": (truth, aurc_interval(sample.score, sample.abnormal, sample.patient))}
+    if usual_too:
+        values = lambda weights: np.asarray(aurc(sample.score, sample.abnormal, weights))  # noqa: E731
+        others = usual(sample, values, int(rng.integers(1 << 31)))
+        line |= {name: (truth, ends) for name, ends in others.items()}
+    return line
+
+
+def risk_sample(row: Setting, rng: np.random.Generator, patients: int) -> Sample:
+    """Confidence, whether the prediction is wrong, and patient. "normal": `truth` is the AUROC of confidence for being
+    correct, `prevalence` the share of errors. "calibrated": two classes `truth` standard deviations apart."""
+    patient = np.repeat(np.arange(patients), rng.integers(1, row.images + 1, patients))
+
+    def noise() -> np.ndarray:
+        own = rng.normal(size=len(patient))
+        return np.sqrt(row.alike) * rng.normal(size=patients)[patient] + np.sqrt(1 - row.alike) * own
+
+    if row.shape == "normal":
+        wrong = stats.norm.cdf(noise()) < row.prevalence
+        return Sample(noise() + np.sqrt(2) * stats.norm.ppf(row.truth) * ~wrong, wrong, patient)
+    side = (rng.random(patients) < 0.5)[patient]
+    score = row.truth * (side - 0.5) + noise()
+    return Sample(np.abs(score), (score > 0) != side, patient)
+
+
+@lru_cache(maxsize=1)
+def risk_truth(row: Setting) -> float:
+    if row.shape == "normal":
+        return aurc_of(row.truth, row.prevalence)
+    many = risk_sample(row, np.random.default_rng(99), 300_000)
+    return float(aurc(many.score, many.abnormal))
+
+
 def lines(
     rows: list[Setting],
     one: Callable[[Setting, np.random.Generator, bool], Line],
@@ -306,10 +352,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--tables", nargs="*", default=["auroc", "shares", "tables", "bands"])
+    parser.add_argument("--tables", nargs="*", default=["auroc", "shares", "tables", "bands", "risks"])
     options = parser.parse_args()
     tables = {"auroc": (AUROC, auroc_line), "shares": (SHARES, share_line), "tables": (TABLES, table_line)}
-    tables["bands"] = AUROC[:25:3], band_line
+    tables |= {"bands": (AUROC[:25:3], band_line), "risks": (RISKS, risk_line)}
     for name in options.tables:
         print(
             f"\n{name}, {options.repetitions} repetitions, seed {options.seed}: coverage in % (mean width)\n"

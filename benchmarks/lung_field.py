@@ -19,7 +19,8 @@ import torch
 
 from hilum.data.decode import read_grey
 from hilum.explain.lung_training import HELD, IMAGES, overlaps, phantom_set
-from hilum.lungs.field import lung_field, tidy
+from hilum.lungs.field import lung_field
+from hilum.lungs.outline import tidy
 
 
 def by_intensity(image: np.ndarray) -> np.ndarray:

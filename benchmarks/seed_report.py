@@ -18,7 +18,6 @@ from pathlib import Path
 
 import torch
 from captum.attr import Occlusion
-from synthesis import session
 from torch import Tensor, nn
 
 from hilum.data.cache import ImageCache
@@ -28,6 +27,7 @@ from hilum.explain.images import choose_images
 from hilum.explain.network.convolutions import chosen_layer
 from hilum.explain.occlusion.occlusion_map import occlusion_map
 from hilum.run import Run
+from synthesis import session
 
 MASK, POSITIONS, FILTERS, STEPS = 90, 100, 64, 1000
 

@@ -17,6 +17,7 @@ import torch
 from scipy.stats import norm
 from torch import nn
 
+from hilum.artifacts.base import Figure
 from hilum.artifacts.explanations import MapFigures
 from hilum.artifacts.metrics import Subgroups
 from hilum.evaluation.areas import area_figure
@@ -35,7 +36,7 @@ from hilum.explain.faithfulness.explainers import BASELINES
 from hilum.explain.faithfulness.table import gains
 from hilum.explain.filters.concepts import concept_scores
 from hilum.report.counterfactual.section import LARGE_LOSS
-from hilum.report.explanations.verdicts import INDEPENDENT, depends, matters
+from hilum.report.explanations.verdicts import INDEPENDENT, SHAKY, STEADY, depends, matters, steady
 from hilum.report.summary.shift import Difference
 
 Chance = np.random.Generator
@@ -286,10 +287,26 @@ def marked(chance: Chance, at: Setting) -> bool:
 
 def steadied(chance: Chance, at: Setting) -> bool:
     """Explanations: "depends on the trained weights", with a mean correlation that is just the limit."""
-    values = np.tanh(0.55 + 0.3 * chance.normal(size=at.patients))
-    moved = np.clip(values - np.tanh(0.55 + 0.3 * GRID).mean() + INDEPENDENT, -1, 1)
-    words = depends(mean_over_patients(moved, np.arange(at.patients), -1, 1))
+    words = depends(_mean_correlation(chance, at, INDEPENDENT))
     return words == "The map depends on the trained weights."
+
+
+def calm(chance: Chance, at: Setting) -> bool:
+    """Explanations: "a little noise hardly changes it", with a mean correlation that is just the limit."""
+    return steady(_mean_correlation(chance, at, STEADY)) == "A little noise hardly changes it."
+
+
+def shaken(chance: Chance, at: Setting) -> bool:
+    """Explanations: "a little noise changes it", with a mean correlation that is just the limit."""
+    return steady(_mean_correlation(chance, at, SHAKY)).startswith("A little noise changes it")
+
+
+def _mean_correlation(chance: Chance, at: Setting, truth: float) -> Figure:
+    """Of maps of so many patients, as skewed as correlations are, whose true mean is `truth`."""
+    middle = np.arctanh(truth)
+    values = np.tanh(middle + 0.3 * chance.normal(size=at.patients))
+    moved = np.clip(values - np.tanh(middle + 0.3 * GRID).mean() + truth, -1, 1)
+    return mean_over_patients(moved, np.arange(at.patients), -1, 1)
 
 
 def decision(chance: Chance, at: Setting) -> bool:
@@ -332,6 +349,8 @@ EXPLAINED: tuple[tuple[Callable[[Chance, Setting], bool], str, tuple[Setting, ..
     (stars, "a star at any of 12 concept scores", (Setting(100, 1, 0, 0.5), Setting(60, 3, 0, 0.5))),
     (marked, "the marked pixels of a map matter", (Setting(6, 1, 0, 0), Setting(12, 1, 0, 0))),
     (steadied, "a map depends on the weights", (Setting(6, 1, 0, 0), Setting(12, 1, 0, 0))),
+    (calm, "a little noise hardly changes a map", (Setting(6, 1, 0, 0), Setting(12, 1, 0, 0))),
+    (shaken, "a little noise changes a map", (Setting(6, 1, 0, 0), Setting(12, 1, 0, 0))),
 )
 """Verdicts of the explanations, each with settings of its own: patients, and images of each."""
 

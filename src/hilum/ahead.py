@@ -7,6 +7,7 @@ so they share the cores without processes. The order is that of the plain loop.
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TypeVar
 
 from hilum.threads import compute_alone, one_thread_each
@@ -42,7 +43,7 @@ def look_ahead(
     begin: Callable[[], object] | None = None,
 ) -> Iterator[Output]:
     """`function` of each item, in order, worked out in `workers` threads at most `window` items before it is asked
-    for. `begin`: what each thread does first.
+    for. `begin`: what each thread does first. The context variables of the caller hold in the threads.
 
     >>> list(look_ahead(abs, [-1, 2], workers=2, window=2))
     [1, 2]
@@ -51,7 +52,7 @@ def look_ahead(
     with ThreadPoolExecutor(workers, initializer=begin) as pool:
         try:
             for item in items:
-                pending.append(pool.submit(function, item))
+                pending.append(pool.submit(copy_context().run, function, item))
                 del item  # the pool alone holds it, and lets it go when it is done
                 if len(pending) >= window:
                     yield pending.popleft().result()

@@ -45,8 +45,9 @@ class Driver:
 
     def execute(self, wanted: Sequence[Stage], force: Sequence[str] = (), only: Sequence[str] = ()) -> None:
         """Runs the wanted stages and what they need, in the order of STAGES. `force`: names of stages to do
-        again; `only`: tasks, empty for all. An error of a core stage ends it; another stage is skipped with
-        its sentence, or marked as failed, and the rest goes on. ModelError for weights that were changed."""
+        again; `only`: tasks, empty for all. What a user has to mend in a core stage ends it; another stage is
+        skipped with its sentence. A defect marks a stage as failed, and the rest goes on, other tasks too; only one in
+        a core stage of the whole study ends it. ModelError for weights that were changed."""
         for name in self.run.tasks:
             self.run.task(name).check_weights()
         for stage in with_needs(wanted):
@@ -87,12 +88,12 @@ class Driver:
                 stage.run(self.context(stage, name, force), config)
             return StageRecord(status="finished")
         except HilumError as error:
-            if stage.core:
+            if stage.core and not self._lacks_what_failed(stage, name):
                 raise
             self._say(stage, f"{label} is skipped: {error}")
             return StageRecord(status="skipped", reason=str(error))
         except Exception as error:
-            if stage.core:
+            if _ends_all(stage, error):
                 raise
             self.failed.append(label)
             place = self.run.path / "errors" / f"{label.replace(' ', '-')}.txt"
@@ -125,6 +126,10 @@ class Driver:
             if record is None or not record.finished:
                 why = (record and record.reason) or "it has not run"
                 raise RunError(f"stage {stage.name!r} needs {need.name!r}, which left nothing ({why})")
+
+    def _lacks_what_failed(self, stage: Stage, name: str | None) -> bool:
+        """Whether a needed stage of this task has failed by a defect: then there is nothing to do."""
+        return any(f"{need} {name}" in self.failed for need in stage.needs)
 
     def _whole(self, stage: Stage, name: str | None, record: StageRecord) -> bool:
         """A finished stage's files are there; a skipped one has none."""
@@ -164,6 +169,16 @@ class Driver:
                 yield from (
                     self.run.task(each).weights_digest for each in ([name] if name else self.run.tasks)
                 )
+
+
+def _ends_all(stage: Stage, error: Exception) -> bool:
+    """Whether a defect leaves nothing to go on with: in a core stage, where it is of the whole study, where the disk
+    is full, and where other processes wait in the middle of a training."""
+    if not stage.core:
+        return False
+    from hilum.training.processes import current
+
+    return not stage.per_task or isinstance(error, OSError) or not current().alone
 
 
 def with_needs(wanted: Sequence[Stage]) -> list[Stage]:

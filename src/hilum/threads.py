@@ -128,7 +128,7 @@ def use_threads(count: int | None) -> None:
 @contextmanager
 def one_thread_each() -> Iterator[None]:
     """Around worker threads that call `compute_alone` first: afterwards torch computes with as many threads as
-    before. Loads torch.
+    before. Nothing happens where torch is not loaded: other engines have threads of their own.
 
     >>> import torch
     >>> before = torch.get_num_threads()
@@ -137,8 +137,10 @@ def one_thread_each() -> Iterator[None]:
     >>> torch.get_num_threads() == before
     True
     """
-    import torch
-
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
     before = torch.get_num_threads()
     try:
         yield
@@ -147,7 +149,7 @@ def one_thread_each() -> Iterator[None]:
 
 
 def compute_alone() -> None:
-    """Lets the present thread compute without helpers. torch must be loaded.
+    """Lets the present thread compute without helpers, where torch is loaded.
 
     >>> import torch
     >>> with one_thread_each():
@@ -155,6 +157,6 @@ def compute_alone() -> None:
     ...     torch.get_num_threads()
     1
     """
-    import torch
-
-    torch.set_num_threads(1)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(1)

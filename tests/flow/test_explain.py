@@ -58,13 +58,13 @@ def test_a_study_explains_every_task(run: Run, task: str) -> None:
     assert shapes == one_per_pixel | {("occlusion_probability", (3, 4))}
     assert folder.attributions.maximal_file.exists() and folder.attributions.synthesis_file.exists()
     assert figures.ablation and figures.probes and figures.concepts and figures.lungs
-    losses = [row.loss for row in figures.ablation.rows]
+    losses = [row.loss.value for row in figures.ablation.rows]
     assert figures.ablation.images == 4 and losses and losses == sorted(losses, reverse=True)
     assert figures.probes.fitted + figures.probes.measured == 40
     assert figures.concepts.images == 40  # phantom images: their masks are known
     shares = {row.name: row.share for row in figures.lungs.rows}
     assert shares["random"].value == pytest.approx(
-        figures.lungs.area, abs=0.05
+        figures.lungs.area.value, abs=0.05
     )  # chance covers what the lungs cover
     assert shares["centre"].value != shares["random"].value and {"grad_cam", "saliency"} <= shares.keys()
 

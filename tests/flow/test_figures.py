@@ -3,10 +3,13 @@
 import json
 import re
 from collections.abc import Iterator
+from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import hilum
 from hilum.report.results import chosen_note, results
 from hilum.report.robustness.section import _task as robustness_task
 from hilum.run import Run
@@ -90,6 +93,112 @@ def test_every_share_is_k_of_n(all_figures: list[tuple[str, dict[str, Any]]]) ->
         for place, figure in shares
         if figure.get("k") is None or figure["value"] != figure["k"] / figure["n"]
     ] == []
+
+
+BARE = {
+    "settings, and numbers that steer a training or a decision: known, not estimated": (
+        r"recipe\w*/.+|settings/\w+|pixels/.+|options/.+|threshold|threshold/value|fixed|alpha|lr|caliper|quantiles/\w+"
+        r"|fitted/.+|false_alarm_rate|rate|prevalence|prevalences|model.json/calibration/\w+|best_metric/value|curve/coverage"
+        r"|risk_at/\*/coverage|at"
+    ),
+    "what one image got, not a share or a mean of images": (
+        r"probabilities/\w+|lowest|highest|occlusion/[^/]+/probability|result/probability|rows/\*/images/.+"
+        r"|cases/\*/abnormal_\w+|training_images/images/.+"
+    ),
+    "p-values: they have no interval": r"p|p_\w+",
+    "what chance, the best order or a simple rule gives on these very images; to read the figure beside it": (
+        r"chance|by_chance|ece_of_chance/\w+|lowest_aurc|probability_risk|treat_all|share_abnormal|classes/\*/share"
+    ),
+    "points of a curve whose band stands beside them, and ends of bands and intervals": (
+        r"(roc|precision_recall|bins|diagrams|risk_coverage|curve|decision_curve)/.+|binomial|best_f1/\w+"
+    ),
+    "a spread over trainings or divisions, itself a measure of uncertainty": r"\w+_sd",
+    "the largest rounding error of fixed images, a check of a file": r"largest_difference_\w+",
+    "quantiles of these very files, and the mean distance of these very pairs": (
+        r"sizes/.+|aspect_by_label/.+|matching/\w+/distance"
+    ),
+    "seconds on this machine": r"seconds|seconds/\w+|\w+_seconds|run\.json/.+",
+}
+"""Why a number of a JSON file has no interval: the reason, and how its place ends."""
+
+NO_ESTIMATE = re.compile("|".join(f"(^|/)({keys})(/\\*)*$" for keys in BARE.values()))
+
+
+def numbers(values: Any, place: str) -> Iterator[str]:
+    """The place of every number that no interval, and no reason for having none, stands beside."""
+    if isinstance(values, list):
+        for each in values:
+            yield from numbers(each, f"{place}/*")
+    elif isinstance(values, dict):
+        own = values.get("value") is not None and (values.get("low") is not None or values.get("reason"))
+        for name, each in values.items():
+            if not (own and name in ("value", "low", "high")):
+                yield from numbers(each, f"{place}/{name}")
+    elif isinstance(values, float):
+        yield place
+
+
+def test_every_number_of_every_file_has_an_interval_or_is_no_estimate(small_run: Run) -> None:
+    files = sorted(small_run.path.rglob("*.json"))
+    assert {"model.json", "detector.json", "parts.json", "audit.json", "run.json"} <= {
+        file.name for file in files
+    }
+    places = [
+        each for file in files for each in numbers(json.loads(file.read_text()), _name(small_run, file))
+    ]
+    assert len(places) > 300
+    assert sorted({place for place in places if not NO_ESTIMATE.search(place)}) == []
+
+
+@pytest.mark.parametrize("weights", ["binary/model.json", "multiclass/model.json", "anomaly/detector.json"])
+def test_every_number_of_a_packaged_card_has_an_interval_or_is_no_estimate(weights: str) -> None:
+    card = json.loads((Path(hilum.__file__).parent / "weights" / weights).read_text())
+    found = list(figures(card, weights))
+    assert len(found) > 10
+    assert [
+        place for place, each in found if each.get("low") is not None and each["low"] >= each["high"]
+    ] == []
+    assert sorted({place for place in numbers(card, weights) if not NO_ESTIMATE.search(place)}) == []
+
+
+NO_FIGURE_IN_A_TABLE = {
+    "a row of counts, and each as a share of the row": r"Confusion matrix",
+    "a setting": r"\| (Threshold|Aim|Severity|Image|Classifier|Figure)$|\| [PN]PV at|\| Errors at|nominal",
+    "what chance gives, to read the column beside it": r"\| By chance$",
+    "the correlation of a map with itself is 1": r"Agreement of the methods",
+    "sizes of files, versions, times and what a figure means": (
+        r"^(overview|data|reproducibility) /|\| (Meaning|Time|Seconds)|/ Training |^summary /"
+    ),
+}
+"""Cells without an interval: why, and their place, "section / heading | column"."""
+
+
+def bare_cells(page: str) -> Iterator[tuple[str, str]]:
+    """Cells of tables with a number like 0.98 or 98 % and neither an interval nor a reason: place and text."""
+    for table in re.finditer(r"<table.*?</table>", page, re.DOTALL):
+        before = page[: table.start()]
+        section = re.findall(r'<section id="([^"]*)"', before)[-1:] or [""]
+        heading = re.findall(r"<(?:h[234]|summary)[^>]*>(.*?)</", before, re.DOTALL)[-1:] or [""]
+        columns = [_text(each) for each in re.findall(r'<th scope="col">(.*?)</th>', table[0], re.DOTALL)]
+        for row in re.findall(r"<tr.*?</tr>", table[0], re.DOTALL):
+            for number, cell in enumerate(
+                re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL), start="<th" in row
+            ):
+                column, text = columns[number] if number < len(columns) else str(number), _text(cell)
+                if re.search(r"\d\.\d|\d %", text) and not re.search(r" to | interval|only|chosen", text):
+                    yield f"{section[0]} / {_text(heading[0])} | {column}", text
+
+
+def _text(cell: str) -> str:
+    return " ".join(unescape(re.sub(r"<.*?>", " ", cell)).replace("\u00a0", " ").split())
+
+
+def test_every_cell_of_the_report_has_an_interval_or_is_no_estimate(small_run: Run) -> None:
+    page = (small_run.path / "report" / "index.html").read_text()
+    known = re.compile("|".join(NO_FIGURE_IN_A_TABLE.values()))
+    cells = list(bare_cells(page))
+    assert len(cells) > 20
+    assert [cell for cell in cells if not known.search(cell[0])] == []
 
 
 def test_no_table_of_the_report_shows_a_point(small_run: Run) -> None:

@@ -111,6 +111,10 @@ def test_stages_of_one_class_say_why_they_are_absent(chest: Run) -> None:
     assert "Stage &#39;embed&#39; needs one class per image" in page
     assert "Pleural &lt;Effusion&gt;" in page and "Pleural <Effusion>" not in page
     assert "Findings: Mean AUROC" in page
+    for metric in ("ROC curve, Edema", "Precision-recall curve, Edema", "Reliability diagram, Edema"):
+        assert f'aria-label="{metric}' in page, metric
+    people = "aged 40 to 48 years (known for 120 of 120 images), male in 120 images"
+    assert f"The images show people {people}" in page.replace("\u00a0", " ")
 
 
 def test_a_prediction_states_each_finding(chest: Run, tmp_path: Path) -> None:
@@ -128,6 +132,8 @@ def test_a_prediction_states_each_finding(chest: Run, tmp_path: Path) -> None:
     assert Prediction.model_validate(json.loads(two.model_dump_json())) == two
     row = next(csv.DictReader(predictions_csv([one], predictor.classes).splitlines()))
     assert row["probability_Mass"] == str(one.findings["Mass"].probability) and row["prediction"] == ""
+    present = [name for name, finding in one.findings.items() if finding.positive]
+    assert row["findings"] == (", ".join(present) or "none")
 
 
 def test_what_needs_one_class_refuses_the_model(chest: Run) -> None:

@@ -19,6 +19,7 @@ from hilum.files import read_json
 from hilum.run import Run
 
 from ..conftest import SMALL
+from .test_any_classes import words_of
 
 
 def test_a_finished_run_holds_what_the_docs_promise(small_run: Run) -> None:
@@ -91,6 +92,40 @@ def test_no_patient_is_on_both_sides(small_run: Run) -> None:
         sides = cases.assign(side=small_run.split(name)).groupby("patient")["side"].nunique()
         assert sides.max() == 1
         assert small_run.facts().split[name].leaky is False
+
+
+def test_the_report_says_how_the_data_was_read(small_run: Run) -> None:
+    text = words_of(small_run.report_file.read_text(encoding="utf-8")).partition("How the data was read")[2]
+    facts = small_run.facts().data
+    for words in (
+        "Reader phantom",
+        f"Layout {facts.reading.layout}",
+        "Healthy normal",
+        facts.reading.patients,
+    ):
+        assert words in text, words
+    assert "Classes normal: " in text
+
+
+def test_the_intake_check_is_measured_on_held_out_images(small_run: Run) -> None:
+    """Counted again from the files and the check beside the weights."""
+    from hilum.inference.intake import Intake
+    from hilum.inference.intake_features import PIXELS
+
+    folder = small_run.task("binary")
+    intake, shares = Intake.load(folder.intake_file), folder.reliability().intake
+    assert shares is not None and shares.reason is None and shares.fitted_on_val
+    assert (shares.n, shares.rate, shares.colour) == (len(intake.known), intake.rate, True)
+    table = small_run.cases().table
+    for part, figure in (("val", shares.val), ("test", shares.test)):
+        inside = table[table["case_id"].map(small_run.split("binary")) == part]
+        images = np.stack([PIXELS.prepare(read_grey(path)) for path in inside["path"]])
+        assert figure is not None
+        assert (figure.k, figure.n) == ((intake.judge(images)[0] <= intake.rate).sum(), len(inside))
+    assert [share.kind for share in shares.altered][:1] and shares.altered_from == "test"
+    text = words_of(small_run.report_file.read_text(encoding="utf-8"))
+    assert "Normal vs pneumonia: intake check" in text and "Test images as they are" in text
+    assert f"An image of fewer than {shares.fewest_pixels} rows or columns" in text
 
 
 def test_resume_of_a_finished_run_trains_nothing(

@@ -68,8 +68,9 @@ def test_mean_coverage_of_small_samples_is_nominal_whatever_the_model() -> None:
     rng = np.random.default_rng(0)
     p, target = softmax(rng.normal(size=(400, 2))), rng.integers(0, 2, 400)
     many = repeated_halves(p, target, p.argmax(1), np.arange(400), ("a", "b"), 0.1, "marginal", divisions=200)
-    assert many.coverage == pytest.approx(0.9, abs=0.01)
-    assert many.mean_size > 1.7
+    assert many.coverage.value == pytest.approx(0.9, abs=0.01)
+    assert many.mean_size.value > 1.7
+    assert many.coverage.low < 0.9 < many.coverage.high and many.within.n == 200
     assert many.divisions == 200
 
 

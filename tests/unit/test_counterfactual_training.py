@@ -67,9 +67,12 @@ def test_a_comparison_has_the_figure_where_the_grid_wants_it(phantom_data: Path,
     wanted = replace(plain, folder=tmp_path / "b", counterfactual=12)
     assert plain.digest != wanted.digest
     result = train.run(wanted)
-    assert result.counterfactual_auroc is not None and 0 <= result.counterfactual_auroc <= 1
+    moved = result.counterfactual_auroc
+    assert moved is not None and moved.value is not None and 0 <= moved.low <= moved.value <= moved.high <= 1
+    assert result.held.accuracy.n == result.held.n and result.held.brier.low < result.held.brier.high
     assert train.run(wanted) == result  # finished: read again
-    row = {**result.held.model_dump(), **result.model_dump(include={"parameters", "epochs", "seconds"})}
-    rows = pd.DataFrame([{**row, "counterfactual_auroc": result.counterfactual_auroc}])
+    held = {name: getattr(result.held, name).value for name in train.METRICS}
+    row = {**held, **result.model_dump(include={"parameters", "epochs", "seconds"})}
+    rows = pd.DataFrame([{**row, "counterfactual_auroc": moved.value}])
     cell = cell_result(rows, None, binary, facts_table(cases), 0)
-    assert cell.counterfactual is not None and cell.counterfactual.mean == result.counterfactual_auroc
+    assert cell.counterfactual is not None and cell.counterfactual.mean == moved.value

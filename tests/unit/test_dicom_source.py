@@ -187,7 +187,7 @@ def test_files_without_a_label_are_named(tmp_path: Path) -> None:
 
 def test_lateral_views_alone_are_no_study(tmp_path: Path) -> None:
     image_of(tmp_path / "normal/a.dcm", 1, ViewPosition="LL")
-    with pytest.raises(DataError, match="are lateral or oblique views; set HILUM_DICOM_VIEWS=all"):
+    with pytest.raises(DataError, match="are lateral or oblique views; read them with --views all"):
         open_source(tmp_path)
 
 

@@ -166,6 +166,29 @@ def test_an_error_of_a_core_stage_ends_the_study(run: Run, stages) -> None:
         Driver(run, recipe()).execute([write])
 
 
+def test_a_defect_in_a_core_stage_costs_its_task_alone(run: Run, stages) -> None:
+    def break_down(context: Context, config: Settings) -> None:
+        raise error
+
+    error: Exception = ZeroDivisionError("by zero")
+    calls: list[Context] = []
+    write = Stage("write", "", Settings, break_down, needs=(), core=True)
+    read = Stage("read", "", Settings, lambda context, config: None, needs=("write",), core=True)
+    whole = Stage("whole", "", Settings, break_down, needs=(), core=True, per_task=False)
+    count = counting(calls)
+    stages(write, read, whole, count)
+    driver = Driver(run, recipe())
+    driver.execute([read, count])
+    records = run.stage_records()
+    assert driver.failed == ["write binary"] and len(calls) == 1
+    assert "left nothing (ZeroDivisionError: by zero)" in records["read binary"].reason
+    with pytest.raises(ZeroDivisionError):
+        Driver(run, recipe()).execute([whole])
+    error = OSError(28, "No space left on device")
+    with pytest.raises(OSError, match="No space left"):
+        Driver(run, recipe()).execute([write])
+
+
 def test_results_that_a_stage_reads_are_part_of_its_fingerprint(run: Run, stages) -> None:
     """`read` uses what `count` writes: when that changes, it is done again, and not otherwise."""
     calls: list[Context] = []

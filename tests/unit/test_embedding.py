@@ -17,10 +17,10 @@ from hilum.data.images import Pixels
 from hilum.data.sources import open_source
 from hilum.data.tasks import task
 from hilum.embedding import approximate
-from hilum.embedding.approximate import faiss_neighbors, recall, search
-from hilum.embedding.cases import check_classes
+from hilum.embedding.approximate import faiss_neighbors, recalls, search
+from hilum.embedding.cases import TaskCases, check_classes
 from hilum.embedding.extract import extract
-from hilum.embedding.map_quality import shared_neighborhood, trustworthiness, vote_accuracy
+from hilum.embedding.map_quality import correct_votes, projected, shared_neighborhood, trustworthiness
 from hilum.embedding.neighbors import nearest_neighbors, votes
 from hilum.embedding.projection import MapSettings, fit_map
 from hilum.embedding.query import neighbors_of_file
@@ -117,9 +117,9 @@ def test_faiss_flat_equals_exact_and_ivf_pq_tells_its_recall() -> None:
     pytest.importorskip("faiss")
     base = planted(n=3000, dim=16)[0]
     exact = nearest_neighbors(base, base[:100], 10)
-    assert recall(faiss_neighbors(base, base[:100], 10, "euclidean"), exact) > 0.999
+    assert recalls(faiss_neighbors(base, base[:100], 10, "euclidean"), exact).mean() > 0.999
     near = faiss_neighbors(base, base[:100], 10, "euclidean", "ivf-pq")
-    assert 0.9 < recall(near, exact) <= 1
+    assert 0.9 < recalls(near, exact).mean() <= 1
     hit = near.index == exact.index
     assert np.allclose(near.distance[hit], exact.distance[hit])  # measured on the vectors, not on codes
 
@@ -132,12 +132,12 @@ def test_a_large_set_is_searched_through_faiss_and_its_recall_is_kept(
     base = planted(n=3000, dim=16)[0]
     patients = np.array([f"p{number // 3}" for number in range(3000)])
     near, how = search(base, base[:50], 5, "euclidean", patients, patients[:50])
-    assert how.engine == "faiss ivf-pq" and 0.9 < how.recall <= 1
+    assert how.engine == "faiss ivf-pq" and how.recall.value is not None and 0.9 < how.recall.value <= 1
     assert (patients[near.index] != patients[:50, None]).all()
     monkeypatch.setattr(approximate, "find_spec", lambda name: None)
     exact, how = search(base, base[:50], 5, "euclidean", patients, patients[:50])
-    assert (how.engine, how.recall) == ("exact, in blocks", 1.0)
-    assert recall(near, exact) == pytest.approx(1, abs=0.1)
+    assert (how.engine, how.recall.value) == ("exact, in blocks", 1.0)
+    assert recalls(near, exact).mean() == pytest.approx(1, abs=0.1)
 
 
 def test_bad_vectors_are_named() -> None:
@@ -171,9 +171,9 @@ def test_selection_finds_that_only_two_directions_matter() -> None:
     patients = np.array([f"p{i // 3}" for i in range(len(targets))])
     candidates = select(vectors, targets, patients)
     assert candidates[0].transform == "lda"
-    assert candidates[0].balanced_accuracy > 0.95
+    assert candidates[0].balanced_accuracy.low > 0.9
     plain = next(c for c in candidates if (c.transform, c.k, c.weights) == ("none", 7, "uniform"))
-    assert plain.balanced_accuracy < 0.6
+    assert plain.balanced_accuracy.value < 0.6
 
 
 def test_folds_keep_patients_together() -> None:
@@ -195,8 +195,10 @@ def test_tsne_keeps_planted_classes_and_places_new_cases() -> None:
     settings = MapSettings("tsne", perplexity=20, iterations=200)
     fitted = fit_map(settings, vectors * scale, targets, new * scale)
     before = np.random.default_rng(0).standard_normal((len(vectors), 2))
-    assert vote_accuracy(before, targets, before[::2], targets[::2], 7) < 0.8  # a random start knows nothing
-    assert vote_accuracy(fitted.train, targets, fitted.placed, new_targets, 7) > 0.95
+    assert (
+        correct_votes(before, targets, before[::2], targets[::2], 7).mean() < 0.8
+    )  # a random start knows nothing
+    assert correct_votes(fitted.train, targets, fitted.placed, new_targets, 7).mean() > 0.95
     assert trustworthiness(vectors * scale, fitted.train) > trustworthiness(vectors * scale, before) + 0.2
     once_more = fit_map(settings, vectors * scale, targets, new * scale)
     assert np.array_equal(fitted.train, once_more.train)  # the seed is kept
@@ -222,8 +224,8 @@ def test_trustworthiness_equals_scikit_learn() -> None:
 
 def test_shared_neighborhood_of_a_shuffled_map_is_chance() -> None:
     points = np.random.default_rng(0).standard_normal((300, 2))
-    assert shared_neighborhood(points, points[:, ::-1]) == 1.0
-    assert shared_neighborhood(points, np.random.default_rng(1).permutation(points)) < 0.1
+    assert shared_neighborhood(points, points[:, ::-1]).mean() == 1.0
+    assert shared_neighborhood(points, np.random.default_rng(1).permutation(points)).mean() < 0.1
 
 
 def test_too_few_cases_for_the_perplexity_lower_it() -> None:
@@ -242,6 +244,33 @@ def test_too_few_cases_for_the_perplexity_lower_it() -> None:
 # -- retrieval and suspects ----------------------------------------------------------------------------------
 
 
+def test_intervals_of_maps_and_retrieval_are_over_patients() -> None:
+    """Every image ten times, of one patient, tells no more than once."""
+    vectors, targets = planted(n=60, classes=2)
+    copies = np.repeat(np.arange(60), 10)
+    one, ten = (
+        retrieval_figures(
+            vectors[:30],
+            targets[:30],
+            np.arange(30).astype(str),
+            vectors[rows],
+            targets[rows],
+            rows.astype(str),
+            ks=(1, 5),
+        )
+        for rows in (np.arange(30, 60), copies[300:])
+    )
+    for once, often in ((one.precision_at_k[5], ten.precision_at_k[5]), (one.mean_average_precision,) * 2):
+        assert once.low is not None and once.high is not None and 0 <= once.low < once.value < once.high <= 1
+        assert [often.low, often.high] == pytest.approx([once.low, once.high])
+    assert one.precision_at_k[1].n == 30 and ten.precision_at_k[1].n == 300
+    table = pd.DataFrame({"split": ["train"] * 50 + ["val"] * 10})
+    data = TaskCases(table, targets, np.arange(60).astype(str), ("normal", "abnormal"))
+    quality = projected(data, vectors, MapSettings("pca"), "euclidean")[1]
+    assert quality.trustworthiness.low < quality.trustworthiness.value < quality.trustworthiness.high
+    assert quality.knn_map["val"].n == 10 and quality.knn_map["val"].low < quality.knn_map["val"].value
+
+
 def test_average_precision_by_hand() -> None:
     """Order by distance: a (hit), b (miss), own patient (taken out), c (hit): AP = (1/1 + 2/3) / 2."""
     base = np.array([[1.0], [2.0], [3.0], [4.0]])
@@ -254,8 +283,8 @@ def test_average_precision_by_hand() -> None:
         np.array(["me"]),
         ks=(1, 3),
     )
-    assert figures.mean_average_precision == pytest.approx((1 + 2 / 3) / 2)
-    assert figures.precision_at_k == {1: 1.0, 3: pytest.approx(2 / 3)}
+    assert figures.mean_average_precision.value == pytest.approx((1 + 2 / 3) / 2)
+    assert {k: each.value for k, each in figures.precision_at_k.items()} == {1: 1.0, 3: pytest.approx(2 / 3)}
     assert figures.chance == pytest.approx(2 / 3)
 
 

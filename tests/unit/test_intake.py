@@ -6,6 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEGBaseline8Bit
 
 import hilum
 from hilum.data.cases import Cases
@@ -21,6 +23,7 @@ from hilum.inference.intake_fit import intake_for
 from hilum.inference.refusal import check_picture, in_colour, least_side
 from hilum.run import Run
 from hilum.serving.predictor import WEIGHTS
+from tests import dicom_files
 
 PACKAGED = WEIGHTS / "multiclass" / FILE
 
@@ -203,6 +206,38 @@ def test_a_colour_file_is_seen_and_a_grey_one_with_three_channels_is_not(tmp_pat
             assert in_colour(tmp_path / f"{name}.{kind}"), name
     (tmp_path / "text.png").write_text("no image")
     assert not in_colour(tmp_path / "text.png")
+
+
+def in_ybr(picture: np.ndarray) -> np.ndarray:
+    """Blue, green, red as luminance, blue and red."""
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2YCrCb))[..., [0, 2, 1]]
+
+
+@pytest.mark.parametrize("stored", ["RGB", "YBR_FULL", "YBR_FULL_422", "PALETTE COLOR", "JPEG"])
+@pytest.mark.parametrize("coloured", [True, False])
+def test_a_dicom_in_colour_is_seen_however_it_is_stored(stored: str, coloured: bool, tmp_path: Path) -> None:
+    grey = drawn("rings", 0)
+    picture = cv2.applyColorMap(grey, cv2.COLORMAP_JET) if coloured else np.stack([grey] * 3, -1)
+    values, header = picture, {}
+    if stored.startswith("YBR"):
+        values = in_ybr(picture)
+    if stored == "PALETTE COLOR":
+        values = grey
+        table = cv2.applyColorMap(np.arange(256, dtype=np.uint8), cv2.COLORMAP_JET)[0] if coloured else None
+        ramp = np.stack([np.arange(256)] * 3, -1) if table is None else table
+        for place, name in enumerate(("Red", "Green", "Blue")):
+            header[f"{name}PaletteColorLookupTableDescriptor"] = [256, 0, 8]
+            header[f"{name}PaletteColorLookupTableData"] = ramp[:, place].astype(np.uint8).tobytes()
+    photometric = "YBR_FULL_422" if stored == "JPEG" else stored
+    dataset = dicom_files.dataset_of(values, 8, PhotometricInterpretation=photometric, **header)
+    if stored == "YBR_FULL_422":
+        dataset.PixelData = values[:, ::2][..., [0, 0, 1, 2]].tobytes()
+    if stored == "JPEG":
+        dataset.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+        dataset.PixelData = encapsulate([cv2.imencode(".jpeg", picture)[1].tobytes()])
+        dataset["PixelData"].VR = "OB"
+    dataset.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    assert in_colour(tmp_path / "a.dcm") == coloured
 
 
 def test_the_least_side_follows_the_model_and_its_training_images() -> None:

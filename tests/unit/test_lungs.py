@@ -14,10 +14,12 @@ from hilum.explain import lung_training
 from hilum.explain.lung_share import share_inside
 from hilum.explain.lung_training import overlaps, varied
 from hilum.files import digest
-from hilum.lungs import field
+from hilum.lungs import segment
 from hilum.lungs.card import FOLDER, card
-from hilum.lungs.field import lung_box, lung_field, tidy, trained
+from hilum.lungs.field import lung_box, lung_field
 from hilum.lungs.net import LungNet
+from hilum.lungs.outline import tidy
+from hilum.lungs.segment import trained
 
 GOLDEN_AREA = 0.2743
 GOLDEN_ODDS = [-7.719, -9.638, -3.915, -6.058]
@@ -56,7 +58,7 @@ def test_the_weights_still_say_the_same() -> None:
     image = draw(np.random.default_rng(5), "normal").image
     found = lung_field(image)
     assert abs(float(found.mean()) - GOLDEN_AREA) < 0.002
-    odds = trained()(field.standardised(image[None]))[0, 0]
+    odds = trained()(segment.standardised(image[None]))[0, 0]
     assert torch.allclose(odds[8:64:16, 12].double(), torch.tensor(GOLDEN_ODDS).double(), atol=0.02)
 
 
@@ -71,8 +73,8 @@ def test_the_card_is_that_of_the_weights() -> None:
 def test_foreign_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("weights.safetensors", "card.json"):
         (tmp_path / name).write_bytes((FOLDER / name).read_bytes())
-    monkeypatch.setattr(field, "FOLDER", tmp_path)
-    monkeypatch.setattr(field, "card", lambda: card().model_copy(update={"weights_digest": "0"}))
+    monkeypatch.setattr(segment, "FOLDER", tmp_path)
+    monkeypatch.setattr(segment, "card", lambda: card().model_copy(update={"weights_digest": "0"}))
     trained.cache_clear()
     with pytest.raises(ModelError, match=r"not those of its card; install hilum again"):
         trained()

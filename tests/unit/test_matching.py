@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hilum.artifacts.anomaly import JointShortcut
-from hilum.data.shortcuts import NAMES
+from hilum.artifacts.audit import JointShortcut
+from hilum.data.shortcuts import NAMES, joint_chances, questions
 from hilum.evaluation.matching import CALIPER_MOST, Pairs, match, pair, shortcut_figures
 from hilum.evaluation.metrics import auroc
 
@@ -42,10 +42,10 @@ def test_a_pure_shortcut_falls_to_guessing_and_a_true_finding_does_not() -> None
     truth = np.arange(2 * len(found.abnormal)) >= len(found.abnormal)
     assert abs(auroc(cheat[found.rows], truth) - 0.5) < 0.04
     assert auroc(finding[found.rows], truth) > 0.8
-    assert abs(found.left - 0.5) < 0.02
+    assert found.left is not None and abs(found.left.value - 0.5) < 0.02
     left = shortcut_figures(facts.iloc[found.rows], *(one.iloc[found.rows] for one in series(abnormal)))
-    assert max(shortcut.auroc for shortcut in left.single) < 0.6
-    assert isinstance(left.joint, JointShortcut) and left.joint.auroc < 0.62
+    assert max(shortcut.auroc.value for shortcut in left.single) < 0.6
+    assert isinstance(left.joint, JointShortcut) and left.joint.auroc.value < 0.62
 
 
 def test_pairs_are_one_to_one_of_both_kinds_and_inside_the_caliper() -> None:
@@ -83,8 +83,16 @@ def test_the_pairing_is_the_best_of_all(seed: int) -> None:
 
 
 def test_the_left_over_auroc_is_that_of_the_propensity() -> None:
-    found = pair(np.array([0.0, 1.0, 0.1, 1.1]), np.array([0, 0, 1, 1], bool), caliper=0.2)
-    assert found.left == auroc([0.0, 1.0, 0.1, 1.1], [0, 0, 1, 1]) == 0.75
+    facts, abnormal, _ = planted(300)
+    labels, patients = series(abnormal)
+    found = match(facts, labels, patients, np.ones(300, bool))
+    question = next(item for item in questions(labels)[0] if item.task == "binary")
+    propensity = joint_chances(question, facts, patients)
+    assert isinstance(found, Pairs) and not isinstance(propensity, str)
+    truth = np.arange(2 * len(found.abnormal)) >= len(found.abnormal)
+    assert found.left is not None
+    assert found.left.value == pytest.approx(auroc(propensity.chances[found.rows], truth))
+    assert found.left.low < 0.5 < found.left.high
 
 
 def test_reasons_why_there_are_no_pairs() -> None:

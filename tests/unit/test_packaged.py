@@ -66,6 +66,7 @@ def test_a_card_names_data_licence_figures_and_limits(name: str) -> None:
 def test_figures_have_counts_and_intervals_and_half_precision_costs_nothing(name: str) -> None:
     card = card_of(name)
     accuracy = card["figures"]["accuracy"]
+    assert card["figures"]["split"] == "val" and "the epoch that was kept" in card["figures"]["chose"]
     assert accuracy["low"] < accuracy["k"] / accuracy["n"] < accuracy["high"]
     half = card["half_precision"]
     assert half["correct_in_float32"] == accuracy["k"] and half["images"] == accuracy["n"]

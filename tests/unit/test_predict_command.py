@@ -41,7 +41,6 @@ def test_csv_has_the_same_content_in_columns(small_run: Run, images: list[Path],
         *("file", "prediction", "abstained", "reason"),
         *("abnormal_probability", "abnormal_threshold", "abnormal_positive"),
         *(f"probability_{name}" for name in CLASSES),
-        "findings",
         *("prediction_set", "coverage", "ood_p_value", "ood_flagged"),
         *("attribution", "error", "model_name", "model_digest"),
     ]
@@ -106,7 +105,7 @@ def test_a_table_and_csv_of_all_kinds_of_answers() -> None:
     assert "attribution" not in columns
     assert notes(rows).count("\n") == 2 and "OOD p-value is small" in notes(rows)
     lines = predictions_csv(rows, CLASSES).splitlines()
-    assert lines[3] == "2.png,,False,,,,,,,,,,,,,,2.png is empty,packaged,abc"
+    assert lines[3] == "2.png,,False,,,,,,,,,,,,,2.png is empty,packaged,abc"
 
 
 def test_one_bad_image_in_a_folder(

@@ -24,6 +24,7 @@ def test_nih_takes_findings_patient_and_the_official_split(tmp_path: Path) -> No
         "images_002-images-00000003_000": ("effusion", "3", "test"),
     }
     assert list(cases.findings) == ["Cardiomegaly", "Effusion"]
+    assert set(cases.table["sex"]) == {"M"} and set(cases.table["age"]) == {"58"}
     assert finding(cases.table, "Effusion")["images_002-images-00000001_001"] == 1
     assert finding(cases.table, "Effusion")["images_001-images-00000002_000"] == 0
 
@@ -47,6 +48,7 @@ def test_chexpert_keeps_what_is_stated_and_leaves_lateral_views_out(tmp_path: Pa
         "train-patient00003-study2-view1_frontal": ("several findings", "patient00003", "train"),
         "valid-patient00005-study1-view1_frontal": ("atelectasis", "patient00005", "val"),
     }
+    assert set(cases.table["sex"]) == {"F"} and set(cases.table["age"]) == {"68"}
     edema = finding(cases.table, "Edema")
     assert edema["train-patient00002-study1-view1_frontal"] == 1
     assert pd.isna(edema["train-patient00001-study1-view1_frontal"])
@@ -81,6 +83,23 @@ def test_tuberculosis_sets_have_the_label_in_the_last_digit(tmp_path: Path) -> N
         "CHNCXR_0001": "normal",
     }
     assert open_source(tmp_path / "tuberculosis" / "MontgomerySet").source == "montgomery_shenzhen"
+    assert set(cases.table["site"]) == {"Montgomery", "Shenzhen"}
+    assert set(cases.table["age"]) == {"26"} and set(cases.table["sex"]) == {"F"}
+
+
+def test_readings_of_the_shenzhen_set_are_written_otherwise(tmp_path: Path) -> None:
+    root = public_sets.montgomery_shenzhen(tmp_path)
+    for text in root.rglob("CHNCXR*.txt"):
+        text.write_text("male 35yrs\nnormal")
+    next(root.rglob("MCUCXR_0001_0.txt")).write_text("Patient's Sex: F\nPatient's Age: 018M\nnormal")
+    next(root.rglob("MCUCXR_0104_1.txt")).unlink()
+    rows = open_source(root).table.set_index("patient")[["sex", "age"]]
+    assert {name: tuple(row) for name, row in rows.iterrows()} == {
+        "CHNCXR_0001": ("M", "35"),
+        "CHNCXR_0327": ("M", "35"),
+        "MCUCXR_0001": ("F", "1.5"),
+        "MCUCXR_0104": ("", ""),
+    }
 
 
 def test_vindr_counts_the_radiologists(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def changed(run: Run, shortcut: float, areas: dict[str, float], leaky: bool = Fa
     """The stage's figures with another best shortcut and other AUROCs on the test images."""
     figures = run.anomaly.figures()
     best = Shortcut(
-        name="bytes", label="file size", unit="bytes", task="binary", auroc=shortcut, low=None, high=None,
+        name="bytes", label="file size", unit="bytes", task="binary", auroc=Figure(value=shortcut),
         higher_in="normal",
     )  # fmt: skip
     detectors = dict(figures.detectors)

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hilum.artifacts.base import Figure
 from hilum.artifacts.embedding import EmbeddingFigures
 from hilum.data.cases import Cases
 from hilum.embedding.classifiers import published
@@ -138,15 +139,21 @@ def test_a_baseline_that_does_as_well_is_a_warning(run: Run) -> None:
 
 def test_the_faithfulness_of_the_map_is_stated(run: Run) -> None:
     figures = figures_of(run)
-    pca = figures.projections["pca"].model_copy(update={"trustworthiness": 0.9137, "stability": 0.62})
+    pca = figures.projections["pca"].model_copy(
+        update={"trustworthiness": Figure(value=0.9137, low=0.9, high=0.92), "stability": Figure(value=0.62)}
+    )
     split = figures.held_out[0]
-    pca.knn_map[split], pca.knn_space[split] = 0.71, 0.81
+    pca.knn_map[split] = Figure(value=0.71, k=71, n=100, low=0.61, high=0.79)
+    pca.knn_space[split] = Figure(value=0.81)
     change(run, projections={"pca": pca})
     text = words(printed(run))
-    assert "Trustworthiness of the PCA map is 0.914 (1: images that are close on the map" in text
-    assert f"n = {pca.images} training images)." in text
-    assert "classifies 71.0 % of the" in text and "correctly, and 81.0 % in the full space." in text
-    assert "Fitted from other seeds, the map keeps 62 % of each image’s ten nearest." in text
+    trust = "Trustworthiness of the PCA map is 0.914 (95 % CI 0.900 to 0.920)"
+    assert f"{trust} on {pca.images} training images; 1 means that" in text
+    assert (
+        "classifies 71.0 % (71/100; 95 % CI 61.0 to 79.0) of the" in text
+        and "correctly, and 81.0 % in the full space." in text
+    )
+    assert "Fitted from other seeds, the map keeps 62.0 % of each image’s ten nearest." in text
 
 
 def test_a_map_that_was_left_out_is_explained(run: Run) -> None:

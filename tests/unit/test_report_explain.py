@@ -31,6 +31,7 @@ from hilum.report.explanations.reading import (
 )
 from hilum.report.explanations.section import lead, make
 from hilum.report.explanations.verdicts import depends, matters, steady
+from hilum.report.stated import stated
 from hilum.run import Run
 
 SIZE = (32, 32)
@@ -64,7 +65,8 @@ def test_the_figures_of_the_stage_are_printed(small_run: Run, real_page: str) ->
         cells = ".*?".join(f"<td>{each.value:.2f}" for each in (row.deletion, row.insertion, row.unexplained))
         head = re.escape(f'<th scope="row">{row.title}</th>')
         assert re.search(head + cells, re.sub(r"\s*\n\s*", "", real_page))
-    assert f"The lungs fill {100 * figures.lungs.area:.1f} % of the image" in real_page
+    lungs = stated(figures.lungs.area).replace("\u00a0", " ")
+    assert f"The lungs fill {lungs} of the image" in real_page
     assert f"Filter {figures.ablation.rows[0].filter} matters most" in real_page
     assert f"Fitted on {figures.probes.fitted} training images" in real_page
     assert f"{figures.concepts.images} phantom images" in real_page
@@ -381,7 +383,10 @@ def test_verdicts_at_their_limits() -> None:
     assert "shows the image, not the network" in depends(_between(0.5, 0.7))
     assert "depends on the trained weights." in depends(_between(0.3, 0.49))
     assert "is not shown" in depends(_between(0.3, 0.51)) and "is not shown" in depends(Figure(value=0.1))
-    assert steady(_between(0.8, 0.9)).startswith("A little noise hardly")
+    assert steady(_between(0.85, 0.95)).startswith("A little noise hardly")
+    assert (
+        steady(_between(0.81, 0.9)) == "A little noise may change it."
+    )  # skewed: two fifths more room below
     assert "large areas only" in steady(_between(0.3, 0.49))
     assert steady(_between(0.6, 0.9)) == steady(Figure(value=0.9)) == "A little noise may change it."
 

@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import norm
 
 from hilum.errors import DataError
 from hilum.evaluation.intervals import bootstrap_weights
 from hilum.evaluation.selective import (
     aurc,
+    aurc_interval,
+    aurc_of,
     confidence_scores,
     lowest_aurc,
     risk_coverage,
@@ -64,7 +67,7 @@ def test_two_classes_have_one_order_and_three_may_have_more() -> None:
 def test_block_reads_the_curve_and_gives_no_interval_without_width() -> None:
     sure = np.linspace(1, 0, 100)
     wrong = np.arange(100) >= 90
-    block = selective_figures(sure, wrong, np.arange(100), coverages=(0.5, 0.95), replicates=200)
+    block = selective_figures(sure, wrong, np.arange(100), coverages=(0.5, 0.95))
     assert block.aurc.value == pytest.approx(block.lowest_aurc)
     half, nearly = block.risk_at
     assert half.risk.value == 0
@@ -72,6 +75,29 @@ def test_block_reads_the_curve_and_gives_no_interval_without_width() -> None:
     assert nearly.risk.value == pytest.approx(5 / 95)
     assert (block.error.k, block.error.n) == (10, 100)
     assert block.curve.risk[-1] == pytest.approx(0.1)
+
+
+def test_the_interval_of_the_area_holds_it_near_perfection() -> None:
+    """Two errors in a hundred, of patients with one or two images: a percentile bootstrap held it in 79 %."""
+    rng, held = np.random.default_rng(0), 0
+    truth, apart = aurc_of(0.9, 0.02), np.sqrt(2) * norm.ppf(0.9)
+    for _ in range(150):
+        patient = np.repeat(np.arange(300), rng.integers(1, 3, 300))
+        shared = rng.normal(size=(2, 300))[:, patient]
+        noise = np.sqrt(0.5) * (shared + rng.normal(size=shared.shape))
+        wrong = norm.cdf(noise[0]) < 0.02
+        low, high = aurc_interval(noise[1] + apart * ~wrong, wrong, patient)
+        held += low <= truth <= high
+    assert 138 <= held <= 150
+
+
+def test_no_error_is_no_proof_of_perfection() -> None:
+    figures = selective_figures(np.arange(100), np.zeros(100, bool), np.arange(100))
+    assert (figures.aurc.value, figures.aurc.low) == (0, 0) and figures.aurc.high == pytest.approx(
+        0.037, abs=1e-3
+    )
+    often = aurc_interval(np.repeat(np.arange(20), 5), np.zeros(100, bool), np.repeat(np.arange(20), 5))
+    assert often[1] > 0.15  # twenty patients
 
 
 def test_bad_input_is_named() -> None:

@@ -51,6 +51,31 @@ def test_groups_are_those_counted_by_hand() -> None:
         assert sum(one.n_cases for one in kind.groups) == N
 
 
+def test_people_are_grouped_by_what_the_data_says() -> None:
+    table, facts, images = drawn()
+    number = np.arange(N) // 2
+    people = pd.DataFrame(
+        {
+            "case_id": table["case_id"],
+            "sex": np.array(["F", "M", ""])[number % 3],
+            "age": np.array(["0.5", "5.9", "6", "64", "90", ""])[number % 6],
+            "site": np.array(["s1", "s2", "s2", ""])[number % 4],
+        }
+    )
+    found = subgroups(table, facts, images, ["normal", "pneumonia"], replicates=0, people=people)
+    counts = {
+        kind: {each.name: each.n_patients for each in found[kind].groups} for kind in ("sex", "age", "site")
+    }
+    assert counts == {
+        "sex": {"female": 40, "male": 40},
+        "age": {"under 2": 20, "2 to 5": 20, "6 to 17": 20, "40 to 64": 20, "65 or more": 20},
+        "site": {"s2": 60, "s1": 30},
+    }
+    assert "view" not in found
+    plain = subgroups(table, facts, images, ["normal", "pneumonia"], replicates=0)
+    assert found["images"].groups == plain["images"].groups
+
+
 def test_a_planted_gap_is_found_and_named() -> None:
     _, facts, images = drawn()
     table, _, _ = drawn((facts["mean"] == 110).to_numpy())

@@ -20,8 +20,8 @@ def leaderboard_text(figures: AnomalyFigures) -> str:
     for row, detector in figures.detectors.items():
         if (known := detector.localization) is not None:
             lines.append(
-                f"{row}, maps against known lesions: pixel AUROC {_number(known.pixel_auroc)},"
-                f" AUPRO {_number(known.aupro)}, pointing game {known.pointing.counts}"
+                f"{row}, maps against known lesions: pixel AUROC {_figure(known.pixel_auroc)},"
+                f" AUPRO {_figure(known.aupro)}, pointing game {_figure(known.pointing)}"
             )
     lines += _other_look(figures)
     lines.append(f"best: {figures.best}")
@@ -76,8 +76,8 @@ def _shortcuts(shortcuts: Shortcuts) -> list[str]:
     if not shortcuts.single:
         return []
     best, joint = shortcuts.single[0], shortcuts.joint
-    together = f"{joint.auroc:.3f}" if isinstance(joint, JointShortcut) else str(joint)
-    return [f"shortcuts on these images: {best.label} {best.auroc:.3f}; all together {together}"]
+    together = _figure(joint.auroc) if isinstance(joint, JointShortcut) else str(joint)
+    return [f"shortcuts on these images: {best.label} {_figure(best.auroc)}; all together {together}"]
 
 
 def _figure(figure: Figure) -> str:

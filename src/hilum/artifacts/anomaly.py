@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from hilum.artifacts.audit import JointShortcut, Shortcut
 from hilum.artifacts.base import Artifact, Figure, Part
 from hilum.artifacts.card import Architecture, Attribution, PixelContract
 
@@ -97,8 +98,8 @@ class Pointing(Figure):
 class Localization(Part):
     """How well the maps point at lesions that are known to the pixel."""
 
-    pixel_auroc: float | None
-    aupro: float | None
+    pixel_auroc: Figure
+    aupro: Figure
     pointing: Pointing
     n_images: int
     n_abnormal: int
@@ -151,34 +152,6 @@ class Counts(Part):
     patients: int
 
 
-class Shortcut(Part):
-    """AUROC of one number about file and picture, at least one half; `higher_in`: the group with the higher
-    numbers."""
-
-    name: str
-    label: str
-    unit: str
-    task: str
-    auroc: float
-    low: float | None
-    high: float | None
-    higher_in: str
-
-
-class JointShortcut(Part):
-    """AUROC of all such numbers together in a cross-validated classifier."""
-
-    auroc: float
-    low: float | None
-    high: float | None
-    positive: str
-    negative: str
-    features: list[str]
-    n: int
-    n_patients: int
-    folds: int
-
-
 class Shortcuts(Part):
     """What the shortcuts reach on a set of images, best first; `joint`: a sentence where there is none."""
 
@@ -196,7 +169,7 @@ class Matching(Part):
     features: list[str] = Field(default_factory=list)
     caliper: float | None = None
     distance: float | None = None
-    propensity_auroc: float | None = None
+    propensity_auroc: Figure | None = None
     residual: Shortcuts = Field(default_factory=Shortcuts)
     reason: str | None = None
 
@@ -207,6 +180,7 @@ class AnomalyFigures(Artifact):
     `shortcuts`, `matching`: per part; `own_ranking`: in how many parts the training images were divided to rank
     them, 0 if they were not."""
 
+    SCHEMA: ClassVar[int] = 2
     STAGE: ClassVar[str] = "anomaly"
 
     labels: list[str]

@@ -20,15 +20,15 @@ class MadeFrom(Part):
 
 
 class Scores(Part):
-    """Bare figures of `n` images."""
+    """Figures of `n` images, with intervals over patients: of this one network, whatever another seed gives."""
 
     n: int
-    accuracy: float | None
-    balanced_accuracy: float | None
-    auroc: float | None
-    average_precision: float | None
-    brier: float | None
-    log_loss: float | None
+    accuracy: Figure
+    balanced_accuracy: Figure
+    auroc: Figure
+    average_precision: Figure
+    brier: Figure
+    log_loss: Figure
 
 
 class TrainingResult(Artifact):
@@ -36,6 +36,7 @@ class TrainingResult(Artifact):
     the held-out fold, and of the declared test images where there are any; `counterfactual_auroc`: on held-out
     images in the look of the other label's devices, where the grid wants it."""
 
+    SCHEMA: ClassVar[int] = 2
     STAGE: ClassVar[str] = "compare"
     REMEDY: ClassVar[str] = "delete it and give the same hilum compare command again"
 
@@ -48,7 +49,7 @@ class TrainingResult(Artifact):
     device: str
     held: Scores
     test: Scores | None = None
-    counterfactual_auroc: float | None = None
+    counterfactual_auroc: Figure | None = None
 
 
 # -- paired tests --------------------------------------------------------------------------------------------

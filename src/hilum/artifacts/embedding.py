@@ -25,15 +25,16 @@ class VectorSpace(Part):
 
 
 class Candidate(Part):
-    """One way to classify by neighbours, with its cross-validated figures on train. `log_loss`: nats."""
+    """One way to classify by neighbours, with its cross-validated figures on train, which only rank the ways: the
+    labels of train made the vectors. `log_loss`: nats."""
 
     transform: Transform
     distance: Distance
     weights: Weights
     k: int
-    log_loss: float
-    accuracy: float
-    balanced_accuracy: float
+    log_loss: Figure
+    accuracy: Figure
+    balanced_accuracy: Figure
 
 
 class SplitFigures(Part):
@@ -69,10 +70,10 @@ class Projection(Part):
 
     title: str
     settings: dict[str, float]
-    trustworthiness: float
-    knn_map: dict[str, float]
-    knn_space: dict[str, float]
-    stability: float | None
+    trustworthiness: Figure
+    knn_map: dict[str, Figure]
+    knn_space: dict[str, Figure]
+    stability: Figure | None
     images: int
     seconds: float
     note: str
@@ -84,8 +85,8 @@ class Retrieval(Part):
     `precision_at_k`: k -> 0 to 1; `chance`: what any order of the list gives on average.
     """
 
-    precision_at_k: dict[int, float]
-    mean_average_precision: float
+    precision_at_k: dict[int, Figure]
+    mean_average_precision: Figure
     chance: float
     queries: int
 
@@ -94,8 +95,8 @@ class ClassDensity(Part):
     """How close the training images of a class lie to their nearest of other patients, and the share of
     these that are of the same class (0 to 1)."""
 
-    mean_knn_distance: float
-    own_class_share: float
+    mean_knn_distance: Figure
+    own_class_share: Figure
     images: int
 
 
@@ -120,10 +121,11 @@ class DuplicateCounts(Part):
 
 
 class Search(Part):
-    """How neighbours were searched; `recall`: share of the true neighbours that were found, 0 to 1."""
+    """How neighbours were searched; `recall`: share of the true neighbours that were found, of the images that were
+    searched for both ways."""
 
     engine: str
-    recall: float
+    recall: Figure
 
 
 class PublishedFigures(Part):
@@ -144,6 +146,7 @@ class EmbeddingFigures(Artifact):
     `duplicates`: None without them; `seconds`: time by part.
     """
 
+    SCHEMA: ClassVar[int] = 2
     STAGE: ClassVar[str] = "embed"
 
     weights_digest: str

@@ -99,10 +99,11 @@ class MethodFigures(Part):
 
 
 class Agreement(Part):
-    """Rank correlation of the maps of each pair of methods, mean over the images, -1 to 1."""
+    """Rank correlation of the maps of each pair of methods, mean over the images, -1 to 1, with its interval over
+    patients."""
 
     names: list[str]
-    values: list[list[float]]
+    values: list[list[Figure]]
 
 
 class Faithfulness(Part):
@@ -143,7 +144,7 @@ class Truth(Part):
 
     images: int
     missed: int
-    lesion_area: float
+    lesion_area: Figure
     tolerance: int
     rows: list[TruthRow]
     best: str
@@ -165,8 +166,8 @@ class Lungs(Part):
     with the true lungs, on phantoms that its network had not seen."""
 
     images: int
-    area: float
-    overlap: float
+    area: Figure
+    overlap: Figure
     rows: list[LungRow]
 
 
@@ -193,25 +194,25 @@ class FilterCost(Part):
     the true class on images of that class."""
 
     filter: int
-    loss: float
-    classes: dict[str, float | None]
+    loss: Figure
+    classes: dict[str, Figure]
 
 
 class LayerCost(Part):
     """The same for the whole layer."""
 
-    loss: float
-    classes: dict[str, float | None]
+    loss: Figure
+    classes: dict[str, Figure]
 
 
 class Ablation(Part):
-    """Filters of `layer`, the costliest first. `of`: filters tried; `loss`: with nothing set; `helpful`: filters
-    without which the loss rises."""
+    """Filters of `layer`, the costliest first, ranked on the same images. `of`: filters tried; `loss`: with nothing
+    set; `helpful`: filters without which the loss rises."""
 
     layer: str
     images: int
     of: int
-    loss: float
+    loss: Figure
     whole: LayerCost
     helpful: int
     rows: list[FilterCost]
@@ -289,7 +290,7 @@ class Explanations(Artifact):
     `occlusion`: by case_id; `maps`: by method; `seconds`: by part.
     """
 
-    SCHEMA: ClassVar[int] = 2
+    SCHEMA: ClassVar[int] = 3
     STAGE: ClassVar[str] = "explain"
 
     weights_digest: str

@@ -138,16 +138,17 @@ class SetFigures(Part):
 
 
 class RepeatedHalves(Part):
-    """Means over divisions of the patients into halves; `within`: the share of divisions whose binomial
+    """Means over divisions of the patients into halves, with intervals over patients: each image counts with its
+    mean over the divisions that measured it. `coverage_sd`: over the divisions; `within`: the divisions whose binomial
     interval holds the nominal coverage."""
 
     divisions: int
-    coverage: float
+    coverage: Figure
     coverage_sd: float
-    mean_size: float
-    abstained: float
-    per_class: dict[str, float]
-    within: float
+    mean_size: Figure
+    abstained: Figure
+    per_class: dict[str, Figure]
+    within: Figure
 
 
 class FittedSets(Part):
@@ -259,12 +260,32 @@ class Ood(Part):
     altered: list[OodShare]
 
 
+class IntakeShares(Part):
+    """The intake check, intake.npz beside the weights: is this a picture of the kind at all? `rate`: the share of
+    images like the held-out ones that is flagged; `n`: the images among which one is ranked; `reason`: why there is
+    no check, None where there is one; `fitted_on_val`: whether val was too small, so that train and val were
+    cross-fitted; `val`, `test`: the shares that are flagged, None without such images; `altered`: of images of
+    `altered_from` that were changed; `fewest_pixels`: rows and columns below which an image is refused before it is
+    judged; `colour`: whether a file in colour is flagged."""
+
+    rate: float
+    n: int = 0
+    reason: str | None = None
+    fitted_on_val: bool = False
+    val: Figure | None = None
+    test: Figure | None = None
+    altered_from: Literal["val", "test"]
+    altered: list[OodShare] = Field(default_factory=list)
+    fewest_pixels: int = 1
+    colour: bool = True
+
+
 class Reliability(Artifact):
     """`judged_on`: the split behind the figures; `cross_fitted`: whether validation patients were divided into
-    `folds` parts because there is no test split; `n_fitted`: validation images; `ood`: None where the settings leave
-    the guard out."""
+    `folds` parts because there is no test split; `n_fitted`: validation images; `ood`, `intake`: None where the
+    settings leave guard and intake check out."""
 
-    SCHEMA: ClassVar[int] = 2
+    SCHEMA: ClassVar[int] = 3
     STAGE: ClassVar[str] = "reliability"
 
     weights_digest: str
@@ -283,3 +304,4 @@ class Reliability(Artifact):
     conformal: Conformal
     selective: dict[str, SelectiveFigures] = Field(min_length=1)
     ood: Ood | None = None
+    intake: IntakeShares | None = None

@@ -10,9 +10,11 @@ try:  # in the order of `hilum --help`
     from hilum.cli import stages as stages  # isort: skip
     from hilum.cli import predict as predict  # isort: skip
     from hilum.cli import score as score  # isort: skip
+    from hilum.cli import export as export  # isort: skip
     from hilum.cli import adapt as adapt  # isort: skip
     from hilum.cli import serve as serve  # isort: skip
     from hilum.cli import compare as compare  # isort: skip
+    from hilum.cli import track as track  # isort: skip
     from hilum.cli import data as data  # isort: skip
 except HilumError as error:  # a plug-in that can't be loaded: no command can be trusted to be complete
     _unusable = str(error)

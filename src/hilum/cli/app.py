@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from hilum.data.reading_options import Views
 from hilum.errors import HilumError, StageError
 
 app = typer.Typer(
@@ -42,6 +43,10 @@ Source = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with what is already in the folder --out.")]
 Skip = Annotated[bool, typer.Option("--skip-unreadable", help="Leave damaged files out instead of stopping.")]
 Tasks = Annotated[
+    list[str] | None,
+    typer.Option("--task", help="binary, multiclass or findings. Default: all. Repeatable."),
+]
+ClassTasks = Annotated[
     list[str] | None, typer.Option("--task", help="binary or multiclass. Default: all. Repeatable.")
 ]
 Healthy = Annotated[
@@ -65,6 +70,19 @@ Exclude = Annotated[
         "--exclude", metavar="GLOB", help="Leave out files and folders of this name or path. Repeatable."
     ),
 ]
+ViewsRead = Annotated[
+    Views | None,
+    typer.Option("--views", help="all: read lateral and oblique views too. Default: frontal ones."),
+]
+ShowNames = Annotated[
+    bool, typer.Option("--show-names", help="Keep patient identifiers and names of DICOM files as they are.")
+]
+DicomKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--dicom-key", metavar="FILE", help="A text file with a secret, the key of pseudonyms for DICOM."
+    ),
+]
 Devices = Annotated[
     int, typer.Option("--devices", help="Processes that train together on each machine.", min=1)
 ]
@@ -85,6 +103,23 @@ def example(text: str) -> str:
     'Example:  hilum report runs/real'
     """
     return f"Example:  {text}"
+
+
+OF_ALL = (
+    "torch",
+    "lightning",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "safetensors",
+    "matplotlib",
+    "jinja2",
+    "jaxtyping",
+    "threadpoolctl",
+    "openTSNE",
+    "cleanlab",
+)
+"""Packages of the extra `all`, which predicting with an exported model does without."""
 
 
 class HilumInterrupt(Exception):
@@ -128,6 +163,11 @@ def run() -> None:
         end("stopped", 130)
     except OSError as error:
         end(_sentence(error), 2)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package not in OF_ALL:
+            raise
+        end(f"this needs {package}, which is not installed; pip install 'hilum[all]'", 2)
 
 
 def _sentence(error: OSError) -> str:

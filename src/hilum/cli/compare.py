@@ -9,11 +9,14 @@ import typer
 from hilum.cli.app import (
     Classes,
     Data,
+    DicomKey,
     Exclude,
     Healthy,
     PatientFrom,
+    ShowNames,
     Skip,
     Source,
+    ViewsRead,
     app,
     example,
     going_on,
@@ -66,6 +69,9 @@ def compare(
     patient_from: PatientFrom = None,
     classes: Classes = None,
     exclude: Exclude = None,
+    views: ViewsRead = None,
+    show_names: ShowNames = False,
+    dicom_key: DicomKey = None,
     skip_unreadable: Skip = False,
 ) -> None:
     """Compares many recipes on the same patient-disjoint folds: one table with spread and paired tests.
@@ -73,7 +79,7 @@ def compare(
     What is finished in --out is not trained again; a training that was stopped goes on. With --out RUN/compare
     the report of that run shows the table.
     """
-    options = from_command(source, healthy, patient_from, classes, exclude)
+    options = from_command(source, healthy, patient_from, classes, exclude, views, show_names, dicom_key)
     if leakage:
         _full_leakage(data, preset, task, folds, change or [], out, options, skip_unreadable)
         return

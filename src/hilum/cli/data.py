@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from hilum.cli.app import Classes, Data, Exclude, Healthy, PatientFrom, Source, app, example
+from hilum.cli.app import (
+    Classes,
+    Data,
+    DicomKey,
+    Exclude,
+    Healthy,
+    PatientFrom,
+    ShowNames,
+    Source,
+    ViewsRead,
+    app,
+    example,
+)
 from hilum.data.reading_options import from_command
 
 data_app = typer.Typer(
@@ -33,13 +45,19 @@ def data_inspect(
     patient_from: PatientFrom = None,
     classes: Classes = None,
     exclude: Exclude = None,
+    views: ViewsRead = None,
+    show_names: ShowNames = False,
+    dicom_key: DicomKey = None,
     form: Annotated[Form, typer.Option("--format", help="table or json.")] = Form.table,
 ) -> None:
     """Prints how the data is read: layout, splits, classes, the healthy label, patients, and what is left out."""
     from hilum.data.show import reading_json, reading_text
     from hilum.data.sources import open_source
 
-    cases = open_source(data, options=from_command(source, healthy, patient_from, classes, exclude))
+    cases = open_source(
+        data,
+        options=from_command(source, healthy, patient_from, classes, exclude, views, show_names, dicom_key),
+    )
     print(reading_json(cases) if form is Form.json else reading_text(cases))
 
 
@@ -51,18 +69,26 @@ def data_audit(
     patient_from: PatientFrom = None,
     classes: Classes = None,
     exclude: Exclude = None,
+    views: ViewsRead = None,
+    show_names: ShowNames = False,
+    dicom_key: DicomKey = None,
 ) -> None:
     """Lists unreadable files, duplicates, patients in several splits, and what predicts the label without the lungs."""
     from rich.console import Console
 
     from hilum.data.audit import audit
-    from hilum.data.show import audit_tables
+    from hilum.data.show import audit_tables, unreadable_of
     from hilum.data.sources import open_source
-    from hilum.progress import advancing
+    from hilum.progress import advancing, say
 
-    cases = open_source(data, options=from_command(source, healthy, patient_from, classes, exclude))
+    cases = open_source(
+        data,
+        options=from_command(source, healthy, patient_from, classes, exclude, views, show_names, dicom_key),
+    )
     with advancing("auditing") as advance:
         result = audit(cases, None, advance)
+    for sentence in unreadable_of(result, cases):
+        say(sentence)
     Console().print(audit_tables(result))
 
 
@@ -110,10 +136,13 @@ def data_to_png(
             "--model", help="Cut and resize as for this model. Default: the whole image in its own size."
         ),
     ] = None,
+    views: ViewsRead = None,
+    show_names: ShowNames = False,
+    dicom_key: DicomKey = None,
 ) -> None:
     """Writes radiographs as 8-bit PNG files with the grey levels that a network sees, and prints the folder.
 
-    DICOM files get pseudonyms for names; with labels there is a folder per class.
+    DICOM files get pseudonyms for names, unless with --show-names; with labels there is a folder per class.
     """
     from hilum.data.export import export_png
     from hilum.data.images import Pixels
@@ -126,7 +155,8 @@ def data_to_png(
 
         pixels = Pixels.of(ModelCard.load(model_folder(model) / "model.json").pixels)
     with advancing("writing") as advance:
-        files, unreadable = export_png(data, out, pixels, advance)
+        options = from_command(views=views, show_names=show_names, dicom_key=dicom_key)
+        files, unreadable = export_png(data, out, pixels, advance, options)
     for sentence in unreadable:
         say(sentence)
     say(f"{len(files):,} written, {len(unreadable):,} could not be read")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hilum.cli.app import RunPath, app, example
+from hilum.cli.app import RunPath, ViewsRead, app, example
 
 
 class Form(StrEnum):
@@ -15,6 +15,14 @@ class Form(StrEnum):
     table = "table"
     json = "json"
     csv = "csv"
+
+
+class Engine(StrEnum):
+    """What computes the answers."""
+
+    torch = "torch"
+    onnx = "onnx"
+    openvino = "openvino"
 
 
 @app.command(epilog=example("hilum predict image1.jpeg folder_of_images --format csv"))
@@ -32,17 +40,26 @@ def predict(
         typer.Option("--attribution", help="A folder to write an attribution map of each image to."),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    runtime: Annotated[
+        Engine,
+        typer.Option("--runtime", help="torch; or onnx or openvino, with --model an exported folder."),
+    ] = Engine.torch,
     strict: Annotated[
         bool, typer.Option("--strict", help="End with exit code 2 if any image could not be read.")
     ] = False,
+    views: ViewsRead = None,
 ) -> None:
     """Class probabilities and a prediction for each radiograph; without --model with the packaged models.
 
     An image that cannot be read gets a row with its error; the others are predicted.
     """
+    from hilum.data.dicom.options import reading_with
+    from hilum.data.reading_options import from_command
     from hilum.serving.command import predict_command
 
-    if not predict_command(images, model, form.value, attribution, device, strict):
+    with reading_with(from_command(views=views).of_dicom):
+        done = predict_command(images, model, form.value, attribution, device, strict, runtime.value)
+    if not done:
         raise typer.Exit(2)
 
 

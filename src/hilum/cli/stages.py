@@ -8,12 +8,16 @@ import typer
 
 from hilum.cli.app import (
     Classes,
+    ClassTasks,
+    DicomKey,
     Exclude,
     Force,
     Healthy,
     PatientFrom,
     RunPath,
+    ShowNames,
     Tasks,
+    ViewsRead,
     app,
     example,
     going_on,
@@ -60,7 +64,7 @@ def evaluate(run: RunPath, task: Tasks = None, force: Force = False) -> None:
 @app.command(epilog=example("hilum embed runs/real --set maps=[tsne,umap] --set select=true"))
 def embed(
     run: RunPath,
-    task: Tasks = None,
+    task: ClassTasks = None,
     change: Change = None,
     force: Force = False,
 ) -> None:
@@ -241,12 +245,15 @@ def counterfactual(
         Path | None,
         typer.Option("--model", help="With DATA: a model folder. Default: the packaged models."),
     ] = None,
-    task: Tasks = None,
+    task: ClassTasks = None,
     change: Change = None,
     healthy: Healthy = None,
     patient_from: PatientFrom = None,
     classes: Classes = None,
     exclude: Exclude = None,
+    views: ViewsRead = None,
+    show_names: ShowNames = False,
+    dicom_key: DicomKey = None,
     force: Force = False,
 ) -> None:
     """Held-out images in the look of the other label's devices: does a network read the disease or the device?
@@ -259,7 +266,7 @@ def counterfactual(
     if not (place / "run.json").exists():
         from hilum.serving.counterfactual import model_figures
 
-        options = from_command(None, healthy, patient_from, classes, exclude)
+        options = from_command(None, healthy, patient_from, classes, exclude, views, show_names, dicom_key)
         for name, figures in model_figures(str(place), model, change or [], options):
             print(f"{name}: {counterfactual_text(figures)}\n")
         return
@@ -277,7 +284,7 @@ def _plain_command(stage: Stage) -> Callable[..., None]:
             if label.split()[0] == stage.name:
                 print(f"{label}: {record.status}")
 
-    def for_tasks(run: RunPath, task: Tasks = None, change: Change = None, force: Force = False) -> None:
+    def for_tasks(run: RunPath, task: ClassTasks = None, change: Change = None, force: Force = False) -> None:
         work(run, task, change, force)
 
     def for_study(run: RunPath, change: Change = None, force: Force = False) -> None:

@@ -11,6 +11,7 @@ from hilum.cli.app import (
     Classes,
     Data,
     Devices,
+    DicomKey,
     Exclude,
     Healthy,
     Nodes,
@@ -20,10 +21,12 @@ from hilum.cli.app import (
     Resume,
     RunPath,
     Set,
+    ShowNames,
     Skip,
     Source,
     Strategy,
     Tasks,
+    ViewsRead,
     app,
     example,
     going_on,
@@ -47,6 +50,9 @@ def study(
     patient_from: PatientFrom = None,
     classes: Classes = None,
     exclude: Exclude = None,
+    views: ViewsRead = None,
+    show_names: ShowNames = False,
+    dicom_key: DicomKey = None,
     skip_unreadable: Skip = False,
     resume: Resume = False,
     devices: Devices = 1,
@@ -54,7 +60,10 @@ def study(
     strategy: Strategy = "ddp",
 ) -> None:
     """The main job: runs every stage of the recipe, makes the report and prints its path."""
-    change = [*(change or []), *as_changes(source, healthy, patient_from, classes, exclude)]
+    change = [
+        *(change or []),
+        *as_changes(source, healthy, patient_from, classes, exclude, views, show_names, dicom_key),
+    ]
     with _first_of(devices, num_nodes, strategy) as first:
         if first:
             run = _work(data, preset, out, task, change, skip_unreadable, resume)
@@ -74,6 +83,9 @@ def train(
     patient_from: PatientFrom = None,
     classes: Classes = None,
     exclude: Exclude = None,
+    views: ViewsRead = None,
+    show_names: ShowNames = False,
+    dicom_key: DicomKey = None,
     skip_unreadable: Skip = False,
     resume: Resume = False,
     devices: Devices = 1,
@@ -84,7 +96,10 @@ def train(
 
     Takes the same options as `hilum study` and prints the run folder; it makes no report.
     """
-    change = [*(change or []), *as_changes(source, healthy, patient_from, classes, exclude)]
+    change = [
+        *(change or []),
+        *as_changes(source, healthy, patient_from, classes, exclude, views, show_names, dicom_key),
+    ]
     with _first_of(devices, num_nodes, strategy) as first:
         if first:
             run = _work(data, preset, out, task, change, skip_unreadable, resume, only=["evaluate"])

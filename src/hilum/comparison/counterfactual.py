@@ -5,6 +5,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
+from hilum.artifacts.base import Figure
 from hilum.comparison.folds import HELD
 from hilum.data.cases import Cases
 from hilum.data.counterfactual.donors import donors
@@ -19,8 +20,9 @@ from hilum.models import ChestModel
 from hilum.progress import advancing
 
 
-def held_out_auroc(model: ChestModel, cases: Cases, split: pd.Series, task: Task, images: int) -> float:
-    """AUROC of normal against abnormal on at most `images` held-out images, donors from the training part.
+def held_out_auroc(model: ChestModel, cases: Cases, split: pd.Series, task: Task, images: int) -> Figure:
+    """AUROC of normal against abnormal on at most `images` held-out images, donors from the training part, with its
+    interval over patients.
 
     DataError for a task without a healthy class.
     """
@@ -32,7 +34,7 @@ def held_out_auroc(model: ChestModel, cases: Cases, split: pd.Series, task: Task
     donor_of = donors(rows, cases.table[part == "train"])
     made = _made(tuple(paths_of(cases, donor_of)), model.pixels, were_squeezed(cases))
     abnormal = 1 - softmax(logits_of(model, made))[:, 0]
-    return counterfactual_auroc(abnormal, rows["label"].tolist())
+    return counterfactual_auroc(abnormal, rows["label"].tolist(), rows["patient"])
 
 
 @lru_cache(maxsize=4)

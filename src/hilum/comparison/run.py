@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from hilum.artifacts.base import Figure
 from hilum.artifacts.comparison import (
     CellResult,
     CellRow,
@@ -153,7 +154,7 @@ def read_cases(
             train.cache_of(cases, recipe)
         except UnreadableFiles as error:
             if not skip:
-                raise
+                raise UnreadableFiles(cases.by_original_paths(), error.reasons) from None
             say(f"  {len(error.reasons)} unreadable files are left out")
             cases = cases.where(~cases.table["case_id"].isin(set(error.reasons)))
             train.cache_of(cases, recipe)
@@ -240,23 +241,29 @@ def _gather(bench: Bench, cell: Cell) -> tuple[list[dict[str, Any]], pd.DataFram
 
 def _row(cell: Cell, seed: int, fold: int, result: TrainingResult) -> dict[str, Any]:
     """A row of compare.csv."""
-    test = result.test
+    test, moved = result.test, result.counterfactual_auroc
+    held = {name: _plain(entry) for name, entry in result.held.set_fields().items()}
     return {
         "cell": cell.name,
         "seed": seed,
         "fold": fold,
-        **result.held.model_dump(),
-        **({"test_n": test.n, "test_accuracy": test.accuracy, "test_auroc": test.auroc} if test else {}),
+        **held,
         **(
-            {}
-            if result.counterfactual_auroc is None
-            else {"counterfactual_auroc": result.counterfactual_auroc}
+            {"test_n": test.n, "test_accuracy": test.accuracy.value, "test_auroc": test.auroc.value}
+            if test
+            else {}
         ),
+        **({} if moved is None else {"counterfactual_auroc": moved.value}),
         "parameters": result.parameters,
         "seconds": result.seconds,
         "epochs": result.epochs,
         "best_epoch": result.best_epoch,
     }
+
+
+def _plain(entry: Figure | int) -> float | int | None:
+    """The number alone: a row of compare.csv is one training, whose figures.json has the intervals."""
+    return entry.value if isinstance(entry, Figure) else entry
 
 
 def _comparison(bench: Bench, request: Request, against: str | None) -> Comparison:

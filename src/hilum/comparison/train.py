@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hilum.artifacts.base import Figure
 from hilum.artifacts.comparison import Scores, TrainingResult
 from hilum.comparison.counterfactual import held_out_auroc
 from hilum.comparison.folds import HELD
@@ -224,7 +225,7 @@ def _result(training: Training, folder: TaskFolder, table: pd.DataFrame) -> Trai
     )
 
 
-def _counterfactual(training: Training, folder: TaskFolder) -> float | None:
+def _counterfactual(training: Training, folder: TaskFolder) -> Figure | None:
     if not training.counterfactual:
         return None
     model = folder.load_model()
@@ -232,9 +233,8 @@ def _counterfactual(training: Training, folder: TaskFolder) -> float | None:
 
 
 def _scores(table: pd.DataFrame, task: Task) -> Scores | None:
-    """The bare figures of one part; None where it has no images."""
+    """The figures of one part; None where it has no images."""
     if table.empty:
         return None
     threshold = table["threshold"].iloc[0] if len(task.classes) == 2 else None
-    figures = key_figures(table, task.classes, METRICS, threshold, replicates=0)
-    return Scores(n=len(table), **{name: figure.value for name, figure in figures.items()})
+    return Scores(n=len(table), **key_figures(table, task.classes, METRICS, threshold))

@@ -104,6 +104,16 @@ def read_rows(path: Path, wanted: Sequence[str]) -> pd.DataFrame:
     return table.map(lambda cell: "" if is_missing(str(cell)) else str(cell).strip())
 
 
+def column(rows: pd.DataFrame, name: str) -> list[str]:
+    """The cells of a column, in any case of its name; empty ones where the table lacks it.
+
+    >>> column(pd.DataFrame({"Patient age": ["58"]}), "Patient Age"), column(pd.DataFrame({"a": ["1"]}), "b")
+    (['58'], [''])
+    """
+    known = {each.lower(): each for each in rows.columns}
+    return rows[known[name.lower()]].tolist() if name.lower() in known else [""] * len(rows)
+
+
 @dataclass
 class Files:
     """The images below a folder. `by_stem`: name without ending -> the first such file; `excluded`: left out."""
@@ -193,8 +203,9 @@ class Annotated:
         patient: str = "",
         split: str = "",
         findings: Mapping[str, float] | None = None,
+        details: Mapping[str, str] | None = None,
     ) -> None:
-        """A row of the table; `path`: None where its image is not there.
+        """A row of the table; `path`: None where its image is not there; `details`: of `hilum.data.details.person`.
 
         >>> annotated = Annotated(Path("data"))
         >>> annotated.add(None, "a.png", "normal"); annotated.add(Path("data/b.png"), "b.png", "")
@@ -206,7 +217,7 @@ class Annotated:
         elif not label:
             self.unlabelled.append(name)
         else:
-            columns = as_columns(findings or {})
+            columns = as_columns(findings or {}) | dict(details or {})
             self.rows.append({"path": path, "label": label, "patient": patient, "split": split, **columns})
 
     def cases(

@@ -9,6 +9,7 @@ import pandas as pd
 
 from hilum.artifacts.run import Reading as Reading
 from hilum.data.dicom.attach import DETAILS as DETAILS
+from hilum.data.dicom.people import original
 from hilum.data.finding_options import PREFIX
 from hilum.data.labels import HEALTHY as HEALTHY
 from hilum.data.labels import canonical_label as canonical_label
@@ -116,6 +117,16 @@ class Cases:
         1
         """
         return replace(self, table=self.table[keep].reset_index(drop=True))
+
+    def by_original_paths(self) -> "Cases":
+        """The same cases with the paths that their owner gave them, for the terminal: in the table DICOM files whose
+        path would identify a patient are links of another name.
+
+        >>> len(Cases(pd.DataFrame({"path": ["data/a.png"]}), "folder", Path("data")).by_original_paths())
+        1
+        """
+        paths = [str(original(Path(path))) for path in self.table["path"]]
+        return replace(self, table=self.table.assign(path=paths))
 
     def read_as(self, reading: Reading) -> "Cases":
         """The same cases with another account of how they were read.

@@ -28,6 +28,7 @@ import cv2
 import numpy as np
 
 from hilum.data import formats
+from hilum.data.dicom.colour import read_colour
 from hilum.data.dicom.grey import read_facts, read_image, refuse_lateral
 from hilum.data.dicom.header import SUFFIXES, NotRead, is_dicom
 from hilum.data.dicom.index import may_be_dicom
@@ -101,8 +102,8 @@ def read_grey(path: Path | str) -> np.ndarray:
 
 
 def check_frontal(path: Path | str) -> None:
-    """UnreadableImage when a file is a DICOM whose header says that it is a lateral or oblique view, unless
-    HILUM_DICOM_VIEWS=all. Other files are not opened.
+    """UnreadableImage when a file is a DICOM whose header says that it is a lateral or oblique view, unless all
+    views are wanted. Other files are not opened.
 
     >>> check_frontal("gone.png")
     """
@@ -162,6 +163,16 @@ def _dicom(data: bytes, name: str | Path, read: Callable[[bytes, int], Read]) ->
             return read(data, MAX_PIXELS)
         except NotRead as error:
             raise UnreadableImage(name, str(error)) from None
+
+
+def dicom_colour(data: bytes, name: str | Path = "upload") -> np.ndarray | None:
+    """Some pixels of a DICOM in colour, uint8 "rows cols 3"; None for one in grey. UnreadableImage as in `decode`.
+
+    >>> dicom_colour(bytes(128) + b"DICM")
+    Traceback (most recent call last):
+    hilum.data.decode.UnreadableImage: upload is no readable image (damaged: a DICOM file without a header); ...
+    """
+    return _dicom(data, name, read_colour)
 
 
 def _from_other(image: np.ndarray) -> np.ndarray:

@@ -7,12 +7,14 @@ import cv2
 import numpy as np
 
 from hilum.data.cases import Cases
-from hilum.data.decode import check_frontal, quiet_codecs, read_grey
+from hilum.data.decode import UnreadableImage, check_frontal, quiet_codecs, read_grey
 from hilum.data.dicom.attach import pseudonymous_id
 from hilum.data.dicom.index import files_below, is_dicomdir, may_be_dicom
-from hilum.data.dicom.people import headers_of, names_are_kept
+from hilum.data.dicom.options import names_are_kept, reading_with
+from hilum.data.dicom.people import headers_of, original
 from hilum.data.images import Pixels, to_uint8
 from hilum.data.listing import IMAGE_SUFFIXES, case_id_of, existing, safe
+from hilum.data.reading_options import ReadingOptions
 from hilum.errors import DataError
 from hilum.files import replacing
 
@@ -22,13 +24,14 @@ def export_png(
     out: Path,
     pixels: Pixels | None = None,
     progress: Callable[[int, int], None] | None = None,
+    options: ReadingOptions | None = None,
 ) -> tuple[list[Path], list[str]]:
     """Writes each radiograph of a source, a folder or a file to `out`; gives the PNG files and a sentence for each
     file that could not be read.
 
     Of a source with labels the files are out/<split>/<label>/<case_id>.png, else out/<name>.png. DICOM files have
     pseudonyms for names. `pixels`: at the size and with the cut of a model's contract; None: in their own size.
-    DataError when there is nothing to read, or when `out` holds files already.
+    `options`: how the data is read. DataError when there is nothing to read, or when `out` holds files already.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -39,16 +42,17 @@ def export_png(
     """
     if out.is_dir() and any(out.iterdir()):
         raise DataError(f"{out} holds files already", "name a new folder with --out")
-    pairs = _pairs(existing(data))
+    options = options or ReadingOptions()
     written: list[Path] = []
     unreadable: list[str] = []
-    with quiet_codecs():
+    with quiet_codecs(), reading_with(options.of_dicom):
+        pairs = _pairs(existing(data), options)
         for number, (path, name) in enumerate(pairs, start=1):
             try:
                 check_frontal(path)
                 image = read_grey(path)
-            except DataError as error:
-                unreadable.append(str(error))
+            except UnreadableImage as error:
+                unreadable.append(str(UnreadableImage(original(path), error.reason)))
                 continue
             _write(out / f"{name}.png", pixels.prepare(image) if pixels else to_uint8(image))
             written.append(out / f"{name}.png")
@@ -63,9 +67,9 @@ def _write(path: Path, image: np.ndarray) -> None:
         temporary.write_bytes(cv2.imencode(".png", image)[1].tobytes())
 
 
-def _pairs(data: Path) -> list[tuple[Path, str]]:
+def _pairs(data: Path, options: ReadingOptions) -> list[tuple[Path, str]]:
     """Each file with the name it gets, folders included."""
-    cases = _cases(data)
+    cases = _cases(data, options)
     if cases is not None:
         return [
             (
@@ -81,14 +85,14 @@ def _pairs(data: Path) -> list[tuple[Path, str]]:
     return list(zip(files, _names(files, folder), strict=True))
 
 
-def _cases(data: Path) -> Cases | None:
+def _cases(data: Path, options: ReadingOptions) -> Cases | None:
     """The cases, where a source with labels understands the data."""
     from hilum.data.sources import open_source
 
     if data.is_file() and data.suffix.lower() != ".csv" and not is_dicomdir(data):
         return None
     try:
-        return open_source(data)
+        return open_source(data, options=options)
     except DataError:
         return None
 

@@ -11,6 +11,7 @@ from hilum.data.levels import stretched
 from hilum.data.pixel_options import Fit, Standardize
 from hilum.data.place import Place, letterboxed, place_of, resampled
 from hilum.errors import DataError
+from hilum.lungs.field import Segment
 
 if TYPE_CHECKING:  # hilum.data stays free of torch until a tensor is needed
     from torch import Tensor
@@ -42,14 +43,14 @@ class Pixels:
     clahe: float = 0.0
     trim: bool = True
 
-    def place(self, image: np.ndarray) -> Place:
-        """The part of a grey image that the network sees.
+    def place(self, image: np.ndarray, segment: Segment | None = None) -> Place:
+        """The part of a grey image that the network sees. `segment`: as in `place_of`.
 
         >>> Pixels(size=(4, 4)).place(np.eye(8, dtype=np.uint8) * 255).scaled((8, 8))
         (0.0, 0.0, 8.0, 8.0)
         """
         fit: Fit = "pad" if self.fit == "letterbox" else self.fit
-        return place_of(to_uint8(image), self.size, fit, self.trim)
+        return place_of(to_uint8(image), self.size, fit, self.trim, segment)
 
     def prepare(self, image: np.ndarray, place: Place | None = None) -> np.ndarray:
         """Any grey image -> uint8 "rows cols" of the contract's size; this is what the cache stores. `place`: the

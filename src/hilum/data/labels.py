@@ -20,11 +20,12 @@ _UNSURE = re.compile(
 _ALONE = re.compile(
     r"(?:\d+ )?(?:(?:\w+ )*(?:no|non|not|without) \w.*"
     r"|(?:\w+ )*non(?:covid|tb|tuberculosis|pneumonia|cancer|nodule)\w*"
-    r"|neg(?:ative)?(?: for .*)?|.* (?:negative|neg|absent|free)|(?:.* )?controls?)"
+    r"|no|false|absent|neg(?:ative)?(?: for .*)?|.* (?:negative|neg|absent|free)|(?:.* )?controls?)"
 )
 _MISSING = {
     "", "na", "n/a", "#n/a", "#na", "<na>", "n.a", "n.a.", "nan", "-nan", "null", "none", "nil", "?", "??", "???",
     "-", "--", ".", "missing", "not available",
+    "unknown", "not known", "nat",
 }  # fmt: skip
 
 

@@ -29,12 +29,13 @@ PADDING = 0.05
 
 
 def counts_of(image: np.ndarray) -> np.ndarray:
-    """How often each value of a uint16 image occurs, int64 "65536".
+    """How often each value of a uint16 image occurs, int64 "65536"; of a uint8 image, int64 "256".
 
     >>> counts_of(np.array([[3, 3, 65535]], np.uint16))[[0, 3, 65535]].tolist()
     [0, 2, 1]
     """
-    counts = cv2.calcHist([np.ascontiguousarray(image)], [0], None, [65536], [0, 65536])
+    levels = 256**image.dtype.itemsize
+    counts = cv2.calcHist([np.ascontiguousarray(image)], [0], None, [levels], [0, levels])
     return np.asarray(counts).ravel().astype(np.int64)
 
 
@@ -108,7 +109,7 @@ def stretched(image: np.ndarray) -> np.ndarray:
 
 
 def looked_up(image: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """The grey of each pixel: a uint16 image of any shape through a uint8 table of 65536 values.
+    """The grey of each pixel: a uint16 image of any shape through a uint8 table of 65536 values, or uint8 of 256.
 
     >>> looked_up(np.array([[0, 65535]], np.uint16), (np.arange(65536) >> 8).astype(np.uint8)).tolist()
     [[0, 255]]

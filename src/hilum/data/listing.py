@@ -12,27 +12,15 @@ from typing import NamedTuple
 import pandas as pd
 
 from hilum.data.cases import Cases, Reading
-from hilum.data.dicom.attach import with_headers
+from hilum.data.dicom.attach import FROM_HEADER, with_headers
+from hilum.data.file_kinds import IMAGE_SUFFIXES as IMAGE_SUFFIXES
+from hilum.data.file_kinds import is_junk as is_junk
 from hilum.data.labels import canonical_label
 from hilum.errors import DataError
 from hilum.files import digest, digest_of_file
 
-IMAGE_SUFFIXES = (".bmp", ".dcm", ".dicom", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-"""Files with other endings are not read; the sources count them in the notes."""
-
 LONGEST = 128
 """Bytes of a case_id: with the longest ending and a temporary name it still fits into the 255 of a file name."""
-
-_JUNK = {
-    "__macosx",
-    "thumbs.db",
-    "desktop.ini",
-    "ehthumbs.db",
-    "$recycle.bin",
-    "@eadir",
-    "icon\r",
-    "lost+found",
-}
 
 
 class Listing(NamedTuple):
@@ -41,16 +29,6 @@ class Listing(NamedTuple):
     folders: list[Path]
     images: list[Path]
     others: list[Path]
-
-
-def is_junk(name: str) -> bool:
-    """Whether a file or folder is of the system and not of the user: hidden files and what Windows, macOS and
-    network disks leave beside images.
-
-    >>> is_junk("._a.png"), is_junk("__MACOSX"), is_junk("Thumbs.db"), is_junk("a.png")
-    (True, True, True, False)
-    """
-    return name.startswith(".") or name.lower() in _JUNK
 
 
 def listing(folder: Path) -> Listing:
@@ -179,14 +157,15 @@ def note_on_others(others: Sequence[Path]) -> list[str]:
 
 
 def noted(what: str, paths: Sequence[Path]) -> list[str]:
-    """A note with a number and the first three names; empty without any.
+    """A note with a number and the first three different names; empty without any.
 
     >>> noted("Lateral views, left out", [Path("view2_lateral.jpg")])
     ['Lateral views, left out: 1 (view2_lateral.jpg).']
     """
     if not paths:
         return []
-    return [f"{what}: {len(paths)} ({first_names([path.name for path in paths])})."]
+    names = list(dict.fromkeys(path.name for path in paths))
+    return [f"{what}: {len(paths)} ({first_names(names)})."]
 
 
 def first_names(names: Sequence[str], shown: int = 3) -> str:
@@ -251,9 +230,8 @@ def cases_from(
         raise DataError(f"{root} holds no radiographs", f"images end in {', '.join(IMAGE_SUFFIXES)}")
     rows, of_headers = with_headers(rows, root)
     if not rows:
-        raise DataError(
-            f"{root} holds no frontal radiographs", "set HILUM_DICOM_VIEWS=all to read lateral views too"
-        )
+        raise DataError(f"{root} holds no frontal radiographs", "read lateral views too with --views all")
+    patients, notes = _with_header_patients(rows, patients, notes)
     first: dict[str, str | Path] = {}
     for row in rows:
         other = first.setdefault(str(row["case_id"]), row["path"])
@@ -262,13 +240,31 @@ def cases_from(
                 f"{other} and {row['path']} would both be the case {row['case_id']!r}",
                 "rename one of them or take it out",
             )
-    table = pd.DataFrame([dict(row) for row in rows])
+    table = pd.DataFrame(
+        [{name: value for name, value in row.items() if name != FROM_HEADER} for row in rows]
+    )
     words = table["label"].astype(str)
     table["label"] = words.map(canonical_label)
     table["digest"] = digests_of(table["path"].tolist())
     written = {str(label): sorted(set(same)) for label, same in words.groupby(table["label"])}
     reading = Reading(layout=layout, patients=patients, written=written)
     return Cases.checked(table, source, root, [*notes, *of_headers]).read_as(reading)
+
+
+def _with_header_patients(
+    rows: list[dict[str, str | Path]], words: str, notes: Sequence[str]
+) -> tuple[str, list[str]]:
+    """Where patients come from, and the notes, when headers of DICOM files know patients that the source does not."""
+    known = sum(FROM_HEADER in row for row in rows)
+    if not known:
+        return words, [*notes]
+    unknown = sum(row["patient"] == row["case_id"] for row in rows)
+    words = (
+        "" if words.startswith("unknown") else f"{words}; "
+    ) + f"the headers of DICOM files ({known} images)"
+    if unknown:
+        return f"{words}; unknown, each image its own ({unknown} images)", [*notes]
+    return words, [note for note in notes if "counts as its own patient" not in note]
 
 
 def told_apart(names: Sequence[str], paths: Sequence[PurePath]) -> list[str]:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from hilum.data.pixel_options import Fit
+from hilum.lungs.field import Segment, lung_box
 
 LEVELS = 10
 """Grey levels by which pixels of an even frame differ from its median (JPEG makes small waves)."""
@@ -55,8 +56,11 @@ class Place:
 WHOLE = Place(0.0, 0.0, 1.0, 1.0)
 
 
-def place_of(image: np.ndarray, size: tuple[int, int], fit: Fit, trim: bool = True) -> Place:
-    """The part of a uint8 image "rows cols" that a model of `size` sees. `trim`: without an even frame.
+def place_of(
+    image: np.ndarray, size: tuple[int, int], fit: Fit, trim: bool = True, segment: Segment | None = None
+) -> Place:
+    """The part of a uint8 image "rows cols" that a model of `size` sees. `trim`: without an even frame; `segment`: the
+    engine that marks the lungs (hilum.lungs.field), None: torch.
 
     >>> framed = np.zeros((40, 40), np.uint8)
     >>> framed[10:30, 5:35] = np.arange(600).reshape(20, 30) % 256
@@ -65,7 +69,7 @@ def place_of(image: np.ndarray, size: tuple[int, int], fit: Fit, trim: bool = Tr
     """
     content = content_of(image) if trim else WHOLE
     if fit == "lungs":
-        return _lungs(image, content)
+        return _lungs(image, content, segment)
     return _with_aspect(content, image.shape, size) if fit == "pad" else content
 
 
@@ -124,12 +128,10 @@ def _with_aspect(content: Place, shape: tuple[int, ...], size: tuple[int, int]) 
     )
 
 
-def _lungs(image: np.ndarray, content: Place) -> Place:
+def _lungs(image: np.ndarray, content: Place, segment: Segment | None) -> Place:
     """The box of the lungs with a margin; the central part of the content where no lungs are found."""
-    from hilum.lungs.field import lung_box
-
     top, left, bottom, right = (round(edge) for edge in content.scaled(image.shape))
-    box = lung_box(image[top:bottom, left:right])
+    box = lung_box(image[top:bottom, left:right], segment)
     first = box or CENTRAL
     margin = MARGIN if box else 0.0
     down, across = margin * (first[2] - first[0]), margin * (first[3] - first[1])

@@ -6,7 +6,7 @@ from pathlib import PurePath
 from hilum.data.labels import spaced
 
 _SPLITS = {
-    "train": "train", "training": "train", "trn": "train",
+    "train": "train", "training": "train", "trn": "train", "trainval": "train", "train val": "train",
     "val": "val", "valid": "val", "validation": "val", "validate": "val", "dev": "val",
     "test": "test", "testing": "test", "tst": "test", "holdout": "test",
 }  # fmt: skip
@@ -29,13 +29,13 @@ _MASK_BEGINNING = re.compile(r"^(?:\w*mask|seg|segmentation|gt)[-_ ]", re.IGNORE
 def split_of(folder: str) -> str:
     """The split that a folder's name stands for, in any case and with 'set', 'data' or a number; else empty.
 
-    >>> [split_of(name) for name in ("Train", "Testing", "val_set", "validation-data", "testset2", "normal")]
-    ['train', 'test', 'val', 'val', 'test', '']
+    >>> [split_of(name) for name in ("Train", "Testing", "val_set", "validation-data", "test2", "train_val", "normal")]
+    ['train', 'test', 'val', 'val', 'test', 'train', '']
     """
     words = [word for word in spaced(folder).split() if not word.isdigit()]
     words = [re.sub(r"(?:set|data|images)?\d*$", "", word) for word in words]
     words = [word for word in words if word and word not in {*_PLAIN, "split", "set", "sets"}]
-    return _SPLITS.get(words[0], "") if len(words) == 1 else ""
+    return _SPLITS.get(" ".join(words), "")
 
 
 def split_and_class(folder: str) -> tuple[str, str]:

@@ -104,9 +104,14 @@ def _shortcut(question: Question, name: str, area: float, low: float | None, hig
         label=label,
         unit=unit,
         task=question.task,
-        auroc=Figure(value=area, low=low, high=high),
+        auroc=_area_figure(area, low, high),
         higher_in=question.positive if upward else question.negative,
     )
+
+
+def _area_figure(area: float, low: float | None, high: float | None) -> Figure:
+    reason = "1 patient in a group: too few for an interval" if low is None else None
+    return Figure(value=area, low=low, high=high, reason=reason)
 
 
 def joint(question: Question, facts: pd.DataFrame, patients: pd.Series) -> JointShortcut | str:
@@ -124,7 +129,7 @@ def joint(question: Question, facts: pd.DataFrame, patients: pd.Series) -> Joint
     who = patients.to_numpy()[question.kept]
     area, low, high = auroc_interval(chances.chances, question.target, who)
     return JointShortcut(
-        auroc=Figure(value=area, low=low, high=high),
+        auroc=_area_figure(area, low, high),
         positive=question.positive,
         negative=question.negative,
         features=list(chances.features),

@@ -1,6 +1,7 @@
 """How data was read, and its audit, for the terminal."""
 
 import json
+from collections.abc import Mapping
 
 from rich.console import Console, Group
 from rich.markup import escape
@@ -8,6 +9,7 @@ from rich.table import Table
 
 from hilum.artifacts.audit import Audit, Count
 from hilum.artifacts.base import Figure
+from hilum.artifacts.run import Reading
 from hilum.data.cases import HEALTHY, Cases
 from hilum.progress import console, say
 
@@ -16,6 +18,21 @@ def audit_tables(audit: Audit) -> Group:
     """Counts per split and label, shortcuts, and the numbered findings, as something that rich can print."""
     lines = [f"{place}. {escape(sentence)}" for place, sentence in enumerate(audit.findings, 1)]
     return Group(_counts(audit), _shortcuts(audit), *(lines or ["Nothing unusual was found."]))
+
+
+def unreadable_of(audit: Audit, cases: Cases) -> list[str]:
+    """A sentence for each file that can't be read, with the path that its owner gave it: for standard error, since
+    the names of DICOM files may be those of patients.
+
+    >>> from pathlib import Path
+    >>> import pandas as pd
+    >>> from hilum.artifacts.audit import UnreadableFile
+    >>> audit = Audit.model_construct(unreadable=[UnreadableFile(case_id="a", path="link", reason="truncated")])
+    >>> unreadable_of(audit, Cases(pd.DataFrame({"case_id": ["a"], "path": ["set/a.png"]}), "folder", Path("set")))
+    ["set/a.png can't be read (truncated)"]
+    """
+    path = cases.by_original_paths().table.set_index("case_id")["path"]
+    return [f"{path[file.case_id]} can't be read ({file.reason})" for file in audit.unreadable]
 
 
 def _counts(audit: Audit) -> Table:
@@ -122,42 +139,53 @@ def reading_table(cases: Cases) -> Table:
     >>> reading_table(Cases(pd.DataFrame({"label": ["a"], "patient": ["p"]}), "folder", Path("data"))).row_count
     5
     """
-    reading = cases.reading
-    rows = {
-        "reader": cases.source,
-        "layout": reading.layout,
-        "splits": _counted(reading.splits) or "none declared",
-        "classes": _classes(cases),
-        "healthy": _healthy(cases),
-        "patients": f"{cases.table['patient'].nunique():,}; {reading.patients}".rstrip("; "),
-        "options": " ".join(reading.shaped_by),
-    }
+    counts = {label: int((cases.table["label"] == label).sum()) for label in cases.labels}
+    rows = reading_rows(cases.source, cases.reading, counts, int(cases.table["patient"].nunique()))
     table = Table(title="How the data is read", title_justify="left", show_header=False)
     table.add_column(no_wrap=True)
     table.add_column()
     for name, text in rows.items():
-        if text:
-            table.add_row(name, escape(text))
+        table.add_row(name, escape(text))
     for place, note in enumerate(cases.notes):
         table.add_row("" if place else "notes", escape(note))
     return table
 
 
-def _counted(numbers: dict[str, int]) -> str:
+def reading_rows(
+    source: str, reading: Reading, labels: Mapping[str, int], patients: int | None
+) -> dict[str, str]:
+    """What the table says, by its first column; rows without words are left out. `labels`: the number of images.
+
+    >>> reading_rows("folder", Reading(layout="class / image"), {"normal": 2, "flu": 1}, 3)["classes"]
+    'normal: 2, flu: 1'
+    """
+    counted = "" if patients is None else f"{patients:,}"
+    rows = {
+        "reader": source,
+        "layout": reading.layout,
+        "splits": _counted(reading.splits) or "none declared",
+        "classes": _classes(labels, reading),
+        "healthy": _healthy(labels, reading),
+        "patients": "; ".join(filter(None, [counted, reading.patients])),
+        "options": " ".join(reading.shaped_by),
+    }
+    return {name: words for name, words in rows.items() if words}
+
+
+def _counted(numbers: Mapping[str, int]) -> str:
     return ", ".join(f"{name}: {count:,}" for name, count in numbers.items())
 
 
-def _classes(cases: Cases) -> str:
-    counts = {label: int((cases.table["label"] == label).sum()) for label in cases.labels}
+def _classes(labels: Mapping[str, int], reading: Reading) -> str:
     written = {
         label: f" (written {', '.join(words)})"
-        for label, words in cases.reading.written.items()
+        for label, words in reading.written.items()
         if words != [label]
     }
-    return ", ".join(f"{label}: {count:,}{written.get(label, '')}" for label, count in counts.items())
+    return ", ".join(f"{label}: {count:,}{written.get(label, '')}" for label, count in labels.items())
 
 
-def _healthy(cases: Cases) -> str:
-    if HEALTHY not in cases.labels:
+def _healthy(labels: Mapping[str, int], reading: Reading) -> str:
+    if HEALTHY not in labels:
         return "none known; --healthy NAME names one"
-    return cases.reading.healthy or HEALTHY
+    return reading.healthy or HEALTHY

@@ -205,10 +205,9 @@ def _by_patient(
         share = f"fold {(fold or 0) + 1} of {folds} is for validation"
     note = [f"Train and validation are split by patient, stratified by label: {share} (seed {seed})."]
     if also_in_test.any():
-        note.append(
-            f"{also_in_test.sum()} images are unused because their patient, or the very same image, is in "
-            "the test part."
-        )
+        n = int(also_in_test.sum())
+        unused = "1 image is unused because its" if n == 1 else f"{n} images are unused because their"
+        note.append(f"{unused} patient, or the very same image, is in the test part.")
     return _val_else_train(part, groups.isin(chosen)), note
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from hilum.data.dicom.options import views_are_kept
 from hilum.data.labels import HEALTHY, canonical_label, is_missing
 from hilum.data.listing import is_excluded, listing
 from hilum.data.patients import patient_of_folders
@@ -146,9 +147,22 @@ def place(tree: Tree) -> Placing:
         else:
             _add(placing, path, split, rest[dropped:], tree.root)
     placing.loose = list(dict.fromkeys(placing.loose))
+    _check_beside(tree, splits)
     placing.images = _with_joint_names(placing.images)
     _take_out_shared(placing)
     return placing
+
+
+def _check_beside(tree: Tree, splits: dict[Path, tuple[str, tuple[str, ...]] | None]) -> None:
+    """DataError where folders beside the splits hold most of the images: one of them may be a split by another name."""
+    outside = [path.relative_to(tree.root).parts[0] for path, place in splits.items() if place is None]
+    if len(outside) > len(splits) / 2:
+        [(folder, _)] = Counter(outside).most_common(1)
+        raise DataError(
+            f"{len(outside)} of {len(splits)} images of {tree.root} lie beside its folders of splits, for example in"
+            f" {folder!r}",
+            f"call that folder train, val or test, or leave it out with --exclude {folder!r}",
+        )
 
 
 def _meaningful(folders: Sequence[str]) -> tuple[str, ...]:
@@ -209,7 +223,7 @@ def _with_joint_names(images: list[Placed]) -> list[Placed]:
 def _add(placing: Placing, path: Path, split: str, rest: tuple[str, ...], root: Path) -> None:
     if is_missing(rest[0]):
         placing.unlabelled.append(path)
-    elif is_lateral(Path(*rest, path.name)):
+    elif is_lateral(Path(*rest, path.name)) and not views_are_kept():
         placing.lateral.append(path)
     else:
         placing.images.append(Placed(path, split, rest[0], _patient(rest[1:]), rest[1:]))

@@ -5,10 +5,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from hilum.artifacts.base import Figure
 from hilum.artifacts.embedding import Search
 from hilum.embedding.neighbors import BASE_BLOCK, Neighbors, center_of, nearest_neighbors, prepared
 from hilum.embedding.space import Distance
 from hilum.errors import DataError
+from hilum.evaluation.means import mean_of_parts
 from hilum.progress import say
 
 CANDIDATES = 50
@@ -36,13 +38,14 @@ def search(
     """
     if len(base) <= LARGE or find_spec("faiss") is None:
         near = nearest_neighbors(base, queries, k, distance, base_groups, query_groups)
-        return near, Search(engine="exact, in blocks", recall=1.0)
+        every = Figure(value=1.0, reason="the search is exact")
+        return near, Search(engine="exact, in blocks", recall=every)
     near = _of_other_groups(base, queries, k, distance, base_groups, query_groups)
     some = np.random.default_rng(0).permutation(len(queries))[:JUDGED]
     exact = nearest_neighbors(base, queries[some], k, distance, base_groups, query_groups[some])
-    share = recall(Neighbors(near.index[some], near.distance[some]), exact)
-    say(f"  faiss IVF-PQ: recall {share:.3f} at {k} neighbours, over {len(some):,} queries")
-    return near, Search(engine="faiss ivf-pq", recall=share)
+    shares = recalls(Neighbors(near.index[some], near.distance[some]), exact)
+    say(f"  faiss IVF-PQ: recall {shares.mean():.3f} at {k} neighbours, over {len(some):,} queries")
+    return near, Search(engine="faiss ivf-pq", recall=mean_of_parts(shares, query_groups[some]))
 
 
 def _of_other_groups(
@@ -131,12 +134,11 @@ def _ranked(
     return squared, rows
 
 
-def recall(near: Neighbors, exact: Neighbors) -> float:
-    """Share of the true neighbours that were found, 0 to 1.
+def recalls(near: Neighbors, exact: Neighbors) -> np.ndarray:
+    """The share of the true neighbours that were found, 0 to 1, "queries".
 
     >>> exact = Neighbors(np.array([[3, 5]]), np.zeros((1, 2)))
-    >>> recall(Neighbors(np.array([[5, 9]]), np.zeros((1, 2))), exact)
-    0.5
+    >>> recalls(Neighbors(np.array([[5, 9]]), np.zeros((1, 2))), exact).tolist()
+    [0.5]
     """
-    hits = (near.index[:, :, None] == exact.index[:, None, :]).any(axis=2)
-    return float(hits.mean())
+    return (near.index[:, :, None] == exact.index[:, None, :]).any(axis=2).mean(axis=1)

@@ -9,12 +9,15 @@ from dataclasses import replace
 
 import numpy as np
 
+from hilum.artifacts.base import Figure
 from hilum.artifacts.embedding import Projection
 from hilum.embedding.cases import TaskCases
 from hilum.embedding.neighbors import nearest_neighbors, votes
 from hilum.embedding.projection import DIMENSIONS, TITLES, Map, MapSettings, fit_map
 from hilum.embedding.space import Distance, unit
 from hilum.errors import DataError
+from hilum.evaluation.means import mean_of_parts
+from hilum.evaluation.shares import share_figure
 
 NEIGHBORHOOD = 10
 """Nearest images by which trustworthiness and stability are measured."""
@@ -27,25 +30,40 @@ def trustworthiness(
 ) -> float:
     """Do neighbours on the map belong together in the space? 1: always. (Venna & Kaski 2001, eq. 1.)
 
-    Measured for `queries` cases drawn with a fixed seed, each against all cases. DataError when
-    there are too few cases for k.
+    The mean of `trusted`; DataError when there are too few cases for k.
 
     >>> line = np.arange(30.0)[:, None]
     >>> trustworthiness(line, np.column_stack([line, line]), k=5)
     1.0
     """
+    return float(trusted(vectors, points, _queries(len(vectors), queries), k).mean())
+
+
+def _queries(n: int, most: int = 1000) -> np.ndarray:
+    """At most so many of n cases, with a fixed seed."""
+    return np.sort(np.random.default_rng(0).permutation(n)[:most])
+
+
+def trusted(vectors: np.ndarray, points: np.ndarray, chosen: np.ndarray, k: int = NEIGHBORHOOD) -> np.ndarray:
+    """What each of the `chosen` cases adds to trustworthiness, 0 to 1 (Venna & Kaski 2001, eq. 1), against all cases.
+
+    DataError when there are too few cases for k.
+
+    >>> line = np.arange(30.0)[:, None]
+    >>> trusted(line, np.column_stack([line, line]), np.array([3, 4]), k=5).tolist()
+    [1.0, 1.0]
+    """
     n = len(vectors)
     if 2 * n - 3 * k - 1 <= 0 or k >= n / 2:
         raise DataError(f"{n} cases are too few to judge neighbourhoods of {k}", "bring more cases")
-    chosen = np.sort(np.random.default_rng(0).permutation(n)[:queries])
-    penalty = 0.0
+    penalties = []
     for part in np.array_split(chosen, max(1, len(chosen) // 250)):
         near = np.argsort(_squared(points, part), axis=1, kind="stable")[:, :k]
         order = np.argsort(_squared(vectors, part), axis=1, kind="stable")
         rank = np.empty_like(order)
         np.put_along_axis(rank, order, np.arange(1, n + 1)[None, :], axis=1)
-        penalty += np.maximum(np.take_along_axis(rank, near, axis=1) - k, 0).sum()
-    return float(1 - penalty * 2 / (len(chosen) * k * (2 * n - 3 * k - 1)))
+        penalties.append(np.maximum(np.take_along_axis(rank, near, axis=1) - k, 0).sum(1))
+    return 1 - np.concatenate(penalties) * 2 / (k * (2 * n - 3 * k - 1))
 
 
 def _squared(points: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -57,36 +75,37 @@ def _squared(points: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return distances
 
 
-def shared_neighborhood(points: np.ndarray, others: np.ndarray, k: int = NEIGHBORHOOD) -> float:
-    """Mean share of a case's k neighbours that two maps of the same cases have in common, 0 to 1.
+def shared_neighborhood(points: np.ndarray, others: np.ndarray, k: int = NEIGHBORHOOD) -> np.ndarray:
+    """The share of each case's k neighbours that two maps of the same cases have in common, 0 to 1, "cases".
 
     >>> line = np.arange(30.0)[:, None]
-    >>> shared_neighborhood(line, -2 * line, k=3) > 0.9
+    >>> bool(shared_neighborhood(line, -2 * line, k=3).mean() > 0.9)
     True
     """
     rows = np.arange(len(points))
     here = nearest_neighbors(points, points, k, base_groups=rows, query_groups=rows).index
     there = nearest_neighbors(others, others, k, base_groups=rows, query_groups=rows).index
-    return float((here[:, :, None] == there[:, None, :]).any(axis=2).mean())
+    return (here[:, :, None] == there[:, None, :]).any(axis=2).mean(axis=1)
 
 
-def vote_accuracy(
+def correct_votes(
     base: np.ndarray, targets: np.ndarray, queries: np.ndarray, query_targets: np.ndarray, k: int = VOTERS
-) -> float:
-    """Accuracy, 0 to 1, of a plain kNN vote from `base` "cases dim" for `queries` "more dim".
+) -> np.ndarray:
+    """Whether a plain kNN vote from `base` "cases dim" is correct for each of `queries` "more dim".
 
-    >>> vote_accuracy(np.array([[0.0], [1.0]]), np.array([0, 1]), np.array([[0.1], [0.2]]), np.array([0, 1]), k=1)
-    0.5
+    >>> base, queries, both = np.array([[0.0], [1.0]]), np.array([[0.1], [0.2]]), np.array([0, 1])
+    >>> correct_votes(base, both, queries, both, k=1).tolist()
+    [True, False]
     """
     shares = votes(nearest_neighbors(base, queries, k), targets, int(targets.max()) + 1)
-    return float((shares.argmax(axis=1) == query_targets).mean())
+    return shares.argmax(axis=1) == query_targets
 
 
 def stability(
     fitted: Map, train: np.ndarray, targets: np.ndarray, distance: Distance, seeds: int
-) -> float | None:
-    """Mean shared neighbourhood, 0 to 1, of the map and of `seeds` further ones from random starts; None for
-    PCA and LDA, which do not depend on chance, and for no seeds.
+) -> np.ndarray | None:
+    """Shared neighbourhood of each case, 0 to 1, of the map and of `seeds` further ones from random starts, their mean;
+    None for PCA and LDA, which do not depend on chance, and for no seeds.
 
     >>> vectors, targets = np.random.default_rng(0).normal(size=(30, 4)), np.arange(30) % 2
     >>> fitted = fit_map(MapSettings("pca"), vectors, targets, vectors[:0], "euclidean")
@@ -100,21 +119,22 @@ def stability(
         settings = replace(fitted.settings, seed=fitted.settings.seed + number, start="random")
         points = fit_map(settings, train, targets, train[:0], distance).train
         shares.append(shared_neighborhood(fitted.train, points))
-    return float(np.mean(shares))
+    return np.mean(shares, axis=0)
 
 
 def projected(
     data: TaskCases, vectors: np.ndarray, settings: MapSettings, distance: Distance, seeds: int = 0
 ) -> tuple[np.ndarray, Projection]:
     """A map of all cases, float64 "cases 2", and how faithful it is. `vectors`: "cases dim", in the order of
-    `data`; `seeds`: further maps for `stability`. DataError when there are too few training cases.
+    `data`; `seeds`: further maps for `stability`. Intervals are over patients, the map given. DataError when there are
+    too few training cases.
 
     >>> import pandas as pd
     >>> table = pd.DataFrame({"split": ["train"] * 30 + ["val"] * 2})
     >>> data = TaskCases(table, np.arange(32) % 2, np.arange(32).astype(str), ("normal", "virus"))
     >>> vectors = np.random.default_rng(0).normal(size=(32, 2))
     >>> points, quality = projected(data, vectors, MapSettings("pca"), "euclidean")
-    >>> points.shape, quality.trustworthiness, quality.images  # two dimensions lose nothing
+    >>> points.shape, quality.trustworthiness.value, quality.images  # two dimensions lose nothing
     ((32, 2), 1.0, 30)
     """
     train = data.train
@@ -122,14 +142,16 @@ def projected(
     fitted = fit_map(settings, vectors[train], data.targets[train], vectors[new], distance)
     points = np.full((len(vectors), 2), np.nan)
     points[train], points[new] = fitted.train, fitted.placed
-    space = unit(vectors) if distance == "cosine" else vectors
+    space, people = unit(vectors) if distance == "cosine" else vectors, data.patients[train]
+    chosen = _queries(len(train))
+    kept = stability(fitted, vectors[train], data.targets[train], distance, seeds)
     quality = Projection(
         title=TITLES[settings.name],
         settings=_settings(fitted.settings, vectors.shape[1]),
-        trustworthiness=trustworthiness(space[train], fitted.train),
+        trustworthiness=mean_of_parts(trusted(space[train], fitted.train, chosen), people[chosen]),
         knn_map=_accuracies(data, points),
         knn_space=_accuracies(data, space),
-        stability=stability(fitted, vectors[train], data.targets[train], distance, seeds),
+        stability=None if kept is None else mean_of_parts(kept, people),
         images=len(train),
         seconds=fitted.seconds,
         note="fitted on train; val and test were placed afterwards"
@@ -145,12 +167,14 @@ def _lowered(wanted: MapSettings, used: MapSettings, n: int) -> str:
     return f"; perplexity lowered from {wanted.perplexity:g}, too high for {n} training images"
 
 
-def _accuracies(data: TaskCases, points: np.ndarray) -> dict[str, float]:
+def _accuracies(data: TaskCases, points: np.ndarray) -> dict[str, Figure]:
     """Accuracy of a vote of training cases for each held-out split."""
     train, targets = data.train, data.targets
     k = min(VOTERS, len(train))
     return {
-        split: vote_accuracy(points[train], targets[train], points[rows], targets[rows], k)
+        split: share_figure(
+            correct_votes(points[train], targets[train], points[rows], targets[rows], k), data.patients[rows]
+        )
         for split in data.held_out
         for rows in [data.rows(split)]
     }

@@ -8,6 +8,8 @@ from hilum.artifacts.embedding import Retrieval
 from hilum.embedding.neighbors import nearest_neighbors
 from hilum.embedding.space import Distance
 from hilum.errors import DataError
+from hilum.evaluation.means import mean_of_parts
+from hilum.evaluation.shares import share_figure
 
 QUERY_BLOCK = 256
 KS = (1, 5, 7, 10)
@@ -23,7 +25,8 @@ def retrieval_figures(
     distance: Distance = "euclidean",
     ks: Sequence[int] = KS,
 ) -> Retrieval:
-    """Precision at each k, mean average precision and chance, each 0 to 1.
+    """Precision at each k, mean average precision and chance, each 0 to 1; intervals over the queries' patients, the
+    list given.
 
     A hit is a case of the query's class. Cases of the query's own patient are taken out of the list: they
     are neither hits nor misses. Average precision is over the whole ranked list (Manning et al., Introduction
@@ -33,8 +36,8 @@ def retrieval_figures(
     >>> base = np.array([[0.0], [1.0], [2.0]]), np.array([0, 1, 0]), np.array(list("abc"))
     >>> query = np.array([[0.1]]), np.array([0]), np.array(["z"])
     >>> figures = retrieval_figures(*base, *query, ks=(1, 2))
-    >>> figures.precision_at_k, round(figures.mean_average_precision, 3)
-    ({1: 1.0, 2: 0.5}, 0.833)
+    >>> figures.precision_at_k[2].value, round(figures.mean_average_precision.value, 3)
+    (0.5, 0.833)
     """
     average, chance = _average_precision(
         base, base_targets, base_patients, queries, query_targets, query_patients, distance
@@ -43,8 +46,13 @@ def retrieval_figures(
     near = nearest_neighbors(base, queries, max(ks), distance, base_patients, query_patients)
     hits = base_targets[near.index] == query_targets[:, None]
     return Retrieval(
-        precision_at_k={k: float(hits[:, :k].mean()) for k in ks},
-        mean_average_precision=float(average.mean()),
+        precision_at_k={
+            k: share_figure(hits[:, 0], query_patients)
+            if k == 1
+            else mean_of_parts(hits[:, :k].mean(1), query_patients)
+            for k in ks
+        },
+        mean_average_precision=mean_of_parts(average, query_patients),
         chance=float(chance.mean()),
         queries=len(queries),
     )

@@ -12,6 +12,10 @@ from hilum.artifacts.embedding import Candidate
 from hilum.embedding.neighbors import Neighbors, Weights, nearest_neighbors, votes
 from hilum.embedding.space import TRANSFORMS, Distance, Transform, fit_space
 from hilum.errors import DataError
+from hilum.evaluation import metrics
+from hilum.evaluation.means import mean_over_patients
+from hilum.evaluation.shares import share_figure
+from hilum.evaluation.tables import JudgedTable
 
 FOLDS = 5
 KS = (1, 3, 5, 7, 11, 15, 21, 31)
@@ -60,8 +64,8 @@ def select(
 
     >>> targets = np.arange(20) % 2
     >>> best = select(targets[:, None] + 0.01 * np.arange(20.0)[:, None], targets, np.arange(20), ks=(1, 3))[0]
-    >>> best.balanced_accuracy
-    1.0
+    >>> best.balanced_accuracy.value, best.accuracy.counts
+    (1.0, '20/20')
     """
     fold = patient_folds(targets, patients, seed=seed)
     n_classes = int(targets.max()) + 1
@@ -78,8 +82,12 @@ def select(
                     settings = (transform, distance, weights, k)
                     of_all = shares.setdefault(settings, np.zeros((len(targets), n_classes)))
                     of_all[held_out] = votes(nearest, targets[fit], n_classes, weights)
-    candidates = [_candidate(settings, of_all, targets) for settings, of_all in shares.items()]
-    return sorted(candidates, key=lambda candidate: (-candidate.balanced_accuracy, candidate.log_loss))
+    candidates = [_candidate(settings, of_all, targets, patients) for settings, of_all in shares.items()]
+    return sorted(candidates, key=_rank)
+
+
+def _rank(candidate: Candidate) -> tuple[float, float]:
+    return -(candidate.balanced_accuracy.value or 0.0), candidate.log_loss.value or 0.0
 
 
 def _searches(
@@ -100,19 +108,22 @@ def _searches(
             yield transform, distance, nearest_neighbors(base, queries, k, distance)
 
 
-def _candidate(settings: Settings, shares: np.ndarray, targets: np.ndarray) -> Candidate:
+def _candidate(
+    settings: Settings, shares: np.ndarray, targets: np.ndarray, patients: np.ndarray
+) -> Candidate:
     """Settings with the figures of their votes, `shares` "cases classes"."""
     transform, distance, weights, k = settings
     n_classes = shares.shape[1]
     smooth = (shares * k + 1 / n_classes) / (k + 1)
-    correct = shares.argmax(axis=1) == targets
-    recalls = [correct[targets == target].mean() for target in np.unique(targets)]
+    predicted, nats = shares.argmax(axis=1), -np.log(smooth[np.arange(len(targets)), targets])
     return Candidate(
         transform=transform,
         distance=distance,
         weights=weights,
         k=k,
-        log_loss=float(-np.log(smooth[np.arange(len(targets)), targets]).mean()),
-        accuracy=float(correct.mean()),
-        balanced_accuracy=float(np.mean(recalls)),
+        log_loss=mean_over_patients(nats, patients, 0),
+        accuracy=share_figure(predicted == targets, patients),
+        balanced_accuracy=JudgedTable.of(targets, predicted, shares, patients).figure(
+            metrics.balanced_accuracy
+        ),
     )

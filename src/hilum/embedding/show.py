@@ -72,9 +72,9 @@ def _projections(projections: Iterable[Projection], held_out: Sequence[str]) -> 
     columns = [f"kNN on map / in space, {split}" for split in held_out]
     table = _table("Maps", ["map", "trustworthiness", *columns, "stability"])
     for row in projections:
-        cells = [f"{row.knn_map[split]:.3f} / {row.knn_space[split]:.3f}" for split in held_out]
-        stability = "" if row.stability is None else f"{row.stability:.2f}"
-        table.add_row(row.title, f"{row.trustworthiness:.3f}", *cells, stability)
+        cells = [f"{_figure(row.knn_map[split])} / {_figure(row.knn_space[split])}" for split in held_out]
+        stability = "" if row.stability is None else _figure(row.stability)
+        table.add_row(row.title, _figure(row.trustworthiness), *cells, stability)
     return table
 
 
@@ -82,8 +82,8 @@ def _retrieval(figures: EmbeddingFigures) -> Table:
     ks = sorted({k for row in figures.retrieval.values() for k in row.precision_at_k})
     table = _table("Retrieval", ["queries", *(f"precision at {k}" for k in ks), "mAP", "chance"])
     for split, row in figures.retrieval.items():
-        precision = [f"{row.precision_at_k[k]:.3f}" if k in row.precision_at_k else "" for k in ks]
-        table.add_row(split, *precision, f"{row.mean_average_precision:.3f}", f"{row.chance:.3f}")
+        precision = [_figure(row.precision_at_k[k]) if k in row.precision_at_k else "" for k in ks]
+        table.add_row(split, *precision, _figure(row.mean_average_precision), f"{row.chance:.3f}")
     return table
 
 

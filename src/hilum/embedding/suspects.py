@@ -11,6 +11,7 @@ from hilum.embedding.baselines import fit_probe, probe_probabilities
 from hilum.embedding.neighbors import nearest_neighbors, votes
 from hilum.embedding.selection import FOLDS, patient_folds
 from hilum.embedding.space import Distance
+from hilum.evaluation.means import mean_of_parts, mean_over_patients
 
 SHOWN = 100
 PAIRS = 50
@@ -127,7 +128,7 @@ def density(
 
     >>> line, targets = np.array([[0.0], [1.0], [5.0], [6.0]]), np.array([0, 0, 1, 1])
     >>> by_class = density(line, targets, np.arange(4), ("normal", "virus"), 1, "euclidean")
-    >>> by_class["virus"].mean_knn_distance, by_class["virus"].own_class_share
+    >>> by_class["virus"].mean_knn_distance.value, by_class["virus"].own_class_share.value
     (1.0, 1.0)
     """
     near = nearest_neighbors(vectors, vectors, k, distance, patients, patients)
@@ -135,8 +136,8 @@ def density(
     mean = near.distance.mean(axis=1)
     return {
         name: ClassDensity(
-            mean_knn_distance=float(mean[targets == index].mean()),
-            own_class_share=float(own[targets == index].mean()),
+            mean_knn_distance=mean_over_patients(mean[targets == index], patients[targets == index], 0),
+            own_class_share=mean_of_parts(own[targets == index], patients[targets == index]),
             images=int((targets == index).sum()),
         )
         for index, name in enumerate(classes)

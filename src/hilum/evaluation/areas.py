@@ -224,8 +224,8 @@ def precision_interval(
     here = precision_of(area, share)
     distances = [
         np.hypot(
-            precision - _shifted(precision, here, precision_of(end, share)),
-            precision - _shifted(precision, here, precision_of(area, common)),
+            precision - shifted(precision, here, precision_of(end, share)),
+            precision - shifted(precision, here, precision_of(area, common)),
         )
         for end, common in zip(area_ends, shares, strict=True)
     ]
@@ -245,7 +245,11 @@ def precision_of(area: float, share: float) -> float:
     return float(np.mean(share * recall / (share * recall + (1 - share) * alarms)))
 
 
-def _shifted(value: float, start: float, end: float) -> float:
-    """`value` moved on the logit scale as far as from `start` to `end`."""
+def shifted(value: float, start: float, end: float) -> float:
+    """`value` moved on the logit scale as far as from `start` to `end`, all from 0 to 1.
+
+    >>> round(shifted(0.5, 0.5, 0.9), 3), round(shifted(0.9, 0.5, 0.9), 3)  # odds 1 to 9, and 9 to 81
+    (0.9, 0.988)
+    """
     logit = [np.log(p / (1 - p)) for p in np.clip([value, start, end], NEAREST, 1 - NEAREST)]
     return float(1 / (1 + np.exp(-(logit[0] + logit[2] - logit[1]))))

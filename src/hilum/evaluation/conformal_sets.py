@@ -30,10 +30,13 @@ from hilum.artifacts.reliability import Coverage, RepeatedHalves, SetFigures, Se
 from hilum.errors import DataError
 from hilum.evaluation.crossfit import patient_parts
 from hilum.evaluation.intervals import LEVEL, bootstrap, with_interval
+from hilum.evaluation.means import mean_of_parts, mean_over_patients
 from hilum.evaluation.shares import share_figure
 from hilum.inference.calibrate import abstains, prediction_sets
 
 KINDS: tuple[SetKind, ...] = ("marginal", "class_conditional")
+
+SAME_PATIENTS = "all divisions are of the same patients: no interval"
 
 
 def fit_quantiles(
@@ -189,29 +192,42 @@ def repeated_halves(
 ) -> RepeatedHalves:
     """Fits quantiles on one half of the patients and measures the sets on the other, `divisions` times.
 
-    DataError when a class has fewer than two patients.
+    An image counts with its mean over the divisions that measured it, so that each figure is a mean over images with
+    an interval over patients. The quantiles move with the same patients, towards the nominal coverage: the interval
+    is a little wide. DataError when a class has fewer than two patients.
     """
     values, index = _checked(probabilities, target, classes)
-    coverage, size, abstained, per_class, within = [], [], [], [], []
+    counted, total = (
+        np.zeros(len(index)),
+        {name: np.zeros(len(index)) for name in ("hit", "size", "abstained")},
+    )
+    coverage, within = [], 0
     for division in range(divisions):
         fitted = patient_parts(patients, np.array(classes)[index], 2, seed + division) == 0
         quantiles = fit_quantiles(values[fitted], index[fitted], classes, alpha, kind)
         sets, truth = prediction_sets(values[~fitted], quantiles, classes), index[~fitted]
         hit = sets[np.arange(len(truth)), truth]
         low, high = clopper_pearson(int(hit.sum()), len(hit))
+        counted[~fitted] += 1
+        total["hit"][~fitted] += hit
+        total["size"][~fitted] += sets.sum(1)
+        total["abstained"][~fitted] += abstains(sets, predicted[~fitted])
         coverage.append(hit.mean())
-        size.append(sets.sum(1).mean())
-        abstained.append(abstains(sets, predicted[~fitted]).mean())
-        per_class.append([hit[truth == number].mean() for number in range(len(classes))])
-        within.append(low <= 1 - alpha <= high)
+        within += bool(low <= 1 - alpha <= high)
+    known, people = counted > 0, np.asarray(patients)
+    mean = {name: values[known] / counted[known] for name, values in total.items()}
+    people, index = people[known], index[known]
     return RepeatedHalves(
         divisions=divisions,
-        coverage=float(np.mean(coverage)),
+        coverage=mean_of_parts(mean["hit"], people),
         coverage_sd=float(np.std(coverage)),
-        mean_size=float(np.mean(size)),
-        abstained=float(np.mean(abstained)),
-        per_class=dict(zip(classes, np.mean(per_class, axis=0).tolist(), strict=True)),
-        within=float(np.mean(within)),
+        mean_size=mean_over_patients(mean["size"], people, 0, len(classes)),
+        abstained=mean_of_parts(mean["abstained"], people),
+        per_class={
+            name: mean_of_parts(mean["hit"][index == number], people[index == number])
+            for number, name in enumerate(classes)
+        },
+        within=Figure(value=within / divisions, k=within, n=divisions, reason=SAME_PATIENTS),
     )
 
 

@@ -13,20 +13,16 @@ What remains of each shortcut inside the subset is measured and printed with eve
 propensity balances the numbers on average and not each of them exactly.
 """
 
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from hilum.artifacts import anomaly
 from hilum.artifacts.anomaly import Shortcuts
-from hilum.artifacts.audit import JointShortcut, Shortcut
+from hilum.artifacts.base import Figure
 from hilum.data.cases import HEALTHY
 from hilum.data.shortcuts import joint, joint_chances, questions, single
-from hilum.evaluation.metrics import auroc
-
-P = TypeVar("P", anomaly.Shortcut, anomaly.JointShortcut)
+from hilum.evaluation.areas import area_figure
 
 CALIPER_SD, CALIPER_MOST = 0.2, 0.1
 """In standard deviations of the logit of the propensity, and in units of it; the smaller one counts."""
@@ -39,13 +35,14 @@ MOST = 4000
 class Pairs:
     """`healthy` and `abnormal`: positions of the paired images, int64 "pairs"; `caliper`: the largest distance
     allowed, and `distance`: the mean one, in units of the logit; `left`: AUROC of the propensity among the
-    pairs, 0.5 where the matching is perfect; `numbers`: the shortcuts that they were matched on."""
+    pairs, 0.5 where the matching is perfect, None until it is measured; `numbers`: the shortcuts that they were
+    matched on."""
 
     healthy: np.ndarray
     abnormal: np.ndarray
     caliper: float
     distance: float
-    left: float = 0.5
+    left: Figure | None = None
     numbers: tuple[str, ...] = ()
 
     @property
@@ -75,8 +72,11 @@ def match(facts: pd.DataFrame, labels: pd.Series, patients: pd.Series, eligible:
     pairs = pair(logit[rows], abnormal, min(CALIPER_SD * float(logit.std()), CALIPER_MOST))
     if not len(pairs.abnormal):
         return "no normal image has an abnormal counterpart within the caliper"
-    return replace(
-        pairs, healthy=rows[pairs.healthy], abnormal=rows[pairs.abnormal], numbers=propensity.features
+    paired = rows[pairs.rows]
+    abnormal_last = np.arange(len(paired)) >= len(pairs.healthy)
+    left = area_figure(logit[paired], abnormal_last, patients.to_numpy()[paired])
+    return Pairs(
+        rows[pairs.healthy], rows[pairs.abnormal], pairs.caliper, pairs.distance, left, propensity.features
     )
 
 
@@ -100,11 +100,7 @@ def pair(values: np.ndarray, abnormal: np.ndarray, caliper: float) -> Pairs:
     first, second = first[near], second[near]
     if not len(first):
         return Pairs(first, second, float(caliper), 0.0)
-    paired = np.concatenate([values[sides[0][first]], values[sides[1][second]]])
-    left = float(auroc(paired, np.arange(len(paired)) >= len(first)))
-    return Pairs(
-        sides[0][first], sides[1][second], float(caliper), float(distance[first, second].mean()), left
-    )
+    return Pairs(sides[0][first], sides[1][second], float(caliper), float(distance[first, second].mean()))
 
 
 def shortcut_figures(facts: pd.DataFrame, labels: pd.Series, patients: pd.Series) -> Shortcuts:
@@ -114,15 +110,4 @@ def shortcut_figures(facts: pd.DataFrame, labels: pd.Series, patients: pd.Series
     if question is None:
         return Shortcuts()
     facts = facts.reset_index(drop=True)
-    together = joint(question, facts, patients)
-    return Shortcuts(
-        single=[_flat(anomaly.Shortcut, shortcut) for shortcut in single(question, facts, patients)],
-        joint=together if isinstance(together, str) else _flat(anomaly.JointShortcut, together),
-    )
-
-
-def _flat(made: type[P], shortcut: Shortcut | JointShortcut) -> P:
-    """The same shortcut with the ends of its interval beside its AUROC."""
-    auroc = shortcut.auroc
-    ends = {"auroc": auroc.value, "low": auroc.low, "high": auroc.high}
-    return made.model_validate({**shortcut.model_dump(exclude={"auroc"}), **ends})
+    return Shortcuts(single=single(question, facts, patients), joint=joint(question, facts, patients))

@@ -57,11 +57,12 @@ def metrics_of(
     seed: int = 0,
     facts: pd.DataFrame | None = None,
     images_of_patient: Mapping[str, int] | None = None,
+    people: pd.DataFrame | None = None,
 ) -> Metrics:
     """The figures of every split that has cases; of val and test by subgroup and acquisition group as well.
 
     `table`: rows of predictions.csv. `facts`: what the audit has measured on each image; without it, or without
-    the number of images of each patient, there are no groups.
+    the number of images of each patient, there are no groups. `people`: as `subgroups` takes them.
 
     >>> table = pd.DataFrame({"case_id": [*"abcd"], "patient": [*"abcd"], "split": "val",
     ...     "target": ["normal", "normal", "abnormal", "abnormal"],
@@ -78,7 +79,7 @@ def metrics_of(
         if name in HELD_OUT and facts is not None:
             if images_of_patient is not None:
                 block["subgroups"] = subgroups(
-                    rows, facts, images_of_patient, classes, threshold, replicates, seed
+                    rows, facts, images_of_patient, classes, threshold, replicates, seed, people
                 )
             block["shift"] = shift_figures(table, name, facts, with_ends=replicates > 0)
         splits[name] = SplitMetrics.model_validate({**block, "weights_digest": weights_digest})

@@ -1,6 +1,14 @@
 """Selective prediction: how the error falls as the least confident images are left to a person.
 
+The area under the risk-coverage curve (AURC) has an interval in two parts, as average precision has
+(hilum.evaluation.areas): where the confidences of errors and of correct predictions are normal, the share of errors
+and the AUROC of confidence for being correct give one AURC. Wilson's interval of the share and the score interval of
+the AUROC move it by so much on the logit scale; both movements start at the observed value and are added in squares.
+A percentile bootstrap holds the truth in 68 to 90 % of sets with few errors (docs/intervals.md).
+
 References
+    Donner A, Zou GY. Closed-form confidence intervals for functions of the normal mean and standard deviation.
+        Stat Methods Med Res 21 (2012).
     Geifman Y, El-Yaniv R. Selective classification for deep neural networks. NeurIPS (2017).
     Geifman Y, Uziel G, El-Yaniv R. Bias-reduced uncertainty estimation for deep neural classifiers. ICLR
         (2019).
@@ -14,8 +22,9 @@ from numpy.typing import ArrayLike
 from hilum.artifacts.base import Figure
 from hilum.artifacts.reliability import RiskAt, RiskCurve, SelectiveFigures
 from hilum.errors import DataError
-from hilum.evaluation.intervals import bootstrap, with_interval
-from hilum.evaluation.shares import share_figure
+from hilum.evaluation.areas import area_interval, class_sizes, shifted
+from hilum.evaluation.metrics import auroc
+from hilum.evaluation.shares import share_figure, share_interval
 
 
 def risk_coverage(
@@ -58,6 +67,52 @@ def aurc(confidence: ArrayLike, wrong: ArrayLike, weights: ArrayLike | None = No
     ordered = counts[:, np.argsort(-score, kind="stable")]
     areas = (risk * ordered).sum(1) / ordered.sum(1)
     return float(areas[0]) if weights is None else areas
+
+
+def aurc_interval(confidence: ArrayLike, wrong: ArrayLike, patients: ArrayLike) -> tuple[float, float]:
+    """The 95 % interval of `aurc` over patients, 0 to 1; arguments as there, `patients`: the patient of each case.
+
+    Without an error it reaches from 0 to the end of the share's interval: an order without information has an AURC
+    of that share. It is wide with fewer than about ten errors, whose order says little.
+
+    >>> [round(end, 3) for end in aurc_interval(range(100), [False] * 100, range(100))]
+    [0.0, 0.037]
+    >>> [round(end, 3) for end in aurc_interval(range(100), [True] * 10 + [False] * 90, range(100))]
+    [0.002, 0.024]
+    """
+    score, error = _checked(confidence, wrong)
+    people, share = np.asarray(patients), float(error.mean())
+    shares = share_interval(error, people, _of_truth(score, error))
+    if share == 0:
+        return 0.0, shares[1]
+    if share == 1:
+        return shares[0], 1.0
+    value, area = float(aurc(score, error)), float(auroc(score, ~error))
+    areas = area_interval(area, *class_sizes(score, ~error, people))
+    here = aurc_of(area, share)
+    distances = [
+        np.hypot(
+            value - shifted(value, here, aurc_of(area, of_share)),
+            value - shifted(value, here, aurc_of(of_area, share)),
+        )
+        for of_share, of_area in zip(shares, reversed(areas), strict=True)
+    ]
+    return max(0.0, float(value - distances[0])), min(1.0, float(value + distances[1]))
+
+
+def aurc_of(area: float, share: float) -> float:
+    """The AURC where this share of predictions is wrong and normal confidences tell errors with this AUROC.
+
+    >>> round(aurc_of(0.5, 0.2), 3), aurc_of(0.9, 0.2) < 0.2
+    (0.2, True)
+    """
+    from scipy.special import ndtr, ndtri
+
+    apart = np.sqrt(2) * ndtri(np.clip(area, 1e-12, 1 - 1e-12))
+    line = np.linspace(9 + max(apart, 0), min(apart, 0) - 9, 3000)  # thresholds
+    wrong = share * ndtr(-line)
+    answered = wrong + (1 - share) * ndtr(apart - line)
+    return float(np.trapezoid(wrong / np.maximum(answered, 1e-300), answered))
 
 
 def lowest_aurc(wrong: ArrayLike) -> float:
@@ -106,15 +161,13 @@ def selective_figures(
     wrong: ArrayLike,
     patients: ArrayLike,
     coverages: tuple[float, ...] = (0.5, 0.8, 0.9),
-    replicates: int = 2000,
-    seed: int = 0,
 ) -> SelectiveFigures:
     """AURC and the risk at some coverages with 95 % intervals over patients, and the curve.
 
     The risk at a coverage c is that of the smallest set of most confident cases that holds a share of at least
     c. Arguments as in `risk_coverage`; `patients`: the patient of each case.
 
-    >>> figures = selective_figures([0.9, 0.6, 0.8, 0.7], [0, 1, 0, 0], [*"abcd"], replicates=50)
+    >>> figures = selective_figures([0.9, 0.6, 0.8, 0.7], [0, 1, 0, 0], [*"abcd"])
     >>> figures.aurc.value, figures.error.counts, figures.risk_at[0].risk.value
     (0.0625, '1/4', 0.0)
     """
@@ -122,17 +175,12 @@ def selective_figures(
     people = np.asarray(patients)
     grid = np.round(np.linspace(0.05, 1, 20), 2)
     points = np.unique([*grid, *coverages])
-
-    def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
-        return {"aurc": np.asarray(aurc(score, error, weights))}
-
-    values = measure(np.ones((1, len(score))))
-    drawn, _ = bootstrap(measure, people, np.zeros(len(score)), replicates, seed)
+    low, high = aurc_interval(score, error, people)
     at = {float(share): _risk(float(share), score, error, people) for share in points}
     on_grid = [at[float(share)] for share in grid]
     return SelectiveFigures(
         n_cases=len(score),
-        aurc=with_interval(values["aurc"][0], drawn["aurc"]),
+        aurc=Figure(value=float(aurc(score, error)), low=low, high=high),
         lowest_aurc=lowest_aurc(error),
         error=share_figure(error, people, _of_truth(score, error)),
         risk_at=[RiskAt(coverage=share, risk=at[share]) for share in coverages],

@@ -4,6 +4,8 @@
     exposure   thirds by mean brightness of the image (dark, middle, bright)
     label      normal, bacteria, virus
     images     how many images the patient has in the whole set: 1, 2, 3 or more
+    sex, age, site, view     where the data says them: female, male, other; ages in years; the places with the most
+               patients; projections such as PA and AP
 
 The lines between thirds are quantiles of the images of this split. Each kind has the gap in accuracy between
 its best and its worst group, with an interval over patients. The two were chosen by the very figures that are
@@ -33,7 +35,18 @@ from hilum.evaluation.shares import minus, share_figure
 FEWEST = 10
 """Patients below which a group is left out: its interval would say nothing."""
 
-KINDS = ("size", "exposure", "label", "images")
+KINDS = ("size", "exposure", "label", "images", "sex", "age", "site", "view")
+
+OF_PERSON = ("sex", "age", "site", "view")
+"""The kinds that the data has to say; see `hilum.data.cases`."""
+
+AGES = {"under 2": 2, "2 to 5": 6, "6 to 17": 18, "18 to 39": 40, "40 to 64": 65, "65 or more": 999}
+"""Groups of age and the years that they end before."""
+
+SEXES = {"F": "female", "M": "male", "O": "other"}
+
+SITES = 6
+"""At most so many sites or views, those with the most patients."""
 
 
 def subgroups(
@@ -44,15 +57,19 @@ def subgroups(
     threshold: float | None = None,
     replicates: int = 2000,
     seed: int = 0,
+    people: pd.DataFrame | None = None,
 ) -> dict[str, Subgroups]:
     """Figures by subgroup of one split, by kind.
 
     `predictions`: as `evaluate` takes them, with the columns label and predicted. `facts`: case_id, width,
-    height (pixels) and mean (grey levels). `images_of_patient`: how many images each patient has.
+    height (pixels) and mean (grey levels). `images_of_patient`: how many images each patient has. `people`: case_id
+    and, of OF_PERSON, the columns that the data has, as text.
 
     A kind with fewer than two groups is left out.
     """
     table = predictions.merge(facts[["case_id", "width", "height", "mean"]], on="case_id", how="left")
+    if people is not None:
+        table = table.merge(people, on="case_id", how="left")
     correct = (table["predicted"] == table["target"]).to_numpy()
     targets = pd.Index(list(classes)).get_indexer(pd.Index(table["target"]))
     of_truth = table[[f"prob_{name}" for name in classes]].to_numpy(float)[np.arange(len(table)), targets]
@@ -61,9 +78,10 @@ def subgroups(
         "exposure": _thirds(table["mean"], ("dark", "middle", "bright"), "grey levels"),
         "label": [(str(name), "", (table["label"] == name).to_numpy()) for name in _labels(table, classes)],
         "images": _images(table["patient"].map(dict(images_of_patient))),
+        **_of_people(table),
     }
     figures: dict[str, Subgroups] = {}
-    for kind in KINDS:
+    for kind in members:
         groups = [group for group in members[kind] if table["patient"][group[2]].nunique() >= FEWEST]
         if len(groups) < 2:
             continue
@@ -111,6 +129,26 @@ def _images(counts: pd.Series) -> list[tuple[str, str, np.ndarray]]:
         ("2 images", "", numbers == 2),
         ("3 or more", "", numbers >= 3),
     ]
+
+
+def _of_people(table: pd.DataFrame) -> dict[str, list[tuple[str, str, np.ndarray]]]:
+    """Groups of the columns of OF_PERSON that are there; a cell that says nothing is in no group."""
+    members: dict[str, list[tuple[str, str, np.ndarray]]] = {}
+    if "sex" in table:
+        members["sex"] = [(name, "", (table["sex"] == sex).to_numpy()) for sex, name in SEXES.items()]
+    if "age" in table:
+        years = pd.to_numeric(table["age"], errors="coerce").to_numpy(np.float64)
+        starts = [0, *AGES.values()]
+        members["age"] = [
+            (name, "years", (years >= start) & (years < end))
+            for (name, end), start in zip(AGES.items(), starts, strict=False)
+        ]
+    for kind in ("site", "view"):
+        if kind in table:
+            known = table[table[kind].fillna("") != ""]
+            most = known.groupby(kind)["patient"].nunique().sort_values(ascending=False, kind="stable")
+            members[kind] = [(str(name), "", (table[kind] == name).to_numpy()) for name in most.index[:SITES]]
+    return members
 
 
 def _labels(table: pd.DataFrame, classes: Sequence[str]) -> list[str]:

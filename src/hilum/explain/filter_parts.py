@@ -23,9 +23,10 @@ from hilum.artifacts.explanations import (
 from hilum.data.decode import read_grey
 from hilum.data.sources.phantom import masks as phantom_masks
 from hilum.evaluation.areas import mean_of
+from hilum.evaluation.means import mean_over_patients
 from hilum.evaluation.shares import share_figure, share_interval
 from hilum.explain.config import SynthesisConfig
-from hilum.explain.filters.ablation import ablate
+from hilum.explain.filters.ablation import Effect, ablate
 from hilum.explain.filters.concepts import Concept, concept_scores, image_concepts, maps_and_slopes, sides
 from hilum.explain.filters.maximal import Maxima, maximal_activations
 from hilum.explain.filters.probes import layer_means, probe_layers, probed_layers
@@ -113,32 +114,30 @@ def _ablation(job: Job, count: int, seed: int) -> Ablation:
     with advancing(f"{job.task.name}: ablation of filters") as advance:
         x = job.batch(images["case_id"].tolist())
         lost = ablate(job.model, x, targets, job.layer, progress=advance)
-    costs, changes, classes = lost.costs(), lost.changes(), job.task.classes
+    people = images["patient"].to_numpy()
+
+    def cost(without: Effect) -> LayerCost:
+        changes = without.of_truth - lost.base.of_truth
+        by_class = {
+            name: mean_over_patients(changes[mine], people[mine], -1, 1)
+            for number, name in enumerate(job.task.classes)
+            for mine in [np.array(targets) == number]
+        }
+        return LayerCost(loss=mean_over_patients(without.losses - lost.base.losses, people), classes=by_class)
+
     rows = [
-        FilterCost(
-            filter=int(lost.numbers[place]),
-            loss=float(costs[place]),
-            classes=_by_class(changes[place], classes),
-        )
+        FilterCost(filter=int(lost.numbers[place]), **cost(lost.filters[place]).set_fields())
         for place in lost.ranked()[:RANKED].tolist()
     ]
-    whole = _by_class(lost.whole.probability - lost.base.probability, classes)
     return Ablation(
         layer=job.layer,
         images=len(images),
         of=len(lost.numbers),
-        loss=lost.base.loss,
-        whole=LayerCost(loss=lost.whole.loss - lost.base.loss, classes=whole),
-        helpful=int((costs > 0).sum()),
+        loss=mean_over_patients(lost.base.losses, people, 0),
+        whole=cost(lost.whole),
+        helpful=int((lost.costs() > 0).sum()),
         rows=rows,
     )
-
-
-def _by_class(values: np.ndarray, classes: Sequence[str]) -> dict[str, float | None]:
-    return {
-        name: float(value) if np.isfinite(value) else None
-        for name, value in zip(classes, values, strict=True)
-    }
 
 
 # -- probes --------------------------------------------------------------------------------------------------

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from hilum.data.decode import UnreadableImage
 from hilum.data.dicom.header import NotRead, dataset_of, is_dicom, quiet_pydicom
-from hilum.data.dicom.kinds import is_frontal, view_of, views_are_kept
+from hilum.data.dicom.kinds import is_frontal, view_of
+from hilum.data.dicom.options import views_are_kept
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 from hilum.artifacts.card import FindingRule, ModelCard
 from hilum.errors import ModelError
 from hilum.inference.calibrate import sigmoid
-from hilum.inference.rules import Decisions
+from hilum.inference.rules import Decisions, Rules
 
 HALF = 0.5
 
@@ -78,3 +78,13 @@ class FindingRules:
         """
         none = [""] * len(logits)
         return Decisions(self.probabilities(logits), none, None, none, None, None, None)
+
+
+def rules_of(card: ModelCard) -> Rules | FindingRules:
+    """The decision rules of a card, of one class per image or of several findings.
+
+    >>> from importlib.resources import files
+    >>> rules_of(ModelCard.load(files("hilum") / "weights" / "binary" / "model.json")).classes
+    ('normal', 'pneumonia')
+    """
+    return FindingRules.of(card) if card.kind == "multi" else Rules.of(card, card.classes)

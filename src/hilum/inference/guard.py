@@ -35,6 +35,9 @@ FILE = "guard.npz"
 DEPTHS = (1 / 2, 2 / 3, 8 / 9)
 """Where in the trunk the layers lie that are judged, as shares of its depth."""
 
+WEIGHTS_OF_GUARDS = (0.9, 0.1)
+"""Shares of the rate of false flags: the network's own layers see far more (docs/log.md, "a guard in the middle")."""
+
 REMEDY = "run: hilum reliability RUN --force, or delete the file to predict without a guard"
 
 
@@ -205,6 +208,17 @@ class FeatureGuard:
         if not 0 < self.rate < 1:
             raise DataError(f"a rate of {self.rate:g} is not between 0 and 1", "fit it again")
         checked_scores(self.known, "held-out scores")
+
+
+def guard_of(folder: Path, weights_digest: str) -> FeatureGuard | None:
+    """The guard beside a model's weights; None where there is none. ModelError when it is damaged or was fitted on
+    other weights.
+
+    >>> guard_of(Path("gone"), "") is None
+    True
+    """
+    file = folder / FILE
+    return FeatureGuard.load(file, weights_digest) if file.exists() else None
 
 
 def check_number(held_out: int, rate: float) -> None:

@@ -1,5 +1,7 @@
 """The intake check of a run, fitted on the images that its models were trained on."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -34,18 +36,13 @@ def intake_for(cases: Cases, split: pd.Series, other_look: int = 0) -> Intake:
     Traceback (most recent call last):
     hilum.errors.DataError: 0 images are too few to know what is unusual; bring 20 or more
     """
-    table, part = cases.table, split.reindex(cases.table["case_id"]).to_numpy()
-    chance = np.random.default_rng(SEED)
-    chosen = {name: np.flatnonzero(part == name) for name in ("train", "val")}
-    chosen = {name: np.sort(chance.permutation(places)[:MOST]) for name, places in chosen.items()}
-    both = np.sort(np.concatenate([*chosen.values()]))
-    used = cases.where(table["case_id"].isin(table["case_id"].iloc[both]))
-    side, colour = _files(used.table["path"].iloc[:: max(1, len(both) // LOOKED_AT)].tolist())
-    if len(chosen["val"]) < fewest(RATE):
-        images = ImageCache.of(used, PIXELS).images if len(both) else np.zeros((0, *PIXELS.size), np.uint8)
+    ids = _chosen(cases, split, ("train", "val"))
+    used = _cases_of(cases, ids)
+    side, colour = _files(used.table["path"].iloc[:: max(1, len(used) // LOOKED_AT)].tolist())
+    if is_cross_fitted(ids["val"]):
+        images = ImageCache.of(used, PIXELS).images if len(used) else np.zeros((0, *PIXELS.size), np.uint8)
         return Intake.cross_fitted(np.asarray(images), used.table["patient"].to_numpy(str), side, colour)
     cache = ImageCache.of(used, PIXELS)
-    ids = {name: table["case_id"].iloc[places].tolist() for name, places in chosen.items()}
     train, val = (
         np.concatenate(
             [
@@ -56,6 +53,48 @@ def intake_for(cases: Cases, split: pd.Series, other_look: int = 0) -> Intake:
         for name in ("train", "val")
     )
     return Intake.fit(train, val, side, colour)
+
+
+def is_cross_fitted(val: Sequence[str]) -> bool:
+    """Whether so few validation images, by their case_ids, take part in fitting.
+
+    >>> is_cross_fitted(["a"])
+    True
+    """
+    return len(val) < fewest(RATE)
+
+
+def _chosen(cases: Cases, split: pd.Series, parts: Sequence[str]) -> dict[str, list[str]]:
+    """case_ids of each part, at most MOST, by the seed, in the order of the cases."""
+    names, part = cases.table["case_id"], split.reindex(cases.table["case_id"]).to_numpy()
+    chance = np.random.default_rng(SEED)
+    places = {name: np.sort(chance.permutation(np.flatnonzero(part == name))[:MOST]) for name in parts}
+    return {name: names.iloc[chosen].tolist() for name, chosen in places.items()}
+
+
+def _cases_of(cases: Cases, ids: Mapping[str, Sequence[str]]) -> Cases:
+    return cases.where(cases.table["case_id"].isin({name for part in ids.values() for name in part}))
+
+
+def held_out_images(cases: Cases, split: pd.Series) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """What the check sees of val and test: uint8 "images 64 64" and the patients "images", at most MOST of each; a
+    part without images is left out. DataError as in `ImageCache.of`.
+
+    >>> from pathlib import Path
+    >>> table = pd.DataFrame({"case_id": [], "path": [], "patient": [], "digest": []})
+    >>> held_out_images(Cases(table, "folder", Path("data")), pd.Series(dtype=str))
+    {}
+    """
+    fitted = _chosen(cases, split, ("train", "val"))  # its cache is there already
+    parts = {"val": fitted, "test": _chosen(cases, split, ("test",))}
+    patient = cases.table.set_index("case_id")["patient"]
+    held_out = {}
+    for name, ids in parts.items():
+        if ids[name]:
+            cache = ImageCache.of(_cases_of(cases, ids), PIXELS)
+            images = np.asarray(cache.images[cache.rows(ids[name])])
+            held_out[name] = images, patient[ids[name]].to_numpy(str)
+    return held_out
 
 
 def _files(paths: list[str]) -> tuple[int, bool]:

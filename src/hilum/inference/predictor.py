@@ -13,38 +13,38 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hilum.ahead import on_cores
-from hilum.data.cases import HEALTHY
 from hilum.data.images import Pixels
+from hilum.data.labels import HEALTHY
 from hilum.errors import ModelError
-from hilum.inference.finding_rules import FindingRules
-from hilum.inference.guard import FILE, FeatureGuard
+from hilum.inference.finding_rules import FindingRules, rules_of
+from hilum.inference.guard import WEIGHTS_OF_GUARDS, FeatureGuard, guard_of
 from hilum.inference.intake import Intake, intake_of
 from hilum.inference.intake_features import PIXELS
 from hilum.inference.memory import memory_in_words
 from hilum.inference.p_values import bonferroni
+from hilum.inference.painter import Painter
 from hilum.inference.prediction import Abnormal, Finding, ModelName, Ood, Prediction
 from hilum.inference.reasons import Judged, reason_to_abstain
 from hilum.inference.refusal import least_side
 from hilum.inference.rules import Decisions, Rules
 from hilum.inference.runtimes import Runtime
-from hilum.inference.runtimes.torch import TorchRuntime
 from hilum.inference.stream import Image, Prepared, Wanted, in_batches, prepared_images
-from hilum.models import ChestModel, load_model, model_folder
+from hilum.lungs.field import Segment
 from hilum.threads import cores
+
+if TYPE_CHECKING:  # torch is loaded where a model in torch is: other engines need none
+    from hilum.models import ChestModel
 
 Pair = tuple[Prediction, np.ndarray | None]
 """A prediction, and the vector of the image where one is wanted."""
 
 BATCH = 32
 """Images that go through the networks together."""
-
-WEIGHTS_OF_GUARDS = (0.9, 0.1)
-"""Shares of the rate of false flags: the network's own layers see far more (docs/log.md, "a guard in the middle")."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Classifier:
     guard: FeatureGuard | None = None
 
     @classmethod
-    def of(cls, model: ChestModel, device: str = "auto", guard: FeatureGuard | None = None) -> "Classifier":
+    def of(cls, model: "ChestModel", device: str = "auto", guard: FeatureGuard | None = None) -> "Classifier":
         """A trained model, moved to the device (`choose_device`). ModelError for a damaged card, or a CUDA device
         that is not there.
 
@@ -67,11 +67,13 @@ class Classifier:
         >>> Classifier.of(build("vgg", ("normal", "pneumonia"), Pixels(size=(32, 32))), "cpu").rules.classes
         ('normal', 'pneumonia')
         """
+        from hilum.inference.runtimes.torch import TorchRuntime
+
         card = model.card
         architecture = card.architecture.name if card else type(model).__name__
         name = f"{card.task}/{architecture}" if card and card.task else architecture
         runtime = TorchRuntime(model, device).place()
-        rules = FindingRules.of(card) if card and card.kind == "multi" else Rules.of(card, model.classes)
+        rules = rules_of(card) if card else Rules.of(None, model.classes)
         return cls(runtime, rules, name, card.weights_digest if card else None, guard)
 
     def decide(self, images: Sequence[Prepared]) -> tuple[Decisions, np.ndarray | None]:
@@ -121,23 +123,10 @@ class Guard:
     rate: float
 
 
-@runtime_checkable
-class Painter(Protocol):
-    """Makes attribution pictures."""
-
-    def keep(self, image: np.ndarray) -> np.ndarray:
-        """The small copy of a grey image that a picture is painted on."""
-        ...
-
-    def paint(self, file: str | None, picture: np.ndarray, prepared: np.ndarray, target: int) -> str:
-        """Writes one picture and gives its path. `picture`: from `keep`; `prepared`: normalised float32 "rows
-        cols"; `target`: index of the class that is explained."""
-        ...
-
-
 @dataclass(frozen=True)
 class Predictor:
-    """One classifier and what may stand beside it; `name`: how its answers name it.
+    """One classifier and what may stand beside it; `name`: how its answers name it; `segment`: the engine that marks
+    the lungs where a network reads them alone, None: torch.
 
     With `second` (two classes, normal and abnormal), its threshold decides `abnormal`, and the predictor abstains
     where the classifier disagrees; without it, where the prediction set is uninformative. It abstains as well where
@@ -158,6 +147,7 @@ class Predictor:
     painter: Painter | None = None
     name: ModelName | None = None
     intake: Intake | None = None
+    segment: Segment | None = None
 
     @classmethod
     def load(cls, source: str | Path, device: str = "auto") -> "Predictor":
@@ -169,10 +159,13 @@ class Predictor:
         >>> Predictor.load(str(files("hilum") / "weights" / "binary"), "cpu").classes
         ('normal', 'pneumonia')
         """
+        from hilum.models import load_model, model_folder
+
         with memory_in_words("loading the model"):
             model = load_model(source)
             folder = model_folder(source)
-            return cls(Classifier.of(model, device, guard_of(folder, model)), intake=intake_of(folder))
+            guard = guard_of(folder, model.weights_digest)
+            return cls(Classifier.of(model, device, guard), intake=intake_of(folder))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -237,7 +230,11 @@ class Predictor:
         readable = [image for image in batch if image.error is None]
         with memory_in_words(f"predicting a batch of {len(readable)} images"):
             answers = iter(self._answers(readable, layer) if readable else [])
-        return [(self._failed(image), None) if image.error is not None else next(answers) for image in batch]
+        name = self._model()
+        return [
+            next(answers) if image.error is None else (Prediction.failed(image.file, image.error, name), None)
+            for image in batch
+        ]
 
     def wanted(self) -> Wanted:
         """What has to be prepared of each image for `answered`.
@@ -257,13 +254,11 @@ class Predictor:
             keep=self.painter.keep if self.painter else None,
             least=least_side(own.size, self.intake.side if self.intake else None),
             colour=self.intake is not None and not self.intake.colour,
+            segment=self.segment,
         )
 
     def _model(self) -> ModelName:
         return self.name or ModelName(name=self.classifier.name, digest=self.classifier.digest)
-
-    def _failed(self, image: Prepared) -> Prediction:
-        return Prediction.failed(image.file, str(image.error), self._model())
 
     def _answers(self, images: list[Prepared], layer: str | None) -> list[Pair]:
         layers = () if layer is None else (layer,)
@@ -383,18 +378,6 @@ class Predictor:
             return None
         pixels = self.classifier.runtime.pixels
         return self.painter.paint(image.file, image.picture, pixels.normalize(image.images[pixels]), target)
-
-
-def guard_of(folder: Path, model: ChestModel) -> FeatureGuard | None:
-    """The guard beside a model's weights; None where there is none. ModelError when it is damaged or was fitted on
-    other weights.
-
-    >>> from hilum.models import build
-    >>> guard_of(Path("gone"), build("vgg", ("normal", "pneumonia"), Pixels(size=(32, 32)))) is None
-    True
-    """
-    file = folder / FILE
-    return FeatureGuard.load(file, model.weights_digest) if file.exists() else None
 
 
 def _batch(images: Sequence[Prepared], pixels: Pixels) -> np.ndarray:

@@ -5,7 +5,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from hilum.data.decode import facts_of, quiet_codecs, read_bytes
+from hilum.data.decode import dicom_colour, facts_of, quiet_codecs, read_bytes
+from hilum.data.dicom.header import is_dicom
 from hilum.data.images import to_uint8
 from hilum.data.place import scaled
 from hilum.errors import DataError, HilumError
@@ -85,6 +86,8 @@ def is_coloured(data: bytes, name: str | Path) -> bool:
     try:
         if facts_of(data, name).mode in GREY_MODES:
             return False
+        if is_dicom(data):
+            return _has_colour(dicom_colour(data, name))
     except HilumError:
         return False
     with quiet_codecs():
@@ -92,4 +95,8 @@ def is_coloured(data: bytes, name: str | Path) -> bool:
             picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_COLOR_8)
         except cv2.error:
             return False
+    return _has_colour(picture)
+
+
+def _has_colour(picture: np.ndarray | None) -> bool:
     return picture is not None and bool((np.ptp(picture.astype(np.int16), axis=2) > CHROMA).mean() > COLOURED)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hilum.artifacts.card import Calibration, ModelCard, PredictionSets
-from hilum.data.cases import HEALTHY
+from hilum.data.labels import HEALTHY
 from hilum.errors import DataError, ModelError
 from hilum.inference.calibrate import Scaling, abstains, prediction_sets, softmax
 

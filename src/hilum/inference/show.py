@@ -22,16 +22,20 @@ def predictions_json(predictions: Sequence[Prediction]) -> str:
 
 
 def predictions_csv(predictions: Sequence[Prediction], classes: Sequence[str]) -> str:
-    """One row per image with the same content, nested keys joined by "_"; empty for null.
+    """One row per image with the same content, nested keys joined by "_"; empty for null. The column `findings` is
+    there where an image has them.
 
     >>> predictions_csv([], ["normal", "pneumonia"]).split(",")[7:9]
     ['probability_normal', 'probability_pneumonia']
     """
+    columns = _columns(classes)
+    if all(prediction.findings is None for prediction in predictions):
+        columns.remove("findings")
     rows = [_flat(prediction, classes) for prediction in predictions]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_columns(classes))
-    writer.writerows([["" if cell is None else cell for cell in row.values()] for row in rows])
+    writer.writerow(columns)
+    writer.writerows([["" if row[name] is None else row[name] for name in columns] for row in rows])
     return text.getvalue().rstrip("\n")
 
 

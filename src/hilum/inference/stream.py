@@ -14,11 +14,12 @@ import numpy as np
 from hilum.ahead import look_ahead
 from hilum.data.decode import check_frontal, decode, read_grey
 from hilum.data.dicom.index import may_be_dicom
+from hilum.data.file_kinds import IMAGE_SUFFIXES, is_junk
 from hilum.data.images import Pixels, to_uint8
-from hilum.data.listing import IMAGE_SUFFIXES, is_junk
 from hilum.errors import DataError, HilumError
 from hilum.inference.encoded import Encoded
 from hilum.inference.refusal import check_picture, in_colour, is_coloured
+from hilum.lungs.field import Segment
 
 Image = str | Path | np.ndarray | Encoded
 """A file, a grey array "rows cols" (uint8, uint16, or float in 0..1), or the bytes of a file that lie elsewhere."""
@@ -53,12 +54,13 @@ class Prepared:
 class Wanted:
     """What is wanted of each image: its sizes by pixel contract, and more. `keep`: makes the small copy for an
     attribution picture; `least`: rows and columns that an image must have, None to take any image as it is, a blank
-    one too; `colour`: look whether a file is in colour."""
+    one too; `colour`: look whether a file is in colour; `segment`: the engine that marks the lungs, None: torch."""
 
     contracts: Sequence[Pixels]
     keep: Callable[[np.ndarray], np.ndarray] | None = None
     least: int | None = None
     colour: bool = False
+    segment: Segment | None = None
 
 
 def prepared_images(images: Iterable[Image], wanted: Wanted) -> Iterator[Prepared]:
@@ -85,7 +87,7 @@ def prepare(image: Image, wanted: Wanted) -> Prepared:
         grey = to_uint8(stored)  # once: 16 bits are stretched by their histogram
         if wanted.least is not None:
             check_picture(grey, wanted.least)
-        places = {pixels: pixels.place(grey) for pixels in wanted.contracts}
+        places = {pixels: pixels.place(grey, wanted.segment) for pixels in wanted.contracts}
         small = {pixels: pixels.prepare(grey, place) for pixels, place in places.items()}
         lungs = all(place.lungs is not False for place in places.values())
         picture = wanted.keep(stored) if wanted.keep else None

@@ -16,6 +16,8 @@ def title_of(name: str, classes: Sequence[str]) -> str:
 
     >>> title_of("binary", ["normal", "pneumonia"]), title_of("multiclass", ["normal", "bacteria", "virus"])
     ('Normal vs pneumonia', 'Bacterial vs viral')
+    >>> title_of("multiclass", ["bacteria", "virus"])
+    'Bacterial vs viral'
     >>> title_of("multiclass", ["0", "1"]), title_of("multiclass", ["normal", "covid", "tuberculosis"])
     ('0 vs 1', 'Normal, covid and tuberculosis')
     >>> title_of("multiclass", [f"class {number}" for number in range(14)])
@@ -24,6 +26,8 @@ def title_of(name: str, classes: Sequence[str]) -> str:
     if name == "findings":
         return "Findings"
     if set(classes) == set(CLASSES):
+        return "Bacterial vs viral"
+    if set(classes) == {"bacteria", "virus"}:
         return "Bacterial vs viral"
     if len(classes) < 2:
         return name

@@ -1,0 +1,1 @@
+"""Where one machine with Python and torch is outgrown: whole archives, exported models."""

@@ -32,7 +32,7 @@ class Pictures:
 
     @classmethod
     def of(cls, predictor: Predictor, folder: Path) -> "Pictures":
-        """Pictures of what the predictor's classifier sees. TypeError for a runtime without gradients.
+        """Pictures of what the predictor's classifier sees. ModelError for a runtime without gradients.
 
         >>> from hilum.serving.predictor import packaged
         >>> Pictures.of(packaged("cpu"), Path("pictures")).folder.as_posix()
@@ -40,7 +40,9 @@ class Pictures:
         """
         runtime = predictor.classifier.runtime
         if not isinstance(runtime, TorchRuntime):
-            raise TypeError("attribution pictures need a model in torch")
+            raise ModelError(
+                "attribution pictures need a model in torch", "leave --attribution or --runtime out"
+            )
         if isinstance(predictor.classifier.rules, FindingRules):
             raise ModelError(
                 "attribution pictures need a model of one class per image", "leave --attribution out"

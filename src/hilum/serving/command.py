@@ -9,6 +9,7 @@ from rich.console import Console
 
 from hilum.inference.memory import memory_in_words
 from hilum.inference.prediction import Prediction
+from hilum.inference.predictor import Predictor
 from hilum.inference.show import (
     notes,
     predictions_csv,
@@ -25,11 +26,17 @@ PIPE_WIDTH = 10_000
 
 
 def predict_command(
-    images: Sequence[Path], model: Path | None, form: str, attribution: Path | None, device: str, strict: bool
+    images: Sequence[Path],
+    model: Path | None,
+    form: str,
+    attribution: Path | None,
+    device: str,
+    strict: bool,
+    runtime: str = "torch",
 ) -> bool:
     """Predicts and prints; false for exit code 2: no image could be read, or not all with `strict`.
 
-    `form`: "table", "json" or "csv". Errors as in `hilum.predict`.
+    `form`: "table", "json" or "csv"; `runtime`: as in `predictor_for`. Errors as in `hilum.predict`.
 
     >>> predict_command([Path("gone")], None, "table", None, "cpu", strict=False)
     Traceback (most recent call last):
@@ -39,7 +46,7 @@ def predict_command(
     if files.skipped:
         say(files.skipped_text())
     with memory_in_words("predicting"):
-        predictions, classes = _predict(files.images, model, attribution, device)
+        predictions, classes = _predict(files.images, predictor_for(model, device, runtime), attribution)
     _print(predictions, classes, form)
     unreadable = unreadable_text(predictions)
     if unreadable:
@@ -48,10 +55,9 @@ def predict_command(
 
 
 def _predict(
-    images: Sequence[Image], model: Path | None, attribution: Path | None, device: str
+    images: Sequence[Image], predictor: Predictor, attribution: Path | None
 ) -> tuple[list[Prediction], tuple[str, ...]]:
     """The predictions, under a progress bar, and the classes of the model."""
-    predictor = predictor_for(model, device)
     if attribution is not None:
         from hilum.serving.attribution import Pictures
 

@@ -47,6 +47,7 @@ from hilum.inference.guard_fit import GuardImages, held_out_vectors
 from hilum.inference.intake import copy_intake
 from hilum.inference.rules import predicted_classes
 from hilum.models import ChestModel, build, golden_images, load_model, save_model
+from hilum.report.results import chosen_on_val
 from hilum.run import Run
 from hilum.serving.known_limits import DETECTOR_LIMITS, KERMANY, LIMITS
 from hilum.serving.predictor import WEIGHTS
@@ -90,7 +91,9 @@ def pack_task(run: Run, task: str, out: Path) -> ModelCard:
             "made_with": MadeWith(
                 hilum=facts.hilum, commit=facts.commit, versions=facts.versions, finished=facts.finished
             ),
-            "figures": PackedFigures(split=split, **figures),
+            "figures": PackedFigures(
+                split=split, chose=chosen_on_val(card) if split == "val" else [], **figures
+            ),
             "shortcuts": _shortcuts(run, task),
             "two_steps": two_steps(run, task, split) if len(model.classes) > 2 else None,
             "half_precision": images.compared(images.logits(half, "float16")),

@@ -12,23 +12,23 @@ from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from hilum.anomaly.detector import Detector
-from hilum.anomaly.saved import load_detector
 from hilum.errors import ModelError
 from hilum.files import digest, read_arrays
-from hilum.inference.guard import FeatureGuard
+from hilum.inference.guard import FeatureGuard, guard_of
 from hilum.inference.intake import Intake, intake_of
 from hilum.inference.memory import memory_in_words
 from hilum.inference.p_values import p_values
 from hilum.inference.prediction import ModelName, Prediction
-from hilum.inference.predictor import Classifier, Guard, Predictor, guard_of
-from hilum.inference.runtimes.torch import choose_device
+from hilum.inference.predictor import Classifier, Guard, Predictor
 from hilum.inference.stream import Image, list_images
-from hilum.models import ChestModel, check_golden, load_model
+
+if TYPE_CHECKING:  # torch is loaded by the functions that need it
+    from hilum.anomaly.detector import Detector
+    from hilum.models import ChestModel
 
 WEIGHTS = Path(str(files("hilum"))) / "weights"
 """Where the models of the package lie: binary, multiclass and anomaly."""
@@ -41,30 +41,55 @@ CHECK = "HILUM_CHECK_GOLDEN"
 
 
 def predict(
-    images: Image | Iterable[Image], model: str | Path | None = None, device: str = "auto"
+    images: Image | Iterable[Image],
+    model: str | Path | None = None,
+    device: str = "auto",
+    runtime: str = "torch",
 ) -> list[Prediction]:
     """Predictions for images: files, folders, grey arrays "rows cols", or several of them, in their order.
 
     `model`: a run's task folder or a model folder; None: the models of the package. `device`: "auto", "cpu" or
-    "cuda". An image that can't be read gives an `error` in its place. DataError for a path that does not exist;
-    ModelError for a damaged model, or a CUDA device that is not there.
+    "cuda"; `runtime`: as in `predictor_for`. An image that can't be read gives an `error` in its place. DataError for
+    a path that does not exist; ModelError for a damaged model, or a CUDA device that is not there.
 
     >>> noise = np.random.default_rng(0).integers(0, 256, (300, 300)).astype(np.uint8)
     >>> [prediction] = predict(noise)
     >>> prediction.abstained, prediction.ood.flagged, list(prediction.probabilities)
     (True, True, ['normal', 'bacteria', 'virus'])
     """
-    return list(predictor_for(model, device).stream(list_images(images)))
+    return list(predictor_for(model, device, runtime).stream(list_images(images)))
 
 
-def predictor_for(model: str | Path | None = None, device: str = "auto") -> Predictor:
-    """The Predictor of a trained model, or of the models of the package (None).
+def predictor_for(model: str | Path | None = None, device: str = "auto", runtime: str = "torch") -> Predictor:
+    """The Predictor of a trained model, or of the models of the package (None). `runtime`: "torch", or the engine that
+    runs an exported `model`, "onnx" or "openvino", on the CPU.
 
     >>> predictor_for("gone", "cpu")
     Traceback (most recent call last):
     hilum.errors.ModelError: gone holds no model (no model.json); name a run's task, e.g. runs/NAME/binary
     """
-    return packaged(choose_device(device)) if model is None else Predictor.load(model, device)
+    if runtime != "torch":
+        return _exported(model, device, runtime)
+    if model is not None:
+        return Predictor.load(model, device)
+    from hilum.inference.runtimes.torch import choose_device
+
+    return packaged(choose_device(device))
+
+
+def _exported(model: str | Path | None, device: str, runtime: str) -> Predictor:
+    if model is None:
+        raise ModelError(
+            f"the runtime {runtime} needs an exported model",
+            f"run: hilum export packaged --to {runtime} --out exported, then give --model exported",
+        )
+    if device not in ("auto", "cpu"):
+        raise ModelError(
+            f"the runtime {runtime} computes on the CPU, not on {device!r}", "leave --device out"
+        )
+    from hilum.inference.exported import load_exported
+
+    return load_exported(Path(model), runtime)
 
 
 @cache
@@ -74,6 +99,9 @@ def packaged(device: str = "cpu", folder: Path = WEIGHTS) -> Predictor:
     >>> packaged("cpu").classes
     ('normal', 'bacteria', 'virus')
     """
+    from hilum.anomaly.saved import load_detector
+    from hilum.models import load_model
+
     missing = [name for name in ("binary", "multiclass", "anomaly") if not (folder / name).is_dir()]
     if missing:
         raise ModelError(f"{folder} lacks the model {missing[0]!r}", "install hilum again, or give --model")
@@ -83,13 +111,16 @@ def packaged(device: str = "cpu", folder: Path = WEIGHTS) -> Predictor:
         binary, multiclass = load_model(folder / "binary"), load_model(folder / "multiclass")
         detector = load_detector(folder / "anomaly")
     held_out = read_arrays(folder / "anomaly" / "golden.npz")["known"].astype(float)
-    embedding, intake = guard_of(folder / "multiclass", multiclass), intake_of(folder / "multiclass")
+    embedding, intake = (
+        guard_of(folder / "multiclass", multiclass.weights_digest),
+        intake_of(folder / "multiclass"),
+    )
     return together(
         binary, multiclass, detector, held_out, _rate(detector, folder), device, embedding, intake
     )
 
 
-def _rate(detector: Detector, folder: Path) -> float:
+def _rate(detector: "Detector", folder: Path) -> float:
     """The share of ordinary images that the packaged detector flags."""
     if detector.card is None or detector.card.threshold is None:
         raise ModelError(f"{folder / 'anomaly'} is not a packaged detector", "install hilum again")
@@ -97,9 +128,9 @@ def _rate(detector: Detector, folder: Path) -> float:
 
 
 def together(
-    binary: ChestModel,
-    multiclass: ChestModel,
-    detector: Detector,
+    binary: "ChestModel",
+    multiclass: "ChestModel",
+    detector: "Detector",
     held_out: np.ndarray,
     rate: float,
     device: str = "cpu",
@@ -111,6 +142,8 @@ def together(
     `rate`: an image with a p-value of at most this is flagged; `embedding`: a guard on the layers of `multiclass`,
     whose p-values are combined with those of the detector; `intake`: the check whether the image is a radiograph of
     the kind at all."""
+    import torch
+
     detector = detector.to(device)
 
     def p_of(batch: np.ndarray) -> np.ndarray:
@@ -134,6 +167,8 @@ def check_packaged(folder: Path = WEIGHTS) -> None:
 
     >>> check_packaged(WEIGHTS)
     """
+    from hilum.models import check_golden
+
     check_golden(folder / "binary")
     check_golden(folder / "multiclass")
     check_golden_scores(folder / "anomaly")
@@ -147,6 +182,10 @@ def check_golden_scores(folder: Path) -> float:
     >>> check_golden_scores(WEIGHTS / "anomaly") < GOLDEN_TOLERANCE
     True
     """
+    import torch
+
+    from hilum.anomaly.saved import load_detector
+
     detector = load_detector(folder)
     golden = read_arrays(folder / "golden.npz")
     x = torch.from_numpy(detector.pixels.normalize(golden["images"]))[:, None]

@@ -224,6 +224,7 @@ STAGE = Stage(
     about="Detectors fitted on healthy images alone: anomaly scores and maps of every image, and a leaderboard.",
     config=AnomalyConfig,
     run=run,
+    version=2,
     needs=("prepare",),
     per_task=False,
     artifacts=("anomaly/figures.json", "anomaly/scores.csv", "anomaly/examples.npz"),

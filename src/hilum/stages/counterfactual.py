@@ -23,6 +23,7 @@ STAGE = Stage(
     about="Held-out images in the look of the other label's devices.",
     config=Config,
     run=run,
+    version=2,
     needs=("evaluate",),
     artifacts=("counterfactual.csv", "counterfactual.json"),
 )

@@ -156,6 +156,7 @@ STAGE = Stage(
     about="Vectors of every image: neighbours, kNN beside the network's head, maps, retrieval, label suspects.",
     config=EmbeddingConfig,
     run=run,
+    version=2,
     needs=("train",),
     uses=("prepare",),
     artifacts=(

@@ -51,7 +51,14 @@ def run(context: Context, config: Config) -> None:
     images = {str(name): int(n) for name, n in context.cases.table["patient"].value_counts().items()}
     digest = card.weights_digest
     metrics = metrics_of(
-        table, task.classes, value, digest, recipe.replicates, facts=facts, images_of_patient=images
+        table,
+        task.classes,
+        value,
+        digest,
+        recipe.replicates,
+        facts=facts,
+        images_of_patient=images,
+        people=_people(context.cases),
     )
     rows = table[table["split"] == metrics.reported]
     card.save(folder.card_file)
@@ -61,6 +68,13 @@ def run(context: Context, config: Config) -> None:
     if published is not None:
         published.save(folder.baseline_file)
     metrics.save(folder.metrics_file)
+
+
+def _people(cases: "Cases") -> "pd.DataFrame":
+    """What the data says of each person: case_id and the columns that are there."""
+    from hilum.evaluation.subgroups import OF_PERSON
+
+    return cases.table[["case_id", *(name for name in OF_PERSON if name in cases.table)]]
 
 
 def _to_choose_on(context: Context, table: "pd.DataFrame") -> "tuple[pd.DataFrame, Task, str, str]":
@@ -117,5 +131,5 @@ STAGE = Stage(
     artifacts=("predictions.csv", "curves.json", "metrics.json"),
     of_findings=("predictions.csv", "findings.json"),
     core=True,
-    version=3,
+    version=4,
 )

@@ -386,5 +386,5 @@ STAGE = Stage(
     needs=("train", "evaluate"),
     artifacts=("attributions/figures.json",),
     check=check,
-    version=2,
+    version=3,
 )

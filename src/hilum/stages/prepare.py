@@ -10,6 +10,8 @@ from hilum.errors import DataError
 from hilum.stages.contract import Context, Recipe, Stage
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from hilum.data.cases import Cases
     from hilum.data.split import Split
     from hilum.run import Run
@@ -26,6 +28,7 @@ def run(context: Context, config: Config) -> None:
     cases = readable(context.cases, context.recipe.skip_unreadable, context.run)
     fitting = fitting_tasks(context.recipe, cases)
     splits, undivided = _splits(context.recipe, cases, fitting)
+    _say_unused(splits)
     _record_left_out(context, [name for name in _wanted(context.recipe, cases) if name not in fitting], cases)
     for name, reason in undivided.items():
         context.run.record_stage(f"train {name}", StageRecord(status="skipped", reason=reason))
@@ -57,6 +60,15 @@ def _splits(recipe: Recipe, cases: Cases, fitting: list[str]) -> tuple[dict[str,
     return splits, undivided
 
 
+def _say_unused(splits: dict[str, Split]) -> None:
+    """Why images are in no part of a split, once for all tasks that are divided in the same way."""
+    from hilum.progress import say
+
+    notes = {split.note: name for name, split in reversed(splits.items()) if (split.of == "unused").any()}
+    for note, name in notes.items():
+        say(f"  split of {name}: {note}")
+
+
 def _record_left_out(context: Context, names: list[str], cases: Cases) -> None:
     """Writes into run.json why a task of the recipe is not trained."""
     from hilum.data.tasks import why_not
@@ -77,16 +89,24 @@ def readable(cases: Cases, skip: bool, run: Run) -> Cases:
     bad = facts.loc[~facts["readable"], ["case_id", "reason"]]
     if bad.empty:
         return cases
-    names = [f"{row.case_id} ({row.reason})" for row in bad.itertuples()]
+    shown = _shown(bad, cases)
     if not skip:
-        shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
         raise DataError(
-            f"{len(names)} of {len(cases)} files can't be read: {shown}",
+            f"{len(bad)} of {len(cases)} files can't be read: {shown}",
             "replace them, or pass --skip-unreadable",
         )
-    say(f"  {len(names)} unreadable files are left out: {', '.join(names[:3])}")
-    run.add_facts(skipped_files=names)
+    files = "1 unreadable file is" if len(bad) == 1 else f"{len(bad)} unreadable files are"
+    say(f"  {files} left out: {shown}")
+    run.add_facts(skipped_files=[f"{row.case_id} ({row.reason})" for row in bad.itertuples()])
     return cases.where(~cases.table["case_id"].isin(set(bad["case_id"])))
+
+
+def _shown(bad: pd.DataFrame, cases: Cases) -> str:
+    """Up to three files that can't be read, by the paths that their owner gave them, for the terminal alone: files of
+    the run name DICOM by pseudonyms."""
+    path = cases.by_original_paths().table.set_index("case_id")["path"]
+    names = [f"{path[str(row.case_id)]} ({row.reason})" for row in bad.head(3).itertuples()]
+    return ", ".join(names) + (" ..." if len(bad) > 3 else "")
 
 
 def fitting_tasks(recipe: Recipe, cases: Cases) -> list[str]:

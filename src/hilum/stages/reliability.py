@@ -12,19 +12,20 @@ from hilum.stages.contract import Context, Stage
 if TYPE_CHECKING:
     import numpy as np
 
-    from hilum.artifacts.reliability import Ood
+    from hilum.artifacts.reliability import IntakeShares, Ood
     from hilum.data.images import Pixels
     from hilum.evaluation.reliability.design import Design
     from hilum.evaluation.reliability.selective import Scores
     from hilum.inference.guard import FeatureGuard
     from hilum.inference.guard_fit import GuardImages
+    from hilum.inference.intake import Intake
 
 FEWEST = 200
 """Bootstrap replicates where the recipe has none: a figure here means little without its interval."""
 
 
 def run(context: Context, config: ReliabilityConfig) -> None:
-    """Writes reliability.json, the card's `calibration` and `conformal`, and guard.npz beside the weights.
+    """Writes reliability.json, the card's `calibration` and `conformal`, guard.npz and intake.npz beside the weights.
 
     A guard that cannot be fitted is left out with its reason. DataError when there is no val split, or val has too
     few patients of a class.
@@ -39,7 +40,7 @@ def run(context: Context, config: ReliabilityConfig) -> None:
 
     folder = context.folder
     card = folder.card()
-    _fit_intake(context, config)
+    intake, no_intake = _fitted_intake(context, config)
     design = Design.of(folder.predictions(), tuple(card.classes), config, context.recipe.replicates or FEWEST)
     reliability = Reliability(
         weights_digest=card.weights_digest,
@@ -58,6 +59,7 @@ def run(context: Context, config: ReliabilityConfig) -> None:
         conformal=conformal(design),
         selective=selective(design, _scores(context, design)),
         ood=_guarded(context, design) if config.ood_rate else None,
+        intake=_intake_shares(intake, no_intake, design, context),
     )
     reliability.save(folder.reliability_file)
     with_reliability(card, reliability).save(folder.card_file)
@@ -93,8 +95,8 @@ class _Members:
 # -- intake and guard -----------------------------------------------------------------------------------------------
 
 
-def _fit_intake(context: Context, config: ReliabilityConfig) -> None:
-    """Writes the intake check beside the weights; says why there is none."""
+def _fitted_intake(context: Context, config: ReliabilityConfig) -> "tuple[Intake | None, str]":
+    """The intake check, written beside the weights; or None, and why there is none."""
     from hilum.data.split import used_cases
     from hilum.errors import DataError
     from hilum.inference.intake_fit import intake_for
@@ -103,13 +105,58 @@ def _fit_intake(context: Context, config: ReliabilityConfig) -> None:
     file = context.folder.intake_file
     file.unlink(missing_ok=True)
     if not config.ood_rate:
-        return
+        return None, ""
     try:
-        intake_for(used_cases(context.cases, context.split), context.split, config.guard_other_look).save(
-            file
-        )
+        used = used_cases(context.cases, context.split)
+        intake = intake_for(used, context.split, config.guard_other_look)
     except DataError as error:
         say(f"  {context.folder.name}: predictions go without the intake check: {error}")
+        return None, str(error)
+    intake.save(file)
+    return intake, ""
+
+
+def _intake_shares(
+    intake: "Intake | None", reason: str, design: "Design", context: Context
+) -> "IntakeShares | None":
+    """What the intake check flags, or why there is none; None where the settings leave it out."""
+    from hilum.artifacts.reliability import IntakeShares
+    from hilum.inference.intake import RATE
+
+    if intake is None:
+        return IntakeShares(rate=RATE, reason=reason, altered_from=design.judged_on) if reason else None
+    return IntakeShares(rate=intake.rate, n=len(intake.known), **_seen_by(intake, design, context))
+
+
+def _seen_by(intake: "Intake", design: "Design", context: Context) -> dict[str, Any]:
+    """The remaining fields of the artifact: shares of val, of test and of altered images that are flagged."""
+    import numpy as np
+
+    from hilum.anomaly.ood_images import KINDS, ood_images
+    from hilum.data.split import used_cases
+    from hilum.evaluation.reliability.ood import altered_shares
+    from hilum.evaluation.shares import share_figure
+    from hilum.inference.intake_fit import held_out_images, is_cross_fitted
+    from hilum.inference.refusal import least_side
+
+    def flags(images: "np.ndarray") -> "np.ndarray":
+        return intake.judge(images)[0] <= intake.rate
+
+    config = design.config
+    held_out = held_out_images(used_cases(context.cases, context.split), context.split)
+    shares = {part: share_figure(flags(images), patients) for part, (images, patients) in held_out.items()}
+    images, patients = held_out[design.judged_on]
+    chosen = np.sort(np.random.default_rng(config.seed).permutation(len(images))[: config.ood_images])
+    altered = {kind: flags(ood_images(images[chosen], kind, config.seed)) for kind in KINDS}
+    titles = {kind: title for kind, (title, _) in KINDS.items()}
+    return {
+        **shares,
+        "fitted_on_val": is_cross_fitted(held_out["val"][1].tolist()),
+        "altered_from": design.judged_on,
+        "altered": altered_shares(altered, titles, patients[chosen]),
+        "fewest_pixels": least_side(context.folder.card().pixels.size, intake.side),
+        "colour": not intake.colour,
+    }
 
 
 def _guarded(context: Context, design: "Design") -> "Ood":
@@ -184,5 +231,5 @@ STAGE = Stage(
     needs=("evaluate",),
     uses=("anomaly",),
     artifacts=("reliability.json",),
-    version=4,
+    version=5,
 )

@@ -117,11 +117,11 @@ def preload() -> None:
     import torch
 
     from hilum.data.dicom import grey, pixels  # noqa: F401
-    from hilum.lungs import field
+    from hilum.lungs import segment
 
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    field.trained()
+    segment.trained()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hilum.data.dicom.index import may_be_dicom
-from hilum.data.dicom.people import Header, headers_of, is_named, linked, names_are_kept
+from hilum.data.dicom.options import names_are_kept
+from hilum.data.dicom.people import Header, headers_of, is_named, linked
 
 DETAILS = ("study", "view", "sex", "age", "site", "spacing")
 """Columns of cases that headers fill; empty for images that are no DICOM."""
@@ -13,9 +14,14 @@ Row = dict[str, str | Path]
 Headers = Mapping[Path, Header | None]
 
 
+FROM_HEADER = "patient_from_header"
+"""A column of rows, not of cases: "yes" where the source knows no patient and the header does."""
+
+
 def with_headers(rows: Sequence[Mapping[str, str | Path]], root: Path) -> tuple[list[Row], list[str]]:
     """Rows (case_id, path, label, patient, split) of any source with the details of those that are DICOM, and notes.
-    Lateral and oblique views are left out; a patient that the source does not know is taken from the header.
+    Lateral and oblique views are left out; a patient that the source does not know is taken from the header, and
+    such a row has the column FROM_HEADER.
 
     >>> with_headers([{"case_id": "a", "path": Path("a.png"), "patient": "a"}], Path("."))
     ([{'case_id': 'a', 'path': PosixPath('a.png'), 'patient': 'a'}], [])
@@ -87,18 +93,22 @@ def _attached(row: Row, headers: Headers, root: Path) -> Row:
     file, given = Path(row["path"]), str(row["case_id"])
     header = headers.get(file)
     if file not in headers:
-        return {**row, **details_of(None)}
+        return {**details_of(None), **row}
     hide = hidden(file, headers, root if root.is_dir() else root.parent)
     named = hide or (header is not None and header.names(given) and not names_are_kept())
     case_id = pseudonymous_id(header, file) if named else given
     patient = str(row.get("patient", given))
+    from_header = {}
     if header and header.patient and (patient == given or (header.names(patient) and not names_are_kept())):
+        from_header = {FROM_HEADER: "yes"} if patient == given else {}
         patient = header.patient
     elif patient == given:
         patient = case_id
+    details = {name: words for name, words in details_of(header).items() if words or name not in row}
     return {
         **row,
-        **details_of(header),
+        **details,
+        **from_header,
         "case_id": case_id,
         "patient": patient,
         "path": linked(file) if hide else file,

@@ -24,7 +24,8 @@ from hilum.data.dicom.header import (
     text,
     value,
 )
-from hilum.data.dicom.kinds import aspect_of, check_kind, is_frontal, view_of, views_are_kept
+from hilum.data.dicom.kinds import aspect_of, check_kind, is_frontal, view_of
+from hilum.data.dicom.options import views_are_kept
 from hilum.data.dicom.pixels import Layout, layout_of, stored_values
 from hilum.data.levels import counts_of, levels_in_use, looked_up, stretched
 
@@ -53,7 +54,7 @@ def read_facts(data: bytes, most: int) -> DicomFacts:
     hilum.data.dicom.header.NotRead: damaged: a DICOM file without a header
     """
     with quiet_pydicom():
-        dataset = _checked(data, most)
+        dataset = checked_dataset(data, most)
         layout = layout_of(dataset, most)
     mode = "palette" if layout.photometric == "PALETTE COLOR" else "grey" if layout.samples == 1 else "rgb"
     return DicomFacts(layout.cols, layout.rows, mode, layout.stored)
@@ -70,13 +71,13 @@ def read_image(data: bytes, most: int) -> np.ndarray:
     hilum.data.dicom.header.NotRead: damaged: a DICOM file without a header
     """
     with quiet_pydicom():
-        dataset = _checked(data, most)
+        dataset = checked_dataset(data, most)
         grey = grey_of(dataset, most)
         return _square(grey, aspect_of(dataset), most)
 
 
 def refuse_lateral(path: Path) -> None:
-    """NotRead when the header of a file says that the view is lateral or oblique; HILUM_DICOM_VIEWS=all allows it.
+    """NotRead when the header of a file says that the view is lateral or oblique, unless all views are wanted.
     Nothing is said of a file that can't be read.
 
     >>> refuse_lateral(Path("gone.dcm"))
@@ -92,7 +93,13 @@ def refuse_lateral(path: Path) -> None:
         raise NotRead(f"a lateral or oblique view ({view}), not a frontal one")
 
 
-def _checked(data: bytes, most: int) -> "Dataset":
+def checked_dataset(data: bytes, most: int) -> "Dataset":
+    """The dataset in the bytes of a file, if it can be a single radiograph of a chest. NotRead as in `read_image`.
+
+    >>> checked_dataset(bytes(128) + b"DICM", 2**27)
+    Traceback (most recent call last):
+    hilum.data.dicom.header.NotRead: damaged: a DICOM file without a header
+    """
     check_deflated(data, most * _INFLATED)
     dataset = dataset_of(data)
     check_kind(dataset)
@@ -112,7 +119,7 @@ def grey_of(dataset: "Dataset", most: int) -> np.ndarray:
     if layout.photometric in ("MONOCHROME1", "MONOCHROME2") and layout.samples == 1:
         return _monochrome(dataset, layout, values)
     if layout.photometric == "PALETTE COLOR" and layout.samples == 1:
-        return _luma(_from_palette(dataset, values))
+        return _luma(from_palette(dataset, values))
     if layout.samples == 3 and layout.photometric in ("RGB", "YBR_RCT", "YBR_ICT"):
         return _luma(values)  # JPEG 2000 has turned its YBR into RGB already
     if layout.samples == 3 and layout.photometric in ("YBR_FULL", "YBR_FULL_422"):
@@ -124,30 +131,31 @@ def grey_of(dataset: "Dataset", most: int) -> np.ndarray:
 
 
 def _monochrome(dataset: "Dataset", layout: Layout, stored: np.ndarray) -> np.ndarray:
-    deep = stored.astype(np.uint16) if stored.dtype == np.uint8 else stored
-    codes = np.arange(2 ** (8 * stored.dtype.itemsize))
-    values = _in_use(codes, layout, aligned=stored.dtype.itemsize * 8 >= layout.allocated)
+    place = _places(layout, stored.dtype.itemsize * 8)
+    values = _values(layout)
     is_padding = _padding(dataset, layout, values)
     rescaled = _modality(dataset, layout, values)
     table = _shown(dataset, rescaled)
-    if table is None or _is_flat(table, deep, is_padding):
-        counts = counts_of(deep)[: len(codes)]
+    if table is None or _is_flat(table, stored, place, is_padding):
+        counts = np.bincount(place, counts_of(stored), len(values))
         table = _stretch(rescaled, np.where(is_padding, 0, counts))
     if layout.photometric == "MONOCHROME1":
         table = 255.0 - table
-    table = np.where(is_padding, 0, table)
-    whole = np.zeros(65536, np.uint8)
-    whole[: len(codes)] = np.rint(np.clip(table, 0, 255))
-    return looked_up(deep, whole)
+    table = np.rint(np.clip(np.where(is_padding, 0, table), 0, 255)).astype(np.uint8)
+    return looked_up(stored, table[place])
 
 
-def _in_use(codes: np.ndarray, layout: Layout, aligned: bool) -> np.ndarray:
-    """The value of each code: its bits in use, with their sign."""
-    shift = layout.high + 1 - layout.stored if aligned else 0
-    values = (codes >> shift) & ((1 << layout.stored) - 1)
-    if layout.signed:
-        values = np.where(values >= 1 << (layout.stored - 1), values - (1 << layout.stored), values)
-    return values
+def _places(layout: Layout, bits: int) -> np.ndarray:
+    """Which of the values in `_values` each code of so many bits stands for, by its bits in use."""
+    shift = layout.high + 1 - layout.stored if bits >= layout.allocated else 0
+    return (np.arange(2**bits, dtype=np.int32) >> shift) & ((1 << layout.stored) - 1)
+
+
+def _values(layout: Layout) -> np.ndarray:
+    """The values that the bits in use can have, with their sign, in the order of their codes."""
+    values = np.arange(1 << layout.stored)
+    half = 1 << (layout.stored - 1)
+    return np.where(values >= half, values - 2 * half, values) if layout.signed else values
 
 
 def _padding(dataset: "Dataset", layout: Layout, values: np.ndarray) -> np.ndarray:
@@ -207,11 +215,17 @@ def _sigmoid(values: np.ndarray, center: float, width: float) -> np.ndarray:
     return 255 / (1 + np.exp(np.clip(-4 * (values - center) / width, -500, 500)))
 
 
-def _is_flat(table: np.ndarray, stored: np.ndarray, is_padding: np.ndarray) -> bool:
-    """Whether a window shows one grey only, although the values differ: such a window was meant for nothing."""
-    used = np.unique(stored[:: max(1, len(stored) // 64)])
-    used = used[~is_padding[used]]
-    return len(used) > 1 and bool(np.ptp(np.rint(table[used])) == 0)
+def _is_flat(table: np.ndarray, stored: np.ndarray, place: np.ndarray, is_padding: np.ndarray) -> bool:
+    """Whether a window shows one grey only, although the values differ: such a window was meant for nothing. Some
+    pixels of some rows mostly show two; else all pixels of these rows are looked at."""
+    rows = stored[:: max(1, len(stored) // 64)]
+    some = rows[:, :: max(1, rows.shape[1] // 64)]
+    for sample in (some, rows):
+        used = np.unique(place[sample])
+        used = used[~is_padding[used]]
+        if len(used) and np.ptp(np.rint(table[used])) > 0:
+            return False
+    return len(used) > 1
 
 
 def _stretch(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -265,7 +279,14 @@ def _entries(data: Any, length: int) -> np.ndarray:
 # -- colour ---------------------------------------------------------------------------------------------------
 
 
-def _from_palette(dataset: "Dataset", values: np.ndarray) -> np.ndarray:
+def from_palette(dataset: "Dataset", values: np.ndarray) -> np.ndarray:
+    """Stored values "rows cols" through the palette of the header, uint8 "rows cols 3". NotRead where it can't be read.
+
+    >>> from pydicom.dataset import Dataset
+    >>> from_palette(Dataset(), np.zeros((1, 1), np.uint8))
+    Traceback (most recent call last):
+    hilum.data.dicom.header.NotRead: damaged: its palette can't be read
+    """
     from pydicom.pixels.processing import apply_color_lut
 
     try:

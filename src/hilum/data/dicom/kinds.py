@@ -1,6 +1,5 @@
 """What a DICOM file shows: whether it is a single chest radiograph, and from where it was taken."""
 
-import os
 import re
 from typing import TYPE_CHECKING
 
@@ -142,17 +141,6 @@ def is_frontal(view: str) -> bool:
     return not words & (_LATERAL | _OBLIQUE)
 
 
-def views_are_kept() -> bool:
-    """Whether the user asks for lateral and oblique views too.
-
-    >>> from unittest.mock import patch
-    >>> with patch.dict(os.environ, HILUM_DICOM_VIEWS="all"):
-    ...     views_are_kept()
-    True
-    """
-    return os.environ.get("HILUM_DICOM_VIEWS", "").lower() == "all"
-
-
 def remarks(dataset: "Dataset") -> list[str]:
     """What a reader should know of an image that is read: each is the end of 'n images ...'.
 
@@ -165,6 +153,10 @@ def remarks(dataset: "Dataset") -> list[str]:
     findings = []
     if text(dataset, "BurnedInAnnotation").upper() == "YES":
         findings.append("carry text burned into the picture (BurnedInAnnotation)")
+    if (number(dataset, "SamplesPerPixel") or 1) > 1 or text(
+        dataset, "PhotometricInterpretation"
+    ) == "PALETTE COLOR":
+        findings.append("are stored in colour and are read by their brightness (PhotometricInterpretation)")
     direction = text(dataset, "PatientOrientation").upper().split("\\")
     if len(direction) == 2 and all(direction) and (direction[0][:1], direction[1][:1]) != ("L", "F"):
         findings.append("are mirrored or turned by their header (PatientOrientation) and are read as stored")

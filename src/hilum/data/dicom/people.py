@@ -1,11 +1,8 @@
 """Who and where, from headers: pseudonyms by a keyed hash, so that no name, date or identifier of a header is written.
 
-A pseudonym is the beginning of HMAC-SHA-256 of the identifier. The key is $HILUM_DICOM_KEY, or else one that is made
-once and kept in $HILUM_CACHE, readable by its owner only: the same patient has the same pseudonym in every study made
-with the same key, and nobody without it can test whether an identifier is behind a pseudonym.
-
-HILUM_DICOM_NAMES=keep keeps patient identifiers, case names and paths as they are; HILUM_DICOM_VIEWS=all keeps lateral
-and oblique views.
+A pseudonym is the beginning of HMAC-SHA-256 of the identifier. The key is the user's (hilum.data.dicom.options), or
+else one that is made once and kept in $HILUM_CACHE, readable by its owner only: the same patient has the same pseudonym
+in every study made with the same key, and nobody without it can test whether an identifier is behind a pseudonym.
 """
 
 import hmac
@@ -19,16 +16,15 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hilum.data.details import OLDEST, age_of, sex_of
 from hilum.data.dicom.header import NotRead, dataset_of, quiet_pydicom, text
-from hilum.data.dicom.kinds import is_frontal, remarks, spacing_of, view_of, views_are_kept
+from hilum.data.dicom.kinds import is_frontal, remarks, spacing_of, view_of
+from hilum.data.dicom.options import given_key, names_are_kept, views_are_kept
 from hilum.errors import DataError
 from hilum.files import cache_folder
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
-
-OLDEST = 90
-"""Years; higher ages are written as this one, since few people reach them."""
 
 _NO_IDENTIFIER = re.compile(
     r"(?:anon.*|unknown|none|n/?a|null|patient|test|de-?identified|[0\W_]*)", re.IGNORECASE
@@ -76,7 +72,7 @@ class Header:
 
     @property
     def is_frontal(self) -> bool:
-        """Whether it belongs into a study of frontal views; all do with HILUM_DICOM_VIEWS=all.
+        """Whether it belongs into a study of frontal views; all do where all views are wanted.
 
         >>> Header("", "", "", "", "LL", "", "", "", (), (), {}).is_frontal
         False
@@ -103,28 +99,17 @@ def is_named(words: str, headers: Sequence[Header]) -> bool:
     return any(secret in flat for header in headers for secret in header.secrets)
 
 
-def names_are_kept() -> bool:
-    """Whether the user asks for the identifiers of the headers.
-
-    >>> from unittest.mock import patch
-    >>> with patch.dict(os.environ, HILUM_DICOM_NAMES="keep"):
-    ...     names_are_kept()
-    True
-    """
-    return os.environ.get("HILUM_DICOM_NAMES", "").lower() == "keep"
-
-
 def headers_of(paths: Sequence[Path]) -> list[Header | None]:
     """The header of each file, read in parallel; None where a file is no DICOM that can be read.
 
     >>> headers_of([Path("gone.dcm")])
     [None]
     """
-    key = key_of_user()
+    key, keep_names = key_of_user(), names_are_kept()  # the threads do not see what was chosen
 
     def read(path: Path) -> Header | None:
         try:
-            return header_of(dataset_of(path.read_bytes(), pixels=False), key)
+            return header_of(dataset_of(path.read_bytes(), pixels=False), key, keep_names)
         except (NotRead, OSError):
             return None
 
@@ -132,8 +117,8 @@ def headers_of(paths: Sequence[Path]) -> list[Header | None]:
         return list(pool.map(read, paths))
 
 
-def header_of(dataset: "Dataset", key: bytes) -> Header:
-    """What is kept of a dataset.
+def header_of(dataset: "Dataset", key: bytes, keep_names: bool = False) -> Header:
+    """What is kept of a dataset. `keep_names`: the patient as the header identifies it.
 
     >>> from pydicom.dataset import Dataset
     >>> dataset = Dataset()
@@ -148,9 +133,7 @@ def header_of(dataset: "Dataset", key: bytes) -> Header:
     image = text(dataset, "SOPInstanceUID")
     spacing = spacing_of(dataset)
     return Header(
-        patient=text(dataset, "PatientID")
-        if names_are_kept() and patient
-        else pseudonym("patient", patient, key),
+        patient=text(dataset, "PatientID") if keep_names and patient else pseudonym("patient", patient, key),
         study=pseudonym("study", study, key),
         site=pseudonym("site", site, key),
         image=pseudonym("image", image, key),
@@ -180,17 +163,17 @@ def pseudonym(kind: str, identifier: str, key: bytes) -> str:
 
 
 def key_of_user() -> bytes:
-    """$HILUM_DICOM_KEY, or the key in the cache folder, which is made when it is first needed. DataError when it can't
-    be kept: pseudonyms would differ from call to call.
+    """The key that the user gives, or the one in the cache folder, which is made when it is first needed.
+    DataError when it can't be kept: pseudonyms would differ from call to call.
 
     >>> from unittest.mock import patch
     >>> with patch.dict(os.environ, HILUM_DICOM_KEY="a secret"):
     ...     key_of_user()
     b'a secret'
     """
-    given = os.environ.get("HILUM_DICOM_KEY")
+    given = given_key()
     if given:
-        return given.encode()
+        return given
     path = cache_folder() / "dicom" / "key"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -201,7 +184,7 @@ def key_of_user() -> bytes:
     except OSError as error:
         raise DataError(
             f"the key of pseudonyms can't be kept in {path} ({error.strerror})",
-            "set HILUM_CACHE to a folder that can be written, or HILUM_DICOM_KEY to a secret of your own",
+            "set HILUM_CACHE to a folder that can be written, or name a secret of your own with --dicom-key",
         ) from None
     return path.read_bytes()
 
@@ -232,6 +215,16 @@ def linked(path: Path) -> Path:
     return link
 
 
+def original(path: Path) -> Path:
+    """The file behind a path of `linked`, for its owner's eyes; any other path as it is.
+
+    >>> original(Path("data/a.png")).as_posix()
+    'data/a.png'
+    """
+    is_link = path.parent == cache_folder().absolute() / "dicom" / "files" and path.is_symlink()
+    return path.readlink() if is_link else path
+
+
 def _patient(dataset: "Dataset", study: str) -> str:
     """What tells patients apart: the identifier with its issuer, else name and birth date, else the study."""
     identifier, name = text(dataset, "PatientID"), text(dataset, "PatientName")
@@ -244,21 +237,18 @@ def _patient(dataset: "Dataset", study: str) -> str:
 
 
 def _sex(dataset: "Dataset") -> str:
-    letter = text(dataset, "PatientSex").upper()[:1]
-    return letter if letter in ("M", "F", "O") else ""
+    return sex_of(text(dataset, "PatientSex"))
 
 
 def _age(dataset: "Dataset") -> str:
     """Years: as the header says, else from birth to the study; those above OLDEST as OLDEST."""
-    match = re.fullmatch(r"(\d{1,3})([DWMY])", text(dataset, "PatientAge").upper())
-    if match:
-        years = int(match[1]) / {"D": 365.25, "W": 52.18, "M": 12, "Y": 1}[match[2]]
-    else:
-        born, seen = (_day(text(dataset, name)) for name in ("PatientBirthDate", "StudyDate"))
-        if born is None or seen is None or seen < born:
-            return ""
-        years = (seen - born).days / 365.25
-    return f"{min(years, OLDEST):.3g}"
+    age = text(dataset, "PatientAge")
+    if re.fullmatch(r"\d{1,3}[DWMYdwmy]", age):
+        return age_of(age)
+    born, seen = (_day(text(dataset, name)) for name in ("PatientBirthDate", "StudyDate"))
+    if born is None or seen is None or seen < born:
+        return ""
+    return f"{min((seen - born).days / 365.25, OLDEST):.3g}"
 
 
 def _day(words: str) -> date | None:

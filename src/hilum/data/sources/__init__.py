@@ -20,6 +20,7 @@ from typing import Protocol, cast, runtime_checkable
 
 from hilum.data.cases import Cases
 from hilum.data.corrections import corrected
+from hilum.data.dicom.options import reading_with
 from hilum.data.reading_options import ReadingOptions
 from hilum.errors import DataError, nearest
 
@@ -104,7 +105,11 @@ def open_source(data: str | Path, source: str | None = None, options: ReadingOpt
     ('normal', 'pneumonia')
     """
     options = options or ReadingOptions()
-    source = source or options.source
+    with reading_with(options.of_dicom):
+        return _opened(data, source or options.source, options)
+
+
+def _opened(data: str | Path, source: str | None, options: ReadingOptions) -> Cases:
     if source is not None:
         return corrected(_load(source, data, options.exclude), options)
     for name in names():

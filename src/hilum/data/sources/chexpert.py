@@ -24,6 +24,8 @@ from hilum.data.annotated import (
     root_of,
 )
 from hilum.data.cases import Cases
+from hilum.data.details import person
+from hilum.data.dicom.options import views_are_kept
 from hilum.data.patients import patient_of
 from hilum.errors import DataError
 
@@ -78,12 +80,13 @@ def _add(annotated: Annotated, table: Path, split: str, exclude: Sequence[str]) 
         path = _file(annotated.root, table.parent, text)
         if path is not None and not not_excluded(path, annotated.root, exclude, annotated.excluded):
             continue
-        if row["Frontal/Lateral"] == "Lateral":
+        if row["Frontal/Lateral"] == "Lateral" and not views_are_kept():
             annotated.lateral.append(path or Path(text))
             continue
         findings = {name: _value(str(row[name]), name, f"{table.name} row {number}") for name in names}
         label = label_of_findings(findings, minor=["Support Devices"])
-        annotated.add(path, text, label, patient_of(text), split, findings)
+        who = person(str(row.get("Sex", "")), str(row.get("Age", "")))
+        annotated.add(path, text, label, patient_of(text), split, findings, who)
 
 
 def _value(text: str, name: str, where: str) -> float:

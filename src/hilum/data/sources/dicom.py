@@ -16,7 +16,8 @@ from hilum.data.cases import Cases
 from hilum.data.dicom.attach import Headers, details_of, hidden, is_frontal, notes_on, pseudonymous_id
 from hilum.data.dicom.index import files_below, files_of_dicomdir, is_dicomdir, may_be_dicom
 from hilum.data.dicom.labels import Labels, labels_beside
-from hilum.data.dicom.people import Header, headers_of, linked, names_are_kept
+from hilum.data.dicom.options import names_are_kept
+from hilum.data.dicom.people import Header, headers_of, linked
 from hilum.data.listing import IMAGE_SUFFIXES, case_id_of, cases_from, existing, is_excluded
 from hilum.data.roles import split_of
 from hilum.errors import DataError
@@ -82,7 +83,7 @@ def load(data: str | Path, exclude: Sequence[str] = ()) -> Cases:
     if not frontal:
         raise DataError(
             f"all {len(labelled)} radiographs of {data} are lateral or oblique views",
-            "set HILUM_DICOM_VIEWS=all to read them",
+            "read them with --views all",
         )
     notes = _notes(files, headers, rows, labelled, frontal)
     return cases_from(
@@ -91,11 +92,24 @@ def load(data: str | Path, exclude: Sequence[str] = ()) -> Cases:
         path,
         notes,
         "split / class / ..." if labels is None else f"labels of {labels.file.name}",
-        "the headers",
+        _patients_in_words(frontal, headers),
     )
 
 
 _Row = dict[str, str | Path]
+
+
+def _patients_in_words(rows: list[_Row], headers: Headers) -> str:
+    known = _with_patient(rows, headers)
+    unknown = len(rows) - known
+    parts = {"the headers": known, "unknown, each image its own": unknown}
+    return "; ".join(f"{what} ({count} images)" for what, count in parts.items() if count)
+
+
+def _with_patient(rows: list[_Row], headers: Headers) -> int:
+    """How many rows have a header that says whose image it is."""
+    known = (headers.get(Path(row["path"])) for row in rows)
+    return sum(header is not None and bool(header.patient) for header in known)
 
 
 def _look(path: Path, exclude: Sequence[str] = ()) -> _Files:
@@ -182,10 +196,10 @@ def _notes(
     }
     notes = [f"{what}: {count}." for what, count in counts.items() if count > 0]
     notes += notes_on(frontal, headers)
-    known = [header for row in frontal if (header := headers.get(Path(row["path"]))) and header.patient]
-    if len(known) < len(frontal):
+    known = _with_patient(frontal, headers)
+    if known < len(frontal):
         notes.append(
-            f"The patient of {len(frontal) - len(known)} of {len(frontal)} images is unknown: each such image counts "
+            f"The patient of {len(frontal) - known} of {len(frontal)} images is unknown: each such image counts "
             "as its own patient, so that splits may leak and intervals may be too narrow if a patient has several "
             "images."
         )

@@ -14,12 +14,14 @@ from pathlib import Path
 
 from hilum.data.annotated import Annotated, files_below, root_of
 from hilum.data.cases import HEALTHY, Cases
+from hilum.data.details import person
 from hilum.data.listing import listing
 from hilum.errors import DataError
 
 DESCRIPTION = "Montgomery and Shenzhen tuberculosis sets: CXR_png/MCUCXR_0001_0.png, CHNCXR_0327_1.png"
 
 _NAME = re.compile(r"((?:MCUCXR|CHNCXR)_\d+)_([01])")
+_SITES = {"MCUCXR": "Montgomery", "CHNCXR": "Shenzhen"}
 _LABELS = {"0": HEALTHY, "1": "tuberculosis"}
 
 
@@ -54,9 +56,24 @@ def load(data: str | Path, exclude: Sequence[str] = ()) -> Cases:
     annotated = Annotated(root, excluded=files.excluded)
     for stem, path in sorted(files.by_stem.items()):
         if match := _NAME.fullmatch(stem):
-            annotated.add(path, path.name, _LABELS[match[2]], match[1])
+            annotated.add(path, path.name, _LABELS[match[2]], match[1], details=_reading(path))
     if not annotated.rows:
         raise DataError(f"{data} has no image like CXR_png/MCUCXR_0001_0.png", "point to the unpacked folder")
     return annotated.cases(
         "montgomery_shenzhen", data, "the label is the last digit of the file name", "the file name"
+    )
+
+
+def _reading(image: Path) -> dict[str, str]:
+    """Sex, age and site of an image: from its text in ClinicalReadings ("Patient's Sex: F", "male 35yrs"), if it is
+    there, and from its name."""
+    text = image.parent.parent / "ClinicalReadings" / f"{image.stem}.txt"
+    try:
+        words = text.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        words = ""
+    sex = re.search(r"\b(female|male)\b|sex:\s*([FM])\b", words, re.IGNORECASE)
+    age = re.search(r"(?:age:\s*)?(\d{1,3}\s*(?:y|m|d|w))", words, re.IGNORECASE)
+    return person(
+        (sex[1] or sex[2]) if sex else "", age[1] if age else "", _SITES.get(image.name[:6].upper(), "")
     )

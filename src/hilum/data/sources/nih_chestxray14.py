@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hilum.data.annotated import (
     Annotated,
+    column,
     files_below,
     find_table,
     has_columns,
@@ -22,6 +23,7 @@ from hilum.data.annotated import (
     root_of,
 )
 from hilum.data.cases import Cases
+from hilum.data.details import person
 from hilum.errors import DataError
 
 DESCRIPTION = "NIH ChestX-ray14: Data_Entry_2017.csv and its images in any folders"
@@ -57,7 +59,13 @@ def load(data: str | Path, exclude: Sequence[str] = ()) -> Cases:
     split = [[name for name in text.split("|") if name] for text in rows["Finding Labels"]]
     known = sorted({name.strip() for names in split for name in names})
     annotated = Annotated(root, excluded=files.excluded)
-    for name, present, patient in zip(rows["Image Index"], split, rows["Patient ID"], strict=True):
+    details = [
+        person(*cells)
+        for cells in zip(column(rows, "Patient Gender"), column(rows, "Patient Age"), strict=True)
+    ]
+    for name, present, patient, who in zip(
+        rows["Image Index"], split, rows["Patient ID"], details, strict=True
+    ):
         findings = {finding: float(finding in {each.strip() for each in present}) for finding in known}
         annotated.add(
             files.by_stem.get(Path(name).stem),
@@ -66,6 +74,7 @@ def load(data: str | Path, exclude: Sequence[str] = ()) -> Cases:
             patient,
             splits.get(name, ""),
             findings,
+            who,
         )
     return annotated.cases(
         "nih_chestxray14", data, f"{table.name}: an image and its findings per row", "the column Patient ID"

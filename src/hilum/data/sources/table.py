@@ -1,4 +1,4 @@
-"""A CSV that lists the images: path and label, optionally patient, split and case_id.
+"""A CSV that lists the images: path and label, optionally patient, split, case_id, sex, age and site.
 
     path,label,patient,split
     images/a.png,normal,p1,train
@@ -6,7 +6,8 @@
 Instead of a label there may be a column per finding, with 1 (present), 0 (absent), -1 (uncertain) or nothing: columns
 called `finding:<name>`, or, without a column label, every other column that holds nothing else.
 
-Paths are relative to the CSV. Other columns are not read. Rows are counted as in a spreadsheet: the header is
+Columns sex (M, F, O, or in words), age (years) and site are read for figures by subgroup. Paths are relative to the
+CSV. Other columns are not read. Rows are counted as in a spreadsheet: the header is
 row 1. A row whose label is empty, NA, NaN, null, none or ? is a case of unknown label: it is left out, and a note
 counts such rows. Such a patient is unknown, and taken from the file name where that is of a known family. A column
 of whole numbers written as 0.0 and 1.0, as spreadsheets do where a cell is empty, is read as 0 and 1.
@@ -19,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hilum.data.cases import SPLITS, Cases
+from hilum.data.details import person
 from hilum.data.labels import is_missing
 from hilum.data.listing import (
     case_id_of,
@@ -39,7 +41,8 @@ from hilum.errors import DataError
 DESCRIPTION = "a CSV with the columns path and label, optionally patient, split and case_id"
 
 _NEEDED = ("path", "label")
-_READ = (*_NEEDED, "patient", "split", "case_id")
+_PERSON = ("sex", "age", "site")
+_READ = (*_NEEDED, "patient", "split", "case_id", *_PERSON)
 _WORKING = ("explicit", "given")
 _Row = dict[str, str | Path]
 
@@ -221,6 +224,7 @@ def _row(cells: dict[str, str], table: Path, number: int) -> _Row:
         "label": label,
         "patient": cells.get("patient", ""),
         "split": split,
+        **person(*(cells.get(name, "") for name in _PERSON)),
     }
 
 

@@ -6,9 +6,9 @@
 
 image_labels_*.csv is read if it is there, else the boxes. Several radiologists read an image: a finding is present
 where at least half of those who read the image state it. The label is the finding, 'several findings' for more than
-one, and 'normal' for 'No finding'; an image on which no half agrees is left out. The sets name no patients: each image
-counts as its own. Nguyen HQ et al. VinDr-CXR. Sci Data 9 (2022), 429; Pham HH et al. VinDr-PCXR. Sci Data 10 (2023),
-240.
+one, and 'normal' for 'No finding'; an image on which no half agrees is left out. The tables name no patients: those
+of DICOM headers are taken, else each image counts as its own. Nguyen HQ et al. VinDr-CXR. Sci Data 9 (2022), 429; Pham
+HH et al. VinDr-PCXR. Sci Data 10 (2023), 240.
 """
 
 from collections.abc import Sequence

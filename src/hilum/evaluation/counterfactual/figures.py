@@ -1,19 +1,23 @@
 """Figures of plain and counterfactual images of the same cases."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from hilum.artifacts.base import Figure
 from hilum.artifacts.counterfactual import CounterfactualPoint
 from hilum.data.labels import HEALTHY
 from hilum.errors import DataError
+from hilum.evaluation.areas import area_figure
+from hilum.evaluation.curves import roc_band
 from hilum.evaluation.evaluate import evaluate, predicted_classes
-from hilum.evaluation.intervals import bootstrap, with_interval
+from hilum.evaluation.intervals import FEWEST_PATIENTS, bootstrap, too_few, with_interval
 from hilum.evaluation.metrics import auroc, cumulative_counts
+from hilum.evaluation.shares import share_figure
 from hilum.inference.rules import HALF
 
 Measured = dict[str, np.ndarray]
@@ -86,14 +90,14 @@ def point(
     )
 
 
-def counterfactual_auroc(abnormal: np.ndarray, target: Sequence[str]) -> float:
-    """AUROC of normal against abnormal, for `monitor: counterfactual_auroc`. `abnormal`: its probability, "images";
-    NaN where one side is absent.
+def counterfactual_auroc(abnormal: np.ndarray, target: Sequence[str], patients: ArrayLike) -> Figure:
+    """AUROC of normal against abnormal, with its interval over patients. `abnormal`: its probability, "images";
+    without a value where one side is absent.
 
-    >>> counterfactual_auroc(np.array([0.1, 0.9]), ["normal", "virus"])
+    >>> counterfactual_auroc(np.array([0.1, 0.9]), ["normal", "virus"], ["ann", "bob"]).value
     1.0
     """
-    return float(np.asarray(auroc(abnormal, np.asarray(target) != HEALTHY)))
+    return area_figure(abnormal, np.asarray(target) != HEALTHY, patients)
 
 
 # -- figures that `evaluate` does not have -------------------------------------------------------------------
@@ -102,40 +106,43 @@ def counterfactual_auroc(abnormal: np.ndarray, target: Sequence[str]) -> float:
 def _more_figures(
     rows: pd.DataFrame, answers: Answers, plain: Answers | None, fixed: float, replicates: int, seed: int
 ) -> dict[str, Figure]:
-    target = rows["target"].to_numpy() != HEALTHY
-    hits = {"specificity_at_half": (answers.abnormal < HALF, ~target)}
+    target, people = rows["target"].to_numpy() != HEALTHY, rows["patient"].to_numpy()
+    healthy, score = ~target, answers.abnormal
+    figures = {
+        "specificity_at_half": share_figure(score[healthy] < HALF, people[healthy], score[healthy]),
+        "sensitivity_at_fixed": _at_fixed(score, target, people, fixed),
+        "specificity_at_fixed": _at_fixed(-score, healthy, people, fixed),
+    }
     if plain is not None:
-        hits["flipped"] = (answers.predicted != plain.predicted, np.ones(len(rows), bool))
-
-    def measure(weights: np.ndarray) -> Measured:
-        values = {name: _share(weights @ (hit & of), weights @ of) for name, (hit, of) in hits.items()}
-        values["sensitivity_at_fixed"] = sensitivity_at(answers.abnormal, target, fixed, weights)
-        values["specificity_at_fixed"] = sensitivity_at(-answers.abnormal, ~target, fixed, weights)
-        if plain is not None:
-            areas = [np.asarray(auroc(each.abnormal, target, weights)) for each in (answers, plain)]
-            values["auroc_change"] = areas[0] - areas[1]
-        return values
-
-    once = {name: float(value[0]) for name, value in measure(np.ones((1, len(rows)))).items()}
-    figures = _with_intervals(once, measure, rows, target, replicates, seed)
-    for name, (hit, of) in hits.items():
-        counts = {"k": int((hit & of).sum()), "n": int(of.sum())}
-        figures[name] = figures[name].model_copy(update=counts)
+        figures["flipped"] = share_figure(answers.predicted != plain.predicted, people)
+        figures["auroc_change"] = _auroc_change(answers, plain, target, people, replicates, seed)
     return figures
 
 
-def _with_intervals(
-    once: Mapping[str, float],
-    measure: Any,
-    rows: pd.DataFrame,
-    target: np.ndarray,
-    replicates: int,
-    seed: int,
-) -> dict[str, Figure]:
+def _at_fixed(score: np.ndarray, positive: np.ndarray, people: np.ndarray, specificity: float) -> Figure:
+    """The greatest sensitivity at this specificity, a point of the ROC curve, with the curve's band there."""
+    value = float(sensitivity_at(score, positive, specificity, np.ones((1, len(score))))[0])
+    counts = [len(np.unique(people[rows])) for rows in (positive, ~positive)]
+    if not min(counts):
+        return Figure(value=None, reason=f"all {len(score)} images are of one class")
+    if min(counts) < FEWEST_PATIENTS:
+        return Figure(value=value, reason=too_few(min(counts)))
+    band = roc_band(score, positive, people, [1 - specificity])
+    return Figure(value=value, low=min(float(band["low"][0]), value), high=max(float(band["high"][0]), value))
+
+
+def _auroc_change(
+    answers: Answers, plain: Answers, target: np.ndarray, people: np.ndarray, replicates: int, seed: int
+) -> Figure:
+    def measure(weights: np.ndarray) -> Measured:
+        first, second = (np.asarray(auroc(each.abnormal, target, weights)) for each in (answers, plain))
+        return {"change": first - second}
+
+    once = float(measure(np.ones((1, len(target))))["change"][0])
     if not replicates:
-        return {name: Figure(value=value) for name, value in once.items()}
-    drawn, _ = bootstrap(measure, rows["patient"].to_numpy(), target, replicates, seed)
-    return {name: with_interval(value, drawn[name]) for name, value in once.items()}
+        return Figure(value=once)
+    drawn, _ = bootstrap(measure, people, target, replicates, seed)
+    return with_interval(once, drawn["change"])
 
 
 def sensitivity_at(
@@ -143,8 +150,7 @@ def sensitivity_at(
 ) -> np.ndarray:
     """The greatest sensitivity of all thresholds with at least this specificity, "replicates".
 
-    `score`, `positive`: "cases"; `weights`: "replicates cases". The threshold is chosen anew in each replicate, so
-    the interval includes that choice.
+    `score`, `positive`: "cases"; `weights`: "replicates cases". The threshold is chosen anew in each replicate.
 
     >>> score, positive = np.array([0.1, 0.2, 0.3, 0.4]), np.array([False, True, False, True])
     >>> sensitivity_at(score, positive, 0.9, np.ones((1, 4))), sensitivity_at(score, positive, 0.5, np.ones((1, 4)))

@@ -37,9 +37,7 @@ def selective(design: Design, extra: Scores) -> dict[str, SelectiveFigures]:
         if not known.any():
             continue
         first, patients = plain["probability"][known], judged.patients[known]
-        figures[name] = selective_figures(
-            score[known], wrong[known], patients, replicates=design.replicates, seed=config.seed
-        )
+        figures[name] = selective_figures(score[known], wrong[known], patients)
         if name != "probability":
             figures[name].probability_risk = risk_at_grid(first, wrong[known], figures[name].curve.coverage)
             figures[name].aurc_difference, p_values[name] = difference_of_aurc(

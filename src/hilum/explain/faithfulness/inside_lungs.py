@@ -51,4 +51,5 @@ def lung_shares(
         )
         for name, values in shares.items()
     ]
-    return Lungs(images=len(images), area=float(np.mean(areas)), overlap=card().iou.mean, rows=rows)
+    area = mean_over_patients(areas, people, 0, 1)
+    return Lungs(images=len(images), area=area, overlap=card().iou.mean, rows=rows)

@@ -17,6 +17,7 @@ from hilum.data.cases import HEALTHY, Cases
 from hilum.data.sources import phantom
 from hilum.data.split import used_cases
 from hilum.errors import DataError, HilumError
+from hilum.evaluation.means import mean_over_patients
 from hilum.explain.faithfulness.curves import check_map
 from hilum.explain.faithfulness.explainers import BASELINES, Explainer, title_of
 from hilum.explain.faithfulness.lesions import lesion_figures
@@ -159,7 +160,7 @@ def truth_table(
     return Truth(
         images=len(abnormal),
         missed=len(images) - len(abnormal),
-        lesion_area=float(mask.mean()),
+        lesion_area=mean_over_patients(mask.mean((1, 2)), abnormal.patients, 0, 1),
         tolerance=tolerance,
         rows=[_row(name, figures) for name, figures in table.items()],
         best=max(table, key=lambda name: (table[name]["pointing"].value, table[name]["iou"].value)),

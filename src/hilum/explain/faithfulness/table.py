@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from torch import Tensor, nn
 
+from hilum.artifacts.base import Figure
 from hilum.artifacts.explanations import Agreement, Faithfulness, MapFigures, MethodFigures
 from hilum.errors import DataError
 from hilum.evaluation.means import above_zero, mean_over_patients
@@ -78,9 +79,17 @@ def faithfulness_table(
     people = [(patients or {}).get(case_id, case_id) for case_id in images]
     unaware = {name: figures[name] for name in BASELINES}
     rows = [_row(name, own, unaware, people) for name, own in figures.items()]
-    values = np.mean(correlations, axis=0).round(6).tolist()
     names = [row.title for row in rows]
+    values = [
+        [_correlation(column, people) for column in line]
+        for line in np.moveaxis(np.array(correlations), 0, -1)
+    ]
     return Faithfulness(images=len(images), rows=rows, agreement=Agreement(names=names, values=values))
+
+
+def _correlation(values: np.ndarray, people: list[str]) -> Figure:
+    """The mean correlation of two maps; that of a map with itself is 1 by definition."""
+    return mean_over_patients(np.round(values, 6), people, -1, 1)
 
 
 def map_figures(

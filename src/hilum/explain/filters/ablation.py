@@ -8,7 +8,7 @@ other: the costs of all filters do not add up to the cost of the layer.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -32,7 +32,7 @@ class Effect:
     """What the network does on the images. `loss`: mean cross-entropy, nats. `accuracy`: share of the images
     whose class has the largest logit, 0 to 1. By true class, "classes": `hit` that share, `probability` the mean
     probability of the true class, `evidence` its mean evidence (see hilum.explain.evidence); NaN for a class
-    without images.
+    without images. `losses`, `of_truth`: the loss, and the probability of the true class, of each image, "images".
     """
 
     loss: float
@@ -40,6 +40,8 @@ class Effect:
     hit: np.ndarray
     probability: np.ndarray
     evidence: np.ndarray
+    losses: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    of_truth: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass(frozen=True)
@@ -177,17 +179,19 @@ def effect(logits: Float[Tensor, "images classes"], targets: Tensor) -> Effect:
         raise ModelError(f"the model has no class {int(targets.max())}", f"it has {classes}")
     logits = logits.double()
     right = (logits.argmax(1) == targets).double()
-    per_class = np.full((3, classes), np.nan)
+    per_class, of_truth = np.full((3, classes), np.nan), np.zeros(len(targets))
     for target in range(classes):
         mine = targets == target
         if mine.any():
+            of_truth[mine.cpu().numpy()] = probability(logits[mine], target).cpu().numpy()
             per_class[:, target] = [
                 float(right[mine].mean()),
                 float(probability(logits[mine], target).mean()),
                 float(evidence(logits[mine], target).mean()),
             ]
-    loss = float(F.cross_entropy(logits, targets))
-    return Effect(loss, float(right.mean()), *per_class)
+    losses = F.cross_entropy(logits, targets, reduction="none")
+    share = float(right.mean())
+    return Effect(float(losses.mean()), share, *per_class, losses=losses.cpu().numpy(), of_truth=of_truth)
 
 
 def _checked(x: Tensor, targets: Sequence[int] | np.ndarray) -> Tensor:

@@ -120,7 +120,7 @@ class TorchRuntime:
         """
         self.check_layers(layers)
         with torch.inference_mode():
-            logits, vectors = _pass(self.model, self.tensor(batch), layers)
+            logits, vectors = logits_and_layers(self.model, self.tensor(batch), layers)
         wanted = {name: vectors[name].float().cpu().numpy() for name in layers}
         return logits.double().cpu().numpy(), wanted
 
@@ -139,8 +139,19 @@ class TorchRuntime:
                 raise RecipeError(f"the model has no layer {name!r}", nearest(name, known))
 
 
-def _pass(model: ChestModel, x: Tensor, layers: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
-    """Logits and vectors. Safe in several threads at once."""
+def logits_and_layers(
+    model: ChestModel, x: Tensor, layers: Sequence[str]
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Logits "batch classes", and vectors "batch dim" of the named layers and of "embedding". Safe in several threads
+    at once.
+
+    >>> from hilum.data.images import Pixels
+    >>> from hilum.models import build
+    >>> model = build("vgg", ("normal", "pneumonia"), Pixels(size=(32, 32))).eval()
+    >>> logits, vectors = logits_and_layers(model, torch.zeros(1, 1, 32, 32), ["pool"])
+    >>> vectors["pool"].shape
+    torch.Size([1, 256])
+    """
     plain = type(model.features).forward is nn.Sequential.forward
     maps, vectors = _in_turn(model, x, layers) if plain else _by_hooks(model, x, layers)
     pooled = model.pool(maps)

@@ -202,9 +202,10 @@ def warnings(figures: AnomalyFigures) -> list[str]:
     }
     sentences = []
     if single and areas:
-        best = f"{single[0].label}, AUROC {number(single[0].auroc)}"
-        below = [row for row, value in areas.items() if value < single[0].auroc]
-        if single[0].auroc > max(areas.values()):
+        area = single[0].auroc.value or 0.0
+        best = f"{single[0].label}, AUROC {stated(single[0].auroc, '')}"
+        below = [row for row, value in areas.items() if value < area]
+        if area > max(areas.values()):
             sentences.append(
                 f"A single number about the file has a higher AUROC on these images than every detector: {best}."
                 " No test was made."

@@ -18,7 +18,7 @@ from hilum.report.anomaly.figures import (
     row_name,
 )
 from hilum.report.cells import Cell
-from hilum.report.stated import interval_text, stated, value_text
+from hilum.report.stated import interval_text
 from hilum.report.wording import NOTHING, count, duration, listing, number, percent, plural
 
 
@@ -36,8 +36,8 @@ class DetectorRow:
     average_precision: Cell
     false_alarms: Cell
     sensitivity: Cell
-    best_f1: str
-    best_accuracy: str
+    best_f1: Cell
+    best_accuracy: Cell
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,8 @@ class ShortcutRow:
     """What shortcuts reach on all images (`value`) and among the pairs (`matched`)."""
 
     name: str
-    value: str
-    interval: str
-    matched: str
+    value: Cell
+    matched: Cell
 
 
 @dataclass(frozen=True)
@@ -70,15 +69,16 @@ class OtherLookTable:
 
     images: str
     rate: str
-    rows: list[list[Cell | str]]
+    rows: list[list[Cell]]
 
 
 @dataclass(frozen=True)
 class Shaded:
-    """A share with its counts; `shade`: 0 to 0.75."""
+    """A share with its counts and its interval; `shade`: 0 to 0.75."""
 
     share: str
     counts: str
+    interval: str
     shade: float
 
 
@@ -105,7 +105,7 @@ class LocalizationTable:
 
     images: str
     chance: str
-    rows: list[list[str]]
+    rows: list[list[Cell]]
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class MatchingView:
 
     title: str
     sentences: list[str]
-    rows: list[list[str]]
+    rows: list[list[Cell]]
 
 
 @dataclass(frozen=True)
@@ -196,8 +196,8 @@ def _line(figures: AnomalyFigures, row: str, measured: Measured) -> DetectorRow:
         average_precision=_area_cell(measured.average_precision),
         false_alarms=_share_cell(measured.false_alarms),
         sensitivity=_share_cell(measured.sensitivity),
-        best_f1=number(measured.oracle.best_f1.value),
-        best_accuracy=f"{value_text(best)} ({best.counts})",
+        best_f1=Cell(number(measured.oracle.best_f1.value), small=measured.oracle.best_f1.reason or ""),
+        best_accuracy=_share_cell(best),
     )
 
 
@@ -208,7 +208,7 @@ def _area_cell(figure: Figure | None) -> Cell:
 
 
 def _share_cell(figure: Figure) -> Cell:
-    return Cell(percent(figure.value), figure.counts, interval_text(figure))
+    return Cell(percent(figure.value), figure.counts, interval_text(figure) or figure.reason or "")
 
 
 def _shortcut_lines(shortcuts: Shortcuts, residual: Shortcuts) -> list[ShortcutRow]:
@@ -216,19 +216,18 @@ def _shortcut_lines(shortcuts: Shortcuts, residual: Shortcuts) -> list[ShortcutR
     if not shortcuts.single:
         return []
     best, left = shortcuts.single[0], {shortcut.name: shortcut.auroc for shortcut in residual.single}
-    lines = [_shortcut_line(f"best single shortcut: {best.label}", best, number(left.get(best.name)))]
+    lines = [_shortcut_line(f"best single shortcut: {best.label}", best, _area_cell(left.get(best.name)))]
     if isinstance(shortcuts.joint, JointShortcut):
         lines.append(_shortcut_line("all shortcuts together", shortcuts.joint, _joint(residual)))
     return lines
 
 
-def _shortcut_line(name: str, shortcut: Shortcut | JointShortcut, matched: str) -> ShortcutRow:
-    interval = "" if shortcut.low is None else f"{number(shortcut.low)} to {number(shortcut.high)}"
-    return ShortcutRow(name, number(shortcut.auroc), interval, matched)
+def _shortcut_line(name: str, shortcut: Shortcut | JointShortcut, matched: Cell) -> ShortcutRow:
+    return ShortcutRow(name, _area_cell(shortcut.auroc), matched)
 
 
-def _joint(shortcuts: Shortcuts) -> str:
-    return number(shortcuts.joint.auroc) if isinstance(shortcuts.joint, JointShortcut) else NOTHING
+def _joint(shortcuts: Shortcuts) -> Cell:
+    return _area_cell(shortcuts.joint.auroc if isinstance(shortcuts.joint, JointShortcut) else None)
 
 
 # -- further tables ------------------------------------------------------------------------------------------
@@ -250,7 +249,7 @@ def other_look(figures: AnomalyFigures) -> OtherLookTable | None:
         rate=percent(figures.false_alarm_rate, 0),
         rows=[
             [
-                row_name(row),
+                Cell(row_name(row)),
                 _area_cell(plain.auroc),
                 _area_cell(look.auroc),
                 _share_cell(plain.false_alarms),
@@ -282,7 +281,8 @@ def ood(figures: AnomalyFigures) -> OodTable | None:
 
 
 def _shaded(figure: Figure) -> Shaded:
-    return Shaded(percent(figure.value, 0), figure.counts, round(0.75 * (figure.value or 0.0), 3))
+    shade = round(0.75 * (figure.value or 0.0), 3)
+    return Shaded(percent(figure.value, 0), figure.counts, interval_text(figure), shade)
 
 
 def localization(figures: AnomalyFigures) -> LocalizationTable | None:
@@ -296,7 +296,12 @@ def localization(figures: AnomalyFigures) -> LocalizationTable | None:
         f" {count(first.n_regions)} lesions",
         chance=percent(first.pointing.chance, 0),
         rows=[
-            [row_name(row), number(lesions.pixel_auroc), number(lesions.aupro), stated(lesions.pointing)]
+            [
+                Cell(row_name(row)),
+                _area_cell(lesions.pixel_auroc),
+                _area_cell(lesions.aupro),
+                _share_cell(lesions.pointing),
+            ]
             for row, lesions in rows.items()
         ],
     )
@@ -316,20 +321,20 @@ def matching(figures: AnomalyFigures, part: str) -> MatchingView:
             f"Within a pair, the logits of the propensity differ by {number(matched.distance, 3)} on average and by"
             f" {number(matched.caliper, 2)} at most.",
         ],
-        rows=_residual_rows(figures.shortcuts[part], matched.residual, number(matched.propensity_auroc)),
+        rows=_residual_rows(figures.shortcuts[part], matched.residual, _area_cell(matched.propensity_auroc)),
     )
 
 
-def _residual_rows(shortcuts: Shortcuts, residual: Shortcuts, propensity: str) -> list[list[str]]:
+def _residual_rows(shortcuts: Shortcuts, residual: Shortcuts, propensity: Cell) -> list[list[Cell]]:
     before = {shortcut.name: shortcut for shortcut in shortcuts.single}
     rows = [
-        [shortcut.label, number(before[shortcut.name].auroc), number(shortcut.auroc)]
+        [Cell(shortcut.label), _area_cell(before[shortcut.name].auroc), _area_cell(shortcut.auroc)]
         for shortcut in residual.single
         if shortcut.name in before
     ]
     if isinstance(shortcuts.joint, JointShortcut):
-        rows.append(["all together, fitted again", _joint(shortcuts), _joint(residual)])
-    return [*rows, ["the propensity", NOTHING, propensity]]
+        rows.append([Cell("all together, fitted again"), _joint(shortcuts), _joint(residual)])
+    return [*rows, [Cell("the propensity"), Cell(NOTHING), propensity]]
 
 
 def detector(row: str, figures: DetectorFigures) -> DetectorView:

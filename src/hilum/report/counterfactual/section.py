@@ -144,8 +144,8 @@ def _task(folder: TaskFolder, figures: Counterfactual, paths: pd.Series) -> dict
         "rows": _rows(figures),
         "parts": [_part(name, point) for name, point in figures.parts.items()],
         "caption": (
-            f"{images} of {plural(figures.patients, 'patient')}{of}; 95\u00a0% intervals, {figures.replicates}"
-            " bootstrap samples over patients. AUROC, sensitivity and specificity: normal against abnormal, at the"
+            f"{images} of {plural(figures.patients, 'patient')}{of}; 95\u00a0% intervals over patients. AUROC,"
+            " sensitivity and specificity: normal against abnormal, at the"
             f" operating point (probability of abnormal from {point} on). At a fixed sensitivity or specificity the"
             " threshold is chosen on the same column’s images. Changed: predictions that differ from those on the plain"
             f" images.{chosen_note(folder, figures.split)}"
@@ -187,7 +187,7 @@ def _cell(figure: Figure | None, share: bool = True) -> tuple[str, str]:
     if figure is None:
         return NOTHING, ""
     unit = "%" if share else ""
-    ends = interval_text(figure, unit)
+    ends = interval_text(figure, unit) or figure.reason
     return value_text(figure, unit), "; ".join(words for words in (figure.counts, ends) if words)
 
 

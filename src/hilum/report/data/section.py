@@ -6,6 +6,7 @@ import pandas as pd
 
 from hilum.artifacts.run import RunFacts, SplitFacts
 from hilum.data.cases import SPLITS
+from hilum.data.show import reading_rows
 from hilum.files import digest
 from hilum.report import commands
 from hilum.report.data.findings import AuditView, view_of
@@ -73,6 +74,7 @@ def make(run: Run) -> Section:
         "data/template.html",
         {
             "lead": _lead(cases.table, cases.labels),
+            "reading": _reading(facts),
             "notes": [sentence(note) for note in facts.data.notes],
             "divisions": _divisions(run, cases.table, cases.labels, facts),
             "sheet": _sheet(cases.table, cases.labels),
@@ -89,6 +91,15 @@ def _lead(table: pd.DataFrame, labels: tuple[str, ...]) -> str:
     joint = " labelled " if numbers else " "
     shares = listing([f"{count(int((table['label'] == label).sum()))}{joint}{label}" for label in labels])
     return f"{plural(len(table), 'image')}{of_patients}: {shares}."
+
+
+def _reading(facts: RunFacts) -> list[tuple[str, str]]:
+    """How the data was understood, as it was printed before the work; empty for a run that does not say it."""
+    data = facts.data
+    if not data.reading.layout and not data.reading.labels:
+        return []
+    rows = reading_rows(data.source, data.reading, data.reading.labels, data.n_patients)
+    return [(name.capitalize(), words) for name, words in rows.items()]
 
 
 def _audit(run: Run, facts: RunFacts) -> AuditView | None:

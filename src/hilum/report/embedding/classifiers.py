@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from hilum.artifacts.base import Figure
 from hilum.artifacts.embedding import EmbeddingFigures, SplitFigures
-from hilum.report.cells import Cell
+from hilum.report.cells import Cell, number_cell, share_cell
 from hilum.report.embedding.task import TaskEmbedding
 from hilum.report.stated import interval_text, stated
 from hilum.report.wording import NOTHING, SPACE, count, listing, number, percent, plural, split_name
@@ -284,26 +284,23 @@ def space_words(embedding: TaskEmbedding) -> str:
     )
 
 
-def candidates(embedding: TaskEmbedding, most: int = 12) -> list[list[str]]:
+def candidates(embedding: TaskEmbedding, most: int = 12) -> list[list[Cell]]:
     """The settings that cross-validation compared, best first.
 
     >>> import pandas as pd
     >>> from hilum.artifacts.embedding import Candidate
-    >>> best = Candidate(transform="none", distance="cosine", weights="uniform", k=5, log_loss=0.4, accuracy=0.9,
-    ...     balanced_accuracy=0.8)
+    >>> best = Candidate(transform="none", distance="cosine", weights="uniform", k=5, log_loss=Figure(value=0.4),
+    ...     accuracy=Figure(value=0.9), balanced_accuracy=Figure(value=0.8))
     >>> figures = EmbeddingFigures.model_construct(candidates=[best])
-    >>> [row[:5] for row in candidates(TaskEmbedding(figures, *[pd.DataFrame()] * 4))]
+    >>> [[cell.value for cell in row[:5]] for row in candidates(TaskEmbedding(figures, *[pd.DataFrame()] * 4))]
     [['vectors as they are', 'cosine', 'uniform', '5', '0.400']]
     """
     return [
         [
-            TRANSFORMS[row.transform],
-            row.distance,
-            row.weights,
-            str(row.k),
-            number(row.log_loss),
-            percent(row.accuracy),
-            percent(row.balanced_accuracy),
+            *(Cell(words) for words in (TRANSFORMS[row.transform], row.distance, row.weights, str(row.k))),
+            number_cell(row.log_loss),
+            share_cell(row.accuracy),
+            share_cell(row.balanced_accuracy),
         ]
         for row in embedding.figures.candidates[:most]
     ]

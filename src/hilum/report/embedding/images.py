@@ -5,12 +5,14 @@ from typing import Any
 
 import pandas as pd
 
+from hilum.artifacts.base import Figure
 from hilum.artifacts.embedding import DuplicateCounts
+from hilum.report.cells import Cell, number_cell, share_cell
 from hilum.report.embedding.explorer import confidence
 from hilum.report.embedding.task import TaskEmbedding
 from hilum.report.figures import look
 from hilum.report.pictures import Image, picture_of
-from hilum.report.wording import count, listing, number, percent, plural, split_name
+from hilum.report.wording import NOTHING, count, listing, number, percent, plural, split_name
 
 SUSPECTS, PAIRS = 12, 4
 """Pictures of label suspects, and of pairs that look like one image twice."""
@@ -47,7 +49,7 @@ class RetrievalRow:
     """The queries of one split."""
 
     name: str
-    cells: list[str]
+    cells: list[Cell]
 
 
 @dataclass(frozen=True)
@@ -183,9 +185,11 @@ def retrieval(embedding: TaskEmbedding) -> Retrieval | None:
     """How many of the images that come back have the query's label; None where that was left out.
 
     >>> from hilum.artifacts import embedding as artifacts
-    >>> test = artifacts.Retrieval(precision_at_k={5: 0.8}, mean_average_precision=0.7, chance=0.5, queries=10)
+    >>> from hilum.artifacts.base import Figure
+    >>> test = artifacts.Retrieval(
+    ...     precision_at_k={5: Figure(value=0.8)}, mean_average_precision=Figure(value=0.7), chance=0.5, queries=10)
     >>> figures = artifacts.EmbeddingFigures.model_construct(retrieval={"test": test})
-    >>> retrieval(TaskEmbedding(figures, *[pd.DataFrame()] * 4)).rows[0].cells[1:]
+    >>> [cell.value for cell in retrieval(TaskEmbedding(figures, *[pd.DataFrame()] * 4)).rows[0].cells[1:]]
     ['0.700', '0.500', '10']
     """
     by_split = embedding.figures.retrieval
@@ -196,10 +200,10 @@ def retrieval(embedding: TaskEmbedding) -> Retrieval | None:
         RetrievalRow(
             split_name(split),
             [
-                *(percent(row.precision_at_k.get(k)) for k in ks),
-                number(row.mean_average_precision),
-                number(row.chance),
-                count(row.queries),
+                *(share_cell(row.precision_at_k.get(k)) for k in ks),
+                number_cell(row.mean_average_precision),
+                Cell(number(row.chance)),
+                Cell(count(row.queries)),
             ],
         )
         for split, row in by_split.items()
@@ -207,19 +211,31 @@ def retrieval(embedding: TaskEmbedding) -> Retrieval | None:
     return Retrieval(ks, rows)
 
 
-def density(embedding: TaskEmbedding) -> list[list[str]]:
+def density(embedding: TaskEmbedding) -> list[list[Cell]]:
     """How close the images of a class lie, and how much of their neighbourhood is their own.
 
     >>> from hilum.artifacts.embedding import ClassDensity, EmbeddingFigures
-    >>> virus = ClassDensity(mean_knn_distance=1.5, own_class_share=0.75, images=40)
+    >>> from hilum.artifacts.base import Figure
+    >>> virus = ClassDensity(mean_knn_distance=Figure(value=1.5), own_class_share=Figure(value=0.75), images=40)
     >>> figures = EmbeddingFigures.model_construct(density={"virus": virus})
-    >>> [cell.replace("\\xa0", " ") for cell in density(TaskEmbedding(figures, *[pd.DataFrame()] * 4))[0]]
+    >>> [cell.value.replace("\\xa0", " ") for cell in density(TaskEmbedding(figures, *[pd.DataFrame()] * 4))[0]]
     ['virus', '1.50', '75.0 %', '40']
     """
     return [
-        [name, distance(row.mean_knn_distance), percent(row.own_class_share), count(row.images)]
+        [
+            Cell(name),
+            _distance_cell(row.mean_knn_distance),
+            share_cell(row.own_class_share),
+            Cell(count(row.images)),
+        ]
         for name, row in embedding.figures.density.items()
     ]
+
+
+def _distance_cell(figure: Figure) -> Cell:
+    if figure.value is None or figure.low is None or figure.high is None:
+        return Cell(NOTHING if figure.value is None else distance(figure.value), small=figure.reason or "")
+    return Cell(distance(figure.value), small=f"{distance(figure.low)} to {distance(figure.high)}")
 
 
 # -- images to review ----------------------------------------------------------------------------------------

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 from hilum.artifacts.embedding import Projection
+from hilum.report.cells import Cell, number_cell, share_cell
 from hilum.report.embedding.task import TaskEmbedding
-from hilum.report.wording import count, number, percent, sentence, split_name
+from hilum.report.stated import stated
+from hilum.report.wording import count, sentence, split_name
 
 
 @dataclass(frozen=True)
@@ -13,12 +15,12 @@ class MapRow:
 
     title: str
     note: str
-    cells: list[str]
+    cells: list[Cell]
 
 
 @dataclass(frozen=True)
 class FaithfulnessTable:
-    """`splits`: those that votes on the map were measured on."""
+    """`splits`: those that votes on the map, and in the space, were measured on."""
 
     splits: list[str]
     rows: list[MapRow]
@@ -40,9 +42,11 @@ def faithfulness_sentences(embedding: TaskEmbedding) -> str:
     """How faithful the first map is, on the first held-out split; empty without a map.
 
     >>> import pandas as pd
+    >>> from hilum.artifacts.base import Figure
     >>> from hilum.artifacts.embedding import EmbeddingFigures
-    >>> shown = Projection(title="t-SNE", settings={}, trustworthiness=0.95, knn_map={"test": 0.8},
-    ...     knn_space={"test": 0.9}, stability=None, images=90, seconds=1.0, note="")
+    >>> shown = Projection(title="t-SNE", settings={}, trustworthiness=Figure(value=0.95),
+    ...     knn_map={"test": Figure(value=0.8)}, knn_space={"test": Figure(value=0.9)}, stability=None, images=90,
+    ...     seconds=1.0, note="")
     >>> figures = EmbeddingFigures.model_construct(images={"test": 10}, projections={"tsne": shown})
     >>> embedding = TaskEmbedding(figures, *[pd.DataFrame()] * 4)
     >>> print(faithfulness_sentences(embedding).split(". ")[2].replace("\\xa0", " "))
@@ -55,13 +59,14 @@ def faithfulness_sentences(embedding: TaskEmbedding) -> str:
     shown, split = embedding.figures.projections[names[0]], embedding.split
     sentences = [
         "A flat map cannot show every distance.",
-        f"Trustworthiness of the {shown.title} map is {number(shown.trustworthiness)} (1: images that are close on"
-        f" the map are close in the space; n = {count(shown.images)} training images).",
-        f"A vote of neighbours on the map classifies {percent(shown.knn_map[split])} of the {split_name(split)}"
-        f" images correctly, and {percent(shown.knn_space[split])} in the full space.",
+        f"Trustworthiness of the {shown.title} map is {stated(shown.trustworthiness, '')} on"
+        f" {count(shown.images)} training images; 1 means that images that are close on the map are close in the"
+        " space.",
+        f"A vote of neighbours on the map classifies {stated(shown.knn_map[split])} of the {split_name(split)}"
+        f" images correctly, and {stated(shown.knn_space[split])} in the full space.",
     ]
     if shown.stability is not None:
-        kept = percent(shown.stability, 0)
+        kept = stated(shown.stability)
         sentences.append(f"Fitted from other seeds, the map keeps {kept} of each image’s ten nearest.")
     sentences.append("Which images lie next to each other means more than gaps and sizes of clusters.")
     return " ".join(sentences)
@@ -71,9 +76,11 @@ def faithfulness_table(embedding: TaskEmbedding) -> FaithfulnessTable:
     """The figures of every map.
 
     >>> import pandas as pd
+    >>> from hilum.artifacts.base import Figure
     >>> from hilum.artifacts.embedding import EmbeddingFigures
-    >>> shown = Projection(title="t-SNE", settings={"perplexity": 30}, trustworthiness=0.95, knn_map={"test": 0.8},
-    ...     knn_space={"test": 0.9}, stability=None, images=90, seconds=1.0, note="fitted on train")
+    >>> shown = Projection(title="t-SNE", settings={"perplexity": 30}, trustworthiness=Figure(value=0.95),
+    ...     knn_map={"test": Figure(value=0.8)}, knn_space={"test": Figure(value=0.9)}, stability=None, images=90,
+    ...     seconds=1.0, note="fitted on train")
     >>> figures = EmbeddingFigures.model_construct(images={"test": 10}, projections={"tsne": shown})
     >>> faithfulness_table(TaskEmbedding(figures, *[pd.DataFrame()] * 4)).rows[0].note
     'perplexity 30; fitted on train'
@@ -84,13 +91,14 @@ def faithfulness_table(embedding: TaskEmbedding) -> FaithfulnessTable:
             title=row.title,
             note=_note(row),
             cells=[
-                number(row.trustworthiness),
+                number_cell(row.trustworthiness),
                 *(
-                    f"{percent(row.knn_map[split])} / {percent(row.knn_space[split])}"
+                    share_cell(measured[split])
                     for split in figures.held_out
+                    for measured in (row.knn_map, row.knn_space)
                 ),
-                percent(row.stability, 0),
-                count(row.images),
+                share_cell(row.stability),
+                Cell(count(row.images)),
             ],
         )
         for row in figures.projections.values()

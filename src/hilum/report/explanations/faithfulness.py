@@ -6,6 +6,7 @@ from hilum.artifacts.base import Figure
 from hilum.artifacts.explanations import Faithfulness, Lungs, Truth
 from hilum.report.cells import Cell
 from hilum.report.explanations.verdicts import depends, matters, numbers_of, steady
+from hilum.report.stated import stated
 from hilum.report.wording import NOTHING, count, number, percent, plural
 
 COLUMNS = (
@@ -73,7 +74,7 @@ class AgreementRow:
     """One method against all."""
 
     title: str
-    cells: list[str]
+    cells: list[Cell]
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def cell(figure: Figure | float | None, share: bool = False) -> Cell:
     of = "" if block.k is None or block.n is None else f"{count(block.k)}/{count(block.n)}"
     low, high = block.low, block.high
     if low is None or high is None:
-        return Cell(printed, of)
+        return Cell(printed, of, block.reason or "")
     ends = f"{100 * low:.1f} to {percent(high)}" if share else _apart(low, high)
     return Cell(printed, of, ends)
 
@@ -164,9 +165,15 @@ def agreement(known: Faithfulness | None) -> AgreementTable | None:
     """Rank correlations of the maps of each pair of methods, as a table."""
     if known is None:
         return None
-    pairs = zip(known.agreement.names, known.agreement.values, strict=True)
-    rows = [AgreementRow(name, [number(value, 2) for value in values]) for name, values in pairs]
-    return AgreementTable(known.agreement.names, rows)
+    names, values = known.agreement.names, known.agreement.values
+    rows = [
+        AgreementRow(
+            name,
+            [Cell("1") if other == name else cell(value) for other, value in zip(names, line, strict=True)],
+        )
+        for name, line in zip(names, values, strict=True)
+    ]
+    return AgreementTable(names, rows)
 
 
 def truth(known: Truth | None) -> TruthTable | None:
@@ -186,7 +193,7 @@ def truth(known: Truth | None) -> TruthTable | None:
     lead = (
         f"The best result is that of {best.title}: its highest point lies in the lesion in {points.value} of"
         f" the images ({points.counts}; 95 % CI {points.small}). The lesions fill"
-        f" {percent(known.lesion_area, 0)} of an image, which is how often a map of random numbers would hit."
+        f" {stated(known.lesion_area)} of an image, which is how often a map of random numbers would hit."
     )
     missed = (
         f"Abnormal images that the model classifies as normal are left out: {known.missed}."
@@ -199,10 +206,10 @@ def truth(known: Truth | None) -> TruthTable | None:
 def lungs(known: Lungs | None) -> LungTable | None:
     """Which share of each map lies inside the lungs, beside the share of the image that they fill.
 
-    >>> lungs(Lungs(images=2, area=0.25, overlap=0.96, rows=[])).overlap
-    '0.96'
+    >>> lungs(Lungs(images=2, area=Figure(value=0.25), overlap=Figure(value=0.96), rows=[])).overlap
+    '0.960'
     """
     if known is None:
         return None
     rows = [LungRow(row.title, row.kind == "baseline", cell(row.share, share=True)) for row in known.rows]
-    return LungTable(rows, percent(known.area), plural(known.images, "image"), number(known.overlap, 2))
+    return LungTable(rows, stated(known.area), plural(known.images, "image"), stated(known.overlap, ""))

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from hilum.artifacts.base import Figure
-from hilum.artifacts.explanations import Ablation, Concepts, ConceptScore, Probes
+from hilum.artifacts.explanations import Ablation, Concepts, ConceptScore, FilterCost, Probes
+from hilum.report.cells import Cell
 from hilum.report.explanations.plots import probe_curve
 from hilum.report.wording import LEVEL, NOTHING, SPACE, count, digits, percent, plural
 
@@ -19,8 +20,8 @@ class FilterRow:
     """What setting one filter to its mean costs; `cells`: by class."""
 
     filter: str
-    loss: str
-    cells: list[str]
+    loss: Cell
+    cells: list[Cell]
 
 
 @dataclass(frozen=True)
@@ -68,23 +69,51 @@ def ablation(known: Ablation | None, classes: Sequence[str]) -> AblationTable | 
         return None
     rows = known.rows[:FILTERS]
     first = rows[0]
-    hit = min(classes, key=lambda name: first.classes.get(name) or 0.0)
+    hit = min(classes, key=lambda name: _change(first, name).value or 0.0)
     return AblationTable(
         classes=classes,
         layer=known.layer,
         rows=[
-            FilterRow(str(row.filter), signed(row.loss), [signed(row.classes.get(name)) for name in classes])
+            FilterRow(str(row.filter), change(row.loss), [change(_change(row, name)) for name in classes])
             for row in rows
         ],
         images=plural(known.images, "image"),
         of=count(known.of),
         lead=(
-            f"Filter {first.filter} matters most: without it the loss changes by {signed(first.loss)} nats per"
+            f"Filter {first.filter} matters most: without it the loss changes by {change_words(first.loss)} nats per"
             f" image, and the probability of the true class falls most for images labelled {hit}. Without the"
-            f" whole layer the loss changes by {signed(known.whole.loss)}. The costs of single filters do not"
-            " add up to that, because filters replace each other."
+            f" whole layer the loss changes by {change_words(known.whole.loss)}. The costs of single filters do not"
+            " add up to that, because filters replace each other. The filters were ranked on these very images, so the"
+            " costs of the first ones are too large."
         ),
     )
+
+
+def _change(row: FilterCost, name: str) -> Figure:
+    return row.classes.get(name, Figure(value=None))
+
+
+def change(figure: Figure) -> Cell:
+    """A change with its sign and its interval, or the reason why it has none.
+
+    >>> change(Figure(value=0.0123, low=-0.001, high=0.02))
+    Cell(value='+0.0123', counts='', small='−0.001 to +0.02')
+    """
+    if figure.low is None or figure.high is None:
+        return Cell(signed(figure.value), small=figure.reason or "")
+    return Cell(signed(figure.value), small=f"{signed(figure.low)} to {signed(figure.high)}")
+
+
+def change_words(figure: Figure) -> str:
+    """A change as a sentence holds it.
+
+    >>> change_words(Figure(value=0.0123, low=-0.001, high=0.02)).replace("\\xa0", " ")
+    '+0.0123 (95 % CI −0.001 to +0.02)'
+    """
+    cell = change(figure)
+    if figure.low is None or not cell.small:
+        return cell.value
+    return f"{cell.value} ({LEVEL} CI {cell.small})"
 
 
 def signed(value: float | None) -> str:

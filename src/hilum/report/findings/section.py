@@ -67,6 +67,9 @@ def make(run: Run) -> Section | None:
         "tables": [_table(metrics, split, rules) for split in _splits(metrics)],
         "curves": [_roc(metrics, curves) for curves in metrics.curves],
         "caption": _caption(metrics),
+        "precision_recall": [_precision_recall(metrics, curves) for curves in metrics.curves],
+        "reliability": [_reliability(metrics, curves) for curves in metrics.curves if curves.bins],
+        "split": split_name(metrics.reported),
         "training": [
             plots.training_curve(history, "loss", best, "findings-loss"),
             plots.learning_rate_curve(history, best, "findings-rate"),
@@ -147,6 +150,28 @@ def _roc(metrics: FindingsMetrics, curves: ClassCurves) -> Markup:
         number(figures.auroc.value),
         (curves.false_positive_rate, curves.sensitivity),
         f"findings-roc-{curves.name}",
+    )
+
+
+def _precision_recall(metrics: FindingsMetrics, curves: ClassCurves) -> Markup:
+    figures = next(each for each in metrics.splits[metrics.reported].findings if each.name == curves.name)
+    return plots.precision_recall(
+        curves.precision_recall,
+        look(curves.name, metrics.classes),
+        curves.name,
+        number(figures.average_precision.value),
+        curves.share,
+        None if curves.precision.value is None else (curves.sensitivity, curves.precision),
+        f"findings-pr-{curves.name}",
+    )
+
+
+def _reliability(metrics: FindingsMetrics, curves: ClassCurves) -> Markup:
+    return plots.reliability_diagram(
+        curves.bins,
+        look(curves.name, metrics.classes),
+        curves.name,
+        f"findings-reliability-{curves.name}",
     )
 
 

@@ -1,8 +1,10 @@
 """Overview: what this is, when and where it was made, and what it must not be used for."""
 
+import pandas as pd
+
 from hilum.artifacts.run import DataFacts, RunFacts
 from hilum.report.section import Section
-from hilum.report.wording import duration, machine_text, moment, plural, seconds_between
+from hilum.report.wording import count, duration, machine_text, moment, plural, seconds_between
 from hilum.run import Run
 
 _CHILDREN = (
@@ -21,7 +23,7 @@ UNKNOWN_PEOPLE = "The data does not record whom the images show; the figures hol
 def make(run: Run) -> Section:
     """Name, data, date, commit, machine, time taken, purpose."""
     facts = run.facts()
-    people = PEOPLE.get(facts.data.source, UNKNOWN_PEOPLE)
+    people = PEOPLE.get(facts.data.source) or _people(run)
     return Section(
         "overview",
         "Overview",
@@ -34,6 +36,22 @@ def make(run: Run) -> Section:
             "facts": _rows(facts),
         },
     )
+
+
+def _people(run: Run) -> str:
+    """Age and sex of the people that the images show, where the data says them."""
+    table = run.cases().table if run.cases_file.exists() else pd.DataFrame()
+    parts = []
+    if "age" in table:
+        years = pd.to_numeric(table["age"], errors="coerce").dropna()
+        known = f"known for {count(len(years))} of {plural(len(table), 'image')}"
+        parts += [f"aged {years.min():g} to {years.max():g} years ({known})"] if len(years) else []
+    if "sex" in table:
+        counted = {word: int((table["sex"] == sex).sum()) for sex, word in (("F", "female"), ("M", "male"))}
+        parts += [f"{word} in {plural(n, 'image')}" for word, n in counted.items() if n]
+    if not parts:
+        return UNKNOWN_PEOPLE
+    return f"The images show people {', '.join(parts)}; the figures hold for such images only."
 
 
 def _rows(facts: RunFacts) -> list[tuple[str, str]]:

@@ -1,1 +1,1 @@
-"""Normal vs pneumonia, Bacterial vs viral: performance of each task's model."""
+"""Normal vs pneumonia, and bacterial vs viral: performance of each task's model."""

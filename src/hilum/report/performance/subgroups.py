@@ -14,7 +14,12 @@ KINDS = {
     "exposure": "Brightness",
     "label": "Label",
     "images": "Images of the patient",
+    "sex": "Sex",
+    "age": "Age",
+    "site": "Site",
+    "view": "View",
 }
+"""The kinds of groups and their names."""
 
 
 ALPHA = 0.05

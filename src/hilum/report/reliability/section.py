@@ -4,7 +4,7 @@ from hilum.artifacts.reliability import Reliability
 from hilum.data.tasks import TASKS
 from hilum.report import commands
 from hilum.report.absent import absent
-from hilum.report.reliability import calibration, ood, operating, selective, sets
+from hilum.report.reliability import calibration, intake, ood, operating, selective, sets
 from hilum.report.results import Results, results
 from hilum.report.section import Section
 from hilum.report.wording import count, percent, plural, sentence, split_name
@@ -51,6 +51,7 @@ def _part(task: Results, figures: Reliability) -> dict[str, object]:
         "conformal": sets.panel(task, figures),
         "selective": selective.panel(task, figures),
         "ood": ood.table(figures),
+        "intake": intake.table(figures),
         "classes": figures.classes,
         "replicates": count(figures.replicates),
     }

@@ -43,7 +43,7 @@ def _sentence(figures: Reliability) -> str:
         verdict = "is below" if coverage.value < low else "is above"
     repeated = (
         f" Over {count(used.repeated.divisions)} divisions of the patients into halves the mean coverage is"
-        f" {percent(used.repeated.coverage)}."
+        f" {stated(used.repeated.coverage)}."
         if used.repeated
         else ""
     )
@@ -78,4 +78,5 @@ def _repeated(sets: FittedSets) -> Cell:
     if sets.repeated is None:
         return Cell(NOTHING, small="judged on test images")
     spread = f"± {percent(sets.repeated.coverage_sd)} over {count(sets.repeated.divisions)} divisions"
-    return Cell(percent(sets.repeated.coverage), small=spread)
+    of_mean = share_cell(sets.repeated.coverage)
+    return Cell(of_mean.value, small=f"{of_mean.small}; {spread}")

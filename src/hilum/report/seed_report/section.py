@@ -96,10 +96,9 @@ def _network(task: Results) -> Network:
 
 
 def _pictures(run: Run, tasks: Sequence[Results]) -> Pictures:
-    by_name = {task.task: task for task in tasks}
-    three = by_name.get("multiclass")
+    three = next((task for task in tasks if task.task == "multiclass"), None)
     embedding = task_embedding(run, "multiclass") if three else None
-    explained = read_explanations(run, "binary") if "binary" in by_name else None
+    explained = read_explanations(run, "binary") if any(task.task == "binary" for task in tasks) else None
     return Pictures(
         curves=_curves(three) if three else [],
         matrices=confusions(embedding, CLASSIFIERS) if embedding else [],

@@ -1,0 +1,25 @@
+"""Which files count as images by their names, and which belong to the system. No table is needed for this."""
+
+IMAGE_SUFFIXES = (".bmp", ".dcm", ".dicom", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+"""Files with other endings are not read; the sources count them in the notes."""
+
+_JUNK = {
+    "__macosx",
+    "thumbs.db",
+    "desktop.ini",
+    "ehthumbs.db",
+    "$recycle.bin",
+    "@eadir",
+    "icon\r",
+    "lost+found",
+}
+
+
+def is_junk(name: str) -> bool:
+    """Whether a file or folder is of the system and not of the user: hidden files and what Windows, macOS and
+    network disks leave beside images.
+
+    >>> is_junk("._a.png"), is_junk("__MACOSX"), is_junk("Thumbs.db"), is_junk("a.png")
+    (True, True, True, False)
+    """
+    return name.startswith(".") or name.lower() in _JUNK
