@@ -116,7 +116,7 @@ async def _predict(request: Request, model: ModelId = None) -> Response:
     if wants_reports(request.headers.get("accept", "")):
         check_highdicom()
         reports = await reported(service, served, images)
-        headers = await run_in_threadpool(_headers, service, served, [one.answer for one in reports])
+        headers = await run_in_threadpool(_headers, service, served, [item.answer for item in reports])
         return await run_in_threadpool(reports_response, reports, is_single, headers)
     answers = await service.predictions(served, images)
     headers = await run_in_threadpool(_headers, service, served, answers)

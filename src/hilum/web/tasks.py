@@ -261,7 +261,7 @@ def _check_sizes(infos: list[zipfile.ZipInfo], name: str, files: int, size: int,
 
 def _identify(header: dict[str, Any], data: bytes | bytearray) -> Reply:
     """What a DICOM report on the image carries of its header, by keyword; "" for what is missing."""
-    if kind_of_file(data) != "DICOM":
+    if kind_of_file(bytes(data[:160])) != "DICOM":
         raise Refused(f"{header['name']} is no DICOM instance; send one that belongs to a study", NO_IMAGE)
     with quiet_pydicom():
         check_deflated(bytes(data), 4 * MAX_PIXELS)

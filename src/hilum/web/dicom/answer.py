@@ -41,8 +41,8 @@ async def reported(service: Service, served: Served, images: Sequence[Upload]) -
     >>> from hilum.web.settings import Settings
     >>> service = Service(Settings(workers=1))
     >>> service.decoders.run = lambda header, data: ({"error": "it is empty", "status": 422}, bytearray())
-    >>> [one] = asyncio.run(reported(service, service.models.default, [Upload("image 1", b"")]))
-    >>> one.report, one.error, one.status
+    >>> [item] = asyncio.run(reported(service, service.models.default, [Upload("image 1", b"")]))
+    >>> item.report, item.error, item.status
     (None, 'it is empty', 422)
     >>> service.stop()
     """
@@ -109,6 +109,6 @@ def keep(service: Service, served: Served, reports: Sequence[Reported]) -> None:
     >>> from hilum.web.settings import Settings
     >>> keep(Service(Settings()), Served("packaged", "cpu"), [])
     """
-    _, failure = service.keep([one.answer for one in reports], served)
+    _, failure = service.keep([item.answer for item in reports], served)
     if failure:
         say(failure)

@@ -34,7 +34,7 @@ ASSOCIATIONS = 8
 """At a time; each may hold the bytes of one instance while it is received."""
 
 GREETING = 5
-"""Seconds in which a connection must have asked for an association; until then it takes the place of one."""
+"""Seconds in which a connection must have asked for an association; until then it takes the place of item."""
 
 PDU_BYTES = 2**20
 """A longer unit of the protocol is not read: ours are 16 KB, and the longest request is far below it."""
@@ -137,7 +137,8 @@ class Listener:
         return answer
 
     def _take(self, event: evt.Event) -> None:
-        if isinstance(event.request.DataSet, _Dropped):
+        request: Any = event.request
+        if isinstance(request.DataSet, _Dropped):
             most = self.settings.limits.upload_bytes
             raise Refusal(f"the instance has more than {most:,} bytes; send a smaller one", 413)
         data = event.encoded_dataset()
@@ -147,12 +148,12 @@ class Listener:
     def _answer(self, image: Upload) -> None:
         """Predicts, keeps where that is asked for, and delivers. Refusal says which of them failed, and why."""
         served = self.service.models.default
-        [one] = self._waited(reported(self.service, served, [image]))
-        keep(self.service, served, [one])
-        if one.report is None:
-            raise Refusal(one.error, one.status)
+        [item] = self._waited(reported(self.service, served, [image]))
+        keep(self.service, served, [item])
+        if item.report is None:
+            raise Refusal(item.error, item.status)
         if self.settings.dicom_to is not None:
-            deliver([one.report], self.settings.dicom_to, self.settings.dicom_title)
+            deliver([item.report], self.settings.dicom_to, self.settings.dicom_title)
 
     def _waited(self, work: Coroutine[Any, Any, list[Reported]]) -> list[Reported]:
         """The result of work in the loop of the service."""
@@ -166,15 +167,15 @@ class Listener:
 
     def _bound_instance(self, event: evt.Event) -> None:
         """Drops what has been received of an instance that is larger than an upload may be."""
-        message = event.assoc.dimse.message
-        stored = None if message is None else message.data_set
+        message: Any = event.assoc.dimse.message
+        stored = getattr(message, "data_set", None)
         if stored is not None and stored.tell() > self.settings.limits.upload_bytes:
             message.data_set = _Dropped(b"\0")
 
 
 def _bound_units(event: evt.Event) -> None:
     """A unit of the protocol may state a length of 4 GB; a long one ends the connection."""
-    connection = event.assoc.dul.socket
+    connection: Any = event.assoc.dul.socket
     receive = connection.recv
 
     def bounded(number: int) -> bytearray:
@@ -198,7 +199,7 @@ def _server(settings: Settings, handlers: list[Any]) -> _Server:
     allowed = _allowed(settings.dicom_to.host) if settings.dicom_to is not None else frozenset()
     try:
         address = _addresses(settings.host, settings.dicom_port or 0)[0]
-        server = entity.make_server(address, evt_handlers=handlers, server_class=_Server)
+        server: Any = entity.make_server(address, evt_handlers=handlers, server_class=_Server)
     except OSError as error:
         reason = error.strerror or str(error)
         raise HilumError(

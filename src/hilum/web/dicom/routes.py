@@ -35,7 +35,9 @@ _BINARY = {"type": "string", "format": "binary"}
         "requestBody": {
             "required": True,
             "description": 'Instances: multipart/related; type="application/dicom", or one as it is.',
-            "content": {"multipart/related": {"schema": _BINARY}, DICOM: {"schema": _BINARY}},
+            "content": {
+                kind: {"schema": _BINARY} for kind in ("multipart/related", DICOM, "application/octet-stream")
+            },
         }
     },
     responses={
@@ -61,18 +63,18 @@ async def _stow(request: Request) -> Response:
     reports = await reported(service, served, images)
     await run_in_threadpool(keep, service, served, reports)
     if settings.dicom_to is not None:
-        ready = [one.report for one in reports if one.report is not None]
+        ready = [item.report for item in reports if item.report is not None]
         try:
             await run_in_threadpool(deliver, ready, settings.dicom_to, settings.dicom_title)
         except Refusal as refusal:
-            reports = [_undelivered(one, refusal) for one in reports]
+            reports = [_undelivered(item, refusal) for item in reports]
     return stored(reports)
 
 
-def _undelivered(one: Reported, refusal: Refusal) -> Reported:
-    if one.report is None:
-        return one
-    return Reported(one.answer, None, one.identity, str(refusal), refusal.status)
+def _undelivered(item: Reported, refusal: Refusal) -> Reported:
+    if item.report is None:
+        return item
+    return Reported(item.answer, None, item.identity, str(refusal), refusal.status)
 
 
 def stored(reports: Sequence[Reported]) -> Response:
@@ -81,26 +83,28 @@ def stored(reports: Sequence[Reported]) -> Response:
     >>> stored([]).status_code
     200
     """
-    failed = [one for one in reports if one.report is None]
+    failed = [item for item in reports if item.report is None]
     body: dict[str, Any] = {}
-    taken = [_reference(one) for one in reports if one.report is not None]
+    taken = [_reference(item) for item in reports if item.report is not None]
     if taken:
         body["00081199"] = {"vr": "SQ", "Value": taken}
     if failed:
-        reasons = [{**_reference(one), "00081197": _element("US", status_of(one.status))} for one in failed]
+        reasons = [
+            {**_reference(item), "00081197": _element("US", status_of(item.status))} for item in failed
+        ]
         body["00081198"] = {"vr": "SQ", "Value": reasons}
     status = 200 if not failed else 202 if taken else 409
     headers = {"Warning": f'299 hilum "{_plain(failed[0].error)}"'} if failed else {}
     return Response(json.dumps(body), status, headers, JSON)
 
 
-def _reference(one: Reported) -> dict[str, Any]:
+def _reference(item: Reported) -> dict[str, Any]:
     """Class and instance, as far as they are known."""
     tags = {"00081150": "SOPClassUID", "00081155": "SOPInstanceUID"}
     return {
-        tag: _element("UI", one.identity[keyword])
+        tag: _element("UI", item.identity[keyword])
         for tag, keyword in tags.items()
-        if one.identity.get(keyword)
+        if item.identity.get(keyword)
     }
 
 
@@ -132,17 +136,19 @@ def reports_response(reports: Sequence[Reported], is_single: bool, headers: dict
     'multipart/related'
     """
     if is_single:
-        [one] = reports
-        if one.report is None:
-            raise Refusal(one.error, one.status)
-        return Response(as_file(one.report), 200, headers, DICOM)
+        [item] = reports
+        if item.report is None:
+            raise Refusal(item.error, item.status)
+        return Response(as_file(item.report), 200, headers, DICOM)
     boundary = secrets.token_hex(16)
     body = b"".join(_parts(reports, boundary)) + f"--{boundary}--\r\n".encode()
     return Response(body, 200, headers, f'multipart/related; type="{DICOM}"; boundary={boundary}')
 
 
 def _parts(reports: Iterable[Reported], boundary: str) -> Iterable[bytes]:
-    for one in reports:
-        kind = DICOM if one.report is not None else "application/json"
-        content = as_file(one.report) if one.report is not None else json.dumps({"error": one.error}).encode()
+    for item in reports:
+        kind = DICOM if item.report is not None else "application/json"
+        content = (
+            as_file(item.report) if item.report is not None else json.dumps({"error": item.error}).encode()
+        )
         yield f"--{boundary}\r\nContent-Type: {kind}\r\n\r\n".encode() + content + b"\r\n"
