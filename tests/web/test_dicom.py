@@ -3,6 +3,7 @@
 import io
 import re
 import socket
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.sop_class import EnhancedSRStorage, Verification  # pyright: ignore[reportAttributeAccessIssue]
 
+from hilum.errors import HilumError
+from hilum.web.app import create_app
 from hilum.web.dicom.report import IDENTITY, NOTICE, UIDS
 from hilum.web.settings import Limits, Peer, Settings
 from tests.dicom_files import PLANTED, dataset_of
@@ -401,6 +404,23 @@ def test_mistakes_are_one_sentence(hilum) -> None:
         ):
             answer = hilum("serve", "--port", 0, *words)
             assert answer.code == 2 and sentence in answer.err and "Traceback" not in answer.err
+
+
+def test_without_the_extra_a_sentence_says_what_to_install(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("pynetdicom", "highdicom"):
+        monkeypatch.setitem(sys.modules, module, None)
+    kind = {"content-type": "application/dicom", "accept": "application/dicom"}
+    answer = client.post("/v1/predict", content=dicom(), headers=kind)
+    assert answer.status_code == 422 and "install it: pip install 'hilum[dicomnet]'" in answer.json()["error"]
+    assert (
+        client.post("/v1/predict", content=dicom(), headers={"content-type": "application/dicom"}).status_code
+        == 200
+    )
+    monkeypatch.delitem(sys.modules, "hilum.web.dicom.listener")
+    with pytest.raises(HilumError, match="--dicom-port needs pynetdicom, which is not installed"):
+        create_app(Settings(dicom_port=0, dicom_to=Peer("127.0.0.1", 1, "A")))
 
 
 def test_the_peer_of_an_ipv6_address() -> None:
