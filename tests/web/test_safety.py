@@ -282,4 +282,4 @@ def test_nothing_of_a_request_is_a_path(client: TestClient) -> None:
         "/v1/kept/..%2fx",
     ):
         assert client.get(url).status_code == 404
-    assert set(TASKS) == {"prepare", "preview", "explain", "unpack"}
+    assert set(TASKS) == {"prepare", "preview", "explain", "unpack", "identify"}

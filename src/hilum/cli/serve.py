@@ -45,13 +45,26 @@ def serve(
         Path | None, typer.Option("--tls-certificate", help="A certificate (PEM): serve HTTPS.")
     ] = None,
     tls_key: Annotated[Path | None, typer.Option("--tls-key", help="Its private key (PEM).")] = None,
+    dicom_port: Annotated[
+        int | None,
+        typer.Option("--dicom-port", help="Take DICOM instances by C-STORE here.", min=0, max=65535),
+    ] = None,
+    dicom_title: Annotated[
+        str, typer.Option("--dicom-title", help="The service's own application entity title.")
+    ] = "HILUM",
+    dicom_to: Annotated[
+        str | None,
+        typer.Option(
+            "--dicom-to", metavar="HOST:PORT:TITLE", help="The peer that gets a report on each instance."
+        ),
+    ] = None,
 ) -> None:
     """Open a page for single radiographs on this machine, and the same as a REST service.
 
     Research use only; not a medical device. Without RUN the packaged models answer.
     """
     from hilum.web.server import serve as run_server
-    from hilum.web.settings import Settings
+    from hilum.web.settings import Peer, Settings, check_title
 
     settings = Settings(
         runs=tuple(runs or ()),
@@ -65,5 +78,8 @@ def serve(
         show_identifiers=show_identifiers,
         device=device,
         tls=tls_certificate is not None,
+        dicom_port=dicom_port,
+        dicom_title=check_title(dicom_title),
+        dicom_to=None if dicom_to is None else Peer.of(dicom_to),
     )
     run_server(settings, tls_certificate, tls_key)

@@ -23,6 +23,9 @@ from hilum.web.described import (
     NeighborsBody,
     errors,
 )
+from hilum.web.dicom.answer import reported
+from hilum.web.dicom.report import check_highdicom
+from hilum.web.dicom.routes import DICOM, reports_response, wants_reports
 from hilum.web.explaining import SLOW, check_method
 from hilum.web.gate import HOLD
 from hilum.web.jobs import Job
@@ -75,7 +78,11 @@ def _models(request: Request) -> Any:
         200: {
             "model": Prediction | list[Prediction],
             "description": "The object of `hilum predict --format json`; a list for several images.",
-            "content": {"application/json": {"example": EXAMPLE}},
+            "content": {
+                "application/json": {"example": EXAMPLE},
+                DICOM: {"schema": {"type": "string", "format": "binary"}},
+                "multipart/related": {"schema": {"type": "string", "format": "binary"}},
+            },
             "headers": {
                 "Hilum-Schema-Version": {"schema": {"type": "string"}},
                 "Hilum-Model-Digest": {"schema": {"type": "string"}},
@@ -99,13 +106,18 @@ def _models(request: Request) -> Any:
 )
 async def _predict(request: Request, model: ModelId = None) -> Response:
     """Class probabilities and a prediction for each image. One that can't be read has its `error`; where it is the
-    only one, the status says so as well."""
+    only one, the status says so as well. With Accept: application/dicom structured reports on DICOM instances."""
     service = _service(request)
     served = service.models.get(model)
     uploads = await _uploads(request)
     is_single = len(uploads) == 1
     images = await service.images(uploads, request.scope[HOLD])
     is_single = is_single and len(images) == 1
+    if wants_reports(request.headers.get("accept", "")):
+        check_highdicom()
+        reports = await reported(service, served, images)
+        headers = await run_in_threadpool(_headers, service, served, [item.answer for item in reports])
+        return await run_in_threadpool(reports_response, reports, is_single, headers)
     answers = await service.predictions(served, images)
     headers = await run_in_threadpool(_headers, service, served, answers)
     bodies = [answer.prediction.model_dump(mode="json") for answer in answers]

@@ -1,7 +1,9 @@
 """The application: the gate, the routes of the REST service, and those of the page."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
@@ -13,6 +15,7 @@ from starlette.routing import Match
 import hilum
 from hilum.errors import HilumError
 from hilum.web import api_images, api_kept, api_state
+from hilum.web.dicom.routes import router as dicomweb
 from hilum.web.gate import Gate
 from hilum.web.keep import NoSpace, NotKept
 from hilum.web.limits import Busy
@@ -40,11 +43,16 @@ def create_app(settings: Settings) -> FastAPI:
     ['/v1/predict']
     """
     service, doorkeeper = Service(settings), Doorkeeper(settings.token)
+    listener = None if settings.dicom_port is None else _listener(service, settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(service.start)
+        if listener is not None:
+            listener.start(asyncio.get_running_loop())
         yield
+        if listener is not None:
+            await run_in_threadpool(listener.stop)
         await run_in_threadpool(service.stop)
 
     app = FastAPI(
@@ -55,10 +63,12 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
+    app.state.listener = listener
     app.state.settings, app.state.service, app.state.doorkeeper = settings, service, doorkeeper
     app.include_router(api_images.router)
     app.include_router(api_kept.router)
     app.include_router(api_state.router)
+    app.include_router(dicomweb)
     app.include_router(page)
     app.add_exception_handler(HilumError, _sentence)
     app.add_exception_handler(HTTPException, _http)
@@ -69,6 +79,18 @@ def create_app(settings: Settings) -> FastAPI:
         Gate, settings=settings, doorkeeper=doorkeeper, memory=service.memory, metrics=service.metrics
     )
     return app
+
+
+def _listener(service: Service, settings: Settings) -> Any:
+    """The DICOM listener. HilumError when its extra is not installed."""
+    try:
+        from hilum.web.dicom.listener import Listener
+    except ModuleNotFoundError as error:
+        raise HilumError(
+            f"--dicom-port needs {error.name}, which is not installed",
+            "install it: pip install 'hilum[dicomnet]'",
+        ) from None
+    return Listener(service, settings)
 
 
 def _sentence(request: Request, error: Exception) -> JSONResponse:

@@ -26,6 +26,12 @@ class Metrics:
         self.images = Counter(
             "hilum_images", "Images: predicted, abstained or refused.", ("outcome",), registry=self.registry
         )
+        self.instances = Counter(
+            "hilum_dicom_instances",
+            "Instances that came by C-STORE, by status of HTTP.",
+            ("status",),
+            registry=self.registry,
+        )
         self.batches = Histogram(
             "hilum_batch_images", "Images of a batch.", registry=self.registry, buckets=SIZES
         )

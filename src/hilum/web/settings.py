@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 
+from hilum.errors import HilumError
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -35,10 +37,49 @@ class Limits:
     kept: int = 500
 
 
+def check_title(title: str) -> str:
+    """An application entity title: 1 to 16 characters. HilumError for any other.
+
+    >>> check_title("THE TITLE OF HILUM")
+    Traceback (most recent call last):
+    hilum.errors.HilumError: 'THE TITLE OF HILUM' is no DICOM title; give 1 to 16 ASCII characters without a backslash
+    """
+    if not title.strip() or len(title) > 16 or "\\" in title or not (title.isascii() and title.isprintable()):
+        raise HilumError(f"{title!r} is no DICOM title", "give 1 to 16 ASCII characters without a backslash")
+    return title.strip()
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A DICOM application on the network that reports are sent to."""
+
+    host: str
+    port: int
+    title: str
+
+    @classmethod
+    def of(cls, words: str) -> "Peer":
+        """From HOST:PORT:TITLE. HilumError for anything else.
+
+        >>> Peer.of("127.0.0.1:4242:ORTHANC")
+        Peer(host='127.0.0.1', port=4242, title='ORTHANC')
+        >>> Peer.of("orthanc")
+        Traceback (most recent call last):
+        hilum.errors.HilumError: --dicom-to 'orthanc' names no peer; give HOST:PORT:TITLE, ...
+        """
+        host, port, title = ([*words.rsplit(":", 2), "", ""])[:3]
+        if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
+            raise HilumError(
+                f"--dicom-to {words!r} names no peer", "give HOST:PORT:TITLE, such as 127.0.0.1:4242:ORTHANC"
+            )
+        return cls(host.strip("[]"), int(port), check_title(title))
+
+
 @dataclass(frozen=True)
 class Settings:
     """What the service serves and to whom. `runs`: run folders, their models come first; `runs_folder`: a folder of
-    runs; `hosts`: further names under which the service may be reached; `token`: None asks for none."""
+    runs; `hosts`: further names under which the service may be reached; `token`: None asks for none; `dicom_port`:
+    where DICOM instances are taken under the title `dicom_title`, None takes none; `dicom_to`: gets the reports."""
 
     runs: tuple[Path, ...] = ()
     runs_folder: Path | None = None
@@ -52,6 +93,9 @@ class Settings:
     device: str = "auto"
     workers: int = 0
     tls: bool = False
+    dicom_port: int | None = None
+    dicom_title: str = "HILUM"
+    dicom_to: Peer | None = None
     limits: Limits = field(default_factory=Limits)
 
     @property

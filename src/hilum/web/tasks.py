@@ -1,4 +1,5 @@
-"""What a decoding process does with the bytes of one upload: prepare, preview, look at for an explanation, unpack.
+"""What a decoding process does with the bytes of one upload: prepare, preview, look at for an explanation, unpack,
+read the header.
 
 The bytes lie in memory only. `hilum.inference.stream.prepare` reads a path, so they get one: a link, in a folder of the
 process, to a file that has no place on any disk (memfd), or a file there where the system has no such thing.
@@ -18,6 +19,7 @@ import numpy as np
 
 from hilum.artifacts.card import PixelContract
 from hilum.data.decode import MAX_PIXELS, facts_of, read_grey
+from hilum.data.dicom.header import check_deflated, dataset_of, quiet_pydicom, text
 from hilum.data.images import Pixels, to_uint8
 from hilum.data.listing import is_junk
 from hilum.data.place import scaled
@@ -41,7 +43,7 @@ def run_task(header: dict[str, Any], data: bytes | bytearray) -> Reply:
     415
     """
     try:
-        if header["task"] != "unpack":
+        if header["task"] not in ("unpack", "identify"):
             refuse(bytes(data[:160]), data, header["name"], header["pixels"])
         return TASKS[header["task"]](header, data)
     except Refused as refused:
@@ -254,11 +256,26 @@ def _check_sizes(infos: list[zipfile.ZipInfo], name: str, files: int, size: int,
         )
 
 
+# -- a header -------------------------------------------------------------------------------------------------
+
+
+def _identify(header: dict[str, Any], data: bytes | bytearray) -> Reply:
+    """What a DICOM report on the image carries of its header, by keyword; "" for what is missing."""
+    if kind_of_file(bytes(data[:160])) != "DICOM":
+        raise Refused(f"{header['name']} is no DICOM instance; send one that belongs to a study", NO_IMAGE)
+    with quiet_pydicom():
+        check_deflated(bytes(data), 4 * MAX_PIXELS)
+        dataset = dataset_of(bytes(data), pixels=False)
+        identity = {keyword: text(dataset, keyword) for keyword in header["keywords"]}
+    return {"identity": identity}, b""
+
+
 TASKS: dict[str, Callable[[dict[str, Any], bytes | bytearray], Reply]] = {
     "prepare": _prepare,
     "preview": _preview,
     "explain": _explain,
     "unpack": _unpack,
+    "identify": _identify,
 }
 
 

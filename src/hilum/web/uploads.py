@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from fastapi import Request
+from python_multipart.exceptions import MultipartParseError
+from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -44,6 +46,8 @@ class Reading:
         kind = self.request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "multipart/form-data":
             return await self._form()
+        if kind == "multipart/related":
+            return self._parts(await self.request.body())
         if not kind.startswith(RAW):
             shown = "".join(letter for letter in kind[:60] if letter.isascii() and letter.isprintable())
             raise BadUpload(
@@ -80,6 +84,22 @@ class Reading:
         await form.close()
         return uploads
 
+    def _parts(self, body: bytes) -> list[Upload]:
+        """The parts of a body as DICOMweb sends them."""
+        try:
+            options = parse_options_header(self.request.headers["content-type"])[1]
+            parts = parts_of(body, options[b"boundary"])
+        except (KeyError, MultipartParseError):
+            raise BadUpload(
+                "the parts can't be read; send multipart/related with a boundary and a part for each instance",
+                400,
+            ) from None
+        if not parts:
+            raise BadUpload("the request holds no instance; send a part for each", 400)
+        if len(parts) > self.limits.files:
+            raise self.too_many()
+        return [Upload(self.name(number, ""), part) for number, part in enumerate(parts, 1)]
+
     def too_many(self) -> BadUpload:
         """For more files than a request may hold.
 
@@ -97,6 +117,29 @@ class Reading:
         'child.dcm'
         """
         return (self.show_names and base_name(given)) or f"image {number}"
+
+
+def parts_of(body: bytes, boundary: bytes) -> list[bytes]:
+    """The contents of the parts of a multipart body, in order. MultipartParseError for a body that is none.
+
+    >>> parts_of(b"--b\\r\\nContent-Type: application/dicom\\r\\n\\r\\nabc\\r\\n--b--\\r\\n", b"b")
+    [b'abc']
+    """
+    parts: list[bytearray] = []
+    ended: list[bool] = []
+    parser = MultipartParser(
+        boundary,
+        {
+            "on_part_begin": lambda: parts.append(bytearray()),
+            "on_part_data": lambda data, start, end: parts[-1].extend(data[start:end]),
+            "on_end": lambda: ended.append(True),
+        },
+    )
+    parser.write(body)
+    parser.finalize()
+    if not ended:
+        raise MultipartParseError("the last part does not end")
+    return [bytes(part) for part in parts]
 
 
 class _InMemory(MultiPartParser):
