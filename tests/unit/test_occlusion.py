@@ -156,3 +156,11 @@ def test_bad_input() -> None:
         occlusion_map(net, IMAGE, 0, 5, into=torch.zeros(3, 3))
     with pytest.raises(ModelError, match="neither with global average pooling nor"):
         occlusion_map(Gated(), IMAGE, 0, 9, engine="corner")
+
+
+def test_the_package_gives_the_function() -> None:
+    """Under each of its names: a module of the same name lies beside it."""
+    import hilum
+    from hilum.explain.occlusion import occlusion_map as of_the_package
+
+    assert hilum.occlusion_map is of_the_package is occlusion_map
