@@ -1,5 +1,5 @@
 # make study [DATA=folder] [PRESET=quick] [OUT=runs/name]   the main job; prints the report's path
-# make seed DATA=folder [OUT=runs/name]                     the seed report's own systems at their own size: two to three hours
+# make seed DATA=folder [OUT=runs/name]                     the seed report's own systems at their own size: hours; it can be stopped
 # make serve                                                the page with the packaged models and phantoms
 # make test                                                 all tests
 # make check                                                style and types

@@ -42,7 +42,7 @@ ModelId = Annotated[
 ]
 
 TICK = 0.2
-"""Seconds between two looks at a job whose changes are streamed."""
+"""Seconds between two readings of a job whose changes are streamed."""
 
 
 def _service(request: Request) -> Service:
