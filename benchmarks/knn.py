@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
-from hilum.embedding.approximate import faiss_neighbors, recall
+from hilum.embedding.approximate import faiss_neighbors, recalls
 from hilum.embedding.neighbors import nearest_neighbors
 from hilum.embedding.threads import limited_threads, threads
 
@@ -87,7 +87,7 @@ def large() -> None:
     near = faiss_neighbors(part, queries, K, "euclidean", "ivf-pq")
     print(
         f"200k x 512 by IVF-PQ: {time.perf_counter() - start:.1f} s with training; "
-        f"recall {recall(near, nearest_neighbors(part, queries, K)):.3f}"
+        f"recall {recalls(near, nearest_neighbors(part, queries, K)).mean():.3f}"
     )
 
 

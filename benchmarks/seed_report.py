@@ -2,7 +2,7 @@
 
     hilum train DATA --preset seed --task binary --out RUN
     OMP_NUM_THREADS=2 python benchmarks/seed_report.py RUN
-    OMP_NUM_THREADS=1 python benchmarks/seed_report.py RUN --steps 50       # 4c: steps that are timed
+    OMP_NUM_THREADS=2 python benchmarks/seed_report.py RUN --only 4c --steps 50       # steps that are timed
 
 4b: the whole occlusion map of the most confident normal and abnormal validation image (zero mask of 90 px, stride 1;
 14,985 positions of 200 x 224), and captum's Occlusion on a part of the positions, extrapolated, because a masked copy
@@ -96,6 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", 1)[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--only", choices=("4b", "4c"))
     options = parser.parse_args()
     torch.manual_seed(0)
     run = Run(options.run)
@@ -106,8 +107,10 @@ def main() -> None:
     cache = ImageCache.of(used_cases(cases, run.split("binary")), net.pixels)
     for _, row in chosen.iterrows():
         x = torch.from_numpy(net.pixels.normalize(cache.images[cache.rows([row["case_id"]])]))[:, None]
-        occlusion(net, x, list(folder.card().classes).index(row["target_class"]), str(row["label"]))
-    synthesis(net, chosen_layer(net, None), x, options.steps)
+        if options.only != "4c":
+            occlusion(net, x, list(folder.card().classes).index(row["target_class"]), str(row["label"]))
+    if options.only != "4b":
+        synthesis(net, chosen_layer(net, None), x, options.steps)
     print(f"largest memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB")
 
 

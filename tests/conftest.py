@@ -21,7 +21,7 @@ from hilum import cli  # noqa: E402  (after the hook, so that types and shapes a
 from hilum.run import Run  # noqa: E402
 
 SMALL = [
-    "--set=binary.pixels.size=[32, 40]",
+    "--set=binary.pixels={size: [32, 40]}",
     "--set=multiclass.pixels.size=[32, 40]",
     "--set=binary.training.epochs=2",
     "--set=multiclass.training.epochs=2",
@@ -31,7 +31,7 @@ SMALL = [
     "--set=counterfactual={images: 20, shown: 1, replicates: 50}",
     "--set=replicates=50",
     "--set=anomaly={detectors: {patch_gaussian: {features: pixels, channels: 16}}, pixels: {size: [32, 40]},"
-    " split: {val_fraction: 0.5}, false_alarm_rate: 0.3, ood_images: 4}",
+    " split: {val_fraction: 0.5}, false_alarm_rate: 0.3, ood_images: 4, threshold_on: counterfactual}",
     "--set=reliability={mc_passes: 2, images: 20}",
     "--set=explain.methods=[occlusion, grad_cam, saliency]",
     "--set=explain.occlusion.stride=8",

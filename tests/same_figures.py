@@ -6,7 +6,8 @@
 The golden figures in tests/golden are those of the program as it stands: a change of shape must not move them. Before
 and after its stages became components (commits fcf8844 and 33a5f50) they were the same. They were made anew, from the
 same images with the same seed, when frames were cut off and borders reflected, and intervals came from other methods
-(docs/log.md, 27 November 2026).
+(docs/log.md, 27 November 2026); and when `quick`, which the study starts from, came to see the lungs alone (28
+November).
 """
 
 import json

@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "hilum"
 # A module may import from its own layer and from every layer before it.
 LAYERS = (
     ("errors",),
-    ("files", "progress", "builders", "config", "threads", "ahead"),
+    ("files", "progress", "builders", "config", "threads", "workers", "ahead"),
     ("artifacts",),
     ("lungs",),
     ("data",),

@@ -27,7 +27,7 @@ of a study.
 
 SEE_ALSO = {
     "study": ("flow.md", "results.md"),
-    "train": ("models.md",),
+    "train": ("models.md", "devices.md"),
     "report": ("files.md",),
     "recipe": ("flow.md",),
     "evaluate": ("reliability.md",),
@@ -45,6 +45,7 @@ SEE_ALSO = {
     "recalibrate": ("adapt.md",),
     "adapt": ("adapt.md",),
     "compare": ("compare.md",),
+    "track": ("track.md",),
 }
 """Command -> the pages that say more."""
 

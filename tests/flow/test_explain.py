@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from hilum.artifacts.explanations import Maximal
 from hilum.explain.faithfulness.curves import deletion
 from hilum.explain.lung_share import lungs_seen
 from hilum.explain.single import explain_image, find_image
@@ -58,6 +59,7 @@ def test_a_study_explains_every_task(run: Run, task: str) -> None:
     assert shapes == one_per_pixel | {("occlusion_probability", (3, 4))}
     assert folder.attributions.maximal_file.exists() and folder.attributions.synthesis_file.exists()
     assert figures.ablation and figures.probes and figures.concepts and figures.lungs
+    check_regions(figures.maximal)
     losses = [row.loss.value for row in figures.ablation.rows]
     assert figures.ablation.images == 4 and losses and losses == sorted(losses, reverse=True)
     assert figures.probes.fitted + figures.probes.measured == 40
@@ -69,9 +71,18 @@ def test_a_study_explains_every_task(run: Run, task: str) -> None:
     assert shares["centre"].value != shares["random"].value and {"grad_cam", "saliency"} <= shares.keys()
 
 
+def check_regions(maximal: Maximal | None) -> None:
+    """Every shown image lies in a region, and phantoms have lungs."""
+    assert maximal and maximal.regions and [row.filter for row in maximal.regions] == maximal.filters
+    assert sum(share.k or 0 for row in maximal.regions for share in row.share.values()) == maximal.shown
+    for row in maximal.regions:
+        assert sum(row.by_chance.values()) == pytest.approx(1) and min(row.by_chance.values()) > 0
+
+
 def test_the_probability_map_is_what_masking_by_hand_gives(run: Run) -> None:
-    """An independent forward pass with the mask pasted in at one position."""
-    folder = run.task("multiclass")
+    """An independent forward pass with the mask pasted in at one position; of the task whose images are standardised by
+    the data set, so that the mask changes no other pixel."""
+    folder = run.task("binary")
     model, figures = folder.load_model(), folder.attributions.figures()
     case = figures.examples[0]
     facts = figures.occlusion[case.case_id]
@@ -238,7 +249,8 @@ def test_a_file_of_another_size(run: Run, hilum: Command, tmp_path: Path) -> Non
     path = tmp_path / "some image.png"
     assert cv2.imwrite(str(path), image)
     out = tmp_path / "out"
-    answer = hilum("explain", run.path, "--image", path, "--method", "saliency", "--out", out)
+    words = ("--task", "binary", "--method", "saliency", "--out", out)
+    answer = hilum("explain", run.path, "--image", path, *words)
     assert answer.code == 0, answer.err
     assert (
         "the image has 90 x 70 px; it was stretched to 32 x 40 px, the size that the model takes"

@@ -107,7 +107,8 @@ BARE = {
     ),
     "p-values: they have no interval": r"p|p_\w+",
     "what chance, the best order or a simple rule gives on these very images; to read the figure beside it": (
-        r"chance|by_chance|ece_of_chance/\w+|lowest_aurc|probability_risk|treat_all|share_abnormal|classes/\*/share"
+        r"chance|by_chance|by_chance/[\w ]+|ece_of_chance/\w+|lowest_aurc|probability_risk|treat_all|share_abnormal"
+        r"|classes/\*/share"
     ),
     "points of a curve whose band stands beside them, and ends of bands and intervals": (
         r"(roc|precision_recall|bins|diagrams|risk_coverage|curve|decision_curve)/.+|binomial|best_f1/\w+"
@@ -199,6 +200,13 @@ def test_every_cell_of_the_report_has_an_interval_or_is_no_estimate(small_run: R
     cells = list(bare_cells(page))
     assert len(cells) > 20
     assert [cell for cell in cells if not known.search(cell[0])] == []
+
+
+def test_no_object_of_python_stands_in_the_report(small_run: Run) -> None:
+    """A template that prints a whole row instead of its text shows a constructor."""
+    page = unescape((small_run.path / "report" / "index.html").read_text(encoding="utf-8"))
+    shown = re.sub(r"<(style|script)\b.*?</\1>", "", page, flags=re.DOTALL)
+    assert not re.findall(r"\b[A-Z]\w+\(\w+='[^)]*\)|<built-in|object at 0x", shown)
 
 
 def test_no_table_of_the_report_shows_a_point(small_run: Run) -> None:

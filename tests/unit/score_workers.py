@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
@@ -51,3 +52,8 @@ def ends_at_random(pipe: Connection, settings: Settings) -> None:
 def ends_at_once(pipe: Connection, settings: Settings) -> None:
     """Never gets ready."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def never_trains(pipe: Connection) -> None:
+    """A worker of a comparison that never gets ready."""
+    time.sleep(600)

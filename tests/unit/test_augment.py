@@ -5,10 +5,14 @@ import pytest
 
 from hilum.data.augment import Augment
 from hilum.data.augmented import augmented
+from hilum.data.random_markers import with_random_markers
 
 IMAGE = (np.random.default_rng(0).random((48, 64)) * 100 + 50).astype(np.uint8)
 DONOR = (IMAGE // 2).T.copy()
 STRENGTH = {"rotate": 20, "blur": 2, "sharpen": 2, "gamma": 0.5, "flip": 1.0, "cutout": 0.8, "tone": 1.0}
+STRENGTH["markers"] = 1.0
+LEAST = {"markers": 0.003}
+"""Mean change of a grey level, in units of 0..1: letters are small."""
 
 
 @pytest.mark.parametrize("field", list(Augment.model_fields))
@@ -22,7 +26,7 @@ def test_each_field_changes_the_image(field: str) -> None:
         assert changed.min() >= 0
         assert changed.max() <= 1
         differences.append(np.abs(changed - IMAGE / 255).mean())
-    assert max(differences) > 0.01
+    assert max(differences) > LEAST.get(field, 0.01)
 
 
 def test_nothing_changes_when_all_is_off() -> None:
@@ -98,3 +102,16 @@ def test_nothing_of_a_frame_comes_in_from_outside() -> None:
     for seed in range(5):
         changed = augmented(settings, bright, np.random.default_rng(seed))
         np.testing.assert_allclose(changed, 200 / 255, atol=1e-3)
+
+
+def test_markers_stay_out_of_the_middle_and_leave_the_original_alone() -> None:
+    """A letter over the lungs would hide them; one that the image has by itself stays."""
+    image = np.full((96, 80), 60, np.uint8)
+    touched = np.zeros(image.shape, bool)
+    for seed in range(200):
+        marked = with_random_markers(image, np.random.default_rng(seed))
+        assert (marked >= image).all() and (marked > image).any()
+        touched |= marked > image
+    assert not touched[40:72].any()
+    assert touched[:32, :20].any() and touched[:32, 60:].any() and touched[84:].any()
+    assert (image == 60).all()

@@ -117,17 +117,6 @@ def test_another_geometry_is_another_cache(pixels: Pixels, tmp_path: Path, decod
     )
 
 
-def test_levelled_images_are_another_cache(tmp_path: Path) -> None:
-    cases = draw(tmp_path, 3)
-    plain = ImageCache.of(cases, Pixels(size=(32, 32)))
-    levelled = ImageCache.of(cases, Pixels(size=(32, 32), clahe=2.0))
-    assert plain.folder != levelled.folder
-    expected = cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8)).apply(
-        np.ascontiguousarray(plain.images[0])
-    )
-    np.testing.assert_array_equal(levelled.images[0], expected)
-
-
 @pytest.mark.parametrize("other", [{"trim": False}, {"fit": "lungs"}, {"fit": "pad"}])
 def test_another_part_of_the_image_is_another_cache(other: dict[str, Any], tmp_path: Path) -> None:
     cases = draw(tmp_path, 3)

@@ -28,6 +28,8 @@ from hilum.models import ChestModel
 from hilum.recipe import load_recipe
 from hilum.report.counterfactual.section import lead, make, verdict
 from hilum.run import Run
+from hilum.serving.counterfactual import model_figures
+from hilum.serving.predictor import predict
 from hilum.stages.contract import Context
 from hilum.stages.evaluate import STAGE as EVALUATE
 
@@ -162,6 +164,28 @@ def test_images_are_chosen_in_proportion_and_the_other_part_stands_in(phantom_da
     assert part == "test" and len(rows) == (split == "test").sum()
     with pytest.raises(DataError, match="no image is held out"):
         chosen(cases, split[:0], binary, CONFIG)
+
+
+def test_the_models_of_the_package_are_measured_alone_and_together(phantom_data: Path) -> None:
+    """The joined answer is of the same images and decides as the predictor does."""
+    measured = dict(model_figures(phantom_data, None, ["images=null", "parts=[tone]", "replicates=20"]))
+    assert list(measured) == ["binary", "multiclass", "normal vs abnormal, both together"]
+    both = measured["normal vs abnormal, both together"]
+    assert both.classes == ["normal", "abnormal"] and both.threshold == 0.5
+    assert {figures.images for figures in measured.values()} == {both.images} and set(both.parts) == {"tone"}
+    digests = {figures.weights_digest for figures in measured.values()}
+    assert len(digests) == 3
+    cases = load(phantom_data)
+    rows, _, _ = chosen(
+        cases,
+        split_cases(cases, "patient", 0).of,
+        task("binary", cases.labels),
+        CounterfactualConfig(images=None),
+    )
+    paths = cases.table.set_index("case_id")["path"].loc[rows["case_id"]].tolist()
+    answers = [answer.abnormal for answer in predict(paths)]
+    healthy = [a.positive for a, label in zip(answers, rows["label"], strict=True) if a and label == "normal"]
+    assert both.plain.specificity.counts == f"{healthy.count(False)}/{len(healthy)}"
 
 
 def test_classes_without_a_healthy_one_are_a_sentence() -> None:

@@ -1,4 +1,4 @@
-"""Learning from trained models, mixed images, and drawing images so that the camera says nothing."""
+"""Learning from trained models, and from mixed images."""
 
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from hilum.folders import TaskFolder
 from hilum.models import build, save_model
 from hilum.training.distill import load_teachers, mean_logits, soft_loss
 from hilum.training.fit import fit_task
-from hilum.training.loader import MOST, EpochSampler, reweighed
 from hilum.training.module import mix
 from tests.unit.test_training import TASK, image_sets, recipe
 
@@ -112,19 +111,3 @@ def test_mixup_trains(tmp_path: Path) -> None:
     asked = recipe(epochs=2, mixup=0.3, monitor="val_loss")
     fit_task(TaskFolder(tmp_path), asked, TASK, train, val, lambda p, at: {}, CARD)
     assert np.isfinite(TaskFolder(tmp_path).history()["train_loss"]).all()
-
-
-def test_reweighed_images_tell_nothing_about_the_label() -> None:
-    """90 % of the abnormal come from camera 1, 90 % of the healthy from camera 0; as drawn, half and half."""
-    target = np.repeat([0, 0, 1, 1], [900, 100, 30, 270])
-    acquisition = np.repeat([0, 1, 0, 1], [900, 100, 30, 270])
-    share = reweighed(target, acquisition)
-    assert share.sum() == pytest.approx(1)
-    cells = {(t, a): share[(target == t) & (acquisition == a)].sum() for t in (0, 1) for a in (0, 1)}
-    assert cells[0, 0] / cells[0, 1] == pytest.approx(930 / 370)
-    assert cells[1, 0] / cells[1, 1] < 930 / 370  # the cap holds the 30 images back a little
-    assert share.max() <= 1.3 * MOST / len(share)
-    sampler = EpochSampler(target, "shortcuts", seed=0, acquisition=acquisition)
-    drawn = np.array([position for _, position in sampler])
-    found = np.mean(acquisition[drawn][target[drawn] == 1] == 0)
-    assert found == pytest.approx(cells[1, 0] / (cells[1, 0] + cells[1, 1]), abs=0.06)

@@ -20,7 +20,7 @@ from hilum.embedding import approximate
 from hilum.embedding.approximate import faiss_neighbors, recalls, search
 from hilum.embedding.cases import TaskCases, check_classes
 from hilum.embedding.extract import extract
-from hilum.embedding.map_quality import correct_votes, projected, shared_neighborhood, trustworthiness
+from hilum.embedding.map_quality import correct_votes, lines, projected, shared_neighborhood, trustworthiness
 from hilum.embedding.neighbors import nearest_neighbors, votes
 from hilum.embedding.projection import MapSettings, fit_map
 from hilum.embedding.query import neighbors_of_file
@@ -269,6 +269,27 @@ def test_intervals_of_maps_and_retrieval_are_over_patients() -> None:
     quality = projected(data, vectors, MapSettings("pca"), "euclidean")[1]
     assert quality.trustworthiness.low < quality.trustworthiness.value < quality.trustworthiness.high
     assert quality.knn_map["val"].n == 10 and quality.knn_map["val"].low < quality.knn_map["val"].value
+    assert list(quality.lines) == ["normal and abnormal"]
+
+
+def test_a_straight_line_on_the_map_is_chosen_by_train_and_measured_between_every_two_classes() -> None:
+    rng = np.random.default_rng(0)
+    targets = np.arange(90) % 3
+    points = np.column_stack([4.0 * (targets > 0), 1.0 * (targets == 2)]) + rng.normal(size=(90, 2))
+    table = pd.DataFrame({"split": ["train"] * 60 + ["val"] * 30})
+    data = TaskCases(table, targets, np.arange(90).astype(str), ("normal", "bacteria", "virus"))
+    measured = {pair: figures["val"] for pair, figures in lines(data, points).items()}
+    assert list(measured) == ["normal and bacteria", "normal and virus", "bacteria and virus"]
+    assert measured["normal and virus"].value > 0.95 > 0.85 > measured["bacteria and virus"].value > 0.5
+    assert measured["normal and bacteria"].low < measured["normal and bacteria"].value
+    flipped = np.where(np.arange(90)[:, None] < 60, points, -points)
+    assert lines(data, flipped)["normal and virus"]["val"].value < 0.05
+    five = TaskCases(table, np.arange(90) % 5, data.patients, tuple("abcde"))
+    assert lines(five, points) == {}
+    lacking = TaskCases(
+        table, np.where(np.arange(90) < 60, np.minimum(targets, 1), targets), data.patients, data.classes
+    )
+    assert list(lines(lacking, points)) == ["normal and bacteria"]
 
 
 def test_average_precision_by_hand() -> None:

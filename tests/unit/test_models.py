@@ -14,7 +14,6 @@ from hilum.artifacts.card import Architecture, ModelCard, ModelFacts
 from hilum.data.images import Pixels
 from hilum.errors import ModelError, RecipeError
 from hilum.models import build, check_golden, load_model, parameters, save_model
-from hilum.models.resnet import BasicBlock, drop_paths
 
 THREE = ("normal", "bacteria", "virus")
 TWO = ("normal", "pneumonia")
@@ -108,7 +107,7 @@ def test_missing_and_foreign_folders_are_named(saved: Path, tmp_path: Path) -> N
         load_model(tmp_path / "nothing")
     card = json.loads((saved / "model.json").read_text())
     (saved / "model.json").write_text(json.dumps({**card, "format": 99}))
-    with pytest.raises(ModelError, match="has format 99, this hilum reads 2"):
+    with pytest.raises(ModelError, match="has format 99, this hilum reads 3"):
         load_model(saved)
     (saved / "model.json").write_text("{")
     with pytest.raises(ModelError, match="is damaged"):
@@ -264,24 +263,6 @@ def test_a_backbone_that_cannot_be_had_is_one_sentence(monkeypatch: pytest.Monke
         build("transformers_backbone", TWO, Pixels(size=(64, 64)), {"source": "nobody/none"})
 
 
-def test_stochastic_depth_leaves_images_to_the_shortcut() -> None:
-    """In training an image passes by the shortcut alone with chance `drop_path`; the others are scaled up."""
-    torch.manual_seed(0)
-    ones = torch.ones(4000, 1, 1, 1)
-    dropped = drop_paths(ones, 0.25).flatten()
-    assert sorted(set(dropped.tolist())) == pytest.approx([0.0, 1 / 0.75])
-    assert float((dropped == 0).float().mean()) == pytest.approx(0.25, abs=0.03)
-    options = {"width": 4, "stages": [1, 1], "embedding": 8}
-    pixels, x = Pixels(size=(32, 32)), torch.randn(3, 1, 32, 32)
-    plain, deep = (build("resnet", ("a", "b"), pixels, {**options, "drop_path": p}) for p in (0.0, 0.5))
-    deep.load_state_dict(plain.state_dict())
-    rates = [one.drop_path for one in deep.modules() if isinstance(one, BasicBlock)]
-    assert rates == [0.25, 0.5]
-    torch.testing.assert_close(plain.eval()(x), deep.eval()(x), rtol=0, atol=0)
-    with pytest.raises(RecipeError, match="drop_path is 1; choose a number from 0 to below 1"):
-        build("resnet", ("a", "b"), pixels, {**options, "drop_path": 1.0})
-
-
 def test_the_card_is_read_as_it_was_written(tmp_path: Path) -> None:
     options = {"blocks": [[4]], "dense": [4]}
     model = build("vgg", ("normal", "pneumonia"), Pixels(size=(32, 40)), options)
@@ -299,8 +280,8 @@ def test_the_card_is_read_as_it_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("{}", r"model\.json has format None, this hilum reads 2; train the model again"),
-        ('{"format": 2}', r"model\.json is damaged \(classes: Field required\); train the model again"),
+        ("{}", r"model\.json has format None, this hilum reads 3; train the model again"),
+        ('{"format": 3}', r"model\.json is damaged \(classes: Field required\); train the model again"),
         ("{", r"model\.json is damaged .*; restore the file or train the model again"),
         (None, r"model\.json is missing; restore the file or train the model again"),
     ],

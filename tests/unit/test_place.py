@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from hilum.data.images import Pixels
-from hilum.data.place import WHOLE, content_of, place_of
+from hilum.data.place import LEVELS, UNEVEN, WHOLE, content_of, place_of
 from hilum.data.sources.phantom import draw
 
 RADIOGRAPH = draw(np.random.default_rng([80, 1]), "bacteria").image
@@ -77,3 +77,29 @@ def test_a_letter_beside_the_lungs_is_not_seen() -> None:
     assert top > 14 or left > 14  # the letter lies outside the box
     change = pixels.normalize(pixels.prepare(image)) - pixels.normalize(pixels.prepare(RADIOGRAPH))
     assert np.abs(change).mean() < 0.1
+
+
+def by_the_median(lines: np.ndarray) -> list[bool]:
+    """The definition of an even line, one line after the other."""
+    return [
+        bool((np.abs(line.astype(int) - int(np.median(line))) > LEVELS).mean() <= UNEVEN) for line in lines
+    ]
+
+
+def test_frames_of_many_lines_end_where_the_first_uneven_line_is() -> None:
+    chance = np.random.default_rng(3)
+    spread = chance.integers(8, 16, (60, 1))
+    lines = np.clip(
+        chance.integers(0, 250, (60, 1)) + chance.integers(-spread, spread + 1, (60, 101)), 0, 255
+    )
+    even = by_the_median(lines.astype(np.uint8))
+    assert 10 < sum(even) < 50
+    picture = chance.integers(0, 256, (200, 101)).astype(np.uint8)
+    for count in (0, 1, 2, 17, 18, 40):
+        frame = lines[np.flatnonzero(even)[np.arange(count) % sum(even)]].astype(np.uint8)
+        content = content_of(np.concatenate([frame, picture, frame[: count // 2]]))
+        top, _, bottom, _ = content.scaled((200 + count + count // 2, 101))
+        assert (round(top), round(bottom)) == (count, count + 200)
+    uneven = lines[np.flatnonzero(~np.array(even))].astype(np.uint8)
+    image = np.concatenate([uneven, picture])
+    assert content_of(image) == WHOLE

@@ -6,7 +6,7 @@ import json
 import shutil
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,6 +80,14 @@ def test_files_arrays_singles_and_batches_agree(tmp_path: Path) -> None:
     assert np.ptp(table[0], axis=0).max() > 0.01  # the images are told apart, so order is really tested
 
 
+def decoded_by(monkeypatch: pytest.MonkeyPatch, grey: Callable[[str], np.ndarray]) -> None:
+    """Files need not be there: `grey` makes the image of a path."""
+    monkeypatch.setattr(stream, "read_bytes", lambda path: b"")
+    monkeypatch.setattr(stream, "check_frontal", lambda path: None)
+    monkeypatch.setattr(stream, "is_coloured", lambda data, path: False)
+    monkeypatch.setattr(stream, "decode", lambda data, path: grey(path))
+
+
 def test_results_come_in_order_though_early_images_take_longest(monkeypatch: pytest.MonkeyPatch) -> None:
     late = threading.Event()
     images = {f"{number}.png": image for number, image in enumerate(noise(3 * stream.WINDOW))}
@@ -91,7 +99,7 @@ def test_results_come_in_order_though_early_images_take_longest(monkeypatch: pyt
             late.set()
         return images[path]
 
-    monkeypatch.setattr(stream, "read_grey", slow)
+    decoded_by(monkeypatch, slow)
     assert [prediction.file for prediction in predictor().stream(images)] == list(images)
 
 
@@ -149,7 +157,7 @@ def test_full_size_files_are_alive_only_while_they_are_decoded(
     count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = Counted()
-    monkeypatch.setattr(stream, "read_grey", counted.image)
+    decoded_by(monkeypatch, counted.image)
     answers = sum(1 for _ in predictor().stream(f"{number}.png" for number in range(count)))
     assert answers == counted.made == count
     assert counted.most <= stream.WORKERS + 1
@@ -169,7 +177,7 @@ def test_arrays_of_a_generator_are_alive_only_within_the_window(count: int) -> N
 
 def test_a_stream_that_is_left_early_reads_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
     counted = Counted()
-    monkeypatch.setattr(stream, "read_grey", counted.image)
+    decoded_by(monkeypatch, counted.image)
     answers = predictor().stream(f"{number}.png" for number in range(10_000))
     assert counted.made == 0  # nothing is read before the first answer is asked for
     next(answers)
@@ -319,7 +327,7 @@ def test_an_image_too_large_for_the_memory_is_an_error_of_its_own(monkeypatch: p
             raise MemoryError
         return noise(1)[0]
 
-    monkeypatch.setattr(stream, "read_grey", full)
+    decoded_by(monkeypatch, full)
     large, small = predictor().stream(["large.png", "small.png"])
     assert large.error == "there is not enough memory to decode this image" and small.error is None
 
@@ -353,7 +361,7 @@ def test_an_error_of_a_decoder_that_nobody_has_met_stays_with_its_image(
             raise KeyError("tag")
         return noise(1)[0]
 
-    monkeypatch.setattr(stream, "read_grey", broken)
+    decoded_by(monkeypatch, broken)
     odd, good = predictor().stream(["odd.png", "good.png"])
     assert odd.error == "the image can't be read (KeyError: 'tag')" and good.error is None
 

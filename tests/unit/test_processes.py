@@ -9,7 +9,7 @@ from hilum.errors import RecipeError
 from hilum.training.config import Training
 from hilum.training.fit import _share_of_batch
 from hilum.training.loader import EpochSampler
-from hilum.training.processes import Processes, together
+from hilum.training.processes import Processes, says_lost, together
 from hilum.training.shared_batch_norm import SharedBatchNorm, shared_batch_norm
 
 
@@ -66,3 +66,43 @@ def test_a_batch_that_cannot_be_shared_is_refused() -> None:
     with pytest.raises(RecipeError, match="a batch of 32 cannot be shared by 3 processes"):
         _share_of_batch(Training(epochs=1, batch_size=32), Processes(0, 3, 3))
     assert _share_of_batch(Training(epochs=1, batch_size=32), Processes(1, 2, 2)) == 16
+
+
+NCCL = "NCCL error in: ../torch/csrc/distributed/c10d/NCCLUtils.cpp:77, "
+GONE = [
+    "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:41234",
+    "[pair.cc:568] Read error [127.0.0.1]:30219: Connection reset by peer",
+    "[unbound_buffer.cc:78] Timed out waiting 86400000ms for recv operation to complete",
+    "Failed to recv, got 0 bytes. Connection was likely closed. Did the remote server shutdown or crash?",
+    NCCL
+    + "remote process exited or there was a network error, NCCL version 2.21.5\nncclRemoteError: A call failed"
+    " possibly due to a network error or a remote process exiting prematurely.\nLast error:\nsocketProgressOpt: Call to"
+    " recv from 10.0.0.2<33759> failed : Connection reset by peer",
+    NCCL
+    + "internal error, NCCL version 2.14.3\nncclInternalError: Internal check failed.\nLast error:\nNet :"
+    " Connection closed by remote peer node2<50260>",
+    "[Rank 0] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=19, OpType=ALLREDUCE) ran for 86400123"
+    " milliseconds before timing out.",
+]
+OWN = [
+    NCCL
+    + "invalid usage, NCCL version 2.21.5\nncclInvalidUsage: This usually reflects invalid usage of NCCL library."
+    "\nLast error:\nDuplicate GPU detected : rank 1 and rank 0 both on CUDA device 1b000",
+    NCCL
+    + "unhandled cuda error, NCCL version 2.21.5\nncclUnhandledCudaError: Call to CUDA function failed.\nLast"
+    " error:\nCuda failure 2 'out of memory'",
+    NCCL
+    + "unhandled system error, NCCL version 2.21.5\nncclSystemError: System call (e.g. socket, malloc) or external"
+    " library call failed or device error.\nLast error:\nError while creating shared memory segment /dev/shm/nccl-x",
+    "CUDA out of memory. Tried to allocate 20.00 MiB.",
+]
+
+
+@pytest.mark.parametrize("message", GONE)
+def test_a_process_that_is_gone_is_told_by_the_message(message: str) -> None:
+    assert says_lost(message)
+
+
+@pytest.mark.parametrize("message", OWN)
+def test_other_errors_of_nccl_are_no_lost_process(message: str) -> None:
+    assert not says_lost(message)

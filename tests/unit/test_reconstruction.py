@@ -1,4 +1,4 @@
-"""Losses against independent arithmetic; auto-encoders and the student on images with a planted change."""
+"""Losses against independent arithmetic; auto-encoders on images with a planted change."""
 
 from typing import Any
 
@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from hilum.anomaly.detector import build
-from hilum.anomaly.detectors.student_teacher import disagreement
 from hilum.anomaly.detectors.variational_autoencoder import divergence
 from hilum.anomaly.healthy import HealthyImages
 from hilum.anomaly.reconstruction import Perceptual, differences, ssim_map
@@ -68,12 +67,6 @@ def test_divergence_is_that_of_torch() -> None:
     assert torch.allclose(divergence(mean, log_variance), expected, atol=1e-5)
 
 
-def test_disagreement_is_one_minus_the_cosine() -> None:
-    a, b = torch.randn(2, 5, 3, 3), torch.randn(2, 5, 3, 3)
-    expected = 1 - torch.nn.functional.cosine_similarity(a, b, dim=1)
-    assert torch.allclose(disagreement(a, b), expected, atol=1e-6)
-
-
 @pytest.fixture(scope="module")
 def healthy() -> HealthyImages:
     images = np.stack([PIXELS.prepare(phantom_image(SETTINGS, "normal", p, 0).image) for p in range(48)])
@@ -88,13 +81,10 @@ def healthy() -> HealthyImages:
         ("autoencoder", {"loss": "perceptual", "field": "image"}),
         ("denoising_autoencoder", {"field": "image"}),
         ("variational_autoencoder", {"field": "image"}),
-        ("student_teacher", {"feature_options": {"width": 8}, "width": 16}),
     ],
 )
 def test_a_planted_square_is_anomalous_where_it_is(name: str, options: dict[str, Any], healthy) -> None:
-    small = {"epochs": 8, "batch_size": 8, "precision": "fp32"}
-    if name != "student_teacher":
-        small |= {"width": 8, "depth": 4}
+    small = {"epochs": 8, "batch_size": 8, "precision": "fp32", "width": 8, "depth": 4}
     detector = build(name, PIXELS, small | options)
     detector.fit(healthy, 0)
     fresh = np.stack([PIXELS.prepare(phantom_image(SETTINGS, "normal", p, 0).image) for p in range(48, 56)])
@@ -126,7 +116,6 @@ def test_the_lung_option_quiets_what_lies_outside(healthy) -> None:
         ("autoencoder", {"field": "heart"}, "field 'heart' is not known; choose 'image' or 'lung'"),
         ("denoising_autoencoder", {"noise": 0.0}, "noise is 0"),
         ("variational_autoencoder", {"beta": -1.0}, "beta is -1"),
-        ("student_teacher", {"epochs": 0}, "epochs 0, .* are too small"),
         ("synthetic_opacity", {"members": 0}, "members is 0; choose 1 or more"),
         ("synthetic_opacity", {"logit_share": 2.0}, "logit_share is 2.0; choose a share"),
         ("synthetic_opacity", {"precision": "fp8"}, "precision 'fp8' is not known"),

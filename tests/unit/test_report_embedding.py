@@ -145,6 +145,7 @@ def test_the_faithfulness_of_the_map_is_stated(run: Run) -> None:
     split = figures.held_out[0]
     pca.knn_map[split] = Figure(value=0.71, k=71, n=100, low=0.61, high=0.79)
     pca.knn_space[split] = Figure(value=0.81)
+    pca.lines["normal and virus"] = {split: Figure(value=0.953, low=0.94, high=0.96)}
     change(run, projections={"pca": pca})
     text = words(printed(run))
     trust = "Trustworthiness of the PCA map is 0.914 (95 % CI 0.900 to 0.920)"
@@ -153,6 +154,8 @@ def test_the_faithfulness_of_the_map_is_stated(run: Run) -> None:
         "classifies 71.0 % (71/100; 95 % CI 61.0 to 79.0) of the" in text
         and "correctly, and 81.0 % in the full space." in text
     )
+    assert "on it tells two classes apart (AUROC): normal and" in text
+    assert "normal and virus 0.953 (95 % CI 0.940 to 0.960)" in text
     assert "Fitted from other seeds, the map keeps 62.0 % of each image’s ten nearest." in text
 
 

@@ -10,9 +10,11 @@ import pytest
 
 from hilum.artifacts.base import Figure
 from hilum.artifacts.explanations import (
+    REGIONS,
     ExplainedImage,
     Explanations,
     Failure,
+    FilterRegions,
     MapRange,
     Maximal,
     MethodMaps,
@@ -20,9 +22,11 @@ from hilum.artifacts.explanations import (
     Synthesis,
 )
 from hilum.errors import RunError
+from hilum.evaluation.shares import share_figure
 from hilum.folders import AttributionFolder
 from hilum.report.build_page import print_page
 from hilum.report.explanations.filters import dead_words, marks
+from hilum.report.explanations.positions import raw_maps
 from hilum.report.explanations.reading import (
     TaskExplanations,
     mistake_map,
@@ -209,7 +213,15 @@ def maximal(run: Run, digest: str) -> Maximal:
         maps=(8, 10),
         padded=1,
         shown=5,
+        regions=[regions_of_filter(3, 3), regions_of_filter(6, 2)],
     )
+
+
+def regions_of_filter(number: int, images: int) -> FilterRegions:
+    """All strongest units lie in the left lung, which holds a fifth of the positions."""
+    patients = [str(image) for image in range(images)]
+    share = {name: share_figure([name == "left lung"] * images, patients) for name in REGIONS}
+    return FilterRegions(filter=number, share=share, by_chance=dict.fromkeys(REGIONS, 0.2))
 
 
 def synthesis(folder: AttributionFolder, start: str, digest: str) -> Synthesis:
@@ -283,6 +295,15 @@ def test_the_raw_map_tells_mask_steps_positions_and_inversion(page: str) -> None
     assert "P(normal), P(bacteria) and P(virus)" in page and "1 − P(abnormal), which is P(normal)" in page
 
 
+def test_a_map_that_spans_little_stands_on_a_scale_of_its_own_too(known: TaskExplanations, page: str) -> None:
+    raw = raw_maps(known)
+    assert raw is not None
+    shown = [(picture.label, picture.stretched is not None) for picture in raw.pictures]
+    assert shown == [("normal", True), ("bacteria", False), ("virus", True)]
+    assert all(picture.stretched != picture.source for picture in raw.pictures)
+    assert page.count("from its lowest (dark) to its highest value (light)") == 2
+
+
 def test_filters_name_their_images_borders_and_the_dead(page: str) -> None:
     assert [number for number in (3, 6) if f"<b>Filter {number}</b>" in page] == [3, 6]
     assert page.count("receptive field of filter 3") == 3 and page.count("receptive field of filter 6") == 2
@@ -327,12 +348,33 @@ def test_every_part_may_be_missing(small_run: Run, part: str, empty: object, tmp
     assert "Left out: DeepLIFT." in page_of(run)
 
 
+def test_maps_that_were_not_tested_are_not_called_tested(
+    small_run: Run, real_page: str, tmp_path: Path
+) -> None:
+    run = planted(small_run, tmp_path / "run", lambda figures: setattr(figures, "faithfulness", None))
+    printed, command = page_of(run), "--set faithfulness.images=12</code> measures it"
+    assert command in printed and "each method is printed with its faithfulness" not in printed
+    assert command not in real_page and "each method is printed with its faithfulness" in real_page
+
+
 def test_nothing_explained_yet_names_the_command(small_run: Run, tmp_path: Path) -> None:
     shutil.copytree(small_run.path, tmp_path / "run")
     for task in ("binary", TASK):
         shutil.rmtree(tmp_path / "run" / task / "attributions")
     words = page_of(Run(tmp_path / "run"))
     assert "This stage has not run yet." in words and "hilum explain " in words
+
+
+def test_the_regions_of_filters_stand_below_their_images(small_run: Run, tmp_path: Path) -> None:
+    words = page_of(planted(small_run, tmp_path / "run"))
+    assert "100.0 %" in words and "3/3; 43.9 to 100.0 %; by chance 20 %" in words
+    lost = page_of(planted(small_run, tmp_path / "lost", without_regions))
+    assert "by chance 20 %" not in lost and "Strongest activations of single filters" in lost
+
+
+def without_regions(figures: Explanations) -> None:
+    assert figures.maximal
+    figures.maximal.regions = None
 
 
 def test_lost_maps_and_images_leave_the_rest(small_run: Run, tmp_path: Path) -> None:

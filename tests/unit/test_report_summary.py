@@ -93,8 +93,8 @@ def test_overlapping_intervals_are_no_difference(tested: Run) -> None:
     assert first_words(run).startswith("Normal vs pneumonia: Accuracy 90.0 % (95 % CI 30.0 to 100.0)")
 
 
-def counterfactual(run: Run, specificity: tuple[float, float, float]) -> None:
-    """counterfactual.json of the binary task: only the specificity differs in the other look."""
+def counterfactual(run: Run, specificity: tuple[float, float, float], task: str = "binary") -> None:
+    """counterfactual.json of a task: only the specificity differs in the other look."""
     wide = Figure(value=WIDE[0], low=WIDE[1], high=WIDE[2])
     fields = [name for name, field in CounterfactualPoint.model_fields.items() if field.is_required()]
     plain = CounterfactualPoint(
@@ -104,11 +104,11 @@ def counterfactual(run: Run, specificity: tuple[float, float, float]) -> None:
     other = plain.model_copy(update={"specificity": Figure(value=value, low=low, high=high)})
     Counterfactual(
         **{"split": "val", "images": 24, "of_images": 24, "patients": 12, "replicates": 40, "seed": 0},
-        **{"classes": ["normal", "pneumonia"], "fixed": 0.9, "threshold": 0.4, "squeezed": False},
-        **{"weights_digest": run.task("binary").card().weights_digest, "parts": {}, "cases": []},
+        **{"classes": list(run.task(task).card().classes), "fixed": 0.9, "threshold": 0.4, "squeezed": False},
+        **{"weights_digest": run.task(task).card().weights_digest, "parts": {}, "cases": []},
         plain=plain,
         all_parts=other,
-    ).save(run.task("binary").counterfactual_file)
+    ).save(run.task(task).counterfactual_file)
 
 
 def test_without_a_test_part_the_counterfactual_takes_its_place(tmp_path: Path) -> None:
@@ -121,3 +121,16 @@ def test_without_a_test_part_the_counterfactual_takes_its_place(tmp_path: Path) 
     )
     counterfactual(run, (0.97, 0.94, 1.0))
     assert first_words(run).startswith("Normal vs pneumonia: Accuracy")
+
+
+def test_swapped_devices_of_three_classes_name_the_shortcuts_between_normal_and_abnormal(
+    tmp_path: Path,
+) -> None:
+    run = made_run(tmp_path / "run", parts=("train", "val"), audited=True)
+    counterfactual(run, (0.5, 0.4, 0.6), "multiclass")
+    audit = Audit.load(run.audit_file)
+    named, other = audit.shortcuts_of("binary")[0], audit.shortcuts_of("multiclass")[0]
+    words = first_words(run)
+    assert words.startswith("Bacterial vs viral: held-out images as they are and in the look")
+    assert f"without the lungs: {named.short_label} (AUROC {named.auroc.value:.2f})" in words
+    assert named.auroc.value != other.auroc.value

@@ -56,7 +56,7 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> list[InProcess]:
     made: list[InProcess] = []
 
     def engine(config: ScoreConfig, *_: object) -> InProcess:
-        settings = Settings(config.model, config.device, config.embedding, config.column)
+        settings = Settings(config.model, config.device, config.embedding, config.column, config.runtime)
         made.append(InProcess(settings))
         return made[-1]
 
@@ -276,7 +276,7 @@ def test_an_image_that_ends_processes_is_left_out_and_the_others_are_not() -> No
 
 def test_workers_that_never_get_ready_end_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(score_local, "IN_A_ROW", 2)
-    with pytest.raises(RunError, match=r"2 worker processes ended one after the other .*exit code -9"):
+    with pytest.raises(RunError, match=r"2 worker processes ended one after the other .*signal 9"):
         run(score_workers.ends_at_once, [Chunk(0, refs(1))], workers=1)
     assert active_children() == []
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from hilum.errors import DataError, ModelError, RecipeError, TrainingError
 from hilum.explain.filters.synthesis import synthesize, synthesize_clean
+from hilum.explain.network.trunk import Trunk
 
 
 def network() -> nn.Sequential:
@@ -48,6 +49,40 @@ def test_equals_separate_sessions(batch: int) -> None:
         torch.testing.assert_close(found.images[i : i + 1], image, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(found.activation[i, :-1], torch.tensor(curve), rtol=1e-4, atol=1e-5)
     assert (found.activation[:, -1] > found.activation[:, 0]).all()
+
+
+def test_relu_or_pool_before_the_layer_and_as_the_layer_give_what_the_network_gives() -> None:
+    net = network()
+    net.append(nn.Identity())
+    x = torch.randn(3, 1, 12, 16, generator=torch.Generator().manual_seed(1))
+    for name in ("1", "2", "3", "4", "5", "7"):
+        kept: list[Tensor] = []
+        number = int(name)
+        handle = net[number].register_forward_hook(
+            lambda module, inputs, output, kept=kept: kept.append(output.clone())
+        )
+        net(x)
+        handle.remove()
+        torch.testing.assert_close(Trunk(net, name, x).output(x), kept[0], rtol=1e-5, atol=1e-6)
+
+
+def test_a_layer_that_comes_twice_stays_between_relu_and_pool() -> None:
+    torch.manual_seed(0)
+    again = nn.Conv2d(1, 1, 3, padding=1)
+    net = nn.Sequential(again, nn.ReLU(), again, nn.MaxPool2d(2), nn.Conv2d(1, 2, 1))
+    x = torch.randn(2, 1, 12, 16)
+    torch.testing.assert_close(Trunk(net, "4", x).output(x), net(x), rtol=1e-5, atol=1e-6)
+
+
+def test_a_narrowed_layer_computes_the_wanted_filters_alone_and_another_choice_starts_from_all() -> None:
+    x = torch.randn(2, 1, 12, 16, generator=torch.Generator().manual_seed(1))
+    trunk = Trunk(network(), "4", x)
+    whole = trunk.output(x)
+    for wanted in ([5, 0], [2, 2, 3], [5]):
+        assert trunk.narrow(wanted) == list(range(len(wanted)))
+        torch.testing.assert_close(trunk.output(x), whole[:, wanted], rtol=1e-5, atol=1e-6)
+    logits = Trunk(network(), "7", x)
+    assert logits.narrow([1, 0]) == [1, 0] and logits.output(x).shape == (2, 2)
 
 
 def test_a_logit_can_be_climbed_and_the_model_stays() -> None:

@@ -13,6 +13,7 @@ from hilum.anomaly.detector import SCORE_BATCH, Detector, build
 from hilum.anomaly.healthy import HealthyImages
 from hilum.data.images import Pixels
 from hilum.errors import DataError
+from hilum.inference.runtimes.torch import choose_device
 from hilum.progress import Advance
 
 
@@ -55,7 +56,7 @@ def cross_fitted(
     fold = np.array([fold_of[patient] for patient in images.patients])
     score, p = np.empty(len(images)), np.empty(len(images))
     for number in range(folds):
-        detector = build(name, pixels, options)
+        detector = build(name, pixels, options).to(choose_device())
         detector.fit(images.part(np.flatnonzero(fold != number)), seed, advance)
         inside = np.flatnonzero(fold == number)
         score[inside] = scores_of(detector, images.part(inside))

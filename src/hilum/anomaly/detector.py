@@ -58,8 +58,18 @@ class Detector(nn.Module):
         self.card: DetectorCard | None = None
         self.register_buffer("fitted_on", torch.zeros((), dtype=torch.int64))
 
+    @property
+    def device(self) -> torch.device:
+        """Where parameters and buffers lie; `to` moves them.
+
+        >>> build("patch_memory", Pixels(size=(64, 64)), {"features": "pixels"}).device
+        device(type='cpu')
+        """
+        return self.fitted_on.device
+
     def learn(self, images: HealthyImages, seed: int, advance: Advance) -> None:
-        """To be implemented: fits the parameters and buffers. torch's global generator is already seeded."""
+        """To be implemented: fits the parameters and buffers. torch's global generator is already seeded. What is new
+        goes to `images.device`, where the images are."""
         raise NotImplementedError
 
     def measure(self, x: Float[Tensor, "batch 1 rows cols"]) -> Scored:
@@ -67,7 +77,8 @@ class Detector(nn.Module):
         raise NotImplementedError
 
     def fit(self, images: HealthyImages, seed: int, advance: Advance | None = None) -> None:
-        """Fits on healthy images; the same images and seed give the same detector.
+        """Fits on healthy images, on the device of the detector; the same images and seed give the same detector, on
+        devices of one kind.
 
         DataError when the images were prepared in another way or are fewer than two; TrainingError when a
         fitted number is not finite. The random state of the caller stays as it was.
@@ -86,9 +97,9 @@ class Detector(nn.Module):
             )
         if len(images) < 2:
             raise DataError(f"{len(images)} healthy image is too few to fit on", "give two or more")
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(seed)
-            self.learn(images, seed, advance or no_progress)
+            self.learn(images.on(self.device), seed, advance or no_progress)
         for name, tensor in self.state_dict().items():
             if tensor.is_floating_point() and not torch.isfinite(tensor).all():
                 raise TrainingError(
@@ -100,7 +111,8 @@ class Detector(nn.Module):
 
     @torch.no_grad()
     def score(self, x: Tensor) -> Scored:
-        """Scores and maps of images "batch 1 rows cols" in the units that the network sees (`pixels.normalize`).
+        """Scores and maps of images "batch 1 rows cols" in the units that the network sees (`pixels.normalize`). They
+        are computed on the detector's device, wherever the images lie, and come back on the CPU.
 
         Deterministic; an image scores the same alone and in a batch, within float rounding. ModelError before
         `fit`; DataError for another size or number of channels, for NaN and for no image.
@@ -128,12 +140,12 @@ class Detector(nn.Module):
             image = int((~torch.isfinite(x)).flatten(1).any(1).int().argmax())
             raise DataError(f"image {image} of the batch holds NaN or infinity", "prepare it again")
         self.eval()
-        parts = [self.measure(some.float()) for some in x.split(SCORE_BATCH)]
+        parts = [self.measure(some.to(self.device).float()) for some in x.split(SCORE_BATCH)]
         reconstructions = [part.reconstruction for part in parts if part.reconstruction is not None]
         return Scored(
-            torch.cat([part.score for part in parts]).float(),
-            torch.cat([part.map for part in parts]).float(),
-            torch.cat(reconstructions).float() if reconstructions else None,
+            torch.cat([part.score for part in parts]).float().cpu(),
+            torch.cat([part.map for part in parts]).float().cpu(),
+            torch.cat(reconstructions).float().cpu() if reconstructions else None,
         )
 
 

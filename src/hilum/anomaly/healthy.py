@@ -2,7 +2,7 @@
 disease label and no abnormal image can take part in fitting, not even by mistake."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,13 +14,16 @@ from hilum.data.cases import HEALTHY
 from hilum.data.images import Pixels
 from hilum.errors import DataError
 
+CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True)
 class HealthyImages:
     """Healthy images, and nothing else: the only thing that a detector is fitted on.
 
     `pixels`: how the images are prepared; `case_ids`, `patients`: one each per image (a patient is the case
-    itself where none is known). The images stay in the memory map of the image cache until they are read.
+    itself where none is known); `device`: where `tensor` and `batches` put images. The images stay in the memory map
+    of the image cache until they are read.
 
     Make it with `of` (from a cache) or `of_images` (from an array); both raise DataError for an image that is
     not labelled healthy.
@@ -39,6 +42,7 @@ class HealthyImages:
     patients: tuple[str, ...]
     source: np.ndarray
     rows: np.ndarray
+    device: torch.device = CPU
 
     @classmethod
     def of(
@@ -126,7 +130,8 @@ class HealthyImages:
         >>> images.tensor([0, 2]).shape
         torch.Size([2, 1, 8, 8])
         """
-        return torch.from_numpy(self.pixels.normalize(np.asarray(self.source[self.rows[index]])))[:, None]
+        x = torch.from_numpy(self.pixels.normalize(np.asarray(self.source[self.rows[index]])))[:, None]
+        return x.to(self.device)
 
     def batches(self, size: int, seed: int | None = None) -> Iterator[Float[Tensor, "batch 1 rows cols"]]:
         """All images once, `size` at a time, in order or shuffled by a seed. The last batch may be smaller.
@@ -157,4 +162,14 @@ class HealthyImages:
             tuple(self.patients[i] for i in positions),
             self.source,
             self.rows[positions],
+            self.device,
         )
+
+    def on(self, device: torch.device) -> "HealthyImages":
+        """The same images, whose tensors lie on `device`.
+
+        >>> images = HealthyImages.of_images(np.zeros((3, 8, 8), np.uint8), ["normal"] * 3, Pixels(size=(8, 8)))
+        >>> images.on(torch.device("cpu")).tensor([0]).device
+        device(type='cpu')
+        """
+        return replace(self, device=device)

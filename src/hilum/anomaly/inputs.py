@@ -28,7 +28,7 @@ from hilum.training.config import PixelConfig
 class Inputs:
     """What every detector is fitted on and scores. `table`: a row per image with case_id, patient, split, label,
     role, in the order of `cases`; `cache`: the prepared images; `ood_images`, `other_look_images`, `own_ranking`,
-    `seed`: of the stage's settings."""
+    `seed`, `threshold_on`: of the stage's settings."""
 
     cases: Cases
     table: pd.DataFrame
@@ -38,6 +38,7 @@ class Inputs:
     other_look_images: int
     own_ranking: int
     seed: int
+    threshold_on: str = "val"
 
     def rows(self, role: str, label: str | None = None) -> np.ndarray:
         """Positions in `table` of the images with a role, and with a label where one is given; int64, ascending.
@@ -75,11 +76,20 @@ class Inputs:
         """Held-out images in the look of the other label's devices, made once for all detectors; None without any."""
         return OtherLook.of(self.cases, self.table, self.pixels, self.other_look_images, self.seed)
 
+    @cached_property
+    def calibrate_look(self) -> OtherLook | None:
+        """The healthy images that fix the threshold, in the look of the abnormal images' devices; None unless they are
+        wanted."""
+        if self.threshold_on != "counterfactual":
+            return None
+        rows = self.table.iloc[self.rows("calibrate")][["case_id", "patient", "label"]].reset_index(drop=True)
+        return OtherLook.made(self.cases, rows, self.table, self.pixels, self.seed)
+
     @property
     def digest(self) -> str:
         """Names images, roles, pixels and what every detector is to score."""
         columns = self.table[["case_id", "patient", "label", "role"]]
-        scored = [self.ood_images, self.other_look_images, self.own_ranking]
+        scored = [self.ood_images, self.other_look_images, self.own_ranking, self.threshold_on]
         settings = json.dumps([asdict(self.pixels), *scored, self.seed])
         return digest(self.cases.digest, settings, *columns.to_csv(index=False).splitlines())
 
@@ -95,6 +105,7 @@ def prepare(
     other_look_images: int,
     own_ranking: int,
     seed: int,
+    threshold_on: str = "val",
 ) -> Inputs:
     """Roles, pixels and decoded images of a split, after every check that needs no fitting.
 
@@ -118,7 +129,9 @@ def prepare(
     with advancing("anomaly: decoding") as advance:
         cache = ImageCache.of(used, pixels.contract(0.5, 0.25), advance)
     contract = pixels.contract(*cache.mean_sd(fit))
-    return Inputs(used, table, contract, cache, ood_images, other_look_images, own_ranking, seed)
+    return Inputs(
+        used, table, contract, cache, ood_images, other_look_images, own_ranking, seed, threshold_on
+    )
 
 
 def as_tensor(pixels: Pixels, images: np.ndarray) -> Float[Tensor, "batch 1 rows cols"]:

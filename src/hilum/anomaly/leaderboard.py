@@ -91,7 +91,9 @@ def with_ensemble(
     for kind in first.ood:
         ood[kind] = _joined(joined, {row: result.ood[kind] for row, result in joined.items()}, calibrate)
     look = _joined(joined, {row: result.other_look for row, result in joined.items()}, calibrate)
-    return {**results, ENSEMBLE: Result("", first.case_id, score, first.examples, ood, other_look=look)}
+    fixing = _joined(joined, {row: result.calibrate_look for row, result in joined.items()}, calibrate)
+    together = Result("", first.case_id, score, first.examples, ood, other_look=look, calibrate_look=fixing)
+    return {**results, ENSEMBLE: together}
 
 
 def _joined(
@@ -123,11 +125,14 @@ def detector_row(
     )
 
 
-def ensemble_row(leaderboard: Leaderboard, members: Sequence[str], result: Result) -> DetectorFigures:
+def ensemble_row(
+    leaderboard: Leaderboard, members: Mapping[str, Detector], result: Result
+) -> DetectorFigures:
     """The row of the ensemble of `members`, with the figures of `result` (see `with_ensemble`)."""
     return DetectorFigures(
         detector=ENSEMBLE,
         members=list(members),
+        pretrained=any(detector.pretrained for detector in members.values()),
         description="mean of the conformal p-values of its members",
         **_scores(leaderboard, result),
     )
@@ -144,7 +149,7 @@ def _scores(leaderboard: Leaderboard, result: Result) -> dict[str, Any]:
         "ood": ood_shares(result.ood, line.value, ood_patients(leaderboard.table)),
         "training_images": training_images(
             result,
-            result.score[leaderboard.calibrate],
+            fixed_scores(leaderboard, result),
             line.value,
             leaderboard.table.set_index("case_id")["patient"],
         ),
@@ -176,11 +181,28 @@ def calibrated_threshold(leaderboard: Leaderboard, result: Result) -> Threshold:
     >>> none = np.array([])
     >>> result = Result("", np.arange(20).astype(str), np.arange(20.0), Examples(none, none, none, none))
     >>> calibrated_threshold(leaderboard, result)
-    Threshold(value=18.0, false_alarm_rate=0.05, n=19)
+    Threshold(value=18.0, false_alarm_rate=0.05, n=19, chosen_on='val')
     """
-    fixed = result.score[leaderboard.calibrate]
+    fixed = fixed_scores(leaderboard, result)
     value = threshold(fixed, leaderboard.rate)
-    return Threshold(value=value, false_alarm_rate=leaderboard.rate, n=len(fixed))
+    on = "counterfactual" if len(result.calibrate_look) else "val"
+    return Threshold(value=value, false_alarm_rate=leaderboard.rate, n=len(fixed), chosen_on=on)
+
+
+def fixed_scores(leaderboard: Leaderboard, result: Result) -> np.ndarray:
+    """The scores of the healthy images that calibrate, float64 "images". Where they were scored in the look of the
+    abnormal images' devices as well, the higher of both, so that the false-alarm rate holds in either look.
+
+    >>> from hilum.anomaly.result import Examples
+    >>> leaderboard = Leaderboard(pd.DataFrame({"role": ["calibrate", "calibrate", "test"]}), {}, 0.5, 200)
+    >>> none = np.array([])
+    >>> scores, look = np.array([1.0, 2.0, 9.0]), np.array([4.0, 0.0])
+    >>> result = Result("", none, scores, Examples(none, none, none, none), calibrate_look=look)
+    >>> fixed_scores(leaderboard, result).tolist()
+    [4.0, 2.0]
+    """
+    plain = result.score[leaderboard.calibrate]
+    return np.maximum(plain, result.calibrate_look) if len(result.calibrate_look) else plain
 
 
 def measured(leaderboard: Leaderboard, part: str, score: np.ndarray, line: float) -> Measured | None:
@@ -303,19 +325,17 @@ def scores_table(leaderboard: Leaderboard, results: Mapping[str, Result]) -> pd.
     columns: dict[str, np.ndarray] = {}
     for row, result in results.items():
         columns[row] = result.score
-        columns[f"{row}_p"] = p_values(result.score, result.score[leaderboard.calibrate])
+        columns[f"{row}_p"] = p_values(result.score, fixed_scores(leaderboard, result))
     return leaderboard.table.assign(**columns)
 
 
 def best_row(rows: Mapping[str, DetectorFigures]) -> str:
     """The row with the highest AUROC on held-out images in the look of the other label's devices: the one that
-    depends least on them. Without these it is the highest on the matched images that measure, else on all.
-    Pretrained rows count only where there are no others."""
+    depends least on them. Without these it is the highest on the matched images that measure, else on all."""
 
     def worth(row: str) -> list[float]:
         look, block = rows[row].other_look, rows[row].parts.get("measure")
         areas = [look and look.auroc, block and block.matched, block and block.auroc]
         return [-1.0 if area is None or area.value is None else area.value for area in areas]
 
-    own = [row for row in rows if not rows[row].pretrained] or list(rows)
-    return max(own, key=worth)
+    return max(rows, key=worth)

@@ -38,9 +38,22 @@ class OtherLook:
         None
         """
         chosen = measured_images(table, images, seed)
+        return None if chosen is None else cls.made(cases, chosen, table, pixels, seed)
+
+    @classmethod
+    def made(
+        cls, cases: Cases, chosen: pd.DataFrame, table: pd.DataFrame, pixels: Pixels, seed: int
+    ) -> "OtherLook | None":
+        """These images: case_id, patient, label. None where there are none, or where train has no donor for them.
+
+        >>> from pathlib import Path
+        >>> rows = pd.DataFrame({"case_id": ["a"], "patient": ["p"], "label": ["normal"], "split": ["train"]})
+        >>> print(OtherLook.made(Cases(rows, "table", Path("cases.csv")), rows, rows, Pixels(size=(8, 8)), seed=0))
+        None
+        """
         pool = table[table["split"] == "train"]
         kinds = {HEALTHY, *pool["label"]} if (pool["label"] == HEALTHY).any() else set()
-        if chosen is None or len(kinds) < 2:
+        if not len(chosen) or len(kinds) < 2:
             return None
         what = "anomaly: images in the other look"
         return cls(chosen, in_other_look(cases, chosen, pool, pixels, seed, what))

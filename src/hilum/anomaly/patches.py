@@ -45,7 +45,7 @@ def sampled(
         places = maps.shape[2]
         each = min(places, limit // len(order))
         if features is None:
-            features = torch.empty(each * len(order), maps.shape[1])
+            features = torch.empty(each * len(order), maps.shape[1], device=maps.device)
         for image, vectors in zip(index, maps, strict=True):
             chosen = (
                 np.sort(chance.choice(places, each, replace=False)) if each < places else np.arange(places)

@@ -217,8 +217,9 @@ class Reconstruction(Detector):
         every pixel, which does not affect the ranking of images; the threshold comes from other images.
         """
         self.coder = Coder(self.settings["width"], self.settings["depth"], self.settings["latent"])
+        self.coder.to(images.device)
         if self.perceptual is not None:
-            self.perceptual.trunk = Trunk(16)
+            self.perceptual.trunk = Trunk(16).to(images.device)
             set_norms(self.perceptual.trunk, images, seed)
             self.perceptual.trunk.requires_grad_(False)
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.settings["lr"], weight_decay=1e-4)
@@ -230,7 +231,9 @@ class Reconstruction(Detector):
         self.train()
         for epoch in range(epochs):
             for x in images.batches(size, seed + epoch):
-                with torch.autocast("cpu", torch.bfloat16, enabled=self.settings["precision"] == "bf16"):
+                with torch.autocast(
+                    x.device.type, torch.bfloat16, enabled=self.settings["precision"] == "bf16"
+                ):
                     loss = self.loss_of(x)
                 optimizer.zero_grad(set_to_none=True)
                 loss.float().backward()
@@ -246,7 +249,7 @@ class Reconstruction(Detector):
     @torch.no_grad()
     def _sum_up(self, images: HealthyImages) -> None:
         """First and second moments of the residual at each pixel, and how often a pixel was lung."""
-        total = squares = torch.zeros(self.pixels.size, dtype=torch.float64)
+        total = squares = torch.zeros(self.pixels.size, dtype=torch.float64, device=images.device)
         for x in images.batches(32):
             residual = self._residual(x).double()
             total, squares = total + residual.sum(0), squares + residual.square().sum(0)
@@ -255,7 +258,7 @@ class Reconstruction(Detector):
         sd = variance.sqrt().float()
         self.sd = sd.clamp(min=max(SD_FLOOR * float(sd.mean()), 1e-6))
         often = np.mean([lung_field(image) for image in images.images], axis=0)
-        self.field = torch.from_numpy(often.astype(np.float32))
+        self.field = torch.from_numpy(often.astype(np.float32)).to(images.device)
 
     def _residual(self, x: Batch) -> Float[Tensor, "batch rows cols"]:
         return self._smoothed(self.difference(self.coder(x), x))[:, 0]

@@ -41,9 +41,9 @@ class Examples:
 class Result:
     """`made_from`: digest of the weights and of the images; `score`: float64 "cases"; `ood`: kind -> float64
     "images"; `own`: float64 "fit images", cross-fitted scores of the images `own_id` in robust standard deviations,
-    empty without that ranking; `other_look`: float64 "images", scores of `Inputs.other_look`,
-    empty without any; `localization`: figures against known lesions, or None; `seconds`: of each step,
-    None for an ensemble."""
+    empty without that ranking; `other_look`, `calibrate_look`: float64 "images", scores of the images that `Inputs`
+    has under these names, empty without any; `localization`: figures against known lesions, or None; `seconds`: of
+    each step, None for an ensemble."""
 
     made_from: str
     case_id: np.ndarray
@@ -55,6 +55,7 @@ class Result:
     localization: Localization | None = None
     seconds: Seconds | None = None
     other_look: np.ndarray = field(default_factory=lambda: np.array([]))
+    calibrate_look: np.ndarray = field(default_factory=lambda: np.array([]))
 
     def write(self, path: Path) -> None:
         """result.npz, all or nothing.
@@ -74,6 +75,7 @@ class Result:
             "own_id": self.own_id,
             "own": self.own,
             "other_look": self.other_look,
+            "calibrate_look": self.calibrate_look,
             "localization": np.array(_text(self.localization)),
             "seconds": np.array(_text(self.seconds)),
             **{f"ood/{kind}": values for kind, values in self.ood.items()},
@@ -103,6 +105,7 @@ class Result:
                 _part(Localization, arrays["localization"]),
                 _part(Seconds, arrays["seconds"]),
                 arrays["other_look"],
+                arrays["calibrate_look"],
             )
         except (ValueError, KeyError, TypeError) as error:
             raise RunError(f"{path} is damaged ({error})", "run: hilum anomaly RUN") from None

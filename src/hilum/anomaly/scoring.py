@@ -25,6 +25,7 @@ from hilum.errors import HilumError
 from hilum.evaluation.localization import localization_figures
 from hilum.files import digest
 from hilum.folders import DetectorFolder
+from hilum.inference.runtimes.torch import choose_device
 from hilum.progress import advancing
 
 BATCH = 64
@@ -49,16 +50,16 @@ def result_of(
         score, localization = _all_scores(detector, inputs, folder.name)
     with _timed(took, "ood"):
         ood = _ood_scores(detector, inputs, folder.name)
-    other = inputs.other_look
     with _timed(took, "other_look"):
-        look = (
-            np.array([]) if other is None else _scores(detector, other.images, folder.name, "the other look")
-        )
+        looks = [
+            np.array([]) if look is None else _scores(detector, look.images, folder.name, "the other look")
+            for look in (inputs.other_look, inputs.calibrate_look)
+        ]
     with _timed(took, "own_ranking"):
         own_id, own = _own_scores(folder.name, inputs, options)
     case_id = inputs.table["case_id"].to_numpy(str)
     shown = examples(detector, inputs, score)
-    result = Result(made_from, case_id, score, shown, ood, own_id, own, localization, Seconds(**took), look)
+    result = Result(made_from, case_id, score, shown, ood, own_id, own, localization, Seconds(**took), *looks)
     result.write(folder.result_file)
     return result
 
@@ -74,12 +75,12 @@ def fitted_detector(
     fitted_from = _fitted_from(folder.name, inputs, options)
     if not force:
         try:
-            detector = load_detector(folder.path)
+            detector = load_detector(folder.path).to(choose_device())
             if detector.card is not None and detector.card.fitted_from == fitted_from:
                 return detector
         except HilumError:
             pass  # missing, damaged or of another version: fitted again
-    detector = build(detector_of(folder.name), inputs.pixels, options)
+    detector = build(detector_of(folder.name), inputs.pixels, options).to(choose_device())
     start = time.perf_counter()
     healthy = inputs.healthy
     with advancing(f"{folder.name}: fitting") as advance:
@@ -93,7 +94,7 @@ def fitted_detector(
         images=len(healthy),
         patients=len(set(healthy.patients)),
     )
-    return load_detector(folder.path)
+    return load_detector(folder.path).to(choose_device())
 
 
 def _fitted_from(row: str, inputs: Inputs, options: dict[str, Any]) -> str:

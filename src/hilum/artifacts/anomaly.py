@@ -1,6 +1,6 @@
 """What the anomaly stage writes: anomaly/figures.json, and detector.json beside each fitted detector."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -58,11 +58,14 @@ class Measured(Part):
 
 
 class Threshold(Part):
-    """Above `value` an image is flagged; `n` healthy images fixed it for this false-alarm rate."""
+    """Above `value` an image is flagged; `n` healthy images fixed it for this false-alarm rate. `chosen_on`: as they
+    are (val), or each by the higher of its scores as it is and in the look of the abnormal images' devices
+    (counterfactual)."""
 
     value: float
     false_alarm_rate: float
     n: int
+    chosen_on: Literal["val", "counterfactual"] = "val"
 
 
 class OodShare(Figure):

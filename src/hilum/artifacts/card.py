@@ -16,7 +16,7 @@ from hilum.artifacts.run import SplitFacts
 from hilum.errors import HilumError, ModelError
 from hilum.files import read_json, write_json
 
-FORMAT = 2
+FORMAT = 3
 """Raised when the meaning of a key changes; a card of another format is refused."""
 
 
@@ -31,7 +31,6 @@ class PixelContract(Part):
     sd: float = 0.25
     channels: int = 1
     value_range: tuple[float, float] = (0.0, 1.0)
-    clahe: float = 0.0
     trim: bool = True
 
 

@@ -171,11 +171,25 @@ class Lungs(Part):
     rows: list[LungRow]
 
 
+REGIONS = ("right lung", "left lung", "between the lungs", "elsewhere")
+"""Of a chest, by the patient's own sides: the right lung lies on the left of the picture."""
+
+
+class FilterRegions(Part):
+    """Where the strongest units of `filter` lie, by the names of REGIONS: the `share` of its images, and `by_chance`:
+    the share of all positions of the layer's maps on the same images."""
+
+    filter: int
+    share: dict[str, Figure]
+    by_chance: dict[str, float]
+
+
 class Maximal(Part):
     """The filters of `layer` that maximal.npz shows, read at `read_at`, behind normalisation and activation.
 
     `of`: filters of the layer; `dead`: those that answer every image alike; `images`: how many were read;
-    `maps`: rows and columns; `padded` of `shown` strongest units see padding.
+    `maps`: rows and columns; `padded` of `shown` strongest units see padding;
+    `regions`: of each filter; None where the images can no longer be read.
     """
 
     layer: str
@@ -187,6 +201,7 @@ class Maximal(Part):
     maps: tuple[int, int]
     padded: int
     shown: int
+    regions: list[FilterRegions] | None = None
 
 
 class FilterCost(Part):

@@ -9,6 +9,7 @@ try:  # in the order of `hilum --help`
     from hilum.cli import study as study  # isort: skip
     from hilum.cli import stages as stages  # isort: skip
     from hilum.cli import predict as predict  # isort: skip
+    from hilum.cli import neighbors as neighbors  # isort: skip
     from hilum.cli import score as score  # isort: skip
     from hilum.cli import export as export  # isort: skip
     from hilum.cli import adapt as adapt  # isort: skip

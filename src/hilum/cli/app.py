@@ -4,6 +4,7 @@ import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -94,6 +95,13 @@ Strategy = Annotated[
     str, typer.Option("--strategy", help="ddp, or fsdp (weights in parts, CUDA devices alone).")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Do the stage again even if nothing has changed.")]
+
+
+class Engine(StrEnum):
+    """Who computes."""
+
+    local = "local"
+    ray = "ray"
 
 
 def example(text: str) -> str:

@@ -10,6 +10,7 @@ from hilum.cli.app import (
     Classes,
     Data,
     DicomKey,
+    Engine,
     Exclude,
     Healthy,
     PatientFrom,
@@ -22,6 +23,19 @@ from hilum.cli.app import (
     going_on,
 )
 from hilum.data.reading_options import ReadingOptions, from_command
+from hilum.errors import RecipeError
+
+Trained = Annotated[
+    Engine, typer.Option("--engine", help="Who trains. local: this machine; ray: a Ray cluster.")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        help="Trainings at once, with one thread each. Default: local, one with all threads; ray, one per CPU or GPU.",
+        min=1,
+    ),
+]
 
 
 @app.command(epilog=example("hilum compare path/to/chest_xray --grid alternatives --out runs/alternatives"))
@@ -73,6 +87,8 @@ def compare(
     show_names: ShowNames = False,
     dicom_key: DicomKey = None,
     skip_unreadable: Skip = False,
+    engine: Trained = Engine.local,
+    workers: Workers = None,
 ) -> None:
     """Compares many recipes on the same patient-disjoint folds: one table with spread and paired tests.
 
@@ -81,9 +97,11 @@ def compare(
     """
     options = from_command(source, healthy, patient_from, classes, exclude, views, show_names, dicom_key)
     if leakage:
+        if workers is not None or engine is not Engine.local:
+            raise RecipeError("--leakage trains in this process", "leave --engine and --workers out")
         _full_leakage(data, preset, task, folds, change or [], out, options, skip_unreadable)
         return
-    _grid(data, grid, out, change or [], search, only or [], task, options, skip_unreadable)
+    _grid(data, grid, out, change or [], search, only or [], task, options, skip_unreadable, engine, workers)
 
 
 def _grid(
@@ -96,6 +114,8 @@ def _grid(
     task: str | None,
     options: ReadingOptions,
     skip_unreadable: bool,
+    engine: Engine,
+    workers: int | None,
 ) -> None:
     from hilum.comparison.grid import check_cells, load_grid
     from hilum.recipe import load_recipe
@@ -109,7 +129,9 @@ def _grid(
     from hilum.report.comparison.section import build_comparison_page
 
     folder = out or default_out(data, plan.grid.name)
-    request = Request(data, plan, folder, grid, None, skip_unreadable, only, search, options)
+    request = Request(
+        data, plan, folder, grid, None, skip_unreadable, only, search, options, engine.value, workers
+    )
     with going_on(f"the same command goes on (folder {folder})"):
         result = run_comparison(request)
     print(comparison_text(result))

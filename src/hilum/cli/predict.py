@@ -1,4 +1,4 @@
-"""hilum predict, hilum neighbors: single radiographs."""
+"""hilum predict: single radiographs."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hilum.cli.app import RunPath, ViewsRead, app, example
+from hilum.cli.app import ViewsRead, app, example
 
 
 class Form(StrEnum):
@@ -17,7 +17,7 @@ class Form(StrEnum):
     csv = "csv"
 
 
-class Engine(StrEnum):
+class Runtime(StrEnum):
     """What computes the answers."""
 
     torch = "torch"
@@ -41,9 +41,9 @@ def predict(
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
     runtime: Annotated[
-        Engine,
+        Runtime,
         typer.Option("--runtime", help="torch; or onnx or openvino, with --model an exported folder."),
-    ] = Engine.torch,
+    ] = Runtime.torch,
     strict: Annotated[
         bool, typer.Option("--strict", help="End with exit code 2 if any image could not be read.")
     ] = False,
@@ -61,27 +61,3 @@ def predict(
         done = predict_command(images, model, form.value, attribution, device, strict, runtime.value)
     if not done:
         raise typer.Exit(2)
-
-
-@app.command(epilog=example("hilum neighbors runs/real image.jpeg --task multiclass"))
-def neighbors(
-    run: RunPath,
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A radiograph that is in no split.")],
-    task: Annotated[
-        str | None, typer.Option("--task", help="binary or multiclass. Default: the last.")
-    ] = None,
-    k: Annotated[int, typer.Option("--k", help="How many training images to show.", min=1)] = 7,
-    sheet: Annotated[
-        Path | None,
-        typer.Option("--sheet", help="The .png file to write. Default: neighbors-IMAGE.png."),
-    ] = None,
-) -> None:
-    """The training images most similar to a radiograph: a table and a contact sheet."""
-    from hilum.data.listing import fitting
-    from hilum.embedding.query import contact_sheet, neighbors_of_file
-    from hilum.embedding.show import neighbors_tables, print_all
-    from hilum.run import Run
-
-    similar = neighbors_of_file(Run(run), image, task, k)
-    print_all(neighbors_tables(similar))
-    print(contact_sheet(similar, sheet or Path(f"neighbors-{fitting(image.stem)}.png")))

@@ -6,14 +6,8 @@ from typing import Annotated
 
 import typer
 
-from hilum.cli.app import app, example, going_on
-
-
-class Engine(StrEnum):
-    """Who computes."""
-
-    local = "local"
-    ray = "ray"
+from hilum.cli.app import Engine, app, example, going_on
+from hilum.cli.predict import Runtime
 
 
 class Embedding(StrEnum):
@@ -49,6 +43,10 @@ def score(
         int, typer.Option("--part-size", help="Rows of each file of the table.", min=1)
     ] = 5000,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    runtime: Annotated[
+        Runtime,
+        typer.Option("--runtime", help="torch; or onnx or openvino, with --model an exported folder."),
+    ] = Runtime.torch,
     embedding: Annotated[
         Embedding, typer.Option("--embedding", help="Numbers of the embeddings: float16 or float32.")
     ] = Embedding.float16,
@@ -73,6 +71,7 @@ def score(
         device=device,
         embedding=None if no_embedding else embedding.value,
         column=column,
+        runtime=runtime.value,
     )
     with going_on():
         print(scored_text(score(source, out, config)))

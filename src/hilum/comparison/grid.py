@@ -159,7 +159,7 @@ def grids() -> list[str]:
     """Names of the grid files that come with the package.
 
     >>> grids()
-    ['alternatives', 'generalization', 'shift', 'validation']
+    ['alternatives', 'generalization', 'validation']
     """
     folder = files("hilum.comparison") / "grids"
     return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))

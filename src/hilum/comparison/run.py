@@ -25,6 +25,7 @@ from hilum.comparison.folds import held_out, held_out_acquisition
 from hilum.comparison.grid import Cell, Grid, Plan
 from hilum.comparison.leakage import measure_leakage
 from hilum.comparison.search import judge_with, search
+from hilum.comparison.spread import EngineName, engine_of, train_all
 from hilum.comparison.table import cell_result, choose_against, paired_differences, pooled
 from hilum.data.cache import UnreadableFiles
 from hilum.data.cases import Cases
@@ -46,7 +47,7 @@ from hilum.training.config import TaskRecipe
 class Request:
     """What the user wants. `only`: names of the cells to train now; the table shows what is there. `trials`: how
     many draws of the grid's section `search`; `grid_file`: as on the command line, for the page; `options`: how the
-    data is read."""
+    data is read; `engine` and `workers`: see `hilum.comparison.spread.engine_of`."""
 
     data: str
     plan: Plan
@@ -57,6 +58,8 @@ class Request:
     only: Sequence[str] = ()
     trials: int = 0
     options: ReadingOptions | None = None
+    engine: EngineName = "local"
+    workers: int | None = None
 
 
 @dataclass(frozen=True)
@@ -89,9 +92,9 @@ def compare(request: Request) -> Comparison:
 
     A training that fails costs its cell a sentence in the table, and the others nothing. DataError when a
     label has too few patients for the folds, RecipeError for a model or option that does not exist, RunError
-    when `out` belongs to other data: all before anything is trained.
+    when `out` belongs to other data or ray is not installed: all before anything is trained.
     """
-    plan = request.plan
+    plan, engine = request.plan, engine_of(request.engine, request.workers)
     for cell in plan.cells:
         check_architecture(cell.recipe.model.name, cell.recipe.model.options)
     recipes = [cell.recipe for cell in plan.cells]
@@ -101,9 +104,10 @@ def compare(request: Request) -> Comparison:
         plan, ComparisonFolder(request.out), cases, class_task(plan.grid.task, cases.labels), splits
     )
     _check_data(bench)
-    errors = _train_all(bench, request.only)
+    wanted = [cell for cell in plan.cells if not request.only or cell.name in request.only]
+    errors = train_all({cell.name: _trainings(bench, cell) for cell in wanted}, engine)
     if request.trials:
-        judge = judge_with(lambda cell: [training for *_, training in bench.trainings(cell)])
+        judge = judge_with(lambda cell: _trainings(bench, cell), engine)
         bench = replace(bench, plan=plan.with_cells(search(plan, request.trials, judge)))
     return write_results(bench, request, errors)
 
@@ -166,6 +170,11 @@ def _split(grid: Grid, cases: Cases, fold: int) -> Split:
     return divide(cases, 0, fold, grid.folds)
 
 
+def _trainings(bench: Bench, cell: Cell) -> list[train.Training]:
+    """The trainings of a cell alone."""
+    return [training for *_, training in bench.trainings(cell)]
+
+
 def _check_data(bench: Bench) -> None:
     """RunError when the folder was made from other data, or holds something else."""
     folder, digest = bench.folder, bench.cases.digest
@@ -178,28 +187,6 @@ def _check_data(bench: Bench) -> None:
             "choose another --out",
         )
     folder.write_made_from(MadeFrom(data_digest=digest, grid=bench.plan.grid.model_dump(mode="json")))
-
-
-def _train_all(bench: Bench, only: Sequence[str]) -> dict[str, str]:
-    """Cell -> why its training failed. Seed by seed, so that a comparison that was stopped has all cells."""
-    errors: dict[str, str] = {}
-    cells = [cell for cell in bench.plan.cells if not only or cell.name in only]
-    by_cell = {cell.name: bench.trainings(cell) for cell in cells}
-    rounds = list(zip(*by_cell.values(), strict=True)) if cells else []
-    done, total = 0, len(cells) * len(rounds)
-    for round_ in rounds:
-        for cell, (_, _, training) in zip(cells, round_, strict=True):
-            done += 1
-            if cell.name in errors:
-                continue
-            if train.finished(training) is None:
-                say(f"{done}/{total}  {training.name}")
-            try:
-                train.run(training)
-            except Exception as error:  # whatever it is, the other cells go on
-                errors[cell.name] = train.failure(error)
-                say(f"  {cell.name} failed: {errors[cell.name]}")
-    return errors
 
 
 def write_results(bench: Bench, request: Request, errors: Mapping[str, str]) -> Comparison:
@@ -236,7 +223,9 @@ def _gather(bench: Bench, cell: Cell) -> tuple[list[dict[str, Any]], pd.DataFram
     rows = [_row(cell, seed, fold, result) for seed, fold, result in finished if result]
     if len(rows) < len(trainings):
         return rows, None
-    return rows, pooled([train.predictions(training) for *_, training in trainings], bench.task.classes)
+    return rows, pooled(
+        [train.predictions(training) for training in _trainings(bench, cell)], bench.task.classes
+    )
 
 
 def _row(cell: Cell, seed: int, fold: int, result: TrainingResult) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any
 from hilum.artifacts.card import BestMetric
 from hilum.comparison import train
 from hilum.comparison.grid import Cell, Plan, Range
+from hilum.comparison.spread import Engine, train_all
 from hilum.errors import RecipeError, RunError
 from hilum.progress import say
 from hilum.training.fit import SMALLER_IS_BETTER
@@ -78,23 +79,23 @@ def validation_figure(figures: Sequence[BestMetric]) -> float:
     return -mean if figures[0].name in SMALLER_IS_BETTER else mean
 
 
-def judge_with(trainings_of: Callable[[Cell], list[train.Training]]) -> Judge:
+def judge_with(trainings_of: Callable[[Cell], list[train.Training]], engine: Engine) -> Judge:
     """A judge that trains what is missing of a cell. Its figure is None where a training fails.
 
+    >>> from unittest.mock import Mock, patch
     >>> from hilum.recipe import load_recipe
     >>> cell = Cell("trial 1", {}, load_recipe("quick").tasks["binary"])
-    >>> def no_room(cell):
-    ...     raise RunError("no space left")
-    >>> judge_with(no_room)(cell) is None
+    >>> with patch("hilum.comparison.search.train_all", return_value={"trial 1": "no space left"}):
+    ...     judge_with(lambda cell: [], Mock(spec=Engine))(cell) is None
     True
     """
 
     def judge(cell: Cell) -> float | None:
-        try:
-            return validation_figure([train.run(training).val for training in trainings_of(cell)])
-        except Exception as error:  # a draw that can't be trained must not end the search
-            say(f"  {cell.name} failed: {train.failure(error)}")
+        trainings = trainings_of(cell)
+        if train_all({cell.name: trainings}, engine):  # a draw that can't be trained must not end the search
             return None
+        results = [train.finished(training) for training in trainings]
+        return validation_figure([result.val for result in results if result is not None])
 
     return judge
 

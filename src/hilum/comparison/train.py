@@ -1,6 +1,7 @@
 """One training of a comparison: a cell, a seed and a fold. What is finished is not done again."""
 
 import shutil
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +65,13 @@ class Training:
         """predictions.csv in the folder of the training: a row per held-out case, and per test case where the source
         declares a test part."""
         return self.folder / "predictions.csv"
+
+
+Job = tuple[int, Training]
+"""A training with its number among all of a comparison."""
+
+Look = Callable[[Iterable[Training]], None]
+"""Called now and then with the trainings that run, to show how far they are."""
 
 
 def with_seed(recipe: TaskRecipe, seed: int) -> TaskRecipe:
@@ -149,6 +157,21 @@ def cache_of(cases: Cases, recipe: TaskRecipe) -> ImageCache:
     later commands. UnreadableFiles when some can't be decoded."""
     with advancing("decoding") as advance:
         return ImageCache.of(cases, recipe.pixels.contract(0.5, 0.25), advance)
+
+
+def attempt(training: Training) -> str | None:
+    """`run`, and why it failed, in a sentence; None where it did not.
+
+    >>> from unittest.mock import patch
+    >>> with patch("hilum.comparison.train.run", side_effect=RuntimeError("out of memory")):
+    ...     attempt(object.__new__(Training))
+    'RuntimeError: out of memory'
+    """
+    try:
+        run(training)
+    except Exception as error:  # whatever it is, the other trainings go on
+        return failure(error)
+    return None
 
 
 def failure(error: Exception) -> str:

@@ -36,6 +36,9 @@ class Augment(Config):
     tone: float = Field(
         default=0.0, ge=0, le=1, description="probability of the tone of another training image"
     )
+    markers: float = Field(
+        default=0.0, ge=0, le=1, description="probability of letters and numbers at the margin"
+    )
     flip: float = Field(default=0.0, ge=0, le=1, description="probability of a left-right flip")
 
     @property

@@ -5,6 +5,7 @@ import numpy as np
 
 from hilum.data.augment import Augment
 from hilum.data.corruptions import CORRUPTIONS
+from hilum.data.random_markers import with_random_markers
 from hilum.data.tone import specified
 
 Generator = np.random.Generator
@@ -21,6 +22,8 @@ def augmented(
     >>> changed.shape, 0.3 <= float(changed.min()) <= 0.71
     ((8, 8), True)
     """
+    if settings.markers and chance.random() < settings.markers:
+        image = with_random_markers(image, chance)
     toned = image.astype(np.float32) if donor is None else _toned(settings, image, chance, donor)
     image = toned / np.float32(255)
     if settings.is_off:

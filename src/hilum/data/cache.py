@@ -120,10 +120,9 @@ class ImageCache:
 def _key(cases: Cases, pixels: Pixels) -> str:
     """Neither mean, sd nor standardize: they act after the cache."""
     rows, cols = pixels.size
-    levelled = [f"clahe {pixels.clahe:g}"] if pixels.clahe else []
-    levelled += [] if pixels.trim else ["with the frame"]
-    levelled += [f"lungs by {card().weights_digest}"] if pixels.fit == "lungs" else []
-    return digest("images", str(VERSION), str(rows), str(cols), pixels.fit, *levelled, *cases.table["digest"])
+    parts = [] if pixels.trim else ["with the frame"]
+    parts += [f"lungs by {card().weights_digest}"] if pixels.fit == "lungs" else []
+    return digest("images", str(VERSION), str(rows), str(cols), pixels.fit, *parts, *cases.table["digest"])
 
 
 def _open(folder: Path, shape: tuple[int, ...]) -> np.memmap | None:

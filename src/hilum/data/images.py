@@ -3,13 +3,12 @@
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
-import cv2
 import numpy as np
 
 from hilum.artifacts.card import PixelContract
 from hilum.data.levels import stretched
 from hilum.data.pixel_options import Fit, Standardize
-from hilum.data.place import Place, letterboxed, place_of, resampled
+from hilum.data.place import Place, Radiograph, letterboxed, place_of, resampled
 from hilum.errors import DataError
 from hilum.lungs.field import Segment
 
@@ -26,8 +25,7 @@ class Pixels:
     the lungs (hilum.lungs.field), so that the camera's aspect, framing, margins and markers stay outside. trim: an
     even frame around the image, black or white, is cut off first. standardize: 'dataset' subtracts `mean` and divides
     by `sd` (both in units of the value range 0..1), 'image' does so with the mean and sd of the part that the network
-    sees, which makes it blind to exposure and contrast. clahe: clip limit of the adaptive histogram equalisation that
-    follows the resizing (Zuiderveld, Graphics Gems IV, 1994, 8 x 8 tiles); 0 leaves it out.
+    sees, which makes it blind to exposure and contrast.
 
     >>> Pixels(size=(4, 6)).apply(np.zeros((8, 8), np.uint8)).shape
     torch.Size([1, 4, 6])
@@ -40,30 +38,29 @@ class Pixels:
     sd: float = 0.25
     channels: int = 1
     value_range: tuple[float, float] = (0.0, 1.0)
-    clahe: float = 0.0
     trim: bool = True
 
-    def place(self, image: np.ndarray, segment: Segment | None = None) -> Place:
+    def place(self, image: np.ndarray | Radiograph, segment: Segment | None = None) -> Place:
         """The part of a grey image that the network sees. `segment`: as in `place_of`.
 
         >>> Pixels(size=(4, 4)).place(np.eye(8, dtype=np.uint8) * 255).scaled((8, 8))
         (0.0, 0.0, 8.0, 8.0)
         """
         fit: Fit = "pad" if self.fit == "letterbox" else self.fit
-        return place_of(to_uint8(image), self.size, fit, self.trim, segment)
+        return place_of(opened(image), self.size, fit, self.trim, segment)
 
-    def prepare(self, image: np.ndarray, place: Place | None = None) -> np.ndarray:
+    def prepare(self, image: np.ndarray | Radiograph, place: Place | None = None) -> np.ndarray:
         """Any grey image -> uint8 "rows cols" of the contract's size; this is what the cache stores. `place`: the
         part to take, where it is known already or belongs to another image (a mask is cut like its radiograph).
+        An image of which several copies are made is `opened` once.
 
         >>> Pixels(size=(2, 2)).prepare(np.full((4, 6), 65535, np.uint16)).tolist()
         [[0, 0], [0, 0]]
         """
-        grey = to_uint8(image)
+        radiograph = opened(image)
         if self.fit == "letterbox":  # for pictures that people look at, not for models
-            return letterboxed(grey, self.size)
-        resized = resampled(grey, place or self.place(grey), self.size)
-        return equalised(resized, self.clahe) if self.clahe else resized
+            return letterboxed(radiograph.image, self.size)
+        return resampled(radiograph, place or self.place(radiograph), self.size)
 
     def normalize(self, prepared: np.ndarray) -> np.ndarray:
         """uint8 "... rows cols" -> float32 of the same shape, in the units that the network sees.
@@ -109,19 +106,13 @@ class Pixels:
         return cls(**contract.model_dump())
 
 
-TILES = (8, 8)
-"""Rows and columns of tiles whose histograms are equalised."""
+def opened(image: np.ndarray | Radiograph) -> Radiograph:
+    """A grey image, as in `to_uint8`, of which copies are made; one that is opened already as it is.
 
-
-def equalised(image: np.ndarray, clip: float) -> np.ndarray:
-    """uint8 "rows cols" with the histogram of each tile levelled, at most `clip` times as steep as an even
-    histogram would make it (CLAHE; Zuiderveld 1994).
-
-    >>> ramp = np.tile(np.arange(100, 164, dtype=np.uint8), (64, 1))
-    >>> int(np.ptp(equalised(ramp, 4.0))) > int(np.ptp(ramp))
-    True
+    >>> opened(np.zeros((2, 3), np.uint8)).image.shape
+    (2, 3)
     """
-    return np.asarray(cv2.createCLAHE(clipLimit=clip, tileGridSize=TILES).apply(image))
+    return image if isinstance(image, Radiograph) else Radiograph(to_uint8(image))
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from hilum.data.cases import Cases, Reading
 from hilum.data.dicom.attach import FROM_HEADER, with_headers
 from hilum.data.file_kinds import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from hilum.data.file_kinds import is_junk as is_junk
+from hilum.data.file_kinds import readable_name as readable_name
 from hilum.data.labels import canonical_label
 from hilum.errors import DataError
 from hilum.files import digest, digest_of_file
@@ -65,15 +66,6 @@ def _entries(folder: Path) -> list[tuple[Path, bool]]:
             return sorted((folder / entry.name, entry.is_dir()) for entry in entries)
     except OSError as error:
         raise DataError(f"{folder} can't be listed ({error.strerror})", "check its permissions") from None
-
-
-def readable_name(name: str) -> str:
-    """A name with bytes that are no UTF-8 written as escapes, so that it can be printed and stored.
-
-    >>> readable_name("caf\\udce9.png")
-    'caf\\\\udce9.png'
-    """
-    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def is_excluded(relative: PurePath | str, patterns: Sequence[str]) -> bool:

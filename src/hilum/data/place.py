@@ -6,15 +6,19 @@ learn the border instead of the lung.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
-import cv2
 import numpy as np
 
+from hilum.data.area import Areas, Box, scaled
 from hilum.data.pixel_options import Fit
-from hilum.lungs.field import Segment, lung_box
+from hilum.lungs.field import Segment, lung_box, measured_size
 
 LEVELS = 10
 """Grey levels by which pixels of an even frame differ from its median (JPEG makes small waves)."""
+
+LINES = 16
+"""Rows or columns of a frame that are looked at together."""
 
 UNEVEN = 0.08
 """Share of a frame's row or column that may differ more: a letter, a clock time."""
@@ -56,8 +60,29 @@ class Place:
 WHOLE = Place(0.0, 0.0, 1.0, 1.0)
 
 
+class Radiograph(Areas):
+    """A uint8 image "rows cols" with what all copies of it share: its content and its sums.
+
+    >>> Radiograph(np.full((20, 20), 7, np.uint8)).content == WHOLE
+    True
+    """
+
+    @cached_property
+    def content(self) -> Place:
+        """The image without its frame.
+
+        >>> Radiograph(np.eye(8, dtype=np.uint8) * 255).content.scaled((8, 8))
+        (0.0, 0.0, 8.0, 8.0)
+        """
+        return content_of(self.image)
+
+
 def place_of(
-    image: np.ndarray, size: tuple[int, int], fit: Fit, trim: bool = True, segment: Segment | None = None
+    image: np.ndarray | Radiograph,
+    size: tuple[int, int],
+    fit: Fit,
+    trim: bool = True,
+    segment: Segment | None = None,
 ) -> Place:
     """The part of a uint8 image "rows cols" that a model of `size` sees. `trim`: without an even frame; `segment`: the
     engine that marks the lungs (hilum.lungs.field), None: torch.
@@ -67,10 +92,11 @@ def place_of(
     >>> place_of(framed, (8, 8), "squeeze").scaled(framed.shape)
     (10.0, 5.0, 30.0, 35.0)
     """
-    content = content_of(image) if trim else WHOLE
+    radiograph = image if isinstance(image, Radiograph) else Radiograph(image)
+    content = radiograph.content if trim else WHOLE
     if fit == "lungs":
-        return _lungs(image, content, segment)
-    return _with_aspect(content, image.shape, size) if fit == "pad" else content
+        return _lungs(radiograph, content, segment)
+    return _with_aspect(content, radiograph.image.shape, size) if fit == "pad" else content
 
 
 def content_of(image: np.ndarray) -> Place:
@@ -95,22 +121,33 @@ def content_of(image: np.ndarray) -> Place:
 
 
 def _edges(lines: np.ndarray) -> tuple[int, int]:
-    """First uneven line, and one after the last."""
-    first, last = 0, len(lines)
-    while first < last and _is_even(lines[first]):
-        first += 1
-    while last > first and _is_even(lines[last - 1]):
-        last -= 1
-    return first, last
+    """First uneven line, and the one after the last."""
+    first = _even(lines)
+    return first, len(lines) - _even(lines[first:][::-1])
 
 
-def _is_even(line: np.ndarray) -> bool:
-    """Whether all but a few pixels lie near the median; by sorting, which is fast for bytes."""
-    levels, n = np.sort(line), len(line)
-    middle = (int(levels[(n - 1) // 2]) + int(levels[n // 2])) // 2
-    first = np.searchsorted(levels, np.uint8(max(middle - LEVELS, 0)), "left")
-    end = np.searchsorted(levels, np.uint8(min(middle + LEVELS, 255)), "right")
-    return bool(n - (end - first) <= UNEVEN * n)
+def _even(lines: np.ndarray) -> int:
+    """How many even lines come before the first uneven one. Most images have none, so one is looked at first."""
+    at, step = 0, 1
+    while at < len(lines):
+        even = _are_even(lines[at : at + step])
+        if not even.all():
+            return at + int(even.argmin())
+        at, step = at + step, LINES
+    return len(lines)
+
+
+def _are_even(lines: np.ndarray) -> np.ndarray:
+    """Of which lines "lines pixels" all but a few pixels lie near the median; by their histograms."""
+    count, n = lines.shape
+    own = np.arange(count)
+    levels = lines.astype(np.intp) + 256 * own[:, None]
+    ranks = np.bincount(levels.ravel(), minlength=256 * count).reshape(count, 256).cumsum(1)
+    middle = ((ranks > (n - 1) // 2).argmax(1) + (ranks > n // 2).argmax(1)) // 2
+    near = ranks[own, np.minimum(middle + LEVELS, 255)]
+    low = middle - LEVELS
+    near = near - np.where(low > 0, ranks[own, np.maximum(low - 1, 0)], 0)
+    return n - near <= UNEVEN * n
 
 
 def _with_aspect(content: Place, shape: tuple[int, ...], size: tuple[int, int]) -> Place:
@@ -128,10 +165,11 @@ def _with_aspect(content: Place, shape: tuple[int, ...], size: tuple[int, int]) 
     )
 
 
-def _lungs(image: np.ndarray, content: Place, segment: Segment | None) -> Place:
+def _lungs(radiograph: Radiograph, content: Place, segment: Segment | None) -> Place:
     """The box of the lungs with a margin; the central part of the content where no lungs are found."""
-    top, left, bottom, right = (round(edge) for edge in content.scaled(image.shape))
-    box = lung_box(image[top:bottom, left:right], segment)
+    inside = _pixels(content, radiograph.image.shape)
+    size = measured_size((inside[2] - inside[0], inside[3] - inside[1]))
+    box = lung_box(radiograph.copy(inside, size), segment)
     first = box or CENTRAL
     margin = MARGIN if box else 0.0
     down, across = margin * (first[2] - first[0]), margin * (first[3] - first[1])
@@ -146,37 +184,22 @@ def _lungs(image: np.ndarray, content: Place, segment: Segment | None) -> Place:
     )
 
 
-def resampled(image: np.ndarray, place: Place, size: tuple[int, int]) -> np.ndarray:
+def _pixels(place: Place, shape: tuple[int, ...]) -> Box:
+    top, left, bottom, right = (round(edge) for edge in place.scaled(shape))
+    return top, left, bottom, right
+
+
+def resampled(image: np.ndarray | Radiograph, place: Place, size: tuple[int, int]) -> np.ndarray:
     """A part of a uint8 image "rows cols" as uint8 of `size`, resampled once: area averaging to shrink, linear to
     grow. What lies beyond the content is its reflection.
 
     >>> resampled(np.array([[10, 20], [30, 40]], np.uint8), Place(0, 0, 1, 0.5), (2, 2)).tolist()
     [[10, 10], [30, 30]]
     """
-    first, second, third, fourth = (round(edge) for edge in Place(*place.content).scaled(image.shape))
-    top, left, bottom, right = (round(edge) for edge in place.scaled(image.shape))
-    image = image[first:third, second:fourth]
-    top, left = top - first, left - second
-    bottom, right = max(bottom - first, top + 1), max(right - second, left + 1)
-    rows, cols = image.shape
-    beyond = (max(-top, 0), max(bottom - rows, 0), max(-left, 0), max(right - cols, 0))
-    if any(beyond):
-        image = np.asarray(cv2.copyMakeBorder(image, *beyond, borderType=cv2.BORDER_REFLECT_101))
-    part = image[top + beyond[0] : bottom + beyond[0], left + beyond[2] : right + beyond[2]]
-    return scaled(part, size)
-
-
-def scaled(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """uint8 "rows cols" stretched to `size`: area averaging to shrink, linear to grow.
-
-    >>> scaled(np.full((10, 20), 7, np.uint8), (5, 5)).shape
-    (5, 5)
-    """
-    if image.shape == tuple(size):
-        return image
-    shrinking = size[0] * size[1] < image.shape[0] * image.shape[1]
-    way = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, size[::-1], interpolation=way))
+    radiograph = image if isinstance(image, Radiograph) else Radiograph(image)
+    content = _pixels(Place(*place.content), radiograph.image.shape)
+    top, left, bottom, right = _pixels(place, radiograph.image.shape)
+    return radiograph.copy((top, left, max(bottom, top + 1), max(right, left + 1)), size, content)
 
 
 def letterboxed(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

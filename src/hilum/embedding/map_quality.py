@@ -6,6 +6,7 @@ map is fitted again from another random start.
 """
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from hilum.embedding.neighbors import nearest_neighbors, votes
 from hilum.embedding.projection import DIMENSIONS, TITLES, Map, MapSettings, fit_map
 from hilum.embedding.space import Distance, unit
 from hilum.errors import DataError
+from hilum.evaluation.areas import area_figure
 from hilum.evaluation.means import mean_of_parts
 from hilum.evaluation.shares import share_figure
 
@@ -23,6 +25,8 @@ NEIGHBORHOOD = 10
 """Nearest images by which trustworthiness and stability are measured."""
 VOTERS = 7
 """Neighbours that vote, on the map and in the space."""
+MOST_CLASSES = 4
+"""Straight lines are drawn between every two of so many classes; more would fill the table."""
 
 
 def trustworthiness(
@@ -151,6 +155,7 @@ def projected(
         trustworthiness=mean_of_parts(trusted(space[train], fitted.train, chosen), people[chosen]),
         knn_map=_accuracies(data, points),
         knn_space=_accuracies(data, space),
+        lines=lines(data, points),
         stability=None if kept is None else mean_of_parts(kept, people),
         images=len(train),
         seconds=fitted.seconds,
@@ -178,6 +183,44 @@ def _accuracies(data: TaskCases, points: np.ndarray) -> dict[str, Figure]:
         for split in data.held_out
         for rows in [data.rows(split)]
     }
+
+
+def lines(data: TaskCases, points: np.ndarray) -> dict[str, dict[str, Figure]]:
+    """How well one straight line on the map tells two classes apart: for every pair and held-out split the AUROC of the
+    distance from a line that the training images chose (logistic regression). `points`: "cases 2". Empty above
+    `MOST_CLASSES`; a pair that train lacks is left out.
+
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"split": ["train"] * 30 + ["val"] * 20})
+    >>> data = TaskCases(table, np.arange(50) % 2, np.arange(50).astype(str), ("normal", "virus"))
+    >>> points = np.column_stack([np.arange(50) % 2, np.zeros(50)])
+    >>> lines(data, points)["normal and virus"]["val"].value
+    1.0
+    """
+    if len(data.classes) > MOST_CLASSES:
+        return {}
+    measured = {}
+    for first, second in combinations(range(len(data.classes)), 2):
+        train = data.train[np.isin(data.targets[data.train], [first, second])]
+        if len(np.unique(data.targets[train])) == 2:
+            score = _beyond_line(points[train], data.targets[train] == second, points)
+            measured[f"{data.classes[first]} and {data.classes[second]}"] = {
+                split: area_figure(score[rows], data.targets[rows] == second, data.patients[rows])
+                for split in data.held_out
+                for rows in [data.rows(split)]
+                for rows in [rows[np.isin(data.targets[rows], [first, second])]]
+            }
+    return measured
+
+
+def _beyond_line(train: np.ndarray, positive: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """The side of the line on which each point lies, and how far, "cases"."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    fitted = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(train, positive)
+    return np.asarray(fitted.decision_function(points))
 
 
 def _settings(settings: MapSettings, dim: int) -> dict[str, float]:

@@ -5,6 +5,7 @@ could swap close neighbours, so every base vector whose distance lies within the
 is measured again in float64: the result is that of a brute-force search in float64.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +55,33 @@ def nearest_neighbors(
     center = center_of(base) if distance == "euclidean" else None
     index, squared = _search(base, queries, k, distance, center, _coded(base_groups, query_groups))
     return Neighbors(index, np.sqrt(squared) if distance == "euclidean" else squared / 2)
+
+
+def nearest_in_blocks(
+    blocks: Iterable[tuple[np.ndarray, np.ndarray]],
+    queries: np.ndarray,
+    k: int,
+    distance: Distance = "euclidean",
+) -> Neighbors:
+    """As `nearest_neighbors`, of a base that comes in blocks of row numbers "cases", rising, and vectors "cases dim".
+
+    >>> blocks = [(np.array([0, 1]), np.array([[0.0], [3.0]])), (np.array([7]), np.array([[5.0]]))]
+    >>> nearest_in_blocks(blocks, np.array([[4.5]]), k=2).index.tolist()
+    [[7, 1]]
+    """
+    index, best, n = np.zeros((len(queries), 0), np.int64), np.zeros((len(queries), 0)), 0
+    for rows, vectors in blocks:
+        if not len(rows):
+            continue
+        n += len(rows)
+        near = nearest_neighbors(vectors, queries, min(k, len(rows)), distance)
+        index = np.concatenate([index, rows[near.index]], axis=1)
+        best = np.concatenate([best, near.distance], axis=1)
+        order = np.argsort(best, axis=1, kind="stable")[:, :k]
+        index, best = np.take_along_axis(index, order, axis=1), np.take_along_axis(best, order, axis=1)
+    if k > n:
+        raise DataError(f"{k} neighbours are wanted among {n:,} cases", "choose a smaller k")
+    return Neighbors(index, best)
 
 
 def _coded(base: np.ndarray | None, queries: np.ndarray | None) -> tuple[np.ndarray, np.ndarray] | None:

@@ -5,15 +5,18 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 from hilum.artifacts.base import Figure
 from hilum.artifacts.explanations import (
+    REGIONS,
     Ablation,
     ConceptRow,
     Concepts,
     ConceptScore,
     FilterCost,
+    FilterRegions,
     LayerCost,
     Maximal,
     ProbeRow,
@@ -22,6 +25,7 @@ from hilum.artifacts.explanations import (
 )
 from hilum.data.decode import read_grey
 from hilum.data.sources.phantom import masks as phantom_masks
+from hilum.errors import HilumError
 from hilum.evaluation.areas import mean_of
 from hilum.evaluation.means import mean_over_patients
 from hilum.evaluation.shares import share_figure, share_interval
@@ -30,9 +34,12 @@ from hilum.explain.filters.ablation import Effect, ablate
 from hilum.explain.filters.concepts import Concept, concept_scores, image_concepts, maps_and_slopes, sides
 from hilum.explain.filters.maximal import Maxima, maximal_activations
 from hilum.explain.filters.probes import layer_means, probe_layers, probed_layers
+from hilum.explain.filters.regions import region_shares
 from hilum.explain.filters.synthesis import synthesize, synthesize_clean
 from hilum.explain.images import probe_images, sample_images
 from hilum.explain.job import Job
+from hilum.explain.lung_share import lungs_seen
+from hilum.explain.network.receptive_field import field_of
 from hilum.progress import advancing
 
 RANKED = 20
@@ -51,7 +58,7 @@ CONCEPT_IMAGES = 60
 def maximal(job: Job, filters: int, images: int, scan: int | None, seed: int) -> Maximal:
     """Where in all images of the task `filters` filters of the layer fire most, `images` for each, at most one
     of a patient. `scan`: how many images are searched, drawn at random; None: all."""
-    depends = [job.layer, filters, images, scan, seed]
+    depends = [job.layer, filters, images, scan, seed, REGIONS]
     make = partial(_maximal, job, filters, images, scan, seed)
     return job.parts.get("maximal", Maximal, depends, make, [job.folder.maximal_file])
 
@@ -83,7 +90,35 @@ def _maximal(job: Job, filters: int, images: int, scan: int | None, seed: int) -
         maps=maxima.maps,
         padded=int(maxima.sees_padding.sum()),
         shown=int((maxima.image >= 0).sum()),
+        regions=_regions(job, maxima, table),
     )
+
+
+def _regions(job: Job, maxima: Maxima, table: pd.DataFrame) -> list[FilterRegions] | None:
+    """None where a radiograph is no longer there; the rest of the part needs the prepared images alone."""
+    ids, patients = table["case_id"].tolist(), table["patient"].to_numpy(str)
+
+    def lungs(number: int) -> np.ndarray:
+        return lungs_seen(job.model.pixels, read_grey(Path(str(job.table.loc[ids[number], "path"]))))
+
+    field = field_of(job.model, maxima.layer, job.model.pixels.size)
+    try:
+        region, chance = region_shares(maxima, field, lungs)
+    except HilumError as error:
+        job.fail("Regions of the strongest activations", error)
+        return None
+    return [
+        FilterRegions(
+            filter=number,
+            share={
+                name: share_figure(region[row][shown] == place, patients[maxima.image[row][shown]])
+                for place, name in enumerate(REGIONS)
+            },
+            by_chance=dict(zip(REGIONS, chance[row].tolist(), strict=True)),
+        )
+        for row, number in enumerate(maxima.filters)
+        for shown in [region[row] >= 0]
+    ]
 
 
 def _arrays(maxima: Maxima, case_ids: Sequence[str]) -> dict[str, np.ndarray]:

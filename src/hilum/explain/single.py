@@ -23,6 +23,7 @@ from hilum.explain.network.layers import check_layer
 from hilum.explain.parts import FinishedParts
 from hilum.files import digest_of_file
 from hilum.folders import AttributionFolder
+from hilum.inference.runtimes.torch import choose_device
 from hilum.models import ChestModel
 from hilum.progress import advancing
 from hilum.run import Run
@@ -84,7 +85,7 @@ def explain_image(
     _check(model, methods, occlusion, layer)
     case_id, path = source
     grey = _read(path)
-    model = model.cuda() if torch.cuda.is_available() else model
+    model = model.to(choose_device())
     image, probabilities = _prepared(model, path, case_id, grey, target_class)
     options = {
         name: options_of(name, given, model.pixels.size, occlusion, layer) for name, given in methods.items()

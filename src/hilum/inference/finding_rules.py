@@ -77,7 +77,7 @@ class FindingRules:
         [[0.5]]
         """
         none = [""] * len(logits)
-        return Decisions(self.probabilities(logits), none, None, none, None, None, None)
+        return Decisions(self.classes, self.probabilities(logits), none, None, none, None, None, None)
 
 
 def rules_of(card: ModelCard) -> Rules | FindingRules:

@@ -25,6 +25,7 @@ from hilum.inference.finding_rules import FindingRules, rules_of
 from hilum.inference.guard import WEIGHTS_OF_GUARDS, FeatureGuard, guard_of
 from hilum.inference.intake import Intake, intake_of
 from hilum.inference.intake_features import PIXELS
+from hilum.inference.joined import joined
 from hilum.inference.memory import memory_in_words
 from hilum.inference.p_values import bonferroni
 from hilum.inference.painter import Painter
@@ -128,8 +129,8 @@ class Predictor:
     """One classifier and what may stand beside it; `name`: how its answers name it; `segment`: the engine that marks
     the lungs where a network reads them alone, None: torch.
 
-    With `second` (two classes, normal and abnormal), its threshold decides `abnormal`, and the predictor abstains
-    where the classifier disagrees; without it, where the prediction set is uninformative. It abstains as well where
+    With `second` (normal and abnormal), the two answer together (hilum.inference.joined), and the predictor abstains
+    where they contradict each other; without it, where the prediction set is uninformative. It abstains as well where
     `intake` or the guards flag an image: `guard`, and the one on the layers of `classifier`. The two guards share
     the rate of one, and that of the intake comes on top. An image that holds no picture is refused (`error`).
 
@@ -265,9 +266,11 @@ class Predictor:
         decisions, p, vectors = self.classifier.decide_and_embed(images, layers)
         second = self.second.decide(images)[0] if self.second else None
         judged = self._judged(images, p)
+        answers = joined(decisions, second) if second else decisions
+        doubts = [self._doubt(row, decisions, second) for row in range(len(images))]
         return [
             (
-                self._prediction(image, row, decisions, second, check),
+                self._prediction(image, row, answers, check, doubts[row]),
                 None if layer is None else vectors[layer][row],
             )
             for row, (image, check) in enumerate(zip(images, judged, strict=True))
@@ -311,18 +314,17 @@ class Predictor:
         ]
 
     def _prediction(
-        self, image: Prepared, row: int, decisions: Decisions, second: Decisions | None, judged: Judged
+        self, image: Prepared, row: int, decisions: Decisions, judged: Judged, doubt: str
     ) -> Prediction:
         predicted = decisions.predicted[row]
-        abnormal = _abnormal(second or decisions, row)
-        reason = reason_to_abstain(image, judged) or self._doubt(row, decisions, second, abnormal)
+        reason = reason_to_abstain(image, judged) or doubt
         findings = self._findings(decisions.probabilities[row])
         return Prediction(
             file=image.file,
             prediction=None if reason or findings else predicted,
             abstained=bool(reason),
             reason=reason or None,
-            abnormal=abnormal,
+            abnormal=_abnormal(decisions, row),
             probabilities=None if findings else self._named(decisions.probabilities[row]),
             findings=findings,
             prediction_set=self._set(decisions, row),
@@ -349,16 +351,15 @@ class Predictor:
             for name, value, limit in stated
         }
 
-    def _doubt(
-        self, row: int, decisions: Decisions, second: Decisions | None, abnormal: Abnormal | None
-    ) -> str:
-        """Why the classifiers themselves give no class; "" where they do."""
-        if second is None or self.second is None or abnormal is None:
+    def _doubt(self, row: int, decisions: Decisions, second: Decisions | None) -> str:
+        """Why the classifiers themselves give no class; "" where they do. `decisions`, `second`: each for itself."""
+        abnormal = _abnormal(second, row) if second else None
+        if second is None or abnormal is None:
             return decisions.uninformative[row]
         predicted = decisions.predicted[row]
         if abnormal.positive == (predicted != HEALTHY):
             return ""
-        name = next(name for name in self.second.rules.classes if name != HEALTHY)
+        name = next(name for name in second.classes if name != HEALTHY)
         side = "above" if abnormal.positive else "below"
         return (
             f"The models disagree: P({name}) = {abnormal.probability:.2f} is {side} the threshold "

@@ -7,8 +7,8 @@ import numpy as np
 
 from hilum.data.decode import dicom_colour, facts_of, quiet_codecs, read_bytes
 from hilum.data.dicom.header import is_dicom
-from hilum.data.images import to_uint8
-from hilum.data.place import scaled
+from hilum.data.images import opened
+from hilum.data.place import Radiograph
 from hilum.errors import DataError, HilumError
 
 LEAST_RANGE = 16
@@ -27,9 +27,9 @@ COLOURED = 0.05
 GREY_MODES = ("grey", "grey+alpha")
 
 
-def check_picture(image: np.ndarray, least: int = 1) -> None:
+def check_picture(image: np.ndarray | Radiograph, least: int = 1) -> None:
     """DataError for a grey image "rows cols" with fewer than `least` rows or columns, or without contrast. `image`: as
-    in `hilum.data.images.to_uint8`.
+    in `hilum.data.images.opened`.
 
     >>> check_picture(np.full((300, 300), 128, np.uint8))
     Traceback (most recent call last):
@@ -38,14 +38,15 @@ def check_picture(image: np.ndarray, least: int = 1) -> None:
     Traceback (most recent call last):
     hilum.errors.DataError: the image has 8 x 8 pixels, too few to be judged; give one of at least 56 x 56
     """
-    grey = to_uint8(image)
-    rows, cols = grey.shape
+    radiograph = opened(image)
+    rows, cols = radiograph.image.shape
     if min(rows, cols) < least:
         raise DataError(
             f"the image has {rows} x {cols} pixels, too few to be judged",
             f"give one of at least {least} x {least}",
         )
-    low, high = np.percentile(scaled(grey, (min(rows, SMALL), min(cols, SMALL))), (1, 99))
+    small = radiograph.copy((0, 0, rows, cols), (min(rows, SMALL), min(cols, SMALL)))
+    low, high = np.percentile(small, (1, 99))
     if high - low < LEAST_RANGE:
         raise DataError(
             f"the image holds no picture: {high - low:.0f} grey levels of 256 between its darkest and its brightest "

@@ -86,12 +86,14 @@ def classes_in_two_steps(probabilities: ArrayLike, classes: Sequence[str], thres
 class Decisions:
     """What the rules make of a batch of images, in its order.
 
-    `probabilities`: "images classes", calibrated where the card says how. `predicted`: class names. `sets`: the
-    classes of each prediction set, None without quantiles; `uninformative`: why a set is a reason to abstain,
-    "" where it is none. `abnormal`: the probability of any abnormal class; `thresholds`: where abnormal begins, on
-    the scale of `abnormal`; `positive`: the decision. These three are None for a model without a healthy class.
+    `classes`: of the model. `probabilities`: "images classes", calibrated where the card says how. `predicted`: class
+    names. `sets`: the classes of each prediction set, None without quantiles; `uninformative`: why a set is a reason
+    to abstain, "" where it is none. `abnormal`: the probability of any abnormal class; `thresholds`: where abnormal
+    begins, on the scale of `abnormal`; `positive`: the decision. These three are None for a model without a healthy
+    class.
     """
 
+    classes: tuple[str, ...]
     probabilities: np.ndarray
     predicted: list[str]
     sets: list[list[str]] | None
@@ -99,6 +101,15 @@ class Decisions:
     abnormal: np.ndarray | None
     thresholds: np.ndarray | None
     positive: np.ndarray | None
+
+    @property
+    def healthy(self) -> int:
+        """Which of the classes is the healthy one.
+
+        >>> Rules(("normal", "pneumonia")).decide(np.zeros((1, 2))).healthy
+        0
+        """
+        return self.classes.index(HEALTHY)
 
 
 @dataclass(frozen=True)
@@ -165,7 +176,9 @@ class Rules:
                 positive = abnormal >= HALF
             else:
                 positive = np.array([name != HEALTHY for name in predicted])
-        return Decisions(probabilities, predicted, sets, reasons, abnormal, thresholds, positive)
+        return Decisions(
+            self.classes, probabilities, predicted, sets, reasons, abnormal, thresholds, positive
+        )
 
     def _predicted(self, own: np.ndarray) -> list[str]:
         if self.threshold is not None and len(self.classes) > 2:

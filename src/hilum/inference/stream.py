@@ -12,13 +12,13 @@ from typing import TypeVar
 import numpy as np
 
 from hilum.ahead import look_ahead
-from hilum.data.decode import check_frontal, decode, read_grey
+from hilum.data.decode import check_frontal, decode, read_bytes
 from hilum.data.dicom.index import may_be_dicom
 from hilum.data.file_kinds import IMAGE_SUFFIXES, is_junk
-from hilum.data.images import Pixels, to_uint8
+from hilum.data.images import Pixels, opened
 from hilum.errors import DataError, HilumError
 from hilum.inference.encoded import Encoded
-from hilum.inference.refusal import check_picture, in_colour, is_coloured
+from hilum.inference.refusal import check_picture, is_coloured
 from hilum.lungs.field import Segment
 
 Image = str | Path | np.ndarray | Encoded
@@ -84,11 +84,11 @@ def prepare(image: Image, wanted: Wanted) -> Prepared:
     file = _name(image)
     try:
         stored, coloured = _grey(image)
-        grey = to_uint8(stored)  # once: 16 bits are stretched by their histogram
+        radiograph = opened(stored)  # once: 16 bits are stretched by their histogram
         if wanted.least is not None:
-            check_picture(grey, wanted.least)
-        places = {pixels: pixels.place(grey, wanted.segment) for pixels in wanted.contracts}
-        small = {pixels: pixels.prepare(grey, place) for pixels, place in places.items()}
+            check_picture(radiograph, wanted.least)
+        places = {pixels: pixels.place(radiograph, wanted.segment) for pixels in wanted.contracts}
+        small = {pixels: pixels.prepare(radiograph, place) for pixels, place in places.items()}
         lungs = all(place.lungs is not False for place in places.values())
         picture = wanted.keep(stored) if wanted.keep else None
         colour = wanted.colour and coloured()
@@ -117,7 +117,8 @@ def _grey(image: Image) -> tuple[np.ndarray, Callable[[], bool]]:
         data = image.data()
         return decode(data, image.name), lambda: is_coloured(data, image.name)
     check_frontal(image)
-    return read_grey(image), lambda: in_colour(image)
+    data = read_bytes(image)
+    return decode(data, image), lambda: is_coloured(data, image)
 
 
 def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -57,6 +57,16 @@ def _in_torch() -> Segment:
     return log_odds
 
 
+def measured_size(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Rows and columns of the copy in which the box is measured: the network reads 64 x 64, a box needs no more.
+
+    >>> measured_size((1500, 2000)), measured_size((90, 120))
+    ((192, 256), (90, 120))
+    """
+    scale = min(1.0, LONGEST / max(shape))
+    return max(1, round(scale * shape[0])), max(1, round(scale * shape[1]))
+
+
 def lung_box(image: np.ndarray, segment: Segment | None = None) -> tuple[float, float, float, float] | None:
     """(top, left, bottom, right) of the box around the lungs of a uint8 image, as shares of its rows and columns, or
     None where no lungs are found, or such that no chest has. What is no chest may have a box all the same: the
@@ -65,11 +75,10 @@ def lung_box(image: np.ndarray, segment: Segment | None = None) -> tuple[float, 
     >>> lung_box(np.full((64, 64), 9, np.uint8)) is None
     True
     """
+    rows, cols = measured_size(image.shape)
     small = image
-    if max(image.shape) > LONGEST:  # the network reads 64 x 64; a box needs no more than this
-        scale = LONGEST / max(image.shape)
-        size = (max(1, round(scale * image.shape[1])), max(1, round(scale * image.shape[0])))
-        small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+    if image.shape != (rows, cols):
+        small = np.asarray(cv2.resize(image, (cols, rows), interpolation=cv2.INTER_AREA))
     lung = lung_field(small, segment)
     rows, cols = np.flatnonzero(lung.any(1)), np.flatnonzero(lung.any(0))
     if lung.mean() < LEAST_AREA:

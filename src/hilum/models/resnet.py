@@ -9,28 +9,20 @@ ResNet34.
 from collections.abc import Sequence
 from typing import Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from hilum.data.images import Pixels
-from hilum.errors import RecipeError
 from hilum.models import AveragePool, ChestModel
 
 ACTIVATIONS = {"gelu": nn.GELU, "relu": nn.ReLU}
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and the shortcut around them: act(shortcut(x) + F(x)).
+    """Two 3x3 convolutions and the shortcut around them: act(shortcut(x) + F(x))."""
 
-    `drop_path`: in training, the probability that an image passes by the shortcut alone.
-    """
-
-    def __init__(
-        self, inside: int, outside: int, stride: int, activation: type[nn.Module], drop_path: float = 0.0
-    ) -> None:
+    def __init__(self, inside: int, outside: int, stride: int, activation: type[nn.Module]) -> None:
         super().__init__()
-        self.drop_path = drop_path
         self.conv1 = nn.Conv2d(inside, outside, 3, stride, padding=1, bias=False)
         self.norm1 = nn.BatchNorm2d(outside)
         self.act1 = activation()
@@ -48,26 +40,12 @@ class BasicBlock(nn.Module):
     ) -> Float[Tensor, "batch outside out_rows out_cols"]:
         """Rows and columns are divided by the stride, rounded up.
 
+        >>> import torch
         >>> BasicBlock(4, 8, 2, nn.ReLU)(torch.zeros(1, 4, 10, 10)).shape
         torch.Size([1, 8, 5, 5])
         """
         inner = self.norm2(self.conv2(self.act1(self.norm1(self.conv1(x)))))
-        if self.training and self.drop_path:
-            inner = drop_paths(inner, self.drop_path)
         return self.act2(self.shortcut(x) + inner)
-
-
-def drop_paths(
-    inner: Float[Tensor, "batch channels rows cols"], rate: float
-) -> Float[Tensor, "batch channels rows cols"]:
-    """Zero for whole images with probability `rate`, the others divided by 1 - rate, so that the mean stays
-    (stochastic depth: Huang et al., ECCV 2016, with the scaling moved into training).
-
-    >>> drop_paths(torch.ones(2, 1, 1, 1), 0.0).flatten().tolist()
-    [1.0, 1.0]
-    """
-    kept = torch.rand(len(inner), 1, 1, 1, device=inner.device) >= rate
-    return inner * kept / (1 - rate)
 
 
 def build(
@@ -78,19 +56,14 @@ def build(
     activation: Literal["gelu", "relu"] = "relu",
     embedding: int = 512,
     dropout: float = 0.0,
-    drop_path: float = 0.0,
 ) -> ChestModel:
     """`stages`: basic blocks per stage; `width`: channels of the first stage; `embedding`: length of the
-    vector before the head; `dropout`: on that vector; `drop_path`: stochastic depth, the probability that
-    the last block is left out, rising linearly from the first (Huang et al. 2016, section 3). RecipeError when it
-    is not in 0..1 (1 left out).
+    vector before the head; `dropout`: on that vector.
 
     >>> from hilum.models import parameters
     >>> parameters(build(("normal", "pneumonia"), Pixels(size=(96, 96)), width=32, embedding=256))
     2862050
     """
-    if not 0 <= drop_path < 1:
-        raise RecipeError(f"model 'resnet': drop_path is {drop_path:g}", "choose a number from 0 to below 1")
     act = ACTIVATIONS[activation]
     layers: list[nn.Module] = [
         nn.Conv2d(pixels.channels, width, 7, stride=2, padding=3, bias=False),
@@ -98,13 +71,12 @@ def build(
         act(),
         nn.MaxPool2d(3, stride=2, padding=1),
     ]
-    inside, done = width, 0
+    inside = width
     for stage, blocks in enumerate(stages):
         outside = width * 2**stage
         for block in range(blocks):
             stride = 2 if stage > 0 and block == 0 else 1
-            done += 1
-            layers.append(BasicBlock(inside, outside, stride, act, drop_path * done / sum(stages)))
+            layers.append(BasicBlock(inside, outside, stride, act))
             inside = outside
     model = ChestModel(
         classes,

@@ -210,6 +210,27 @@ def bar_colours(steps: int = 21) -> list[str]:
     return [f"rgb({red},{green},{blue})" for red, green, blue in colours.tolist()]
 
 
+def cividis(share: np.ndarray) -> np.ndarray:
+    """Values from 0 to 1 as colours, uint8 "rows cols 3": dark blue 0, yellow 1.
+
+    >>> cividis(np.array([[0.0, 1.0]])).tolist()
+    [[[0, 34, 78], [254, 232, 56]]]
+    """
+    levels = np.rint(255 * np.clip(np.nan_to_num(share), 0, 1)).astype(np.uint8)
+    return cv2.applyColorMap(levels, cv2.COLORMAP_CIVIDIS)[..., ::-1]
+
+
+def grey_levels(values: np.ndarray) -> np.ndarray:
+    """A picture of any range as uint8: black is its darkest hundredth, white its brightest.
+
+    >>> grey_levels(np.linspace(-7, 7, 101))[[0, 50, 100]].tolist()
+    [0, 128, 255]
+    """
+    low, high = np.percentile(values, [1, 99])
+    share = np.clip((values - low) / max(float(high - low), 1e-12), 0, 1)
+    return np.rint(255 * share).astype(np.uint8)
+
+
 def small(image: np.ndarray, longest: int) -> np.ndarray:
     """An image as uint8, at most `longest` pixels along its longer side, in its own shape.
 

@@ -14,6 +14,7 @@ from hilum.data.cases import Cases
 from hilum.data.split import used_cases
 from hilum.data.tasks import Task
 from hilum.inference.forward import logits_of, softmax
+from hilum.inference.runtimes.torch import choose_device
 from hilum.models import ChestModel, build
 from hilum.progress import Advance
 from hilum.robustness.config import SmallNetworkConfig
@@ -53,12 +54,12 @@ class SmallNetworks:
         return ImageSet(self.cache, case_ids, self.targets[rows], self.pixels)
 
     def new(self, seed: int, classes: Sequence[str] = ()) -> ChestModel:
-        """A network with random weights by `seed`; of the task's classes unless others are given. Seeds torch's global
-        generator."""
+        """A network with random weights by `seed`, on the device at hand; of the task's classes unless others are
+        given. Seeds torch's global generator."""
         torch.manual_seed(seed)
         model = self.config.model
         network = build(model.name, classes or self.task.classes, self.pixels, model.options)
-        return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return network.to(choose_device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def fitted(
         self,

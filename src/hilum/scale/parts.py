@@ -26,6 +26,7 @@ from hilum.errors import RunError
 from hilum.files import digest_of_file, read_json, replacing, write_json
 from hilum.scale.score_table import KEY
 
+TORCH = "torch"
 MANIFEST, JOURNAL, LOCK = "_manifest.json", "_journal.jsonl", ".lock"
 GO_ON = "the same command goes on with what is there"
 _NAME = re.compile(r"part-(\d{5,})\.parquet")
@@ -76,6 +77,7 @@ class Manifest(Strict):
     model: ModelFacts
     pixels: PixelContract
     embedding: Literal["float16", "float32"] | None
+    runtime: str = TORCH
     part_size: int
     source: SourceFacts
     rows: int
@@ -89,6 +91,7 @@ class Belongs:
 
     model: str
     embedding: str | None
+    runtime: str = TORCH
 
     def facts(self, part: int, images: str) -> dict[str, object]:
         """What a part's footer holds. `images`: digest of their names.
@@ -96,7 +99,8 @@ class Belongs:
         >>> Belongs("abc", None).facts(0, "def")
         {'model': 'abc', 'embedding': None, 'part': 0, 'images': 'def'}
         """
-        return {"model": self.model, "embedding": self.embedding, "part": part, "images": images}
+        facts = {"model": self.model, "embedding": self.embedding, "part": part, "images": images}
+        return facts if self.runtime == TORCH else {**facts, "runtime": self.runtime}
 
 
 @dataclass(frozen=True)
@@ -149,6 +153,7 @@ class Parts:
                     f" {before.model.digest[:12]}; this one has {self.belongs.model[:12]})",
                     "name another folder with --out, or the model that made it with --model",
                 )
+            self._check_runtime(self.folder / MANIFEST, before.runtime)
         numbers = [int(hit[1]) for path in self.folder.glob("part-*") if (hit := _NAME.fullmatch(path.name))]
         if numbers and max(numbers) >= n_parts:
             raise RunError(
@@ -220,6 +225,7 @@ class Parts:
                 f"{path} was scored by another model",
                 "name another folder with --out, or the model that made it with --model",
             )
+        self._check_runtime(path, facts.get("runtime", TORCH))
         if facts.get("embedding") != self.belongs.embedding:
             raise RunError(
                 f"{path} has embeddings of type {facts.get('embedding')}, not {self.belongs.embedding}",
@@ -229,6 +235,13 @@ class Parts:
             raise RunError(
                 f"{path} holds other images than the source has at its place",
                 "the source or --part-size has changed: name another folder with --out",
+            )
+
+    def _check_runtime(self, path: Path, runtime: object) -> None:
+        if runtime != self.belongs.runtime:
+            raise RunError(
+                f"{path} was made by the runtime {runtime}, not {self.belongs.runtime}",
+                "name another folder with --out, or give the same --runtime",
             )
 
     def write(self, part: int, data: bytes, rows: int, errors: int) -> PartFacts:

@@ -3,7 +3,7 @@ engine has.
 
 The even frame around the image is cut off, the image is stretched or padded with its reflection to the network's
 size, and resampled as OpenCV does: area averaging to shrink, linear to grow, both as products with a matrix of
-weights per axis. Grey levels agree with `Pixels.prepare` within one of 256. A box around the lungs, or CLAHE, is no
+weights per axis. Grey levels agree with `Pixels.prepare` within one of 256. A box around the lungs is no
 arithmetic of this kind: such models are refused.
 """
 
@@ -40,8 +40,6 @@ def check_whole(pixels: Pixels) -> None:
             "--with-pixels can't find the lungs that the model reads",
             "leave it out: hilum predict --runtime finds them with the network that is exported beside the model",
         )
-    if pixels.clahe:
-        raise ModelError("--with-pixels has no CLAHE, which the model reads", "leave it out")
 
 
 class PixelGraph(nn.Module):

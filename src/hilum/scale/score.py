@@ -39,7 +39,8 @@ Engine = Literal["local", "ray"]
 @dataclass(frozen=True)
 class ScoreConfig:
     """How to score. `model`, `device`: as in `hilum predict`; `workers`: None for one per core; `part_size`: rows of a
-    part; `embedding`: the numbers' type, None for no such column; `column`: as in `Source`."""
+    part; `embedding`: the numbers' type, None for no such column; `column`: as in `Source`; `runtime`: what runs the
+    networks, as in `hilum predict`."""
 
     model: Path | None = None
     engine: Engine = "local"
@@ -48,6 +49,7 @@ class ScoreConfig:
     device: str = "auto"
     embedding: Precision | None = "float16"
     column: str | None = None
+    runtime: str = "torch"
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,8 @@ def score(source: str, out: Path, config: ScoreConfig = ScoreConfig()) -> Scored
     arrow()
     listed = Source(source, config.column)
     _check_places(listed.location, out)
-    model = described(config.model, config.device)
-    parts = Parts(out, Belongs(model.facts.digest, config.embedding))
+    model = described(config.model, config.device, config.runtime, config.embedding is not None)
+    parts = Parts(out, Belongs(model.facts.digest, config.embedding, config.runtime))
     with room(out):
         out.mkdir(parents=True, exist_ok=True)
         with parts.locked(), _listing(listed, config.part_size, out) as listing:
@@ -187,7 +189,7 @@ def _chunks(
 
 
 def _engine(config: ScoreConfig, workers: int | None, total: int, done: int, advance):  # type: ignore[no-untyped-def]
-    settings = Settings(config.model, config.device, config.embedding, config.column)
+    settings = Settings(config.model, config.device, config.embedding, config.column, config.runtime)
     if config.engine == "ray":
         from hilum.scale.score_ray import RayEngine
 
@@ -206,6 +208,7 @@ def _manifest(
         model=model.facts,
         pixels=model.pixels,
         embedding=config.embedding,
+        runtime=config.runtime,
         part_size=config.part_size,
         source=SourceFacts(
             location=source.location,

@@ -6,20 +6,17 @@ place. A chunk whose workers ended twice is done image by image; an image with w
 out with an error, so that one image that brings down its decoder does not stop a million others.
 """
 
-import os
-import signal
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from multiprocessing import get_context
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from multiprocessing.connection import Connection
 
 from hilum.errors import HilumError, RunError
 from hilum.progress import Advance
-from hilum.scale.score_worker import Chunk, Scorer, Settings, alone
+from hilum.scale.score_worker import Chunk, Scorer, Settings
+from hilum.workers import Ended, Worker, Workers, alone
 
 SINGLY = 2
 """Ends of a worker after which a chunk is done image by image; so many ends in a row blame one image."""
@@ -50,20 +47,6 @@ def serve(pipe: Connection, settings: Settings) -> None:
             pipe.send(("failed", error))
 
 
-def _main(pipe: Connection, settings: Settings) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the main process, which ends the workers
-    serve(pipe, settings)
-
-
-@dataclass
-class _Worker:
-    process: BaseProcess
-    pipe: Connection
-    chunk: Chunk | None = None
-    at: int = 0
-    ready: bool = False
-
-
 @dataclass
 class LocalEngine:
     """Worker processes. `total`: images in all; `done`: images that are finished already; `advance`: called as images
@@ -74,12 +57,16 @@ class LocalEngine:
     total: int
     done: int
     advance: Advance
-    target: Callable[[Connection, Settings], None] = _main
-    _running: list[_Worker] = field(default_factory=list)
+    target: Callable[[Connection, Settings], None] = serve
+    processes: Workers[Chunk] = field(init=False)
+    at: Counter[int] = field(default_factory=Counter)
     _repeated: deque[Chunk] = field(default_factory=deque)
     _ends: Counter[int] = field(default_factory=Counter)
     _blamed: Counter[tuple[int, int]] = field(default_factory=Counter)
     _in_a_row: int = 0
+
+    def __post_init__(self) -> None:
+        self.processes = Workers(self.target, (self.settings,), daemon=True)
 
     def run(self, chunks: Iterator[Chunk]) -> Iterator[tuple[int, bytes]]:
         """(number, rows) of each chunk as it is finished, each exactly once, in any order; chunks are asked for as
@@ -92,71 +79,58 @@ class LocalEngine:
             return
         chunks = chain([first], chunks)
         try:
-            with _without_threads():
-                for _ in range(self.workers):
-                    self._start()
+            for _ in range(self.workers):
+                self.processes.start()
             while self._give(chunks):
                 yield from self._heard()
         finally:
-            self._end()
-
-    def _start(self) -> None:
-        ours, theirs = get_context("spawn").Pipe()
-        process = get_context("spawn").Process(target=self.target, args=(theirs, self.settings), daemon=True)
-        process.start()
-        theirs.close()
-        self._running.append(_Worker(process, ours))
+            self.processes.end()
 
     def _give(self, chunks: Iterator[Chunk]) -> bool:
         """Gives each free worker a chunk; false when nothing is left to do."""
-        for worker in self._running:
-            if worker.chunk is not None or not worker.ready:
+        running = self.processes.running
+        for worker in running:
+            if worker.work is not None or not worker.ready:
                 continue
-            worker.chunk = self._repeated.popleft() if self._repeated else next(chunks, None)
-            if worker.chunk is None:
+            worker.work = self._repeated.popleft() if self._repeated else next(chunks, None)
+            if worker.work is None:
                 break
-            worker.at = 0
-            with suppress(BrokenPipeError, ConnectionResetError):  # it has ended: the next look at it says so
-                worker.pipe.send(worker.chunk)
-        starting = not any(worker.ready for worker in self._running)
-        return starting or any(worker.chunk is not None for worker in self._running)
+            worker.send(worker.work)
+        starting = not any(worker.ready for worker in running)
+        return starting or any(worker.work is not None for worker in running)
 
     def _heard(self) -> Iterator[tuple[int, bytes]]:
         """Waits for workers and takes what they send."""
-        ready = wait([worker.pipe for worker in self._running])
-        for worker in [worker for worker in self._running if worker.pipe in ready]:
-            try:
-                kind, value = worker.pipe.recv()
-            except (EOFError, OSError):
-                self._replace(worker)
+        for worker, message in self.processes.heard():
+            if isinstance(message, Ended):
+                self._replace(worker, message)
                 continue
+            kind, value = message
             if kind == "failed":
                 raise value
-            worker.ready = True
+            if (chunk := worker.work) is None:
+                continue
             if kind == "at":
-                worker.at = value
-            elif kind == "rows" and (chunk := worker.chunk) is not None:
-                worker.chunk, worker.at, self._in_a_row = None, 0, 0
+                self.at[chunk.number] = value
+            elif kind == "rows":
+                del self.at[chunk.number]
+                worker.work, self._in_a_row = None, 0
                 self.done += len(chunk.refs)
                 yield chunk.number, value
-        self.advance(self.done + sum(worker.at for worker in self._running), self.total)
+        self.advance(self.done + self.at.total(), self.total)
 
-    def _replace(self, worker: _Worker) -> None:
+    def _replace(self, worker: Worker[Chunk], ended: Ended) -> None:
         """Another worker for one that has ended; its chunk comes again."""
-        self._running.remove(worker)
-        worker.pipe.close()
-        worker.process.join()
         self._in_a_row += 1
-        if worker.chunk is not None:
-            self._repeated.append(self._once_more(worker.chunk, worker.at))
+        if (chunk := worker.work) is not None:
+            self._repeated.append(self._once_more(chunk, self.at.pop(chunk.number, 0)))
         if self._in_a_row >= IN_A_ROW * self.workers:
             raise RunError(
-                f"{self._in_a_row} worker processes ended one after the other (the last with exit code"
-                f" {worker.process.exitcode}); finished parts are kept",
+                f"{self._in_a_row} worker processes ended one after the other (the last with {ended}); finished"
+                " parts are kept",
                 "give fewer --workers if memory is short, then the same command goes on",
             )
-        with _without_threads():
-            self._start()
+        self.processes.start()
 
     def _once_more(self, chunk: Chunk, at: int) -> Chunk:
         self._ends[chunk.number] += 1
@@ -169,25 +143,3 @@ class LocalEngine:
             f"{chunk.refs[at].file} was left out: {SINGLY} processes that read it ended; replace the file"
         )
         return replace(chunk, left_out={**chunk.left_out, at: reason})
-
-    def _end(self) -> None:
-        for worker in self._running:
-            worker.pipe.close()
-            worker.process.kill()
-        for worker in self._running:
-            worker.process.join()
-        self._running.clear()
-
-
-@contextmanager
-def _without_threads() -> Iterator[None]:
-    """Processes that are started in the block compute with one thread from their first import on."""
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before

@@ -6,10 +6,10 @@ images is never in memory as a whole.
 """
 
 import logging
-import os
 import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import islice
 from typing import Any
 
@@ -17,7 +17,8 @@ import numpy as np
 
 from hilum.errors import HilumError, RunError
 from hilum.progress import Advance
-from hilum.scale.score_worker import Chunk, Scorer, Settings, alone
+from hilum.scale.score_worker import Chunk, Scorer, Settings
+from hilum.workers import alone, connected
 
 GROUP = 2048
 """Chunks that Ray Data gets at a time."""
@@ -106,22 +107,9 @@ class RayEngine:
 
 
 def _connected(workers: int | None) -> Any:
-    """The package ray, connected: to the cluster that RAY_ADDRESS names or that runs here, else to one of its own on
-    this machine. HilumError where ray is not installed."""
-    try:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        import ray
-        import ray.data
-    except ImportError:
-        raise HilumError(
-            "the engine ray needs the package ray", "install it: pip install 'hilum[ray]'"
-        ) from None
-    quiet = {"logging_level": "error", "log_to_driver": False}
-    if not ray.is_initialized():
-        try:
-            ray.init(address="auto", **quiet)
-        except ConnectionError:
-            ray.init(num_cpus=workers, include_dashboard=False, **quiet)
+    """The package ray, connected as in `hilum.workers.connected`, with a Ray Data that keeps silent."""
+    ray = connected(workers)
+    import_module("ray.data")
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

@@ -1,7 +1,5 @@
 """What a worker does, in whichever engine: it holds the model and turns places of images into rows."""
 
-import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +14,13 @@ TICK = 32
 @dataclass(frozen=True)
 class Settings:
     """What a worker must know. `model`: as in `hilum predict --model`, None for the models of the package;
-    `column`: as in `Source`."""
+    `column`: as in `Source`; `runtime`: as in `hilum.serving.predictor.predictor_for`."""
 
     model: Path | None
     device: str
     embedding: Precision | None
     column: str | None
+    runtime: str = "torch"
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Scorer:
         from hilum.serving.predictor import predictor_for
 
         self.settings = settings
-        self.predictor = predictor_for(settings.model, settings.device)
+        self.predictor = predictor_for(settings.model, settings.device, settings.runtime)
         self.columns = Columns(self.predictor.classes, settings.embedding)
 
     def score(self, chunk: Chunk, advance: Callable[[int], None]) -> bytes:
@@ -67,22 +66,3 @@ class Scorer:
                 if chunk.singly or len(answers) % TICK == 0:
                     advance(len(answers))
         return self.columns.chunk(answers)
-
-
-def alone() -> None:
-    """One thread for this process, in every library: workers share the cores among themselves.
-
-    >>> import torch
-    >>> from hilum.threads import one_thread_each
-    >>> with one_thread_each():
-    ...     alone()
-    ...     torch.get_num_threads()
-    1
-    """
-    if "torch" not in sys.modules:
-        os.environ["OMP_NUM_THREADS"] = "1"
-    import cv2
-    import torch
-
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)

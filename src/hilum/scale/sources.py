@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from hilum.data.dicom.header import HEAD, is_dicom
 from hilum.data.dicom.index import is_dicomdir
-from hilum.data.listing import IMAGE_SUFFIXES, is_junk, readable_name
+from hilum.data.file_kinds import IMAGE_SUFFIXES, is_junk, readable_name
 from hilum.errors import DataError
 from hilum.scale.sources_archive import Member, tar_members, zip_members
 from hilum.scale.sources_store import absolute, below, exists, folder_of, is_folder, joined, matching, opened

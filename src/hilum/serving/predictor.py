@@ -1,10 +1,10 @@
 """The models of the package as one Predictor: nothing to train.
 
-Two classifiers and a guard look at each image. Both classifiers say first whether the image is abnormal, each by the
-threshold of its card; an abnormal image is then classified as bacterial or viral. The guard is an anomaly detector:
-it says how unlike the images of the training set this one is. Where the classifier of three classes was packed with a
-guard on its layers, the p-values of both are combined. The predictor abstains when the image is flagged, and when
-the two classifiers contradict each other.
+Two classifiers and a guard see each image: one classifier the lungs alone, the other the whole image. Together they say
+whether the image is abnormal (hilum.inference.joined); an abnormal one is then classified as bacterial or viral. The
+guard is an anomaly detector: it says how unlike the images of the training set this one is. Where the classifier of
+three classes was packed with a guard on its layers, the p-values of both are combined. The predictor abstains when the
+image is flagged, and when the two classifiers contradict each other.
 """
 
 import os

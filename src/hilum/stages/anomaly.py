@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from string import ascii_letters, digits
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -38,12 +38,16 @@ class AnomalyConfig(Config):
     rotated, inverted and so on. `other_look_images`: how many, half of them healthy, are measured in the look of the
     other label's devices (docs/shift.md); 0 leaves that out. `own_ranking`: into how many parts the images to fit on
     are divided to score each by a detector fitted on the others; 0 leaves that out, and each part costs one more fit.
+    `threshold_on`: whether the healthy images fix the threshold as they are (val), or each by the higher of its scores
+    as it is and in the look of the abnormal images' devices (counterfactual), so that the false-alarm rate holds there,
+    too.
     """
 
     detectors: dict[str, dict[str, Any]] = Field(default_factory=lambda: {"autoencoder": {}}, min_length=1)
     pixels: PixelConfig = PixelConfig(size=(96, 96))
     split: SplitConfig = SplitConfig(val_fraction=0.3)
     false_alarm_rate: float = Field(default=0.05, gt=0, lt=1)
+    threshold_on: Literal["val", "counterfactual"] = "val"
     calibrate_fraction: float = Field(default=0.5, gt=0, lt=1)
     ensemble: bool = True
     ood_images: int = Field(default=100, ge=0)
@@ -115,11 +119,12 @@ def run(context: Context, config: AnomalyConfig) -> None:
         other_look_images=config.other_look_images,
         own_ranking=config.own_ranking,
         seed=config.seed,
+        threshold_on=config.threshold_on,
     )
     folder = context.run.anomaly
     fitted = _fitted(folder, inputs, config, context.force)
     results = {row: result for row, (_, result) in fitted.items()}
-    members = [row for row, (detector, _) in fitted.items() if not detector.pretrained and config.ensemble]
+    members = list(fitted) if config.ensemble else []
     replicates = context.recipe.replicates
     look = inputs.other_look.table if inputs.other_look else None
     leaderboard = Leaderboard(inputs.table, pairs_of(inputs), config.false_alarm_rate, replicates, look)
@@ -195,10 +200,10 @@ def _figures(
     from hilum.artifacts.anomaly import AnomalyFigures
 
     table, pairs = inputs.table, leaderboard.pairs
-    members = [row for row, (detector, _) in fitted.items() if not detector.pretrained]
+    members = {row: detector for row, (detector, _) in fitted.items()}
     rows = {
-        row: detector_row(leaderboard, row, config.detectors[row], fitted[row][0], result)
-        if row in fitted
+        row: detector_row(leaderboard, row, config.detectors[row], members[row], result)
+        if row in members
         else ensemble_row(leaderboard, members, result)
         for row, result in results.items()
     }

@@ -128,13 +128,12 @@ def run(context: Context, config: ExplainConfig) -> None:
 
 def _job(context: Context, config: ExplainConfig) -> Job:
     """Opens model, images and predictions."""
-    import torch
-
     from hilum.data.cache import ImageCache
     from hilum.data.split import used_cases
     from hilum.explain.job import Job
     from hilum.explain.network.convolutions import chosen_layer
     from hilum.explain.parts import FinishedParts
+    from hilum.inference.runtimes.torch import choose_device
 
     model = context.folder.load_model()
     check(config, [model])
@@ -142,7 +141,7 @@ def _job(context: Context, config: ExplainConfig) -> Job:
     folder = context.folder.attributions
     base = [STAGE.version, model.weights_digest, context.cases.digest]
     return Job(
-        model.cuda() if torch.cuda.is_available() else model,
+        model.to(choose_device()),
         context.this_task,
         context.folder.predictions(),
         context.cases,

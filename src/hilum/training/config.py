@@ -33,7 +33,6 @@ class PixelConfig(Config):
     size: tuple[int, int] = (224, 224)
     fit: Fit = "squeeze"
     standardize: Standardize = "dataset"
-    clahe: float = Field(default=0.0, ge=0, le=100, description="clip limit; 0: no CLAHE")
     trim: bool = Field(default=True, description="cut off an even frame around the image")
 
     @model_validator(mode="after")
@@ -56,7 +55,6 @@ class PixelConfig(Config):
             self.standardize,
             round(mean, 6),
             round(sd, 6),
-            clahe=self.clahe,
             trim=self.trim,
         )
 
@@ -95,9 +93,7 @@ class Training(Config):
     """Epochs, loss, optimiser and what belongs to them.
 
     `mixup`: images and labels are mixed in pairs, with shares from Beta(mixup, mixup) (Zhang et al., ICLR
-    2018). `balance`: 'shortcuts' samples images so that label and acquisition group are independent.
-    `group_dro`: step size with which weight moves to the groups (label and acquisition group) with the largest
-    loss (Sagawa et al., ICLR 2020); 0 gives all images the same weight. `monitor`: the validation figure of the best
+    2018). `monitor`: the validation figure of the best
     epoch; `counterfactual_auroc` is measured on validation images in the look of the other label's devices.
     """
 
@@ -108,8 +104,7 @@ class Training(Config):
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     mixup: float = Field(default=0.0, ge=0)
-    balance: Literal["none", "undersample", "weights", "sampler", "shortcuts"] = "none"
-    group_dro: float = Field(default=0.0, ge=0, le=1)
+    balance: Literal["none", "undersample", "weights", "sampler"] = "none"
     distill: Distill | None = None
     ema: float | None = Field(default=None, gt=0, lt=1, description="decay of averaged weights")
     precision: Literal["auto", "fp32", "bf16"] = "auto"

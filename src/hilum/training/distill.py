@@ -74,7 +74,6 @@ def _contract(pixels: Pixels) -> tuple[Any, ...]:
         pixels.size,
         pixels.fit,
         pixels.standardize,
-        pixels.clahe,
         None if own else pixels.mean,
         None if own else pixels.sd,
     )

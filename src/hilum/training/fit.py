@@ -18,21 +18,18 @@ from hilum.artifacts.card import Architecture, BestMetric, ModelFacts, TrainingF
 from hilum.data.tasks import Task
 from hilum.errors import RecipeError, RunError, TrainingError
 from hilum.folders import TaskFolder
+from hilum.inference.runtimes.torch import choose_device
 from hilum.models import ChestModel, SingleLogit, build, save_model
 from hilum.training.config import TaskRecipe, Training
 from hilum.training.counterfactual import MONITOR, Counterfactuals, is_monitored
 from hilum.training.distill import load_teachers
-from hilum.training.group_dro import GroupWeights
 from hilum.training.keeper import SMALLER_IS_BETTER as SMALLER_IS_BETTER
 from hilum.training.keeper import AtomicCheckpoints, Keeper
 from hilum.training.loader import ImageSet, class_weights, loader
 from hilum.training.module import Classifier, Scorer
 from hilum.training.objective import ManyFindings, OneClass
-from hilum.training.processes import Processes, current
+from hilum.training.processes import Processes, current, says_lost
 from hilum.training.shared_batch_norm import shared_batch_norm
-
-LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL")
-"""What torch says in a process when another one is gone."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ class Hardware:
         >>> Hardware.choose("fp32").precision
         '32-true'
         """
-        cuda = torch.cuda.is_available()
+        cuda = choose_device() == "cuda"
         native = torch.cuda.is_bf16_supported() if cuda else _cpu_has_bf16()
         bf16 = precision == "bf16" or (precision == "auto" and native)
         workers = min(12, torch.get_num_threads()) if cuda else 0
@@ -126,8 +123,6 @@ def _share_of_batch(config: Training, processes: Processes) -> int:
             f"a batch of {config.batch_size} cannot be shared by {processes.world} processes",
             f"set training.batch_size to a multiple of {processes.world}",
         )
-    if config.group_dro and not processes.alone:
-        raise RecipeError("group DRO needs the whole batch in one process", "use one device")
     return config.batch_size // processes.world
 
 
@@ -135,7 +130,6 @@ def _check_findings(config: Training) -> None:
     """RecipeError for what a training of several findings per image does not have."""
     for name, value, plain in (
         ("balance", config.balance, "none"),
-        ("group_dro", config.group_dro, 0),
         ("distill", config.distill, None),
     ):
         if value != plain:
@@ -164,7 +158,6 @@ def _module(
             "choose another model, for example resnet",
         )
     weights = class_weights(train.targets, len(task.classes)) if config.balance == "weights" else None
-    groups = GroupWeights.of(train.targets, train.acquisition, config.group_dro) if config.group_dro else None
     module = Classifier(
         model,
         config,
@@ -172,7 +165,6 @@ def _module(
         weights,
         score,
         teachers,
-        groups,
         counterfactuals,
         ManyFindings() if task.kind == "multi" else OneClass(),
     )
@@ -271,7 +263,7 @@ def _train(
                 raise RunError(
                     f"{start} belongs to another network", "delete it or choose another --out"
                 ) from None
-            if not processes.alone and any(words in str(error) for words in LOST):
+            if not processes.alone and says_lost(str(error)):
                 raise TrainingError(
                     "a process of this training has ended",
                     "the same command with --resume goes on after the last finished epoch",

@@ -26,15 +26,12 @@ class ImageSet:
     """The cases of one split: rows of a cache with their ids and targets, all in one order.
 
     `targets`: the index of a class, int64 "cases", or what is stated of each finding, float32 "cases findings".
-    `acquisition`: the acquisition group of each case (hilum.data.acquisition), for balance 'shortcuts' and
-    for group DRO only.
     """
 
     cache: ImageCache
     case_ids: Sequence[str]
     targets: np.ndarray
     pixels: Pixels
-    acquisition: np.ndarray | None = None
 
     @property
     def rows(self) -> np.ndarray:
@@ -80,7 +77,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
     balance: 'none' and 'weights' take every case once; 'undersample' takes as many of each class as the
     rarest has, others in every epoch; 'sampler' samples with replacement so that classes are equally
-    likely; 'shortcuts' samples by `reweighed`. Lightning calls `set_epoch` before each epoch. `share`: (rank, world)
+    likely. Lightning calls `set_epoch` before each epoch. `share`: (rank, world)
     of a training by several processes: each takes every world-th position, in training as many as the others, so
     that their batches together are those of one process; otherwise each position is taken once.
     """
@@ -91,12 +88,10 @@ class EpochSampler(Sampler[tuple[int, int]]):
         balance: str,
         seed: int,
         shuffle: bool = True,
-        acquisition: np.ndarray | None = None,
         share: tuple[int, int] = (0, 1),
     ) -> None:
         self.share = share
         self.targets = np.asarray(targets)
-        self.acquisition = acquisition
         self.balance = balance
         self.seed = seed
         self.shuffle = shuffle
@@ -141,8 +136,6 @@ class EpochSampler(Sampler[tuple[int, int]]):
         if self.balance == "sampler":
             share = 1.0 / counts[np.searchsorted(classes, self.targets)] / len(classes)
             return chance.choice(everyone, size=len(everyone), p=share)
-        if self.balance == "shortcuts" and self.acquisition is not None:
-            return chance.choice(everyone, size=len(everyone), p=reweighed(self.targets, self.acquisition))
         return chance.permutation(everyone)
 
 
@@ -166,7 +159,7 @@ def loader(
     >>> [(tuple(x.shape), target.tolist()) for x, target, _ in loader(images, batch_size=2, seed=0)]
     [((2, 1, 4, 4), [1, 0]), ((1, 1, 4, 4), [0])]
     """
-    sampler = EpochSampler(images.targets, balance, seed, train, images.acquisition, share)
+    sampler = EpochSampler(images.targets, balance, seed, train, share)
     return DataLoader(
         AugmentedImages(images, augment or Augment(), seed),
         batch_size=batch_size,
@@ -186,26 +179,3 @@ def class_weights(targets: np.ndarray, n_classes: int) -> torch.Tensor:
     """
     counts = np.bincount(targets, minlength=n_classes)
     return torch.tensor(len(targets) / (n_classes * np.maximum(counts, 1)), dtype=torch.float32)
-
-
-MOST = 10.0
-"""An image is sampled at most this many times as often as the average image."""
-
-
-def reweighed(targets: np.ndarray, acquisition: np.ndarray) -> np.ndarray:
-    """The probability of each case to be sampled, "cases", sum 1: classes equally likely, and in each class the
-    acquisition groups as common as in all images (reweighing: Kamiran & Calders, Knowl Inf Syst 33,
-    2012). An image of a rare cell is sampled at most `MOST` times as often as the average image.
-
-    >>> shares = reweighed(np.array([0, 0, 0, 1, 1, 1]), np.array([0, 0, 1, 0, 1, 1]))
-    >>> shares.round(3).tolist()
-    [0.125, 0.125, 0.25, 0.25, 0.125, 0.125]
-    """
-    classes, target = np.unique(targets, return_inverse=True)
-    groups, group = np.unique(acquisition, return_inverse=True)
-    cells = np.zeros((len(classes), len(groups)))
-    np.add.at(cells, (target, group), 1)
-    wanted = cells.sum(0) / cells.sum() / len(classes)
-    share = (wanted / np.maximum(cells, 1))[target, group]
-    share = np.minimum(share / share.sum(), MOST / len(share))
-    return share / share.sum()

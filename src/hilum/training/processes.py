@@ -6,6 +6,7 @@ network to train, take their part in that, and wait again. They write no file of
 process with a batch of 32 and two with 16 each see the same images in the same steps.
 """
 
+import gc
 import os
 import socket
 import subprocess
@@ -22,6 +23,18 @@ Strategy = Literal["ddp", "fsdp"]
 
 PATIENCE = timedelta(days=1)
 """A process waits so long for another, for example while the first one decodes images."""
+
+LOST = (
+    "connection closed by",  # gloo: "by peer"; NCCL: "by remote peer"
+    "connection reset by peer",
+    "connection was likely closed",  # the store that the processes meet at
+    "broken pipe",
+    "ncclremoteerror",
+    "timed out waiting",  # gloo
+    "pair closure",
+    "collective operation timeout",  # NCCL's watchdog
+)
+"""What torch says, in small letters, in a process when another one is gone or no longer answers."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +105,18 @@ class Processes:
         yield
         if self.first:
             self.tell(None)
+
+
+def says_lost(message: str) -> bool:
+    """Whether an error of torch means that another process of the training is gone. Other errors of NCCL are faults of
+    this process or of its machine.
+
+    >>> says_lost("[pair.cc:534] Connection closed by peer [127.0.0.1]:41234")
+    True
+    >>> says_lost("NCCL error in: NCCLUtils.cpp:77, invalid usage\\nDuplicate GPU detected")
+    False
+    """
+    return any(words in message.lower() for words in LOST)
 
 
 _current = Processes()
@@ -184,22 +209,41 @@ def _start_others(devices: int) -> list[subprocess.Popen[bytes]]:
 
 @contextmanager
 def _joined(place: Processes) -> Iterator[None]:
-    """A process group as long as the block runs."""
+    """A process group as long as the block runs.
+
+    At its end the threads of gloo have ended, too. One of them may still hold a tensor of Python after the last
+    message; where it gave that back while the interpreter ends, the process would abort ("terminate called without an
+    active exception"). They end with the last reference to the group: a wrapped network has one, and torch._dynamo,
+    which the wrapper imports, keeps one for good if it finds a group when it is imported.
+    """
     import torch
+    import torch._dynamo
     from torch import distributed
 
     global _current
     _slurm_address()
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    distributed.init_process_group(backend, rank=place.rank, world_size=place.world, timeout=PATIENCE)
+    group = {"rank": place.rank, "world_size": place.world, "timeout": PATIENCE}
+    distributed.init_process_group(backend, store=_store(place), **group)
     _current = place
     try:
         yield
     finally:
         _current = Processes()
+        gc.collect()
         distributed.destroy_process_group()
         for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
             os.environ.pop(name, None)
+
+
+def _store(place: Processes) -> Any:
+    """Where the processes find each other. Each attempt of torchrun has a name in it: torchrun keeps its store when it
+    starts the processes again, and they would look for each other where those before were."""
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
+    store, _, _ = next(iter(rendezvous("env://", place.rank, place.world, timeout=PATIENCE)))
+    return PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
 
 
 def _slurm_address() -> None:

@@ -93,8 +93,9 @@ def pretrain(
     if len(images.case_ids) < 2:
         raise DataError("self-supervised training needs two images or more", "add images")
     torch.manual_seed(seed)
+    device = next(model.parameters()).device
     with torch.no_grad():
-        first = torch.zeros(2, 1, *images.pixels.size)
+        first = torch.zeros(2, 1, *images.pixels.size, device=device)
         wide = model.eval().embed(first).shape[1]
     project = nn.Sequential(nn.Linear(wide, wide), nn.BatchNorm1d(wide), nn.ReLU(), nn.Linear(wide, wide))
     project.append(nn.BatchNorm1d(wide, affine=False))
@@ -104,7 +105,7 @@ def pretrain(
         nn.ReLU(),
         nn.Linear(wide // 4 or 1, wide),
     )
-    whole = nn.ModuleList([model.features, model.pool, model.neck, project, predict])
+    whole = nn.ModuleList([model.features, model.pool, model.neck, project, predict]).to(device)
     optimizer = make_optimizer(whole, Optimizer(lr=lr, weight_decay=1e-4))
     whole.train()
     losses: list[float] = []
@@ -112,7 +113,8 @@ def pretrain(
     for step, positions in enumerate(batches(len(images.case_ids), steps, batch_size, seed)):
         _set_rate(optimizer, lr, step, steps)
         z1, z2 = (
-            project(model.embed(_images(images, positions, VIEWS, (seed, step, view)))) for view in range(2)
+            project(model.embed(_images(images, positions, VIEWS, (seed, step, view)).to(device)))
+            for view in range(2)
         )
         loss = simsiam_loss(predict(z1), predict(z2), z1, z2)
         _step(optimizer, loss, step)
@@ -163,12 +165,14 @@ def train_briefly(
             "an image without a label, or of another class, is in the training set", "leave it out"
         )
     torch.manual_seed(seed)
+    device = next(model.parameters()).device
+    truth = torch.from_numpy(targets).to(device)
     optimizer = make_optimizer(model, Optimizer(lr=lr, weight_decay=1e-2))
     model.train()
     for step, positions in enumerate(batches(len(targets), steps, batch_size, seed)):
         _set_rate(optimizer, lr, step, steps)
-        logits = model(_images(images, positions, augment, (seed, step, 2)))
-        _step(optimizer, functional.cross_entropy(logits, torch.from_numpy(targets[positions])), step)
+        logits = model(_images(images, positions, augment, (seed, step, 2)).to(device))
+        _step(optimizer, functional.cross_entropy(logits, truth[positions]), step)
         if advance:
             advance(step + 1, steps)
     model.eval()

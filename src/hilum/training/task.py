@@ -1,16 +1,13 @@
 """train_task: one task of a recipe, from cases and split to a model folder."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from hilum.artifacts.card import ModelFacts, TrainingData
-from hilum.data.acquisition import clusters
 from hilum.data.cache import ImageCache
 from hilum.data.cases import Cases
-from hilum.data.facts import facts_table
 from hilum.data.multilabel import targets
 from hilum.data.split import Split, used_cases
 from hilum.data.tasks import Task
@@ -56,9 +53,6 @@ def train_task(
     rows = {part: used.table[used.table["case_id"].map(split.of) == part] for part in ("train", "val")}
     sets = _image_sets(cache, rows, task, recipe)
     _check_classes(sets, task)
-    if recipe.training.balance == "shortcuts" or recipe.training.group_dro:
-        kept = used.where(used.table["case_id"].isin(rows["train"]["case_id"]))
-        sets["train"] = replace(sets["train"], acquisition=clusters(facts_table(kept)))
     data = TrainingData(
         source=cases.source,
         digest=cases.digest,

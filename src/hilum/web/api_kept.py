@@ -11,6 +11,13 @@ from hilum.web.service import Service
 router = APIRouter(prefix="/v1/kept")
 
 
+def _file(media: str, description: str) -> dict[str, Any]:
+    """What FastAPI writes into the schema of a route that answers with a file."""
+    kind = {"type": "string"} if media.startswith("text/") else {"type": "string", "format": "binary"}
+    answer = {"content": {media: {"schema": kind}}, "description": description}
+    return {"response_class": Response, "responses": {**errors(404, 507), 200: answer}}
+
+
 def _kept(request: Request) -> Kept:
     service: Service = request.app.state.service
     if service.kept is None:
@@ -30,18 +37,7 @@ def _delete_all(request: Request) -> Any:
     return {"deleted": _kept(request).delete_all()}
 
 
-@router.get(
-    "/corrections.csv",
-    operation_id="corrections",
-    response_class=Response,
-    responses={
-        **errors(404, 507),
-        200: {
-            "content": {"text/csv": {"schema": {"type": "string"}}},
-            "description": "A row per disagreement.",
-        },
-    },
-)
+@router.get("/corrections.csv", operation_id="corrections", **_file("text/csv", "A row per disagreement."))
 def _corrections(request: Request) -> Response:
     """The disagreements as the source "table" reads them, beside the folder `images` of GET corrections.zip."""
     return Response(_kept(request).corrections(), media_type="text/csv; charset=utf-8")
@@ -50,32 +46,14 @@ def _corrections(request: Request) -> Response:
 @router.get(
     "/corrections.zip",
     operation_id="corrections_zip",
-    response_class=Response,
-    responses={
-        **errors(404, 507),
-        200: {
-            "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
-            "description": "corrections.csv and its images.",
-        },
-    },
+    **_file("application/zip", "corrections.csv and its images."),
 )
 def _corrections_zip(request: Request) -> Response:
     """The disagreements with their images, for another machine."""
     return Response(_kept(request).corrections_zip(), media_type="application/zip")
 
 
-@router.get(
-    "/{name}/image",
-    operation_id="kept_image",
-    response_class=Response,
-    responses={
-        **errors(404, 507),
-        200: {
-            "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
-            "description": "The grey image.",
-        },
-    },
-)
+@router.get("/{name}/image", operation_id="kept_image", **_file("image/png", "The grey image."))
 def _image(request: Request, name: str) -> Response:
     """A kept image."""
     return Response(_kept(request).image(name), media_type="image/png")

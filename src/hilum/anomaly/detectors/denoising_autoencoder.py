@@ -40,7 +40,7 @@ class DenoisingAutoencoder(Reconstruction):
         """
         rows, cols = x.shape[-2:]
         scale = self.settings["noise_scale"]
-        small = torch.randn(len(x), 1, rows // scale + 2, cols // scale + 2)
+        small = torch.randn(len(x), 1, rows // scale + 2, cols // scale + 2, device=x.device)
         large = functional.interpolate(small, scale_factor=scale, mode="bilinear", align_corners=False)
         down, right = (int(value) for value in torch.randint(0, scale, (2,)))
         return x + self.noise * large[..., down : down + rows, right : right + cols]

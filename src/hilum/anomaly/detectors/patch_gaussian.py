@@ -58,12 +58,12 @@ class PatchGaussian(Detector):
         patches, _ = sampled(self._features, sample, SCALE_FROM, seed, no_progress)
         dim = patches.shape[1]
         chosen = np.sort(chance.permutation(dim)[: self.settings["channels"]])
-        self.channels = torch.from_numpy(chosen)
+        self.channels = torch.from_numpy(chosen).to(images.device)
         self.mean, self.sd = (values[self.channels] for values in mean_and_sd(patches))
         center, covariance = self._moments(images, advance)
-        identity = torch.eye(len(chosen), dtype=torch.float64)
+        identity = torch.eye(len(chosen), dtype=torch.float64, device=images.device)
         self.center = center.float()
-        self.whiten = torch.empty(covariance.shape)
+        self.whiten = torch.empty(covariance.shape, device=images.device)
         for place, matrix in enumerate(covariance):  # one at a time: no second copy of all in float64
             factor = torch.linalg.cholesky(matrix + self.settings["regularisation"] * identity)
             self.whiten[place] = torch.linalg.solve_triangular(factor, identity, upper=False).float()

@@ -90,7 +90,10 @@ class PatchMemory(Detector):
         >>> detector.nearest(torch.tensor([[1.0, 0.0], [3.0, 4.0]]))
         (tensor([1., 0.]), tensor([0, 1]))
         """
-        row = torch.from_numpy(self._search(patches.numpy()))
+        if patches.is_cpu:
+            row = torch.from_numpy(self._search(patches.numpy()))
+        else:
+            row = (self.memory.square().sum(1) - 2 * patches @ self.memory.T).argmin(1)
         return (patches - self.memory[row]).square().sum(1).sqrt(), row
 
     def _search(self, patches: np.ndarray) -> np.ndarray:

@@ -82,7 +82,9 @@ class SyntheticOpacity(Detector):
                 lambda done, total, place=place: advance(place * total + done, members * total),
             )
             statistics.append(_healthy_statistics(net, images, self.settings["views"], seed))
-        self.center, self.whiten, self.usual = (torch.stack(parts) for parts in zip(*statistics, strict=True))
+        self.center, self.whiten, self.usual = (
+            torch.stack(parts).to(images.device) for parts in zip(*statistics, strict=True)
+        )
 
     def measure(self, x: Float[Tensor, "batch 1 rows cols"]) -> Scored:
         """The score is the mean over the networks and over the image and its mirror image; the map is the mean of
@@ -118,9 +120,9 @@ def _healthy_statistics(
             changed = np.stack([augmented(ACQUISITION, image, chance) for image in images])
             variants.append(torch.from_numpy(radiographs.pixels.standardized(changed))[:, None])
         for x in variants:
-            _, logit, vector = net.read(x)
-            vectors.append(vector)
-            logits.append(logit)
+            _, logit, vector = net.read(x.to(radiographs.device))
+            vectors.append(vector.cpu())
+            logits.append(logit.cpu())
     vector, logit = torch.cat(vectors).double(), torch.cat(logits)
     center = vector.mean(0)
     sd = vector.std(0, correction=0)

@@ -56,7 +56,7 @@ class VariationalAutoencoder(Reconstruction):
 
     def learn(self, images: HealthyImages, seed: int, advance: Advance) -> None:
         """As every reconstruction detector; then the divergence of healthy images."""
-        self.spread = self._new_spread()
+        self.spread = self._new_spread().to(images.device)
         super().learn(images, seed, advance)
         with torch.no_grad():
             healthy = torch.cat([self._divergence(x) for x in images.batches(32)])

@@ -62,11 +62,11 @@ class ContrastiveNet(FeatureNet):
     def learn(self, radiographs: HealthyImages, seed: int, advance: Advance) -> None:
         """Trains with AdamW; the first weights come from torch's generator."""
         settings = self.settings
-        self.trunk = Trunk(settings["width"])
+        self.trunk = Trunk(settings["width"]).to(radiographs.device)
         wide = settings["projector"]
         projector = nn.Sequential(
             nn.Linear(self.trunk.width, wide), nn.BatchNorm1d(wide), nn.ReLU(), nn.Linear(wide, wide)
-        )
+        ).to(radiographs.device)
         cast(Any, self.trunk).to(memory_format=torch.channels_last)
         weights = [*self.trunk.parameters(), *projector.parameters()]
         optimizer = torch.optim.AdamW(weights, lr=settings["lr"], weight_decay=1e-4)
@@ -80,8 +80,8 @@ class ContrastiveNet(FeatureNet):
             while len(order) < settings["batch_size"]:
                 order += chance.permutation(len(images)).tolist()
             chosen, order = order[: settings["batch_size"]], order[settings["batch_size"] :]
-            views = torch.cat([self._views(images[chosen], chance) for _ in range(2)])
-            with torch.autocast("cpu", torch.bfloat16, enabled=settings["precision"] == "bf16"):
+            views = torch.cat([self._views(images[chosen], chance) for _ in range(2)]).to(radiographs.device)
+            with torch.autocast(views.device.type, torch.bfloat16, enabled=settings["precision"] == "bf16"):
                 deep = self.trunk(views)[-1].mean((2, 3))
                 vectors = projector(deep)
             terms = vicreg_terms(*vectors.float().chunk(2))

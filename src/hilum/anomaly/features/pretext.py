@@ -102,8 +102,8 @@ class PretextNet(FeatureNet):
         self.train()
         for step, drawn in enumerate(ahead(batches)):
             _set_rate(optimizer, settings["lr"], step, steps)
-            x, strength, has_opacity = self._tensors(*drawn)
-            with torch.autocast("cpu", torch.bfloat16, enabled=settings["precision"] == "bf16"):
+            x, strength, has_opacity = (each.to(radiographs.device) for each in self._tensors(*drawn))
+            with torch.autocast(x.device.type, torch.bfloat16, enabled=settings["precision"] == "bf16"):
                 place_logits, image_logit = self.logits(x)
             loss = functional.binary_cross_entropy_with_logits(image_logit.float(), has_opacity)
             loss = loss + _map_loss(place_logits.float(), strength)

@@ -26,7 +26,7 @@ class RandomNet(FeatureNet):
         """Draws the weights anew, so that they depend on the seed alone."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.trunk = Trunk(self.width)
+            self.trunk = Trunk(self.width).to(images.device)
         set_norms(self.trunk, images, seed)
 
     def forward(self, x: Float[Tensor, "batch 1 rows cols"]) -> tuple[Tensor, ...]:

@@ -90,7 +90,7 @@ def phantom_lesions(
         raise DataError(f"part {part!r} of {cases.root} has no abnormal image", "choose train, val or test")
     cache = ImageCache.of(used_cases(cases, split), model.pixels)
     prepared = cache.images[cache.rows(table["case_id"])]
-    images = torch.from_numpy(model.pixels.normalize(prepared))[:, None]
+    images = torch.from_numpy(model.pixels.normalize(prepared))[:, None].to(next(model.parameters()).device)
     truths = [phantom.masks_seen(cases, name, model.pixels) for name in table["case_id"]]
     masks = {
         name: np.stack([truth[name] for truth in truths]) for name in ("lesion", "shortcut", "lung", "marker")

@@ -157,10 +157,11 @@ class _Ascent:
                     f"layer {name!r} has no filter {number}", f"it has {channels}: 0 to {channels - 1}"
                 )
 
-    def activation(self, x: Tensor, wanted: Sequence[int]) -> Tensor:
-        """The mean of map wanted[i] for image i (the value itself, for a dense layer)."""
+    def activation(self, x: Tensor, places: Sequence[int]) -> Tensor:
+        """The mean of map places[i] for image i (the value itself, for a dense layer)."""
         maps = self.trunk.output(x)
-        mine = maps[torch.arange(len(wanted)), list(wanted)]
+        images, numbers = torch.tensor([list(range(len(places))), list(places)]).to(maps.device)
+        mine = maps[images, numbers]
         return mine.float().flatten(1).mean(1) if mine.dim() > 1 else mine.float()
 
     def run(
@@ -175,15 +176,16 @@ class _Ascent:
         images, curves = [], []
         for first in range(0, len(self.filters), size):
             wanted = self.filters[first : first + size]
+            places = self.trunk.narrow(wanted)
             climber = starting(wanted)
             curve = []
             for step in range(steps):
-                curve.append(climber.step(lambda x, wanted=wanted: self.activation(x, wanted)))
+                curve.append(climber.step(lambda x, places=places: self.activation(x, places)))
                 if progress is not None:
                     progress(first * steps + (step + 1) * len(wanted), len(self.filters) * steps)
             with torch.no_grad():
                 image = climber.image()
-                curve.append(self.activation(image, wanted))
+                curve.append(self.activation(image, places))
             if not (image.isfinite().all() and curve[-1].isfinite().all()):
                 raise TrainingError(
                     f"a synthesised image for layer {self.trunk.name!r} is no longer finite",

@@ -1,6 +1,8 @@
 """The network up to one layer: the forward pass ends where the layer's maps are."""
 
+from collections.abc import Sequence
 from contextlib import suppress
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -31,11 +33,28 @@ class Trunk:
         self.model.to(self.dtype)
         self.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.maps: Tensor | None = None
-        self.model.get_submodule(name).register_forward_hook(self._stop)
+        self.layer = self.model.get_submodule(name)
+        _pool_first(self.model, self.layer)
+        self.layer.register_forward_hook(self._stop)
+        self._all = [value.data for value in self.layer.parameters(recurse=False)]
 
     def _stop(self, _module: nn.Module, _inputs: object, output: Tensor) -> None:
         self.maps = output
         raise _Reached
+
+    def narrow(self, filters: Sequence[int]) -> list[int]:
+        """From now on a convolution computes these of its filters alone, most of which a climb does not ask for. Where
+        each stands in `output`; any other layer stays as it is.
+
+        >>> trunk = Trunk(nn.Sequential(nn.Conv2d(1, 8, 3)), "0", torch.zeros(1, 1, 5, 5))
+        >>> trunk.narrow([7, 2]), trunk.output(torch.zeros(1, 1, 5, 5)).shape
+        ([0, 1], torch.Size([1, 2, 3, 3]))
+        """
+        if not isinstance(self.layer, nn.Conv2d) or self.layer.groups != 1:
+            return list(filters)
+        for value, whole in zip(self.layer.parameters(recurse=False), self._all, strict=True):
+            value.data = whole[list(filters)]
+        return list(range(len(filters)))
 
     def output(self, x: Tensor) -> Tensor:
         """What the layer gives for images "batch channels rows cols". ModelError when the model does not use
@@ -46,3 +65,19 @@ class Trunk:
         if self.maps is None:
             raise ModelError(f"layer {self.name!r} is not used by the model", "name a layer that is")
         return self.maps
+
+
+def _pool_first(model: nn.Module, kept: nn.Module) -> None:
+    """Max-pooling before ReLU instead of after it: the same values and gradients, with a quarter of the work for ReLU.
+
+    The largest of some values is positive where one of them is, and it is the same one. `kept` stays where it is.
+    """
+    for block in [module for module in model.modules() if isinstance(module, nn.Sequential)]:
+        for (first, relu), (second, pool) in pairwise(
+            list(block._modules.items())
+        ):  # children() lists none twice
+            if not (isinstance(relu, nn.ReLU) and isinstance(pool, nn.MaxPool2d)) or pool.return_indices:
+                continue
+            if kept not in (relu, pool):
+                setattr(block, first, pool)
+                setattr(block, second, relu)

@@ -26,6 +26,7 @@ def open_graph(file: Path) -> Graph:
         "INFERENCE_PRECISION_HINT": os.environ.get(PRECISION) or "f32",
         "INFERENCE_NUM_THREADS": cores(),
         "PERFORMANCE_HINT": "LATENCY",
+        "ENABLE_CPU_PINNING": False,  # workers beside each other would share the first core
     }
     compiled = openvino.Core().compile_model(str(file), "CPU", settings)
     names = [output.get_any_name() for output in compiled.outputs]

@@ -157,8 +157,9 @@ def lead(figures: AnomalyFigures) -> str:
 def how(figures: AnomalyFigures) -> list[str]:
     """Which images were used for what.
 
-    >>> from hilum.artifacts.anomaly import Counts, DetectorFigures
-    >>> detector = DetectorFigures.model_construct(parts={})
+    >>> from hilum.artifacts.anomaly import Counts, DetectorFigures, Threshold
+    >>> fixed = Threshold(value=1.0, false_alarm_rate=0.05, n=19)
+    >>> detector = DetectorFigures.model_construct(parts={}, threshold=fixed)
     >>> figures = AnomalyFigures.model_construct(best="vae", detectors={"vae": detector},
     ...     roles={"fit": {HEALTHY: Counts(images=20, patients=9)}}, split_note="patients are apart")
     >>> how(figures)[0], how(figures)[-1]
@@ -169,15 +170,19 @@ def how(figures: AnomalyFigures) -> list[str]:
         known = figures.role(role)
         return count(sum(known[label].images for label in known if (label == HEALTHY) == healthy))
 
+    look = ""
+    if any(detector.threshold.chosen_on == "counterfactual" for detector in figures.detectors.values()):
+        look = ", each by the higher of its scores as it is and in the look of the abnormal images' devices"
     test = ""
     if "test" in figures.roles:
         test = f" and from {images('test', True)} healthy and {images('test', False)} abnormal test images"
     return [
         f"The detectors were fitted on {images('fit', True)} healthy training images.",
-        f"{images('calibrate', True)} healthy validation images of other patients fixed the threshold.",
+        f"{images('calibrate', True)} healthy validation images of other patients fixed the threshold{look}.",
         f"The figures come from {images('measure', True)} healthy and {images('measure', False)} abnormal validation"
         f" images of further patients{test}.",
-        "No abnormal image and no disease label took part in fitting or in a threshold.",
+        "No abnormal image and no disease label took part in fitting"
+        + (" or in a threshold." if not look else "."),
         "The best detector was chosen on the validation images"
         + (", in the look of the other label's devices." if figures.basis == "other_look" else "."),
         sentence(figures.split_note),

@@ -74,18 +74,21 @@ def _measures(run: Run) -> list[str]:
 
 
 def _visible(pixels: PixelContract) -> str:
+    """What of the acquisition a network still sees.
+
+    >>> _visible(PixelContract(size=(8, 8), fit="lungs", standardize="image")).split("; ")[1]
+    'only the part around the lungs is seen, squeezed to one size, which hides framing and most markers'
+    """
     exposure = (
         "each image is standardised by its own mean and standard deviation, which hides brightness and contrast"
         if pixels.standardize == "image"
         else "brightness and contrast stay visible"
     )
-    if pixels.clahe:
-        exposure = f"contrast is equalised tile by tile, and {exposure}"
-    shape = (
-        "images are squeezed to one size, so the original aspect ratio stays visible as texture"
-        if pixels.fit == "squeeze"
-        else "images keep their aspect ratio, which the black border shows"
-    )
+    shape = {
+        "squeeze": "images are squeezed to one size, so the original aspect ratio stays visible as texture",
+        "pad": "images keep their aspect ratio, which the reflection beside them shows",
+        "lungs": "only the part around the lungs is seen, squeezed to one size, which hides framing and most markers",
+    }[pixels.fit]
     return f"{exposure}; {shape}"
 
 

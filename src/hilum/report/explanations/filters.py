@@ -1,17 +1,18 @@
 """Single filters: the images that activate them most, and inputs synthesised to activate them."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from markupsafe import Markup
 
-from hilum.artifacts.explanations import Maximal
+from hilum.artifacts.explanations import REGIONS, FilterRegions, Maximal
 from hilum.data.labels import HEALTHY
+from hilum.report.cells import Cell, share_cell
 from hilum.report.explanations.plots import ascent_curves
 from hilum.report.explanations.reading import TaskExplanations
 from hilum.report.figures import look
-from hilum.report.heat import box_on_image, colour_uri, framed, small
+from hilum.report.heat import box_on_image, colour_uri, framed, grey_levels, small
 from hilum.report.pictures import Image, data_uri
 from hilum.report.wording import count, digits, listing, number, percent, plural
 
@@ -47,6 +48,14 @@ class FilterImages:
 
 
 @dataclass(frozen=True)
+class RegionRow:
+    """In which regions of the chest a filter's strongest positions lie, each cell with what chance gives."""
+
+    filter: int
+    cells: list[Cell]
+
+
+@dataclass(frozen=True)
 class MaximalView:
     """Strongest activations of single filters, with the words around them."""
 
@@ -59,6 +68,8 @@ class MaximalView:
     letters: str
     padded: str
     dead: str
+    region_names: tuple[str, ...]
+    regions: list[RegionRow]
 
 
 @dataclass(frozen=True)
@@ -131,7 +142,18 @@ def maximal(task: TaskExplanations) -> MaximalView | None:
         letters=listing([f"{mark} {label}" for label, mark in _marks(task).items()]),
         padded=_padded(facts),
         dead=dead_words(facts.dead, facts.of),
+        region_names=REGIONS,
+        regions=[_regions(each) for each in facts.regions or []],
     )
+
+
+def _regions(filter_regions: FilterRegions) -> RegionRow:
+    cells = [
+        replace(cell, small=f"{cell.small}; by chance {percent(filter_regions.by_chance[name], 0)}")
+        for name in REGIONS
+        for cell in [share_cell(filter_regions.share[name])]
+    ]
+    return RegionRow(filter_regions.filter, cells)
 
 
 def _filter_images(task: TaskExplanations, arrays: Mapping[str, np.ndarray], row: int) -> FilterImages:
@@ -249,8 +271,5 @@ def _ascent(arrays: Mapping[str, np.ndarray], way: str, place: int) -> Ascent:
 
 def _grey_picture(values: np.ndarray, name: str) -> Image:
     """A picture of any range: black is its darkest hundredth, white its brightest."""
-    low, high = np.percentile(values, [1, 99])
-    share = np.clip((values - low) / max(float(high - low), 1e-12), 0, 1)
-    grey = np.rint(255 * share).astype(np.uint8)
-    grey = small(grey, SYNTHETIC)
+    grey = small(grey_levels(values), SYNTHETIC)
     return Image(name, data_uri(grey, 80), *grey.shape)

@@ -2,18 +2,25 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from hilum.report.explanations.reading import PROBABILITY, TaskExplanations, raw_map
 from hilum.report.pictures import Image
 from hilum.report.wording import count, listing, probability
 
 FILLS = {"zero": "black", "mean": "even grey", "blur": "blurred", "noise": "noisy"}
 
+NARROW = 0.5
+"""A map whose values span less is shown on a scale of its own as well."""
+
 
 @dataclass(frozen=True)
 class RawPicture:
-    """The probability at every position of the mask as a picture, beside the image."""
+    """The probability at every position of the mask as a picture, beside the image. `stretched`: the same from its
+    lowest to its highest value, for a map that shows nothing from 0 to 1; None for others."""
 
     source: str
+    stretched: str | None
     image: Image
     case: str
     label: str
@@ -59,6 +66,7 @@ def raw_maps(task: TaskExplanations) -> RawMaps | None:
         pictures.append(
             RawPicture(
                 source=raw_map(values),
+                stretched=_stretched(values),
                 image=task.plain(row.case_id, 200),
                 case=row.case_id,
                 label=row.label,
@@ -81,3 +89,8 @@ def raw_maps(task: TaskExplanations) -> RawMaps | None:
             [f"P({name})" for name in dict.fromkeys(picture.target_class for picture in pictures)]
         ),
     )
+
+
+def _stretched(values: np.ndarray) -> str | None:
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    return raw_map((values - low) / (high - low)) if 0 < high - low < NARROW else None

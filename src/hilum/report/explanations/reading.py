@@ -290,12 +290,9 @@ def raw_map(values: np.ndarray, longest: int = 240) -> str:
     >>> raw_map(np.zeros((4, 6)))[:23]
     'data:image/webp;base64,'
     """
-    share = np.clip(np.nan_to_num(values), 0, 1)
     factor = longest / max(values.shape)
     size = (max(1, round(values.shape[1] * factor)), max(1, round(values.shape[0] * factor)))
-    coloured = cv2.applyColorMap(np.rint(255 * share).astype(np.uint8), cv2.COLORMAP_CIVIDIS)
-    coloured = cv2.resize(coloured, size, interpolation=cv2.INTER_NEAREST)
-    return heat.colour_uri(cv2.cvtColor(coloured, cv2.COLOR_BGR2RGB), 88)
+    return heat.colour_uri(cv2.resize(heat.cividis(values), size, interpolation=cv2.INTER_NEAREST), 88)
 
 
 def raw_colours(steps: int = 11) -> list[str]:
@@ -304,6 +301,5 @@ def raw_colours(steps: int = 11) -> list[str]:
     >>> len(raw_colours(5))
     5
     """
-    ramp = np.linspace(0, 255, steps).round().astype(np.uint8)[None]
-    coloured = cv2.applyColorMap(ramp, cv2.COLORMAP_CIVIDIS)[0]
-    return [f"rgb({red},{green},{blue})" for blue, green, red in coloured.tolist()]
+    ramp = heat.cividis(np.linspace(0, 1, steps)[None])[0]
+    return [f"rgb({red},{green},{blue})" for red, green, blue in ramp.tolist()]

@@ -164,6 +164,8 @@ def make(run: Run) -> Section | None:
         "raw_bar": raw_colours(),
         "first": blocks[0],
         "others": blocks[1:],
+        "tested": any(block.faithfulness is not None for block in blocks),
+        "test": f"{commands.stage(run, 'explain')} --set faithfulness.images=12",
         "commands": [commands.stage(run, "explain"), commands.report(run)],
     }
     return Section(ANCHOR, TITLE, "explanations/template.html", values)
@@ -176,7 +178,7 @@ def lead(task: TaskExplanations) -> str:
     """
     maps = list(task.figures.occlusion.values())
     if not maps:
-        return "Maps of the evidence for the predicted class, with their faithfulness."
+        return "Maps of the evidence for the predicted class."
     halved = [facts for facts in maps if facts.lowest < 0.5 * facts.probability]
     worst = min(maps, key=lambda facts: facts.lowest)
     rows, cols = task.pixels.size

@@ -227,9 +227,8 @@ def _pixels(pixels: PixelContract) -> str:
         "pad": "resized in its own aspect ratio, its reflection beside it",
         "lungs": "the part around the lungs, resized to this size",
     }[pixels.fit]
-    levelled = f"; contrast equalised by tile (CLAHE, clip limit {pixels.clahe:g})" if pixels.clahe else ""
     frame = "; an even frame around the image is cut off first" if pixels.trim else ""
-    return f"{rows} × {columns} (rows × columns), {fit}{levelled}{frame}; {_scale(pixels)}"
+    return f"{rows} × {columns} (rows × columns), {fit}{frame}; {_scale(pixels)}"
 
 
 def _scale(pixels: PixelContract) -> str:

@@ -75,11 +75,12 @@ def shift_sentences(run: Run, trained: list[Results]) -> list[str]:
 def _words(run: Run, task: Results) -> str:
     """By how much, in which class, and the likeliest shortcuts; "" where there is nothing to say."""
     if "val" in task.metrics and "test" in task.metrics:
-        changes, sets = differences(task), "validation and test"
+        changes, sets, question = differences(task), "validation and test", task.task
     else:
-        changes, sets = (
+        changes, sets, question = (
             _counterfactual(task),
             "held-out images as they are and in the look of the other label’s devices",
+            "binary",  # the devices of normal and abnormal images are swapped, whatever the classes
         )
     if not changes:
         return ""
@@ -88,7 +89,7 @@ def _words(run: Run, task: Results) -> str:
         *(sentence(difference.text) for difference in changes),
     ]
     fallen = any(difference.value < 0 for difference in changes)
-    shortcuts = _shortcuts(run, task.task) if fallen else []
+    shortcuts = _shortcuts(run, question) if fallen else []
     if shortcuts:
         words.append(
             f"Likeliest shortcuts, which separate the labels without the lungs: {listing(shortcuts)}."

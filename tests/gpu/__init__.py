@@ -1,0 +1,1 @@
+"""Tests that need a CUDA device. Without one they are skipped and say so."""
