@@ -72,18 +72,6 @@ def test_crop_enlarges_and_never_shows_the_outside() -> None:
         assert cropped[2:-2, 2:-2].min() > 0.7
 
 
-def test_jpeg_of_full_quality_is_nearly_the_image_and_of_low_quality_is_not() -> None:
-    """Its error grows with the strength, and a flat image stays flat."""
-    image = np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)
-    errors = []
-    for strength in (0.01, 0.5, 0.95):
-        made = augmented(Augment(jpeg=strength), image, np.random.default_rng(1))
-        errors.append(float(np.abs(made - image / 255).mean()))
-    assert errors[0] < 0.02 < errors[1] < errors[2]
-    flat = np.full((32, 32), 100, np.uint8)
-    assert np.abs(augmented(Augment(jpeg=0.9), flat, np.random.default_rng(0)) * 255 - 100).max() <= 4
-
-
 def test_the_tone_of_the_donor_is_taken_over_in_full_or_in_part() -> None:
     """Every donor's grey is half of the image's, so the mean falls towards a half; the order of greys stays."""
     means = []

@@ -123,7 +123,7 @@ def test_grids_that_come_with_the_package_are_valid() -> None:
     plans = {name: load_grid(name) for name in grids()}
     assert {name: len(plan.cells) for name, plan in plans.items()} == {
         "alternatives": 17,
-        "generalization": 12,
+        "generalization": 10,
         "validation": 1,
     }
     with pytest.raises(RecipeError, match="grid 'alternative' is not known; did you mean 'alternatives'"):

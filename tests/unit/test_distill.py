@@ -1,4 +1,4 @@
-"""Learning from trained models, and from mixed images."""
+"""Learning from trained models."""
 
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from hilum.folders import TaskFolder
 from hilum.models import build, save_model
 from hilum.training.distill import load_teachers, mean_logits, soft_loss
 from hilum.training.fit import fit_task
-from hilum.training.module import mix
 from tests.unit.test_training import TASK, image_sets, recipe
 
 DATA, SPLIT = TrainingData(source="folder", digest="d"), SplitFacts(scheme="patient", seed=0)
@@ -93,21 +92,3 @@ def test_a_student_of_a_stubborn_teacher_answers_as_the_teacher(tmp_path: Path) 
     facts = TaskFolder(tmp_path / "run").card()
     assert facts.training is not None and len(facts.training.teachers) == 1
     assert facts.parameters == sum(p.numel() for p in model.parameters())
-
-
-def test_mixed_images_are_the_mean_of_two() -> None:
-    x = torch.randn(6, 1, 3, 3)
-    torch.manual_seed(0)
-    mixed, partner, share = mix(x, 0.5)
-    assert 0 <= share <= 1 and sorted(partner.tolist()) == list(range(6))
-    torch.testing.assert_close(mixed, share * x + (1 - share) * x[partner])
-    torch.manual_seed(0)
-    force = mix(x, 0.5)
-    assert torch.equal(mixed, force[0]) and share == force[2]
-
-
-def test_mixup_trains(tmp_path: Path) -> None:
-    train, val = image_sets()
-    asked = recipe(epochs=2, mixup=0.3, monitor="val_loss")
-    fit_task(TaskFolder(tmp_path), asked, TASK, train, val, lambda p, at: {}, CARD)
-    assert np.isfinite(TaskFolder(tmp_path).history()["train_loss"]).all()

@@ -28,6 +28,7 @@ from hilum.recipe import load_recipe
 from hilum.run import Run
 from hilum.serving import pack
 from hilum.serving.pack import pack_detector, pack_task, rounded, to_int8
+from hilum.serving.pack_ordered import add_ordered
 from hilum.serving.predictor import WEIGHTS, check_golden_scores, check_packaged, packaged, predict, together
 from hilum.stages.contract import Context
 from hilum.stages.reliability import run as reliability_stage
@@ -57,6 +58,10 @@ def test_a_card_names_data_licence_figures_and_limits(name: str) -> None:
     assert "Research" in card["intended_use"] and "Not a medical device" in card["intended_use"]
     assert len(card["known_failures"]) >= 3
     assert card["recipe_in_full"] and card["command"].startswith("hilum ")
+    names = list(card)  # the figures that say most about other hospitals come first
+    assert name == "anomaly" or names.index("counterfactual") < names.index("ordered") < names.index(
+        "figures"
+    )
     assert card["pixels"]["size"] and card["threshold" if name != "multiclass" else "two_steps"]
     text = json.dumps(card)
     assert "/work" not in text and "/tmp" not in text and "/home" not in text
@@ -279,6 +284,35 @@ def test_a_student_is_compared_with_its_teachers(small_run: Run, tmp_path: Path)
     assert found.correct_by_teachers_together == found.correct == found.correct_by_each_teacher[0]
     assert found.teachers == full["training"]["distill"]["teachers"] == [mark]
     assert place not in (tmp_path / "out" / "model.json").read_text()
+
+
+def with_split(run: Run, scheme: str, place: Path) -> Run:
+    """A copy that says it was made with another split."""
+    shutil.copytree(run.path, place)
+    recipe = run.recipe()
+    for settings in recipe["tasks"].values():
+        settings["split"]["scheme"] = scheme
+    Run(place).recipe_file.write_text(yaml.safe_dump(recipe))
+    return Run(place)
+
+
+def test_the_card_takes_figures_of_a_run_that_held_out_by_order(small_run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    packed = pack_task(small_run, "binary", out)
+    assert packed.ordered is None
+    with pytest.raises(RunError, match="has the split 'patient'"):
+        add_ordered(small_run, "binary", out)
+    ordered = with_split(small_run, "ordered", tmp_path / "ordered")
+    with pytest.raises(RunError, match="has another recipe than"):
+        add_ordered(ordered, "multiclass", out)
+    added = add_ordered(ordered, "binary", out).ordered
+    assert added is not None and packed.counterfactual is not None
+    assert added.auroc_swapped == packed.counterfactual.auroc_swapped  # the copy has the same figures
+    assert added.accuracy == small_run.task("binary").metrics()["test"].accuracy
+    assert load_model(out).card.ordered == added
+    ordered.task("binary").counterfactual_file.unlink()
+    with pytest.raises(RunError, match="hilum counterfactual"):
+        add_ordered(ordered, "binary", out)
 
 
 def test_packing_names_what_is_not_there(small_run: Run, tmp_path: Path) -> None:

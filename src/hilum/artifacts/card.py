@@ -258,6 +258,14 @@ class PackedCounterfactual(Part):
     specificity_swapped: Figure
 
 
+class PackedOrdered(PackedCounterfactual):
+    """The same for another training of the same recipe, on the split `ordered`: without the patients of the lowest case
+    numbers of each series of names. `split`: "val" are these patients, "test" the test part of a source that has one.
+    `accuracy`: over the classes of the task."""
+
+    accuracy: Figure
+
+
 class PackedGuard(Part):
     """What rounding does to the guard: held-out images that it flags before and after, and how far a p-value moves.
     `validation_images`: among which p-values are taken."""
@@ -318,12 +326,13 @@ class ModelFacts(Part):
     recipe_in_full: dict[str, Any] | None = None
     command: str | None = None
     made_with: MadeWith | None = None
+    counterfactual: PackedCounterfactual | None = None
+    ordered: PackedOrdered | None = None
     figures: PackedFigures | None = None
     shortcuts: JointShortcut | None = None
     two_steps: TwoSteps | None = None
     half_precision: Rounding | None = None
     int8_weights: Rounding | None = None
-    counterfactual: PackedCounterfactual | None = None
     guard: PackedGuard | None = None
     distillation: Distillation | None = None
     known_failures: list[str] | None = None

@@ -28,7 +28,6 @@ class Augment(Config):
     blur: float = Field(default=0.0, ge=0, le=10, description="Gaussian blur of up to this many pixels (sd)")
     sharpen: float = Field(default=0.0, ge=0, le=5, description="unsharp mask of up to this amount")
     noise: float = Field(default=0.0, ge=0, le=1, description="noise of up to this sd, in units of 0..1")
-    jpeg: float = Field(default=0.0, ge=0, lt=1, description="JPEG of quality 100 down to 100 (1 - this)")
     cutout: float = Field(default=0.0, ge=0, lt=1, description="even square of up to this share of a side")
     corrupt: float = Field(
         default=0.0, ge=0, le=1, description="probability of one of hilum.data.corruptions"

@@ -31,8 +31,6 @@ def augmented(
     image = _place(settings, image, chance)
     image = _expose(settings, image, chance)
     image = _focus(settings, image, chance)
-    if settings.jpeg:
-        image = _as_jpeg(image, settings.jpeg, chance)
     if settings.cutout:
         image = _cut_out(image, settings.cutout, chance)
     image = np.clip(image, 0.0, 1.0)
@@ -110,14 +108,6 @@ def _corrupted(image: np.ndarray, chance: Generator) -> np.ndarray:
     return corruption.apply(grey, chance.choice(corruption.strengths).item(), chance).astype(
         np.float32
     ) / np.float32(255)
-
-
-def _as_jpeg(image: np.ndarray, share: float, chance: Generator) -> np.ndarray:
-    """The image as it comes back from a JPEG file: 8 bits, with the blocks of that quality."""
-    quality = round(100 * (1 - chance.uniform(0, share)))
-    grey = np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
-    data = cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, max(quality, 1)])[1]
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)).astype(np.float32) / np.float32(255)
 
 
 def _cut_out(image: np.ndarray, share: float, chance: Generator) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 A classifier is stored in float16 and measured again as it is stored, beside the network that was trained. Its
 model.json becomes the full card: data with attribution, recipe, figures, limits. A guard on its layers goes along
-in float16. A detector
+in float16. With --ordered the card of the packed model gets the figures of a run with the split `ordered`. A detector
 (--task anomaly --detector ROW) keeps float32: its scores are compared with those of held-out images.
 """
 
@@ -28,7 +28,6 @@ from hilum.artifacts.card import (
     Distillation,
     MadeWith,
     ModelCard,
-    PackedCounterfactual,
     PackedFigures,
     PackedGuard,
     Rounding,
@@ -50,6 +49,7 @@ from hilum.models import ChestModel, build, golden_images, load_model, save_mode
 from hilum.report.results import chosen_on_val
 from hilum.run import Run
 from hilum.serving.known_limits import DETECTOR_LIMITS, KERMANY, LIMITS
+from hilum.serving.pack_ordered import add_ordered, in_the_other_look
 from hilum.serving.predictor import WEIGHTS
 from hilum.serving.two_steps import two_steps
 from hilum.training.distill import abnormal_together
@@ -98,7 +98,7 @@ def pack_task(run: Run, task: str, out: Path) -> ModelCard:
             "two_steps": two_steps(run, task, split) if len(model.classes) > 2 else None,
             "half_precision": images.compared(images.logits(half, "float16")),
             "int8_weights": images.compared(images.logits(rounded(model, to_int8), "int8")),
-            "counterfactual": _swapped(folder),
+            "counterfactual": in_the_other_look(folder),
             "guard": _guard_entry(folder, guard, images, half),
             "distillation": _distilled(recipe, images),
             "known_failures": LIMITS,
@@ -111,23 +111,6 @@ def pack_task(run: Run, task: str, out: Path) -> ModelCard:
     if guard is not None:
         guard.save(out / FILE, packed.weights_digest)
     return packed
-
-
-def _swapped(folder: TaskFolder) -> PackedCounterfactual | None:
-    """Figures in the look of the other label's devices; None where the stage has not run."""
-    if not folder.counterfactual_file.exists():
-        return None
-    figures = folder.counterfactual()
-    return PackedCounterfactual(
-        images=figures.images,
-        patients=figures.patients,
-        split=figures.split,
-        fixed=figures.fixed,
-        auroc=figures.plain.auroc,
-        auroc_swapped=figures.all_parts.auroc,
-        specificity=figures.plain.specificity_at_fixed,
-        specificity_swapped=figures.all_parts.specificity_at_fixed,
-    )
 
 
 def _halved_guard(run: Run, task: str, half: ChestModel) -> FeatureGuard | None:
@@ -373,11 +356,18 @@ def main() -> None:
     parser.add_argument("--task", default="multiclass", choices=("binary", "multiclass", "anomaly"))
     parser.add_argument("--detector", default="variational_autoencoder", help="row of the leaderboard")
     parser.add_argument("--out", type=Path, help="default: the package's own folder of that task")
+    parser.add_argument(
+        "--ordered",
+        action="store_true",
+        help="RUN has the split `ordered`: add its figures to the packed card",
+    )
     options = parser.parse_args()
     out = options.out or WEIGHTS / options.task
     run = Run(options.run)
     if options.task == "anomaly":
         pack_detector(run, options.detector, out)
+    elif options.ordered:
+        add_ordered(run, options.task, out)
     else:
         pack_task(run, options.task, out)
     size = sum(file.stat().st_size for file in out.iterdir())

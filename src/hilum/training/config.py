@@ -92,9 +92,8 @@ class Distill(Config):
 class Training(Config):
     """Epochs, loss, optimiser and what belongs to them.
 
-    `mixup`: images and labels are mixed in pairs, with shares from Beta(mixup, mixup) (Zhang et al., ICLR
-    2018). `monitor`: the validation figure of the best
-    epoch; `counterfactual_auroc` is measured on validation images in the look of the other label's devices.
+    `monitor`: the validation figure of the best epoch; `counterfactual_auroc` is measured on validation images in the
+    look of the other label's devices.
     """
 
     epochs: int = Field(ge=1)
@@ -103,7 +102,6 @@ class Training(Config):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
-    mixup: float = Field(default=0.0, ge=0)
     balance: Literal["none", "undersample", "weights", "sampler"] = "none"
     distill: Distill | None = None
     ema: float | None = Field(default=None, gt=0, lt=1, description="decay of averaged weights")

@@ -7,7 +7,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from hilum.errors import TrainingError
@@ -79,16 +79,12 @@ class Classifier(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch; TrainingError with the cases when it is not a number."""
         x, target, position = batch
-        mixed, partner, share = mix(x, self.settings.mixup)
-        logits = self.model(_channels_last(mixed)).float()
+        logits = self.model(_channels_last(x)).float()
         losses = self.objective.loss(logits, target, self.settings, self.class_weights)
-        if share < 1:
-            other = self.objective.loss(logits, target[partner], self.settings, self.class_weights)
-            losses = share * losses + (1 - share) * other
         loss = losses.mean()
         config = self.settings.distill
         if config is not None:
-            soft = mean_logits(self.teachers, _channels_last(mixed), logits.shape[1])
+            soft = mean_logits(self.teachers, _channels_last(x), logits.shape[1])
             loss = (1 - config.alpha) * loss + config.alpha * soft_loss(logits, soft, config.temperature)
         if not torch.isfinite(loss):
             first = [self.train_ids[i] for i in position[:3].tolist()]
@@ -197,23 +193,6 @@ class Classifier(pl.LightningModule):
 def _channels_last(x: Tensor) -> Tensor:
     """NHWC in memory: the convolutions of CPUs and of tensor cores are faster so."""
     return x.contiguous(memory_format=torch.channels_last)
-
-
-def mix(
-    x: Float[Tensor, "batch 1 rows cols"], alpha: float
-) -> tuple[Float[Tensor, "batch 1 rows cols"], Int[Tensor, " batch"], float]:
-    """Mixup (Zhang et al., ICLR 2018): share * image + (1 - share) * its partner, with share from Beta(alpha,
-    alpha); and the partner's position. With alpha 0 nothing is mixed and the share is 1.
-
-    >>> mixed, partner, share = mix(torch.ones(2, 1, 4, 4), 0.0)
-    >>> share, partner.tolist()
-    (1.0, [0, 1])
-    """
-    if not alpha:
-        return x, torch.arange(len(x), device=x.device), 1.0
-    share = float(torch.distributions.Beta(alpha, alpha).sample())
-    partner = torch.randperm(len(x)).to(x.device)
-    return share * x + (1 - share) * x[partner], partner, share
 
 
 def make_optimizer(model: nn.Module, config: Optimizer) -> torch.optim.Optimizer:
