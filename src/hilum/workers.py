@@ -12,7 +12,7 @@ from multiprocessing.process import BaseProcess
 from threading import Thread
 from typing import Any, Generic, TypeVar
 
-from hilum.errors import HilumError
+from hilum.errors import HilumError, RunError
 from hilum.threads import compute_alone
 
 Work = TypeVar("Work")
@@ -191,7 +191,8 @@ def _end_with_parent() -> None:
 
 def connected(workers: int | None) -> Any:
     """The package ray, connected: to the cluster that RAY_ADDRESS names or that runs here, else to one of its own on
-    this machine, with `workers` CPUs. HilumError where ray is not installed.
+    this machine, with `workers` CPUs. HilumError where ray is not installed, RunError where RAY_ADDRESS names a cluster
+    that does not answer.
 
     >>> from unittest.mock import patch
     >>> with patch.dict(sys.modules, ray=None):
@@ -211,5 +212,10 @@ def connected(workers: int | None) -> Any:
         try:
             ray.init(address="auto", **quiet)
         except ConnectionError:
+            address = os.environ.get("RAY_ADDRESS", "local")
+            if address != "local":
+                raise RunError(
+                    f"the Ray cluster {address} does not answer", "start it, or unset RAY_ADDRESS"
+                ) from None
             ray.init(num_cpus=workers, include_dashboard=False, **quiet)
     return ray

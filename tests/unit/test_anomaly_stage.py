@@ -469,6 +469,21 @@ def test_training_images_are_compared_on_the_scale_of_their_copies() -> None:
     assert training_images(result(fixed), fixed, 0.0, patients) is None
 
 
+def test_training_images_are_compared_with_images_as_they_are_where_another_look_fixed_the_threshold() -> (
+    None
+):
+    """In the other look all scores are higher: then the threshold is, too, and next to no training image passes it."""
+    rng = np.random.default_rng(0)
+    plain = 10 + 2 * rng.standard_normal(400)
+    fixed = plain + 6
+    own = robust(rng.standard_normal(200), np.array([-0.6745, 0.0, 0.6745]))
+    ranked = replace(result(plain), own=own, own_id=np.array([f"f{n}" for n in range(200)]))
+    patients = pd.Series({f"f{n}": f"p{n}" for n in range(200)})
+    found = training_images(ranked, fixed, threshold(fixed, 0.05), patients, plain)
+    assert found is not None and found.flagged.k == 0
+    assert found.images[0].p_value > 0.3
+
+
 # -- OOD images and pictures ----------------------------------------------------------------------------------
 
 

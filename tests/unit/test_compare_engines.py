@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
@@ -21,6 +22,7 @@ from hilum.comparison.train import Training
 from hilum.errors import RunError
 from hilum.files import read_json, read_table
 from hilum.recipe import load_recipe
+from hilum.workers import connected
 
 from ..conftest import Answer
 from .score_workers import never_trains
@@ -142,3 +144,15 @@ def test_what_cannot_be_is_a_sentence(
     assert not (tmp_path / "out").exists()
     with pytest.raises(RunError, match="needs the package ray"):
         engine_of("ray", None)
+
+
+def test_a_cluster_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(address: str = "", **_: object) -> None:
+        raise ConnectionError(address)
+
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6999")
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False, init=init))
+    with pytest.raises(
+        RunError, match=r"the Ray cluster 127\.0\.0\.1:6999 does not answer; start it, or unset"
+    ):
+        connected(2)

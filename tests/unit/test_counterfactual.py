@@ -14,6 +14,7 @@ from hilum.data.cases import Cases
 from hilum.data.counterfactual.image import PARTS
 from hilum.data.decode import read_grey
 from hilum.data.images import Pixels
+from hilum.data.reading_options import ReadingOptions
 from hilum.data.sources.phantom import PhantomSettings, load, write
 from hilum.data.split import split_cases
 from hilum.data.tasks import task
@@ -186,6 +187,19 @@ def test_the_models_of_the_package_are_measured_alone_and_together(phantom_data:
     answers = [answer.abnormal for answer in predict(paths)]
     healthy = [a.positive for a, label in zip(answers, rows["label"], strict=True) if a and label == "normal"]
     assert both.plain.specificity.counts == f"{healthy.count(False)}/{len(healthy)}"
+
+
+def test_the_joined_answer_needs_two_labels_alone(
+    phantom_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On data without the labels of the three-class network it counts in the joined answer alone."""
+    options = ReadingOptions(classes=["normal", "virus"])
+    changes = ["images=null", "parts=[]", "replicates=20"]
+    measured = dict(model_figures(phantom_data, None, changes, options))
+    assert list(measured) == ["binary", "normal vs abnormal, both together"]
+    both = measured["normal vs abnormal, both together"]
+    assert both.classes == ["normal", "abnormal"] and both.images == measured["binary"].images
+    assert "multiclass: the data has no labels bacteria, virus; measured together" in capsys.readouterr().err
 
 
 def test_classes_without_a_healthy_one_are_a_sentence() -> None:

@@ -17,7 +17,7 @@ from hilum.data.images import Pixels
 from hilum.data.sources import open_source
 from hilum.data.tasks import task
 from hilum.embedding import approximate
-from hilum.embedding.approximate import faiss_neighbors, recalls, search
+from hilum.embedding.approximate import IvfPq, faiss_neighbors, recalls, search
 from hilum.embedding.cases import TaskCases, check_classes
 from hilum.embedding.extract import extract
 from hilum.embedding.map_quality import correct_votes, lines, projected, shared_neighborhood, trustworthiness
@@ -122,6 +122,13 @@ def test_faiss_flat_equals_exact_and_ivf_pq_tells_its_recall() -> None:
     assert 0.9 < recalls(near, exact).mean() <= 1
     hit = near.index == exact.index
     assert np.allclose(near.distance[hit], exact.distance[hit])  # measured on the vectors, not on codes
+
+
+def test_a_full_disk_is_said_by_faiss_too() -> None:
+    pytest.importorskip("faiss")
+    coded = IvfPq.trained(np.arange(300.0)[:, None], 300, "euclidean", None)
+    with pytest.raises(OSError, match="No space left on device"):
+        coded.write(Path("/dev/full"))
 
 
 def test_a_large_set_is_searched_through_faiss_and_its_recall_is_kept(
@@ -290,6 +297,9 @@ def test_a_straight_line_on_the_map_is_chosen_by_train_and_measured_between_ever
         table, np.where(np.arange(90) < 60, np.minimum(targets, 1), targets), data.patients, data.classes
     )
     assert list(lines(lacking, points)) == ["normal and bacteria"]
+    alone = TaskCases(table, np.where(np.arange(90) < 60, targets, 1), data.patients, data.classes)
+    assert lines(alone, points)["normal and virus"] == {}  # val has bacteria alone
+    assert lines(alone, points)["normal and bacteria"]["val"].value is None
 
 
 def test_average_precision_by_hand() -> None:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from hilum.inference.prediction import Abnormal, ModelName, Ood, Prediction
+from hilum.inference.predictor import Predictor
 from hilum.inference.show import notes, predictions_csv, predictions_table, set_text
 from hilum.run import Run
 
@@ -179,6 +181,28 @@ def test_attribution_pictures_of_packaged_and_own_models(
     assert all(picture is not None and picture.shape[1] > 300 for picture in pictures)
     coloured = np.ptp(np.asarray(pictures[0])[:300, 360:].astype(int), axis=2)
     assert coloured.max() > 30  # the right half is the map over the image
+
+
+@pytest.mark.parametrize(("threshold", "target"), [(0.0, 1), (1.0, 0)])
+def test_a_picture_explains_the_class_that_was_decided(
+    threshold: float, target: int, small_run: Run, images: list[Path]
+) -> None:
+    """By the threshold, not the most probable one."""
+    explained: list[int] = []
+
+    class Painter:
+        def keep(self, image: np.ndarray) -> np.ndarray:
+            return image[:8, :8]
+
+        def paint(self, file: str | None, picture: np.ndarray, prepared: np.ndarray, target: int) -> str:
+            explained.append(target)
+            return "picture.png"
+
+    predictor = Predictor.load(small_run.path / "binary", "cpu")
+    rules = replace(predictor.classifier.rules, threshold=threshold)
+    classifier = replace(predictor.classifier, rules=rules)
+    list(replace(predictor, classifier=classifier, painter=Painter()).stream(map(str, images[:3])))
+    assert explained == [target] * 3
 
 
 def test_a_picture_is_the_map_of_the_original_image(small_run: Run, images: list[Path]) -> None:

@@ -30,6 +30,16 @@ def test_each_region_is_where_it_was_drawn(touching: bool) -> None:
     }
 
 
+def test_unequal_lungs_are_divided_at_the_gap_between_them() -> None:
+    """A partly opaque lung is small; the gap lies far from the middle of the box."""
+    drawn = np.zeros((12, 96), bool)
+    drawn[2:10, 10:60], drawn[2:10, 66:76] = True, True
+    regions = regions_of(drawn)
+    assert (regions == REGIONS.index("right lung")).sum() == 8 * 50
+    assert (regions == REGIONS.index("left lung")).sum() == 8 * 10
+    assert (regions == REGIONS.index("between the lungs")).sum() == 8 * 6
+
+
 def test_no_lungs_leave_everything_elsewhere() -> None:
     assert (regions_of(np.zeros(SIZE, bool)) == REGIONS.index("elsewhere")).all()
 

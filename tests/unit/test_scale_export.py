@@ -219,7 +219,8 @@ def framed(rows: int, cols: int) -> np.ndarray:
 def test_models_that_read_lungs_need_the_runtime(exported: tuple[Path, Path], tmp_path: Path) -> None:
     for source in ("packaged", str(exported[0])):
         with pytest.raises(
-            ModelError, match="--with-pixels can't find the lungs that the model reads; leave it out"
+            ModelError,
+            match="can't find the lungs that the model reads; export to onnx without --with-pixels",
         ):
             export_model(Request(source, "onnx", tmp_path / "onnx", with_pixels=True))
 

@@ -240,7 +240,7 @@ def test_what_cannot_be_answered(scores: Path, model: Path, images: Path, tmp_pa
     for image, k, sentence in (
         ("gone.png", 3, r"gone.png is neither a file nor the name of an image in .*scores"),
         (f"{UNREADABLE:04d}.png", 3, "could not be read when it was scored; name another image"),
-        ("0003.png", N, f"{N + 1} neighbours are wanted among {N - 1} cases; choose a smaller k"),
+        ("0003.png", N, f"{N} neighbours are wanted among {N - 2} images; choose a smaller --k"),
     ):
         with pytest.raises(DataError, match=sentence):
             similar_images(scores, image, k, distance="euclidean")

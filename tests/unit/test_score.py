@@ -274,6 +274,13 @@ def test_an_image_that_ends_processes_is_left_out_and_the_others_are_not() -> No
     ]
 
 
+def test_many_images_that_end_processes_are_all_left_out() -> None:
+    """An image that is left out no longer counts against the workers."""
+    places = [Ref(name, "file", name) for name in ("a.png", *["poison.png"] * 4, "b.png")]
+    [rows] = run(score_workers.ends_at_poison, [Chunk(0, places)], workers=1).values()
+    assert [bool(row["error"]) for row in rows] == [False, True, True, True, True, False]
+
+
 def test_workers_that_never_get_ready_end_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(score_local, "IN_A_ROW", 2)
     with pytest.raises(RunError, match=r"2 worker processes ended one after the other .*signal 9"):

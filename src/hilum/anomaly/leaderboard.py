@@ -152,6 +152,7 @@ def _scores(leaderboard: Leaderboard, result: Result) -> dict[str, Any]:
             fixed_scores(leaderboard, result),
             line.value,
             leaderboard.table.set_index("case_id")["patient"],
+            result.score[leaderboard.calibrate],
         ),
         "localization": result.localization,
         "seconds": result.seconds,
@@ -264,12 +265,14 @@ def ood_shares(ood: Mapping[str, np.ndarray], line: float, patients: np.ndarray)
 
 
 def training_images(
-    result: Result, fixed: np.ndarray, line: float, patient_of: pd.Series
+    result: Result, fixed: np.ndarray, line: float, patient_of: pd.Series, plain: np.ndarray | None = None
 ) -> TrainingImages | None:
     """The training images with the highest cross-fitted scores; None without that ranking.
 
     Scores are in robust standard deviations from the median, so that they can be compared with those of the
-    images that fix the threshold (`fixed`) although other copies gave them. `flagged`: how many lie above the
+    images that fix the threshold (`fixed`) although other copies gave them. `plain`: the scores of these images as they
+    are, whose median and deviation count, like those of the training images; None where `fixed` are these.
+    `flagged`: how many lie above the
     threshold `line`; `patient_of`: the patient by case_id. The copies were fitted on fewer images, so more than the
     false-alarm rate are to be expected.
 
@@ -285,8 +288,9 @@ def training_images(
     if not len(result.own):
         return None
     order = np.lexsort((result.own_id, -result.own))[:SUSPECTS]
-    p = p_values(result.own, robust(fixed, fixed))
-    flagged = result.own > robust(np.array([line]), fixed)[0]
+    unit = fixed if plain is None else plain
+    p = p_values(result.own, robust(fixed, unit))
+    flagged = result.own > robust(np.array([line]), unit)[0]
     images = [
         SuspectImage(case_id=str(result.own_id[at]), deviations=float(result.own[at]), p_value=float(p[at]))
         for at in order

@@ -193,7 +193,7 @@ class IvfPq:
         return _measured(squared, rows, self.distance)
 
     def write(self, path: Path) -> None:
-        """Writes the codes to a file, which `read` reads.
+        """Writes the codes to a file, which `read` reads. OSError for a full disk.
 
         >>> from tempfile import TemporaryDirectory
         >>> coded = IvfPq.trained(np.arange(300.0)[:, None], 300, "euclidean", None)
@@ -202,7 +202,9 @@ class IvfPq:
         ...     IvfPq.read(Path(folder, "codes.faiss"), "euclidean", None).index.nlist
         7
         """
-        faiss_library().write_index(self.index, str(path))
+        faiss = faiss_library()
+        with path.open("wb") as file:  # faiss's own file says nothing of a disk that is full at the end
+            faiss.write_index(self.index, faiss.PyCallbackIOWriter(file.write))
 
     @classmethod
     def read(cls, path: Path, distance: Distance, center: np.ndarray | None) -> "IvfPq":

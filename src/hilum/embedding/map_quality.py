@@ -188,7 +188,7 @@ def _accuracies(data: TaskCases, points: np.ndarray) -> dict[str, Figure]:
 def lines(data: TaskCases, points: np.ndarray) -> dict[str, dict[str, Figure]]:
     """How well one straight line on the map tells two classes apart: for every pair and held-out split the AUROC of the
     distance from a line that the training images chose (logistic regression). `points`: "cases 2". Empty above
-    `MOST_CLASSES`; a pair that train lacks is left out.
+    `MOST_CLASSES`; a pair that train lacks is left out, and a split that has images of neither class.
 
     >>> import pandas as pd
     >>> table = pd.DataFrame({"split": ["train"] * 30 + ["val"] * 20})
@@ -209,6 +209,7 @@ def lines(data: TaskCases, points: np.ndarray) -> dict[str, dict[str, Figure]]:
                 for split in data.held_out
                 for rows in [data.rows(split)]
                 for rows in [rows[np.isin(data.targets[rows], [first, second])]]
+                if len(rows)
             }
     return measured
 

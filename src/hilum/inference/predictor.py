@@ -330,7 +330,7 @@ class Predictor:
             prediction_set=self._set(decisions, row),
             coverage=self.classifier.rules.coverage,
             ood=judged.ood,
-            attribution=self._paint(image, int(decisions.probabilities[row].argmax())),
+            attribution=None if findings else self._paint(image, self.classes.index(predicted)),
             error=None,
             model=self._model(),
         )

@@ -120,6 +120,8 @@ def similar_images(
     if index is None:
         return _answer(scores, query, *_compared(scores, query, wanted, distance or "cosine"))
     facts = index.manifest
+    if wanted > facts.vectors:
+        raise _too_few(k, query, facts.vectors)
     near = index.search(query.vector, wanted)
     return _answer(scores, query, near, facts.vectors, facts.distance, facts.kind, facts.recall)
 
@@ -165,7 +167,19 @@ def _compared(scores: Scores, query: Query, k: int, distance: Distance) -> tuple
             compared += len(rows)
             yield rows, vectors
 
-    return nearest_in_blocks(blocks(), query.vector, k, distance), compared, distance
+    try:
+        near = nearest_in_blocks(blocks(), query.vector, k, distance)
+    except DataError:
+        if k <= compared:
+            raise
+        raise _too_few(k - (query.row is not None), query, compared) from None
+    return near, compared, distance
+
+
+def _too_few(k: int, query: Query, compared: int) -> DataError:
+    """An image of the scores is not its own neighbour."""
+    others = compared - (query.row is not None)
+    return DataError(f"{k} neighbours are wanted among {others:,} images", "choose a smaller --k")
 
 
 def _query(scores: Scores, image: str, model: Path | None, device: str) -> Query:

@@ -209,8 +209,8 @@ def _copied(folder: Path, scores: Scores, distance: Distance) -> VectorFile:
         advancing("reading embeddings") as advance,
     ):
         for numbers, vectors in scores.vectors(distance):
-            vectors.tofile(file)
-            numbers.astype(np.int64).tofile(row_file)
+            file.write(np.ascontiguousarray(vectors).data)  # unlike tofile it says when the disk is full
+            row_file.write(np.ascontiguousarray(numbers, np.int64).data)
             dimensions = vectors.shape[1]
             advance(int(numbers[-1]) + 1, rows)
     if not (folder / ROWS).stat().st_size:

@@ -33,12 +33,12 @@ def check_whole(pixels: Pixels) -> None:
 
     >>> check_whole(Pixels(size=(8, 8), fit="lungs"))
     Traceback (most recent call last):
-    hilum.errors.ModelError: --with-pixels can't find the lungs that the model reads; leave it out: ...
+    hilum.errors.ModelError: a graph from raw pixels can't find the lungs that the model reads; export to ...
     """
     if pixels.fit == "lungs":
         raise ModelError(
-            "--with-pixels can't find the lungs that the model reads",
-            "leave it out: hilum predict --runtime finds them with the network that is exported beside the model",
+            "a graph from raw pixels can't find the lungs that the model reads",
+            "export to onnx without --with-pixels: hilum predict --runtime finds them by the network beside the model",
         )
 
 

@@ -139,6 +139,7 @@ class LocalEngine:
         self._blamed[chunk.number, at] += 1
         if self._blamed[chunk.number, at] < SINGLY:
             return chunk
+        self._in_a_row = 0  # the image was the reason, and it does not come again
         reason = (
             f"{chunk.refs[at].file} was left out: {SINGLY} processes that read it ended; replace the file"
         )

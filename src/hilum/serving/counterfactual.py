@@ -15,7 +15,7 @@ from hilum.data.labels import HEALTHY
 from hilum.data.reading_options import ReadingOptions
 from hilum.data.sources import open_source
 from hilum.data.split import split_cases
-from hilum.data.tasks import task
+from hilum.data.tasks import Task, task
 from hilum.errors import ModelError
 from hilum.evaluation.counterfactual.config import CounterfactualConfig
 from hilum.evaluation.counterfactual.figures import Answers, point
@@ -24,6 +24,7 @@ from hilum.files import digest
 from hilum.inference.joined import EDGE, joined
 from hilum.inference.rules import HALF, Decisions, Rules
 from hilum.models import ChestModel, load_model
+from hilum.progress import say
 from hilum.serving.predictor import WEIGHTS
 
 ABNORMAL = "abnormal"
@@ -36,7 +37,8 @@ def model_figures(
     options: ReadingOptions | None = None,
 ) -> Iterator[tuple[str, Counterfactual]]:
     """Yields the task and the figures of each model: of `model`, or of the binary and the three-class model of the
-    package and of their joined answer.
+    package and of their joined answer. On data whose labels are not those of the three-class model, that model counts
+    in the joined answer alone.
 
     `data` is split by the scheme and seed of the model's card, so that on its own data the validation images are
     those that it was not trained on; donors come from the other part. `changes`: settings as "images=300"; `options`:
@@ -51,12 +53,29 @@ def model_figures(
         card = _card(network)
         facts = card.split or SplitFacts(scheme="patient", seed=0)
         split = split_cases(cases, facts.scheme, facts.seed, fold=facts.fold, folds=facts.folds)
-        this = task(card.task, cases.labels)
+        this, same = (task(card.task, cases.labels), True) if model else _task_of(card, cases.labels)
         result = measure(network, card.threshold_value, cases, split.of, this, config)
         measured.append((Rules.of(card, network.classes), result))
-        yield card.task, result.figures
+        if same:
+            yield card.task, result.figures
+        else:
+            say(
+                f"{card.task}: the data has no labels {', '.join(card.classes[1:])}; measured together with binary"
+            )
     if not model:
         yield "normal vs abnormal, both together", _together_figures(measured[1], measured[0], config)
+
+
+def _task_of(card: ModelCard, labels: Sequence[str]) -> tuple[Task, bool]:
+    """The task of a model of the package on data with these labels, and whether its classes are those of the data.
+    Where they are not, every abnormal label stands for the first abnormal class: enough for normal against abnormal."""
+    if card.task == "binary" or set(card.classes) == set(labels):
+        return task(card.task, labels), True
+    task("binary", labels)  # DataError without a healthy label
+    healthy, first, *_ = card.classes
+    return Task(
+        card.task, tuple(card.classes), {name: healthy if name == HEALTHY else first for name in labels}
+    ), False
 
 
 def _together_figures(

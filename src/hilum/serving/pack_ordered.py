@@ -43,7 +43,8 @@ def add_ordered(run: Run, task: str, out: Path) -> ModelCard:
             f"{run.path} has the split {recipe['split']['scheme']!r}",
             f"train with --set {task}.split.scheme={SCHEME}",
         )
-    if _without_split(recipe) != _without_split(card.recipe_in_full or recipe):
+    known = card.recipe_in_full
+    if known is None or _without_split(recipe) != _without_split(known):
         raise RunError(
             f"{run.path} has another recipe than {file}", "train with the recipe_in_full of that card"
         )

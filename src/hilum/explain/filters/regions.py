@@ -42,8 +42,11 @@ def regions_of(lungs: Bool[np.ndarray, "rows cols"]) -> Int8[np.ndarray, "rows c
 
 
 def _middle(lungs: np.ndarray, cols: np.ndarray) -> float:
-    """The column that divides the lungs: the emptiest in the middle third of their box; of the image where they are too
-    narrow to be two."""
+    """The column that divides the lungs: the middle of the widest gap between them. Without a gap the emptiest in the
+    middle third of their box; of the image where they are too narrow to be two."""
+    gaps = np.diff(cols)
+    if len(gaps) and gaps.max() > 1:
+        return float(cols[gaps.argmax()] + cols[gaps.argmax() + 1]) / 2
     width = cols[-1] - cols[0] + 1
     if 2 * width <= lungs.shape[1]:
         return lungs.shape[1] / 2

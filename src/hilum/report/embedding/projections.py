@@ -65,8 +65,10 @@ def faithfulness_sentences(embedding: TaskEmbedding) -> str:
         f"A vote of neighbours on the map classifies {stated(shown.knn_map[split])} of the {split_name(split)}"
         f" images correctly, and {stated(shown.knn_space[split])} in the full space.",
     ]
-    if shown.lines:
-        pairs = [f"{pair} {stated(measured[split], '')}" for pair, measured in shown.lines.items()]
+    pairs = [
+        f"{pair} {stated(measured[split], '')}" for pair, measured in shown.lines.items() if split in measured
+    ]
+    if pairs:
         sentences.append(
             f"How well one straight line on it tells two classes apart (AUROC): {'; '.join(pairs)}."
         )
