@@ -308,7 +308,8 @@ def test_the_card_takes_figures_of_a_run_that_held_out_by_order(small_run: Run, 
     added = add_ordered(ordered, "binary", out).ordered
     assert added is not None and packed.counterfactual is not None
     assert added.auroc_swapped == packed.counterfactual.auroc_swapped  # the copy has the same figures
-    assert added.accuracy == small_run.task("binary").metrics()["test"].accuracy
+    assert added.split == "val"
+    assert added.accuracy == small_run.task("binary").metrics()["val"].accuracy
     assert load_model(out).card.ordered == added
     ordered.task("binary").counterfactual_file.unlink()
     with pytest.raises(RunError, match="hilum counterfactual"):

@@ -260,7 +260,7 @@ class PackedCounterfactual(Part):
 
 class PackedOrdered(PackedCounterfactual):
     """The same for another training of the same recipe, on the split `ordered`: without the patients of the lowest case
-    numbers of each series of names. `split`: "val" are these patients, "test" the test part of a source that has one.
+    numbers of each series of names, which are its validation part.
     `accuracy`: over the classes of the task, of all images held out (its `n`); the others: of `images` of them."""
 
     accuracy: Figure
