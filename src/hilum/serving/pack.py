@@ -49,7 +49,7 @@ from hilum.models import ChestModel, build, golden_images, load_model, save_mode
 from hilum.report.results import chosen_on_val
 from hilum.run import Run
 from hilum.serving.known_limits import DETECTOR_LIMITS, KERMANY, LIMITS
-from hilum.serving.pack_ordered import add_ordered, in_the_other_look
+from hilum.serving.pack_ordered import add_ordered, in_the_other_look, trained
 from hilum.serving.predictor import WEIGHTS
 from hilum.serving.two_steps import two_steps
 from hilum.training.distill import abnormal_together
@@ -73,9 +73,7 @@ def pack_task(run: Run, task: str, out: Path) -> ModelCard:
     Traceback (most recent call last):
     hilum.errors.RunError: ... has no trained task 'binary'; name another run or --task
     """
-    if task not in run.tasks:
-        raise RunError(f"{run.path} has no trained task {task!r}", "name another run or --task")
-    folder = run.task(task)
+    folder = trained(run, task)
     card, facts = folder.card(), run.facts()
     split, figures = _held_out_figures(folder)
     model = folder.load_model()

@@ -12,6 +12,21 @@ from hilum.training.config import TaskRecipe
 SCHEME = "ordered"
 
 
+def trained(run: Run, task: str) -> TaskFolder:
+    """The folder of a task that the run has trained; RunError for another.
+
+    >>> import tempfile
+    >>> from hilum.artifacts.run import RunFacts
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     trained(Run.create(place, RunFacts(), {"tasks": {}}), "binary")
+    Traceback (most recent call last):
+    hilum.errors.RunError: ... has no trained task 'binary'; name another run or --task
+    """
+    if task not in run.tasks:
+        raise RunError(f"{run.path} has no trained task {task!r}", "name another run or --task")
+    return run.task(task)
+
+
 def in_the_other_look(folder: TaskFolder) -> PackedCounterfactual | None:
     """Figures in the look of the other label's devices; None where the stage has not run.
 
@@ -34,10 +49,8 @@ def add_ordered(run: Run, task: str, out: Path) -> ModelCard:
     Traceback (most recent call last):
     hilum.errors.RunError: ... has no trained task 'binary'; name another run or --task
     """
-    if task not in run.tasks:
-        raise RunError(f"{run.path} has no trained task {task!r}", "name another run or --task")
-    file = out / "model.json"
-    card, recipe, folder = ModelCard.load(file), run.recipe()["tasks"][task], run.task(task)
+    folder, file = trained(run, task), out / "model.json"
+    card, recipe = ModelCard.load(file), run.recipe()["tasks"][task]
     if recipe["split"]["scheme"] != SCHEME:
         raise RunError(
             f"{run.path} has the split {recipe['split']['scheme']!r}",
