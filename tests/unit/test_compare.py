@@ -12,8 +12,8 @@ import yaml
 
 from hilum.artifacts.comparison import CellResult, Comparison
 from hilum.comparison import table, train
-from hilum.comparison.folds import HELD, held_out, held_out_acquisition, held_out_by_image
-from hilum.comparison.grid import Cell, Plan, grids
+from hilum.comparison.folds import HELD, held_out, held_out_acquisition, held_out_by_image, held_out_ordered
+from hilum.comparison.grid import Cell, Plan, Scheme, grids
 from hilum.comparison.grid import load_grid as load_plan
 from hilum.comparison.run import Request, compare
 from hilum.data import decode
@@ -49,8 +49,10 @@ def written(folder: Path, values: object) -> str:
     return str(path)
 
 
-def load_grid(source: str, changes: list[str] | None = None, task: str | None = None) -> Plan:
-    return load_plan(source, lambda name: load_recipe(name).tasks, changes or [], task)
+def load_grid(
+    source: str, changes: list[str] | None = None, task: str | None = None, scheme: Scheme | None = None
+) -> Plan:
+    return load_plan(source, lambda name: load_recipe(name).tasks, changes or [], task, scheme)
 
 
 # -- grid files ----------------------------------------------------------------------------------------------
@@ -140,6 +142,15 @@ def test_a_grid_is_used_for_another_task(tmp_path: Path) -> None:
     assert same.grid == own.grid
     with pytest.raises(RecipeError, match="no task 'binari'; did you mean 'binary'"):
         load_grid("validation", task="binari")
+
+
+def test_a_grid_is_judged_by_another_scheme(tmp_path: Path) -> None:
+    file = written(tmp_path, {"name": "mine", "cells": {"a": {}}})
+    other = load_grid(file, scheme="ordered")
+    assert (other.grid.scheme, other.grid.name) == ("ordered", "mine-ordered")
+    assert load_grid(file, scheme="patient").grid == load_grid(file).grid
+    with pytest.raises(RecipeError, match="scheme"):
+        load_grid(written(tmp_path, {"scheme": "order", "cells": {"a": {}}}))
 
 
 # -- folds ---------------------------------------------------------------------------------------------------
@@ -322,6 +333,41 @@ def test_acquisition_groups_are_held_out_whole(phantom_data: Path) -> None:
     parts = [set(patient[split.of.index[split.of == part]]) for part in ("train", "val", HELD)]
     assert all(parts)
     assert not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
+
+
+def test_ordered_parts_are_neighbours_in_number_and_cover_all(phantom_data: Path) -> None:
+    cases = open_source(str(phantom_data))
+    patient = cases.table.set_index("case_id")["patient"]
+    label = cases.table.set_index("case_id")["label"]
+    parts: list[set[str]] = []
+    for fold in range(3):
+        split = held_out_ordered(cases, 0, fold, 3, 0.2)
+        sides = [set(patient[split.of.index[split.of == part]]) for part in ("train", "val", HELD)]
+        assert all(sides)
+        assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
+        assert set(label[split.of == HELD]) == set(cases.labels)
+        parts.append(sides[2])
+    assert parts[0] | parts[1] | parts[2] == set(patient[split.of.isin(["train", "val", HELD])])
+    assert not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
+    first_of = dict(zip(patient, label, strict=True))
+    for kind in cases.labels:  # each label has names of its own series
+        names = [sorted(name for name in part if first_of[name] == kind) for part in parts]
+        assert names[0][-1] < names[1][0] and names[1][-1] < names[2][0]
+
+
+def test_the_command_judges_by_number(phantom_data: Path, hilum: Callable, tmp_path: Path) -> None:
+    grid = written(
+        tmp_path,
+        {**SMALL, "folds": 3, "take_folds": [0], "seeds": [0], "cells": {"a": {"model": TINY}}, "grid": {}},
+    )
+    words = ["compare", phantom_data, "--grid", grid, "--out", tmp_path / "out"]
+    answer = hilum(*words, "--scheme", "ordered")
+    assert answer.code == 0, answer.err
+    assert ComparisonFolder(tmp_path / "out").figures().folds.scheme == "ordered"
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "parts by case number" in page and "--scheme ordered" in page
+    answer = hilum("compare", phantom_data, "--leakage", "--scheme", "ordered", "--out", tmp_path / "leak")
+    assert (answer.code, "leave --scheme out" in answer.err) == (2, True)
 
 
 def test_the_command_prints_the_table_and_refuses_faults(

@@ -16,12 +16,12 @@ from hilum.data.images import Pixels
 from hilum.data.tasks import task
 from hilum.errors import RecipeError, RunError, TrainingError
 from hilum.folders import TaskFolder
-from hilum.models import ChestModel
+from hilum.models import ChestModel, build
 from hilum.training.config import Optimizer, TaskRecipe, Training
 from hilum.training.fit import fit_task
 from hilum.training.loader import AugmentedImages, EpochSampler, ImageSet, class_weights, loader
-from hilum.training.module import make_optimizer
-from hilum.training.objective import OneClass
+from hilum.training.module import Classifier, make_optimizer
+from hilum.training.objective import ManyFindings, OneClass
 
 CASES = 96
 TASK = task("multiclass", ["normal", "bacteria", "virus"])
@@ -93,6 +93,7 @@ INTERRUPTED = {
     "plateau": {"schedule": {"name": "plateau", "patience": 0, "factor": 0.1}},
     "averaged": {"ema": 0.8},
     "balanced": {"balance": "undersample"},
+    "two views": {"consistency": 1.0},
 }
 
 
@@ -243,3 +244,77 @@ def test_validation_sees_every_case_once_in_order_without_augmentation() -> None
     np.testing.assert_allclose(
         images[:, 0].numpy(), val.pixels.normalize(val.cache.images[val.rows]), atol=1e-6
     )
+
+
+def test_two_views_of_an_image_are_augmented_apart() -> None:
+    train, _ = image_sets()
+    once, twice = (
+        AugmentedImages(train, Augment(rotate=10, noise=0.1, tone=0.5), 0, views) for views in (1, 2)
+    )
+    views, target, _ = twice[(3, 5)]
+    assert views.shape == (2, 32, 32) and target == train.targets[5]
+    np.testing.assert_array_equal(views[:1], once[(3, 5)][0])
+    assert np.abs(views[0] - views[1]).max() > 0.1
+
+
+def two_views() -> tuple[ChestModel, torch.Tensor, list[int]]:
+    """A network without randomness, five even images in two views, targets."""
+    torch.manual_seed(0)
+    options = {"width": 4, "stages": [1, 1], "embedding": 8}
+    network = build("resnet", TASK.classes, Pixels((32, 32), mean=0.3, sd=0.2), options).eval()
+    images = np.random.default_rng(0).normal(0, 3, (5, 2, 1, 1)) + np.zeros((32, 32))
+    return network, torch.from_numpy(images.astype(np.float32)), [0, 1, 2, 0, 1]
+
+
+def step_loss(
+    network: ChestModel, images: torch.Tensor, targets: list[int], consistency: float
+) -> torch.Tensor:
+    module = Classifier(
+        network, Training(epochs=1, consistency=consistency), 1, None, lambda shares, positions: {}
+    )
+    return module.training_step((images, torch.tensor(targets), torch.arange(len(targets))), 0)
+
+
+@torch.no_grad()
+def test_a_step_adds_the_divergence_of_the_views_to_their_mean_loss() -> None:
+    network, images, targets = two_views()
+    one, two = (network(images[:, view : view + 1]).double().log_softmax(1) for view in (0, 1))
+    apart = torch.stack([-share[torch.arange(5), targets] for share in (one, two)]).mean()
+    middle = ((one.exp() + two.exp()) / 2).log()
+    divergence = 0.5 * ((one.exp() * (one - middle)).sum(1) + (two.exp() * (two - middle)).sum(1)).mean()
+    assert float(divergence) > 1e-4
+    assert float(step_loss(network, images, targets, 3.0)) == pytest.approx(
+        float(apart + 3 * divergence), rel=1e-5
+    )
+    equal = images[:, :1].expand(-1, 2, -1, -1)
+    once = step_loss(network, equal[:, :1], targets, 0.0)
+    assert float(step_loss(network, equal, targets, 3.0)) == pytest.approx(float(once), rel=1e-5)
+
+
+def test_findings_diverge_one_by_one_and_the_order_of_views_is_nothing() -> None:
+    one, two = torch.tensor([[0.0, 3.0], [1.0, -80.0]]), torch.tensor([[0.0, -3.0], [1.0, 80.0]])
+    each = ManyFindings().divergence(one, two)
+    present = torch.tensor([0.9526, 0.0474])  # sigmoid of 3 and of -3
+    entropy = -(present * present.log()).sum()
+    assert each[0] == pytest.approx((np.log(2) - float(entropy)) / 2, abs=1e-3)
+    assert each[1] == pytest.approx(np.log(2) / 2)
+    assert torch.equal(each, ManyFindings().divergence(two, one))
+
+
+def test_views_that_must_agree_agree_more() -> None:
+    apart = {}
+    for consistency in (0.0, 20.0):
+        network, images, targets = two_views()
+        optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
+        for _ in range(10):
+            optimizer.zero_grad()
+            step_loss(network, images, targets, consistency).backward()
+            optimizer.step()
+        one, two = (network(images[:, view : view + 1]) for view in (0, 1))
+        apart[consistency] = float(OneClass().divergence(one, two).mean().detach())
+    assert apart[20.0] < 0.5 * apart[0.0]
+
+
+def test_two_views_without_augmentation_are_refused() -> None:
+    with pytest.raises(ValueError, match="compares two augmented views"):
+        TaskRecipe.model_validate({**recipe(consistency=1.0).model_dump(), "augment": {}})

@@ -143,7 +143,7 @@ class ComparedData(Part):
 
 
 class Folds(Part):
-    """`held_out`: those of the folds `of` that were trained; `scheme`: patient or acquisition."""
+    """`held_out`: those of the folds `of` that were trained; `scheme`: patient, acquisition or ordered."""
 
     of: int
     held_out: list[int]

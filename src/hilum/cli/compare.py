@@ -1,8 +1,9 @@
 """hilum compare: grids of recipes, and leakage of one recipe."""
 
 import shlex
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,6 +26,9 @@ from hilum.cli.app import (
 from hilum.data.reading_options import ReadingOptions, from_command
 from hilum.errors import RecipeError
 
+if TYPE_CHECKING:
+    from hilum.comparison.grid import Plan
+
 Trained = Annotated[
     Engine, typer.Option("--engine", help="Who trains. local: this machine; ray: a Ray cluster.")
 ]
@@ -36,6 +40,14 @@ Workers = Annotated[
         min=1,
     ),
 ]
+
+
+class Scheme(StrEnum):
+    """What each held-out part of a grid has in common."""
+
+    patient = "patient"
+    acquisition = "acquisition"
+    ordered = "ordered"
 
 
 @app.command(epilog=example("hilum compare path/to/chest_xray --grid alternatives --out runs/alternatives"))
@@ -72,6 +84,13 @@ def compare(
             "--task", help="binary or multiclass. Default: that of the grid; with --leakage, the last."
         ),
     ] = None,
+    scheme: Annotated[
+        Scheme | None,
+        typer.Option(
+            "--scheme",
+            help="Held-out parts: of patients, of acquisition groups, or in order of case numbers. Default: the grid's.",
+        ),
+    ] = None,
     folds: Annotated[
         int,
         typer.Option(
@@ -99,29 +118,33 @@ def compare(
     if leakage:
         if workers is not None or engine is not Engine.local:
             raise RecipeError("--leakage trains in this process", "leave --engine and --workers out")
+        if scheme is not None:
+            raise RecipeError("--leakage compares patients and images", "leave --scheme out")
         _full_leakage(data, preset, task, folds, change or [], out, options, skip_unreadable)
         return
-    _grid(data, grid, out, change or [], search, only or [], task, options, skip_unreadable, engine, workers)
+    from hilum.comparison.grid import load_grid
+    from hilum.recipe import load_recipe
+
+    given = scheme.value if scheme else None
+    plan = load_grid(grid, lambda name: load_recipe(name).tasks, change or [], task, given)
+    _grid(data, grid, plan, out, search, only or [], options, skip_unreadable, engine, workers)
 
 
 def _grid(
     data: str,
     grid: str,
+    plan: "Plan",
     out: Path | None,
-    changes: list[str],
     search: int,
     only: list[str],
-    task: str | None,
     options: ReadingOptions,
     skip_unreadable: bool,
     engine: Engine,
     workers: int | None,
 ) -> None:
-    from hilum.comparison.grid import check_cells, load_grid
-    from hilum.recipe import load_recipe
+    from hilum.comparison.grid import check_cells
     from hilum.runner import default_out
 
-    plan = load_grid(grid, lambda name: load_recipe(name).tasks, changes, task)
     check_cells(plan.cells, only)  # a fault is found before torch is loaded
     from hilum.comparison.run import Request
     from hilum.comparison.run import compare as run_comparison

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pandas as pd
 
 from hilum.data.cases import Cases
+from hilum.data.groups import patient_groups, series_in_order
 from hilum.data.split import Split, split_cases
 from hilum.files import digest
 
@@ -41,6 +42,35 @@ def held_out_acquisition(
     only."""
     outer = split_cases(cases, "acquisition", seed, fold=fold, folds=folds)
     return _with_inner(cases, outer, outer.of == "val", val_fraction, "patient")
+
+
+def held_out_ordered(
+    cases: Cases, seed: int, fold: int, folds: int, val_fraction: float = VAL_FRACTION
+) -> Split:
+    """Patients whose names are neighbours in number are held out together, as those of one time or device would be:
+    fold 0 has the lowest numbers of each series of names, the last fold the highest. The rest is split by patient.
+
+    >>> from pathlib import Path
+    >>> cases = Cases.checked(pd.DataFrame({"case_id": [f"image {n:02}" for n in range(24)], "path": "x.png",
+    ...     "label": ["normal"] * 12 + ["virus"] * 12, "patient": [f"{n // 2}" for n in range(24)],
+    ...     "split": "train", "digest": [f"{n}" for n in range(24)]}), "table", Path("."))
+    >>> split = held_out_ordered(cases, seed=0, fold=0, folds=3)
+    >>> sorted(split.of.index[split.of == "held"])
+    ['image 00', 'image 01', 'image 02', 'image 03', 'image 12', 'image 13', 'image 14', 'image 15']
+    """
+    outer = split_cases(cases, "ordered", seed, val_fraction=1 / folds)
+    table = cases.table[cases.table["case_id"].map(outer.of).isin(["train", "val"])]
+    groups = patient_groups(table)
+    chosen = [
+        name
+        for row in series_in_order(table, groups)
+        for name in row[len(row) * fold // folds : len(row) * (fold + 1) // folds]
+    ]
+    held = outer.of.index.isin(set(table["case_id"][groups.isin(chosen)]))
+    note = f"By number, part {fold + 1} of {folds} of each series of names."
+    return _with_inner(
+        cases, replace(outer, note=note), pd.Series(held, outer.of.index), val_fraction, "patient"
+    )
 
 
 def held_out_by_image(

@@ -4,7 +4,7 @@
     task: multiclass
     folds: 5                         patient-disjoint parts; each is held out once
     counterfactual: 300              AUROC on so many held-out images in the look of the other label's devices
-    scheme: patient                  or acquisition: the parts are acquisition groups
+    scheme: patient                  or acquisition: the parts are acquisition groups; or ordered: neighbours in number
     take_folds: [0]                  only these of them; default all
     seeds: [0, 1, 2]
     set: {pixels.size: [64, 64]}     for every cell
@@ -32,6 +32,9 @@ from hilum.training.config import TaskRecipe
 
 OWN = ("split", "training.seed")
 """Keys of a recipe that a grid decides for all cells: with other folds a comparison would mean nothing."""
+
+Scheme = Literal["patient", "acquisition", "ordered"]
+"""What each held-out part has in common; see hilum.comparison.folds."""
 
 BaseRecipes = Callable[[str], Mapping[str, TaskRecipe]]
 """A preset's name or a recipe file -> its task recipes by name: hilum.recipe.load_recipe(name).tasks."""
@@ -65,7 +68,7 @@ class Grid(Config):
     base: str = "quick"
     task: str = "multiclass"
     folds: int = Field(default=5, ge=2)
-    scheme: Literal["patient", "acquisition"] = "patient"
+    scheme: Scheme = "patient"
     take_folds: tuple[int, ...] | None = None
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     set: dict[str, Any] = Field(default_factory=dict)
@@ -166,12 +169,16 @@ def grids() -> list[str]:
 
 
 def load_grid(
-    source: str, base_recipes: BaseRecipes, changes: Sequence[str] = (), task: str | None = None
+    source: str,
+    base_recipes: BaseRecipes,
+    changes: Sequence[str] = (),
+    task: str | None = None,
+    scheme: Scheme | None = None,
 ) -> Plan:
     """A grid file, or the name of one that the package brings -> the grid and its cells, all checked.
 
     `changes`: "pixels.size=[48, 48]", for every cell, stronger than the file's `set`. `task`: another one
-    than the file's; the grid is then named after it too. RecipeError names file, key, value and remedy;
+    than the file's, `scheme` too; the grid is then named after it. RecipeError names file, key, value and remedy;
     nothing has been trained by then.
 
     >>> from hilum.recipe import load_recipe
@@ -185,6 +192,8 @@ def load_grid(
         raise fault(error, where, Grid, "the grid") from None
     if task is not None and task != grid.task:
         grid = grid.model_copy(update={"task": task, "name": f"{grid.name}-{task}"})
+    if scheme is not None and scheme != grid.scheme:
+        grid = grid.model_copy(update={"scheme": scheme, "name": f"{grid.name}-{scheme}"})
     recipes = base_recipes(grid.base)
     if grid.task not in recipes:
         raise RecipeError(

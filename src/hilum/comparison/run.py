@@ -21,7 +21,7 @@ from hilum.artifacts.comparison import (
 )
 from hilum.artifacts.leakage import Leakage
 from hilum.comparison import train
-from hilum.comparison.folds import held_out, held_out_acquisition
+from hilum.comparison.folds import held_out, held_out_acquisition, held_out_ordered
 from hilum.comparison.grid import Cell, Grid, Plan
 from hilum.comparison.leakage import measure_leakage
 from hilum.comparison.search import judge_with, search
@@ -41,6 +41,9 @@ from hilum.folders import ComparisonFolder, LeakageFolder
 from hilum.models import check_architecture
 from hilum.progress import advancing, say
 from hilum.training.config import TaskRecipe
+
+DIVIDED = {"patient": held_out, "acquisition": held_out_acquisition, "ordered": held_out_ordered}
+"""How the scheme of a grid makes a fold."""
 
 
 @dataclass(frozen=True)
@@ -166,8 +169,7 @@ def read_cases(
 
 
 def _split(grid: Grid, cases: Cases, fold: int) -> Split:
-    divide = held_out_acquisition if grid.scheme == "acquisition" else held_out
-    return divide(cases, 0, fold, grid.folds)
+    return DIVIDED[grid.scheme](cases, 0, fold, grid.folds)
 
 
 def _trainings(bench: Bench, cell: Cell) -> list[train.Training]:

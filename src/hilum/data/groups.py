@@ -97,26 +97,24 @@ def folds_of_groups(table: pd.DataFrame, groups: pd.Series, k: int, seed: int) -
     return chosen
 
 
-def lowest_of_series(table: pd.DataFrame, groups: pd.Series, fraction: float) -> tuple[list[str], int]:
-    """`fraction` of the groups of each series of names, those with the lowest numbers; and how many series there
-    are.
+def series_in_order(table: pd.DataFrame, groups: pd.Series) -> list[list[str]]:
+    """The groups of each series of names, in the order of their numbers.
 
     A series are the groups of a label whose names differ in their numbers alone: IM-0115 and IM-0117, but not
     NORMAL2-IM-0115. A group with several labels counts for the first of them.
 
     >>> table = pd.DataFrame({"label": ["normal"] * 6})
-    >>> lowest_of_series(table, pd.Series(["a10", "a9", "a8", "a7", "b2", "b10"]), 0.5)
-    (['a7', 'a8', 'b2'], 2)
+    >>> series_in_order(table, pd.Series(["a10", "a9", "a8", "a7", "b2", "b10"]))
+    [['a7', 'a8', 'a9', 'a10'], ['b2', 'b10']]
     """
     check_enough(table["label"], groups, 2)
     names = pd.DataFrame({"label": table["label"], "group": groups}).sort_values(["label", "group"])
     names = names.drop_duplicates("group")
     names["series"] = names["group"].str.replace(r"\d+", "#", regex=True)
-    chosen: list[str] = []
-    for _, members in names.groupby(["label", "series"], sort=True):
-        row = sorted(members["group"], key=lambda name: [int(run) for run in re.findall(r"\d+", name)])
-        chosen += row[: share_of(len(row), fraction)]
-    return chosen, names.groupby(["label", "series"]).ngroups
+    return [
+        sorted(members["group"], key=lambda name: [int(run) for run in re.findall(r"\d+", name)])
+        for _, members in names.groupby(["label", "series"], sort=True)
+    ]
 
 
 def in_random_order(names: Iterable[Any], seed: int, purpose: str) -> list[str]:

@@ -20,8 +20,8 @@ from hilum.data.groups import (
     check_enough,
     folds_of_groups,
     in_random_order,
-    lowest_of_series,
     patient_groups,
+    series_in_order,
     share_of,
     share_of_groups,
 )
@@ -246,8 +246,9 @@ def _ordered(
 ) -> tuple[pd.Series, list[str]]:
     part = part.mask((part == "rest") & groups.isin(groups[part == "test"]), "unused")
     rest = part == "rest"
-    chosen, series = lowest_of_series(table[rest], groups[rest], fraction)
-    share = f"{fraction:.0%} of each of {series} series of names"
+    series = series_in_order(table[rest], groups[rest])
+    chosen = [name for row in series for name in row[: share_of(len(row), fraction)]]
+    share = f"{fraction:.0%} of each of {len(series)} series of names"
     note = f"The patients with the lowest numbers are for validation: {share}."
     return _val_else_train(part, groups.isin(chosen)), [note]
 

@@ -104,6 +104,12 @@ class Training(Config):
     schedule: Schedule = Schedule()
     balance: Literal["none", "undersample", "weights", "sampler"] = "none"
     distill: Distill | None = None
+    consistency: float = Field(
+        default=0.0,
+        ge=0,
+        le=100,
+        description="weight of the divergence between the answers to two augmented views of each image; 0: one view",
+    )
     ema: float | None = Field(default=None, gt=0, lt=1, description="decay of averaged weights")
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     monitor: str = "val_accuracy"
@@ -127,3 +133,9 @@ class TaskRecipe(Config):
     uncertain: Uncertain = Field(
         default="not_stated", description="findings: what -1 counts as in training; it is never evaluated"
     )
+
+    @model_validator(mode="after")
+    def _views_differ(self) -> "TaskRecipe":
+        if self.training.consistency and self.augment.is_off:
+            raise ValueError("training.consistency compares two augmented views, and augment changes nothing")
+        return self

@@ -94,8 +94,9 @@ def fit_task(
     hardware = Hardware.choose(config.precision)
     processes = current()
     batch, share = _share_of_batch(config, processes), (processes.rank, processes.world)
+    views = 2 if config.consistency else 1
     train_loader = loader(
-        train, batch, config.seed, recipe.augment, config.balance, True, hardware.workers, share
+        train, batch, config.seed, recipe.augment, config.balance, True, hardware.workers, share, views
     )
     val_loader = loader(val, 2 * batch, config.seed, share=share)
     places = config.distill.teachers if config.distill else ()

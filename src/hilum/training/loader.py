@@ -17,7 +17,7 @@ from hilum.data.cache import ImageCache
 from hilum.data.images import Pixels
 
 Batch = Sequence[torch.Tensor]
-"""images float32 "batch 1 rows cols", targets int64 "batch" or float32 "batch findings", positions in the set int64
+"""images float32 "batch views rows cols", targets int64 "batch" or float32 "batch findings", positions in the set int64
 "batch"."""
 
 
@@ -46,9 +46,10 @@ class ImageSet:
 
 
 class AugmentedImages(Dataset[tuple[np.ndarray, int | np.ndarray, int]]):
-    """Items by (epoch, position): image float32 "1 rows cols", target, position."""
+    """Items by (epoch, position): image float32 "views rows cols", target, position. Each view is augmented anew."""
 
-    def __init__(self, images: ImageSet, augment: Augment, seed: int) -> None:
+    def __init__(self, images: ImageSet, augment: Augment, seed: int, views: int = 1) -> None:
+        self.views = views
         self.images = images
         self.rows = images.rows
         self.augment = augment
@@ -59,13 +60,16 @@ class AugmentedImages(Dataset[tuple[np.ndarray, int | np.ndarray, int]]):
 
     def __getitem__(self, item: tuple[int, int]) -> tuple[np.ndarray, int | np.ndarray, int]:
         epoch, position = item
-        image = self.images.cache.images[self.rows[position]]
+        image = np.asarray(self.images.cache.images[self.rows[position]])
         chance = np.random.default_rng((self.seed, epoch, position))
-        donor = self._donor(chance) if self.augment.tone else None
-        values = augmented(self.augment, np.asarray(image), chance, donor)
+        views = [self._view(image, chance) for _ in range(self.views)]
         target = self.images.targets[position]
         known = int(target) if np.ndim(target) == 0 else np.asarray(target, np.float32)
-        return self.images.pixels.standardized(values)[None], known, position
+        return np.stack(views), known, position
+
+    def _view(self, image: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+        donor = self._donor(chance) if self.augment.tone else None
+        return self.images.pixels.standardized(augmented(self.augment, image, chance, donor))
 
     def _donor(self, chance: np.random.Generator) -> np.ndarray:
         """Any image of the set, whatever its label."""
@@ -148,10 +152,11 @@ def loader(
     train: bool = False,
     workers: int = 0,
     share: tuple[int, int] = (0, 1),
+    views: int = 1,
 ) -> DataLoader:
     """A DataLoader over an ImageSet. Training: shuffled, augmented, last short batch dropped (a batch of one
     has no batch statistics). Otherwise in order, every case once, without augmentation. `batch_size`: of this
-    process; `share`: (rank, world), see EpochSampler.
+    process; `share`: (rank, world), see EpochSampler; `views`: of each image, each augmented anew.
 
     >>> from pathlib import Path
     >>> cache = ImageCache(np.zeros((3, 4, 4), np.uint8), {"a": 0, "b": 1, "c": 2}, Path("cache"))
@@ -161,7 +166,7 @@ def loader(
     """
     sampler = EpochSampler(images.targets, balance, seed, train, share)
     return DataLoader(
-        AugmentedImages(images, augment or Augment(), seed),
+        AugmentedImages(images, augment or Augment(), seed, views),
         batch_size=batch_size,
         sampler=sampler,
         drop_last=train and len(sampler) > batch_size,

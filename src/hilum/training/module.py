@@ -79,9 +79,13 @@ class Classifier(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch; TrainingError with the cases when it is not a number."""
         x, target, position = batch
+        views = x.shape[1]
+        x, target = _one_by_one(x), torch.cat([target] * views)
         logits = self.model(_channels_last(x)).float()
         losses = self.objective.loss(logits, target, self.settings, self.class_weights)
         loss = losses.mean()
+        if views > 1:
+            loss = loss + self.settings.consistency * self.objective.divergence(*logits.chunk(2)).mean()
         config = self.settings.distill
         if config is not None:
             soft = mean_logits(self.teachers, _channels_last(x), logits.shape[1])
@@ -186,8 +190,20 @@ class Classifier(pl.LightningModule):
         checkpoint["plateau"] = None if self._plateau is None else self._plateau.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Kept until the optimiser exists."""
+        """Kept until the optimiser exists.
+
+        >>> from hilum.data.images import Pixels
+        >>> from hilum.models import build
+        >>> model = build("vgg", ["normal", "pneumonia"], Pixels(size=(64, 64)), {"blocks": [[4]], "dense": [4]})
+        >>> module = Classifier(model, Training(epochs=1), steps=1, weights=None, score=lambda shares, positions: {})
+        >>> module.on_load_checkpoint({"plateau": None})
+        """
         self._plateau_state = checkpoint["plateau"]
+
+
+def _one_by_one(x: Float[Tensor, "batch views rows cols"]) -> Float[Tensor, "images 1 rows cols"]:
+    """All first views, then all second ones."""
+    return x.transpose(0, 1).flatten(0, 1)[:, None]
 
 
 def _channels_last(x: Tensor) -> Tensor:

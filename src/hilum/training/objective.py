@@ -1,5 +1,6 @@
 """What a training minimises, and how its logits become probabilities: one class per image, or several findings."""
 
+import math
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -22,6 +23,10 @@ class Objective(Protocol):
 
     def validation_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """The mean loss of a whole split, without smoothing or weights."""
+        ...
+
+    def divergence(self, logits: Tensor, others: Tensor) -> Tensor:
+        """How far the answers to two views of each case are apart, "batch"."""
         ...
 
     def hits(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -53,6 +58,14 @@ class OneClass:
         0.6931
         """
         return functional.cross_entropy(logits, target)
+
+    def divergence(self, logits: Tensor, others: Tensor) -> Tensor:
+        """See `jensen_shannon`.
+
+        >>> OneClass().divergence(torch.tensor([[0.0, 1.0]]), torch.tensor([[2.0, 3.0]])).tolist()  # equal answers
+        [0.0]
+        """
+        return jensen_shannon(logits.log_softmax(1), others.log_softmax(1))
 
     def hits(self, logits: Tensor, target: Tensor) -> Tensor:
         """Accuracy of the most probable class.
@@ -94,6 +107,15 @@ class ManyFindings:
         0.6931
         """
         return masked_loss_per_case(logits, target).mean()
+
+    def divergence(self, logits: Tensor, others: Tensor) -> Tensor:
+        """The mean of `jensen_shannon` over the findings, stated or not.
+
+        >>> ManyFindings().divergence(torch.tensor([[0.0, 1.0]]), torch.tensor([[0.0, 1.0]])).tolist()
+        [0.0]
+        """
+        sides = (torch.stack([values, -values]) for values in (logits, others))
+        return jensen_shannon(*(functional.logsigmoid(both) for both in sides), dim=0).mean(1)
 
     def hits(self, logits: Tensor, target: Tensor) -> Tensor:
         """Share of what is stated that lies on its side of probability 0.5; NaN where nothing is stated.
@@ -137,6 +159,20 @@ def loss_per_case(
     else:
         losses = functional.cross_entropy(logits, target, reduction="none", label_smoothing=smoothing)
     return losses if weights is None else losses * weights[target]
+
+
+def jensen_shannon(
+    logs: Float[Tensor, "*shape"], others: Float[Tensor, "*shape"], dim: int = 1
+) -> Float[Tensor, "*rest"]:
+    """Jensen-Shannon divergence, in nats (0 to ln 2), of two distributions given by their logarithms along `dim`; as a
+    loss between views of an image: Hendrycks et al., "AugMix" (2020).
+
+    >>> sure, unsure = torch.tensor([[1.0, 1e-9]]).log(), torch.tensor([[0.5, 0.5]]).log()
+    >>> round(float(jensen_shannon(sure, unsure)), 4), round(float(jensen_shannon(sure, sure.flip(1))), 4)
+    (0.2158, 0.6931)
+    """
+    middle = torch.stack([logs, others]).logsumexp(0) - math.log(2)
+    return 0.5 * (logs.exp() * (logs - middle) + others.exp() * (others - middle)).sum(dim)
 
 
 def masked_loss_per_case(

@@ -39,7 +39,11 @@ from hilum.report.wording import (
 from hilum.run import Run
 
 ANCHOR, TITLE = "comparison", "Comparison of architectures"
-FOLDS = {"patient": "patient-disjoint folds", "acquisition": "acquisition groups"}
+FOLDS = {
+    "patient": "patient-disjoint folds",
+    "acquisition": "acquisition groups",
+    "ordered": "parts by case number, the lowest first",
+}
 
 ALPHA = 0.05
 """A corrected p-value below this is a difference."""
@@ -276,6 +280,8 @@ def _measured(comparison: Comparison) -> str:
 
 def _command(comparison: Comparison, folder: ComparisonFolder) -> str:
     words = ["hilum", "compare", comparison.data.given, "--grid", comparison.grid_file]
+    if comparison.folds.scheme != "patient":
+        words += ["--scheme", comparison.folds.scheme]
     return shlex.join([*words, "--out", folder.path.as_posix()])
 
 
