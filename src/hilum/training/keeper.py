@@ -135,9 +135,10 @@ class Keeper(Callback):
         if not trainer.is_global_zero:
             return
         write_table(self.folder.history_file, pd.DataFrame(self.rows))
+        loss = "" if self.monitor == "val_loss" else f"val_loss {row['val_loss']:.3f}  "
         say(
             f"{self.name} epoch {row['epoch']}/{self.epochs}  train_loss {row['train_loss']:.3f}  "
-            f"val_loss {row['val_loss']:.3f}  {self.monitor} {value:.4f} (best {self.best_value:.4f}, "
+            f"{loss}{self.monitor} {value:.4f} (best {self.best_value:.4f}, "
             f"epoch {self.best_epoch})  {row['images_per_second']:.0f} images/s  {self._left(row['seconds'])}"
         )
 
