@@ -1,4 +1,4 @@
-"""Attribution pictures for `hilum predict --attribution`: LayerCAM of the most probable class over the image."""
+"""Attribution pictures for `hilum predict --attribution`: LayerCAM of the class that was decided, over the image."""
 
 from collections import Counter
 from pathlib import Path
