@@ -84,15 +84,15 @@ class TrainingData(Part):
     attribution: Attribution | None = None
 
 
-IN_OTHER_LOOK = "counterfactual val"
-"""Validation images in the look of the other label's devices; see docs/shift.md."""
+IN_BOTH_LOOKS = "val in both looks"
+"""Validation images, each as it is or in the look of the other label's devices, whichever is harder; see
+docs/shift.md."""
 
 
 class OperatingPoint(Part):
     """The probability of the class `positive` ("class" in the file) from which it is predicted.
 
-    `chosen_on`: "val", IN_OTHER_LOOK for the same images in the look of the other label's devices, "nothing", or the
-    folder of healthy images.
+    `chosen_on`: "val", IN_BOTH_LOOKS, "nothing", or the folder of healthy images.
 
     Of `hilum recalibrate` alone: the rule is "healthy images"; `n`: how many there were; `expected_specificity`: on
     new healthy images of the same origin; `replaces`: the threshold before, which other figures of the card belong to.

@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from hilum.artifacts.card import IN_OTHER_LOOK, TwoSteps
+from hilum.artifacts.card import IN_BOTH_LOOKS, TwoSteps
 from hilum.data.cases import HEALTHY
 from hilum.errors import RunError
-from hilum.evaluation.counterfactual.measure import ALL
+from hilum.evaluation.counterfactual.measure import ALL, in_harder_look
 from hilum.evaluation.decision import choose_threshold
 from hilum.evaluation.shares import share_figure
 from hilum.files import read_table
@@ -43,8 +43,8 @@ def two_steps(run: Run, task: str, split: str) -> TwoSteps | None:
 
 
 def _val(run: Run, task: str, table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Predictions of the val images, and what they are: in the look of the other label's devices where the recipe
-    chooses its threshold on these."""
+    """Predictions of the val images, and what they are: each in the look in which it is harder where the recipe
+    chooses its threshold so."""
     val = table[table["split"] == "val"]
     if run.recipe()["tasks"][task].get("threshold_on") != "counterfactual":
         return val, "val"
@@ -58,4 +58,4 @@ def _val(run: Run, task: str, table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
             f"{file} holds {len(swapped)} of {len(val)} validation images",
             "run: hilum counterfactual RUN --set images=null",
         )
-    return swapped, IN_OTHER_LOOK
+    return in_harder_look(val, swapped, HEALTHY), IN_BOTH_LOOKS

@@ -24,7 +24,8 @@ def run(context: Context, config: Config) -> None:
     findings in model.json and, last, findings.json.
 
     The rule of the task chooses the threshold of a binary task on val, and on val only: on its images as they are, or
-    in the look of the other label's devices. Without a val split the threshold is 0.5 and the card says so.
+    each in the look in which it is harder, its own or that of the other label's devices. Without a val split the
+    threshold is 0.5 and the card says so.
     """
     if context.this_task.kind == "multi":
         _evaluate_findings(context)
@@ -79,9 +80,9 @@ def _people(cases: "Cases") -> "pd.DataFrame":
 
 def _to_choose_on(context: Context, table: "pd.DataFrame") -> "tuple[pd.DataFrame, Task, str, str]":
     """What `threshold_entry` takes. `table`: the predictions of the images as they are."""
-    from hilum.artifacts.card import IN_OTHER_LOOK
+    from hilum.artifacts.card import IN_BOTH_LOOKS
     from hilum.data.labels import HEALTHY
-    from hilum.evaluation.counterfactual.measure import val_in_other_look
+    from hilum.evaluation.counterfactual.measure import in_harder_look, val_in_other_look
 
     task, recipe = context.this_task, context.recipe.tasks[context.this_task.name]
     chosen = recipe.threshold_on == "counterfactual" and recipe.threshold != "half"
@@ -90,7 +91,8 @@ def _to_choose_on(context: Context, table: "pd.DataFrame") -> "tuple[pd.DataFram
         return table, task, recipe.threshold, "val"
     model = context.folder.load_model()
     other = val_in_other_look(model, context.cases, context.split, task)
-    return other, task, recipe.threshold, IN_OTHER_LOOK
+    harder = in_harder_look(table[table["split"] == "val"], other, HEALTHY)
+    return harder, task, recipe.threshold, IN_BOTH_LOOKS
 
 
 def _evaluate_findings(context: Context) -> None:
@@ -131,5 +133,5 @@ STAGE = Stage(
     artifacts=("predictions.csv", "curves.json", "metrics.json"),
     of_findings=("predictions.csv", "findings.json"),
     core=True,
-    version=4,
+    version=5,
 )

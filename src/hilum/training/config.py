@@ -127,8 +127,8 @@ class TaskRecipe(Config):
     threshold: str = Field(default="youden", description="rule for the operating point")
     threshold_on: Literal["val", "counterfactual"] = Field(
         default="val",
-        description="what the rule is applied to: validation images as they are, or in the look of the other "
-        "label's devices",
+        description="what the rule is applied to: validation images as they are, or each in the look in which it "
+        "is harder, its own or that of the other label's devices",
     )
     uncertain: Uncertain = Field(
         default="not_stated", description="findings: what -1 counts as in training; it is never evaluated"

@@ -99,6 +99,27 @@ def val_in_other_look(
     return pd.DataFrame({"case_id": rows["case_id"], "split": "val", "target": target, **columns})
 
 
+def in_harder_look(plain: pd.DataFrame, swapped: pd.DataFrame, healthy: str) -> pd.DataFrame:
+    """`plain` with the probabilities of the look in which each image is harder: a healthy one where it seems less
+    healthy, an abnormal one where it seems more so. A rate on these images is held in either look.
+
+    Both tables: case_id, target and prob_<class>, of the same images in any order.
+
+    >>> plain = pd.DataFrame({"case_id": ["a", "b"], "target": ["normal", "virus"]})
+    >>> plain = plain.assign(prob_normal=[0.9, 0.2], prob_virus=[0.1, 0.8])
+    >>> swapped = plain.assign(prob_normal=[0.7, 0.1], prob_virus=[0.3, 0.9])
+    >>> in_harder_look(plain, swapped, "normal")["prob_virus"].tolist()
+    [0.3, 0.8]
+    """
+    columns = [name for name in plain if str(name).startswith("prob_")]
+    other = swapped.set_index("case_id").loc[plain["case_id"], columns]
+    less_healthy = other[f"prob_{healthy}"].to_numpy() < plain[f"prob_{healthy}"].to_numpy()
+    harder = less_healthy == (plain["target"] == healthy).to_numpy()
+    return plain.assign(
+        **{name: np.where(harder, other[name].to_numpy(), plain[name].to_numpy()) for name in columns}
+    )
+
+
 def chosen(
     cases: Cases, split: pd.Series, task: Task, config: CounterfactualConfig
 ) -> tuple[pd.DataFrame, str, int]:

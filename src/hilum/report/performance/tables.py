@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from hilum.artifacts.card import (
-    IN_OTHER_LOOK,
+    IN_BOTH_LOOKS,
     Architecture,
     OperatingPoint,
     PixelContract,
@@ -90,8 +90,11 @@ def _where_chosen(threshold: OperatingPoint) -> str:
     if threshold.rule == "half":
         return "rule: one half, without a choice"
     rule = "highest sensitivity + specificity" if threshold.rule == "youden" else threshold.rule
-    if threshold.chosen_on == IN_OTHER_LOOK:
-        return f"rule: {rule}, chosen on validation images in the look of the other label's devices"
+    if threshold.chosen_on == IN_BOTH_LOOKS:
+        return (
+            f"rule: {rule}, chosen on validation images, each as it is or in the look of the other label's devices,"
+            " whichever is harder"
+        )
     return f"rule: {rule}, chosen on {split_name(threshold.chosen_on)} images"
 
 
