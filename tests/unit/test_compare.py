@@ -125,7 +125,7 @@ def test_grids_that_come_with_the_package_are_valid() -> None:
     plans = {name: load_grid(name) for name in grids()}
     assert {name: len(plan.cells) for name, plan in plans.items()} == {
         "alternatives": 17,
-        "generalization": 10,
+        "generalization": 11,
         "validation": 1,
     }
     with pytest.raises(RecipeError, match="grid 'alternative' is not known; did you mean 'alternatives'"):
@@ -142,6 +142,12 @@ def test_a_grid_is_used_for_another_task(tmp_path: Path) -> None:
     assert same.grid == own.grid
     with pytest.raises(RecipeError, match="no task 'binari'; did you mean 'binary'"):
         load_grid("validation", task="binari")
+
+
+def test_no_two_cells_of_a_packaged_grid_are_the_same_recipe() -> None:
+    for name in grids():
+        cells = load_grid(name).cells
+        assert len({cell.recipe.model_dump_json() for cell in cells}) == len(cells), name
 
 
 def test_a_grid_is_judged_by_another_scheme(tmp_path: Path) -> None:
@@ -355,6 +361,17 @@ def test_ordered_parts_are_neighbours_in_number_and_cover_all(phantom_data: Path
         assert names[0][-1] < names[1][0] and names[1][-1] < names[2][0]
 
 
+def test_a_part_by_number_without_a_label_is_a_sentence(phantom_data: Path) -> None:
+    cases = open_source(str(phantom_data))
+    letters = {
+        name: f"{name[-2:]}{chr(97 + i % 26)}{chr(97 + i // 26)}x"
+        for i, name in enumerate(cases.table["patient"])
+    }
+    table = cases.table.assign(patient=cases.table["patient"].map(letters).str.replace(r"\d", "", regex=True))
+    with pytest.raises(DataError, match="by case number holds no image of"):
+        held_out_ordered(Cases(table, cases.source, cases.root, cases.notes), 0, 0, 3)
+
+
 def test_the_command_judges_by_number(phantom_data: Path, hilum: Callable, tmp_path: Path) -> None:
     grid = written(
         tmp_path,
@@ -366,6 +383,8 @@ def test_the_command_judges_by_number(phantom_data: Path, hilum: Callable, tmp_p
     assert ComparisonFolder(tmp_path / "out").figures().folds.scheme == "ordered"
     page = (tmp_path / "out" / "index.html").read_text()
     assert "parts by case number" in page and "--scheme ordered" in page
+    answer = hilum(*words)
+    assert (answer.code, "holds trainings of the scheme 'ordered'" in answer.err) == (2, True)
     answer = hilum("compare", phantom_data, "--leakage", "--scheme", "ordered", "--out", tmp_path / "leak")
     assert (answer.code, "leave --scheme out" in answer.err) == (2, True)
 

@@ -19,6 +19,7 @@ from hilum.data.sources.phantom import PhantomSettings, load, write
 from hilum.data.split import split_cases
 from hilum.data.tasks import task
 from hilum.errors import DataError
+from hilum.evaluation.config import ReliabilityConfig
 from hilum.evaluation.counterfactual.config import CounterfactualConfig
 from hilum.evaluation.counterfactual.figures import Answers, point, sensitivity_at
 from hilum.evaluation.counterfactual.measure import chosen, measure, val_in_other_look
@@ -33,6 +34,7 @@ from hilum.serving.counterfactual import model_figures
 from hilum.serving.predictor import predict
 from hilum.stages.contract import Context
 from hilum.stages.evaluate import STAGE as EVALUATE
+from hilum.stages.reliability import STAGE as RELIABILITY
 
 from .cards import card
 
@@ -243,3 +245,15 @@ def test_the_threshold_may_hold_in_both_looks(rule: str, small_run: Run, tmp_pat
         assert all((looks.loc[abnormal, look] >= point.value).mean() >= 0.9 for look in looks)
     predicted = copy.task("binary").predictions()["predicted"]
     assert (predicted == np.where(plain["prob_pneumonia"] >= point.value, "pneumonia", "normal")).all()
+    config = ReliabilityConfig(mc_passes=0, views=False, divisions=3, ood_rate=None)
+    RELIABILITY.run(Context(copy, cases, recipe, (binary,), binary), config)
+    made = copy.task("binary").reliability()
+    used = [each for each in made.operating if each.in_use]
+    assert [each.both_looks for each in used] == [True] and used[0].decisions is not None
+    rows = copy.task("binary").predictions().query("split == @made.judged_on")
+    found = (rows["target"] == "pneumonia") & (rows["predicted"] == "pneumonia")
+    assert (
+        used[0].decisions.sensitivity.k == found.sum()
+    )  # of the threshold that decides, not of one chosen anew
+    values = copy.task("binary").card().predictive_values
+    assert values is not None and values.sensitivity.k == found.sum()

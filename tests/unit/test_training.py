@@ -17,7 +17,7 @@ from hilum.data.tasks import task
 from hilum.errors import RecipeError, RunError, TrainingError
 from hilum.folders import TaskFolder
 from hilum.models import ChestModel, build
-from hilum.training.config import Optimizer, TaskRecipe, Training
+from hilum.training.config import Distill, Optimizer, TaskRecipe, Training
 from hilum.training.fit import fit_task
 from hilum.training.loader import AugmentedImages, EpochSampler, ImageSet, class_weights, loader
 from hilum.training.module import Classifier, make_optimizer
@@ -289,6 +289,20 @@ def test_a_step_adds_the_divergence_of_the_views_to_their_mean_loss() -> None:
     equal = images[:, :1].expand(-1, 2, -1, -1)
     once = step_loss(network, equal[:, :1], targets, 0.0)
     assert float(step_loss(network, equal, targets, 3.0)) == pytest.approx(float(once), rel=1e-5)
+
+
+@torch.no_grad()
+def test_the_divergence_keeps_its_weight_beside_teachers() -> None:
+    network, images, targets = two_views()
+    distill = Distill(teachers=("teacher",), alpha=1.0)
+    losses = []
+    for consistency in (0.0, 3.0):
+        training = Training(epochs=1, consistency=consistency, distill=distill)
+        module = Classifier(network, training, 1, None, lambda shares, positions: {}, [network])
+        losses.append(float(module.training_step((images, torch.tensor(targets), torch.arange(5)), 0)))
+        assert module.train_figures()["train_loss"] == pytest.approx(0.0, abs=1e-6)  # it is its own teacher
+    one, two = (network(images[:, view : view + 1]) for view in (0, 1))
+    assert losses[1] - losses[0] == pytest.approx(3 * float(OneClass().divergence(one, two).mean()), rel=1e-4)
 
 
 def test_findings_diverge_one_by_one_and_the_order_of_views_is_nothing() -> None:

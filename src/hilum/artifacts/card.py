@@ -84,6 +84,9 @@ class TrainingData(Part):
     attribution: Attribution | None = None
 
 
+IN_OTHER_LOOK = "counterfactual val"
+"""Validation images in the look of the other label's devices alone: what cards until 28 November 2026 say."""
+
 IN_BOTH_LOOKS = "val in both looks"
 """Validation images, each as it is or in the look of the other label's devices, whichever is harder; see
 docs/shift.md."""

@@ -88,11 +88,12 @@ class Decisions(Part):
 
 class OperatingPoint(Part):
     """A rule for the threshold of one class. `threshold` and `decisions` are None where the model can't satisfy
-    the rule, and `reason` says why."""
+    the rule, and `reason` says why. `both_looks`: the threshold of the card, chosen on val images in both looks."""
 
     class_name: str
     rule: str
     in_use: bool
+    both_looks: bool = False
     threshold: float | None = None
     decisions: Decisions | None = None
     reason: str | None = None

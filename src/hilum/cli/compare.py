@@ -88,7 +88,7 @@ def compare(
         Scheme | None,
         typer.Option(
             "--scheme",
-            help="Held-out parts: patients, acquisition groups, or patients in order of number. Default: the grid's.",
+            help="Held-out parts: patients, acquisition groups, or neighbours in case number, the lowest first.",
         ),
     ] = None,
     folds: Annotated[

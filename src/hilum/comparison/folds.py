@@ -11,6 +11,7 @@ import pandas as pd
 from hilum.data.cases import Cases
 from hilum.data.groups import patient_groups, series_in_order
 from hilum.data.split import Split, split_cases
+from hilum.errors import DataError
 from hilum.files import digest
 
 HELD = "held"
@@ -49,6 +50,7 @@ def held_out_ordered(
 ) -> Split:
     """Patients whose names are neighbours in number are held out together, as those of one time or device would be:
     fold 0 has the lowest numbers of each series of names, the last fold the highest. The rest is split by patient.
+    DataError where a fold would lack a label.
 
     >>> from pathlib import Path
     >>> cases = Cases.checked(pd.DataFrame({"case_id": [f"image {n:02}" for n in range(24)], "path": "x.png",
@@ -58,7 +60,7 @@ def held_out_ordered(
     >>> sorted(split.of.index[split.of == "held"])
     ['image 00', 'image 01', 'image 02', 'image 03', 'image 12', 'image 13', 'image 14', 'image 15']
     """
-    outer = split_cases(cases, "ordered", seed, val_fraction=1 / folds)
+    outer = split_cases(cases, "patient", seed, fold=fold, folds=folds)
     table = cases.table[cases.table["case_id"].map(outer.of).isin(["train", "val"])]
     groups = patient_groups(table)
     chosen = [
@@ -67,10 +69,15 @@ def held_out_ordered(
         for name in row[len(row) * fold // folds : len(row) * (fold + 1) // folds]
     ]
     held = outer.of.index.isin(set(table["case_id"][groups.isin(chosen)]))
+    missing = sorted(set(table["label"]) - set(table["label"][groups.isin(chosen)]))
+    if missing:
+        raise DataError(
+            f"part {fold + 1} of {folds} by case number holds no image of {missing[0]!r}, whose series of names are"
+            " short",
+            "use fewer folds, or the scheme patient",
+        )
     note = f"By number, part {fold + 1} of {folds} of each series of names."
-    return _with_inner(
-        cases, replace(outer, note=note), pd.Series(held, outer.of.index), val_fraction, "patient"
-    )
+    return _with_inner(cases, replace(outer, note=note), pd.Series(held, outer.of.index), val_fraction)
 
 
 def held_out_by_image(

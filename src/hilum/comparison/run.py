@@ -188,6 +188,12 @@ def _check_data(bench: Bench) -> None:
             f"{folder.path} was made from other data (digest {known.data_digest[:8]}, now {digest[:8]})",
             "choose another --out",
         )
+    before = known.grid.get("scheme", "patient") if known else bench.plan.grid.scheme
+    if before != bench.plan.grid.scheme:
+        raise RunError(
+            f"{folder.path} holds trainings of the scheme {before!r}, not {bench.plan.grid.scheme!r}",
+            "choose another --out",
+        )
     folder.write_made_from(MadeFrom(data_digest=digest, grid=bench.plan.grid.model_dump(mode="json")))
 
 

@@ -5,7 +5,7 @@ from functools import cached_property
 
 import pandas as pd
 
-from hilum.artifacts.card import IN_BOTH_LOOKS, ModelCard
+from hilum.artifacts.card import IN_BOTH_LOOKS, IN_OTHER_LOOK, ModelCard
 from hilum.artifacts.curves import Curves
 from hilum.artifacts.metrics import Metrics, SplitMetrics
 from hilum.artifacts.published import Baseline
@@ -190,7 +190,11 @@ def chosen_on_val(card: ModelCard) -> list[str]:
     ['the epoch that was kept']
     """
     threshold = card.threshold
-    decided = threshold and threshold.chosen_on in ("val", IN_BOTH_LOOKS) and threshold.rule != "half"
+    decided = (
+        threshold
+        and threshold.chosen_on in ("val", IN_BOTH_LOOKS, IN_OTHER_LOOK)
+        and threshold.rule != "half"
+    )
     return ["the epoch that was kept", *(["the threshold"] if decided else [])]
 
 

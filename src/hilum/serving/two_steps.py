@@ -10,6 +10,7 @@ from hilum.evaluation.counterfactual.measure import ALL, in_harder_look
 from hilum.evaluation.decision import choose_threshold
 from hilum.evaluation.shares import share_figure
 from hilum.files import read_table
+from hilum.folders import PREDICTION_NAMES
 from hilum.inference.rules import classes_in_two_steps
 from hilum.run import Run
 
@@ -17,7 +18,7 @@ from hilum.run import Run
 def two_steps(run: Run, task: str, split: str) -> TwoSteps | None:
     """A threshold between healthy and any abnormal class by the rule of the recipe, on val as the recipe wants it, and
     the accuracy of deciding that first and then the most probable abnormal class. None where val does not hold both
-    sides. RunError where the recipe wants images in the other look and they have not been measured.
+    sides. RunError where the recipe wants images in both looks and they have not been measured.
 
     >>> from hilum.artifacts.run import RunFacts
     >>> import tempfile
@@ -51,11 +52,11 @@ def _val(run: Run, task: str, table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     file = run.task(task).counterfactual_predictions_file
     if not file.exists():
         raise RunError(f"{file} is missing", "run: hilum counterfactual RUN --set images=null")
-    swapped = read_table(file)
+    swapped = read_table(file, **dict.fromkeys(PREDICTION_NAMES, str))
     swapped = swapped[(swapped["images"] == ALL) & swapped["case_id"].isin(val["case_id"])]
-    if len(swapped) < len(val):
+    if sorted(swapped["case_id"]) != sorted(val["case_id"]):
         raise RunError(
-            f"{file} holds {len(swapped)} of {len(val)} validation images",
+            f"{file} does not hold each of the {len(val)} validation images once",
             "run: hilum counterfactual RUN --set images=null",
         )
     return in_harder_look(val, swapped, HEALTHY), IN_BOTH_LOOKS

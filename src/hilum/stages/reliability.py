@@ -54,7 +54,7 @@ def run(context: Context, config: ReliabilityConfig) -> None:
         replicates=design.replicates,
         prevalences=list(config.prevalences),
         calibration=calibration(design),
-        operating=operating_points(design, card.threshold.rule if card.threshold else None),
+        operating=operating_points(design, card.threshold),
         decision_curve=net_benefits(design),
         conformal=conformal(design),
         selective=selective(design, _scores(context, design)),
@@ -231,5 +231,5 @@ STAGE = Stage(
     needs=("evaluate",),
     uses=("anomaly",),
     artifacts=("reliability.json",),
-    version=5,
+    version=6,
 )

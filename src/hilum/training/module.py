@@ -84,12 +84,13 @@ class Classifier(pl.LightningModule):
         logits = self.model(_channels_last(x)).float()
         losses = self.objective.loss(logits, target, self.settings, self.class_weights)
         loss = losses.mean()
-        if views > 1:
-            loss = loss + self.settings.consistency * self.objective.divergence(*logits.chunk(2)).mean()
         config = self.settings.distill
         if config is not None:
             soft = mean_logits(self.teachers, _channels_last(x), logits.shape[1])
             loss = (1 - config.alpha) * loss + config.alpha * soft_loss(logits, soft, config.temperature)
+        self._train.append((loss.detach(), self.objective.hits(logits, target)))
+        if views > 1:
+            loss = loss + self.settings.consistency * self.objective.divergence(*logits.chunk(2)).mean()
         if not torch.isfinite(loss):
             first = [self.train_ids[i] for i in position[:3].tolist()]
             raise TrainingError(
@@ -97,11 +98,11 @@ class Classifier(pl.LightningModule):
                 f"(cases {', '.join(first)} ...)",
                 "lower training.optimizer.lr, or set training.precision: fp32",
             )
-        self._train.append((loss.detach(), self.objective.hits(logits, target)))
         return loss
 
     def train_figures(self) -> dict[str, float]:
-        """Mean loss and accuracy over the epoch's batches, as the network was while it was trained on them.
+        """Mean loss, without the divergence of views, and accuracy over the epoch's batches, as the network was while
+        it was trained on them.
 
         >>> from hilum.data.images import Pixels
         >>> from hilum.models import build

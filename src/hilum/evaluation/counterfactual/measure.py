@@ -101,7 +101,8 @@ def val_in_other_look(
 
 def in_harder_look(plain: pd.DataFrame, swapped: pd.DataFrame, healthy: str) -> pd.DataFrame:
     """`plain` with the probabilities of the look in which each image is harder: a healthy one where it seems less
-    healthy, an abnormal one where it seems more so. A rate on these images is held in either look.
+    healthy, an abnormal one where it seems healthier. A sensitivity or specificity reached on these is reached in
+    each look at least.
 
     Both tables: case_id, target and prob_<class>, of the same images in any order.
 
@@ -115,9 +116,10 @@ def in_harder_look(plain: pd.DataFrame, swapped: pd.DataFrame, healthy: str) -> 
     other = swapped.set_index("case_id").loc[plain["case_id"], columns]
     less_healthy = other[f"prob_{healthy}"].to_numpy() < plain[f"prob_{healthy}"].to_numpy()
     harder = less_healthy == (plain["target"] == healthy).to_numpy()
-    return plain.assign(
-        **{name: np.where(harder, other[name].to_numpy(), plain[name].to_numpy()) for name in columns}
-    )
+    made = plain.copy()
+    for name in columns:
+        made[name] = np.where(harder, other[name].to_numpy(), plain[name].to_numpy())
+    return made
 
 
 def chosen(

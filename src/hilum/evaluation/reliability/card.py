@@ -57,13 +57,15 @@ def _sets(reliability: Reliability) -> PredictionSets:
 
 def _predictive_values(reliability: Reliability) -> AtPrevalence | None:
     """At the threshold in use, at the prevalences of the recipe."""
-    decisions = next((point.decisions for point in reliability.operating if point.in_use), None)
-    if decisions is None:
+    point = next((point for point in reliability.operating if point.in_use), None)
+    if point is None or point.decisions is None:
         return None
+    decisions = point.decisions
+    chose = point.both_looks and reliability.judged_on == "val"
     return AtPrevalence(
         sensitivity=_bare(decisions.sensitivity),
         specificity=_bare(decisions.specificity),
-        measured_on=_judged_on(reliability),
+        measured_on="val, which chose the threshold" if chose else _judged_on(reliability),
         values=[
             PredictiveValues(prevalence=at.prevalence, ppv=_bare(at.ppv), npv=_bare(at.npv))
             for at in decisions.at_prevalence

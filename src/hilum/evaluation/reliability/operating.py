@@ -1,7 +1,9 @@
-"""Operating points by rule, and the decision curve, on cases that did not choose the threshold."""
+"""Operating points by rule, and the decision curve, on cases that did not choose the threshold; a threshold of both
+looks is taken as it is."""
 
 import numpy as np
 
+from hilum.artifacts import card
 from hilum.artifacts.reliability import DecisionCurve, OperatingPoint
 from hilum.data.cases import HEALTHY
 from hilum.errors import DataError
@@ -12,18 +14,45 @@ from hilum.evaluation.reliability.design import Design
 from hilum.inference.calibrate import softmax
 
 
-def operating_points(design: Design, rule_in_use: str | None) -> list[OperatingPoint]:
-    """A point per class and rule: the rule in use, the configured sensitivities and precisions."""
+def operating_points(design: Design, in_use: card.OperatingPoint | None) -> list[OperatingPoint]:
+    """A point per class and rule: the one in use, the configured sensitivities and precisions."""
+    both = in_use is not None and in_use.chosen_on == card.IN_BOTH_LOOKS
+    rule_in_use = in_use.rule if in_use and not both else None
     rules = [
         *([rule_in_use] if rule_in_use else []),
         *(f"sensitivity>={share:g}" for share in design.config.sensitivities),
         *(f"precision>={share:g}" for share in design.config.precisions),
     ]
-    return [
+    points = [
         _point(design, index, name, rule, rule == rule_in_use)
         for index, name in design.judged.curve_classes
         for rule in dict.fromkeys(rules)
     ]
+    return [_of_both_looks(design, in_use), *points] if in_use and both else points
+
+
+def _of_both_looks(design: Design, in_use: card.OperatingPoint) -> OperatingPoint:
+    """The card's threshold itself: choosing it anew for each part would need the images in the other look."""
+    judged, index = design.judged, design.judged.classes.index(in_use.positive)
+    probability = softmax(judged.logits)[:, index]
+    decisions = decision_figures(
+        probability >= in_use.value,
+        judged.target == index,
+        judged.patients,
+        design.config.prevalences,
+        probability,
+    )
+    pair = np.zeros((1, 2))
+    pair[0, index] = np.log(in_use.value / (1 - in_use.value))
+    scaling = design.method(design.fit.logits, design.fit.target, design.fit.classes)
+    return OperatingPoint(
+        class_name=in_use.positive,
+        rule=in_use.rule,
+        in_use=True,
+        both_looks=True,
+        threshold=float(softmax(scaling(pair))[0, index]),
+        decisions=decisions,
+    )
 
 
 def _point(design: Design, index: int, name: str, rule: str, in_use: bool) -> OperatingPoint:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from hilum.artifacts.card import (
     IN_BOTH_LOOKS,
+    IN_OTHER_LOOK,
     Architecture,
     OperatingPoint,
     PixelContract,
@@ -95,6 +96,8 @@ def _where_chosen(threshold: OperatingPoint) -> str:
             f"rule: {rule}, chosen on validation images, each as it is or in the look of the other label's devices,"
             " whichever is harder"
         )
+    if threshold.chosen_on == IN_OTHER_LOOK:
+        return f"rule: {rule}, chosen on validation images in the look of the other label's devices"
     return f"rule: {rule}, chosen on {split_name(threshold.chosen_on)} images"
 
 

@@ -70,13 +70,16 @@ def _row(point: OperatingPoint) -> Row:
 def _aim(point: OperatingPoint) -> str:
     figure, _, share = point.rule.partition(">=")
     if share:
-        return f"{figure} {percent(float(share), 0)} or more{'; in use' if point.in_use else ''}"
-    return f"in use ({RULES.get(point.rule, point.rule)})"
+        looks = " in both looks, which these images chose" if point.both_looks else ""
+        return f"{figure} {percent(float(share), 0)} or more{looks}{'; in use' if point.in_use else ''}"
+    looks = ", in both looks, which these images chose" if point.both_looks else ""
+    return f"in use ({RULES.get(point.rule, point.rule)}{looks})"
 
 
 def _sentence(points: list[OperatingPoint]) -> str:
     """The first required sensitivity that has figures, of the first class."""
-    point = next((each for each in points if each.rule.startswith("sensitivity") and each.decisions), None)
+    rules = (each for each in points if each.rule.startswith("sensitivity") and not each.both_looks)
+    point = next((each for each in rules if each.decisions), None)
     if point is None or point.decisions is None:
         return ""
     required = percent(float(point.rule.split(">=")[1]), 0)
