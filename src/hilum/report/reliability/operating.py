@@ -39,21 +39,22 @@ def table(figures: Reliability) -> Table:
     """A row per class and rule.
 
     >>> point = OperatingPoint(class_name="virus", rule="sensitivity>=0.95", in_use=False, reason="Never reached.")
-    >>> row = table(Reliability.model_construct(operating=[point], prevalences=[0.1])).rows[0]
+    >>> figures = Reliability.model_construct(operating=[point], prevalences=[0.1], judged_on="test")
+    >>> row = table(figures).rows[0]
     >>> row.class_name, row.aim.replace("\\xa0", " "), row.reason
     ('virus', 'sensitivity 95 % or more', 'Never reached.')
     """
-    rows = [_row(point) for point in figures.operating]
+    rows = [_row(point, figures.judged_on) for point in figures.operating]
     return Table(_sentence(figures.operating), [percent(share, 0) for share in figures.prevalences], rows)
 
 
-def _row(point: OperatingPoint) -> Row:
+def _row(point: OperatingPoint, judged_on: str) -> Row:
     decisions = point.decisions
     if decisions is None:
-        return Row(point.class_name, _aim(point), point.reason or "", "", [], [])
+        return Row(point.class_name, _aim(point, judged_on), point.reason or "", "", [], [])
     return Row(
         point.class_name,
-        _aim(point),
+        _aim(point, judged_on),
         "",
         number(point.threshold),
         [
@@ -67,13 +68,14 @@ def _row(point: OperatingPoint) -> Row:
     )
 
 
-def _aim(point: OperatingPoint) -> str:
+def _aim(point: OperatingPoint, judged_on: str) -> str:
     figure, _, share = point.rule.partition(">=")
+    looks = " in both looks" if point.both_looks else ""
+    chosen_here = ", chosen on these images" if point.both_looks and judged_on == "val" else ""
     if share:
-        looks = " in both looks, which these images chose" if point.both_looks else ""
-        return f"{figure} {percent(float(share), 0)} or more{looks}{'; in use' if point.in_use else ''}"
-    looks = ", in both looks, which these images chose" if point.both_looks else ""
-    return f"in use ({RULES.get(point.rule, point.rule)}{looks})"
+        in_use = f"; in use{chosen_here}" if point.in_use else ""
+        return f"{figure} {percent(float(share), 0)} or more{looks}{in_use}"
+    return f"in use ({RULES.get(point.rule, point.rule)}{looks}{chosen_here})"
 
 
 def _sentence(points: list[OperatingPoint]) -> str:
