@@ -252,8 +252,7 @@ def test_the_threshold_may_hold_in_both_looks(rule: str, small_run: Run, tmp_pat
     assert [each.both_looks for each in used] == [True] and used[0].decisions is not None
     rows = copy.task("binary").predictions().query("split == @made.judged_on")
     found = (rows["target"] == "pneumonia") & (rows["predicted"] == "pneumonia")
-    assert (
-        used[0].decisions.sensitivity.k == found.sum()
-    )  # of the threshold that decides, not of one chosen anew
+    # of the threshold that decides, not of one chosen anew
+    assert used[0].decisions.sensitivity.k == found.sum()
     values = copy.task("binary").card().predictive_values
     assert values is not None and values.sensitivity.k == found.sum()

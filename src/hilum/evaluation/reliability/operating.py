@@ -12,6 +12,7 @@ from hilum.evaluation.decision import choose_threshold
 from hilum.evaluation.operating import decision_curve, decision_figures
 from hilum.evaluation.reliability.design import Design
 from hilum.inference.calibrate import softmax
+from hilum.inference.joined import EDGE
 
 
 def operating_points(design: Design, in_use: card.OperatingPoint | None) -> list[OperatingPoint]:
@@ -43,7 +44,8 @@ def _of_both_looks(design: Design, in_use: card.OperatingPoint) -> OperatingPoin
         probability,
     )
     pair = np.zeros((1, 2))
-    pair[0, index] = np.log(in_use.value / (1 - in_use.value))
+    value = np.clip(in_use.value, EDGE, 1 - EDGE)
+    pair[0, index] = np.log(value / (1 - value))
     scaling = design.method(design.fit.logits, design.fit.target, design.fit.classes)
     return OperatingPoint(
         class_name=in_use.positive,
